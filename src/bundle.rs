@@ -1,0 +1,217 @@
+//! The metadata of a bundle: what an ONNX file must say besides its graph to be a classifier.
+//!
+//! Stored as ONNX `metadata_props`, every value but `oltr.version` and `oltr.name` as JSON.
+
+use std::collections::{BTreeMap, HashSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::limits::Limits;
+
+/// The version of the metadata that this library reads and writes.
+pub const VERSION: &str = "1";
+
+/// One known class, at its place among the logits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Class {
+    /// The class as the file of labels names it.
+    pub id: String,
+    /// The class as people name it.
+    pub name: String,
+    /// Photos of it in the training set; decides the shot group.
+    pub train_count: u64,
+}
+
+/// Shot group of a class (paper, section 4.1): how many training photos it had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Shot {
+    /// At least 100 training photos.
+    Many,
+    /// Between the two others.
+    Medium,
+    /// At most 20 training photos.
+    Few,
+}
+
+impl Class {
+    /// The shot group of this class.
+    pub fn shot(&self) -> Shot {
+        match self.train_count {
+            100.. => Shot::Many,
+            21..100 => Shot::Medium,
+            _ => Shot::Few,
+        }
+    }
+}
+
+/// How a picture becomes the square that the graph reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Resize {
+    /// The centred square whose side is `size / resize_to` of the shorter side, resized to `size`.
+    ShorterSide,
+    /// The whole picture, its longer side resized to `size`, centred on `pad_color`.
+    Pad,
+    /// The whole picture, each side resized to `size`.
+    Stretch,
+}
+
+/// Preprocessing, `oltr.preprocess`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Preprocess {
+    /// Side of the graph's input in pixels.
+    pub size: u32,
+    /// Geometry.
+    pub resize: Resize,
+    /// What the shorter side is resized to before the centre is cut; `size` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resize_to: Option<u32>,
+    /// Mean of red, green, blue on the 0..255 scale.
+    pub mean: [f32; 3],
+    /// Standard deviation of red, green, blue on the 0..255 scale, never 0.
+    pub std: [f32; 3],
+    /// Colour around a padded picture, 0..255; the mean if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pad_color: Option<[u8; 3]>,
+}
+
+/// Which score decides that a frame is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rule {
+    /// Open below a reachability.
+    Reachability,
+    /// Open below a largest probability: the published rule.
+    MaxProbability,
+    /// Open if either says so.
+    Both,
+}
+
+/// The open rule and its thresholds, `oltr.open`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Open {
+    /// Which score decides.
+    pub rule: Rule,
+    /// A frame whose reachability (10 / d_min) is below this is open.
+    pub reachability: f32,
+    /// A frame whose largest probability is below this is open (0.1 as published).
+    pub probability: f32,
+    /// Reachability thresholds of single classes by class id, before the global one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_class: Option<BTreeMap<String, f32>>,
+    /// How the thresholds came about; not interpreted.
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    pub calibration: serde_json::Value,
+}
+
+/// Everything that the metadata of one bundle says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bundle {
+    /// `oltr.name`.
+    pub name: String,
+    /// `oltr.classes`, in the order of the logits.
+    pub classes: Vec<Class>,
+    /// `oltr.preprocess`.
+    pub preprocess: Preprocess,
+    /// `oltr.open`.
+    pub open: Open,
+    /// `oltr.card`, not interpreted.
+    pub card: serde_json::Value,
+}
+
+impl Bundle {
+    /// Reads the metadata of `model` (its file name, for messages); `None` if it has no `oltr.` key at all.
+    ///
+    /// # Errors
+    /// [`Error::Metadata`] naming the key: unknown version, missing or malformed key, a value out of range.
+    pub fn from_metadata(model: &str, metadata: &BTreeMap<String, String>, limits: &Limits) -> Result<Option<Bundle>> {
+        if !metadata.keys().any(|k| k.starts_with("oltr.")) {
+            return Ok(None);
+        }
+        let bad = |key: &'static str, reason: String| Error::Metadata { model: model.into(), key, reason };
+        let text = |key: &'static str| {
+            metadata.get(key).ok_or_else(|| bad(key, "is missing; export the bundle again".into()))
+        };
+        let version = text("oltr.version")?;
+        if version.trim() != VERSION {
+            return Err(bad("oltr.version", format!("is '{version}', this oltr reads version {VERSION}; update oltr")));
+        }
+        fn json<T: serde::de::DeserializeOwned>(text: &str) -> std::result::Result<T, String> {
+            serde_json::from_str(text).map_err(|e| format!("is not what the bundle format says: {e}"))
+        }
+        let bundle = Bundle {
+            name: text("oltr.name")?.clone(),
+            classes: json(text("oltr.classes")?).map_err(|r| bad("oltr.classes", r))?,
+            preprocess: json(text("oltr.preprocess")?).map_err(|r| bad("oltr.preprocess", r))?,
+            open: json(text("oltr.open")?).map_err(|r| bad("oltr.open", r))?,
+            card: match metadata.get("oltr.card") {
+                // A card is for people: free text is as good as JSON.
+                Some(card) => serde_json::from_str(card).unwrap_or_else(|_| card.as_str().into()),
+                None => serde_json::Value::Null,
+            },
+        };
+        bundle.check(limits).map_err(|(key, reason)| bad(key, reason))?;
+        Ok(Some(bundle))
+    }
+
+    fn check(&self, limits: &Limits) -> std::result::Result<(), (&'static str, String)> {
+        let classes = |reason| Err(("oltr.classes", reason));
+        if self.classes.is_empty() {
+            return classes("names no class".into());
+        }
+        if self.classes.len() > limits.classes {
+            return classes(format!("names {} classes, Limits::classes is {}", self.classes.len(), limits.classes));
+        }
+        let mut seen = HashSet::new();
+        if let Some(twice) = self.classes.iter().find(|c| !seen.insert(c.id.as_str())) {
+            return classes(format!("names the class '{}' twice", twice.id));
+        }
+        let p = &self.preprocess;
+        let preprocess = |reason| Err(("oltr.preprocess", reason));
+        if p.size == 0 || p.size > limits.photo_side {
+            return preprocess(format!("size is {}, must be 1..={}", p.size, limits.photo_side));
+        }
+        if p.resize_to.is_some_and(|to| to < p.size || to > limits.photo_side) {
+            return preprocess(format!(
+                "resize_to is {}, must be at least size ({})",
+                p.resize_to.unwrap_or_default(),
+                p.size
+            ));
+        }
+        if p.mean.iter().any(|m| !m.is_finite()) || p.std.iter().any(|s| !s.is_finite() || *s <= 0.0) {
+            return preprocess("mean must be finite and std positive".into());
+        }
+        let o = &self.open;
+        let open = |reason| Err(("oltr.open", reason));
+        if !(o.reachability.is_finite() && o.reachability >= 0.0) {
+            return open(format!("reachability is {}, must be a number >= 0", o.reachability));
+        }
+        if !(0.0..=1.0).contains(&o.probability) {
+            return open(format!("probability is {}, must be within 0..1", o.probability));
+        }
+        for (id, t) in o.per_class.iter().flatten() {
+            if !seen.contains(id.as_str()) {
+                return open(format!("per_class names '{id}', which oltr.classes does not"));
+            }
+            if !(t.is_finite() && *t >= 0.0) {
+                return open(format!("per_class gives {t} for '{id}', must be a number >= 0"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The metadata to store, key by key.
+    pub fn to_metadata(&self) -> BTreeMap<String, String> {
+        let json = |v: serde_json::Result<String>| v.expect("plain data serialises");
+        BTreeMap::from([
+            ("oltr.version".into(), VERSION.into()),
+            ("oltr.name".into(), self.name.clone()),
+            ("oltr.classes".into(), json(serde_json::to_string(&self.classes))),
+            ("oltr.preprocess".into(), json(serde_json::to_string(&self.preprocess))),
+            ("oltr.open".into(), json(serde_json::to_string(&self.open))),
+            ("oltr.card".into(), json(serde_json::to_string(&self.card))),
+        ])
+    }
+}

@@ -1,0 +1,112 @@
+//! A picture in memory, wherever it came from.
+
+use crate::error::{Error, Result};
+use crate::limits::Limits;
+
+/// How the bytes of a [`Frame`] are laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PixelFormat {
+    /// 3 bytes a pixel: red, green, blue.
+    Rgb24,
+    /// 1 byte a pixel: luminance, full range.
+    Gray,
+}
+
+impl PixelFormat {
+    /// Bytes that one pixel takes in a row.
+    pub fn bytes_per_pixel(self) -> usize {
+        match self {
+            PixelFormat::Rgb24 => 3,
+            PixelFormat::Gray => 1,
+        }
+    }
+}
+
+/// One picture: `height` rows of `stride` bytes, of which the first `width * bytes_per_pixel` are pixels.
+///
+/// Checked when made, so that whoever holds one may index it without looking again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    format: PixelFormat,
+    width: u32,
+    height: u32,
+    stride: usize,
+    data: Vec<u8>,
+}
+
+impl Frame {
+    /// A frame over `data`, rows `stride` bytes apart.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] beyond `limits.photo_side` or `limits.photo_pixels`; [`Error::BadInput`] for an empty
+    /// picture, a stride shorter than a row, or too few bytes.
+    pub fn new(
+        format: PixelFormat,
+        width: u32,
+        height: u32,
+        stride: usize,
+        data: Vec<u8>,
+        limits: &Limits,
+    ) -> Result<Frame> {
+        check_size("frame", width, height, limits)?;
+        let row = width as usize * format.bytes_per_pixel();
+        let bad = |reason: String| Error::BadInput { subject: "frame".into(), reason };
+        if stride < row {
+            return Err(bad(format!("a stride of {stride} bytes is shorter than a row of {row}")));
+        }
+        let needed = stride * (height as usize - 1) + row;
+        if data.len() < needed {
+            return Err(bad(format!("{width}x{height} needs {needed} bytes, {} were given", data.len())));
+        }
+        Ok(Frame { format, width, height, stride, data })
+    }
+
+    /// Layout of the pixels.
+    pub fn format(&self) -> PixelFormat {
+        self.format
+    }
+
+    /// Width in pixels, at least 1.
+    pub fn width(&self) -> u32 {
+        self.width
+    }
+
+    /// Height in pixels, at least 1.
+    pub fn height(&self) -> u32 {
+        self.height
+    }
+
+    /// Bytes from one row to the next.
+    pub fn stride(&self) -> usize {
+        self.stride
+    }
+
+    /// The bytes, at least `stride * (height - 1) + width * bytes_per_pixel` of them.
+    pub fn data(&self) -> &[u8] {
+        &self.data
+    }
+}
+
+/// Refuses sizes that are empty or beyond the bounds, before anything is allocated for them.
+///
+/// # Errors
+/// [`Error::BadImage`] for an empty picture, [`Error::Limit`] for one that is too large.
+pub fn check_size(subject: &str, width: u32, height: u32, limits: &Limits) -> Result<()> {
+    if width == 0 || height == 0 {
+        return Err(Error::BadImage {
+            subject: subject.into(),
+            reason: format!("the picture is empty ({width}x{height})"),
+        });
+    }
+    let limit = |what, value, limit| Error::Limit { subject: subject.into(), what, value, limit };
+    let side = width.max(height);
+    if side > limits.photo_side {
+        return Err(limit("photo_side", side.into(), limits.photo_side.into()));
+    }
+    let pixels = u64::from(width) * u64::from(height);
+    if pixels > limits.photo_pixels {
+        return Err(limit("photo_pixels", pixels, limits.photo_pixels));
+    }
+    Ok(())
+}

@@ -1,0 +1,22 @@
+//! oltr recognises the long tail at the edge and says *open* for what it does not know.
+//!
+//! It loads a quantised ONNX graph of OLTR ("Large-Scale Long-Tailed Recognition in an Open World", CVPR 2019),
+//! runs it on CPU SIMD inside [tract](https://github.com/sonos/tract), and turns a picture into a known class or
+//! `open`, with the reachability that decided.
+#![deny(missing_docs)]
+
+pub mod bundle;
+pub mod decide;
+mod error;
+mod frame;
+pub mod int8;
+mod limits;
+pub mod model;
+pub mod preprocess;
+pub mod scores;
+pub mod source;
+
+pub use error::{Error, ErrorKind, Result, UnsupportedNode};
+pub use frame::{Frame, PixelFormat};
+pub use limits::Limits;
+pub use model::{Model, Outputs, Session};

@@ -1,0 +1,44 @@
+//! Every bound of the library, each with its reason.
+
+/// The bounds that oltr keeps, whatever its input says.
+///
+/// All are strict: exceeding one is a defect, reaching one is an [`Error::Limit`](crate::Error::Limit) that names
+/// the field. The defaults suit a board with 512 MiB.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Bytes of a model file. A bundle is at most 8 MB; ResNet-152 in float is 240 MB.
+    pub model_bytes: u64,
+    /// Nodes of a graph. ResNet-152 with every tensor quantised has about 3 000; typing is quadratic in nodes.
+    pub graph_nodes: usize,
+    /// Elements of one tensor of a graph, constant or not: keeps a hostile shape from being allocated.
+    pub tensor_elements: u64,
+    /// Known classes of a bundle.
+    pub classes: usize,
+    /// Bytes of one encoded photo.
+    pub photo_bytes: u64,
+    /// Pixels of one decoded photo or frame (width × height); 50 megapixels take 150 MB as RGB.
+    pub photo_pixels: u64,
+    /// Pixels of one side of a photo or frame.
+    pub photo_side: u32,
+    /// Photos that one command accepts, so that a wrong folder does not fill the memory with names.
+    pub photos: usize,
+    /// Bytes that a model may take at run time (weights and arena), or `None` for no bound.
+    pub memory_bytes: Option<u64>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            model_bytes: 512 << 20,
+            graph_nodes: 20_000,
+            tensor_elements: 1 << 28,
+            classes: 100_000,
+            photo_bytes: 64 << 20,
+            photo_pixels: 50_000_000,
+            photo_side: 16_384,
+            photos: 1_000_000,
+            memory_bytes: None,
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Source geometry to model input.
