@@ -1,0 +1,56 @@
+"""The metadata that makes an ONNX graph a bundle: keys and values as the runtime reads them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+
+from .data import Preprocess
+from .graph import INPUT, OUTPUTS
+
+VERSION = "1"
+PROBABILITY = 0.1  # the published open threshold on the largest softmax probability
+
+
+def class_entries(ids: list[str], names: dict[str, str], train_counts: list[int]) -> list[dict]:
+    """The value of `oltr.classes`, in the order of the logits."""
+    return [{"id": i, "name": names.get(i, i.replace("_", " ")), "train_count": n} for i, n in zip(ids, train_counts)]
+
+
+def set_metadata(model: onnx.ModelProto, **values: object) -> None:
+    """Sets `oltr.KEY` for each keyword: text as it is, everything else as JSON."""
+    props = {p.key: p.value for p in model.metadata_props}
+    for key, value in values.items():
+        props["oltr." + key] = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    del model.metadata_props[:]
+    for key, value in sorted(props.items()):
+        model.metadata_props.add(key=key, value=value)
+
+
+def metadata(model: onnx.ModelProto) -> dict[str, str]:
+    """The `oltr.*` metadata, without the prefix, as text."""
+    return {p.key.removeprefix("oltr."): p.value for p in model.metadata_props if p.key.startswith("oltr.")}
+
+
+class Runner:
+    """A bundle run by ONNX Runtime with its default optimisations, one photo at a time."""
+
+    def __init__(self, path: Path, threads: int = 1):
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        self.session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        props = self.session.get_modelmeta().custom_metadata_map
+        if "oltr.classes" not in props:
+            raise ValueError(f"{path}: no oltr metadata; make the file with `python -m oltr_models.export`")
+        self.name = props["oltr.name"]
+        self.classes = json.loads(props["oltr.classes"])
+        self.preprocess = Preprocess.from_json(json.loads(props["oltr.preprocess"]))
+        self.open = json.loads(props["oltr.open"]) if "oltr.open" in props else None
+
+    def __call__(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        """`image [3, S, S]`, normalised, to the outputs by name, each with its batch axis."""
+        return dict(zip(OUTPUTS, self.session.run(list(OUTPUTS), {INPUT: image[None]})))

@@ -1,0 +1,47 @@
+"""A trained network on disk, with all that `export` needs to know about it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import torch
+
+from .data import Preprocess
+from .network import Architecture, Oltr
+
+
+@dataclasses.dataclass
+class Checkpoint:
+    """Weights, shapes, preprocessing, classes, and how they came about."""
+
+    net: Oltr
+    preprocess: Preprocess
+    classes: list[str]
+    train_counts: list[int]
+    options: dict  # the command line that made it, for the model card
+
+    def save(self, path: Path) -> None:
+        """Writes the checkpoint; an older one is replaced only once the new one is complete."""
+        content = {
+            "architecture": dataclasses.asdict(self.net.arch),
+            "preprocess": self.preprocess.to_json(),
+            "classes": self.classes,
+            "train_counts": self.train_counts,
+            "options": self.options,
+            "state": self.net.state_dict(),
+        }
+        part = path.with_name(path.name + ".part")
+        torch.save(content, part)
+        part.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Checkpoint:
+        """The inverse of `save`; loads tensors and plain values only."""
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(content, dict) or not {"architecture", "state", "classes"} <= content.keys():
+            raise ValueError(f"{path}: not a checkpoint of `python -m oltr_models.train`")
+        net = Oltr(Architecture(**content["architecture"]))
+        net.load_state_dict(content["state"])
+        return cls(net.eval(), Preprocess.from_json(content["preprocess"]), content["classes"],
+                   content["train_counts"], content["options"])
