@@ -1,0 +1,327 @@
+//! What the layers of a program do with the arena: hands slices to kernels, moves bytes, small arithmetic.
+
+use std::ops::Range;
+
+use super::kernels::{AveragePool, MaxPool, PackedConv};
+use super::program::{Element, Input, Program, State, Step, Tensor, TensorId};
+use super::quant::{AddQuant, Quant, round_saturate};
+
+/// Sum or product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Binary {
+    /// ONNX Add.
+    Add,
+    /// ONNX Mul.
+    Mul,
+}
+
+/// A strided copy of bytes, through a table if they change their scale.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Copy {
+    /// Extent of each dimension.
+    pub shape: Vec<usize>,
+    pub from: Vec<usize>,
+    pub to: Vec<usize>,
+    /// Where the copy begins in the output.
+    pub offset: usize,
+    pub table: Option<Box<[u8; 256]>>,
+}
+
+/// Product of two tensors of bytes.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct MatMul {
+    /// m, k, n
+    pub size: [usize; 3],
+    pub zero: [u8; 2],
+    pub multiplier: f32,
+    pub y: Quant,
+    pub bounds: (u8, u8),
+}
+
+/// Softmax over rows of `width` bytes.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Softmax {
+    pub width: usize,
+    pub x: Quant,
+    pub y: Quant,
+}
+
+#[derive(Debug)]
+pub(super) enum Layer {
+    Quantise { input: usize },
+    Constant(Vec<u8>),
+    Conv(Box<dyn PackedConv>),
+    Add(AddQuant),
+    Elementwise(Elementwise),
+    Table(Box<[u8; 256]>),
+    MaxPool(MaxPool),
+    AveragePool(AveragePool),
+    Copies(Vec<Copy>),
+    MatMul(MatMul),
+    Softmax(Softmax),
+    Dequantise { output: usize },
+    Floats { output: usize },
+}
+
+impl Layer {
+    pub fn scratch_bytes(&self) -> usize {
+        match self {
+            Layer::Conv(conv) => conv.scratch_bytes(),
+            // Both operands widened to 16 bits, the second transposed.
+            Layer::MatMul(m) => 2 * m.size[1] * (m.size[0] + m.size[2]),
+            _ => 0,
+        }
+    }
+}
+
+/// Calls `f(from, to)` for each index of `shape`, as offsets along the two sets of strides.
+pub(super) fn each_index(shape: &[usize], from: &[usize], to: &[usize], mut f: impl FnMut(usize, usize)) {
+    fn go(shape: &[usize], from: &[usize], to: &[usize], a: usize, b: usize, f: &mut impl FnMut(usize, usize)) {
+        let Some((n, shape)) = shape.split_first() else { return f(a, b) };
+        for i in 0..*n {
+            go(shape, &from[1..], &to[1..], a + i * from[0], b + i * to[0], f);
+        }
+    }
+    go(shape, from, to, 0, 0, &mut f);
+}
+
+/// Elements from one index to the next along each dimension of a row-major tensor.
+pub(super) fn row_major(shape: &[usize]) -> Vec<usize> {
+    let mut strides = vec![1; shape.len()];
+    for i in (1..shape.len()).rev() {
+        strides[i - 1] = strides[i] * shape[i];
+    }
+    strides
+}
+
+/// The copy that ONNX Reshape is: the same order of elements in another layout. One side is always row-major, or
+/// both are maps of the same pixels.
+pub(super) fn reshape_copy(x: &Tensor, y: &Tensor) -> Copy {
+    // Walk whichever side is a map; the other side is row-major over the same dimensions.
+    let (shape, map_is_input) =
+        if x.shape.len() == 4 { (x.shape.clone(), true) } else { (y.shape.clone(), false) };
+    let rows = row_major(&shape);
+    let (from, to) = if map_is_input { (x.strides(), rows) } else { (rows, y.strides()) };
+    Copy { shape, from, to, offset: 0, table: None }
+}
+
+impl State {
+    fn arena(&mut self, program: &Program) -> (&mut [u8], &mut [u8]) {
+        self.memory[self.skip..].split_at_mut(program.arena_bytes())
+    }
+}
+
+impl Program {
+    fn range(&self, id: TensorId) -> Range<usize> {
+        let tensor = &self.tensors[id.0];
+        let bytes = tensor.map.volume() * if tensor.element == Element::Floats { 4 } else { 1 };
+        self.offsets[id.0]..self.offsets[id.0] + bytes
+    }
+
+    fn constant(&self, id: TensorId) -> Option<&[u8]> {
+        self.steps.iter().find(|s| s.writes == Some(id)).and_then(|s| match &s.layer {
+            Layer::Constant(bytes) => Some(&bytes[..]),
+            _ => None,
+        })
+    }
+}
+
+const OVERLAP: &str = "the plan keeps tensors that live together apart";
+
+/// The tensor that a step writes, and those of its operands `which`; a missing operand is empty.
+fn views<'a>(
+    program: &'a Program,
+    arena: &'a mut [u8],
+    step: &Step,
+    which: [usize; 2],
+) -> (&'a mut [u8], [&'a [u8]; 2]) {
+    let write = program.range(step.writes.expect("this layer writes a tensor"));
+    let operands = which.map(|i| step.reads.get(i).copied());
+    let constants = operands.map(|id| id.and_then(|id| program.constant(id)));
+    let range = |i: usize| match (operands[i], constants[i]) {
+        (Some(id), None) => program.range(id),
+        _ => 0..0,
+    };
+    // Both operands may be the same tensor, which is then borrowed once.
+    let twice = range(0) == range(1);
+    let [w, a, b] = arena.get_disjoint_mut([write, range(0), if twice { 0..0 } else { range(1) }]).expect(OVERLAP);
+    let (a, b) = (&*a, &*b);
+    let b = if twice { a } else { b };
+    (w, [constants[0].unwrap_or(a), constants[1].unwrap_or(b)])
+}
+
+/// Runs one step.
+pub(super) fn run(program: &Program, step: &Step, state: &mut State, inputs: &[Input], outputs: &mut [&mut [f32]]) {
+    let kernels = program.kernels;
+    let mask = kernels.storage().mask();
+    let (arena, scratch) = state.arena(program);
+    let Some(written) = step.writes else { return output(program, step, arena, outputs) };
+    let y = &program.tensors[written.0];
+    if let Layer::Quantise { input } = step.layer {
+        let out = &mut arena[program.range(written)];
+        match inputs[input] {
+            Input::Numbers(numbers) => kernels.quantise(bytes_of(y), numbers, &y.map, out),
+            Input::Pixels(pixels, tables) => quantise_pixels(pixels, tables, out),
+        }
+        return;
+    }
+    if let Layer::Copies(copies) = &step.layer {
+        for (i, copy) in copies.iter().enumerate() {
+            let (out, [part, _]) = views(program, arena, step, [i, usize::MAX]);
+            copy.run(part, out);
+        }
+        return;
+    }
+    let (out, [a, b]) = views(program, arena, step, [0, 1]);
+    let pixels = y.map.pixels();
+    match &step.layer {
+        Layer::Conv(conv) if y.element == Element::Floats => {
+            let out: &mut [f32] = bytemuck::cast_slice_mut(out);
+            match pixels {
+                1 => conv.run_channels_f32(a, &mut out[..y.map.channels], 0..y.map.channels, scratch),
+                _ => conv.run_f32(a, out, 0..pixels, scratch),
+            }
+        }
+        Layer::Conv(conv) => match step.reads.len() {
+            1 if pixels == 1 => conv.run_channels(a, &mut out[..y.map.channels], 0..y.map.channels, scratch),
+            1 => conv.run(a, None, out, 0..pixels, scratch),
+            _ => conv.run(a, Some(b), out, 0..pixels, scratch),
+        },
+        Layer::Add(quant) => kernels.add(quant, a, b, out),
+        Layer::Table(table) => kernels.table(table, a, out),
+        Layer::MaxPool(pool) => kernels.max_pool(pool, a, out, 0..pixels),
+        Layer::AveragePool(pool) => kernels.average_pool(pool, a, out, 0..pixels),
+        Layer::Elementwise(e) => e.run(mask, a, b, out),
+        Layer::MatMul(m) => m.run(mask, a, b, out, scratch),
+        Layer::Softmax(s) => s.run(mask, a, out),
+        Layer::Constant(_) => {}
+        Layer::Quantise { .. } | Layer::Copies(_) | Layer::Dequantise { .. } | Layer::Floats { .. } => {
+            unreachable!("handled above")
+        }
+    }
+}
+
+/// Hands a tensor out of the program, as numbers in ONNX order.
+fn output(program: &Program, step: &Step, arena: &[u8], outputs: &mut [&mut [f32]]) {
+    let x = &program.tensors[step.reads[0].0];
+    let bytes = program.constant(step.reads[0]).unwrap_or(&arena[program.range(step.reads[0])]);
+    match step.layer {
+        Layer::Dequantise { output } => program.kernels.dequantise(bytes_of(x), &x.map, bytes, outputs[output]),
+        Layer::Floats { output } => {
+            let numbers: &[f32] = bytemuck::cast_slice(bytes);
+            each_index(&x.shape, &x.strides(), &row_major(&x.shape), |from, to| outputs[output][to] = numbers[from]);
+        }
+        _ => unreachable!("every other layer writes a tensor"),
+    }
+}
+
+fn bytes_of(tensor: &Tensor) -> Quant {
+    match tensor.element {
+        Element::Bytes(q) => q,
+        Element::Floats => unreachable!("the builder made this layer for bytes"),
+    }
+}
+
+fn quantise_pixels(pixels: &[u8], tables: &[[u8; 256]; 3], out: &mut [u8]) {
+    for (pixel, out) in pixels.chunks_exact(3).zip(out.chunks_exact_mut(3)) {
+        for c in 0..3 {
+            out[c] = tables[c][usize::from(pixel[c])];
+        }
+    }
+}
+
+impl Copy {
+    fn run(&self, x: &[u8], y: &mut [u8]) {
+        let y = &mut y[self.offset..];
+        match &self.table {
+            Some(table) => each_index(&self.shape, &self.from, &self.to, |from, to| y[to] = table[usize::from(x[from])]),
+            None => each_index(&self.shape, &self.from, &self.to, |from, to| y[to] = x[from]),
+        }
+    }
+}
+
+/// Sum or product of two tensors of bytes, broadcast by strides of 0.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Elementwise {
+    pub binary: Binary,
+    pub quant: AddQuant,
+    pub shape: Vec<usize>,
+    /// Of both operands and the result.
+    pub strides: [Vec<usize>; 3],
+}
+
+impl Elementwise {
+    /// Dequantise both, add or multiply in single precision, quantise (ONNX QDQ Add, Mul).
+    fn run(&self, mask: u8, a: &[u8], b: &[u8], y: &mut [u8]) {
+        let q = &self.quant;
+        let [sa, sb, sy] = &self.strides;
+        // Two walks in step: the first pairs a with y, the second finds b by the same index.
+        let apply = |a: u8, b: u8| match self.binary {
+            Binary::Add => q.apply(a, b),
+            Binary::Mul => {
+                let product = q.a.dequantise(a) * q.b.dequantise(b);
+                round_saturate(product / q.y.scale, q.y.zero_point, q.lo, q.hi)
+            }
+        };
+        each_pair(&self.shape, sa, sb, sy, |ia, ib, iy| y[iy] = apply(a[ia] ^ mask, b[ib] ^ mask) ^ mask);
+    }
+}
+
+/// As [`each_index`], along three sets of strides.
+fn each_pair(shape: &[usize], a: &[usize], b: &[usize], y: &[usize], mut f: impl FnMut(usize, usize, usize)) {
+    fn go(
+        shape: &[usize],
+        strides: [&[usize]; 3],
+        at: [usize; 3],
+        f: &mut impl FnMut(usize, usize, usize),
+    ) {
+        let Some((n, shape)) = shape.split_first() else { return f(at[0], at[1], at[2]) };
+        for i in 0..*n {
+            let next = [0, 1, 2].map(|k| at[k] + i * strides[k][0]);
+            go(shape, strides.map(|s| &s[1..]), next, f);
+        }
+    }
+    go(shape, [a, b, y], [0; 3], &mut f);
+}
+
+impl MatMul {
+    /// Exact sums of products in 32 bits, requantised once (ONNX QLinearMatMul).
+    fn run(&self, mask: u8, a: &[u8], b: &[u8], y: &mut [u8], scratch: &mut [u8]) {
+        let [m, k, n] = self.size;
+        let (wide, _) = scratch.split_at_mut(2 * k * (m + n));
+        let wide: &mut [i16] = bytemuck::cast_slice_mut(wide);
+        let (rows, columns) = wide.split_at_mut(m * k);
+        for ((a, b), y) in a.chunks_exact(m * k).zip(b.chunks_exact(k * n)).zip(y.chunks_exact_mut(m * n)) {
+            for (w, q) in rows.iter_mut().zip(a) {
+                *w = i16::from(q ^ mask) - i16::from(self.zero[0]);
+            }
+            for (i, b) in b.chunks_exact(n).enumerate() {
+                for (j, q) in b.iter().enumerate() {
+                    columns[j * k + i] = i16::from(q ^ mask) - i16::from(self.zero[1]);
+                }
+            }
+            for (row, y) in rows.chunks_exact(k).zip(y.chunks_exact_mut(n)) {
+                for (column, y) in columns.chunks_exact(k).zip(y) {
+                    let sum: i32 = row.iter().zip(column).map(|(a, b)| i32::from(*a) * i32::from(*b)).sum();
+                    let (lo, hi) = self.bounds;
+                    *y = round_saturate(sum as f32 * self.multiplier, self.y.zero_point, lo, hi) ^ mask;
+                }
+            }
+        }
+    }
+}
+
+impl Softmax {
+    /// Dequantise, softmax in single precision, quantise (ONNX QDQ Softmax over the last axis).
+    fn run(&self, mask: u8, x: &[u8], y: &mut [u8]) {
+        for (x, y) in x.chunks_exact(self.width).zip(y.chunks_exact_mut(self.width)) {
+            let max = x.iter().map(|q| q ^ mask).max().unwrap_or(0);
+            // exp of a difference of bytes: no value can overflow, the largest is 1.
+            let e = |q: u8| (self.x.dequantise(q ^ mask) - self.x.dequantise(max)).exp();
+            let sum: f32 = x.iter().map(|q| e(*q)).sum();
+            for (q, y) in x.iter().zip(y) {
+                *y = self.y.quantise(e(*q) / sum) ^ mask;
+            }
+        }
+    }
+}

@@ -1,0 +1,608 @@
+//! An int8 program: a straight list of layers over one arena.
+
+use std::time::Instant;
+
+use super::kernels::{AveragePool, Conv, KernelSet, Map, MaxPool, Storage, Window};
+use super::layers::{self, Binary, Copy, Elementwise, Layer, MatMul, Softmax, row_major};
+use super::plan::{self, Buffer};
+use super::quant::{AddQuant, Quant};
+use crate::error::{Error, Result};
+
+/// A tensor inside a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TensorId(pub(super) usize);
+
+/// What the elements of a tensor are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Element {
+    /// Bytes with this scale and zero point.
+    Bytes(Quant),
+    /// Single-precision numbers.
+    Floats,
+}
+
+impl Element {
+    fn size(self) -> usize {
+        match self {
+            Element::Bytes(_) => 1,
+            Element::Floats => 4,
+        }
+    }
+}
+
+/// A tensor: its ONNX shape and how it lies in memory.
+///
+/// Rank 4 with a batch of 1 is a channels-last map. Every other rank is row-major, seen as one pixel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor {
+    /// The shape as ONNX has it.
+    pub shape: Vec<usize>,
+    /// How it lies in memory.
+    pub map: Map,
+    /// What its elements are.
+    pub element: Element,
+}
+
+impl Tensor {
+    /// A tensor of ONNX shape `shape`, laid out for this engine.
+    pub fn new(shape: &[usize], element: Element) -> Tensor {
+        let map = match *shape {
+            // Whole vectors for whole loads, but a camera's three channels stay packed.
+            [1, c, h, w] => Map { height: h, width: w, channels: c, stride: if c < 8 { c } else { c.next_multiple_of(16) } },
+            _ => {
+                let volume = shape.iter().product();
+                Map { height: 1, width: 1, channels: volume, stride: volume }
+            }
+        };
+        Tensor { shape: shape.to_vec(), map, element }
+    }
+
+    /// Scale and zero point.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] for a tensor of numbers.
+    pub fn quant(&self) -> Result<Quant> {
+        match self.element {
+            Element::Bytes(q) => Ok(q),
+            Element::Floats => Err(Error::Internal("a tensor of numbers stands where bytes belong".into())),
+        }
+    }
+
+    /// Elements from one index to the next along each dimension of the shape.
+    pub(super) fn strides(&self) -> Vec<usize> {
+        if let [1, _, _, w] = *self.shape {
+            return vec![0, 1, w * self.map.stride, self.map.stride];
+        }
+        row_major(&self.shape)
+    }
+}
+
+/// What a program is made of, layer by layer; see [`Program::layers`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerInfo {
+    /// Name, as the builder was told.
+    pub name: String,
+    /// What it does: `conv 3x3 s2`, `add`, …
+    pub op: String,
+    /// Kernel that was picked.
+    pub kernel: String,
+    /// ONNX shape of its result.
+    pub shape: Vec<usize>,
+    /// Element type of its result: `u8` or `f32`.
+    pub dtype: &'static str,
+    /// Multiply-accumulates.
+    pub macs: u64,
+    /// Bytes of packed weights.
+    pub weights_bytes: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct Step {
+    pub layer: Layer,
+    pub reads: Vec<TensorId>,
+    pub writes: Option<TensorId>,
+    pub info: LayerInfo,
+}
+
+/// Puts a program together, layer by layer. Weights are packed as they come.
+#[derive(Debug)]
+pub struct Builder {
+    kernels: &'static dyn KernelSet,
+    tensors: Vec<Tensor>,
+    steps: Vec<Step>,
+    inputs: Vec<Vec<usize>>,
+    outputs: Vec<Vec<usize>>,
+    name: String,
+}
+
+impl Builder {
+    /// An empty program for the kernels of one instruction set.
+    pub fn new(kernels: &'static dyn KernelSet) -> Builder {
+        Builder {
+            kernels,
+            tensors: Vec::new(),
+            steps: Vec::new(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            name: String::new(),
+        }
+    }
+
+    /// Names the layers that follow.
+    pub fn name(&mut self, name: &str) -> &mut Builder {
+        self.name = name.to_string();
+        self
+    }
+
+    /// A tensor of this program.
+    pub fn tensor(&self, id: TensorId) -> &Tensor {
+        &self.tensors[id.0]
+    }
+
+    fn push(&mut self, op: String, macs: u64, layer: Layer, reads: &[TensorId], tensor: Tensor) -> TensorId {
+        let id = TensorId(self.tensors.len());
+        let (kernel, weights_bytes) = match &layer {
+            Layer::Conv(conv) => (conv.name().to_string(), conv.weights_bytes()),
+            Layer::Constant(bytes) => (String::new(), bytes.len()),
+            _ => (format!("{}__{}", op.split(' ').next().unwrap_or_default(), self.kernels.isa()), 0),
+        };
+        let dtype = if tensor.element == Element::Floats { "f32" } else { "u8" };
+        let info = LayerInfo {
+            name: self.name.clone(),
+            op,
+            kernel,
+            shape: tensor.shape.clone(),
+            dtype,
+            macs,
+            weights_bytes,
+        };
+        self.tensors.push(tensor);
+        self.steps.push(Step { layer, reads: reads.to_vec(), writes: Some(id), info });
+        id
+    }
+
+    fn bytes(&self, id: TensorId) -> Result<(&Tensor, Quant)> {
+        let tensor = &self.tensors[id.0];
+        Ok((tensor, tensor.quant()?))
+    }
+
+    /// A new input of numbers with this ONNX shape, quantised to bytes (ONNX QuantizeLinear).
+    /// Inputs are numbered in the order of these calls.
+    pub fn quantise(&mut self, shape: &[usize], quant: Quant) -> TensorId {
+        let input = self.inputs.len();
+        self.inputs.push(shape.to_vec());
+        self.push("quantise".into(), 0, Layer::Quantise { input }, &[], Tensor::new(shape, Element::Bytes(quant)))
+    }
+
+    /// The same input quantised once more, with another scale.
+    pub fn quantise_again(&mut self, input: usize, quant: Quant) -> TensorId {
+        let tensor = Tensor::new(&self.inputs[input].clone(), Element::Bytes(quant));
+        self.push("quantise".into(), 0, Layer::Quantise { input }, &[], tensor)
+    }
+
+    /// Number of inputs so far.
+    pub fn inputs(&self) -> usize {
+        self.inputs.len()
+    }
+
+    /// A constant of bytes in ONNX order.
+    pub fn constant(&mut self, shape: &[usize], quant: Quant, values: &[u8]) -> TensorId {
+        let tensor = Tensor::new(shape, Element::Bytes(quant));
+        let mut bytes = vec![quant.zero_point; tensor.map.volume()];
+        let row_major = row_major(shape);
+        layers::each_index(shape, &row_major, &tensor.strides(), |from, to| bytes[to] = values[from]);
+        let mask = self.kernels.storage().mask();
+        bytes.iter_mut().for_each(|b| *b ^= mask);
+        self.push("constant".into(), 0, Layer::Constant(bytes), &[], tensor)
+    }
+
+    /// A convolution; with `residual`, its result is added to that tensor. `shape` is the ONNX shape of the result.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if the tensors are not what `conv` says.
+    pub fn conv(
+        &mut self,
+        x: TensorId,
+        conv: Conv,
+        element: Element,
+        shape: &[usize],
+        residual: Option<TensorId>,
+    ) -> Result<TensorId> {
+        let (tensor, _) = self.bytes(x)?;
+        let output = Tensor { shape: shape.to_vec(), map: conv.output, element };
+        if tensor.map.volume() != conv.input.volume() || conv.output.channels == 0 {
+            return Err(Error::Internal(format!("convolution {}: its maps do not fit", self.name)));
+        }
+        let [kh, kw] = conv.window.kernel;
+        let kind = if conv.is_depthwise() {
+            "depthwise"
+        } else if conv.input.pixels() == kh * kw && conv.output.pixels() == 1 {
+            "fully-connected"
+        } else {
+            "conv"
+        };
+        let step = conv.window.stride[0].max(conv.window.stride[1]);
+        let op = format!(
+            "{kind} {kh}x{kw}{}{}",
+            if step > 1 { format!(" s{step}") } else { String::new() },
+            if residual.is_some() { " +add" } else { "" }
+        );
+        let macs = conv.macs();
+        let reads: Vec<TensorId> = [Some(x), residual].into_iter().flatten().collect();
+        let packed = self.kernels.conv(conv);
+        Ok(self.push(op, macs, Layer::Conv(packed), &reads, output))
+    }
+
+    /// A 256-entry table over bytes: any function of one quantised tensor.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] for a tensor of numbers.
+    pub fn table(&mut self, op: &str, x: TensorId, y: Quant, function: impl Fn(u8) -> u8) -> Result<TensorId> {
+        let (tensor, _) = self.bytes(x)?;
+        let tensor = Tensor { element: Element::Bytes(y), ..tensor.clone() };
+        let mask = self.kernels.storage().mask();
+        let mut table = [0; 256];
+        for stored in 0..=255u8 {
+            table[usize::from(stored)] = function(stored ^ mask) ^ mask;
+        }
+        Ok(self.push(format!("table {op}"), 0, Layer::Table(Box::new(table)), &[x], tensor))
+    }
+
+    /// Sum or product of two tensors, ONNX broadcasting.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] for a tensor of numbers, or shapes that do not broadcast to `shape`.
+    pub fn binary(
+        &mut self,
+        binary: Binary,
+        a: TensorId,
+        b: TensorId,
+        shape: &[usize],
+        y: Quant,
+        bounds: (u8, u8),
+    ) -> Result<TensorId> {
+        let output = Tensor::new(shape, Element::Bytes(y));
+        let ((ta, qa), (tb, qb)) = (self.bytes(a)?, self.bytes(b)?);
+        let quant = AddQuant { a: qa, b: qb, y, lo: bounds.0, hi: bounds.1 };
+        let same = binary == Binary::Add && ta.map == output.map && tb.map == output.map;
+        let layer = if same {
+            Layer::Add(quant)
+        } else {
+            let strides = |t: &Tensor| broadcast(t, shape);
+            let (Some(sa), Some(sb)) = (strides(ta), strides(tb)) else {
+                return Err(Error::Internal(format!("{}: shapes do not broadcast", self.name)));
+            };
+            Layer::Elementwise(Elementwise {
+                binary,
+                quant,
+                shape: shape.to_vec(),
+                strides: [sa, sb, output.strides()],
+            })
+        };
+        let op = if binary == Binary::Add { "add" } else { "mul" };
+        Ok(self.push(op.into(), 0, layer, &[a, b], output))
+    }
+
+    /// Largest byte under a window; `shape` is ONNX's of the result.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] for a tensor of numbers.
+    pub fn max_pool(&mut self, x: TensorId, window: Window, shape: &[usize]) -> Result<TensorId> {
+        let (tensor, q) = self.bytes(x)?;
+        let output = Tensor::new(shape, Element::Bytes(q));
+        let pool = MaxPool { input: tensor.map, output: output.map, window };
+        let op = pool_name("max-pool", window);
+        Ok(self.push(op, 0, Layer::MaxPool(pool), &[x], output))
+    }
+
+    /// Average under a window; `shape` is ONNX's of the result.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] for a tensor of numbers.
+    pub fn average_pool(
+        &mut self,
+        x: TensorId,
+        window: Window,
+        count_pad: bool,
+        shape: &[usize],
+        y: Quant,
+        bounds: (u8, u8),
+    ) -> Result<TensorId> {
+        let (tensor, q) = self.bytes(x)?;
+        let output = Tensor::new(shape, Element::Bytes(y));
+        let (lo, hi) = bounds;
+        let pool = AveragePool { input: tensor.map, output: output.map, window, count_pad, x: q, y, lo, hi };
+        let op = pool_name("average-pool", window);
+        Ok(self.push(op, 0, Layer::AveragePool(pool), &[x], output))
+    }
+
+    /// Concatenation along `axis` of the ONNX shape `shape`; each part is requantised to `y`.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] for a tensor of numbers.
+    pub fn concat(&mut self, parts: &[TensorId], axis: usize, shape: &[usize], y: Quant) -> Result<TensorId> {
+        let output = Tensor::new(shape, Element::Bytes(y));
+        let strides = output.strides();
+        let mask = self.kernels.storage().mask();
+        let mut copies = Vec::new();
+        let mut at = 0;
+        for part in parts {
+            let (tensor, q) = self.bytes(*part)?;
+            let mut table = [0; 256];
+            for stored in 0..=255u8 {
+                table[usize::from(stored)] = y.quantise(q.dequantise(stored ^ mask)) ^ mask;
+            }
+            copies.push(Copy {
+                shape: tensor.shape.clone(),
+                from: tensor.strides(),
+                to: strides.clone(),
+                offset: at * strides[axis],
+                table: (q != y).then(|| Box::new(table)),
+            });
+            at += tensor.shape[axis];
+        }
+        Ok(self.push("concat".into(), 0, Layer::Copies(copies), parts, output))
+    }
+
+    /// The same bytes in another shape: ONNX Reshape (`permutation` none) or Transpose.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] for a tensor of numbers.
+    pub fn reshape(&mut self, x: TensorId, shape: &[usize], permutation: Option<&[usize]>) -> Result<TensorId> {
+        let (tensor, q) = self.bytes(x)?;
+        let output = Tensor::new(shape, Element::Bytes(q));
+        let copy = match permutation {
+            Some(permutation) => {
+                let strides = tensor.strides();
+                let from = permutation.iter().map(|p| strides[*p]).collect();
+                vec![Copy { shape: shape.to_vec(), from, to: output.strides(), offset: 0, table: None }]
+            }
+            None => vec![layers::reshape_copy(tensor, &output)],
+        };
+        Ok(self.push("copy".into(), 0, Layer::Copies(copy), &[x], output))
+    }
+
+    /// Product of two matrices of bytes, `[.., m, k] × [.., k, n]`, both row-major.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] for a tensor of numbers.
+    pub fn matmul(
+        &mut self,
+        a: TensorId,
+        b: TensorId,
+        [m, k, n]: [usize; 3],
+        shape: &[usize],
+        y: Quant,
+        bounds: (u8, u8),
+    ) -> Result<TensorId> {
+        let ((_, qa), (_, qb)) = (self.bytes(a)?, self.bytes(b)?);
+        let layer = Layer::MatMul(MatMul {
+            size: [m, k, n],
+            zero: [qa.zero_point, qb.zero_point],
+            multiplier: qa.scale * qb.scale / y.scale,
+            y,
+            bounds,
+        });
+        let tensor = Tensor::new(shape, Element::Bytes(y));
+        Ok(self.push("matmul".into(), (m * k * n) as u64, layer, &[a, b], tensor))
+    }
+
+    /// Softmax over the last dimension of a row-major tensor.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] for a tensor of numbers.
+    pub fn softmax(&mut self, x: TensorId, y: Quant) -> Result<TensorId> {
+        let (tensor, q) = self.bytes(x)?;
+        let width = tensor.shape.last().copied().unwrap_or(1);
+        let tensor = Tensor { element: Element::Bytes(y), ..tensor.clone() };
+        Ok(self.push("softmax".into(), 0, Layer::Softmax(Softmax { width, x: q, y }), &[x], tensor))
+    }
+
+    /// Makes a tensor an output of the program, as numbers in ONNX order. Outputs are numbered in the order of
+    /// these calls.
+    pub fn output(&mut self, x: TensorId) -> usize {
+        let tensor = &self.tensors[x.0];
+        let output = self.outputs.len();
+        self.outputs.push(tensor.shape.clone());
+        let (op, layer) = match tensor.element {
+            Element::Bytes(_) => ("dequantise", Layer::Dequantise { output }),
+            Element::Floats => ("output", Layer::Floats { output }),
+        };
+        let info = LayerInfo {
+            name: self.name.clone(),
+            op: op.into(),
+            kernel: format!("{op}__{}", self.kernels.isa()),
+            shape: tensor.shape.clone(),
+            dtype: "f32",
+            macs: 0,
+            weights_bytes: 0,
+        };
+        self.steps.push(Step { layer, reads: vec![x], writes: None, info });
+        output
+    }
+
+    /// Plans the arena and closes the program.
+    pub fn finish(self) -> Program {
+        let buffers: Vec<Buffer> = self
+            .tensors
+            .iter()
+            .enumerate()
+            .map(|(id, tensor)| {
+                let id = TensorId(id);
+                let written = self.steps.iter().position(|s| s.writes == Some(id)).unwrap_or(0);
+                let constant = matches!(self.steps[written].layer, Layer::Constant(_));
+                let read = self.steps.iter().rposition(|s| s.reads.contains(&id)).unwrap_or(written);
+                let bytes = if constant { 0 } else { tensor.map.volume() * tensor.element.size() };
+                Buffer { bytes, first: written, last: read }
+            })
+            .collect();
+        let plan = plan::plan(&buffers);
+        let scratch = self.steps.iter().map(|s| s.layer.scratch_bytes()).max().unwrap_or(0);
+        Program {
+            kernels: self.kernels,
+            tensors: self.tensors,
+            steps: self.steps,
+            inputs: self.inputs,
+            outputs: self.outputs,
+            offsets: plan.offsets,
+            arena: plan.size,
+            live: plan.live,
+            scratch: scratch.next_multiple_of(plan::ALIGN),
+        }
+    }
+}
+
+fn pool_name(kind: &str, window: Window) -> String {
+    let [kh, kw] = window.kernel;
+    format!("{kind} {kh}x{kw}")
+}
+
+/// Strides of `tensor` along the dimensions of `shape`, 0 where it is broadcast; `None` where it does not fit.
+fn broadcast(tensor: &Tensor, shape: &[usize]) -> Option<Vec<usize>> {
+    let missing = shape.len().checked_sub(tensor.shape.len())?;
+    let strides = tensor.strides();
+    (0..shape.len())
+        .map(|i| {
+            let Some(own) = i.checked_sub(missing) else { return Some(0) };
+            match tensor.shape[own] {
+                1 => Some(0),
+                n if n == shape[i] => Some(strides[own]),
+                _ => None,
+            }
+        })
+        .collect()
+}
+
+/// Packed layers and the plan of their arena; shared by any number of [`State`]s.
+#[derive(Debug)]
+pub struct Program {
+    pub(super) kernels: &'static dyn KernelSet,
+    pub(super) tensors: Vec<Tensor>,
+    pub(super) steps: Vec<Step>,
+    inputs: Vec<Vec<usize>>,
+    outputs: Vec<Vec<usize>>,
+    pub(super) offsets: Vec<usize>,
+    arena: usize,
+    live: usize,
+    pub(super) scratch: usize,
+}
+
+/// What a program reads.
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'a> {
+    /// Numbers in ONNX order.
+    Numbers(&'a [f32]),
+    /// An interleaved picture, with the byte that each value of each channel is quantised to.
+    Pixels(&'a [u8], &'a [[u8; 256]; 3]),
+}
+
+/// The buffers of one run at a time.
+#[derive(Debug)]
+pub struct State {
+    pub(super) memory: Vec<u8>,
+    /// Bytes before the first aligned one.
+    pub(super) skip: usize,
+    pub(super) threads: usize,
+    /// Nanoseconds of each layer in the last run; empty unless asked for.
+    pub times: Vec<u64>,
+}
+
+impl Program {
+    /// ONNX shapes of the inputs.
+    pub fn inputs(&self) -> &[Vec<usize>] {
+        &self.inputs
+    }
+
+    /// ONNX shapes of the outputs.
+    pub fn outputs(&self) -> &[Vec<usize>] {
+        &self.outputs
+    }
+
+    /// The layers in order.
+    pub fn layers(&self) -> impl Iterator<Item = &LayerInfo> {
+        self.steps.iter().map(|s| &s.info)
+    }
+
+    /// Bytes of the packed weights.
+    pub fn weights_bytes(&self) -> usize {
+        self.steps.iter().map(|s| s.info.weights_bytes).sum()
+    }
+
+    /// Bytes of the arena, without scratch.
+    pub fn arena_bytes(&self) -> usize {
+        self.arena
+    }
+
+    /// The largest sum of buffers that are needed at the same time: no plan can do with less.
+    pub fn live_bytes(&self) -> usize {
+        self.live
+    }
+
+    /// Bytes of a [`State`] for this many threads.
+    pub fn state_bytes(&self, threads: usize) -> usize {
+        self.arena + threads * self.scratch + plan::ALIGN
+    }
+
+    /// How bytes lie in memory for the kernels of this program.
+    pub fn storage(&self) -> Storage {
+        self.kernels.storage()
+    }
+
+    /// The quantisation of input `input`, if one layer alone reads it.
+    pub fn input_quant(&self, input: usize) -> Option<Quant> {
+        let mut readers = self.steps.iter().filter(|s| matches!(s.layer, Layer::Quantise { input: i } if i == input));
+        let (first, second) = (readers.next()?, readers.next());
+        match (first.writes, second) {
+            (Some(id), None) => self.tensors[id.0].quant().ok(),
+            _ => None,
+        }
+    }
+
+    /// Buffers for this program.
+    pub fn state(&self, threads: usize) -> State {
+        let memory = vec![0u8; self.state_bytes(threads)];
+        let skip = memory.as_ptr().align_offset(plan::ALIGN).min(plan::ALIGN);
+        State { memory, skip, threads, times: Vec::new() }
+    }
+
+    /// Runs the program; `inputs` and `outputs` in the order of [`Program::inputs`] and [`Program::outputs`].
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] where a length does not fit.
+    pub fn run(&self, state: &mut State, inputs: &[Input], outputs: &mut [&mut [f32]]) -> Result<()> {
+        self.check(inputs, outputs)?;
+        let timed = !state.times.is_empty();
+        for (index, step) in self.steps.iter().enumerate() {
+            let start = timed.then(Instant::now);
+            layers::run(self, step, state, inputs, outputs);
+            if let Some(start) = start {
+                state.times[index] = start.elapsed().as_nanos() as u64;
+            }
+        }
+        Ok(())
+    }
+
+    fn check(&self, inputs: &[Input], outputs: &[&mut [f32]]) -> Result<()> {
+        let bad = |what: &str, i: usize, given: usize, shape: &[usize]| Error::BadInput {
+            subject: format!("program {what} {i}"),
+            reason: format!("has {given} elements, its shape is {shape:?}"),
+        };
+        for (i, shape) in self.inputs.iter().enumerate() {
+            let given = match inputs.get(i) {
+                Some(Input::Numbers(n)) => n.len(),
+                Some(Input::Pixels(p, _)) => p.len(),
+                None => 0,
+            };
+            if given != shape.iter().product::<usize>() {
+                return Err(bad("input", i, given, shape));
+            }
+        }
+        for (i, shape) in self.outputs.iter().enumerate() {
+            let given = outputs.get(i).map_or(0, |o| o.len());
+            if given != shape.iter().product::<usize>() {
+                return Err(bad("output", i, given, shape));
+            }
+        }
+        Ok(())
+    }
+}
