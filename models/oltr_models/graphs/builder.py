@@ -87,14 +87,12 @@ class GraphBuilder:
 
     def gemm(self, name: str, x: str, width: int, *, gain: float = 1.0, shift: float = 0.0) -> str:
         """Add a fully connected layer as `Gemm` with weights `[width, inputs]`."""
-        inputs = self.shape(x)[1]
-        weights = self.rng.normal(0.0, np.sqrt(2.0 / inputs), (width, inputs))
+        weights = self._dense_weights(x, width).T
         return self._normalised("Gemm", name, x, weights, (-1, 1), gain, shift, True, dict(transB=1))
 
     def matmul(self, name: str, x: str, width: int, *, gain: float = 1.0, shift: float = 0.0) -> str:
         """Add a fully connected layer as `MatMul` and `Add`, the other common writing."""
-        inputs = self.shape(x)[-1]
-        weights = self.rng.normal(0.0, np.sqrt(2.0 / inputs), (inputs, width))
+        weights = self._dense_weights(x, width)
         return self._normalised("MatMul", name, x, weights, (1, -1), gain, shift, True, {})
 
     def model(self, outputs: list[str]) -> onnx.ModelProto:
@@ -111,6 +109,18 @@ class GraphBuilder:
         )
         onnx.checker.check_model(model, full_check=True)
         return model
+
+    def _dense_weights(self, x: str, width: int) -> np.ndarray:
+        """Random weights `[inputs, width]` that ignore what all samples have in common.
+
+        Otherwise the common part would fill the range of the product, and the differences
+        between images, which are what counts, would be left with a few quantisation steps.
+        """
+        rows = np.concatenate([value.reshape(-1, value.shape[-1]) for value in self._values[x]]).astype(np.float64)
+        common = rows.mean(axis=0)
+        common /= np.linalg.norm(common)
+        weights = self.rng.normal(0.0, np.sqrt(2.0 / len(common)), (len(common), width))
+        return weights - np.outer(common, common @ weights)
 
     def _normalised(self, op, name, x, weights, per_output, gain, shift, bias, attributes) -> str:
         """Add a layer with `weights` rescaled per output channel to the wanted statistics."""

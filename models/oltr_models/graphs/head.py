@@ -74,7 +74,7 @@ def open_world_head(graph: GraphBuilder, f: str, style: HeadStyle) -> None:
     hallucinated = layer("hallucinator", v, style.classes, gain=2.0)
     weights = graph.node("Softmax", "hallucinator.softmax", hallucinated, axis=1)
     recalled = graph.node("MatMul", "memory.recall", weights, memory)
-    selector = layer("selector", v, graph.shape(v)[1], gain=0.7)
+    selector = layer("selector", v, graph.shape(v)[1], gain=0.5)
     selector = graph.node("Tanh", "selector.tanh", selector)
     infused = graph.node("Mul", "meta.infuse", selector, recalled)
     embedding = graph.node("Add", "meta.add", v, infused)
@@ -134,7 +134,7 @@ def _classes(graph: GraphBuilder, features: list[np.ndarray], classes: int) -> t
     mean, spread = seen.mean(axis=0), seen.std(axis=0)
     centroids = mean + spread * graph.rng.normal(size=(classes, seen.shape[1]))
     places = graph.rng.permutation(classes)[: len(seen)]
-    centroids[places] = seen + 0.3 * (centroids[places] - mean)
+    centroids[places] = seen + 0.2 * (centroids[places] - mean)
     # What all features share tells classes apart badly: a trained classifier ignores it.
     common = mean / np.linalg.norm(mean)
     rows = centroids - mean

@@ -22,12 +22,14 @@ def photo(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
         inside = ((y - centre_y) / radius_y) ** 2 + ((x - centre_x) / radius_x) ** 2 < 1.0
         image[inside] = 0.5 * image[inside] + rng.normal(0.0, 80.0, size=3)
     image += rng.normal(0.0, 4.0, size=image.shape)
-    return np.clip(np.round(image + rng.uniform(90.0, 150.0, size=3)), 0, 255).astype(np.uint8)
+    image = image * rng.uniform(0.5, 1.2) + rng.uniform(50.0, 200.0, size=3)
+    return np.clip(np.round(image), 0, 255).astype(np.uint8)
 
 
 def retake(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     """The same scene once more: moved a little, brighter or darker, with new grain."""
-    moved = np.roll(image, tuple(rng.integers(-2, 3, size=2)), axis=(0, 1)).astype(np.float64)
+    reach = max(1, min(image.shape[:2]) // 100)
+    moved = np.roll(image, tuple(rng.integers(-reach, reach + 1, size=2)), axis=(0, 1)).astype(np.float64)
     moved = moved * rng.uniform(0.92, 1.08) + rng.normal(0.0, 4.0, size=image.shape)
     return np.clip(np.round(moved), 0, 255).astype(np.uint8)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from . import images
+from . import golden, images
 from .backbones import ACTIVE, LITE0, MOBILENET_V2, Stage, inverted_residuals, relu6, resnet10
 from .builder import GraphBuilder
 from .head import HeadStyle, float_nodes, modulated_attention, open_world_head, plain_classifier
@@ -54,7 +54,19 @@ def build(network: Network) -> Built:
     samples = [images.tensor(images.retake(rng, photo)) for photo in photos[:3]]
     graph = GraphBuilder(network.name, network.input, calibration, rng)
     network.build(graph, network.input)
-    return Built(network, graph.model(network.outputs), calibration, samples)
+    model = graph.model(network.outputs)
+    return Built(network, model, calibration, _clearest_first(model, network.input, samples))
+
+
+def _clearest_first(model: onnx.ModelProto, name: str, samples: list[np.ndarray]) -> list[np.ndarray]:
+    """Samples by the lead of their best logit: an argmax that rounding decides tests nothing."""
+    run = golden.session(model)
+
+    def lead(sample: np.ndarray) -> float:
+        best, second = np.sort(golden.outputs(run, {name: sample})["logits"].ravel())[[-1, -2]]
+        return float(best - second)
+
+    return sorted(samples, key=lead, reverse=True)
 
 
 def _oltr_resnet(widths: tuple[int, int, int, int], style: HeadStyle) -> Callable[[GraphBuilder, str], None]:
