@@ -7,6 +7,6 @@ real networks, so that a runtime can be checked and timed on them without any da
 
 Modules: `images` (inputs), `builder` (a graph that is evaluated while it grows),
 `backbones`, `head` (attention and open-world head), `networks` (the list by name), `odd`
-(unusual shapes and operators), `ops` (one graph per quantised operator), `quantise` (the
+(unusual shapes and operators), `ops` and `edges` (one operator per graph), `quantise` (the
 forms), `golden` (ONNX Runtime as the judge), `check` (are the graphs sane?).
 """
