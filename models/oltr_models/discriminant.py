@@ -27,16 +27,20 @@ def whitening(features: np.ndarray, labels: np.ndarray, dim: int, shrinkage: flo
     variances, axes = np.linalg.eigh(covariance)
     whiten = axes / np.sqrt(variances)
 
-    _, strength, between = np.linalg.svd((means - centre) @ whiten, full_matrices=False)
-    between = between[strength > 1e-6 * strength[0]][:dim]
+    between = _directions((means - centre) @ whiten)[:dim]
     rest = (features - centre) @ whiten
     rest -= rest @ between.T @ between
-    _, _, within = np.linalg.svd(rest, full_matrices=False)
-    directions = np.vstack([between, within[: dim - len(between)]])
+    directions = np.vstack([between, _directions(rest)[: dim - len(between)]])
     if len(directions) < dim:  # fewer photos than dimensions: the rest of the layer stays silent
         directions = np.vstack([directions, np.zeros((dim - len(directions), channels))])
     weight = directions @ whiten.T
     return weight.astype(np.float32), (-weight @ centre).astype(np.float32)
+
+
+def _directions(rows: np.ndarray) -> np.ndarray:
+    """Orthonormal directions of the rows, the strongest first; none in which they do not vary."""
+    _, strength, directions = np.linalg.svd(rows, full_matrices=False)
+    return directions[strength > 1e-6 * strength[0]]
 
 
 def class_means(features: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -42,6 +42,10 @@ class OpenHead(nn.Module):
         """`[B, K]` distances to the centroids, by differences: no cancellation near a centroid."""
         return (v[:, None, :] - self.centroids[None]).square().sum(2).clamp_min(EPSILON).sqrt()
 
+    def plain_logits(self, v: torch.Tensor) -> torch.Tensor:
+        """The cosine classifier on the direct feature alone: stage 1, without memory."""
+        return COSINE_SCALE * F.normalize(v) @ F.normalize(self.weight).T
+
     def forward(self, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """`(logits [B, K], distances [B, K])`."""
         distances = self.distances(v)

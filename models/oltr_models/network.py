@@ -50,9 +50,9 @@ class Oltr(nn.Module):
         self.fc = nn.Linear(TOP_CHANNELS, arch.dim)
         self.head = OpenHead(arch.dim, arch.classes)
 
-    def pooled(self, f: torch.Tensor) -> torch.Tensor:
+    def pooled(self, f: torch.Tensor, attend: bool = True) -> torch.Tensor:
         """The last map `[B, 320, H, W]` through attention, top convolution and average pooling."""
-        if self.attention is not None:
+        if self.attention is not None and attend:
             f = self.attention(f)
         return self.backbone.top(f).mean((2, 3))
 
@@ -60,9 +60,9 @@ class Oltr(nn.Module):
         """The direct feature `[B, D]` of pooled features `[B, 1280]`."""
         return on_sphere(self.fc(pooled))
 
-    def features(self, f: torch.Tensor) -> torch.Tensor:
+    def features(self, f: torch.Tensor, attend: bool = True) -> torch.Tensor:
         """The direct feature `[B, D]` of the last map `[B, 320, H, W]`."""
-        return self.direct(self.pooled(f))
+        return self.direct(self.pooled(f, attend))
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         v = self.features(self.backbone(image))

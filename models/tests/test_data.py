@@ -1,0 +1,129 @@
+"""Labels, splits and the preprocessing that the runtime repeats."""
+
+import tempfile
+import unittest
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from oltr_models.data import DataError, Preprocess, class_ids, load_photo, read_folder, read_labels, select, train_counts
+
+from .photos import write_photo, write_set
+
+
+class PreprocessTest(unittest.TestCase):
+    def test_shorter_side_takes_a_centred_square(self):
+        self.assertEqual(Preprocess(224).crop_box(300, 200), (50.0, 0.0, 250.0, 200.0))
+        left, top, right, bottom = Preprocess(224, resize_to=256).crop_box(300, 200)
+        self.assertAlmostEqual(right - left, 175.0)
+        self.assertAlmostEqual(bottom - top, 175.0)
+        self.assertAlmostEqual((left + right) / 2, 150.0)
+        self.assertAlmostEqual((top + bottom) / 2, 100.0)
+
+    def test_stretch_takes_everything(self):
+        self.assertEqual(Preprocess(224, "stretch").crop_box(300, 200), (0.0, 0.0, 300.0, 200.0))
+
+    def test_pad_keeps_the_shape_and_fills_with_the_colour(self):
+        photo = Image.new("RGB", (100, 51), (250, 0, 0))
+        out = np.asarray(Preprocess(64, "pad", pad_color=(1, 2, 3)).resized(photo))
+        self.assertEqual(out.shape, (64, 64, 3))
+        red = (out == (250, 0, 0)).all(2)
+        rows = np.flatnonzero(red.any(1))
+        self.assertEqual((rows[0], rows[-1]), (15, 47))  # 51 * 64 / 100 = 32.64, so 33 rows from (64 - 33) // 2
+        self.assertTrue((out[0, 0] == (1, 2, 3)).all())
+
+    def test_normalises_on_the_255_scale_channels_first(self):
+        out = Preprocess(2, "stretch", mean=(10, 20, 30), std=(2, 4, 5))(Image.new("RGB", (5, 5), (20, 40, 80)))
+        np.testing.assert_allclose(out[:, 0, 0], [5, 5, 10])
+        self.assertEqual((out.shape, out.dtype), ((3, 2, 2), np.float32))
+
+    def test_json_round_trip(self):
+        preprocess = Preprocess(96, "pad", mean=(1.0, 2.0, 3.0))
+        self.assertEqual(Preprocess.from_json(preprocess.to_json()), preprocess)
+
+    def test_refuses_what_no_runtime_could_do(self):
+        with self.assertRaises(DataError):
+            Preprocess(224, "crop")
+        with self.assertRaises(DataError):
+            Preprocess(224, resize_to=200)
+
+
+class PhotoTest(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+
+    def test_applies_the_exif_orientation(self):
+        exif = Image.Exif()
+        exif[0x0112] = 6  # turn by 90 degrees clockwise to see it upright
+        photo = Image.new("RGB", (40, 20), (0, 0, 0))
+        photo.paste((255, 255, 255), (0, 0, 40, 5))  # the stored top edge becomes the right edge
+        photo.save(self.folder / "a.png", exif=exif)
+        upright = load_photo(self.folder / "a.png")
+        self.assertEqual(upright.size, (20, 40))
+        self.assertEqual(upright.getpixel((19, 20)), (255, 255, 255))
+        self.assertEqual(upright.getpixel((0, 20)), (0, 0, 0))
+
+    def test_scales_16_bit_grey(self):
+        Image.fromarray(np.full((4, 4), 0x8000, np.uint16)).save(self.folder / "a.png")
+        self.assertEqual(load_photo(self.folder / "a.png").getpixel((0, 0)), (128, 128, 128))
+
+    def test_names_a_broken_or_missing_photo(self):
+        (self.folder / "a.jpg").write_text("no photo")
+        for name in ("a.jpg", "b.jpg"):
+            with self.assertRaisesRegex(DataError, name):
+                load_photo(self.folder / name)
+
+
+class LabelsTest(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+
+    def labels(self, *rows: str, header: str = "path\tclass\trole\tsplit"):
+        path = self.folder / "labels.tsv"
+        path.write_text("\n".join((header, *rows)))
+        return read_labels(path, self.folder)
+
+    def test_reads_roles_splits_and_counts(self):
+        samples = self.labels("1\tb\tknown\ttrain", "2\ta\tknown\ttrain", "3\tb\tknown\ttrain", "4\tc\tunknown\tval")
+        self.assertEqual(class_ids(samples), ["a", "b"])
+        self.assertEqual(train_counts(samples, ["a", "b"]), [1, 2])
+        self.assertEqual([s.cls for s in select(samples, "val", known=False)], ["c"])
+
+    def test_refuses_what_would_spoil_a_result(self):
+        good = ("1\ta\tknown\ttrain", "2\tb\tknown\ttrain")
+        for rows, message in (
+            ((*good, "3\tc\tunknown\ttrain"), "unknown photos in the split train"),
+            ((*good, "3\tc\tknown\ttest"), "without a training photo: c"),
+            ((*good, "3\ta\tunknown\tval"), "both known and unknown: a"),
+            ((*good, "3\ta\tknown\tdev"), "labels.tsv:4"),
+            (good[:1], "at least two"),
+        ):
+            with self.subTest(message), self.assertRaisesRegex(DataError, message):
+                self.labels(*rows)
+        with self.assertRaisesRegex(DataError, "no column role, split"):
+            self.labels("1\ta", header="path\tclass")
+
+    def test_splits_a_folder_class_by_class(self):
+        write_set(self.folder, {"red": 20, "green": 3, "blue": 1})
+        samples = read_folder(self.folder, seed=1)
+        by_class = {c: sorted(s.split for s in samples if s.cls == c) for c in class_ids(samples)}
+        self.assertEqual(by_class["blue"], ["train"])
+        self.assertEqual(by_class["green"], ["test", "train", "val"])
+        self.assertEqual(by_class["red"].count("train"), 14)
+        self.assertEqual(samples, read_folder(self.folder, seed=1))
+        self.assertNotEqual(samples, read_folder(self.folder, seed=2))
+
+    def test_refuses_an_empty_class(self):
+        write_set(self.folder, {"red": 2, "green": 2})
+        (self.folder / "empty").mkdir()
+        with self.assertRaisesRegex(DataError, "empty"):
+            read_folder(self.folder)
+
+
+if __name__ == "__main__":
+    unittest.main()
