@@ -11,6 +11,8 @@ pub struct Limits {
     pub model_bytes: u64,
     /// Nodes of a graph. ResNet-152 with every tensor quantised has about 3 000; typing is quadratic in nodes.
     pub graph_nodes: usize,
+    /// Fields of the protobuf outside tensor data; each can take two hundred bytes once decoded.
+    pub graph_fields: u64,
     /// Elements of one tensor of a graph, constant or not: keeps a hostile shape from being allocated.
     pub tensor_elements: u64,
     /// Known classes of a bundle.
@@ -32,6 +34,7 @@ impl Default for Limits {
         Limits {
             model_bytes: 512 << 20,
             graph_nodes: 20_000,
+            graph_fields: 1_000_000,
             tensor_elements: 1 << 28,
             classes: 100_000,
             photo_bytes: 64 << 20,

@@ -1,12 +1,29 @@
 //! The door to the network: [`Model::load`], [`Session::run`].
+//!
+//! A file passes through five steps, each a file of this folder: `wire` bounds what its protobuf can ask for, `graph`
+//! reads it, `normalise` brings every way of quantising into one form, `lower` compiles what is quantised into int8
+//! programs, and tract, with the operators of `ops`, types and schedules what is left. `session` runs it.
+//!
+//! This folder is the only place that names tract.
+
+mod graph;
+mod load;
+mod lower;
+mod normalise;
+mod ops;
+mod session;
+mod shapes;
+mod wire;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::bundle::Bundle;
-use crate::error::{Error, Result};
-use crate::frame::Frame;
+use crate::error::Result;
 use crate::limits::Limits;
+
+pub use session::{Outputs, RunTimes, Session};
 
 /// Who runs the quantised parts of a graph.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,77 +70,88 @@ impl Port {
 
 /// A loaded graph, shared by its sessions.
 #[derive(Clone, Debug)]
-pub struct Model {}
+pub struct Model {
+    inner: Arc<load::Loaded>,
+}
 
 impl Model {
     /// Loads the ONNX file at `path`.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Io`]; as [`Model::from_bytes`] for what is in the file.
+    /// [`Error::NotFound`](crate::Error::NotFound), [`Error::Io`](crate::Error::Io); as [`Model::from_bytes`] for
+    /// what is in the file.
     pub fn load(path: impl AsRef<Path>, options: &Options) -> Result<Model> {
-        let _ = (path, options);
-        Err(Error::Internal("not yet".into()))
+        let path = path.as_ref();
+        let bytes = load::read(path, &options.limits)?;
+        Model::from_bytes(&path.display().to_string(), &bytes, options)
     }
 
     /// Loads an ONNX file from memory; `name` stands in messages.
     ///
     /// # Errors
-    /// [`Error::BadModel`], [`Error::UnsupportedNodes`], [`Error::Metadata`], [`Error::Limit`].
+    /// [`Error::BadModel`](crate::Error::BadModel) for a damaged or inconsistent file,
+    /// [`Error::UnsupportedNodes`](crate::Error::UnsupportedNodes) listing all nodes that cannot run,
+    /// [`Error::Metadata`](crate::Error::Metadata) for `oltr.` keys that do not fit the format or the graph,
+    /// [`Error::Limit`](crate::Error::Limit) for what is larger than allowed.
     pub fn from_bytes(name: &str, bytes: &[u8], options: &Options) -> Result<Model> {
-        let _ = (name, bytes, options);
-        Err(Error::Internal("not yet".into()))
+        Ok(Model { inner: Arc::new(load::load(name, bytes, options)?) })
     }
 
     /// Loads the bundle that is built into the library.
     ///
     /// # Errors
-    /// [`Error::Config`] without the feature `demo-model`.
+    /// [`Error::Config`](crate::Error::Config) without the feature `demo-model`.
     pub fn builtin(options: &Options) -> Result<Model> {
-        let _ = options;
-        Err(Error::Internal("not yet".into()))
+        #[cfg(feature = "demo-model")]
+        return Model::from_bytes("builtin", include_bytes!("../models/everyday.onnx"), options);
+        #[cfg(not(feature = "demo-model"))]
+        {
+            let _ = options;
+            Err(crate::Error::Config("this oltr was built without a bundle; name one with --model".into()))
+        }
     }
 
     /// File name (or `builtin`), for messages.
     pub fn name(&self) -> &str {
-        ""
+        &self.inner.name
     }
 
     /// SHA-256 of the file, 64 hexadecimal digits.
     pub fn sha256(&self) -> &str {
-        ""
+        &self.inner.sha256
     }
 
     /// Classes, preprocessing and rule; `None` for a graph without that metadata.
     pub fn bundle(&self) -> Option<&Bundle> {
-        None
+        self.inner.bundle.as_ref()
     }
 
     /// All ONNX metadata of the file, also what oltr does not interpret.
     pub fn metadata(&self) -> &BTreeMap<String, String> {
-        unimplemented!()
+        &self.inner.metadata
     }
 
     /// Inputs of the graph, in order.
     pub fn inputs(&self) -> &[Port] {
-        &[]
+        &self.inner.inputs
     }
 
     /// Outputs of the graph, in order.
     pub fn outputs(&self) -> &[Port] {
-        &[]
+        &self.inner.outputs
     }
 
     /// What the loaded graph consists of, for people.
     pub fn summary(&self) -> &Summary {
-        unimplemented!()
+        &self.inner.summary
     }
 
     /// A session: the buffers of one run at a time. Sessions of one model share its weights.
     ///
     /// # Errors
-    /// [`Error::Limit`] where `Limits::memory_bytes` does not hold it.
+    /// [`Error::Limit`](crate::Error::Limit) where `Limits::memory_bytes` does not hold weights and buffers.
     pub fn session(&self) -> Result<Session> {
-        Err(Error::Internal("not yet".into()))
+        Session::new(self.inner.clone())
     }
 }
 
@@ -172,54 +200,4 @@ pub struct StepTime {
     pub step: usize,
     /// Median over the runs, in microseconds.
     pub micros: f64,
-}
-
-/// The outputs of one run of a bundle's graph.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Outputs {
-    /// `logits`, K of them.
-    pub logits: Vec<f32>,
-    /// `distances` to the K centroids; empty if the graph has none.
-    pub distances: Vec<f32>,
-    /// `features`, the direct feature v; empty if the graph has none.
-    pub features: Vec<f32>,
-}
-
-/// One run at a time through a [`Model`].
-#[derive(Debug)]
-pub struct Session {}
-
-/// Where the time of the last [`Session::run`] went.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct RunTimes {
-    /// Frame to model input.
-    pub preprocess: std::time::Duration,
-    /// Model input to outputs.
-    pub inference: std::time::Duration,
-}
-
-impl Session {
-    /// Runs a picture through a bundle: preprocessing and network.
-    ///
-    /// # Errors
-    /// [`Error::Metadata`] if the graph has no `oltr.preprocess`.
-    pub fn run(&mut self, frame: &Frame) -> Result<&Outputs> {
-        let _ = frame;
-        Err(Error::Internal("not yet".into()))
-    }
-
-    /// Where the time of the last [`Session::run`] went.
-    pub fn times(&self) -> RunTimes {
-        RunTimes::default()
-    }
-
-    /// Runs the graph on raw inputs, row-major, in the order of [`Model::inputs`]; the outputs come in the order of
-    /// [`Model::outputs`].
-    ///
-    /// # Errors
-    /// [`Error::BadInput`] where a length differs from the input's shape or a value is not finite.
-    pub fn run_raw(&mut self, inputs: &[&[f32]]) -> Result<Vec<Vec<f32>>> {
-        let _ = inputs;
-        Err(Error::Internal("not yet".into()))
-    }
 }

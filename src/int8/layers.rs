@@ -98,8 +98,7 @@ pub(super) fn row_major(shape: &[usize]) -> Vec<usize> {
 /// both are maps of the same pixels.
 pub(super) fn reshape_copy(x: &Tensor, y: &Tensor) -> Copy {
     // Walk whichever side is a map; the other side is row-major over the same dimensions.
-    let (shape, map_is_input) =
-        if x.shape.len() == 4 { (x.shape.clone(), true) } else { (y.shape.clone(), false) };
+    let (shape, map_is_input) = if x.shape.len() == 4 { (x.shape.clone(), true) } else { (y.shape.clone(), false) };
     let rows = row_major(&shape);
     let (from, to) = if map_is_input { (x.strides(), rows) } else { (rows, y.strides()) };
     Copy { shape, from, to, offset: 0, table: None }
@@ -234,7 +233,9 @@ impl Copy {
     fn run(&self, x: &[u8], y: &mut [u8]) {
         let y = &mut y[self.offset..];
         match &self.table {
-            Some(table) => each_index(&self.shape, &self.from, &self.to, |from, to| y[to] = table[usize::from(x[from])]),
+            Some(table) => {
+                each_index(&self.shape, &self.from, &self.to, |from, to| y[to] = table[usize::from(x[from])])
+            }
             None => each_index(&self.shape, &self.from, &self.to, |from, to| y[to] = x[from]),
         }
     }
@@ -269,12 +270,7 @@ impl Elementwise {
 
 /// As [`each_index`], along three sets of strides.
 fn each_pair(shape: &[usize], a: &[usize], b: &[usize], y: &[usize], mut f: impl FnMut(usize, usize, usize)) {
-    fn go(
-        shape: &[usize],
-        strides: [&[usize]; 3],
-        at: [usize; 3],
-        f: &mut impl FnMut(usize, usize, usize),
-    ) {
+    fn go(shape: &[usize], strides: [&[usize]; 3], at: [usize; 3], f: &mut impl FnMut(usize, usize, usize)) {
         let Some((n, shape)) = shape.split_first() else { return f(at[0], at[1], at[2]) };
         for i in 0..*n {
             let next = [0, 1, 2].map(|k| at[k] + i * strides[k][0]);

@@ -73,8 +73,11 @@ mod tests {
 
     #[test]
     fn a_chain_needs_its_two_largest_neighbours() {
-        let chain: Vec<Buffer> =
-            [640, 1280, 64, 2560].iter().enumerate().map(|(i, b)| Buffer { bytes: *b, first: i, last: i + 1 }).collect();
+        let chain: Vec<Buffer> = [640, 1280, 64, 2560]
+            .iter()
+            .enumerate()
+            .map(|(i, b)| Buffer { bytes: *b, first: i, last: i + 1 })
+            .collect();
         let plan = plan(&chain);
         assert_eq!((plan.size, plan.live), (2624, 2624));
     }

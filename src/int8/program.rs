@@ -48,7 +48,9 @@ impl Tensor {
     pub fn new(shape: &[usize], element: Element) -> Tensor {
         let map = match *shape {
             // Whole vectors for whole loads, but a camera's three channels stay packed.
-            [1, c, h, w] => Map { height: h, width: w, channels: c, stride: if c < 8 { c } else { c.next_multiple_of(16) } },
+            [1, c, h, w] => {
+                Map { height: h, width: w, channels: c, stride: if c < 8 { c } else { c.next_multiple_of(16) } }
+            }
             _ => {
                 let volume = shape.iter().product();
                 Map { height: 1, width: 1, channels: volume, stride: volume }
@@ -147,15 +149,8 @@ impl Builder {
             _ => (format!("{}__{}", op.split(' ').next().unwrap_or_default(), self.kernels.isa()), 0),
         };
         let dtype = if tensor.element == Element::Floats { "f32" } else { "u8" };
-        let info = LayerInfo {
-            name: self.name.clone(),
-            op,
-            kernel,
-            shape: tensor.shape.clone(),
-            dtype,
-            macs,
-            weights_bytes,
-        };
+        let info =
+            LayerInfo { name: self.name.clone(), op, kernel, shape: tensor.shape.clone(), dtype, macs, weights_bytes };
         self.tensors.push(tensor);
         self.steps.push(Step { layer, reads: reads.to_vec(), writes: Some(id), info });
         id
@@ -507,6 +502,21 @@ pub struct State {
     pub times: Vec<u64>,
 }
 
+impl Clone for State {
+    fn clone(&self) -> State {
+        State::new(self.memory.len(), self.threads)
+    }
+}
+
+impl State {
+    /// Zeroed memory; the aligned part begins after `skip` bytes, which differs from one allocation to the next.
+    fn new(bytes: usize, threads: usize) -> State {
+        let memory = vec![0u8; bytes];
+        let skip = memory.as_ptr().align_offset(plan::ALIGN).min(plan::ALIGN);
+        State { memory, skip, threads, times: Vec::new() }
+    }
+}
+
 impl Program {
     /// ONNX shapes of the inputs.
     pub fn inputs(&self) -> &[Vec<usize>] {
@@ -560,9 +570,7 @@ impl Program {
 
     /// Buffers for this program.
     pub fn state(&self, threads: usize) -> State {
-        let memory = vec![0u8; self.state_bytes(threads)];
-        let skip = memory.as_ptr().align_offset(plan::ALIGN).min(plan::ALIGN);
-        State { memory, skip, threads, times: Vec::new() }
+        State::new(self.state_bytes(threads), threads)
     }
 
     /// Runs the program; `inputs` and `outputs` in the order of [`Program::inputs`] and [`Program::outputs`].

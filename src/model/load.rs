@@ -1,0 +1,304 @@
+//! From the bytes of a file to a plan that can run.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::Read;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use tract_onnx::prelude::*;
+
+use super::graph::{self, Graph, is_onnx};
+use super::lower::{self, Part};
+use super::normalise;
+use super::ops::{self, ProgramOp, Tables};
+use super::{Engine, Options, Port, Step, Summary};
+use crate::bundle::Bundle;
+use crate::error::{Error, Result};
+use crate::int8::kernels;
+use crate::limits::Limits;
+use crate::preprocess::Normaliser;
+
+/// A plan of tract's, shared by sessions.
+pub(super) type Plan = Arc<TypedSimplePlan>;
+
+/// Everything about a file that sessions share.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub name: String,
+    pub sha256: String,
+    pub bundle: Option<Bundle>,
+    pub metadata: BTreeMap<String, String>,
+    pub inputs: Vec<Port>,
+    pub outputs: Vec<Port>,
+    pub summary: Summary,
+    pub limits: Limits,
+    /// Runs on numbers.
+    pub plan: Plan,
+    /// Runs on the bytes of a picture, where the network begins with quantising it.
+    pub picture_plan: Option<Plan>,
+}
+
+/// Reads a model file within the bound, which is looked at before anything is allocated.
+pub(super) fn read(path: &Path, limits: &Limits) -> Result<Vec<u8>> {
+    let io = |cause| Error::io(path, cause);
+    let mut file = std::fs::File::open(path).map_err(io)?;
+    let length = file.metadata().map_err(io)?.len();
+    let limit = |value| Error::Limit {
+        subject: path.display().to_string(),
+        what: "model_bytes",
+        value,
+        limit: limits.model_bytes,
+    };
+    if length > limits.model_bytes {
+        return Err(limit(length));
+    }
+    // A pipe has no length: read one byte more than allowed to notice.
+    let mut bytes = Vec::with_capacity(length as usize);
+    file.by_ref().take(limits.model_bytes + 1).read_to_end(&mut bytes).map_err(io)?;
+    if bytes.len() as u64 > limits.model_bytes {
+        return Err(limit(bytes.len() as u64));
+    }
+    Ok(bytes)
+}
+
+/// Loads a model from the bytes of its file.
+pub(super) fn load(name: &str, bytes: &[u8], options: &Options) -> Result<Loaded> {
+    let file = graph::read(name, bytes, &options.limits)?;
+    let mut graph = file.graph;
+    let operators = count_operators(&graph);
+    let quantisation = describe(&graph);
+    let bundle = Bundle::from_metadata(name, &file.metadata, &options.limits)?;
+    let mut unsupported = normalise::normalise(name, &mut graph, &options.limits)?;
+    let kernels = kernels::select().map_err(Error::Config)?;
+    let quantised = lower::is_quantised(&graph);
+    let parts = match options.engine {
+        Engine::Int8 if quantised && unsupported.is_empty() => lower::lower(&mut graph, kernels)?,
+        _ => Vec::new(),
+    };
+    lower::fold_constants(&mut graph);
+    lower::prune(&mut graph);
+    let onnx = ops::onnx();
+    unsupported
+        .extend(graph.nodes.iter().filter(|n| !knows(&onnx, n)).map(|n| n.unsupported("oltr has no such operator")));
+    if !unsupported.is_empty() {
+        return Err(Error::UnsupportedNodes { model: name.into(), nodes: unsupported });
+    }
+    write_shapes(&mut graph, &parts);
+
+    let picture = bundle.as_ref().and_then(|b| picture_input(&graph, &parts, b));
+    let weights = float_weights(&graph) + parts.iter().map(|p| p.program.weights_bytes() as u64).sum::<u64>();
+    let arena = parts.iter().map(|p| p.program.state_bytes(options.threads) as u64).sum();
+    let proto = graph.to_proto();
+    let inputs: Vec<Port> = graph.inputs.iter().map(|(n, s)| Port { name: n.clone(), shape: s.clone() }).collect();
+    let output_names = std::mem::take(&mut graph.outputs);
+    drop(graph);
+    let built = guard(name, || -> TractResult<_> {
+        let inference = onnx.model_for_proto_model(&proto)?;
+        drop(proto);
+        let plan = build(inference.clone(), &parts, options.threads, None)?;
+        let picture_plan = match &picture {
+            Some((tables, side)) => Some(build(inference, &parts, options.threads, Some((tables.clone(), *side)))?),
+            None => None,
+        };
+        Ok((plan, picture_plan))
+    })?;
+    let (plan, picture_plan) = built;
+    let outputs = ports(name, &plan, output_names)?;
+    if let Some(bundle) = &bundle {
+        check_bundle(name, bundle, &inputs, &outputs)?;
+    }
+    let summary = Summary {
+        file_bytes: bytes.len() as u64,
+        isa: kernels.isa().into(),
+        weights_bytes: weights,
+        arena_bytes: arena,
+        operators,
+        quantisation,
+        steps: steps(&plan, &parts),
+    };
+    let digest = Sha256::digest(bytes);
+    let sha256 = digest.iter().map(|b| format!("{b:02x}")).collect();
+    let limits = options.limits.clone();
+    let metadata = file.metadata;
+    Ok(Loaded { name: name.into(), sha256, bundle, metadata, inputs, outputs, summary, limits, plan, picture_plan })
+}
+
+/// Whether tract, with our operators, knows this one.
+fn knows(onnx: &tract_onnx::Onnx, node: &graph::Node) -> bool {
+    is_onnx(&node.domain) && onnx.op_register.0.contains_key(&node.op)
+}
+
+/// Runs `f`, which hands a file's content to tract: an error or a panic there is the file's fault.
+fn guard<T>(name: &str, f: impl FnOnce() -> TractResult<T>) -> Result<T> {
+    let bad = |reason: String| Error::BadModel { model: name.into(), reason };
+    match catch_unwind(AssertUnwindSafe(f)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(e)) => Err(bad(format!("the graph does not hold together: {e:#}"))),
+        Err(_) => Err(bad("the graph does not hold together, and checking it failed".into())),
+    }
+}
+
+/// Types the graph, puts the programs in, and makes a plan.
+fn build(
+    mut model: InferenceModel,
+    parts: &[Part],
+    threads: usize,
+    picture: Option<(Tables, usize)>,
+) -> TractResult<Plan> {
+    if let Some((_, side)) = &picture {
+        model.set_input_fact(0, u8::fact([1, *side, *side, 3]).into())?;
+    }
+    let tables = picture.map(|p| p.0);
+    let mut typed = model.into_typed()?;
+    let ops: HashMap<usize, ProgramOp> = parts
+        .iter()
+        .enumerate()
+        .map(|(index, p)| (index, ProgramOp { index, program: p.program.clone(), threads, tables: tables.clone() }))
+        .collect();
+    ops::install(&mut typed, &ops);
+    typed.into_optimized()?.into_runnable()
+}
+
+/// Tells the program nodes the shapes of their results.
+fn write_shapes(graph: &mut Graph, parts: &[Part]) {
+    for node in graph.nodes.iter_mut().filter(|n| n.op == lower::PROGRAM) {
+        let part = &parts[node.int("index", 0) as usize];
+        for (i, shape) in part.program.outputs().iter().enumerate() {
+            let dims: Vec<i64> = shape.iter().map(|d| *d as i64).collect();
+            let with = std::mem::replace(node, graph::Node::new("", "", &[], ""));
+            *node = with.with_ints(&format!("shape{i}"), &dims);
+        }
+    }
+}
+
+/// The quantising tables for a picture of bytes and its side, if the network does nothing with its only input but
+/// quantise it.
+fn picture_input(graph: &Graph, parts: &[Part], bundle: &Bundle) -> Option<(Tables, usize)> {
+    let [(input, shape)] = &graph.inputs[..] else { return None };
+    let side = bundle.preprocess.size as usize;
+    let mut readers = graph.nodes.iter().filter(|n| n.inputs.contains(input));
+    let (node, None) = (readers.next()?, readers.next()) else { return None };
+    if node.op != lower::PROGRAM || shape[..] != [1, 3, side, side] {
+        return None;
+    }
+    let part = &parts[node.int("index", 0) as usize];
+    let quant = part.program.input_quant(part.inputs.iter().position(|i| i == input)?)?;
+    let mask = part.program.storage().mask();
+    let normaliser = Normaliser::new(&bundle.preprocess);
+    let tables = [0, 1, 2].map(|c| normaliser.table(c).map(|x| quant.quantise(x) ^ mask));
+    Some((Arc::new(tables), side))
+}
+
+fn ports(name: &str, plan: &Plan, names: Vec<String>) -> Result<Vec<Port>> {
+    let model = plan.model();
+    names
+        .into_iter()
+        .enumerate()
+        .map(|(i, output)| {
+            let bad =
+                |reason: &str| Error::BadModel { model: name.into(), reason: format!("output '{output}' {reason}") };
+            let fact = model.output_fact(i).map_err(|_| bad("is not computed"))?;
+            let shape = fact.shape.as_concrete().ok_or_else(|| bad("has no fixed shape"))?.to_vec();
+            if fact.datum_type != f32::datum_type() {
+                return Err(bad("is not float32; export the model with float32 outputs"));
+            }
+            Ok(Port { name: output.clone(), shape })
+        })
+        .collect()
+}
+
+/// The metadata must fit the graph: input size, number of classes.
+fn check_bundle(name: &str, bundle: &Bundle, inputs: &[Port], outputs: &[Port]) -> Result<()> {
+    let bad = |key, reason| Err(Error::Metadata { model: name.into(), key, reason });
+    let side = bundle.preprocess.size as usize;
+    let [input] = inputs else {
+        return bad("oltr.preprocess", format!("is for one picture, the graph has {} inputs", inputs.len()));
+    };
+    if input.shape[..] != [1, 3, side, side] {
+        let shape = &input.shape;
+        return bad("oltr.preprocess", format!("size {side} needs an input of [1,3,{side},{side}], it is {shape:?}"));
+    }
+    let classes = bundle.classes.len();
+    for output in ["logits", "distances"] {
+        match outputs.iter().find(|o| o.name == output) {
+            None => return bad("oltr.classes", format!("the graph has no output '{output}'; export it again")),
+            Some(o) if o.volume() != classes => {
+                let shape = &o.shape;
+                return bad("oltr.classes", format!("names {classes} classes, but '{output}' is {shape:?}"));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn count_operators(graph: &Graph) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for node in &graph.nodes {
+        let name = if is_onnx(&node.domain) { node.op.clone() } else { format!("{}.{}", node.domain, node.op) };
+        *counts.entry(name).or_insert(0) += 1;
+    }
+    counts
+}
+
+/// How a file is quantised, for people.
+fn describe(graph: &Graph) -> String {
+    let qdq: Vec<&graph::Node> = graph.nodes.iter().filter(|n| n.op == normalise::QUANTISE).collect();
+    let operators = graph.nodes.iter().filter(|n| n.op.starts_with("QLinear") || n.op == "QGemm").count();
+    let per_channel = graph
+        .nodes
+        .iter()
+        .filter(|n| matches!(n.op.as_str(), normalise::DEQUANTISE | "QLinearConv" | "QLinearMatMul" | "QGemm"))
+        .flat_map(|n| n.inputs.iter())
+        .any(|i| graph.consts.get(i).is_some_and(|c| c.shape.len() == 1 && c.len() > 1 && c.as_f32().is_some()));
+    let zero = |n: &&graph::Node| n.input(2).and_then(|z| graph.consts.get(z)).map(|c| c.values.dtype());
+    let signed = qdq.iter().any(|n| zero(n) == Some("i8"));
+    let form = match (operators, qdq.len()) {
+        (0, 0) => return "float".into(),
+        (0, _) => "QDQ",
+        _ => "QOperator",
+    };
+    let dtype = if signed { "int8" } else { "uint8" };
+    format!("{form}, {dtype} activations, weights {}", if per_channel { "per channel" } else { "per tensor" })
+}
+
+fn float_weights(graph: &Graph) -> u64 {
+    let mut names: Vec<&String> = graph.nodes.iter().flat_map(|n| &n.inputs).collect();
+    names.sort();
+    names.dedup();
+    names.iter().filter_map(|n| graph.consts.get(*n)).map(|c| 4 * c.len() as u64).sum()
+}
+
+/// The steps of a plan, the layers of its programs in their places.
+fn steps(plan: &Plan, parts: &[Part]) -> Vec<Step> {
+    let model = plan.model();
+    let mut steps = Vec::new();
+    for id in plan.order_without_consts() {
+        let node = model.node(*id);
+        if let Some(op) = node.op_as::<ProgramOp>() {
+            steps.extend(parts[op.index].program.layers().map(|l| Step {
+                name: l.name.clone(),
+                op: l.op.clone(),
+                dtype: l.dtype.into(),
+                shape: l.shape.clone(),
+                macs: l.macs,
+                kernel: l.kernel.clone(),
+                program: Some(op.index),
+            }));
+        } else {
+            let fact = &node.outputs[0].fact;
+            steps.push(Step {
+                name: node.name.clone(),
+                op: format!("tract {}", node.op().name()),
+                dtype: format!("{:?}", fact.datum_type).to_lowercase(),
+                shape: fact.shape.as_concrete().map(<[usize]>::to_vec).unwrap_or_default(),
+                macs: 0,
+                kernel: String::new(),
+                program: None,
+            });
+        }
+    }
+    steps
+}

@@ -1,0 +1,215 @@
+//! From a graph in normal form to int8 programs and the float remainder.
+//!
+//! Quantised operators become units ([`units`]). A unit's level counts the programs that any path to it has already
+//! passed through, so that all units of one level can run as one program: whatever lies between two units of a
+//! level on any path is of that level too. What no unit covers stays in the graph, with one node a program.
+
+mod emit;
+mod pointwise;
+mod quantised;
+mod units;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::graph::{Const, Graph, Node};
+use super::normalise::{DEQUANTISE, QUANTISE};
+use super::shapes;
+use crate::error::Result;
+use crate::int8::Program;
+use crate::int8::kernels::KernelSet;
+use quantised::View;
+use units::{Sink, Unit};
+
+/// Operator and domain of the node that stands for a program.
+pub(super) const PROGRAM: &str = "OltrInt8Program";
+
+/// A program and the float tensors that it reads and computes, by name.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub program: Arc<Program>,
+    pub inputs: Vec<String>,
+    pub outputs: Vec<String>,
+}
+
+/// Compiles what is quantised and replaces it in the graph by program nodes, whose attribute `index` counts the
+/// parts that come back.
+pub(super) fn lower(graph: &mut Graph, kernels: &'static dyn KernelSet) -> Result<Vec<Part>> {
+    let shapes = shapes::infer(graph);
+    let (parts, covered) = {
+        let view = View::new(graph);
+        let mut units = units::find(&view, &shapes);
+        units.retain(|u| emit::can(&view, &shapes, u));
+        level(&view, &mut units);
+        let covered: HashSet<usize> = units.iter().flat_map(|u| u.covers.iter().copied()).collect();
+        let levels = units.iter().map(|u| u.level + 1).max().unwrap_or(0);
+        let mut parts = Vec::new();
+        for l in 0..levels {
+            let outputs = outputs(&view, &units, &covered, l);
+            if units.iter().any(|u| u.level == l) {
+                parts.push(emit::program(&view, &shapes, &units, l, &outputs, kernels)?);
+            }
+        }
+        (parts, covered)
+    };
+    // Bytes that only programs read leave with the units; their dequantised twins are computed by the programs.
+    let computed: HashSet<&String> = parts.iter().flat_map(|p| &p.outputs).collect();
+    let mut index = 0;
+    graph.nodes.retain(|node| {
+        let keep = !covered.contains(&index) && !node.outputs.iter().any(|o| computed.contains(o));
+        index += 1;
+        keep
+    });
+    for (i, part) in parts.iter().enumerate() {
+        let mut node = Node::new(PROGRAM, "", &[], "").with_int("index", i as i64);
+        node.inputs.clone_from(&part.inputs);
+        node.outputs.clone_from(&part.outputs);
+        graph.nodes.push(node);
+    }
+    prune(graph);
+    sort(graph);
+    Ok(parts)
+}
+
+/// Sets the level of each unit.
+fn level(view: &View, units: &mut [Unit]) {
+    let of_node: HashMap<usize, usize> = units.iter().enumerate().map(|(i, u)| (u.node, i)).collect();
+    let covered: HashSet<usize> = units.iter().flat_map(|u| u.covers.iter().copied()).collect();
+    // Level of the unit that computes a quantised tensor, and programs passed before a float one.
+    let mut of_bytes: HashMap<String, usize> = HashMap::new();
+    let mut depth: HashMap<&str, usize> = HashMap::new();
+    for (i, node) in view.graph.nodes.iter().enumerate() {
+        let read = |name: &String| depth.get(name.as_str()).copied().unwrap_or(0);
+        if let Some(u) = of_node.get(&i) {
+            let unit = &mut units[*u];
+            let operand = |name: &str| of_bytes.get(name).copied().unwrap_or_else(|| read(&entry(view, name).1));
+            unit.level = unit.activations().map(operand).max().unwrap_or(0);
+            match &unit.sink {
+                Sink::Bytes { name, .. } => of_bytes.insert(name.clone(), unit.level),
+                Sink::Numbers(_) => None,
+            };
+            depth.insert(node.output(), unit.level + 1);
+        } else if node.is(DEQUANTISE) && of_bytes.contains_key(&node.inputs[0]) {
+            depth.insert(node.output(), of_bytes[&node.inputs[0]] + 1);
+        } else if !covered.contains(&i) {
+            let deepest = node.inputs.iter().map(read).max().unwrap_or(0);
+            for output in &node.outputs {
+                depth.insert(output, deepest);
+            }
+        }
+    }
+}
+
+/// The Q node behind quantised tensor `name`, and the float tensor that it quantises.
+fn entry(view: &View, name: &str) -> (usize, String) {
+    let index = view.producers[name];
+    (index, view.graph.nodes[index].inputs[0].clone())
+}
+
+/// Float tensors that units of level `l` compute and something else reads.
+fn outputs(view: &View, units: &[Unit], covered: &HashSet<usize>, l: usize) -> Vec<String> {
+    let unit_of: HashMap<usize, &Unit> = units.iter().map(|u| (u.node, u)).collect();
+    let read_outside = |name: &str| {
+        let readers = view.consumers.get(name).map_or(&[][..], Vec::as_slice);
+        let outside = |r: &usize| match unit_of.get(r) {
+            // Weights and biases are read by name; activations of the same level stay inside.
+            Some(unit) => unit.level != l,
+            None => !covered.contains(r),
+        };
+        view.graph.outputs.iter().any(|o| o == name) || readers.iter().any(outside)
+    };
+    let mut names = Vec::new();
+    for unit in units.iter().filter(|u| u.level == l) {
+        match &unit.sink {
+            Sink::Numbers(name) => names.push(name.clone()),
+            Sink::Bytes { name, .. } => {
+                for r in view.consumers.get(name.as_str()).map_or(&[][..], Vec::as_slice) {
+                    let twin = view.graph.nodes[*r].output();
+                    if read_outside(twin) {
+                        names.push(twin.to_string());
+                    }
+                }
+            }
+        }
+    }
+    names
+}
+
+/// Removes nodes that compute nothing that is read.
+pub(super) fn prune(graph: &mut Graph) {
+    let mut needed: HashSet<String> = graph.outputs.iter().cloned().collect();
+    let mut keep = vec![false; graph.nodes.len()];
+    // Program nodes stand at the end, out of order: repeat until nothing changes.
+    loop {
+        let mut changed = false;
+        for (i, node) in graph.nodes.iter().enumerate().rev() {
+            if !keep[i] && node.outputs.iter().any(|o| needed.contains(o)) {
+                keep[i] = true;
+                changed = true;
+                needed.extend(node.inputs.iter().cloned());
+            }
+        }
+        if !changed {
+            break;
+        }
+    }
+    let mut kept = keep.into_iter();
+    graph.nodes.retain(|_| kept.next().unwrap_or(true));
+}
+
+/// Puts the nodes into an order in which each comes after what it reads, otherwise as they were.
+fn sort(graph: &mut Graph) {
+    let mut ready: HashSet<String> =
+        graph.inputs.iter().map(|i| i.0.clone()).chain(graph.consts.keys().cloned()).collect();
+    let mut waiting = std::mem::take(&mut graph.nodes);
+    while !waiting.is_empty() {
+        let before = waiting.len();
+        let mut later = Vec::new();
+        for node in waiting {
+            if node.inputs.iter().all(|i| i.is_empty() || ready.contains(i)) {
+                ready.extend(node.outputs.iter().cloned());
+                graph.nodes.push(node);
+            } else {
+                later.push(node);
+            }
+        }
+        assert!(later.len() < before, "levels keep programs free of cycles");
+        waiting = later;
+    }
+}
+
+/// Replaces dequantised constants by float constants, so that tract does not compute them at every run.
+pub(super) fn fold_constants(graph: &mut Graph) {
+    let mut folded = Vec::new();
+    {
+        let view = View::new(graph);
+        for (i, node) in graph.nodes.iter().enumerate().filter(|(_, n)| n.is(DEQUANTISE)) {
+            let Some(constant) = view.constant(node.output()) else { continue };
+            let Some(values) = constant.centred() else { continue };
+            let shape = &constant.value.shape;
+            let scales = &constant.params.scales;
+            let inner: usize = match shapes::wrap(constant.params.axis, shape.len()) {
+                Some(axis) if scales.len() > 1 && shape.get(axis) == Some(&scales.len()) => {
+                    shape[axis + 1..].iter().product()
+                }
+                _ if scales.len() == 1 => 1,
+                _ => continue,
+            };
+            let numbers =
+                values.iter().enumerate().map(|(i, v)| *v as f32 * scales[i / inner % scales.len()]).collect();
+            folded.push((i, node.output().to_string(), Const::floats(shape, numbers)));
+        }
+    }
+    let gone: HashSet<usize> = folded.iter().map(|f| f.0).collect();
+    graph.consts.extend(folded.into_iter().map(|(_, name, value)| (name, value)));
+    let mut index = 0;
+    graph.nodes.retain(|_| {
+        index += 1;
+        !gone.contains(&(index - 1))
+    });
+}
+
+/// Whether the graph quantises anything.
+pub(super) fn is_quantised(graph: &Graph) -> bool {
+    graph.nodes.iter().any(|n| n.is(QUANTISE) || n.is(DEQUANTISE))
+}

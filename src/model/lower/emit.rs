@@ -1,0 +1,431 @@
+//! Turning units into the layers of a program.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::super::graph::Node;
+use super::super::shapes::{Shapes, Sliding};
+use super::quantised::View;
+use super::units::{Kind, Operand, Sink, Unit};
+use super::{Part, entry, pointwise};
+use crate::error::{Error, Result};
+use crate::int8::kernels::{Conv, KernelSet, Map, Output, Residual, Window};
+use crate::int8::quant::{AddQuant, Quant, Requant};
+use crate::int8::{Binary, Builder, Element, Tensor, TensorId};
+
+/// Whether a unit can become a layer: its weights, scales and shapes are what layers compute with exactly.
+pub(super) fn can(view: &View, shapes: &Shapes, unit: &Unit) -> bool {
+    let shape = |o: &Operand| operand_shape(view, shapes, o);
+    if unit.operands.iter().any(|o| shape(o).is_none_or(|s| s.len() == 4 && s[0] != 1)) {
+        return false;
+    }
+    match &unit.kind {
+        Kind::Conv { .. } | Kind::Dense { .. } => dense(view, shapes, unit).is_some(),
+        // Two maps of different sizes do not share an order of elements that one strided copy could follow.
+        Kind::Reshape => {
+            let x = shape(&unit.operands[0]).unwrap_or_default();
+            x.len() != 4 || unit.shape.len() != 4 || x == unit.shape || is_row_major(&x) || is_row_major(&unit.shape)
+        }
+        _ => true,
+    }
+}
+
+/// Whether a rank-4 shape lies in memory in ONNX order all the same.
+fn is_row_major(shape: &[usize]) -> bool {
+    shape.len() == 4 && (shape[2] * shape[3] == 1 || shape[1] == 1)
+}
+
+fn operand_shape(view: &View, shapes: &Shapes, operand: &Operand) -> Option<Vec<usize>> {
+    match operand {
+        Operand::Activation(q) => shapes.get(&entry(view, q).1).cloned(),
+        Operand::Constant(name) => Some(view.constant(name)?.value.shape.clone()),
+    }
+}
+
+fn activation_quant(view: &View, q: &str) -> Option<Quant> {
+    view.params(*view.producers.get(q)?)?.activation()
+}
+
+/// A convolution or matrix product before it knows what becomes of its sums.
+struct Dense {
+    conv: Conv,
+    /// `scale_x * scale_w` of each output channel.
+    scales: Vec<f32>,
+}
+
+/// Reads weights, bias and geometry; `None` for what the layers cannot do exactly.
+fn dense(view: &View, shapes: &Shapes, unit: &Unit) -> Option<Dense> {
+    let Operand::Activation(q) = &unit.operands[0] else { return None };
+    let x = operand_shape(view, shapes, &unit.operands[0])?;
+    let quant = activation_quant(view, q)?;
+    let (weights, bias) = match &unit.kind {
+        Kind::Conv { weights, bias, .. } | Kind::Dense { weights, bias, .. } => (view.constant(weights)?, bias),
+        _ => return None,
+    };
+    let values = weights.centred()?;
+    let w = &weights.value.shape;
+    let (input, output, window, groups, ohwi, scales);
+    match &unit.kind {
+        Kind::Conv { window: sliding, groups: g, .. } => {
+            let ([1, c, h, wd], [oc, per_group, kh, kw], [1, ..]) = (&x[..], &w[..], &unit.shape[..]) else {
+                return None;
+            };
+            if *g == 0 || c % g != 0 || oc % g != 0 || c / g != *per_group || *oc == 0 || *per_group == 0 {
+                return None;
+            }
+            input = Tensor::new(&x, Element::Bytes(quant)).map;
+            output = Tensor::new(&unit.shape, Element::Bytes(quant)).map;
+            window = sliding_window(sliding, [*h, *wd])?;
+            groups = *g;
+            scales = weights.scales(*oc, 0)?;
+            // OIHW to OHWI
+            let at = |o: usize, t: usize, i: usize| values[(o * per_group + i) * kh * kw + t];
+            ohwi = order(*oc, kh * kw, *per_group, at)?;
+        }
+        Kind::Dense { transposed, .. } => {
+            let [rows, columns] = w[..] else { return None };
+            let (n, k) = if *transposed { (rows, columns) } else { (columns, rows) };
+            let m = x.iter().product::<usize>().checked_div(k)?;
+            if x.last() != Some(&k) || x.len() == 4 || n == 0 || m == 0 {
+                return None;
+            }
+            scales = weights.scales(n, if *transposed { 0 } else { 1 })?;
+            output = Map { height: 1, width: m, channels: n, stride: n };
+            groups = 1;
+            let at = |o: usize, i: usize| if *transposed { values[o * k + i] } else { values[i * n + o] };
+            match flattened_map(view, shapes, q).filter(|_| m == 1) {
+                // The flattened map itself: a convolution whose window is the whole map, columns put in its order.
+                Some((_, shape)) => {
+                    let [_, c, h, wd] = shape[..] else { return None };
+                    input = Tensor::new(&shape, Element::Bytes(quant)).map;
+                    window = Window { kernel: [h, wd], ..Window::POINT };
+                    ohwi = order(n, h * wd, c, |o, t, i| at(o, i * h * wd + t))?;
+                }
+                None => {
+                    input = Map { height: 1, width: m, channels: k, stride: k };
+                    window = Window::POINT;
+                    ohwi = order(n, 1, k, |o, _, i| at(o, i))?;
+                }
+            }
+        }
+        _ => return None,
+    }
+    let scales: Vec<f32> = scales.iter().map(|s| quant.scale * s).collect();
+    let bias = match bias {
+        Some(name) => int_bias(view, name, &scales)?,
+        None => vec![0; output.channels],
+    };
+    // Every sum must fit 32 bits, whatever the input.
+    let worst = |w: &[i8], b: i32| {
+        w.iter().map(|w| 255 * i64::from(w.unsigned_abs())).sum::<i64>() + i64::from(b.unsigned_abs())
+    };
+    let taps = ohwi.len() / output.channels;
+    if ohwi.chunks_exact(taps).zip(&bias).any(|(w, b)| worst(w, *b) > i64::from(i32::MAX)) {
+        return None;
+    }
+    let result = Output::Floats(Vec::new());
+    Some(Dense {
+        conv: Conv { input, output, window, groups, input_zero: quant.zero_point, weights: ohwi, bias, result },
+        scales,
+    })
+}
+
+/// Weights in the order output channel, tap, input channel; `None` where one does not fit a signed byte.
+fn order(o: usize, taps: usize, i: usize, at: impl Fn(usize, usize, usize) -> i32) -> Option<Vec<i8>> {
+    let mut weights = Vec::with_capacity(o * taps * i);
+    for o in 0..o {
+        for t in 0..taps {
+            for i in 0..i {
+                weights.push(i8::try_from(at(o, t, i)).ok()?);
+            }
+        }
+    }
+    Some(weights)
+}
+
+/// A bias in units of the product of the scales, as ONNX defines it for quantised convolutions.
+fn int_bias(view: &View, name: &str, scales: &[f32]) -> Option<Vec<i32>> {
+    let constant = view.constant(name)?;
+    let bias = constant.centred()?;
+    let own = constant.scales(scales.len(), 0)?;
+    let near = |a: f32, b: f32| (a - b).abs() <= 1e-5 * b.abs();
+    let volume = bias.len() == scales.len();
+    (volume && own.iter().zip(scales).all(|(a, b)| near(*a, *b))).then_some(bias)
+}
+
+fn sliding_window(s: &Sliding, input: [usize; 2]) -> Option<Window> {
+    Some(Window { kernel: s.kernel, stride: s.stride, dilation: s.dilation, pad: s.lead(input)? })
+}
+
+/// If `q` is a rank-4 map flattened to `[1, c·h·w]`, that map's name and shape.
+fn flattened_map(view: &View, shapes: &Shapes, q: &str) -> Option<(String, Vec<usize>)> {
+    let (_, float) = entry(view, q);
+    let node = &view.graph.nodes[*view.producers.get(float.as_str())?];
+    let moves = node.is("Flatten") || node.is("Reshape") || node.is("Squeeze");
+    let (source, quant) = view.activation(node.input(0).filter(|_| moves)?)?;
+    let shape = shapes.get(node.input(0)?)?;
+    let flat = shapes.get(&float)?;
+    let same = activation_quant(view, q) == Some(quant);
+    (same && shape.len() == 4 && shape[0] == 1 && flat[..] == [1, shape[1..].iter().product()])
+        .then(|| (source.to_string(), shape.clone()))
+}
+
+/// Builds the program of level `level`.
+pub(super) fn program(
+    view: &View,
+    shapes: &Shapes,
+    units: &[Unit],
+    level: usize,
+    outputs: &[String],
+    kernels: &'static dyn KernelSet,
+) -> Result<Part> {
+    let mut emitter = Emitter {
+        view,
+        shapes,
+        units,
+        level,
+        by_bytes: HashMap::new(),
+        builder: Builder::new(kernels),
+        tensors: HashMap::new(),
+        numbers: HashMap::new(),
+        inputs: Vec::new(),
+        done: HashSet::new(),
+    };
+    for (i, unit) in units.iter().enumerate() {
+        if let (Sink::Bytes { name, .. }, true) = (&unit.sink, unit.level == level) {
+            emitter.by_bytes.insert(name, i);
+        }
+    }
+    for (i, unit) in units.iter().enumerate().filter(|(_, u)| u.level == level) {
+        // A flattened map may never be needed as such; it is made when somebody asks.
+        if unit.kind != Kind::Reshape {
+            emitter.unit(i)?;
+        }
+    }
+    for name in outputs {
+        let id = match emitter.numbers.get(name) {
+            Some(id) => *id,
+            None => {
+                let (q, _) = view.activation(name).ok_or_else(|| lost(name))?;
+                emitter.tensor(q)?
+            }
+        };
+        emitter.builder.name(name).output(id);
+    }
+    let Emitter { builder, inputs, .. } = emitter;
+    Ok(Part { program: Arc::new(builder.finish()), inputs, outputs: outputs.to_vec() })
+}
+
+fn lost(name: &str) -> Error {
+    Error::Internal(format!("lowering lost tensor '{name}'"))
+}
+
+struct Emitter<'a> {
+    view: &'a View<'a>,
+    shapes: &'a Shapes,
+    units: &'a [Unit],
+    level: usize,
+    /// Unit of this level that computes a quantised tensor.
+    by_bytes: HashMap<&'a str, usize>,
+    builder: Builder,
+    /// Quantised tensors that exist already.
+    tensors: HashMap<String, TensorId>,
+    /// Float tensors that exist already.
+    numbers: HashMap<String, TensorId>,
+    /// Float inputs of the program by name.
+    inputs: Vec<String>,
+    done: HashSet<usize>,
+}
+
+impl Emitter<'_> {
+    /// The quantised tensor `q`: made already, a reshape made now, or quantised from a float input.
+    fn tensor(&mut self, q: &str) -> Result<TensorId> {
+        if let Some(id) = self.tensors.get(q) {
+            return Ok(*id);
+        }
+        if let Some(unit) = self.by_bytes.get(q).copied() {
+            self.unit(unit)?;
+            return self.tensors.get(q).copied().ok_or_else(|| lost(q));
+        }
+        // Computed elsewhere: it comes in as numbers. From another program those are exact multiples of the scale.
+        let quant = activation_quant(self.view, q).ok_or_else(|| lost(q))?;
+        let elsewhere = self.units.iter().any(|u| matches!(&u.sink, Sink::Bytes { name, .. } if name == q));
+        let float = if elsewhere {
+            let readers = self.view.consumers.get(q).ok_or_else(|| lost(q))?;
+            self.view.graph.nodes[*self.reader_here(readers).ok_or_else(|| lost(q))?].output().to_string()
+        } else {
+            entry(self.view, q).1
+        };
+        let shape = self.shapes.get(&float).ok_or_else(|| lost(&float))?;
+        self.builder.name(&float);
+        let id = match self.inputs.iter().position(|i| *i == float) {
+            Some(input) => self.builder.quantise_again(input, quant),
+            None => {
+                self.inputs.push(float.clone());
+                self.builder.quantise(shape, quant)
+            }
+        };
+        self.tensors.insert(q.to_string(), id);
+        Ok(id)
+    }
+
+    /// Of several DQ nodes of one tensor, one whose result a unit of this level reads.
+    fn reader_here<'b>(&self, readers: &'b [usize]) -> Option<&'b usize> {
+        let here: HashSet<usize> = self.units.iter().filter(|u| u.level == self.level).map(|u| u.node).collect();
+        readers.iter().find(|r| {
+            let twin = self.view.graph.nodes[**r].output();
+            self.view.consumers.get(twin).is_some_and(|c| c.iter().any(|c| here.contains(c)))
+        })
+    }
+
+    fn operand(&mut self, operand: &Operand) -> Result<TensorId> {
+        match operand {
+            Operand::Activation(q) => self.tensor(q),
+            Operand::Constant(name) => {
+                let constant = self.view.constant(name).ok_or_else(|| lost(name))?;
+                let quant = constant.params.activation().ok_or_else(|| lost(name))?;
+                let bytes = constant.bytes().ok_or_else(|| lost(name))?;
+                Ok(self.builder.name(constant.name).constant(&constant.value.shape, quant, &bytes))
+            }
+        }
+    }
+
+    fn node(&self, unit: &Unit) -> &Node {
+        &self.view.graph.nodes[unit.node]
+    }
+
+    fn unit(&mut self, index: usize) -> Result<()> {
+        if !self.done.insert(index) {
+            return Ok(());
+        }
+        let unit = &self.units[index];
+        if matches!(unit.kind, Kind::Conv { .. } | Kind::Dense { .. }) {
+            return self.dense(index);
+        }
+        let operands = unit.operands.iter().map(|o| self.operand(o)).collect::<Result<Vec<TensorId>>>()?;
+        let Sink::Bytes { name, quant, lo, hi } = &unit.sink else {
+            return Err(Error::Internal("only products yield numbers".into()));
+        };
+        let (quant, bounds, x) = (*quant, (*lo, *hi), operands[0]);
+        let label = self.node(unit).label().to_string();
+        let b = self.builder.name(&label);
+        let from = b.tensor(x).quant()?;
+        let shape = &unit.shape;
+        let clamped = |f: &dyn Fn(f32) -> f32, q: u8| quant.quantise(f(from.dequantise(q))).max(bounds.0).min(bounds.1);
+        // Moves and maxima keep the scale; a file that changes it behind them gets a table.
+        let requantised = |b: &mut Builder, id: TensorId| match from == quant && bounds == (0, 255) {
+            true => Ok(id),
+            false => b.table("requantise", id, quant, |q| clamped(&|x| x, q)),
+        };
+        let id = match &unit.kind {
+            Kind::Binary(binary) => b.binary(*binary, x, operands[1], shape, quant, bounds)?,
+            Kind::MatMul => {
+                let (ta, tb) = (b.tensor(x).shape.clone(), b.tensor(operands[1]).shape.clone());
+                let (m, k, n) = (ta[ta.len() - 2], ta[ta.len() - 1], tb[tb.len() - 1]);
+                b.matmul(x, operands[1], [m, k, n], shape, quant, bounds)?
+            }
+            Kind::MaxPool(sliding) => {
+                let window = self.window(sliding, x)?;
+                let id = self.builder.max_pool(x, window, shape)?;
+                requantised(&mut self.builder, id)?
+            }
+            Kind::AveragePool(sliding, count_pad) => {
+                let window = self.window(sliding, x)?;
+                let padded = *count_pad && sliding.is_padded();
+                self.builder.average_pool(x, window, padded, shape, quant, bounds)?
+            }
+            Kind::GlobalAverage => {
+                let map = b.tensor(x).map;
+                let window = Window { kernel: [map.height, map.width], ..Window::POINT };
+                let pooled = [1, map.channels, 1, 1];
+                let id = b.average_pool(x, window, false, &pooled, quant, bounds)?;
+                if pooled[..] == shape[..] { id } else { b.reshape(id, shape, None)? }
+            }
+            Kind::Pointwise => {
+                let node = &self.view.graph.nodes[unit.node];
+                let f = pointwise::function(self.view.graph, node).ok_or_else(|| lost(name))?;
+                self.builder.table(&node.op.to_lowercase(), x, quant, |q| clamped(&f, q))?
+            }
+            Kind::Concat(axis) => b.concat(&operands, *axis, shape, quant)?,
+            Kind::Reshape => {
+                let id = b.reshape(x, shape, None)?;
+                requantised(&mut self.builder, id)?
+            }
+            Kind::Transpose(perm) => {
+                let id = b.reshape(x, shape, Some(perm))?;
+                requantised(&mut self.builder, id)?
+            }
+            Kind::Softmax => b.softmax(x, quant)?,
+            Kind::Conv { .. } | Kind::Dense { .. } => unreachable!("handled above"),
+        };
+        self.tensors.insert(name.clone(), id);
+        Ok(())
+    }
+
+    fn window(&self, sliding: &Sliding, x: TensorId) -> Result<Window> {
+        let map = self.builder.tensor(x).map;
+        sliding_window(sliding, [map.height, map.width]).ok_or_else(|| lost("window"))
+    }
+
+    /// A convolution or matrix product, with the addition behind it if that is its only reader.
+    fn dense(&mut self, index: usize) -> Result<()> {
+        let unit = &self.units[index];
+        let Dense { mut conv, scales } = dense(self.view, self.shapes, unit).ok_or_else(|| lost("weights"))?;
+        let Operand::Activation(q) = &unit.operands[0] else { return Err(lost("input")) };
+        let flat = match unit.kind {
+            Kind::Dense { .. } if conv.window != Window::POINT => flattened_map(self.view, self.shapes, q),
+            // A 1×1 map looks the same flattened.
+            _ => None,
+        };
+        let x = self.tensor(flat.as_ref().map_or(q, |f| &f.0))?;
+        let label = self.node(unit).label().to_string();
+        match &unit.sink {
+            Sink::Numbers(name) => {
+                conv.result = Output::Floats(scales);
+                let id = self.builder.name(&label).conv(x, conv, Element::Floats, &unit.shape, None)?;
+                self.numbers.insert(name.clone(), id);
+            }
+            Sink::Bytes { name, quant, lo, hi } => {
+                let multiplier = scales.iter().map(|s| s / quant.scale).collect();
+                let requant = Requant { multiplier, zero_point: quant.zero_point, lo: *lo, hi: *hi };
+                if let Some((sum, other, add, y)) = self.addition(index, name, *quant) {
+                    let id = self.tensor(&other)?;
+                    let stride = self.builder.tensor(id).map.stride;
+                    conv.result = Output::Bytes(requant, Some(Residual { add, stride }));
+                    let shape = &unit.shape;
+                    let id = self.builder.name(&label).conv(x, conv, Element::Bytes(add.y), shape, Some(id))?;
+                    self.done.insert(sum);
+                    self.tensors.insert(y, id);
+                } else {
+                    conv.result = Output::Bytes(requant, None);
+                    let id = self.builder.name(&label).conv(x, conv, Element::Bytes(*quant), &unit.shape, None)?;
+                    self.tensors.insert(name.clone(), id);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The addition that is the only reader of `q` and whose other summand exists already: its unit, the other
+    /// summand, its arithmetic and the name of its result.
+    fn addition(&self, conv: usize, q: &str, quant: Quant) -> Option<(usize, String, AddQuant, String)> {
+        let unit = &self.units[conv];
+        let dq = self.view.only_consumer(q)?;
+        let sum = self.view.only_consumer(self.view.graph.nodes[dq].output())?;
+        let index = self.units.iter().position(|u| u.node == sum && u.level == self.level)?;
+        let add = &self.units[index];
+        let (Kind::Binary(Binary::Add), Sink::Bytes { name, quant: y, lo, hi }) = (&add.kind, &add.sink) else {
+            return None;
+        };
+        let other = match &add.operands[..] {
+            [Operand::Activation(a), Operand::Activation(b)] if a == q && b != q => b,
+            [Operand::Activation(a), Operand::Activation(b)] if b == q && a != q => a,
+            _ => return None,
+        };
+        let (_, float) = entry(self.view, other);
+        let maps = unit.shape.len() == 4 && self.shapes.get(&float) == Some(&unit.shape) && add.shape == unit.shape;
+        let ready = self.tensors.contains_key(other) || !self.by_bytes.contains_key(other.as_str());
+        let b = activation_quant(self.view, other)?;
+        (maps && ready).then(|| (index, other.clone(), AddQuant { a: quant, b, y: *y, lo: *lo, hi: *hi }, name.clone()))
+    }
+}

@@ -1,0 +1,45 @@
+//! Functions of one number, for 256-entry tables and for clamps.
+
+use super::super::graph::{Graph, Node};
+use super::super::normalise::QUANTISE;
+
+/// Bounds of a Relu or Clip node with constant bounds.
+pub(crate) fn bounds(graph: &Graph, node: &Node) -> Option<(f32, f32)> {
+    if node.is("Relu") {
+        return Some((0.0, f32::INFINITY));
+    }
+    if !node.is("Clip") {
+        return None;
+    }
+    let bound = |i: usize, name: &str, none: f32| match (node.input(i), node.attribute(name)) {
+        (Some(input), _) => graph.consts.get(input)?.as_f32()?.first().copied(),
+        (None, Some(a)) => Some(a.f),
+        (None, None) => Some(none),
+    };
+    Some((bound(1, "min", f32::NEG_INFINITY)?, bound(2, "max", f32::INFINITY)?))
+}
+
+/// The function that a pointwise node computes; computed in double precision where it is transcendental, so that
+/// every platform's mathematical library gives the same table.
+pub(crate) fn function(graph: &Graph, node: &Node) -> Option<Box<dyn Fn(f32) -> f32>> {
+    let alpha = |default: f32| node.float("alpha", default);
+    Some(match node.op.as_str() {
+        QUANTISE => Box::new(|x| x),
+        "Relu" | "Clip" => {
+            let (low, high) = bounds(graph, node)?;
+            Box::new(move |x: f32| x.max(low).min(high))
+        }
+        "LeakyRelu" => {
+            let alpha = alpha(0.01);
+            Box::new(move |x| if x < 0.0 { alpha * x } else { x })
+        }
+        "Sigmoid" => Box::new(|x| (1.0 / (1.0 + (-f64::from(x)).exp())) as f32),
+        "Tanh" => Box::new(|x| f64::from(x).tanh() as f32),
+        "HardSigmoid" => {
+            let (alpha, beta) = (alpha(0.2), node.float("beta", 0.5));
+            Box::new(move |x| (alpha * x + beta).clamp(0.0, 1.0))
+        }
+        "HardSwish" => Box::new(|x| x * (x / 6.0 + 0.5).clamp(0.0, 1.0)),
+        _ => return None,
+    })
+}

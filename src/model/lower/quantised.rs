@@ -1,0 +1,135 @@
+//! Reading quantisation off a graph in normal form: who is whose dequantised twin, with which scale.
+
+use std::collections::HashMap;
+
+use super::super::graph::{Const, Graph, Values};
+use super::super::normalise::{DEQUANTISE, QUANTISE};
+use crate::int8::quant::Quant;
+
+/// Scales and zero points of a Q or DQ node.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Params {
+    pub scales: Vec<f32>,
+    pub zeros: Vec<i32>,
+    pub axis: i64,
+    /// Type of the quantised side: `u8`, `i8`, `i32`.
+    pub dtype: &'static str,
+}
+
+impl Params {
+    /// The one scale and zero point of a tensor of activations, in the engine's unsigned domain.
+    pub fn activation(&self) -> Option<Quant> {
+        let ([scale], [zero]) = (&self.scales[..], &self.zeros[..]) else { return None };
+        let shift = match self.dtype {
+            "u8" => 0,
+            "i8" => 128,
+            _ => return None,
+        };
+        Some(Quant { scale: *scale, zero_point: u8::try_from(zero + shift).ok()? })
+    }
+}
+
+/// A quantised constant.
+#[derive(Clone, Debug)]
+pub(crate) struct QConst<'a> {
+    pub name: &'a str,
+    pub value: &'a Const,
+    pub params: Params,
+}
+
+impl QConst<'_> {
+    /// Values minus zero points, row-major; `None` if they have a zero point for each channel along another axis.
+    pub fn centred(&self) -> Option<Vec<i32>> {
+        let raw = self.value.as_integers()?;
+        let zeros = &self.params.zeros;
+        if zeros.iter().all(|z| *z == zeros[0]) {
+            return Some(raw.iter().map(|v| v - zeros[0]).collect());
+        }
+        let axis = super::super::shapes::wrap(self.params.axis, self.value.shape.len())?;
+        let inner: usize = self.value.shape.get(axis + 1..)?.iter().product();
+        let extent = *self.value.shape.get(axis)?;
+        (extent == zeros.len()).then(|| raw.iter().enumerate().map(|(i, v)| v - zeros[i / inner % extent]).collect())
+    }
+
+    /// One scale for each of `n` channels along `axis`; `None` if they lie along another.
+    pub fn scales(&self, n: usize, axis: usize) -> Option<Vec<f32>> {
+        match &self.params.scales[..] {
+            [one] => Some(vec![*one; n]),
+            many if many.len() == n
+                && super::super::shapes::wrap(self.params.axis, self.value.shape.len())? == axis =>
+            {
+                Some(many.to_vec())
+            }
+            _ => None,
+        }
+    }
+
+    /// The bytes in the engine's unsigned domain.
+    pub fn bytes(&self) -> Option<Vec<u8>> {
+        match &self.value.values {
+            Values::U8(v) => Some(v.clone()),
+            Values::I8(v) => Some(v.iter().map(|x| (*x as u8) ^ 0x80).collect()),
+            _ => None,
+        }
+    }
+}
+
+/// Look-ups over a graph in normal form.
+pub(crate) struct View<'a> {
+    pub graph: &'a Graph,
+    pub producers: HashMap<&'a str, usize>,
+    pub consumers: HashMap<&'a str, Vec<usize>>,
+}
+
+impl<'a> View<'a> {
+    pub fn new(graph: &'a Graph) -> View<'a> {
+        View { graph, producers: graph.producers(), consumers: graph.consumers() }
+    }
+
+    /// Scales and zero points of node `index`, a Q or DQ node.
+    pub fn params(&self, index: usize) -> Option<Params> {
+        let node = &self.graph.nodes[index];
+        let scale = self.graph.consts.get(node.input(1)?)?;
+        let zero = self.graph.consts.get(node.input(2)?)?;
+        Some(Params {
+            scales: scale.as_f32()?.to_vec(),
+            zeros: zero.as_integers()?,
+            axis: node.int("axis", 1),
+            dtype: zero.values.dtype(),
+        })
+    }
+
+    /// The activation whose dequantised twin `name` is: its quantised name and scale.
+    pub fn activation(&self, name: &str) -> Option<(&'a str, Quant)> {
+        let index = *self.producers.get(name)?;
+        let node = &self.graph.nodes[index];
+        if !node.is(DEQUANTISE) || self.graph.consts.contains_key(&node.inputs[0]) {
+            return None;
+        }
+        let q = node.input(0)?;
+        // The byte must come from a Q node with the very same scale: then twin and byte say the same.
+        let producer = *self.producers.get(q)?;
+        let params = self.params(index)?;
+        let own = self.params(producer)?;
+        let same = (&params.scales, &params.zeros, params.dtype) == (&own.scales, &own.zeros, own.dtype);
+        (self.graph.nodes[producer].is(QUANTISE) && same).then_some(())?;
+        Some((q, params.activation()?))
+    }
+
+    /// The quantised constant whose dequantised twin `name` is.
+    pub fn constant(&self, name: &str) -> Option<QConst<'a>> {
+        let index = *self.producers.get(name)?;
+        let node = &self.graph.nodes[index];
+        let (name, value) = self.graph.consts.get_key_value(node.input(0)?)?;
+        node.is(DEQUANTISE).then_some(())?;
+        Some(QConst { name, value, params: self.params(index)? })
+    }
+
+    /// The only node that reads `name`, if there is just one and `name` is no output of the graph.
+    pub fn only_consumer(&self, name: &str) -> Option<usize> {
+        match self.consumers.get(name).map(Vec::as_slice) {
+            Some([one]) if !self.graph.outputs.iter().any(|o| o == name) => Some(*one),
+            _ => None,
+        }
+    }
+}

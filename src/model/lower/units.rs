@@ -1,0 +1,302 @@
+//! Finding the quantised operators of a graph: operator, fused clamps and the quantisation of the result, as one unit.
+
+use std::collections::HashMap;
+
+use super::super::graph::Node;
+use super::super::normalise::{DEQUANTISE, QUANTISE};
+use super::super::shapes::{Shapes, Sliding, axes, wrap};
+use super::quantised::View;
+use crate::int8::Binary;
+use crate::int8::quant::Quant;
+
+/// An operand of a unit.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Operand {
+    /// A quantised activation by name.
+    Activation(String),
+    /// The constant behind this DQ output.
+    Constant(String),
+}
+
+/// What a unit computes. Weights are looked up by name when it is emitted.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Kind {
+    Conv {
+        weights: String,
+        bias: Option<String>,
+        window: Sliding,
+        groups: usize,
+    },
+    /// `x [m, k] × weights`, `[n, k]` if transposed else `[k, n]`.
+    Dense {
+        weights: String,
+        bias: Option<String>,
+        transposed: bool,
+    },
+    MatMul,
+    Binary(Binary),
+    MaxPool(Sliding),
+    AveragePool(Sliding, bool),
+    GlobalAverage,
+    Pointwise,
+    Concat(usize),
+    Reshape,
+    Transpose(Vec<usize>),
+    Softmax,
+}
+
+/// Where a unit's result goes.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Sink {
+    /// A quantised tensor, by name, kept within these bytes.
+    Bytes { name: String, quant: Quant, lo: u8, hi: u8 },
+    /// Numbers, by name.
+    Numbers(String),
+}
+
+/// One quantised operator.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Unit {
+    /// Index of the operator's node.
+    pub node: usize,
+    /// All nodes that it stands for.
+    pub covers: Vec<usize>,
+    pub kind: Kind,
+    pub operands: Vec<Operand>,
+    pub sink: Sink,
+    /// ONNX shape of the result.
+    pub shape: Vec<usize>,
+    /// Which program it belongs to.
+    pub level: usize,
+}
+
+impl Unit {
+    pub fn activations(&self) -> impl Iterator<Item = &str> {
+        self.operands.iter().filter_map(|o| match o {
+            Operand::Activation(name) => Some(name.as_str()),
+            Operand::Constant(_) => None,
+        })
+    }
+}
+
+/// All units of a graph, in graph order.
+pub(crate) fn find(view: &View, shapes: &Shapes) -> Vec<Unit> {
+    let finder = Finder { view, shapes };
+    let mut covered: HashMap<usize, ()> = HashMap::new();
+    let mut units = Vec::new();
+    for index in 0..view.graph.nodes.len() {
+        if covered.contains_key(&index) {
+            continue;
+        }
+        if let Some(unit) = finder.unit(index) {
+            covered.extend(unit.covers.iter().map(|c| (*c, ())));
+            units.push(unit);
+        }
+    }
+    units
+}
+
+struct Finder<'a> {
+    view: &'a View<'a>,
+    shapes: &'a Shapes,
+}
+
+impl Finder<'_> {
+    fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.shapes.get(name).map(Vec::as_slice)
+    }
+
+    /// The operand behind float tensor `name`: an activation or a constant with one scale.
+    fn operand(&self, name: &str) -> Option<Operand> {
+        if let Some((q, _)) = self.view.activation(name) {
+            return Some(Operand::Activation(q.to_string()));
+        }
+        let constant = self.view.constant(name)?;
+        constant.params.activation()?;
+        Some(Operand::Constant(name.to_string()))
+    }
+
+    fn activation(&self, name: &str) -> Option<Operand> {
+        self.view.activation(name).map(|(q, _)| Operand::Activation(q.to_string()))
+    }
+
+    fn unit(&self, index: usize) -> Option<Unit> {
+        let node = &self.view.graph.nodes[index];
+        if !super::super::graph::is_onnx(&node.domain) || node.outputs.len() != 1 {
+            return None;
+        }
+        let (kind, operands) = self.kind(node)?;
+        let shape = self.shape(node.output())?.to_vec();
+        // A batch stays with tract.
+        if shape.len() == 4 && shape[0] != 1 || shape.contains(&0) {
+            return None;
+        }
+        // A requantisation is a Q node itself; every other operator has one behind it.
+        let (sink, covers) = if node.is(QUANTISE) {
+            let quant = self.view.params(index)?.activation()?;
+            (Sink::Bytes { name: node.output().into(), quant, lo: 0, hi: 255 }, vec![index])
+        } else {
+            self.sink(index)?
+        };
+        let numbers = matches!(sink, Sink::Numbers(_));
+        if numbers && !matches!(kind, Kind::Conv { .. } | Kind::Dense { .. }) {
+            return None;
+        }
+        Some(Unit { node: index, covers, kind, operands, sink, shape, level: 0 })
+    }
+
+    fn kind(&self, node: &Node) -> Option<(Kind, Vec<Operand>)> {
+        let input = |i: usize| node.input(i);
+        let x = || self.activation(input(0)?);
+        let rank = |i: usize| input(i).and_then(|n| self.shape(n)).map(<[usize]>::len);
+        match node.op.as_str() {
+            "Conv" => {
+                let weights = input(1)?;
+                let constant = self.view.constant(weights)?;
+                let window = Sliding::of(node, constant.value.shape.get(2..)?)?;
+                let groups = usize::try_from(node.int("group", 1)).ok()?;
+                let bias = input(2).map(str::to_string);
+                Some((Kind::Conv { weights: weights.into(), bias, window, groups }, vec![x()?]))
+            }
+            "Gemm" => {
+                let plain =
+                    node.int("transA", 0) == 0 && node.float("alpha", 1.0) == 1.0 && node.float("beta", 1.0) == 1.0;
+                let weights = input(1).filter(|_| plain)?;
+                self.view.constant(weights)?;
+                let (bias, transposed) = (input(2).map(str::to_string), node.int("transB", 0) != 0);
+                Some((Kind::Dense { weights: weights.into(), bias, transposed }, vec![x()?]))
+            }
+            "MatMul" => match self.view.constant(input(1)?) {
+                Some(constant) if constant.value.shape.len() == 2 => {
+                    let kind = Kind::Dense { weights: input(1)?.into(), bias: None, transposed: false };
+                    Some((kind, vec![x()?]))
+                }
+                Some(_) => None,
+                None => {
+                    let (a, b) = (self.shape(input(0)?)?, self.shape(input(1)?)?);
+                    let same_batch =
+                        a.len() == b.len() && a.len() != 4 && a.len() >= 2 && a[..a.len() - 2] == b[..b.len() - 2];
+                    same_batch.then_some((Kind::MatMul, vec![x()?, self.activation(input(1)?)?]))
+                }
+            },
+            "Add" | "Mul" => {
+                let operands = vec![self.operand(input(0)?)?, self.operand(input(1)?)?];
+                let binary = if node.op == "Add" { Binary::Add } else { Binary::Mul };
+                Some((Kind::Binary(binary), operands))
+            }
+            "MaxPool" if rank(0)? == 4 && node.int("storage_order", 0) == 0 => {
+                Some((Kind::MaxPool(self.window(node)?), vec![x()?]))
+            }
+            "AveragePool" if rank(0)? == 4 => {
+                let window = self.window(node)?;
+                let count_pad = node.int("count_include_pad", 0) != 0;
+                // What a window that overhangs the padding divides by differs between implementations.
+                let clear = !(count_pad && window.ceils()) && window.dilation == [1, 1];
+                clear.then_some((Kind::AveragePool(window, count_pad), vec![x()?]))
+            }
+            "GlobalAveragePool" if rank(0)? == 4 => Some((Kind::GlobalAverage, vec![x()?])),
+            "ReduceMean" if rank(0)? == 4 => {
+                let spatial = axes(self.view.graph, node, 4)? == [2, 3];
+                spatial.then_some((Kind::GlobalAverage, vec![x()?]))
+            }
+            "Relu" | "Clip" | "LeakyRelu" | "Sigmoid" | "Tanh" | "HardSigmoid" | "HardSwish" | QUANTISE => {
+                let _known = super::pointwise::function(self.view.graph, node)?;
+                Some((Kind::Pointwise, vec![x()?]))
+            }
+            "Concat" => {
+                let axis = wrap(node.int("axis", 0), rank(0)?)?;
+                let parts: Option<Vec<Operand>> = node.inputs.iter().map(|i| self.activation(i)).collect();
+                Some((Kind::Concat(axis), parts?))
+            }
+            "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" => Some((Kind::Reshape, vec![x()?])),
+            "Transpose" => {
+                let rank = rank(0)?;
+                let perm = match node.ints("perm") {
+                    Some(perm) => perm.iter().map(|p| *p as usize).collect(),
+                    None => (0..rank).rev().collect(),
+                };
+                Some((Kind::Transpose(perm), vec![x()?]))
+            }
+            "Softmax" => {
+                let rank = rank(0)?;
+                let default = if self.view.graph.opset < 13 { 1 } else { -1 };
+                let last = wrap(node.int("axis", default), rank)? + 1 == rank;
+                (last && rank != 4).then_some((Kind::Softmax, vec![x()?]))
+            }
+            _ => None,
+        }
+    }
+
+    /// The window of a pool; `None` if one lies wholly outside the map.
+    fn window(&self, node: &Node) -> Option<Sliding> {
+        let kernel: Vec<usize> = node.ints("kernel_shape")?.iter().map(|k| *k as usize).collect();
+        let window = Sliding::of(node, &kernel)?;
+        let [_, _, h, w] = *self.shape(node.input(0)?)? else { return None };
+        let (output, lead) = (window.output([h, w])?, window.lead([h, w])?);
+        let touches = |i: usize, size: usize| {
+            let extent = (window.kernel[i] - 1) * window.dilation[i];
+            lead[i] <= extent && (output[i] - 1) * window.stride[i] < size + lead[i]
+        };
+        (touches(0, h) && touches(1, w)).then_some(window)
+    }
+
+    /// Follows the result of node `index` through clamps to its quantisation.
+    fn sink(&self, index: usize) -> Option<(Sink, Vec<usize>)> {
+        let graph = self.view.graph;
+        let numbers = || (Sink::Numbers(graph.nodes[index].output().to_string()), vec![index]);
+        let mut covers = vec![index];
+        let (mut low, mut high) = (f32::NEG_INFINITY, f32::INFINITY);
+        let mut at = index;
+        loop {
+            let Some(next) = self.view.only_consumer(graph.nodes[at].output()) else { return Some(numbers()) };
+            let node = &graph.nodes[next];
+            if node.is(QUANTISE) {
+                let Some(quant) = self.view.params(next).and_then(|p| p.activation()) else { return Some(numbers()) };
+                covers.push(next);
+                let (lo, hi) = (quant.quantise(low), quant.quantise(high));
+                return self.clamped_again(next, quant, (lo, hi), covers);
+            }
+            let Some((l, h)) = super::pointwise::bounds(graph, node) else { return Some(numbers()) };
+            // The later clamp wins where both bind.
+            (low, high) = (low.max(l).min(h), high.min(h).max(l));
+            covers.push(next);
+            at = next;
+        }
+    }
+
+    /// int8 graphs clamp once more after quantising, DQ → Relu → Q with one scale: an integer clamp. Also sees to
+    /// it that nobody reads the byte but DQ nodes of the same scale.
+    fn clamped_again(
+        &self,
+        q: usize,
+        quant: Quant,
+        (mut lo, mut hi): (u8, u8),
+        mut covers: Vec<usize>,
+    ) -> Option<(Sink, Vec<usize>)> {
+        let graph = self.view.graph;
+        let mut name = graph.nodes[q].output();
+        while let Some((l, h, end, nodes)) = self.integer_clamp(name, quant) {
+            (lo, hi) = (lo.max(l).min(h), hi.min(h).max(l));
+            name = graph.nodes[end].output();
+            covers.extend(nodes);
+        }
+        let readers = self.view.consumers.get(name).map_or(&[][..], Vec::as_slice);
+        let twins = readers.iter().all(|r| {
+            let node = &graph.nodes[*r];
+            node.is(DEQUANTISE) && self.view.activation(node.output()).is_some_and(|(_, own)| own == quant)
+        });
+        let hidden = !graph.outputs.iter().any(|o| o == name);
+        (twins && hidden).then(|| (Sink::Bytes { name: name.to_string(), quant, lo, hi }, covers))
+    }
+
+    fn integer_clamp(&self, name: &str, quant: Quant) -> Option<(u8, u8, usize, [usize; 3])> {
+        let graph = self.view.graph;
+        let dq = self.view.only_consumer(name)?;
+        let clamp = self.view.only_consumer(graph.nodes[dq].outputs.first()?)?;
+        let (l, h) = super::pointwise::bounds(graph, &graph.nodes[clamp])?;
+        let q = self.view.only_consumer(graph.nodes[clamp].output())?;
+        let same = |i: usize| self.view.params(i).and_then(|p| p.activation()) == Some(quant);
+        let kinds = graph.nodes[dq].is(DEQUANTISE) && graph.nodes[q].is(QUANTISE);
+        (kinds && same(dq) && same(q)).then(|| (quant.quantise(l), quant.quantise(h), q, [dq, clamp, q]))
+    }
+}

@@ -1,0 +1,349 @@
+//! One normal form for every way in which a file can be quantised: dequantise → operator → quantise.
+//!
+//! QOperator nodes (`QLinearConv`, `com.microsoft.QLinearAdd`, …) become their float operator between
+//! DequantizeLinear and QuantizeLinear nodes, which is what they mean. Integer nodes that only move bytes (a Reshape
+//! of uint8) get the same dress. Afterwards every QuantizeLinear and DequantizeLinear has three inputs, Constant and
+//! Identity nodes are gone, and no other node touches a quantised tensor.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::graph::{Const, Graph, Node, Values, constant, is_onnx};
+use crate::error::{Result, UnsupportedNode};
+use crate::limits::Limits;
+
+pub(super) const QUANTISE: &str = "QuantizeLinear";
+pub(super) const DEQUANTISE: &str = "DequantizeLinear";
+
+/// Operators that move elements without looking at them.
+const MOVES: [&str; 7] = ["Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "MaxPool", "Slice"];
+
+/// Brings the graph into normal form; gives the nodes that it cannot express.
+pub(super) fn normalise(model: &str, graph: &mut Graph, limits: &Limits) -> Result<Vec<UnsupportedNode>> {
+    let mut pass = Pass {
+        out: Vec::with_capacity(graph.nodes.len()),
+        consts: std::mem::take(&mut graph.consts),
+        renamed: HashMap::new(),
+        quantised: HashMap::new(),
+        unsupported: Vec::new(),
+        fresh: 0,
+    };
+    for mut node in std::mem::take(&mut graph.nodes) {
+        for input in &mut node.inputs {
+            if let Some(name) = pass.renamed.get(input) {
+                input.clone_from(name);
+            }
+        }
+        let is_output = node.outputs.iter().any(|o| graph.outputs.contains(o));
+        if node.is("Constant") {
+            pass.constant(model, node, limits)?;
+        } else if node.is("Identity") && !is_output {
+            let (from, to) = (node.inputs.remove(0), node.outputs.remove(0));
+            pass.renamed.insert(to, from);
+        } else {
+            pass.node(node);
+        }
+    }
+    graph.nodes = pass.out;
+    graph.consts = pass.consts;
+    Ok(pass.unsupported)
+}
+
+struct Pass {
+    out: Vec<Node>,
+    consts: HashMap<String, Arc<Const>>,
+    renamed: HashMap<String, String>,
+    /// Scale and zero point names of each quantised tensor.
+    quantised: HashMap<String, (String, String)>,
+    unsupported: Vec<UnsupportedNode>,
+    fresh: usize,
+}
+
+impl Pass {
+    /// A tensor name that no file uses.
+    fn fresh(&mut self, base: &str) -> String {
+        self.fresh += 1;
+        format!("{base}/oltr.{}", self.fresh)
+    }
+
+    fn refuse(&mut self, node: &Node, reason: impl Into<String>) {
+        self.unsupported.push(node.unsupported(reason));
+    }
+
+    fn constant(&mut self, model: &str, node: Node, limits: &Limits) -> Result<()> {
+        let floats = |a: &[f32], shape: &[usize]| Const { shape: shape.to_vec(), values: Values::F32(a.to_vec()) };
+        let integers = |a: &[i64], shape: &[usize]| Const { shape: shape.to_vec(), values: Values::I64(a.to_vec()) };
+        let value = match node.attributes.first() {
+            Some(a) if a.name == "value" && a.t.is_some() => {
+                constant(model, node.output(), a.t.clone().expect("just seen"), limits)?
+            }
+            Some(a) if a.name == "value_float" => floats(&[a.f], &[]),
+            Some(a) if a.name == "value_floats" => floats(&a.floats, &[a.floats.len()]),
+            Some(a) if a.name == "value_int" => integers(&[a.i], &[]),
+            Some(a) if a.name == "value_ints" => integers(&a.ints, &[a.ints.len()]),
+            _ => {
+                self.refuse(&node, "its value is neither numbers nor a dense tensor");
+                return Ok(());
+            }
+        };
+        self.consts.insert(node.output().to_string(), Arc::new(value));
+        Ok(())
+    }
+
+    fn node(&mut self, mut node: Node) {
+        let quantiser = node.op == QUANTISE || node.op == DEQUANTISE;
+        if quantiser && (is_onnx(&node.domain) || node.domain == "com.microsoft") {
+            node.domain.clear();
+            return self.quantiser(node);
+        }
+        let microsoft = node.domain == "com.microsoft";
+        match node.op.as_str() {
+            "QLinearConv" if is_onnx(&node.domain) => self.conv(node),
+            "QLinearMatMul" if is_onnx(&node.domain) => self.matmul(node),
+            "QGemm" if microsoft => self.gemm(node),
+            "QLinearAdd" | "QLinearMul" if microsoft => self.binary(node),
+            "QLinearConcat" if microsoft => self.concat(node),
+            "QLinearSigmoid" | "QLinearLeakyRelu" | "QLinearSoftmax" if microsoft => self.unary(node),
+            "QLinearGlobalAveragePool" | "QLinearAveragePool" if microsoft => {
+                if node.int("channels_last", 0) != 0 {
+                    return self.refuse(&node, "channels_last is not supported; export in NCHW order");
+                }
+                node.attributes.retain(|a| a.name != "channels_last");
+                self.unary(node)
+            }
+            op if MOVES.contains(&op) && self.moves_bytes(&node) => self.moved(node),
+            _ => self.out.push(node),
+        }
+    }
+
+    fn moves_bytes(&self, node: &Node) -> bool {
+        is_onnx(&node.domain) && node.inputs.first().is_some_and(|x| self.quantised.contains_key(x))
+    }
+
+    /// A Q or DQ node of the file itself: its zero point is spelt out.
+    fn quantiser(&mut self, mut node: Node) {
+        if node.int("block_size", 0) != 0 {
+            return self.refuse(&node, "blocked quantisation is not supported; quantise per tensor or per channel");
+        }
+        let Some(scale) = node.input(1).map(str::to_string) else {
+            return self.refuse(&node, "has no scale");
+        };
+        let Some(scales) = self.consts.get(&scale).cloned() else {
+            return self.refuse(&node, "its scale is computed at run time; quantise the model statically");
+        };
+        if node.input(2).is_none() {
+            // ONNX: uint8 zero where it is absent; a dequantised integer has its own type's zero.
+            let x = self.consts.get(&node.inputs[0]).map(|c| c.values.dtype());
+            let zeros = vec![0u8; scales.len()];
+            let values = match x {
+                Some("i8") => Values::I8(vec![0; zeros.len()]),
+                Some("i32") => Values::I32(vec![0; zeros.len()]),
+                _ => Values::U8(zeros),
+            };
+            let name = self.fresh(node.output());
+            self.consts.insert(name.clone(), Arc::new(Const { shape: scales.shape.clone(), values }));
+            node.inputs.truncate(2);
+            node.inputs.push(name);
+        }
+        if let Err(reason) = self.check_parameters(&scale, &node.inputs[2]) {
+            return self.refuse(&node, reason);
+        }
+        if node.op == QUANTISE {
+            self.quantised.insert(node.output().to_string(), (scale, node.inputs[2].clone()));
+        }
+        self.out.push(node);
+    }
+
+    /// Scales must be positive numbers, zero points of a type that oltr computes with, as many as scales.
+    fn check_parameters(&self, scale: &str, zero: &str) -> std::result::Result<(), String> {
+        let (Some(scale), Some(zero)) = (self.consts.get(scale), self.consts.get(zero)) else {
+            return Err("its scale or zero point is computed at run time; quantise the model statically".into());
+        };
+        let Some(scales) = scale.as_f32() else { return Err("its scale is not float32".into()) };
+        if let Some(s) = scales.iter().find(|s| !(s.is_finite() && **s > 0.0)) {
+            return Err(format!("has a scale of {s}; scales are positive numbers"));
+        }
+        let Some(zeros) = zero.as_integers() else {
+            return Err("its zero point is not uint8, int8 or int32; quantise to 8 bits".into());
+        };
+        if scales.is_empty() || scales.len() != zeros.len() || scale.shape.len() > 1 {
+            return Err(format!("has {} scale(s) for {} zero point(s)", scales.len(), zeros.len()));
+        }
+        Ok(())
+    }
+
+    /// DequantizeLinear of `x`; gives the name of the numbers.
+    fn dequantised(&mut self, node: &Node, [x, scale, zero]: [&str; 3], axis: Option<i64>) -> String {
+        if let Err(reason) = self.check_parameters(scale, zero) {
+            self.refuse(node, reason);
+        }
+        let y = self.fresh(x);
+        let mut dq = Node::new(DEQUANTISE, &y, &[x, scale, zero], &y);
+        if let Some(axis) = axis {
+            dq = dq.with_int("axis", axis);
+        }
+        self.out.push(dq);
+        y
+    }
+
+    /// Pushes `float` between the quantisation of its output to `y` (scale and zero given).
+    fn quantised(&mut self, node: &Node, mut float: Node, scale: &str, zero: &str) {
+        if let Err(reason) = self.check_parameters(scale, zero) {
+            self.refuse(node, reason);
+        }
+        let y = node.output().to_string();
+        let numbers = self.fresh(&y);
+        float.outputs = vec![numbers.clone()];
+        self.out.push(float);
+        self.quantised.insert(y.clone(), (scale.into(), zero.into()));
+        self.out.push(Node::new(QUANTISE, &y, &[&numbers, scale, zero], &y));
+    }
+
+    /// The three names of a quantised operand from input `at` on; a zero point that is left out becomes uint8 0.
+    fn operand(&mut self, node: &Node, at: usize) -> Option<[String; 3]> {
+        let (Some(x), Some(scale)) = (node.input(at), node.input(at + 1)) else {
+            self.refuse(node, format!("input {at} or its scale is missing"));
+            return None;
+        };
+        let zero = self.zero(node.input(at + 2), scale);
+        Some([x.to_string(), scale.to_string(), zero])
+    }
+
+    fn zero(&mut self, given: Option<&str>, scale: &str) -> String {
+        if let Some(zero) = given {
+            return zero.to_string();
+        }
+        let scales = self.consts.get(scale).map_or(1, |c| c.len());
+        let shape = self.consts.get(scale).map_or(vec![], |c| c.shape.clone());
+        let name = self.fresh(scale);
+        self.consts.insert(name.clone(), Arc::new(Const { shape, values: Values::U8(vec![0; scales]) }));
+        name
+    }
+
+    /// The scale and zero point of the result, at inputs `at` and `at + 1`.
+    fn result(&mut self, node: &Node, at: usize) -> Option<(String, String)> {
+        let Some(scale) = node.input(at) else {
+            self.refuse(node, "the scale of its result is missing");
+            return None;
+        };
+        let zero = self.zero(node.input(at + 1), scale);
+        Some((scale.to_string(), zero))
+    }
+
+    fn float(node: &Node, op: &str, inputs: &[&str]) -> Node {
+        let mut float = Node::new(op, &node.name, inputs, "");
+        float.attributes.clone_from(&node.attributes);
+        float
+    }
+
+    /// `QLinearConv(x, xs, xz, w, ws, wz, ys, yz, bias)`; weights per output channel, bias in units of xs·ws.
+    fn conv(&mut self, node: Node) {
+        let (Some(x), Some(w), Some((ys, yz))) =
+            (self.operand(&node, 0), self.operand(&node, 3), self.result(&node, 6))
+        else {
+            return;
+        };
+        let bias = node.input(8).and_then(|b| self.bias(&node, b, &x[1], &w[1]));
+        let x = self.dequantised(&node, x.each_ref().map(String::as_str), None);
+        let w = self.dequantised(&node, w.each_ref().map(String::as_str), Some(0));
+        let mut inputs = vec![x.as_str(), &w];
+        inputs.extend(bias.as_deref());
+        let float = Self::float(&node, "Conv", &inputs);
+        self.quantised(&node, float, &ys, &yz);
+    }
+
+    /// Dequantises an int32 bias whose scale is the product of those of input and weights.
+    fn bias(&mut self, node: &Node, bias: &str, xs: &str, ws: &str) -> Option<String> {
+        let scales = match (self.consts.get(xs).and_then(|c| c.as_f32()), self.consts.get(ws).and_then(|c| c.as_f32()))
+        {
+            (Some([x]), Some(w)) => w.iter().map(|w| x * w).collect::<Vec<f32>>(),
+            _ => {
+                self.refuse(node, "its scales are not constants");
+                return None;
+            }
+        };
+        let (scale, zero) = (self.fresh(bias), self.fresh(bias));
+        let shape = if scales.len() == 1 { vec![] } else { vec![scales.len()] };
+        let zeros = Values::I32(vec![0; scales.len()]);
+        self.consts.insert(scale.clone(), Const::floats(&shape, scales));
+        self.consts.insert(zero.clone(), Arc::new(Const { shape, values: zeros }));
+        Some(self.dequantised(node, [bias, &scale, &zero], Some(0)))
+    }
+
+    /// `QLinearMatMul(a, as, az, b, bs, bz, ys, yz)`; `b` may have a scale for each column.
+    fn matmul(&mut self, node: Node) {
+        let (Some(a), Some(b), Some((ys, yz))) =
+            (self.operand(&node, 0), self.operand(&node, 3), self.result(&node, 6))
+        else {
+            return;
+        };
+        let axis = self.consts.get(&b[0]).map(|c| c.shape.len() as i64 - 1);
+        let a = self.dequantised(&node, a.each_ref().map(String::as_str), None);
+        let b = self.dequantised(&node, b.each_ref().map(String::as_str), axis);
+        let float = Self::float(&node, "MatMul", &[&a, &b]);
+        self.quantised(&node, float, &ys, &yz);
+    }
+
+    /// `QGemm(A, as, az, B, bs, bz, C, ys, yz)`; without `ys` it yields numbers.
+    fn gemm(&mut self, node: Node) {
+        let (Some(a), Some(b)) = (self.operand(&node, 0), self.operand(&node, 3)) else { return };
+        let axis = if node.int("transB", 0) != 0 { 0 } else { 1 };
+        let c = node.input(6).and_then(|c| self.bias(&node, c, &a[1], &b[1]));
+        let a = self.dequantised(&node, a.each_ref().map(String::as_str), None);
+        let b = self.dequantised(&node, b.each_ref().map(String::as_str), Some(axis));
+        let mut inputs = vec![a.as_str(), &b];
+        inputs.extend(c.as_deref());
+        let mut float = Self::float(&node, "Gemm", &inputs);
+        if node.input(7).is_none() {
+            float.outputs.clone_from(&node.outputs);
+            return self.out.push(float);
+        }
+        if let Some((ys, yz)) = self.result(&node, 7) {
+            self.quantised(&node, float, &ys, &yz);
+        }
+    }
+
+    /// `QLinearAdd(A, as, az, B, bs, bz, ys, yz)` and QLinearMul.
+    fn binary(&mut self, node: Node) {
+        let (Some(a), Some(b), Some((ys, yz))) =
+            (self.operand(&node, 0), self.operand(&node, 3), self.result(&node, 6))
+        else {
+            return;
+        };
+        let a = self.dequantised(&node, a.each_ref().map(String::as_str), None);
+        let b = self.dequantised(&node, b.each_ref().map(String::as_str), None);
+        let float = Self::float(&node, &node.op["QLinear".len()..], &[&a, &b]);
+        self.quantised(&node, float, &ys, &yz);
+    }
+
+    /// `QLinearSigmoid(X, xs, xz, ys, yz)` and its kin.
+    fn unary(&mut self, mut node: Node) {
+        let (Some(x), Some((ys, yz))) = (self.operand(&node, 0), self.result(&node, 3)) else { return };
+        node.attributes.retain(|a| a.name != "opset");
+        let x = self.dequantised(&node, x.each_ref().map(String::as_str), None);
+        let float = Self::float(&node, &node.op["QLinear".len()..], &[&x]);
+        self.quantised(&node, float, &ys, &yz);
+    }
+
+    /// `QLinearConcat(ys, yz, x0, xs0, xz0, x1, …)`.
+    fn concat(&mut self, node: Node) {
+        let Some((ys, yz)) = self.result(&node, 0) else { return };
+        let mut parts = Vec::new();
+        for at in (2..node.inputs.len()).step_by(3) {
+            let Some(x) = self.operand(&node, at) else { return };
+            parts.push(self.dequantised(&node, x.each_ref().map(String::as_str), None));
+        }
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        let float = Self::float(&node, "Concat", &parts);
+        self.quantised(&node, float, &ys, &yz);
+    }
+
+    /// A node that moves quantised bytes: the same scale and zero point on both sides.
+    fn moved(&mut self, node: Node) {
+        let (scale, zero) = self.quantised[&node.inputs[0]].clone();
+        let x = self.dequantised(&node, [&node.inputs[0], &scale, &zero], None);
+        let mut float = node.clone();
+        float.inputs[0] = x;
+        self.quantised(&node, float, &scale, &zero);
+    }
+}

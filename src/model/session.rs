@@ -1,0 +1,251 @@
+//! One run at a time through a model.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tract_onnx::prelude::*;
+
+use super::load::{Loaded, Plan};
+use super::ops::ProgramState;
+use super::{Port, StepTime};
+use crate::error::{Error, Result};
+use crate::frame::Frame;
+use crate::preprocess::{Normaliser, Preprocessor};
+
+/// The outputs of one run of a bundle's graph.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outputs {
+    /// `logits`, K of them.
+    pub logits: Vec<f32>,
+    /// `distances` to the K centroids; empty if the graph has none.
+    pub distances: Vec<f32>,
+    /// `features`, the direct feature v; empty if the graph has none.
+    pub features: Vec<f32>,
+}
+
+/// Where the time of the last [`Session::run`] went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RunTimes {
+    /// Frame to model input.
+    pub preprocess: Duration,
+    /// Model input to outputs.
+    pub inference: Duration,
+}
+
+type PlanState = TypedSimpleState;
+
+/// One run at a time through a [`Model`](super::Model): its buffers.
+#[derive(Debug)]
+pub struct Session {
+    model: Arc<Loaded>,
+    /// Runs on numbers; made when first needed.
+    numbers: Option<PlanState>,
+    /// Runs on bytes.
+    picture: Option<PlanState>,
+    preprocessor: Option<Preprocessor>,
+    pixels: Arc<Tensor>,
+    floats: Vec<Arc<Tensor>>,
+    outputs: Outputs,
+    times: RunTimes,
+}
+
+impl Session {
+    pub(super) fn new(model: Arc<Loaded>) -> Result<Session> {
+        let needed = model.summary.weights_bytes + model.summary.arena_bytes;
+        if let Some(limit) = model.limits.memory_bytes.filter(|limit| needed > *limit) {
+            return Err(Error::Limit { subject: model.name.clone(), what: "memory_bytes", value: needed, limit });
+        }
+        let side = match (&model.picture_plan, &model.bundle) {
+            (Some(_), Some(bundle)) => bundle.preprocess.size as usize,
+            _ => 0,
+        };
+        let pixels = Tensor::zero::<u8>(&[1, side, side, 3]).map_err(internal)?.into_arc_tensor();
+        let (numbers, picture) = (None, model.picture_plan.as_ref().map(spawn).transpose()?);
+        let (outputs, times) = (Outputs::default(), RunTimes::default());
+        Ok(Session { model, numbers, picture, preprocessor: None, pixels, floats: Vec::new(), outputs, times })
+    }
+
+    /// Runs a picture through a bundle: preprocessing and network.
+    ///
+    /// # Errors
+    /// [`Error::Metadata`] if the graph has no `oltr.preprocess`.
+    pub fn run(&mut self, frame: &Frame) -> Result<&Outputs> {
+        let model = self.model.clone();
+        let Some(bundle) = &model.bundle else {
+            return Err(Error::Metadata {
+                model: model.name.clone(),
+                key: "oltr.preprocess",
+                reason: "is missing; the graph says nothing about pictures and classes, export it as a bundle".into(),
+            });
+        };
+        let start = Instant::now();
+        let settings = &bundle.preprocess;
+        let preprocessor = match &mut self.preprocessor {
+            Some(p) => p,
+            empty => empty.insert(Preprocessor::new(settings, frame.geometry())?),
+        };
+        let side = settings.size as usize;
+        if Arc::get_mut(&mut self.pixels).is_none() || self.pixels.len() != side * side * 3 {
+            self.pixels = Tensor::zero::<u8>(&[1, side, side, 3]).map_err(internal)?.into_arc_tensor();
+        }
+        preprocessor.run(frame, bytes_mut(&mut self.pixels)?)?;
+        let results = if self.picture.is_some() {
+            let preprocessed = Instant::now();
+            self.times.preprocess = preprocessed - start;
+            let input = tvec![TValue::from_const(self.pixels.clone())];
+            let state = self.picture.as_mut().ok_or_else(|| internal("no plan"))?;
+            let results = state.run(input).map_err(internal)?;
+            self.times.inference = preprocessed.elapsed();
+            results
+        } else {
+            self.ready()?;
+            Normaliser::new(settings).run(bytes_of(&self.pixels)?, floats_mut(&mut self.floats[0])?)?;
+            let preprocessed = Instant::now();
+            self.times.preprocess = preprocessed - start;
+            let results = self.run_numbers()?;
+            self.times.inference = preprocessed.elapsed();
+            results
+        };
+        for (port, value) in model.outputs.iter().zip(&results) {
+            let into = match port.name.as_str() {
+                "logits" => &mut self.outputs.logits,
+                "distances" => &mut self.outputs.distances,
+                "features" => &mut self.outputs.features,
+                _ => continue,
+            };
+            into.clear();
+            into.extend_from_slice(numbers_of(value)?);
+        }
+        Ok(&self.outputs)
+    }
+
+    /// Where the time of the last [`Session::run`] went.
+    pub fn times(&self) -> RunTimes {
+        self.times
+    }
+
+    /// Runs the graph on raw inputs, row-major, in the order of [`Model::inputs`](super::Model::inputs); the outputs
+    /// come in the order of [`Model::outputs`](super::Model::outputs).
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] where a length differs from the input's shape or a value is not finite.
+    pub fn run_raw(&mut self, inputs: &[&[f32]]) -> Result<Vec<Vec<f32>>> {
+        self.fill(inputs)?;
+        let results = self.run_numbers()?;
+        results.iter().map(|value| Ok(numbers_of(value)?.to_vec())).collect()
+    }
+
+    /// Runs the graph `runs` times and gives the median time of each step of
+    /// [`Summary::steps`](super::Summary::steps).
+    ///
+    /// # Errors
+    /// As [`Session::run_raw`].
+    pub fn profile(&mut self, inputs: &[&[f32]], runs: usize) -> Result<Vec<StepTime>> {
+        let mut times: Vec<Vec<u64>> = Vec::new();
+        for _ in 0..runs.max(1) {
+            self.fill(inputs)?;
+            let given: TVec<TValue> = self.floats.iter().map(|f| TValue::from_const(f.clone())).collect();
+            let state = self.numbers.as_mut().ok_or_else(|| internal("no plan"))?;
+            let mut run = Vec::new();
+            state
+                .run_plan_with_eval(given, |context, mut op_state, node, inputs| -> TractResult<TVec<TValue>> {
+                    if let Some(program) = op_state.as_mut().and_then(|s| s.downcast_mut::<ProgramState>()) {
+                        program.time_layers(node.op.as_op());
+                    }
+                    let start = Instant::now();
+                    let result = match op_state.as_mut() {
+                        Some(s) => s.eval(context, node.op.as_op(), inputs),
+                        None => node.op.eval(context, inputs),
+                    };
+                    let elapsed = start.elapsed().as_nanos() as u64;
+                    match op_state.and_then(|s| s.downcast_mut::<ProgramState>()) {
+                        Some(program) => run.append(&mut program.state.times),
+                        None => run.push(elapsed),
+                    }
+                    result
+                })
+                .map_err(internal)?;
+            times.resize(run.len(), Vec::new());
+            times.iter_mut().zip(run).for_each(|(all, t)| all.push(t));
+        }
+        let median = |mut all: Vec<u64>| {
+            all.sort_unstable();
+            all[all.len() / 2] as f64 / 1e3
+        };
+        Ok(times.into_iter().enumerate().map(|(step, all)| StepTime { step, micros: median(all) }).collect())
+    }
+
+    /// Copies raw inputs in, having looked at them.
+    fn fill(&mut self, inputs: &[&[f32]]) -> Result<()> {
+        let model = self.model.clone();
+        if inputs.len() != model.inputs.len() {
+            let reason = format!("{} inputs were given, the graph has {}", inputs.len(), model.inputs.len());
+            return Err(Error::BadInput { subject: model.name.clone(), reason });
+        }
+        self.ready()?;
+        for ((port, input), tensor) in model.inputs.iter().zip(inputs).zip(&mut self.floats) {
+            check_input(port, input)?;
+            floats_mut(tensor)?.copy_from_slice(input);
+        }
+        Ok(())
+    }
+
+    /// The plan for numbers and its input tensors, made when first needed and whole again after a run.
+    fn ready(&mut self) -> Result<()> {
+        if self.numbers.is_none() {
+            self.numbers = Some(spawn(&self.model.plan)?);
+        }
+        self.floats.resize(self.model.inputs.len(), Arc::new(Tensor::default()));
+        for (port, tensor) in self.model.inputs.iter().zip(&mut self.floats) {
+            if tensor.shape() != port.shape || Arc::get_mut(tensor).is_none() {
+                *tensor = Tensor::zero::<f32>(&port.shape).map_err(internal)?.into_arc_tensor();
+            }
+        }
+        Ok(())
+    }
+
+    fn run_numbers(&mut self) -> Result<TVec<TValue>> {
+        let inputs: TVec<TValue> = self.floats.iter().map(|f| TValue::from_const(f.clone())).collect();
+        let state = self.numbers.as_mut().ok_or_else(|| internal("no plan"))?;
+        state.run(inputs).map_err(internal)
+    }
+}
+
+fn spawn(plan: &Plan) -> Result<PlanState> {
+    plan.spawn().map_err(internal)
+}
+
+fn internal(cause: impl std::fmt::Display) -> Error {
+    Error::Internal(format!("{cause:#}"))
+}
+
+fn bytes_mut(tensor: &mut Arc<Tensor>) -> Result<&mut [u8]> {
+    let tensor = Arc::get_mut(tensor).ok_or_else(|| internal("an input is still in use"))?;
+    let view = tensor.to_plain_array_view_mut::<u8>().map_err(internal)?;
+    view.into_slice().ok_or_else(|| internal("an input is not row-major"))
+}
+
+fn floats_mut(tensor: &mut Arc<Tensor>) -> Result<&mut [f32]> {
+    let tensor = Arc::get_mut(tensor).ok_or_else(|| internal("an input is still in use"))?;
+    let view = tensor.to_plain_array_view_mut::<f32>().map_err(internal)?;
+    view.into_slice().ok_or_else(|| internal("an input is not row-major"))
+}
+
+fn bytes_of(tensor: &Tensor) -> Result<&[u8]> {
+    tensor.try_as_plain_ram().and_then(|p| p.as_slice::<u8>()).map_err(internal)
+}
+
+fn numbers_of(tensor: &Tensor) -> Result<&[f32]> {
+    tensor.try_as_plain_ram().and_then(|p| p.as_slice::<f32>()).map_err(internal)
+}
+
+fn check_input(port: &Port, input: &[f32]) -> Result<()> {
+    let bad = |reason: String| Error::BadInput { subject: format!("input '{}'", port.name), reason };
+    if input.len() != port.volume() {
+        return Err(bad(format!("has {} values, its shape is {:?}", input.len(), port.shape)));
+    }
+    match input.iter().position(|x| !x.is_finite()) {
+        Some(i) => Err(bad(format!("holds {} at element {i}; inputs are finite numbers", input[i]))),
+        None => Ok(()),
+    }
+}
