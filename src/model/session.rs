@@ -135,36 +135,20 @@ impl Session {
         results.iter().map(|value| Ok(numbers_of(value)?.to_vec())).collect()
     }
 
-    /// Runs the graph `runs` times and gives the median time of each step of
+    /// Runs the graph `runs` times on the inputs of the last run and gives the median time of each step of
     /// [`Summary::steps`](super::Summary::steps).
     ///
     /// # Errors
-    /// As [`Session::run_raw`].
-    pub fn profile(&mut self, inputs: &[&[f32]], runs: usize) -> Result<Vec<StepTime>> {
+    /// [`Error::Internal`] if the graph fails to run.
+    pub fn profile(&mut self, runs: usize) -> Result<Vec<StepTime>> {
         let mut times: Vec<Vec<u64>> = Vec::new();
         for _ in 0..runs.max(1) {
-            self.fill(inputs)?;
-            let given: TVec<TValue> = self.floats.iter().map(|f| TValue::from_const(f.clone())).collect();
-            let state = self.numbers.as_mut().ok_or_else(|| internal("no plan"))?;
-            let mut run = Vec::new();
-            state
-                .run_plan_with_eval(given, |context, mut op_state, node, inputs| -> TractResult<TVec<TValue>> {
-                    if let Some(program) = op_state.as_mut().and_then(|s| s.downcast_mut::<ProgramState>()) {
-                        program.time_layers(node.op.as_op());
-                    }
-                    let start = Instant::now();
-                    let result = match op_state.as_mut() {
-                        Some(s) => s.eval(context, node.op.as_op(), inputs),
-                        None => node.op.eval(context, inputs),
-                    };
-                    let elapsed = start.elapsed().as_nanos() as u64;
-                    match op_state.and_then(|s| s.downcast_mut::<ProgramState>()) {
-                        Some(program) => run.append(&mut program.state.times),
-                        None => run.push(elapsed),
-                    }
-                    result
-                })
-                .map_err(internal)?;
+            self.ready()?;
+            let (state, inputs) = match &mut self.picture {
+                Some(state) => (Some(state), tvec![TValue::from_const(self.pixels.clone())]),
+                None => (self.numbers.as_mut(), self.floats.iter().map(|f| TValue::from_const(f.clone())).collect()),
+            };
+            let run = timed_run(state.ok_or_else(|| internal("no plan"))?, inputs)?;
             times.resize(run.len(), Vec::new());
             times.iter_mut().zip(run).for_each(|(all, t)| all.push(t));
         }
@@ -209,6 +193,30 @@ impl Session {
         let state = self.numbers.as_mut().ok_or_else(|| internal("no plan"))?;
         state.run(inputs).map_err(internal)
     }
+}
+
+/// One run with the nanoseconds of each step, the layers of programs one by one.
+fn timed_run(state: &mut PlanState, inputs: TVec<TValue>) -> Result<Vec<u64>> {
+    let mut times = Vec::new();
+    state
+        .run_plan_with_eval(inputs, |context, mut op_state, node, inputs| -> TractResult<TVec<TValue>> {
+            if let Some(program) = op_state.as_mut().and_then(|s| s.downcast_mut::<ProgramState>()) {
+                program.time_layers(node.op.as_op());
+            }
+            let start = Instant::now();
+            let result = match op_state.as_mut() {
+                Some(s) => s.eval(context, node.op.as_op(), inputs),
+                None => node.op.eval(context, inputs),
+            };
+            let elapsed = start.elapsed().as_nanos() as u64;
+            match op_state.and_then(|s| s.downcast_mut::<ProgramState>()) {
+                Some(program) => times.append(&mut program.state.times),
+                None => times.push(elapsed),
+            }
+            result
+        })
+        .map_err(internal)?;
+    Ok(times)
 }
 
 fn spawn(plan: &Plan) -> Result<PlanState> {

@@ -51,6 +51,8 @@ struct Dense {
     conv: Conv,
     /// `scale_x * scale_w` of each output channel.
     scales: Vec<f32>,
+    /// The map that is read instead of its flattened form.
+    map: Option<String>,
 }
 
 /// Reads weights, bias and geometry; `None` for what the layers cannot do exactly.
@@ -65,6 +67,7 @@ fn dense(view: &View, shapes: &Shapes, unit: &Unit) -> Option<Dense> {
     let values = weights.centred()?;
     let w = &weights.value.shape;
     let (input, output, window, groups, ohwi, scales);
+    let mut map = None;
     match &unit.kind {
         Kind::Conv { window: sliding, groups: g, .. } => {
             let ([1, c, h, wd], [oc, per_group, kh, kw], [1, ..]) = (&x[..], &w[..], &unit.shape[..]) else {
@@ -95,7 +98,8 @@ fn dense(view: &View, shapes: &Shapes, unit: &Unit) -> Option<Dense> {
             let at = |o: usize, i: usize| if *transposed { values[o * k + i] } else { values[i * n + o] };
             match flattened_map(view, shapes, q).filter(|_| m == 1) {
                 // The flattened map itself: a convolution whose window is the whole map, columns put in its order.
-                Some((_, shape)) => {
+                Some((name, shape)) => {
+                    map = Some(name);
                     let [_, c, h, wd] = shape[..] else { return None };
                     input = Tensor::new(&shape, Element::Bytes(quant)).map;
                     window = Window { kernel: [h, wd], ..Window::POINT };
@@ -127,6 +131,7 @@ fn dense(view: &View, shapes: &Shapes, unit: &Unit) -> Option<Dense> {
     Some(Dense {
         conv: Conv { input, output, window, groups, input_zero: quant.zero_point, weights: ohwi, bias, result },
         scales,
+        map,
     })
 }
 
@@ -370,14 +375,9 @@ impl Emitter<'_> {
     /// A convolution or matrix product, with the addition behind it if that is its only reader.
     fn dense(&mut self, index: usize) -> Result<()> {
         let unit = &self.units[index];
-        let Dense { mut conv, scales } = dense(self.view, self.shapes, unit).ok_or_else(|| lost("weights"))?;
+        let Dense { mut conv, scales, map } = dense(self.view, self.shapes, unit).ok_or_else(|| lost("weights"))?;
         let Operand::Activation(q) = &unit.operands[0] else { return Err(lost("input")) };
-        let flat = match unit.kind {
-            Kind::Dense { .. } if conv.window != Window::POINT => flattened_map(self.view, self.shapes, q),
-            // A 1×1 map looks the same flattened.
-            _ => None,
-        };
-        let x = self.tensor(flat.as_ref().map_or(q, |f| &f.0))?;
+        let x = self.tensor(map.as_deref().unwrap_or(q))?;
         let label = self.node(unit).label().to_string();
         match &unit.sink {
             Sink::Numbers(name) => {

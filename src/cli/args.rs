@@ -1,0 +1,339 @@
+//! The command line: what can be said, and what it means.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Instant;
+
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use oltr::Model;
+use oltr::model::{Engine, Options, Summary};
+
+use super::output::{bytes, millis};
+use super::table::printable;
+
+const EXAMPLES: &str = "\
+Examples:
+  oltr classify examples/photos             known class or open, for each photo of a folder
+  oltr classify --json cup.jpg              the same for a program
+  oltr doctor                               what this board offers
+  oltr inspect model.onnx                   what a model consists of
+
+Exit codes:
+  0 success, 1 a comparison failed, 2 wrong usage, 65 bad data or model, 66 input not found,
+  69 unavailable, 70 internal error, 74 I/O error, 78 configuration";
+
+/// Classify photos and camera frames as a known class or open, on small boards.
+///
+/// oltr runs quantised ONNX graphs of OLTR (Large-Scale Long-Tailed Recognition in an Open World): it names what
+/// it knows and says `open` for what it does not know.
+#[derive(Debug, Parser)]
+#[command(name = "oltr", after_help = EXAMPLES, disable_version_flag = true, arg_required_else_help = true)]
+#[command(override_usage = "oltr [OPTIONS] <COMMAND>")]
+pub struct Cli {
+    /// Print the version; with -v also the instruction set
+    #[arg(short = 'V', long)]
+    pub version: bool,
+    #[command(flatten)]
+    pub common: Common,
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+impl Cli {
+    /// Ends the program as clap does where a command is missing.
+    pub fn missing_command() -> ! {
+        let message = "a command is missing; see 'oltr --help'";
+        Cli::command().error(ErrorKind::MissingSubcommand, message).exit()
+    }
+}
+
+/// What oltr can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Classify(ClassifyArgs),
+    Inspect(InspectArgs),
+    Verify(VerifyArgs),
+    Bench(BenchArgs),
+    Doctor(DoctorArgs),
+}
+
+/// Options that every command takes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Common options")]
+pub struct Common {
+    /// Model to run [default: the one built into oltr]
+    #[arg(long, value_name = "PATH", env = "OLTR_MODEL", hide_env_values = true, global = true)]
+    #[arg(value_parser = OsStringValueParser::new().map(PathBuf::from))]
+    model: Option<PathBuf>,
+    /// Threads that one frame is computed with
+    #[arg(long, value_name = "N", default_value_t = 1, global = true)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub threads: u16,
+    /// Who computes the quantised parts of the graph
+    #[arg(long, value_enum, default_value_t, global = true)]
+    pub engine: EngineName,
+    /// Memory that the model may take, as 64MiB: weights and buffers [default: no bound]
+    #[arg(long, value_name = "SIZE", global = true)]
+    pub max_memory: Option<ByteSize>,
+    /// Print JSON, one object a line, instead of a table
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Say what happens: instruction set, time of each step; twice for details
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub verbose: u8,
+    /// Say nothing but errors
+    #[arg(short, long, conflicts_with = "verbose", global = true)]
+    pub quiet: bool,
+}
+
+impl Common {
+    /// How to load a model.
+    pub fn options(&self) -> Options {
+        let mut options = Options::default();
+        options.limits.memory_bytes = self.max_memory.map(|size| size.0);
+        options.engine = match self.engine {
+            EngineName::Int8 => Engine::Int8,
+            EngineName::Tract => Engine::Tract,
+        };
+        options.threads = self.threads.into();
+        options
+    }
+
+    /// The model file: `argument`, else `--model`, else `OLTR_MODEL`; `None` for the built-in one.
+    pub fn model<'a>(&'a self, argument: Option<&'a Path>) -> Option<&'a Path> {
+        // A variable that is set to nothing is as good as none.
+        argument.or(self.model.as_deref()).filter(|path| !path.as_os_str().is_empty())
+    }
+
+    /// Loads [`Common::model`].
+    ///
+    /// # Errors
+    /// As [`Model::load`] and [`Model::builtin`].
+    pub fn load(&self, argument: Option<&Path>) -> oltr::Result<Model> {
+        let options = self.options();
+        let begin = Instant::now();
+        let model = match self.model(argument) {
+            Some(path) => Model::load(path, &options),
+            None => Model::builtin(&options),
+        }?;
+        let Summary { isa, weights_bytes, arena_bytes, .. } = model.summary();
+        log::info!(
+            "{} loaded in {} ms: {isa} kernels, {} weights, {} buffers",
+            printable(model.name()),
+            millis(begin.elapsed()),
+            bytes(*weights_bytes),
+            bytes(*arena_bytes)
+        );
+        Ok(model)
+    }
+}
+
+/// Who computes the quantised parts of a graph.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum EngineName {
+    /// The int8 programs of oltr
+    #[default]
+    Int8,
+    /// tract, operator by operator: slow, for comparison
+    Tract,
+}
+
+/// Say what photos show: a known class, or open.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  oltr classify cup.jpg                     one photo
+  oltr classify --top 3 photos 'trap/*.jpg' a folder with its subfolders, a pattern; three classes each
+  oltr classify --json @list.txt > out.jsonl  the photos that a file lists, one a line, for a program
+  curl -s http://camera/snapshot | oltr classify -
+
+A photo that cannot be read is reported in its place, the others are classified, and the exit code is 65
+(66 if not a single photo was found).")]
+pub struct ClassifyArgs {
+    /// Classes to list for each photo, most probable first [default: none in a table, 5 with --json]
+    #[arg(long, value_name = "N")]
+    pub top: Option<usize>,
+    /// Files, folders, patterns, @LIST (a file of paths), or - for one photo on standard input
+    #[arg(required = true, value_name = "INPUT")]
+    pub inputs: Vec<OsString>,
+}
+
+/// Show what a model consists of and how it will run here.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  oltr inspect                              the built-in model
+  oltr inspect model.onnx                   operators, types, steps and their kernels, memory, classes
+  oltr inspect --json model.onnx | jq .memory")]
+pub struct InspectArgs {
+    /// Model file [default: as --model]
+    #[arg(value_name = "MODEL")]
+    pub file: Option<PathBuf>,
+}
+
+/// Compare what oltr computes with what another runtime computed.
+///
+/// GOLDEN.npz (as numpy.savez writes it) holds float32 arrays named after the inputs
+/// and outputs of the graph, for one sample or for N samples along the first axis.
+/// Every output in the file is compared; of N samples the worst counts:
+///
+///   logits     cosine at least --min-cosine, and the same class comes out first
+///   distances  mean_rel at most --max-mean-rel: the sum of the absolute differences
+///              over the sum of the absolute golden values
+///   others     cosine at least --min-cosine
+///
+/// Exit 0 if all agree, 1 if not.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+#[command(after_help = "\
+Examples:
+  oltr verify models/everyday.onnx models/everyday.golden.npz
+  oltr verify --output ours.npz model.onnx golden.npz   keep what oltr computed
+  oltr verify --engine tract model.onnx golden.npz      the same without oltr's own kernels")]
+pub struct VerifyArgs {
+    /// Write all outputs as oltr computed them
+    #[arg(long, value_name = "OUT.npz")]
+    pub output: Option<PathBuf>,
+    /// Smallest cosine between computed and golden
+    #[arg(long, value_name = "X", default_value_t = 0.997, value_parser = fraction)]
+    pub min_cosine: f64,
+    /// Largest relative difference of distances
+    #[arg(long, value_name = "X", default_value_t = 0.01, value_parser = fraction)]
+    pub max_mean_rel: f64,
+    /// Model file
+    #[arg(value_name = "MODEL")]
+    pub file: PathBuf,
+    /// Inputs and what came out of them elsewhere
+    #[arg(value_name = "GOLDEN.npz")]
+    pub golden: PathBuf,
+}
+
+/// Measure how long a model takes here, and how much memory.
+///
+/// The network runs on made-up input, one frame at a time. Times are of the network alone, without reading and
+/// resizing photos.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  oltr bench                                the built-in model
+  oltr bench --threads 2 model.onnx
+  oltr bench --profile model.onnx           where the time goes, step by step
+  oltr bench --json --runs 200 model.onnx >> history.jsonl")]
+pub struct BenchArgs {
+    /// Runs that are measured
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub runs: u32,
+    /// Runs before those, not measured
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub warmup: u32,
+    /// Show the time of each step
+    #[arg(long)]
+    pub profile: bool,
+    /// Model file [default: as --model]
+    #[arg(value_name = "MODEL")]
+    pub file: Option<PathBuf>,
+}
+
+/// Say what this board offers and what will go wrong.
+///
+/// Each finding is ok, a warning, or a failure with its remedy. Exit 0 unless something fails: then the code of the
+/// model's error if the model does not run, else 69.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  oltr doctor                               with the built-in model
+  oltr doctor --model model.onnx --max-memory 64MiB   will it fit?
+  oltr doctor --json | jq -r '.findings[] | select(.status != \"ok\") | .remedy'")]
+pub struct DoctorArgs {}
+
+/// A number of bytes: `64MiB`, `64M` (the same), `64MB` (64 000 000), `1.5GiB`, `65536`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByteSize(pub u64);
+
+impl FromStr for ByteSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<ByteSize, String> {
+        let help = || format!("'{text}' is no size; write it as 64MiB, 64MB, 1.5GiB or in bytes");
+        let text = text.trim();
+        let end = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
+        let (number, unit) = text.split_at(end);
+        let number: f64 = number.parse().map_err(|_| help())?;
+        let scale = match unit.trim().to_ascii_lowercase().as_str() {
+            "" | "b" => 1.0,
+            "k" | "kib" => 1024.0,
+            "m" | "mib" => 1024.0 * 1024.0,
+            "g" | "gib" => 1024.0 * 1024.0 * 1024.0,
+            "kb" => 1e3,
+            "mb" => 1e6,
+            "gb" => 1e9,
+            _ => return Err(help()),
+        };
+        let bytes = number * scale;
+        // Beyond 2^53 an f64 is no longer exact, and no board has 8 petabytes.
+        if !(1.0..=9e15).contains(&bytes) {
+            return Err(help());
+        }
+        Ok(ByteSize(bytes as u64))
+    }
+}
+
+fn fraction(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
+        _ => Err("a number from 0 to 1 is needed".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes() {
+        let cases = [
+            ("65536", Some(65536)),
+            ("64MiB", Some(64 << 20)),
+            ("64m", Some(64 << 20)),
+            ("64 MB", Some(64_000_000)),
+            ("1.5GiB", Some(3 << 29)),
+            ("512k", Some(512 << 10)),
+            ("0", None),
+            ("-1", None),
+            ("", None),
+            ("MiB", None),
+            ("1.2.3M", None),
+            ("64 parsecs", None),
+            ("1e400", None),
+            ("99999999999999999999", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(text.parse::<ByteSize>().ok().map(|s| s.0), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_models_place_is_looked_for_in_order() {
+        let parse = |args: &[&str]| Cli::try_parse_from(args).unwrap().common;
+        let option = parse(&["oltr", "--model", "a", "doctor"]);
+        assert_eq!(option.model(Some(Path::new("b"))), Some(Path::new("b")));
+        assert_eq!(option.model(None), Some(Path::new("a")));
+        assert_eq!(parse(&["oltr", "--model", "", "doctor"]).model(None), None);
+    }
+
+    #[test]
+    fn options_reach_the_model() {
+        let line = ["oltr", "doctor", "--threads", "2", "--engine", "tract", "--max-memory", "1KiB"];
+        let options = Cli::try_parse_from(line).unwrap().common.options();
+        assert_eq!((options.threads, options.engine), (2, Engine::Tract));
+        assert_eq!(options.limits.memory_bytes, Some(1024));
+    }
+}

@@ -1,0 +1,150 @@
+//! Exit codes, and the one place where an error becomes one.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use oltr::{Error, ErrorKind};
+
+/// What the program says to its caller when it ends: sysexits.h where that has a code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Everything was done.
+    Success = 0,
+    /// A comparison failed.
+    Differs = 1,
+    /// Bad data or model.
+    Data = 65,
+    /// An input was not found.
+    NoInput = 66,
+    /// A source, or something that the board lacks, is unavailable.
+    Unavailable = 69,
+    /// A defect of oltr.
+    Internal = 70,
+    /// The operating system failed to read or write.
+    Io = 74,
+    /// Options or settings cannot work.
+    Config = 78,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit as u8)
+    }
+}
+
+impl From<&Error> for Exit {
+    fn from(error: &Error) -> Exit {
+        match error.kind() {
+            ErrorKind::NotFound => Exit::NoInput,
+            ErrorKind::Io => Exit::Io,
+            // The model is fine, the memory that the user gave it is not enough.
+            ErrorKind::Limit if is_memory(error) => Exit::Config,
+            ErrorKind::BadImage | ErrorKind::BadModel | ErrorKind::Limit | ErrorKind::BadInput => Exit::Data,
+            ErrorKind::Unavailable => Exit::Unavailable,
+            ErrorKind::Config => Exit::Config,
+            _ => Exit::Internal,
+        }
+    }
+}
+
+fn is_memory(error: &Error) -> bool {
+    matches!(error, Error::Limit { what: "memory_bytes", .. })
+}
+
+/// The message of `error` for a person at the command line, who knows options rather than fields of `Limits`.
+pub fn message(error: &Error) -> String {
+    match error {
+        Error::Limit { subject, value, limit, .. } if is_memory(error) => {
+            format!(
+                "{subject}: needs {value} bytes of memory, --max-memory allows {limit}; allow more or use a smaller model"
+            )
+        }
+        Error::Limit { subject, what, value, limit } => {
+            format!("{subject}: {} is {value}, oltr accepts up to {limit}", what.replace('_', " "))
+        }
+        _ => error.to_string(),
+    }
+}
+
+/// Says on stderr what ended the program, and returns the code to end it with.
+///
+/// A reader of stdout that went away (`oltr … | head`) is no error: the program ends quietly.
+pub fn report(error: &anyhow::Error) -> Exit {
+    let (exit, text) = judge(error);
+    if let Some(text) = text {
+        // Not eprintln: it panics where stderr is closed too.
+        let _ = writeln!(io::stderr(), "oltr: {text}");
+    }
+    exit
+}
+
+/// Makes a defect of oltr, wherever it shows, end the program with its own code.
+pub fn on_panic() {
+    let show = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        show(panic);
+        let _ = writeln!(io::stderr(), "oltr: internal error; please report this with the model and the input");
+        std::process::exit(Exit::Internal as i32);
+    }));
+}
+
+fn judge(error: &anyhow::Error) -> (Exit, Option<String>) {
+    if let Some(error) = error.downcast_ref::<Error>() {
+        return (error.into(), Some(message(error)));
+    }
+    match error.downcast_ref::<io::Error>().map(io::Error::kind) {
+        Some(io::ErrorKind::BrokenPipe) => (Exit::Success, None),
+        Some(_) => (Exit::Io, Some(format!("{error:#}"))),
+        None => (Exit::Internal, Some(format!("{error:#}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_error_has_its_code() {
+        let cases = [
+            (Error::NotFound { path: "a".into() }, 66),
+            (Error::Io { path: "a".into(), cause: io::ErrorKind::PermissionDenied.into() }, 74),
+            (Error::BadImage { subject: "a".into(), reason: "b".into() }, 65),
+            (Error::BadModel { model: "a".into(), reason: "b".into() }, 65),
+            (Error::Metadata { model: "a".into(), key: "oltr.open", reason: "b".into() }, 65),
+            (Error::Limit { subject: "a".into(), what: "photo_side", value: 2, limit: 1 }, 65),
+            (Error::Limit { subject: "a".into(), what: "memory_bytes", value: 2, limit: 1 }, 78),
+            (Error::BadInput { subject: "a".into(), reason: "b".into() }, 65),
+            (Error::Unavailable { subject: "a".into(), reason: "b".into() }, 69),
+            (Error::Config("a".into()), 78),
+            (Error::Internal("a".into()), 70),
+        ];
+        for (error, code) in cases {
+            let text = message(&error);
+            assert_eq!(judge(&error.into()), (exit_of(code), Some(text)));
+        }
+    }
+
+    fn exit_of(code: u8) -> Exit {
+        let all = [Exit::Data, Exit::NoInput, Exit::Unavailable, Exit::Internal, Exit::Io, Exit::Config];
+        all.into_iter().find(|e| *e as u8 == code).unwrap()
+    }
+
+    #[test]
+    fn a_reader_that_left_is_no_error() {
+        let gone = anyhow::Error::from(io::Error::from(io::ErrorKind::BrokenPipe)).context("writing the results");
+        assert_eq!(judge(&gone), (Exit::Success, None));
+        let full = anyhow::Error::from(io::Error::from(io::ErrorKind::StorageFull)).context("writing the results");
+        let (exit, text) = judge(&full);
+        assert_eq!(exit, Exit::Io);
+        assert!(text.unwrap().starts_with("writing the results: "));
+    }
+
+    #[test]
+    fn limits_are_told_in_terms_of_options() {
+        let error = Error::Limit { subject: "m.onnx".into(), what: "memory_bytes", value: 9, limit: 4 };
+        assert!(message(&error).contains("--max-memory"));
+        let error = Error::Limit { subject: "a.png".into(), what: "photo_side", value: 9, limit: 4 };
+        assert_eq!(message(&error), "a.png: photo side is 9, oltr accepts up to 4");
+    }
+}
