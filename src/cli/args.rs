@@ -31,7 +31,7 @@ Exit codes:
 /// it knows and says `open` for what it does not know.
 #[derive(Debug, Parser)]
 #[command(name = "oltr", after_help = EXAMPLES, disable_version_flag = true, arg_required_else_help = true)]
-#[command(override_usage = "oltr [OPTIONS] <COMMAND>")]
+#[command(override_usage = "oltr [OPTIONS] <COMMAND>", max_term_width = 100)]
 pub struct Cli {
     /// Print the version; with -v also the instruction set
     #[arg(short = 'V', long)]

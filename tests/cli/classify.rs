@@ -1,0 +1,251 @@
+//! `oltr classify`: what it prints, and what becomes of inputs that are none.
+
+use std::fs;
+
+use serde_json::Value;
+
+use super::{BUNDLE, Folder, PHOTOS, PLAIN_GRAPH, command, cup, keys, oltr, oltr_with_input, package};
+
+#[test]
+fn a_line_of_json_has_the_fields_of_the_contract() {
+    let cup = format!("{PHOTOS}/cup.jpg");
+    let ran = oltr(&["classify", "--json", "--top", "1", &cup]).code(0);
+    assert_eq!(
+        keys(&ran.stdout),
+        "{schema,source,decision,label,class,probability,reachability,threshold,\
+         nearest{label,class,distance,name},shot,top[{label,class,probability,name}],\
+         latency_ms{decode,preprocess,inference},model{name,sha256},name}"
+    );
+    let [json] = &ran.json()[..] else { panic!("one line: {}", ran.stdout) };
+    assert_eq!(json["schema"], "oltr.classification/1");
+    assert_eq!(json["source"], cup.as_str());
+    let sha256 = json["model"]["sha256"].as_str().unwrap();
+    assert!(sha256.len() == 64 && sha256.chars().all(|c| c.is_ascii_hexdigit()), "{sha256}");
+    check(json);
+}
+
+/// What holds for every classification.
+fn check(json: &Value) {
+    let number = |path: &str| json.pointer(path).and_then(Value::as_f64).unwrap_or_else(|| panic!("{path}: {json}"));
+    assert!((0.0..=1.0).contains(&number("/probability")));
+    let product = number("/reachability") * number("/nearest/distance");
+    assert!((product - 10.0).abs() < 1e-3, "reachability is 10 / d_min: {product}");
+    assert!(number("/threshold") > 0.0);
+    for stage in ["decode", "preprocess", "inference"] {
+        assert!(number(&format!("/latency_ms/{stage}")) >= 0.0);
+    }
+    assert!(number("/latency_ms/inference") > 0.0);
+    let top = json["top"].as_array().unwrap();
+    assert_eq!(top[0]["probability"], json["probability"]);
+    assert!(top.iter().all(|t| t["label"].is_string() && t["class"].is_u64()));
+    match json["decision"].as_str() {
+        Some("known") => {
+            assert_eq!((&json["label"], &json["class"]), (&top[0]["label"], &top[0]["class"]));
+            assert!(["many", "medium", "few"].contains(&json["shot"].as_str().unwrap()));
+            assert!(json["name"].is_string());
+        }
+        Some("open") => {
+            for field in ["label", "class", "shot", "name"] {
+                assert!(json[field].is_null(), "{field} of an open photo");
+            }
+        }
+        other => panic!("decision {other:?}"),
+    }
+    assert!(json["nearest"]["label"].is_string());
+}
+
+#[test]
+fn a_folder_is_classified_in_order_with_both_decisions() {
+    let ran = oltr(&["classify", "--json", PHOTOS]).code(0);
+    let lines = ran.json();
+    let sources: Vec<_> = lines.iter().map(|line| line["source"].as_str().unwrap().to_owned()).collect();
+    let mut expected: Vec<_> = fs::read_dir(package(PHOTOS))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.ends_with(".jpg"))
+        .map(|name| format!("{PHOTOS}/{name}"))
+        .collect();
+    expected.sort();
+    assert_eq!(sources, expected);
+    for line in &lines {
+        check(line);
+        assert_eq!(line["top"].as_array().unwrap().len(), 5, "five classes unless said otherwise");
+    }
+    let decision = |photo: &str| {
+        let line = lines.iter().find(|line| line["source"].as_str().unwrap().ends_with(photo)).unwrap();
+        (line["decision"].as_str().unwrap().to_owned(), line["label"].as_str().map(str::to_owned))
+    };
+    assert_eq!(decision("motorbike.jpg"), ("known".into(), Some("Motorbikes".into())));
+    assert_eq!(decision("galaxies.jpg"), ("open".into(), None));
+}
+
+#[test]
+fn a_person_gets_a_table() {
+    let ran = oltr(&["classify", &format!("{PHOTOS}/motorbike.jpg"), &format!("{PHOTOS}/galaxies.jpg")]).code(0);
+    let lines: Vec<_> = ran.stdout.lines().collect();
+    assert_eq!(lines.len(), 3, "{}", ran.stdout);
+    assert!(lines[0].starts_with("PHOTO ") && lines[0].contains("REACHABILITY"));
+    assert!(lines[1].contains("motorbike ") && lines[1].contains(" % ") && lines[1].contains(" ≥ "), "{}", lines[1]);
+    assert!(lines[2].contains(" open ") && lines[2].contains(" < "), "{}", lines[2]);
+    let column = |line: &str| line.chars().take_while(|c| *c != '≥' && *c != '<').count();
+    assert_eq!(column(lines[1]), column(lines[2]), "aligned");
+    assert!(!ran.stdout.contains('\x1b'), "no colours in a pipe");
+    assert_eq!(ran.stderr, "", "nothing to complain about");
+    let top = oltr(&["classify", "--top", "2", &format!("{PHOTOS}/cup.jpg")]).code(0);
+    assert_eq!(top.stdout.lines().count(), 4, "{}", top.stdout);
+}
+
+#[test]
+fn colours_are_the_terminals_or_the_users_choice() {
+    let run = |variable: &str| -> super::Ran {
+        let output = command(&["classify", &format!("{PHOTOS}/cup.jpg")]).env(variable, "1").output();
+        output.unwrap().into()
+    };
+    assert!(run("CLICOLOR_FORCE").stdout.contains("\x1b["));
+    assert!(!run("NO_COLOR").stdout.contains('\x1b'));
+}
+
+#[test]
+fn the_model_is_the_option_or_the_variable_or_built_in() {
+    let photo = format!("{PHOTOS}/cup.jpg");
+    let built_in = oltr(&["classify", "--json", &photo]).code(0).json().remove(0);
+    let option = oltr(&["classify", "--json", "--model", BUNDLE, &photo]).code(0).json().remove(0);
+    assert_eq!(built_in["model"], option["model"], "the shipped bundle is the built-in one");
+    assert_eq!(built_in["reachability"], option["reachability"]);
+    let missing: super::Ran = command(&["classify", &photo]).env("OLTR_MODEL", "nowhere.onnx").output().unwrap().into();
+    missing.code(66).says(&["nowhere.onnx"]);
+    let empty: super::Ran = command(&["classify", &photo]).env("OLTR_MODEL", "").output().unwrap().into();
+    empty.code(0);
+}
+
+#[test]
+fn a_photo_on_standard_input_is_classified_like_the_file() {
+    let file = oltr(&["classify", "--json", &format!("{PHOTOS}/cup.jpg")]).code(0).json().remove(0);
+    let stdin = oltr_with_input(&["classify", "--json", "-"], &cup()).code(0).json().remove(0);
+    assert_eq!(stdin["source"], "-");
+    assert_eq!((&stdin["reachability"], &stdin["top"]), (&file["reachability"], &file["top"]));
+    oltr_with_input(&["classify", "--json", "-"], b"").code(65);
+}
+
+#[test]
+fn lists_and_patterns_name_photos() {
+    let folder = Folder::new();
+    let list = folder.file("list.txt", format!("{PHOTOS}/cup.jpg\n\n{PHOTOS}/moon.jpg\n").as_bytes());
+    let ran = oltr(&["classify", "--json", &format!("@{list}"), "examples/photos/c?t.*"]).code(0);
+    let sources: Vec<_> = ran.json().iter().map(|line| line["source"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(sources, ["cup.jpg", "moon.jpg", "cat.jpg"].map(|name| format!("{PHOTOS}/{name}")));
+}
+
+#[test]
+fn what_is_missing_is_66_and_named() {
+    for input in ["nowhere.jpg", "nowhere/", "nowhere-*.jpg", "@nowhere.txt"] {
+        let bare = input.trim_start_matches('@');
+        let ran = oltr(&["classify", input]).code(66).says(&[bare, "no such file"]);
+        assert_eq!(ran.stdout.lines().count(), 1, "the titles alone: {}", ran.stdout);
+        let ran = oltr(&["classify", "--json", input]).code(66);
+        assert_eq!(keys(&ran.stdout), "{schema,source,kind,error}");
+        let json = &ran.json()[0];
+        assert_eq!((&json["schema"], &json["kind"]), (&"oltr.error/1".into(), &"not-found".into()));
+        assert_eq!(json["source"], input);
+        assert!(json["error"].as_str().unwrap().contains(bare));
+    }
+}
+
+/// Files that are no photos, by name, and what is said of them.
+fn bad_photos() -> Vec<(&'static str, Vec<u8>)> {
+    let mut cut = cup();
+    cut.truncate(cut.len() / 2);
+    let mut header_only = cup();
+    header_only.truncate(200);
+    vec![
+        ("empty.jpg", vec![]),
+        ("text.jpg", b"This is no photo, whatever its name says.\n".to_vec()),
+        ("cut.jpg", cut),
+        ("header.jpg", header_only),
+        ("magic.png", b"\x89PNG\r\n\x1a\n".to_vec()),
+    ]
+}
+
+#[test]
+fn what_is_no_photo_is_65_and_named() {
+    let folder = Folder::new();
+    for (name, bytes) in bad_photos() {
+        let path = folder.file(name, &bytes);
+        oltr(&["classify", &path]).code(65).says(&["oltr: error: ", &path]);
+        let ran = oltr(&["classify", "--json", &path]).code(65);
+        let json = &ran.json()[0];
+        assert_eq!((&json["schema"], &json["source"]), (&"oltr.error/1".into(), &path.as_str().into()), "{json}");
+        assert_eq!(json["kind"], "bad-image", "{json}");
+    }
+}
+
+#[test]
+fn one_bad_photo_does_not_stop_the_rest() {
+    let folder = Folder::new();
+    let good = folder.file("good.jpg", &cup());
+    let missing = folder.path("missing.jpg");
+    for (name, bytes) in bad_photos() {
+        let bad = folder.file(name, &bytes);
+        let ran = oltr(&["classify", "--json", &good, &bad, &missing, &good]).code(65);
+        let schemas: Vec<_> = ran.json().iter().map(|line| line["schema"].clone()).collect();
+        let (result, error) = ("oltr.classification/1", "oltr.error/1");
+        assert_eq!(schemas, [result, error, error, result], "{name}");
+        let ran = oltr(&["classify", &good, &bad, &good]).code(65).says(&[&bad]);
+        assert_eq!(ran.stdout.lines().count(), 3, "{}", ran.stdout);
+    }
+    oltr(&["classify", &good, &missing]).code(65).says(&[&missing]);
+}
+
+#[test]
+fn a_folder_without_photos_is_named() {
+    let folder = Folder::new();
+    folder.file("notes.txt", b"none here");
+    let path = folder.path("");
+    oltr(&["classify", &path]).code(65).says(&[path.trim_end_matches('/'), "no photo"]);
+}
+
+#[test]
+fn a_photo_beyond_the_bounds_is_refused_by_its_header() {
+    // A PNG that promises 20 000 × 20 000 pixels and has none.
+    let mut png = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR".to_vec();
+    png.extend([20_000u32.to_be_bytes(), 20_000u32.to_be_bytes()].concat());
+    png.extend([8, 2, 0, 0, 0]);
+    png.extend(crc32(&png[12..]).to_be_bytes());
+    png.extend(b"\0\0\0\0IDAT\x35\xaf\x06\x1e");
+    let folder = Folder::new();
+    let path = folder.file("huge.png", &png);
+    let json = oltr(&["classify", "--json", &path]).code(65).json().remove(0);
+    assert_eq!(json["kind"], "limit", "{json}");
+}
+
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |crc: u32, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 })
+    })
+}
+
+#[test]
+fn a_graph_without_classes_cannot_classify_and_says_so() {
+    let photo = format!("{PHOTOS}/cup.jpg");
+    let ran = oltr(&["classify", "--model", PLAIN_GRAPH, &photo]).code(65);
+    ran.says(&["odd.qdq.onnx", "oltr.classes", "oltr inspect"]);
+}
+
+#[test]
+fn what_is_no_model_is_65_and_named() {
+    let folder = Folder::new();
+    let text = folder.file("text.onnx", b"no model");
+    let empty = folder.file("empty.onnx", b"");
+    let mut half = fs::read(package(BUNDLE)).unwrap();
+    half.truncate(half.len() / 2);
+    let cut = folder.file("cut.onnx", &half);
+    for path in [text, empty, cut] {
+        oltr(&["classify", "--model", &path, &format!("{PHOTOS}/cup.jpg")]).code(65).says(&[&path]);
+    }
+}
+
+#[test]
+fn too_little_memory_is_a_matter_of_configuration() {
+    let ran = oltr(&["classify", "--max-memory", "64KiB", &format!("{PHOTOS}/cup.jpg")]).code(78);
+    ran.says(&["--max-memory", "65536"]);
+}
