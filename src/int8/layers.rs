@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::kernels::{AveragePool, MaxPool, PackedConv};
+use super::kernels::{AveragePool, Map, MaxPool, PackedConv};
 use super::program::{Element, Input, Program, State, Step, Tensor, TensorId};
 use super::quant::{AddQuant, Quant, round_saturate};
 
@@ -50,7 +50,8 @@ pub(super) struct Softmax {
 pub(super) enum Layer {
     Quantise { input: usize },
     Constant(Vec<u8>),
-    Conv(Box<dyn PackedConv>),
+    /// With the map that it writes, which for a product of matrices is a row of pixels.
+    Conv(Box<dyn PackedConv>, Map),
     Add(AddQuant),
     Elementwise(Elementwise),
     Table(Box<[u8; 256]>),
@@ -66,7 +67,7 @@ pub(super) enum Layer {
 impl Layer {
     pub fn scratch_bytes(&self) -> usize {
         match self {
-            Layer::Conv(conv) => conv.scratch_bytes(),
+            Layer::Conv(conv, _) => conv.scratch_bytes(),
             // Both operands widened to 16 bits, the second transposed.
             Layer::MatMul(m) => 2 * m.size[1] * (m.size[0] + m.size[2]),
             _ => 0,
@@ -174,17 +175,17 @@ pub(super) fn run(program: &Program, step: &Step, state: &mut State, inputs: &[I
     let (out, [a, b]) = views(program, arena, step, [0, 1]);
     let pixels = y.map.pixels();
     match &step.layer {
-        Layer::Conv(conv) if y.element == Element::Floats => {
+        Layer::Conv(conv, map) if y.element == Element::Floats => {
             let out: &mut [f32] = bytemuck::cast_slice_mut(out);
-            match pixels {
-                1 => conv.run_channels_f32(a, &mut out[..y.map.channels], 0..y.map.channels, scratch),
-                _ => conv.run_f32(a, out, 0..pixels, scratch),
+            match map.pixels() {
+                1 => conv.run_channels_f32(a, &mut out[..map.channels], 0..map.channels, scratch),
+                pixels => conv.run_f32(a, out, 0..pixels, scratch),
             }
         }
-        Layer::Conv(conv) => match step.reads.len() {
-            1 if pixels == 1 => conv.run_channels(a, &mut out[..y.map.channels], 0..y.map.channels, scratch),
-            1 => conv.run(a, None, out, 0..pixels, scratch),
-            _ => conv.run(a, Some(b), out, 0..pixels, scratch),
+        Layer::Conv(conv, map) => match (step.reads.len(), map.pixels()) {
+            (1, 1) => conv.run_channels(a, &mut out[..map.channels], 0..map.channels, scratch),
+            (1, pixels) => conv.run(a, None, out, 0..pixels, scratch),
+            (_, pixels) => conv.run(a, Some(b), out, 0..pixels, scratch),
         },
         Layer::Add(quant) => kernels.add(quant, a, b, out),
         Layer::Table(table) => kernels.table(table, a, out),

@@ -144,7 +144,7 @@ impl Builder {
     fn push(&mut self, op: String, macs: u64, layer: Layer, reads: &[TensorId], tensor: Tensor) -> TensorId {
         let id = TensorId(self.tensors.len());
         let (kernel, weights_bytes) = match &layer {
-            Layer::Conv(conv) => (conv.name().to_string(), conv.weights_bytes()),
+            Layer::Conv(conv, _) => (conv.name().to_string(), conv.weights_bytes()),
             Layer::Constant(bytes) => (String::new(), bytes.len()),
             _ => (format!("{}__{}", op.split(' ').next().unwrap_or_default(), self.kernels.isa()), 0),
         };
@@ -204,8 +204,8 @@ impl Builder {
         residual: Option<TensorId>,
     ) -> Result<TensorId> {
         let (tensor, _) = self.bytes(x)?;
-        let output = Tensor { shape: shape.to_vec(), map: conv.output, element };
-        if tensor.map.volume() != conv.input.volume() || conv.output.channels == 0 {
+        let output = Tensor::new(shape, element);
+        if tensor.map.volume() != conv.input.volume() || output.map.volume() != conv.output.volume() {
             return Err(Error::Internal(format!("convolution {}: its maps do not fit", self.name)));
         }
         let [kh, kw] = conv.window.kernel;
@@ -224,8 +224,9 @@ impl Builder {
         );
         let macs = conv.macs();
         let reads: Vec<TensorId> = [Some(x), residual].into_iter().flatten().collect();
+        let map = conv.output;
         let packed = self.kernels.conv(conv);
-        Ok(self.push(op, macs, Layer::Conv(packed), &reads, output))
+        Ok(self.push(op, macs, Layer::Conv(packed, map), &reads, output))
     }
 
     /// A 256-entry table over bytes: any function of one quantised tensor.

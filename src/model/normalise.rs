@@ -243,7 +243,7 @@ impl Pass {
         else {
             return;
         };
-        let bias = node.input(8).and_then(|b| self.bias(&node, b, &x[1], &w[1]));
+        let bias = node.input(8).and_then(|b| self.bias(&node, b, &x[1], &w[1], 1.0));
         let x = self.dequantised(&node, x.each_ref().map(String::as_str), None);
         let w = self.dequantised(&node, w.each_ref().map(String::as_str), Some(0));
         let mut inputs = vec![x.as_str(), &w];
@@ -252,11 +252,11 @@ impl Pass {
         self.quantised(&node, float, &ys, &yz);
     }
 
-    /// Dequantises an int32 bias whose scale is the product of those of input and weights.
-    fn bias(&mut self, node: &Node, bias: &str, xs: &str, ws: &str) -> Option<String> {
+    /// Dequantises an int32 bias whose scale is the product of those of input and weights, and `factor`.
+    fn bias(&mut self, node: &Node, bias: &str, xs: &str, ws: &str, factor: f32) -> Option<String> {
         let scales = match (self.consts.get(xs).and_then(|c| c.as_f32()), self.consts.get(ws).and_then(|c| c.as_f32()))
         {
-            (Some([x]), Some(w)) => w.iter().map(|w| x * w).collect::<Vec<f32>>(),
+            (Some([x]), Some(w)) => w.iter().map(|w| x * w * factor).collect::<Vec<f32>>(),
             _ => {
                 self.refuse(node, "its scales are not constants");
                 return None;
@@ -288,7 +288,9 @@ impl Pass {
     fn gemm(&mut self, node: Node) {
         let (Some(a), Some(b)) = (self.operand(&node, 0), self.operand(&node, 3)) else { return };
         let axis = if node.int("transB", 0) != 0 { 0 } else { 1 };
-        let c = node.input(6).and_then(|c| self.bias(&node, c, &a[1], &b[1]));
+        // Its third operand counts in units of alpha·as·bs.
+        let alpha = node.float("alpha", 1.0);
+        let c = node.input(6).and_then(|c| self.bias(&node, c, &a[1], &b[1], alpha));
         let a = self.dequantised(&node, a.each_ref().map(String::as_str), None);
         let b = self.dequantised(&node, b.each_ref().map(String::as_str), Some(axis));
         let mut inputs = vec![a.as_str(), &b];
