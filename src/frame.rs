@@ -4,6 +4,11 @@ use crate::error::{Error, Result};
 use crate::limits::Limits;
 
 /// How the bytes of a [`Frame`] are laid out.
+///
+/// The formats so far have one plane. A planar one (`yuv420p`, `nv12`) will keep its planes one after another in the
+/// frame's bytes, each with its own size, stride and offset derived from the format and the frame's; preprocessing
+/// then resamples each plane from its own box and converts to RGB at the size of the model's input, which costs far
+/// less than converting the frame first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PixelFormat {
@@ -21,6 +26,17 @@ impl PixelFormat {
             PixelFormat::Gray => 1,
         }
     }
+}
+
+/// What preprocessing must know of a frame to be planned: frames that agree in it are treated alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Geometry {
+    /// Layout of the pixels.
+    pub format: PixelFormat,
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
 }
 
 /// One picture: `height` rows of `stride` bytes, of which the first `width * bytes_per_pixel` are pixels.
@@ -62,6 +78,27 @@ impl Frame {
         Ok(Frame { format, width, height, stride, data })
     }
 
+    /// Makes this a frame of `geometry` with rows that follow each other without a gap, and gives its bytes to be
+    /// written (`width * bytes_per_pixel * height`, of any content).
+    ///
+    /// The memory of the frame is kept, and grown where it is too small: this is how frames are recycled.
+    ///
+    /// # Errors
+    /// [`Error::BadImage`] for an empty picture, [`Error::Limit`] beyond `limits`; the frame is as it was.
+    pub fn reshape(&mut self, geometry: Geometry, limits: &Limits) -> Result<&mut [u8]> {
+        let Geometry { format, width, height } = geometry;
+        check_size("frame", width, height, limits)?;
+        let stride = width as usize * format.bytes_per_pixel();
+        self.data.resize(stride * height as usize, 0);
+        (self.format, self.width, self.height, self.stride) = (format, width, height, stride);
+        Ok(&mut self.data)
+    }
+
+    /// Layout and size.
+    pub fn geometry(&self) -> Geometry {
+        Geometry { format: self.format, width: self.width, height: self.height }
+    }
+
     /// Layout of the pixels.
     pub fn format(&self) -> PixelFormat {
         self.format
@@ -85,6 +122,32 @@ impl Frame {
     /// The bytes, at least `stride * (height - 1) + width * bytes_per_pixel` of them.
     pub fn data(&self) -> &[u8] {
         &self.data
+    }
+
+    /// The pixels of row `y`, `width * bytes_per_pixel` bytes.
+    ///
+    /// # Panics
+    /// If `y` is not below the height.
+    pub fn row(&self, y: u32) -> &[u8] {
+        assert!(y < self.height, "row {y} of a frame of {} rows", self.height);
+        let start = y as usize * self.stride;
+        &self.data[start..start + self.width as usize * self.format.bytes_per_pixel()]
+    }
+
+    /// Swaps the pixels of two frames of one geometry's size in bytes; for transforms that cannot work in place.
+    pub(crate) fn swap_data(&mut self, geometry: Geometry, data: &mut Vec<u8>) {
+        let stride = geometry.width as usize * geometry.format.bytes_per_pixel();
+        debug_assert_eq!(data.len(), stride * geometry.height as usize);
+        std::mem::swap(&mut self.data, data);
+        (self.format, self.width, self.height, self.stride) =
+            (geometry.format, geometry.width, geometry.height, stride);
+    }
+}
+
+/// A single black pixel: a frame to be filled.
+impl Default for Frame {
+    fn default() -> Self {
+        Frame { format: PixelFormat::Rgb24, width: 1, height: 1, stride: 3, data: vec![0; 3] }
     }
 }
 

@@ -1,0 +1,199 @@
+//! Photos: encoded pictures in files or in memory, decoded to upright RGB frames.
+//!
+//! The format is told from the content, never from the name: JPEG, PNG, WebP, GIF, BMP, TIFF, and the PNM family. Of
+//! an animation or a file of several pages the first picture is taken. What comes out is what Pillow's
+//! `ImageOps.exif_transpose(image).convert("RGB")` gives the training code: the EXIF orientation is applied, grey is
+//! tripled, palettes are resolved, an alpha channel is dropped without blending, of 16 bits the upper 8 are kept, and
+//! colour profiles are passed over. JPEG and lossy WebP decoders may round differently, by a few levels.
+
+mod orient;
+mod pixels;
+
+use std::fs::File;
+use std::io::{Cursor, Read};
+use std::path::Path;
+
+use image::error::UnsupportedErrorKind;
+use image::metadata::Orientation;
+use image::{ColorType, ImageDecoder, ImageError, ImageFormat, ImageReader};
+
+use crate::error::{Error, Result};
+use crate::frame::{Frame, Geometry, PixelFormat, check_size};
+use crate::limits::Limits;
+use crate::source::jpeg;
+
+/// The formats that are read, for messages.
+const FORMATS: &str = "JPEG, PNG, WebP, GIF, BMP, TIFF or PNM";
+
+/// Decodes photos one after another, keeping its buffers from one to the next.
+///
+/// # Example
+/// ```
+/// use oltr::source::photo::Decoder;
+/// use oltr::{Frame, Limits};
+///
+/// let mut decoder = Decoder::new(&Limits::default());
+/// let mut frame = Frame::default();
+/// decoder.decode("two gray pixels", b"P5 2 1 255 \x00\xff", &mut frame)?;
+/// assert_eq!(frame.data(), [0, 0, 0, 255, 255, 255]);
+/// # Ok::<(), oltr::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Decoder {
+    limits: Limits,
+    /// The encoded file.
+    file: Vec<u8>,
+    /// What comes between the file and the frame: the picture in another layout, or not yet upright.
+    scratch: Vec<u8>,
+}
+
+/// Reads and decodes the photo at `path`.
+///
+/// # Errors
+/// As [`Decoder::read`].
+pub fn read(path: impl AsRef<Path>, limits: &Limits) -> Result<Frame> {
+    let mut frame = Frame::default();
+    Decoder::new(limits).read(path, &mut frame)?;
+    Ok(frame)
+}
+
+/// Decodes the photo `bytes`; `subject` stands for it in messages.
+///
+/// # Errors
+/// As [`Decoder::decode`].
+pub fn decode(subject: &str, bytes: &[u8], limits: &Limits) -> Result<Frame> {
+    let mut frame = Frame::default();
+    Decoder::new(limits).decode(subject, bytes, &mut frame)?;
+    Ok(frame)
+}
+
+impl Decoder {
+    /// A decoder that keeps to `limits`.
+    pub fn new(limits: &Limits) -> Decoder {
+        Decoder { limits: limits.clone(), file: Vec::new(), scratch: Vec::new() }
+    }
+
+    /// Reads and decodes the photo at `path` into `frame`, whose memory is kept where it suffices.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Io`], [`Error::Limit`] for a file beyond `photo_bytes`; as [`Decoder::decode`] for
+    /// what is in it.
+    pub fn read(&mut self, path: impl AsRef<Path>, frame: &mut Frame) -> Result<()> {
+        let path = path.as_ref();
+        let subject = path.display().to_string();
+        let file = File::open(path).map_err(|e| Error::io(path, e))?;
+        // What the system says of the size spares reading a huge file; it may be wrong, so that the reading is bounded too.
+        let size = file.metadata().map_err(|e| Error::io(path, e))?.len();
+        if size > self.limits.photo_bytes {
+            return Err(self.too_long(&subject, size));
+        }
+        self.read_from(&subject, file, frame)
+    }
+
+    /// Reads `reader` to its end and decodes what it gave into `frame`; `subject` stands for it in messages.
+    ///
+    /// # Errors
+    /// As [`Decoder::read`].
+    pub fn read_from(&mut self, subject: &str, reader: impl Read, frame: &mut Frame) -> Result<()> {
+        let mut file = std::mem::take(&mut self.file);
+        file.clear();
+        let read = reader.take(self.limits.photo_bytes.saturating_add(1)).read_to_end(&mut file);
+        let result = match read {
+            Err(e) => Err(Error::io(subject, e)),
+            Ok(n) if n as u64 > self.limits.photo_bytes => Err(self.too_long(subject, n as u64)),
+            Ok(_) => self.decode(subject, &file, frame),
+        };
+        self.file = file;
+        result
+    }
+
+    /// Decodes the photo `bytes` into `frame`, whose memory is kept where it suffices; `subject` stands for the photo in
+    /// messages. After an error the content of `frame` is not specified.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] for a picture beyond `photo_side` or `photo_pixels`, told from its header before memory is taken;
+    /// [`Error::BadImage`] for bytes that are no picture, or a damaged or incomplete one.
+    pub fn decode(&mut self, subject: &str, bytes: &[u8], frame: &mut Frame) -> Result<()> {
+        let bad = |reason: String| Error::BadImage { subject: subject.into(), reason };
+        if bytes.is_empty() {
+            return Err(bad("is empty; copy or download it again".into()));
+        }
+        let Ok(format) = image::guess_format(bytes) else {
+            return Err(bad(unknown_format(bytes)));
+        };
+        let orientation = if format == ImageFormat::Jpeg {
+            let exif = jpeg::decode(subject, bytes, &self.limits, &mut self.scratch, frame)?;
+            exif.and_then(|exif| Orientation::from_exif_chunk(&exif))
+        } else {
+            Some(self.decode_other(subject, bytes, format, frame)?)
+        };
+        if let Some(orientation) = orientation {
+            orient::upright(frame, orientation, &mut self.scratch);
+        }
+        Ok(())
+    }
+
+    /// Decodes what is not a JPEG and gives its orientation.
+    fn decode_other(
+        &mut self,
+        subject: &str,
+        bytes: &[u8],
+        format: ImageFormat,
+        frame: &mut Frame,
+    ) -> Result<Orientation> {
+        let failed = |e: ImageError| Error::BadImage { subject: subject.into(), reason: reason(e, format) };
+        let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+        let mut limits = image::Limits::no_limits();
+        // The picture itself, at 8 bytes a pixel (RGBA of 16 bits), and as much again for the decoder.
+        limits.max_alloc = Some(self.limits.photo_pixels.saturating_mul(16));
+        reader.limits(limits);
+        let mut decoder = reader.into_decoder().map_err(failed)?;
+        let (width, height) = decoder.dimensions();
+        check_size(subject, width, height, &self.limits)?;
+        let color = decoder.color_type();
+        if matches!(color, ColorType::Rgb32F | ColorType::Rgba32F) {
+            let reason = "a picture of floating-point numbers, which have no range; save it with 8 bits a channel";
+            return Err(Error::BadImage { subject: subject.into(), reason: reason.into() });
+        }
+        let orientation = decoder.orientation().map_err(failed)?;
+        let pixels = frame.reshape(Geometry { format: PixelFormat::Rgb24, width, height }, &self.limits)?;
+        if color == ColorType::Rgb8 {
+            decoder.read_image(pixels).map_err(failed)?;
+        } else {
+            let length = pixels.len() / 3 * usize::from(color.bytes_per_pixel());
+            self.scratch.resize(length, 0);
+            decoder.read_image(&mut self.scratch).map_err(failed)?;
+            pixels::to_rgb(color, &self.scratch, pixels);
+        }
+        Ok(orientation)
+    }
+
+    fn too_long(&self, subject: &str, bytes: u64) -> Error {
+        Error::Limit { subject: subject.into(), what: "photo_bytes", value: bytes, limit: self.limits.photo_bytes }
+    }
+}
+
+/// Why bytes of no known format are refused.
+fn unknown_format(bytes: &[u8]) -> String {
+    let brand = bytes.get(4..12).unwrap_or_default();
+    if brand.starts_with(b"ftyphei") || brand.starts_with(b"ftypmif1") || brand.starts_with(b"ftypmsf1") {
+        return format!("a HEIC picture, which oltr does not read; convert it to {FORMATS}");
+    }
+    format!("not a picture that oltr reads; give it {FORMATS}")
+}
+
+/// Why a decoder refused, and what to do.
+fn reason(e: ImageError, format: ImageFormat) -> String {
+    let name = format.extensions_str().first().copied().unwrap_or("picture").to_uppercase();
+    match e {
+        ImageError::Unsupported(e) if matches!(e.kind(), UnsupportedErrorKind::Format(_)) => {
+            format!("a picture of a format that oltr does not read ({name}); convert it to {FORMATS}")
+        }
+        ImageError::Unsupported(e) => format!("a {name} of a kind that oltr does not read ({e}); save it as PNG"),
+        ImageError::Limits(_) => format!("decoding this {name} takes more memory than Limits::photo_pixels allows"),
+        ImageError::IoError(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
+            format!("the {name} is cut off; copy or download it again")
+        }
+        e => format!("the {name} is damaged ({e}); copy it again or save it anew"),
+    }
+}

@@ -1,0 +1,49 @@
+//! The EXIF orientation: turning a photo upright.
+
+use image::metadata::Orientation;
+
+use crate::frame::{Frame, Geometry};
+
+/// Columns and rows of the blocks that are turned: both the reading and the writing side stay in the cache.
+const BLOCK: usize = 32;
+
+/// Turns an RGB `frame` upright; `scratch` changes places with its pixels.
+pub fn upright(frame: &mut Frame, orientation: Orientation, scratch: &mut Vec<u8>) {
+    let geometry = frame.geometry();
+    let (width, height) = (geometry.width as usize, geometry.height as usize);
+    // Where the pixel at column x of row y goes, as (column, row).
+    type Place = fn(x: usize, y: usize, right: usize, bottom: usize) -> (usize, usize);
+    let place: Place = match orientation {
+        Orientation::NoTransforms => return,
+        Orientation::FlipHorizontal => |x, y, right, _| (right - x, y),
+        Orientation::Rotate180 => |x, y, right, bottom| (right - x, bottom - y),
+        Orientation::FlipVertical => |x, y, _, bottom| (x, bottom - y),
+        Orientation::Rotate90FlipH => |x, y, _, _| (y, x),
+        Orientation::Rotate90 => |x, y, _, bottom| (bottom - y, x),
+        Orientation::Rotate270FlipH => |x, y, right, bottom| (bottom - y, right - x),
+        Orientation::Rotate270 => |x, y, right, _| (y, right - x),
+    };
+    let on_its_side = matches!(
+        orientation,
+        Orientation::Rotate90FlipH | Orientation::Rotate90 | Orientation::Rotate270FlipH | Orientation::Rotate270
+    );
+    let turned = match on_its_side {
+        true => Geometry { width: geometry.height, height: geometry.width, ..geometry },
+        false => geometry,
+    };
+    scratch.resize(width * height * 3, 0);
+    let (pixels, _) = scratch.as_chunks_mut::<3>();
+    let turned_width = turned.width as usize;
+    for block_y in (0..height).step_by(BLOCK) {
+        for block_x in (0..width).step_by(BLOCK) {
+            for y in block_y..height.min(block_y + BLOCK) {
+                let (row, _) = frame.row(y as u32).as_chunks::<3>();
+                for x in block_x..width.min(block_x + BLOCK) {
+                    let (to_x, to_y) = place(x, y, width - 1, height - 1);
+                    pixels[to_y * turned_width + to_x] = row[x];
+                }
+            }
+        }
+    }
+    frame.swap_data(turned, scratch);
+}
