@@ -17,6 +17,6 @@ pub mod scores;
 pub mod source;
 
 pub use error::{Error, ErrorKind, Result, UnsupportedNode};
-pub use frame::{Frame, PixelFormat};
+pub use frame::{Frame, Geometry, PixelFormat};
 pub use limits::Limits;
 pub use model::{Model, Outputs, Session};

@@ -13,14 +13,31 @@ use crate::limits::Limits;
 /// Scans of one progressive picture: encoders write about 10, a picture made to waste time has thousands.
 const MAX_SCANS: usize = 64;
 
+/// Coded data that no picture holds: a run of ones is no Huffman code. A 0xFF in coded data is followed by a 0.
+const NO_CODE: [u8; 16] = [0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0];
+
+/// The marker that ends a picture.
+const END_OF_IMAGE: [u8; 2] = [0xFF, 0xD9];
+
 /// Length of the JPEG picture that `bytes` begins with, its end-of-image marker included; `None` if `bytes` ends
 /// before the picture does.
 ///
 /// Looks at markers only, so that it is fast, and says nothing about the data between them. Pictures inside the
 /// picture (thumbnails) lie in segments, which are passed over whole.
 pub fn picture_len(bytes: &[u8]) -> Option<usize> {
-    const START_OF_IMAGE: u8 = 0xD8;
-    const END_OF_IMAGE: u8 = 0xD9;
+    survey(bytes).map(|s| s.len)
+}
+
+/// What the markers of a picture say.
+struct Survey {
+    /// Length in bytes, the end-of-image marker included.
+    len: usize,
+    progressive: bool,
+    scans: usize,
+}
+
+fn survey(bytes: &[u8]) -> Option<Survey> {
+    let mut survey = Survey { len: 0, progressive: false, scans: 0 };
     let mut at = 0;
     loop {
         // In coded data 0xFF stands for itself when a 0 follows; a marker may be preceded by any number of 0xFF.
@@ -29,54 +46,81 @@ pub fn picture_len(bytes: &[u8]) -> Option<usize> {
         let marker = bytes[at];
         at += 1;
         match marker {
-            END_OF_IMAGE => return Some(at),
+            // The end of the picture.
+            0xD9 => return Some(Survey { len: at, ..survey }),
             // A stuffed 0xFF, TEM, a restart marker, the start of the picture: none has a length.
-            0x00 | 0x01 | 0xD0..=0xD7 | START_OF_IMAGE => {}
+            0x00 | 0x01 | 0xD0..=0xD8 => {}
             _ => {
                 let length = bytes.get(at..at + 2)?;
                 at += usize::from(u16::from_be_bytes([length[0], length[1]]));
                 if at > bytes.len() {
                     return None;
                 }
+                survey.progressive |= marker == 0xC2;
+                survey.scans += usize::from(marker == 0xDA);
             }
         }
     }
 }
 
-/// Decodes the JPEG picture `bytes` into `frame` as RGB and gives its EXIF data, if it has any.
+/// Decodes the JPEG picture `bytes` into `frame` as RGB and gives its EXIF data, if it has any; `scratch` is for the
+/// decoder's use.
 ///
 /// Takes baseline and progressive pictures: grey, YCbCr, RGB, and CMYK and YCCK as Adobe writes them (inverted),
-/// without their colour profile.
+/// without their colour profile. What follows the picture in `bytes` is passed over.
 ///
 /// # Errors
 /// [`Error::Limit`] from the header, before memory is taken; [`Error::BadImage`] for a picture that is cut off,
-/// damaged, or of another kind (lossless, arithmetic, 12 bits).
-pub fn decode(subject: &str, bytes: &[u8], limits: &Limits, frame: &mut Frame) -> Result<Option<Vec<u8>>> {
-    let options = DecoderOptions::default()
+/// damaged, lacks coded data at its end, or is of another kind (lossless, arithmetic, 12 bits).
+pub fn decode(
+    subject: &str,
+    bytes: &[u8],
+    limits: &Limits,
+    scratch: &mut Vec<u8>,
+    frame: &mut Frame,
+) -> Result<Option<Vec<u8>>> {
+    let bad = |reason| Error::BadImage { subject: subject.into(), reason };
+    let survey = survey(bytes);
+    let failed = |e: DecodeErrors| match e {
+        DecodeErrors::Unsupported(kind) => bad(format!("{}; save it as a baseline JPEG", unsupported(kind))),
+        _ if survey.is_none() => bad(cut_off(bytes)),
+        e => bad(format!("the JPEG is damaged ({}); copy it again or save it anew", one_line(&e))),
+    };
+    let (width, height) = {
+        let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options());
+        decoder.decode_headers().map_err(failed)?;
+        decoder.dimensions().unwrap_or_default()
+    };
+    let geometry = Geometry { format: PixelFormat::Rgb24, width: width as u32, height: height as u32 }; // <= 65 535
+    check_size(subject, geometry.width, geometry.height, limits)?;
+    let Some(survey) = &survey else {
+        return Err(bad(cut_off(bytes)));
+    };
+    // Where coded data is missing (a packet lost on the way from a camera), the decoder would go on with zeros until
+    // the picture is full. So it is given what it cannot decode. A progressive picture of one scan is left as it is:
+    // its decoder looks for the end mark right behind it.
+    scratch.clear();
+    scratch.extend_from_slice(&bytes[..survey.len - END_OF_IMAGE.len()]);
+    if !survey.progressive || survey.scans > 1 {
+        scratch.extend_from_slice(&NO_CODE);
+    }
+    scratch.extend_from_slice(&END_OF_IMAGE);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(scratch.as_slice()), options());
+    decoder.decode_into(frame.reshape(geometry, limits)?).map_err(failed)?;
+    Ok(decoder.info().and_then(|info| info.exif_data))
+}
+
+fn options() -> DecoderOptions {
+    DecoderOptions::default()
         .set_strict_mode(true)
         .set_max_width(usize::MAX)
         .set_max_height(usize::MAX)
         .jpeg_set_max_scans(MAX_SCANS)
-        .jpeg_set_out_colorspace(ColorSpace::RGB);
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
-    let bad = |reason| Error::BadImage { subject: subject.into(), reason };
-    // The decoder would pad what is missing at the very end, so that it is not left to find out.
-    let cut_off = || bad(format!("the JPEG is cut off after {} bytes; copy or download it again", bytes.len()));
-    let failed = |e: DecodeErrors| match e {
-        DecodeErrors::Unsupported(kind) => bad(format!("{}; save it as a baseline JPEG", unsupported(kind))),
-        _ if picture_len(bytes).is_none() => cut_off(),
-        e => bad(format!("the JPEG is damaged ({}); copy it again or save it anew", one_line(&e))),
-    };
-    decoder.decode_headers().map_err(failed)?;
-    let (width, height) = decoder.dimensions().unwrap_or_default();
-    let (width, height) = (width as u32, height as u32); // at most 65 535
-    check_size(subject, width, height, limits)?;
-    if picture_len(bytes).is_none() {
-        return Err(cut_off());
-    }
-    let pixels = frame.reshape(Geometry { format: PixelFormat::Rgb24, width, height }, limits)?;
-    decoder.decode_into(pixels).map_err(failed)?;
-    Ok(decoder.info().and_then(|info| info.exif_data))
+        .jpeg_set_out_colorspace(ColorSpace::RGB)
+}
+
+fn cut_off(bytes: &[u8]) -> String {
+    format!("the JPEG is cut off after {} bytes; copy or download it again", bytes.len())
 }
 
 fn unsupported(kind: zune_jpeg::errors::UnsupportedSchemes) -> String {

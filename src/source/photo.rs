@@ -43,7 +43,7 @@ pub struct Decoder {
     limits: Limits,
     /// The encoded file.
     file: Vec<u8>,
-    /// The picture in the file's own layout, or before it is turned upright.
+    /// What comes between the file and the frame: the picture in another layout, or not yet upright.
     scratch: Vec<u8>,
 }
 
@@ -122,7 +122,7 @@ impl Decoder {
             return Err(bad(unknown_format(bytes)));
         };
         let orientation = if format == ImageFormat::Jpeg {
-            let exif = jpeg::decode(subject, bytes, &self.limits, frame)?;
+            let exif = jpeg::decode(subject, bytes, &self.limits, &mut self.scratch, frame)?;
             exif.and_then(|exif| Orientation::from_exif_chunk(&exif))
         } else {
             Some(self.decode_other(subject, bytes, format, frame)?)

@@ -1,0 +1,64 @@
+//! Counts what a thread allocates.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+struct Counting;
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+thread_local! {
+    static TAKEN: Cell<Taken> = const { Cell::new(Taken { times: 0, bytes: 0 }) };
+}
+
+/// What a piece of work took from the allocator, given back or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Allocations and reallocations.
+    pub times: usize,
+    /// Bytes that they asked for.
+    pub bytes: usize,
+}
+
+/// What this thread takes while `work` runs.
+pub fn taken_by(work: impl FnOnce()) -> Taken {
+    let before = TAKEN.get();
+    work();
+    let after = TAKEN.get();
+    Taken { times: after.times - before.times, bytes: after.bytes - before.bytes }
+}
+
+fn count(bytes: usize) {
+    // A thread that ends allocates after its counter is gone.
+    let _ = TAKEN.try_with(|t| {
+        let Taken { times, bytes: sum } = t.get();
+        t.set(Taken { times: times + 1, bytes: sum + bytes });
+    });
+}
+
+// SAFETY: every call goes to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size());
+        // SAFETY: the caller keeps what `alloc` asks for.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count(layout.size());
+        // SAFETY: the caller keeps what `alloc_zeroed` asks for.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count(size);
+        // SAFETY: the caller keeps what `realloc` asks for.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps what `dealloc` asks for.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
