@@ -131,9 +131,8 @@ impl Bundle {
             return Ok(None);
         }
         let bad = |key: &'static str, reason: String| Error::Metadata { model: model.into(), key, reason };
-        let text = |key: &'static str| {
-            metadata.get(key).ok_or_else(|| bad(key, "is missing; export the bundle again".into()))
-        };
+        let text =
+            |key: &'static str| metadata.get(key).ok_or_else(|| bad(key, "is missing; export the bundle again".into()));
         let version = text("oltr.version")?;
         if version.trim() != VERSION {
             return Err(bad("oltr.version", format!("is '{version}', this oltr reads version {VERSION}; update oltr")));

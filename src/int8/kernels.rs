@@ -10,6 +10,10 @@
 //! Maps carry no border; where a window leaves the map it sees the input's zero point.
 
 pub(crate) mod scalar;
+#[cfg(test)]
+mod tests;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
 
 use std::fmt::Debug;
 use std::ops::Range;
@@ -148,14 +152,7 @@ pub trait PackedConv: Debug + Send + Sync {
     fn scratch_bytes(&self) -> usize;
 
     /// Computes bytes; for [`Output::Bytes`].
-    fn run(
-        &self,
-        input: &[u8],
-        residual: Option<&[u8]>,
-        output: &mut [u8],
-        pixels: Range<usize>,
-        scratch: &mut [u8],
-    );
+    fn run(&self, input: &[u8], residual: Option<&[u8]>, output: &mut [u8], pixels: Range<usize>, scratch: &mut [u8]);
 
     /// Computes numbers; for [`Output::Floats`].
     fn run_f32(&self, input: &[u8], output: &mut [f32], pixels: Range<usize>, scratch: &mut [u8]);
@@ -236,4 +233,29 @@ pub trait KernelSet: Debug + Sync {
 
     /// The reverse of [`KernelSet::quantise`].
     fn dequantise(&self, quant: Quant, input_map: &Map, input: &[u8], output: &mut [f32]);
+}
+
+/// Every kernel set that this machine can run, the fastest first. The scalar set is always there and the last.
+pub fn available() -> Vec<&'static dyn KernelSet> {
+    let mut sets: Vec<&'static dyn KernelSet> = Vec::new();
+    #[cfg(target_arch = "x86_64")]
+    sets.extend(x86_64::available());
+    sets.push(&scalar::SCALAR);
+    sets
+}
+
+/// The fastest kernel set of this machine.
+pub fn best() -> &'static dyn KernelSet {
+    available()[0]
+}
+
+/// The kernel set whose [`KernelSet::isa`] is `name`, if this machine can run it.
+pub fn by_name(name: &str) -> Option<&'static dyn KernelSet> {
+    available().into_iter().find(|set| set.isa() == name)
+}
+
+/// Sets whose vector instructions are emulated, so that their packing and tiling is tested where the CPU lacks them.
+#[cfg(test)]
+fn emulated() -> Vec<&'static dyn KernelSet> {
+    Vec::new()
 }
