@@ -61,26 +61,28 @@ unsafe impl Simd for Avx2 {
         // SAFETY: the caller's.
         unsafe {
             let top = _mm256_set1_ps(rounding.top);
-            let multiplier: [__m256; N] = std::array::from_fn(|n| _mm256_load_ps(multiplier.add(8 * n)));
-            let round = |i: usize| {
-                let (m, n) = ((i / N).min(M - 1), i % N);
-                let product = _mm256_mul_ps(_mm256_cvtepi32_ps(sums[m][n]), multiplier[n]);
-                _mm256_cvtps_epi32(_mm256_min_ps(product, top))
-            };
-            // Four vectors make one of bytes.
+            // Four vectors make one of bytes. (No closures here: they would not have the instructions enabled.)
             let mut i = 0;
             while i < M * N {
-                let bytes = pack(std::array::from_fn(|j| round(i + j)), rounding);
+                let mut four = [_mm256_setzero_si256(); 4];
+                for (j, rounded) in four.iter_mut().enumerate() {
+                    let (m, n) = ((i + j) / N, (i + j) % N);
+                    if m < M {
+                        let product = _mm256_mul_ps(_mm256_cvtepi32_ps(sums[m][n]), _mm256_load_ps(multiplier.add(8 * n)));
+                        *rounded = _mm256_cvtps_epi32(_mm256_min_ps(product, top));
+                    }
+                }
+                let bytes = pack(four, rounding);
                 let halves = [_mm256_castsi256_si128(bytes), _mm256_extracti128_si256::<1>(bytes)];
                 for (h, half) in halves.into_iter().enumerate() {
                     let j = i + 2 * h;
-                    let place = |j: usize| to.add(j / N * stride + j % N * 8);
-                    if j + 1 < M * N && j % N + 1 < N {
-                        _mm_storeu_si128(place(j).cast(), half);
-                    } else if j < M * N {
-                        _mm_storel_epi64(place(j).cast(), half);
-                        if j + 1 < M * N {
-                            _mm_storel_epi64(place(j + 1).cast(), _mm_unpackhi_epi64(half, half));
+                    let (m, n) = (j / N, j % N);
+                    if m < M && n + 1 < N {
+                        _mm_storeu_si128(to.add(m * stride + n * 8).cast(), half);
+                    } else if m < M {
+                        _mm_storel_epi64(to.add(m * stride + n * 8).cast(), half);
+                        if m + 1 < M {
+                            _mm_storel_epi64(to.add((m + 1) * stride).cast(), _mm_unpackhi_epi64(half, half));
                         }
                     }
                 }

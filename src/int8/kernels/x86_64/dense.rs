@@ -408,13 +408,21 @@ unsafe fn tile<S: Simd, const M: usize, const N: usize>(strip: &Strip, at: usize
                 *sum = S::load(strip.bias.add(n * S::LANES));
             }
         }
-        let pixels: [*const u8; M] =
-            std::array::from_fn(|m| strip.input.add(*strip.offsets.get_unchecked(at + m) as usize));
+        let mut pixels = [strip.input; M];
+        for (m, pixel) in pixels.iter_mut().enumerate() {
+            *pixel = strip.input.add(*strip.offsets.get_unchecked(at + m) as usize);
+        }
         let mut weights = strip.weights.cast::<i32>();
         for run in strip.runs {
-            let runs: [*const u8; M] = std::array::from_fn(|m| pixels[m].add(*run));
+            let mut runs = pixels;
+            for pixel in &mut runs {
+                *pixel = pixel.add(*run);
+            }
             for quad in 0..strip.quads {
-                let w: [S::Ints; N] = std::array::from_fn(|n| S::load(weights.add(n * S::LANES)));
+                let mut w = [S::load(weights); N];
+                for (n, w) in w.iter_mut().enumerate().skip(1) {
+                    *w = S::load(weights.add(n * S::LANES));
+                }
                 weights = weights.add(N * S::LANES);
                 for m in 0..M {
                     let x = S::broadcast(runs[m].add(4 * quad));
