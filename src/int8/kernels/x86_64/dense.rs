@@ -44,9 +44,9 @@ pub(super) struct Dense<S: Simd> {
     quads: usize,
     /// Vectors of channels that each strip has.
     strips: Vec<usize>,
-    /// `[strip][run][quad][vector][lane][step]`, `i16` where the set is wide, else `i8`.
+    /// `[strip][run][quad][vector]`, each as [`Simd::pack`] lays out its lanes.
     weights: Aligned<u8>,
-    /// One for each lane of all strips, `-zero * sum of weights` included.
+    /// One for each lane of all strips, with `-zero * sum of weights` and less what the quads of weights add too much.
     bias: Aligned<i32>,
     epilogue: Epilogue,
 }
@@ -80,12 +80,21 @@ struct Block {
     middle_bytes: usize,
 }
 
+/// A pixel of a block.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(super) struct Pixel {
+    /// Bytes from the start of the copied input to its first activation.
+    offset: u32,
+    /// What [`Simd::dot`] adds too much for its activations.
+    excess: i32,
+}
+
 /// A strip's work on a block: its channels for all pixels.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Strip<'a> {
     input: *const u8,
-    /// Bytes from `input` to the first activation of each pixel.
-    offsets: &'a [u32],
+    pixels: &'a [Pixel],
     runs: &'a [usize],
     quads: usize,
     vectors: usize,
@@ -104,6 +113,9 @@ pub(super) enum Target {
 }
 
 impl<S: Simd> Dense<S> {
+    /// Bytes of a vector of quads of weights.
+    const VECTOR: usize = S::LANES * 4 * S::WEIGHT;
+
     /// Packs group `group` of `conv`.
     pub fn new(simd: S, conv: &Conv, group: usize) -> Dense<S> {
         let [kh, kw] = conv.window.kernel;
@@ -115,9 +127,9 @@ impl<S: Simd> Dense<S> {
         let strips = S::strips(vectors, conv.output.pixels());
         let dilated = kw > 1 && conv.window.dilation[1] > 1;
         let taps_of_run = if dilated { 1 } else { kw };
-        let quads = (taps_of_run * depth).div_ceil(S::STEP);
+        let quads = (taps_of_run * depth).div_ceil(4);
         let run_count = kh * kw / taps_of_run;
-        let weight_bytes = vectors * run_count * quads * S::LANES * 4;
+        let weight_bytes = vectors * run_count * quads * Self::VECTOR;
         let block = Block::new::<S>(&shape, conv, depth, weight_bytes, strips.iter().copied().max().unwrap_or(1));
 
         let step_bytes = depth * S::ELEMENT;
@@ -133,32 +145,39 @@ impl<S: Simd> Dense<S> {
 
         let first_channel = group * channels;
         let all = |channel: usize| &conv.weights[(first_channel + channel) * kh * kw * depth..][..kh * kw * depth];
+        // The weights of a quad; zeros beyond the end of a run and in lanes without a channel.
+        let quad_of = |channel: usize, run: usize, quad: usize| -> [i8; 4] {
+            std::array::from_fn(|step| {
+                let place = quad * 4 + step;
+                let exists = channel < channels && place < taps_of_run * depth;
+                if exists { all(channel)[run * taps_of_run * depth + place] } else { 0 }
+            })
+        };
         let mut weights = Aligned::zeros(weight_bytes);
-        let mut to = weights.chunks_exact_mut(S::ELEMENT);
+        let mut bias = Aligned::zeros(vectors * S::LANES);
+        let mut to = weights.chunks_exact_mut(Self::VECTOR);
         let mut first_vector = 0;
         for &width in &strips {
             for run in 0..run_count {
                 for quad in 0..quads {
-                    for lane in 0..width * S::LANES {
-                        for step in 0..S::STEP {
-                            let channel = first_vector * S::LANES + lane;
-                            let place = quad * S::STEP + step;
-                            let weight = match channel < channels && place < taps_of_run * depth {
-                                true => all(channel)[run * taps_of_run * depth + place],
-                                false => 0,
-                            };
-                            let bytes = i16::from(weight).to_le_bytes();
-                            to.next().expect("weights were counted").copy_from_slice(&bytes[..S::ELEMENT]);
+                    for vector in first_vector..first_vector + width {
+                        let to = to.next().expect("weights were counted");
+                        for lane in 0..S::LANES {
+                            let weights = quad_of(vector * S::LANES + lane, run, quad);
+                            S::pack(weights, lane, to);
+                            let sum: i32 = weights.iter().map(|w| i32::from(*w)).sum();
+                            let excess = i32::from(conv.input_zero) * sum + S::weight_products(weights);
+                            let bias = &mut bias[vector * S::LANES + lane];
+                            *bias = i32::wrapping_sub(*bias, excess);
                         }
                     }
                 }
             }
             first_vector += width;
         }
-        let bias = (0..channels).map(|channel| {
-            let sum: i32 = all(channel).iter().map(|w| i32::from(*w)).sum();
-            conv.bias[first_channel + channel].wrapping_sub(i32::from(conv.input_zero).wrapping_mul(sum))
-        });
+        for (to, bias) in bias.iter_mut().zip(&conv.bias[first_channel..first_channel + channels]) {
+            *to = to.wrapping_add(*bias);
+        }
         Dense {
             simd,
             shape,
@@ -169,8 +188,8 @@ impl<S: Simd> Dense<S> {
             runs,
             quads,
             strips,
-            bias: Aligned::padded(vectors * S::LANES, bias),
             weights,
+            bias,
             epilogue: Epilogue::new(conv, first_channel..first_channel + channels, vectors * S::LANES),
         }
     }
@@ -182,8 +201,8 @@ impl<S: Simd> Dense<S> {
 
     /// Bytes of scratch.
     pub fn scratch_bytes(&self) -> usize {
-        let offsets = self.block.rows * self.block.columns * size_of::<u32>();
-        with_alignment(self.block.input_bytes + self.block.middle_bytes + offsets)
+        let pixels = self.block.rows * self.block.columns * size_of::<Pixel>();
+        with_alignment(self.block.input_bytes + self.block.middle_bytes + pixels)
     }
 
     /// Computes `pixels`; `to` begins at the first of them.
@@ -198,10 +217,10 @@ impl<S: Simd> Dense<S> {
         assert!(scratch.len() >= self.scratch_bytes());
         let width = self.shape.out_width;
         let (copied, rest) = align(scratch).split_at_mut(self.block.input_bytes);
-        let (middle, offsets) = rest.split_at_mut(self.block.middle_bytes);
-        // SAFETY: numbers of which every pattern of bits is one; `align_to` sees to the alignment, and as both sizes
-        // before are multiples of a line nothing is lost.
-        let offsets = unsafe { offsets.align_to_mut::<u32>().1 };
+        let (middle, block_pixels) = rest.split_at_mut(self.block.middle_bytes);
+        // SAFETY: a pixel is numbers of which every pattern of bits is one; `align_to` sees to the alignment, and as
+        // the sizes before are multiples of a line nothing is lost.
+        let block_pixels = unsafe { block_pixels.align_to_mut::<Pixel>().1 };
         let mut at = pixels.start;
         while at < pixels.end {
             let (y, x) = (at / width, at % width);
@@ -212,14 +231,17 @@ impl<S: Simd> Dense<S> {
                 false => (1, left.min(width - x).min(self.block.columns)),
             };
             self.copy(input, [y, x], [rows, columns], copied);
-            let offsets = &mut offsets[..rows * columns];
+            let block_pixels = &mut block_pixels[..rows * columns];
             let [down, right] = [self.shape.step[0] * self.block.pitch, self.shape.step[1] * self.depth * S::ELEMENT];
-            for (row, offsets) in offsets.chunks_exact_mut(columns).enumerate() {
-                for (column, offset) in offsets.iter_mut().enumerate() {
-                    *offset = (row * down + column * right) as u32;
+            for (row, pixels) in block_pixels.chunks_exact_mut(columns).enumerate() {
+                for (column, pixel) in pixels.iter_mut().enumerate() {
+                    pixel.offset = (row * down + column * right) as u32;
                 }
             }
-            self.block(copied, offsets, residual, at, to.part((at - pixels.start) * self.epilogue.stride()), middle);
+            // SAFETY: a value of `S` exists; `Block::new` sized the copy for every pixel and run.
+            unsafe { S::excess(copied.as_ptr(), block_pixels, &self.runs, self.quads) };
+            let to = to.part((at - pixels.start) * self.epilogue.stride());
+            self.block(copied, block_pixels, residual, at, to, middle);
             at += rows * columns;
         }
     }
@@ -241,7 +263,7 @@ impl<S: Simd> Dense<S> {
             let to = &mut copied[row * self.block.pitch..][..self.block.pitch];
             let y = y + (row * s.take[0]) as isize;
             if y < 0 || y >= s.input[0] as isize {
-                S::fill(&mut to[..columns * element], self.input_zero);
+                S::fill(&mut to[..columns * element + 4 * S::ELEMENT], self.input_zero);
                 continue;
             }
             S::fill(&mut to[..left * element], self.input_zero);
@@ -254,7 +276,8 @@ impl<S: Simd> Dense<S> {
                 unsafe { S::widen(from, stride, self.depth, right - left, to) };
             }
             // Now, as the copy may have written behind its end.
-            S::fill(&mut to[right * element..columns * element], self.input_zero);
+            // The last quad may reach behind the row, where its weights are 0 but activations must lie.
+            S::fill(&mut to[right * element..columns * element + 4 * S::ELEMENT], self.input_zero);
         }
     }
 
@@ -262,21 +285,21 @@ impl<S: Simd> Dense<S> {
     fn block(
         &self,
         copied: &[u8],
-        offsets: &[u32],
+        block_pixels: &[Pixel],
         residual: Option<&[u8]>,
         first_pixel: usize,
         mut to: Destination,
         middle: &mut [u8],
     ) {
-        let pixels = offsets.len();
-        let run_bytes = self.runs.len() * self.quads * S::LANES * 4;
+        let pixels = block_pixels.len();
+        let run_bytes = self.runs.len() * self.quads * Self::VECTOR;
         let mut first_vector = 0;
         for &vectors in &self.strips {
             let lanes = first_vector * S::LANES..(first_vector + vectors) * S::LANES;
             let target = self.epilogue.target(&lanes, pixels, &mut to, middle);
             let strip = Strip {
                 input: copied.as_ptr(),
-                offsets,
+                pixels: block_pixels,
                 runs: &self.runs,
                 quads: self.quads,
                 vectors,
@@ -374,7 +397,7 @@ pub(super) unsafe fn strip<S: Simd>(strip: &Strip) {
 /// As for [`strip`]; the strip has `N` vectors.
 #[inline(always)]
 unsafe fn tiles<S: Simd, const N: usize>(strip: &Strip) {
-    let pixels = strip.offsets.len();
+    let pixels = strip.pixels.len();
     let count = pixels.div_ceil(S::PIXELS[N - 1]);
     let mut at = 0;
     for tile_number in 0..count {
@@ -403,29 +426,28 @@ unsafe fn tile<S: Simd, const M: usize, const N: usize>(strip: &Strip, at: usize
     // SAFETY: the caller's.
     unsafe {
         let mut sums = [[S::load(strip.bias); N]; M];
-        for sums in &mut sums {
-            for (n, sum) in sums.iter_mut().enumerate() {
-                *sum = S::load(strip.bias.add(n * S::LANES));
+        let mut pixels = [strip.input; M];
+        for m in 0..M {
+            let Pixel { offset, excess } = *strip.pixels.get_unchecked(at + m);
+            pixels[m] = strip.input.add(offset as usize);
+            for n in 0..N {
+                sums[m][n] = S::subtract(S::load(strip.bias.add(n * S::LANES)), excess);
             }
         }
-        let mut pixels = [strip.input; M];
-        for (m, pixel) in pixels.iter_mut().enumerate() {
-            *pixel = strip.input.add(*strip.offsets.get_unchecked(at + m) as usize);
-        }
-        let mut weights = strip.weights.cast::<i32>();
+        let mut weights = strip.weights;
         for run in strip.runs {
             let mut runs = pixels;
             for pixel in &mut runs {
                 *pixel = pixel.add(*run);
             }
             for quad in 0..strip.quads {
-                let mut w = [S::load(weights); N];
+                let mut w = [S::load_weights(weights); N];
                 for (n, w) in w.iter_mut().enumerate().skip(1) {
-                    *w = S::load(weights.add(n * S::LANES));
+                    *w = S::load_weights(weights.add(n * Dense::<S>::VECTOR));
                 }
-                weights = weights.add(N * S::LANES);
+                weights = weights.add(N * Dense::<S>::VECTOR);
                 for m in 0..M {
-                    let x = S::broadcast(runs[m].add(4 * quad));
+                    let x = S::broadcast(runs[m].add(4 * S::ELEMENT * quad));
                     for n in 0..N {
                         sums[m][n] = S::dot(sums[m][n], x, w[n]);
                     }
@@ -444,5 +466,18 @@ unsafe fn tile<S: Simd, const M: usize, const N: usize>(strip: &Strip, at: usize
                 S::store_bytes(&sums, multiplier, &rounding, to.add(at * stride), stride);
             }
         }
+    }
+}
+
+/// Notes for each pixel what [`Simd::dot`] will add too much.
+///
+/// # Safety
+/// The instructions of `S` are enabled in the caller, and each pixel has its runs of quads in the input.
+#[inline(always)]
+pub(super) unsafe fn excess<S: Simd>(input: *const u8, pixels: &mut [Pixel], runs: &[usize], quads: usize) {
+    for pixel in pixels {
+        // SAFETY: the caller's.
+        let products = unsafe { S::activation_products(input.add(pixel.offset as usize), runs, quads) };
+        pixel.excess = products.unwrap_or(0);
     }
 }

@@ -2,56 +2,74 @@
 
 use std::fmt::Debug;
 
-use super::dense::Strip;
+use super::dense::{Pixel, Strip};
 use crate::int8::quant::round_saturate;
 
 /// Vectors of 32-bit sums, and the multiply-add of one instruction set.
 ///
-/// A *quad* is four bytes of activations, of one pixel, that [`Simd::dot`] multiplies with four bytes of weights in
-/// every lane: two 16-bit numbers where [`Simd::WIDE`], else four bytes. A value of the type is the proof that the
-/// processor has the instructions: it is made by detection only.
+/// A *quad* is four activations of one pixel, that [`Simd::dot`] multiplies with four weights of every lane; lanes are
+/// output channels. A value of the type is the proof that the processor has the instructions: it is made by
+/// detection only.
 ///
 /// # Safety
 /// Implementations give the integer results that the methods describe, without saturation. Their methods may be
 /// called only where the instructions exist and from functions that enable them.
 pub(super) unsafe trait Simd: Copy + Debug + Send + Sync + 'static {
-    /// [`Simd::LANES`] numbers of 32 bits.
-    type Ints: Copy;
+    /// [`Simd::LANES`] sums.
+    type Sums: Copy;
 
-    /// Lanes of a vector, and so output channels in it.
+    /// A quad of activations, for all lanes.
+    type Quad: Copy;
+
+    /// A quad of weights for each lane.
+    type Weights: Copy;
+
+    /// Lanes of a vector.
     const LANES: usize;
 
-    /// Whether activations are multiplied as 16-bit numbers.
-    const WIDE: bool;
+    /// Bytes of an activation as the tiles read it.
+    const ELEMENT: usize;
 
-    /// Bytes of an activation.
-    const ELEMENT: usize = if Self::WIDE { 2 } else { 1 };
-
-    /// Activations of a quad.
-    const STEP: usize = 4 / Self::ELEMENT;
+    /// Bytes of a weight as the tiles read it.
+    const WEIGHT: usize;
 
     /// Name of the set.
     const ISA: &'static str;
 
-    /// Most pixels of a tile by its vectors of channels (the index): what the registers hold without spilling.
+    /// Most pixels of a tile by its vectors of channels less one: what the registers hold without spilling.
     const PIXELS: [usize; 4];
 
-    /// Loads a vector from aligned memory.
-    unsafe fn load(from: *const i32) -> Self::Ints;
+    /// Writes the quad of weights of one lane into a vector's [`Simd::LANES`]` * 4 * `[`Simd::WEIGHT`] bytes.
+    fn pack(weights: [i8; 4], lane: usize, to: &mut [u8]);
 
-    /// Stores a vector to memory of any alignment.
-    unsafe fn store(to: *mut i32, v: Self::Ints);
+    /// What [`Simd::dot`] adds too much for a quad of weights, whatever the activations are.
+    fn weight_products(weights: [i8; 4]) -> i32;
 
-    /// The four bytes at `from` in every lane.
-    unsafe fn broadcast(from: *const u8) -> Self::Ints;
+    /// What [`Simd::dot`] adds too much for the quads of activations of a pixel, whatever the weights are: `quads`
+    /// of them at each of `runs`. `None` where that is nothing, always.
+    unsafe fn activation_products(pixel: *const u8, runs: &[usize], quads: usize) -> Option<i32>;
 
-    /// `sum + products of the quads` in each lane; activations are unsigned (or small enough, where wide), weights
-    /// signed. Wraps.
-    unsafe fn dot(sum: Self::Ints, activations: Self::Ints, weights: Self::Ints) -> Self::Ints;
+    /// Loads aligned sums.
+    unsafe fn load(from: *const i32) -> Self::Sums;
+
+    /// Stores sums to memory of any alignment.
+    unsafe fn store(to: *mut i32, sums: Self::Sums);
+
+    /// `sums - subtrahend` in every lane.
+    unsafe fn subtract(sums: Self::Sums, subtrahend: i32) -> Self::Sums;
+
+    /// The four activations at `from`.
+    unsafe fn broadcast(from: *const u8) -> Self::Quad;
+
+    /// What [`Simd::pack`] wrote, from aligned memory.
+    unsafe fn load_weights(from: *const u8) -> Self::Weights;
+
+    /// `sum + products of the quads` in each lane (plus what is too much). Wraps.
+    unsafe fn dot(sums: Self::Sums, activations: Self::Quad, weights: Self::Weights) -> Self::Sums;
 
     /// Requantises a tile and stores `N * LANES` bytes for each of the `M` pixels, `stride` apart.
     unsafe fn store_bytes<const M: usize, const N: usize>(
-        sums: &[[Self::Ints; N]; M],
+        sums: &[[Self::Sums; N]; M],
         multiplier: *const f32,
         rounding: &Rounding,
         to: *mut u8,
@@ -60,6 +78,9 @@ pub(super) unsafe trait Simd: Copy + Debug + Send + Sync + 'static {
 
     /// [`super::dense::strip`] in a function that enables the instructions.
     unsafe fn strip(strip: &Strip);
+
+    /// [`super::dense::excess`] in a function that enables the instructions.
+    unsafe fn excess(input: *const u8, pixels: &mut [Pixel], runs: &[usize], quads: usize);
 
     /// Cuts `vectors` vectors of channels into strips, for layers of `pixels` pixels.
     fn strips(vectors: usize, pixels: usize) -> Vec<usize>;
