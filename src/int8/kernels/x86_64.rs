@@ -4,6 +4,7 @@ mod avx2;
 mod buffer;
 mod conv;
 mod dense;
+mod depthwise;
 mod epilogue;
 mod simd;
 
@@ -19,7 +20,7 @@ use simd::Simd;
 
 /// The kernels of a set whose convolutions are multiplied by `S`.
 #[derive(Debug)]
-pub(super) struct Set<S: Simd>(pub(super) S);
+struct Set<S: Simd>(S);
 
 static AVX2: LazyLock<Option<Set<Avx2>>> = LazyLock::new(|| Avx2::new().map(Set));
 
