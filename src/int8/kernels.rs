@@ -10,6 +10,10 @@
 //! Maps carry no border; where a window leaves the map it sees the input's zero point.
 
 pub(crate) mod scalar;
+#[cfg(test)]
+mod tests;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
 
 use std::fmt::Debug;
 use std::ops::Range;
@@ -231,10 +235,44 @@ pub trait KernelSet: Debug + Sync {
     fn dequantise(&self, quant: Quant, input_map: &Map, input: &[u8], output: &mut [f32]);
 }
 
-/// The kernels for this machine, or those that the environment variable `OLTR_ISA` names.
+/// Every kernel set that this machine can run, the fastest first. The scalar set is always there and the last.
+pub fn available() -> Vec<&'static dyn KernelSet> {
+    let mut sets: Vec<&'static dyn KernelSet> = Vec::new();
+    #[cfg(target_arch = "x86_64")]
+    sets.extend(x86_64::available());
+    sets.push(&scalar::SCALAR);
+    sets
+}
+
+/// The fastest kernel set of this machine.
+pub fn best() -> &'static dyn KernelSet {
+    available()[0]
+}
+
+/// The kernel set whose [`KernelSet::isa`] is `name`, if this machine can run it.
+pub fn by_name(name: &str) -> Option<&'static dyn KernelSet> {
+    available().into_iter().find(|set| set.isa() == name)
+}
+
+/// The environment variable that names the kernels to use, for tests and comparisons.
+pub const ISA_VARIABLE: &str = "OLTR_ISA";
+
+/// The kernels for this machine: the fastest, or those that [`ISA_VARIABLE`] names.
 ///
 /// # Errors
-/// A message for people, if it names kernels that are not there.
+/// A message for people, if it names kernels that this machine cannot run.
 pub fn select() -> Result<&'static dyn KernelSet, String> {
-    Ok(&scalar::SCALAR)
+    match std::env::var(ISA_VARIABLE) {
+        Ok(name) if !name.is_empty() => by_name(&name).ok_or_else(|| {
+            let names: Vec<&str> = available().iter().map(|set| set.isa()).collect();
+            format!("{ISA_VARIABLE} is '{name}', this machine has {}", names.join(", "))
+        }),
+        _ => Ok(best()),
+    }
+}
+
+/// Sets whose vector instructions are emulated, so that their packing and tiling is tested where the CPU lacks them.
+#[cfg(test)]
+fn emulated() -> Vec<&'static dyn KernelSet> {
+    Vec::new()
 }

@@ -1,0 +1,70 @@
+//! The kernel sets of x86-64.
+
+mod avx2;
+mod buffer;
+mod conv;
+mod dense;
+mod depthwise;
+mod epilogue;
+mod simd;
+
+use std::fmt::Debug;
+use std::ops::Range;
+use std::sync::LazyLock;
+
+use super::super::quant::{AddQuant, Quant};
+use super::scalar::SCALAR;
+use super::{AveragePool, Conv, KernelSet, Map, MaxPool, PackedConv, Storage};
+use avx2::Avx2;
+use simd::Simd;
+
+/// The kernels of a set whose convolutions are multiplied by `S`.
+#[derive(Debug)]
+struct Set<S: Simd>(S);
+
+static AVX2: LazyLock<Option<Set<Avx2>>> = LazyLock::new(|| Avx2::new().map(Set));
+
+/// The sets that this processor can run, the fastest first.
+pub(super) fn available() -> Vec<&'static dyn KernelSet> {
+    let mut sets: Vec<&'static dyn KernelSet> = Vec::new();
+    sets.extend(AVX2.as_ref().map(|set| set as &dyn KernelSet));
+    sets
+}
+
+impl<S: Simd> KernelSet for Set<S> {
+    fn isa(&self) -> &'static str {
+        S::ISA
+    }
+
+    fn storage(&self) -> Storage {
+        Storage::Unsigned
+    }
+
+    fn conv(&self, conv: Conv) -> Box<dyn PackedConv> {
+        conv::pack(self.0, conv)
+    }
+
+    fn add(&self, add: &AddQuant, a: &[u8], b: &[u8], output: &mut [u8]) {
+        SCALAR.add(add, a, b, output);
+    }
+
+    fn max_pool(&self, pool: &MaxPool, input: &[u8], output: &mut [u8], pixels: Range<usize>) {
+        SCALAR.max_pool(pool, input, output, pixels);
+    }
+
+    fn average_pool(&self, pool: &AveragePool, input: &[u8], output: &mut [u8], pixels: Range<usize>) {
+        SCALAR.average_pool(pool, input, output, pixels);
+    }
+
+    fn table(&self, table: &[u8; 256], input: &[u8], output: &mut [u8]) {
+        SCALAR.table(table, input, output);
+    }
+
+    fn quantise(&self, quant: Quant, input: &[f32], output_map: &Map, output: &mut [u8]) {
+        SCALAR.quantise(quant, input, output_map, output);
+    }
+
+    fn dequantise(&self, quant: Quant, input_map: &Map, input: &[u8], output: &mut [f32]) {
+        SCALAR.dequantise(quant, input_map, input, output);
+    }
+}

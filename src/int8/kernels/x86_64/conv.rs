@@ -1,0 +1,107 @@
+//! The choice of an algorithm for a convolution, and the algorithms behind the contract.
+
+use std::ops::Range;
+
+use super::super::{Conv, PackedConv};
+use super::dense::Dense;
+use super::depthwise::Depthwise;
+use super::epilogue::Destination;
+use super::simd::Simd;
+
+/// Packs `conv` for the set `S`.
+pub(super) fn pack<S: Simd>(simd: S, conv: Conv) -> Box<dyn PackedConv> {
+    if conv.is_depthwise() {
+        return Box::new(Depthwise::new(simd.avx2(), &conv));
+    }
+    let groups: Vec<Dense<S>> = (0..conv.groups).map(|group| Dense::new(simd, &conv, group)).collect();
+    Box::new(Grouped { name: format!("conv_u8s8__{}", S::ISA), channels: conv.output.stride, groups })
+}
+
+/// A dense convolution (one group) or one after another those of the groups.
+#[derive(Debug)]
+struct Grouped<S: Simd> {
+    name: String,
+    /// Pixel stride of the output.
+    channels: usize,
+    groups: Vec<Dense<S>>,
+}
+
+impl<S: Simd> PackedConv for Grouped<S> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn weights_bytes(&self) -> usize {
+        self.groups.iter().map(Dense::weights_bytes).sum()
+    }
+
+    fn scratch_bytes(&self) -> usize {
+        self.groups.iter().map(Dense::scratch_bytes).max().unwrap_or(0) + channels_scratch(self.channels)
+    }
+
+    fn run(&self, input: &[u8], residual: Option<&[u8]>, output: &mut [u8], pixels: Range<usize>, scratch: &mut [u8]) {
+        assert_eq!(output.len(), pixels.len() * self.channels);
+        for group in &self.groups {
+            group.run(input, residual, Destination::Bytes(output), pixels.clone(), scratch);
+        }
+    }
+
+    fn run_f32(&self, input: &[u8], output: &mut [f32], pixels: Range<usize>, scratch: &mut [u8]) {
+        assert_eq!(output.len(), pixels.len() * self.channels);
+        for group in &self.groups {
+            group.run(input, None, Destination::Floats(output), pixels.clone(), scratch);
+        }
+    }
+
+    fn run_channels(&self, input: &[u8], output: &mut [u8], channels: Range<usize>, scratch: &mut [u8]) {
+        run_channels(self, self.channels, input, output, channels, scratch);
+    }
+
+    fn run_channels_f32(&self, input: &[u8], output: &mut [f32], channels: Range<usize>, scratch: &mut [u8]) {
+        run_channels_f32(self, self.channels, input, output, channels, scratch);
+    }
+}
+
+/// [`PackedConv::run_channels`] for layers that are not made for it: the whole pixel, `stride` bytes, is computed in
+/// scratch.
+pub(super) fn run_channels(
+    conv: &impl PackedConv,
+    stride: usize,
+    input: &[u8],
+    output: &mut [u8],
+    channels: Range<usize>,
+    scratch: &mut [u8],
+) {
+    assert_eq!(output.len(), channels.len());
+    let (pixel, scratch) = scratch.split_at_mut(stride);
+    conv.run(input, None, pixel, 0..1, scratch);
+    output.copy_from_slice(&pixel[channels]);
+}
+
+/// The same for numbers.
+pub(super) fn run_channels_f32(
+    conv: &impl PackedConv,
+    stride: usize,
+    input: &[u8],
+    output: &mut [f32],
+    channels: Range<usize>,
+    scratch: &mut [u8],
+) {
+    assert_eq!(output.len(), channels.len());
+    let (pixel, scratch) = floats(scratch, stride);
+    conv.run_f32(input, pixel, 0..1, scratch);
+    output.copy_from_slice(&pixel[channels]);
+}
+
+/// `count` numbers from the start of `scratch`, and the rest of it.
+pub(super) fn floats(scratch: &mut [u8], count: usize) -> (&mut [f32], &mut [u8]) {
+    let skip = scratch.as_ptr().align_offset(align_of::<f32>());
+    let (numbers, rest) = scratch[skip..].split_at_mut(count * size_of::<f32>());
+    // SAFETY: every pattern of bits is a number; `align_to_mut` sees to the alignment.
+    (unsafe { numbers.align_to_mut::<f32>().1 }, rest)
+}
+
+/// Bytes of scratch that [`run_channels`] and [`run_channels_f32`] need beside the layer's own.
+pub(super) fn channels_scratch(stride: usize) -> usize {
+    (stride + 1) * size_of::<f32>()
+}

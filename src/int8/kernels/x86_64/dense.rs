@@ -1,0 +1,483 @@
+//! Convolutions with channels to sum over: direct, without a matrix of patches.
+//!
+//! A block of output pixels at a time, the part of the input under it is copied to scratch, where places outside the
+//! map hold the zero point and each row of a window is one contiguous run of `columns * depth` activations. Tiles
+//! of `M` pixels by `N` vectors of channels then walk these runs. The zero point is not subtracted: `-zero * sum of
+//! weights` lies in the bias.
+
+use std::ops::Range;
+
+use super::super::Conv;
+use super::buffer::{Aligned, align, with_alignment};
+use super::epilogue::{Destination, Epilogue};
+use super::simd::{Rounding, Simd};
+
+/// Bytes of copied input under a block where the weights stay in the L2 cache: the block stays in L1.
+const SMALL_BLOCK: usize = 24 << 10;
+
+/// The same where the weights come from the L3 cache or memory: a larger block reads them less often.
+const LARGE_BLOCK: usize = 160 << 10;
+
+/// Bytes of weights from which the large block pays.
+const LARGE_WEIGHTS: usize = 256 << 10;
+
+/// Most pixels of a block, small and large.
+const BLOCK_PIXELS: [usize; 2] = [128, 256];
+
+/// Bytes that copies and broadcasts may touch beyond the end of a row.
+pub(super) const OVERRUN: usize = 64;
+
+/// A dense convolution, or one group of a grouped one, packed for the set `S`.
+#[derive(Debug)]
+pub(super) struct Dense<S: Simd> {
+    simd: S,
+    shape: Shape,
+    /// First input channel and number of input channels that are summed over.
+    first: usize,
+    depth: usize,
+    input_zero: u8,
+    block: Block,
+    /// Bytes from a pixel's first activation to each contiguous run of its window: its rows, or its taps where it is
+    /// dilated sideways.
+    runs: Vec<usize>,
+    /// Quads of a run.
+    quads: usize,
+    /// Vectors of channels that each strip has.
+    strips: Vec<usize>,
+    /// `[strip][run][quad][vector]`, each as [`Simd::pack`] lays out its lanes.
+    weights: Aligned<u8>,
+    /// One for each lane of all strips, with `-zero * sum of weights` and less what the quads of weights add too much.
+    bias: Aligned<i32>,
+    epilogue: Epilogue,
+}
+
+/// Sizes, after what need not be looked at was taken out: an unpadded 1×1 convolution of stride 1 is one row of
+/// pixels, and along an axis where the window has one tap only every `take`-th place is copied.
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    /// Height and width of the input.
+    input: [usize; 2],
+    in_stride: usize,
+    out_width: usize,
+    /// From one copied place to the next.
+    take: [usize; 2],
+    /// Steps of the window, in copied places.
+    step: [usize; 2],
+    pad: [usize; 2],
+    /// Copied places under a window.
+    reach: [usize; 2],
+}
+
+/// The most that a block of pixels spans.
+#[derive(Clone, Copy, Debug)]
+struct Block {
+    rows: usize,
+    columns: usize,
+    /// Bytes from one copied row to the next, and of all.
+    pitch: usize,
+    input_bytes: usize,
+    /// Bytes of what lies between tiles and epilogue.
+    middle_bytes: usize,
+}
+
+/// A pixel of a block.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(super) struct Pixel {
+    /// Bytes from the start of the copied input to its first activation.
+    offset: u32,
+    /// What [`Simd::dot`] adds too much for its activations.
+    excess: i32,
+}
+
+/// A strip's work on a block: its channels for all pixels.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Strip<'a> {
+    input: *const u8,
+    pixels: &'a [Pixel],
+    runs: &'a [usize],
+    quads: usize,
+    vectors: usize,
+    weights: *const u8,
+    bias: *const i32,
+    target: Target,
+}
+
+/// What the tiles of a strip write.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Target {
+    /// Sums, those of a pixel side by side.
+    Sums(*mut i32),
+    /// Bytes.
+    Bytes { to: *mut u8, stride: usize, multiplier: *const f32, rounding: Rounding },
+}
+
+impl<S: Simd> Dense<S> {
+    /// Bytes of a vector of quads of weights.
+    const VECTOR: usize = S::LANES * 4 * S::WEIGHT;
+
+    /// Packs group `group` of `conv`.
+    pub fn new(simd: S, conv: &Conv, group: usize) -> Dense<S> {
+        let [kh, kw] = conv.window.kernel;
+        let depth = conv.input.channels / conv.groups;
+        let channels = conv.output.channels / conv.groups;
+        let shape = Shape::new(conv);
+
+        let vectors = channels.div_ceil(S::LANES);
+        let strips = S::strips(vectors, conv.output.pixels());
+        let dilated = kw > 1 && conv.window.dilation[1] > 1;
+        let taps_of_run = if dilated { 1 } else { kw };
+        let quads = (taps_of_run * depth).div_ceil(4);
+        let run_count = kh * kw / taps_of_run;
+        let weight_bytes = vectors * run_count * quads * Self::VECTOR;
+        let block = Block::new::<S>(&shape, conv, depth, weight_bytes, strips.iter().copied().max().unwrap_or(1));
+
+        let step_bytes = depth * S::ELEMENT;
+        let runs = (0..run_count)
+            .map(|run| match dilated {
+                true => {
+                    (run / kw) * conv.window.dilation[0] * block.pitch
+                        + (run % kw) * conv.window.dilation[1] * step_bytes
+                }
+                false => run * conv.window.dilation[0] * block.pitch,
+            })
+            .collect();
+
+        let first_channel = group * channels;
+        let all = |channel: usize| &conv.weights[(first_channel + channel) * kh * kw * depth..][..kh * kw * depth];
+        // The weights of a quad; zeros beyond the end of a run and in lanes without a channel.
+        let quad_of = |channel: usize, run: usize, quad: usize| -> [i8; 4] {
+            std::array::from_fn(|step| {
+                let place = quad * 4 + step;
+                let exists = channel < channels && place < taps_of_run * depth;
+                if exists { all(channel)[run * taps_of_run * depth + place] } else { 0 }
+            })
+        };
+        let mut weights = Aligned::zeros(weight_bytes);
+        let mut bias = Aligned::zeros(vectors * S::LANES);
+        let mut to = weights.chunks_exact_mut(Self::VECTOR);
+        let mut first_vector = 0;
+        for &width in &strips {
+            for run in 0..run_count {
+                for quad in 0..quads {
+                    for vector in first_vector..first_vector + width {
+                        let to = to.next().expect("weights were counted");
+                        for lane in 0..S::LANES {
+                            let weights = quad_of(vector * S::LANES + lane, run, quad);
+                            S::pack(weights, lane, to);
+                            let sum: i32 = weights.iter().map(|w| i32::from(*w)).sum();
+                            let excess = i32::from(conv.input_zero) * sum + S::weight_products(weights);
+                            let bias = &mut bias[vector * S::LANES + lane];
+                            *bias = i32::wrapping_sub(*bias, excess);
+                        }
+                    }
+                }
+            }
+            first_vector += width;
+        }
+        for (to, bias) in bias.iter_mut().zip(&conv.bias[first_channel..first_channel + channels]) {
+            *to = to.wrapping_add(*bias);
+        }
+        Dense {
+            simd,
+            shape,
+            first: group * depth,
+            depth,
+            input_zero: conv.input_zero,
+            block,
+            runs,
+            quads,
+            strips,
+            weights,
+            bias,
+            epilogue: Epilogue::new(conv, first_channel..first_channel + channels, vectors * S::LANES),
+        }
+    }
+
+    /// Bytes of weights, bias and multipliers.
+    pub fn weights_bytes(&self) -> usize {
+        self.weights.bytes() + self.bias.bytes() + self.epilogue.bytes()
+    }
+
+    /// Bytes of scratch.
+    pub fn scratch_bytes(&self) -> usize {
+        let pixels = self.block.rows * self.block.columns * size_of::<Pixel>();
+        with_alignment(self.block.input_bytes + self.block.middle_bytes + pixels)
+    }
+
+    /// Computes `pixels`; `to` begins at the first of them.
+    pub fn run(
+        &self,
+        input: &[u8],
+        residual: Option<&[u8]>,
+        mut to: Destination,
+        pixels: Range<usize>,
+        scratch: &mut [u8],
+    ) {
+        assert!(scratch.len() >= self.scratch_bytes());
+        let width = self.shape.out_width;
+        let (copied, rest) = align(scratch).split_at_mut(self.block.input_bytes);
+        let (middle, block_pixels) = rest.split_at_mut(self.block.middle_bytes);
+        // SAFETY: a pixel is numbers of which every pattern of bits is one; `align_to` sees to the alignment, and as
+        // the sizes before are multiples of a line nothing is lost.
+        let block_pixels = unsafe { block_pixels.align_to_mut::<Pixel>().1 };
+        let mut at = pixels.start;
+        while at < pixels.end {
+            let (y, x) = (at / width, at % width);
+            let left = pixels.end - at;
+            // Part of a row, or some whole rows.
+            let (rows, columns) = match x == 0 && left >= width && self.block.columns == width {
+                true => ((left / width).min(self.block.rows), width),
+                false => (1, left.min(width - x).min(self.block.columns)),
+            };
+            self.copy(input, [y, x], [rows, columns], copied);
+            let block_pixels = &mut block_pixels[..rows * columns];
+            let [down, right] = [self.shape.step[0] * self.block.pitch, self.shape.step[1] * self.depth * S::ELEMENT];
+            for (row, pixels) in block_pixels.chunks_exact_mut(columns).enumerate() {
+                for (column, pixel) in pixels.iter_mut().enumerate() {
+                    pixel.offset = (row * down + column * right) as u32;
+                }
+            }
+            // SAFETY: a value of `S` exists; `Block::new` sized the copy for every pixel and run.
+            unsafe { S::excess(copied.as_ptr(), block_pixels, &self.runs, self.quads) };
+            let to = to.part((at - pixels.start) * self.epilogue.stride());
+            self.block(copied, block_pixels, residual, at, to, middle);
+            at += rows * columns;
+        }
+    }
+
+    /// Copies the part of the input under `rows × columns` output pixels from pixel `[y, x]` on.
+    fn copy(&self, input: &[u8], [y, x]: [usize; 2], [rows, columns]: [usize; 2], copied: &mut [u8]) {
+        let s = &self.shape;
+        let span = |axis: usize, count: usize| (count - 1) * s.step[axis] + s.reach[axis];
+        let (rows, columns) = (span(0, rows), span(1, columns));
+        let first = |axis: usize, at: usize| (at * s.step[axis] * s.take[axis]) as isize - s.pad[axis] as isize;
+        let (y, x) = (first(0, y), first(1, x));
+        // Of the copied places of a row, those that lie in the map.
+        let outside = |at: isize, take: usize| at.min(0).unsigned_abs().div_ceil(take);
+        let left = outside(x, s.take[1]).min(columns);
+        let inside = (s.input[1] as isize - x).max(0) as usize;
+        let right = inside.div_ceil(s.take[1]).clamp(left, columns);
+        let element = S::ELEMENT * self.depth;
+        for row in 0..rows {
+            let to = &mut copied[row * self.block.pitch..][..self.block.pitch];
+            let y = y + (row * s.take[0]) as isize;
+            if y < 0 || y >= s.input[0] as isize {
+                S::fill(&mut to[..columns * element + 4 * S::ELEMENT], self.input_zero);
+                continue;
+            }
+            S::fill(&mut to[..left * element], self.input_zero);
+            if left < right {
+                let place = y as usize * s.input[1] + (x + (left * s.take[1]) as isize) as usize;
+                let from = &input[place * s.in_stride + self.first..];
+                let stride = s.in_stride * s.take[1];
+                let to = &mut to[left * element..];
+                // SAFETY: a value of `S` exists. The slices are checked there.
+                unsafe { S::widen(from, stride, self.depth, right - left, to) };
+            }
+            // Now, as the copy may have written behind its end.
+            // The last quad may reach behind the row, where its weights are 0 but activations must lie.
+            S::fill(&mut to[right * element..columns * element + 4 * S::ELEMENT], self.input_zero);
+        }
+    }
+
+    /// Computes the pixels of a block from the copied input.
+    fn block(
+        &self,
+        copied: &[u8],
+        block_pixels: &[Pixel],
+        residual: Option<&[u8]>,
+        first_pixel: usize,
+        mut to: Destination,
+        middle: &mut [u8],
+    ) {
+        let pixels = block_pixels.len();
+        let run_bytes = self.runs.len() * self.quads * Self::VECTOR;
+        let mut first_vector = 0;
+        for &vectors in &self.strips {
+            let lanes = first_vector * S::LANES..(first_vector + vectors) * S::LANES;
+            let target = self.epilogue.target(&lanes, pixels, &mut to, middle);
+            let strip = Strip {
+                input: copied.as_ptr(),
+                pixels: block_pixels,
+                runs: &self.runs,
+                quads: self.quads,
+                vectors,
+                weights: self.weights[first_vector * run_bytes..][..vectors * run_bytes].as_ptr(),
+                bias: self.bias[lanes.clone()].as_ptr(),
+                target,
+            };
+            // SAFETY: a value of `S` exists. `Block::new` sized the copy for every offset and run with OVERRUN to
+            // spare, the weights and biases of the strip were sliced, and the target holds all pixels.
+            unsafe { S::strip(&strip) };
+            self.epilogue.finish(self.simd.avx2(), &lanes, pixels, first_pixel, residual, &mut to, middle);
+            first_vector += vectors;
+        }
+    }
+}
+
+impl Shape {
+    fn new(conv: &Conv) -> Shape {
+        let window = conv.window;
+        let (mut input, mut out_width) = ([conv.input.height, conv.input.width], conv.output.width);
+        if window.kernel == [1, 1]
+            && window.stride == [1, 1]
+            && window.pad == [0, 0]
+            && conv.output.pixels() == conv.input.pixels()
+        {
+            (input, out_width) = ([1, input[0] * input[1]], conv.output.pixels());
+        }
+        let single = window.kernel.map(|taps| taps == 1);
+        let per_axis = |of: &dyn Fn(usize) -> usize| [of(0), of(1)];
+        Shape {
+            input,
+            in_stride: conv.input.stride,
+            out_width,
+            take: per_axis(&|a| if single[a] { window.stride[a] } else { 1 }),
+            step: per_axis(&|a| if single[a] { 1 } else { window.stride[a] }),
+            pad: window.pad,
+            reach: per_axis(&|a| (window.kernel[a] - 1) * window.dilation[a] + 1),
+        }
+    }
+}
+
+impl Block {
+    /// The largest block within the bounds; at least a row's part of one pixel.
+    fn new<S: Simd>(shape: &Shape, conv: &Conv, depth: usize, weight_bytes: usize, vectors: usize) -> Block {
+        let large = usize::from(weight_bytes >= LARGE_WEIGHTS);
+        let budget = [SMALL_BLOCK, LARGE_BLOCK][large];
+        let most_pixels = BLOCK_PIXELS[large];
+        let height = conv.output.pixels() / shape.out_width;
+        let pitch = |columns: usize| {
+            let places = (columns - 1) * shape.step[1] + shape.reach[1];
+            (places * depth * S::ELEMENT + OVERRUN).next_multiple_of(OVERRUN)
+        };
+        let rows_in = |rows: usize| (rows - 1) * shape.step[0] + shape.reach[0];
+        let bytes = |rows: usize, columns: usize| rows_in(rows) * pitch(columns);
+
+        let (mut rows, mut columns) = (1, shape.out_width);
+        // A part of a row is a whole number of the tiles that divide best: 12 pixels are 2 × 6 and 3 × 4.
+        while columns > 12 && (columns > most_pixels || bytes(1, columns) > budget) {
+            columns = if columns > 24 { (columns / 2).next_multiple_of(12) } else { 12 };
+        }
+        if columns == shape.out_width {
+            while rows < height && (rows + 1) * columns <= most_pixels && bytes(rows + 1, columns) <= budget {
+                rows += 1;
+            }
+            // Blocks of about the same size: 28 rows by 14 and 14, not by 20 and 8.
+            rows = height.div_ceil(height.div_ceil(rows));
+        }
+        let middle_bytes = (rows * columns * vectors * S::LANES * 4).next_multiple_of(OVERRUN);
+        Block { rows, columns, pitch: pitch(columns), input_bytes: bytes(rows, columns), middle_bytes }
+    }
+}
+
+/// All tiles of a strip.
+///
+/// # Safety
+/// The instructions of `S` are enabled in the caller, and the pointers of `strip` are valid for what its sizes say.
+#[inline(always)]
+pub(super) unsafe fn strip<S: Simd>(strip: &Strip) {
+    // SAFETY: the caller's.
+    unsafe {
+        match strip.vectors {
+            1 => tiles::<S, 1>(strip),
+            2 => tiles::<S, 2>(strip),
+            3 => tiles::<S, 3>(strip),
+            4 => tiles::<S, 4>(strip),
+            _ => unreachable!("strips have up to 4 vectors"),
+        }
+    }
+}
+
+/// Cuts the pixels into tiles of about the same size, for tiles that are nearly full are nearly as good as full ones,
+/// but a tile of one pixel is bound by its loads.
+///
+/// # Safety
+/// As for [`strip`]; the strip has `N` vectors.
+#[inline(always)]
+unsafe fn tiles<S: Simd, const N: usize>(strip: &Strip) {
+    let pixels = strip.pixels.len();
+    let count = pixels.div_ceil(S::PIXELS[N - 1]);
+    let mut at = 0;
+    for tile_number in 0..count {
+        let size = (pixels - at).div_ceil(count - tile_number);
+        macro_rules! tiles {
+            ($($m:literal)*) => {
+                match size {
+                    // The guard is known when this is compiled: larger tiles than the set's leave no code.
+                    // SAFETY: the caller's; the tile's pixels are among the strip's.
+                    $($m if $m <= S::PIXELS[N - 1] => unsafe { tile::<S, $m, N>(strip, at) },)*
+                    _ => unreachable!("a tile has at least one pixel and at most as many as the set says"),
+                }
+            };
+        }
+        tiles!(1 2 3 4 5 6 7 8 9 10 11 12 24);
+        at += size;
+    }
+}
+
+/// `M` pixels by `N` vectors, from pixel `at` of the strip on: sums in registers, weights loaded once for all pixels.
+///
+/// # Safety
+/// As for [`strip`]; pixels `at..at + M` exist.
+#[inline(always)]
+unsafe fn tile<S: Simd, const M: usize, const N: usize>(strip: &Strip, at: usize) {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut sums = [[S::load(strip.bias); N]; M];
+        let mut pixels = [strip.input; M];
+        for m in 0..M {
+            let Pixel { offset, excess } = *strip.pixels.get_unchecked(at + m);
+            pixels[m] = strip.input.add(offset as usize);
+            for n in 0..N {
+                sums[m][n] = S::subtract(S::load(strip.bias.add(n * S::LANES)), excess);
+            }
+        }
+        let mut weights = strip.weights;
+        for run in strip.runs {
+            let mut runs = pixels;
+            for pixel in &mut runs {
+                *pixel = pixel.add(*run);
+            }
+            for quad in 0..strip.quads {
+                let mut w = [S::load_weights(weights); N];
+                for (n, w) in w.iter_mut().enumerate().skip(1) {
+                    *w = S::load_weights(weights.add(n * Dense::<S>::VECTOR));
+                }
+                weights = weights.add(N * Dense::<S>::VECTOR);
+                for m in 0..M {
+                    let x = S::broadcast(runs[m].add(4 * S::ELEMENT * quad));
+                    for n in 0..N {
+                        sums[m][n] = S::dot(sums[m][n], x, w[n]);
+                    }
+                }
+            }
+        }
+        match strip.target {
+            Target::Sums(to) => {
+                for (m, sums) in sums.iter().enumerate() {
+                    for (n, sum) in sums.iter().enumerate() {
+                        S::store(to.add(((at + m) * N + n) * S::LANES), *sum);
+                    }
+                }
+            }
+            Target::Bytes { to, stride, multiplier, rounding } => {
+                S::store_bytes(&sums, multiplier, &rounding, to.add(at * stride), stride);
+            }
+        }
+    }
+}
+
+/// Notes for each pixel what [`Simd::dot`] will add too much.
+///
+/// # Safety
+/// The instructions of `S` are enabled in the caller, and each pixel has its runs of quads in the input.
+#[inline(always)]
+pub(super) unsafe fn excess<S: Simd>(input: *const u8, pixels: &mut [Pixel], runs: &[usize], quads: usize) {
+    for pixel in pixels {
+        // SAFETY: the caller's.
+        let products = unsafe { S::activation_products(input.add(pixel.offset as usize), runs, quads) };
+        pixel.excess = products.unwrap_or(0);
+    }
+}

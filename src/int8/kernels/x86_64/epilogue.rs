@@ -1,0 +1,154 @@
+//! What becomes of the sums of a convolution: bytes, bytes plus a residual, or numbers.
+
+use std::ops::Range;
+
+use super::super::{Conv, Output, Residual};
+use super::avx2::{Avx2, add_residual};
+use super::buffer::Aligned;
+use super::dense::Target;
+use super::simd::Rounding;
+
+/// The result of a layer, from the first pixel to be computed on.
+#[derive(Debug)]
+pub(super) enum Destination<'a> {
+    /// For [`Output::Bytes`].
+    Bytes(&'a mut [u8]),
+    /// For [`Output::Floats`].
+    Floats(&'a mut [f32]),
+}
+
+impl Destination<'_> {
+    /// The same from element `first` on.
+    pub fn part(&mut self, first: usize) -> Destination<'_> {
+        match self {
+            Destination::Bytes(to) => Destination::Bytes(&mut to[first..]),
+            Destination::Floats(to) => Destination::Floats(&mut to[first..]),
+        }
+    }
+}
+
+/// The end of a convolution whose channels were brought up to whole vectors.
+#[derive(Debug)]
+pub(super) struct Epilogue {
+    /// Output channels of the layer (or of its group), among those of the map, and pixel stride of the map.
+    channels: Range<usize>,
+    stride: usize,
+    /// One for each lane; zeros in those without a channel.
+    multiplier: Aligned<f32>,
+    kind: Kind,
+}
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Bytes(Rounding),
+    Added(Rounding, Residual),
+    Floats,
+}
+
+impl Epilogue {
+    /// For output channels `channels` of `conv`, which take `lanes` lanes.
+    pub fn new(conv: &Conv, channels: Range<usize>, lanes: usize) -> Epilogue {
+        let (multiplier, kind) = match &conv.result {
+            Output::Floats(multiplier) => (multiplier, Kind::Floats),
+            Output::Bytes(requant, residual) => {
+                let rounding = Rounding::new(requant.zero_point, requant.lo, requant.hi);
+                let kind = match residual {
+                    None => Kind::Bytes(rounding),
+                    Some(residual) => Kind::Added(rounding, *residual),
+                };
+                (&requant.multiplier, kind)
+            }
+        };
+        let multiplier = Aligned::padded(lanes, multiplier[channels.clone()].iter().copied());
+        Epilogue { channels, stride: conv.output.stride, multiplier, kind }
+    }
+
+    /// Elements from one pixel of the result to the next.
+    pub fn stride(&self) -> usize {
+        self.stride
+    }
+
+    /// Bytes in memory.
+    pub fn bytes(&self) -> usize {
+        self.multiplier.bytes()
+    }
+
+    /// Bytes that a strip writes for a pixel, where they fit between the strip's first channel and the next pixel:
+    /// what they overwrite are padding channels, or channels of a later group that is computed later.
+    fn fits(&self, lanes: &Range<usize>) -> bool {
+        self.channels.start + lanes.end <= self.stride
+    }
+
+    /// Where the tiles of lanes `lanes` write `pixels` pixels: straight into the result, or to `middle` if
+    /// [`Epilogue::finish`] has work left to do.
+    pub fn target(&self, lanes: &Range<usize>, pixels: usize, to: &mut Destination, middle: &mut [u8]) -> Target {
+        let multiplier = self.multiplier[lanes.clone()].as_ptr();
+        match (&self.kind, to) {
+            (Kind::Bytes(rounding), Destination::Bytes(to)) if self.fits(lanes) => {
+                assert!(to.len() >= pixels * self.stride);
+                let to = to[self.channels.start + lanes.start..].as_mut_ptr();
+                Target::Bytes { to, stride: self.stride, multiplier, rounding: *rounding }
+            }
+            (Kind::Bytes(rounding), Destination::Bytes(_)) => {
+                assert!(middle.len() >= pixels * lanes.len());
+                Target::Bytes { to: middle.as_mut_ptr(), stride: lanes.len(), multiplier, rounding: *rounding }
+            }
+            _ => {
+                assert!(middle.len() >= pixels * lanes.len() * size_of::<i32>());
+                Target::Sums(middle.as_mut_ptr().cast())
+            }
+        }
+    }
+
+    /// Does what the tiles left to do; `first_pixel` is the number of the first pixel in the map.
+    pub fn finish(
+        &self,
+        avx2: Avx2,
+        lanes: &Range<usize>,
+        pixels: usize,
+        first_pixel: usize,
+        residual: Option<&[u8]>,
+        to: &mut Destination,
+        middle: &[u8],
+    ) {
+        // Of the strip's lanes, those with a channel.
+        let count = lanes.len().min(self.channels.len() - lanes.start);
+        let first = self.channels.start + lanes.start;
+        let multiplier = &self.multiplier[lanes.start..][..count];
+        match (&self.kind, to) {
+            (Kind::Bytes(_), Destination::Bytes(_)) if self.fits(lanes) => {}
+            (Kind::Bytes(_), Destination::Bytes(to)) => {
+                let rows = to.chunks_exact_mut(self.stride).zip(middle.chunks_exact(lanes.len()));
+                for (to, bytes) in rows.take(pixels) {
+                    to[first..][..count].copy_from_slice(&bytes[..count]);
+                }
+            }
+            (Kind::Floats, Destination::Floats(to)) => {
+                let rows = to.chunks_exact_mut(self.stride).zip(sums(middle).chunks_exact(lanes.len()));
+                for (to, sums) in rows.take(pixels) {
+                    for ((to, sum), multiplier) in to[first..][..count].iter_mut().zip(sums).zip(multiplier) {
+                        *to = *sum as f32 * multiplier;
+                    }
+                }
+            }
+            (Kind::Added(rounding, addition), Destination::Bytes(to)) => {
+                let residual = residual.expect("the residual is given where the layer adds one");
+                let residual = residual[first_pixel * addition.stride..].chunks(addition.stride);
+                let rows = to.chunks_exact_mut(self.stride).zip(sums(middle).chunks_exact(lanes.len()));
+                for ((to, sums), residual) in rows.zip(residual).take(pixels) {
+                    let (to, b) = (&mut to[first..][..count], &residual[first..][..count]);
+                    add_residual(avx2, rounding, &addition.add, (sums, multiplier), b, to);
+                }
+            }
+            _ => panic!("a layer yields either bytes or numbers, and its destination is of that kind"),
+        }
+    }
+}
+
+/// The sums that tiles stored to the start of `middle`.
+fn sums(middle: &[u8]) -> &[i32] {
+    // SAFETY: every pattern of bits is a number; `align_to` sees to the alignment.
+    let (before, sums, _) = unsafe { middle.align_to::<i32>() };
+    assert!(before.is_empty());
+    sums
+}
