@@ -82,10 +82,14 @@ def main() -> None:
     parser.add_argument("--labels", type=Path, help=".tsv with path, class, role, split; else one subfolder a class")
     parser.add_argument("--split", choices=("val", "test"), default="test", help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="of the split of a folder (default: %(default)s)")
+    parser.add_argument("--output", type=Path, help="write the report to this file too")
     args = parser.parse_args()
     report = check({"float": args.float, "int8": args.int8}, args.images, args.labels, args.split, args.seed)
     report["lost"] = losses(report)
-    print(json.dumps(report, indent=2))
+    text = json.dumps(report, indent=2)
+    print(text)
+    if args.output:
+        args.output.write_text(text + "\n", encoding="utf-8")
     worst = max(report["lost"], key=report["lost"].get)
     if report["lost"][worst] > LARGEST_LOSS:
         raise SystemExit(f"int8 loses {100 * report['lost'][worst]:.1f} points of {worst}; "

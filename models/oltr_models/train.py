@@ -2,9 +2,10 @@
 
 Stage 1 tunes the late blocks, the fully connected layer and a cosine classifier on the direct
 feature, from a discriminant initialisation. Stage 2 adds modulated attention and the memory
-(centroids at stage 1's class means, hallucinator from its classifier) and trains all of them with
-class-aware sampling, cross-entropy and the large-margin loss. The early blocks stay frozen and are
-cached. The weights that are kept are a moving average over the steps.
+(centroids at stage 1's class means, hallucinator from its classifier) and trains them, the top
+convolution and the fully connected layer with cross-entropies of logits and distances and the
+large-margin loss. The early blocks stay as pretrained and the late ones as stage 1 left them; what
+is frozen is cached. The weights that are kept are a moving average over the steps.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from .evaluation import Answers, class_indices
 from .network import Architecture, Oltr, on_sphere
 
 BATCH = 32
+STAGE2_OPTIONS = {"sampling", "memory_rate", "attention_rate", "stage2_factor", "distance_loss", "margin_loss"}
 
 
 class Trainer:
@@ -61,6 +63,22 @@ class Trainer:
         path = self.args.work / (what.replace(" ", "-") + ".npy")
         return activations(path, self.net.backbone, self.cut, samples, self.preprocess, view, self.args.seed, what)
 
+    @torch.no_grad()
+    def advance(self) -> None:
+        """Replaces the cached activations by the last map: from here on all blocks are frozen."""
+        def last_map(source: np.ndarray, what: str) -> np.ndarray:
+            rows = np.array_split(np.arange(len(source)), math.ceil(len(source) / BATCH))
+            maps = [self.net.backbone.late(self.batch(source, r), self.cut).half().numpy() for r in tqdm(rows, desc=what, unit="batch")]
+            return np.concatenate(maps)
+
+        single = self.views[0] is self.clean
+        self.clean = last_map(self.clean, "map train")
+        self.views = [self.clean] if single else [last_map(v, f"map view {i}") for i, v in enumerate(self.views)]
+        self.val_known = last_map(self.val_known, "map val")
+        if self.val_unknown is not None:
+            self.val_unknown = last_map(self.val_unknown, "map val unknown")
+        self.cut = len(self.net.backbone.blocks)
+
     def batch(self, source: np.ndarray, rows: np.ndarray) -> torch.Tensor:
         """Rows of cached activations as float32."""
         x = torch.from_numpy(np.asarray(source[rows], np.float32))
@@ -73,7 +91,7 @@ class Trainer:
         return torch.cat([net.pooled(net.backbone.late(self.batch(source, r), self.cut), attend) for r in rows])
 
     def initialise(self) -> None:
-        """Discriminant start of the fully connected layer, the classifier and the centroids."""
+        """Stage 1's start: discriminant values of the fully connected layer, the classifier and the centroids."""
         pooled = self.pooled(self.net, self.clean, attend=False)
         weight, bias = whitening(pooled.numpy(), self.labels, self.args.dim, self.args.shrinkage)
         with torch.no_grad():
@@ -109,16 +127,15 @@ class Trainer:
         args = self.args
         v = self.net.features(self.net.backbone.late(x, self.cut), attend=stage == 2)
         pairs = [(lam, labels), (1 - lam, labels[partner])] if lam < 1 else [(1.0, labels)]
-        prior = self.log_prior if stage == 1 else torch.zeros(())
         if stage == 1:
             logits, distances = self.net.head.plain_logits(v), None
         else:
             logits, distances = self.net.head(v)
         total = torch.zeros(())
         for share, target in pairs:
-            total = total + share * losses.cross_entropy(logits, target, prior, args.smoothing)
+            total = total + share * losses.cross_entropy(logits, target, self.log_prior, args.smoothing)
             if distances is not None:
-                near = losses.cross_entropy(losses.distance_logits(distances), target, prior, args.smoothing)
+                near = losses.cross_entropy(losses.distance_logits(distances), target, self.log_prior, args.smoothing)
                 total = total + share * (args.distance_loss * near + args.margin_loss * losses.large_margin(distances, target))
         return total
 
@@ -126,17 +143,21 @@ class Trainer:
         """Trains one stage with a cosine schedule; afterwards `net` holds the moving average."""
         args = self.args
         done = args.work / f"stage{stage}.pt"
-        options = options_of(args)
+        options = options_of(args, stage)
         if done.exists() and not args.restart:
             saved = torch.load(done, weights_only=True)
             if saved["options"] == options:
                 self.net.load_state_dict(saved["state"])
                 print(f"stage {stage}: taken from {done}")
                 return
-        if stage == 2:
+        if stage == 1:
+            self.initialise()
+        else:
+            self.advance()
             self.start_memory()
+        class_aware = stage == 2 and args.sampling == "class"
         counts = torch.tensor(self.counts, dtype=torch.float32)
-        self.log_prior = torch.log(counts / counts.sum()) * args.balance
+        self.log_prior = torch.log(counts / counts.sum()) * (0.0 if class_aware else args.balance)
         average = copy.deepcopy(self.net)
         optimiser = torch.optim.AdamW(self._groups(stage), weight_decay=args.weight_decay)
         peak = [g["lr"] for g in optimiser.param_groups]
@@ -154,7 +175,7 @@ class Trainer:
                 print(f"stage {stage}: resumed after epoch {start}")
         for epoch in range(start, epochs):
             rng = np.random.default_rng((args.seed, stage, epoch))
-            rows = self.draw(rng, class_aware=stage == 2)
+            rows = self.draw(rng, class_aware)
             running = []
             for batch in tqdm(np.array_split(rows, steps_per_epoch), desc=f"stage {stage} epoch {epoch + 1}/{epochs}", unit="batch"):
                 warm = min(1.0, (step + 1) / max(1, steps_per_epoch))
@@ -212,7 +233,7 @@ class Trainer:
         if stage == 1:
             groups.append({"params": [net.head.weight], "lr": args.head_rate})
         else:
-            groups.append({"params": list(net.head.parameters()), "lr": args.head_rate * factor})
+            groups.append({"params": list(net.head.parameters()), "lr": args.memory_rate})
             groups.append({"params": list(net.attention.parameters()), "lr": args.attention_rate})
         for group in groups:
             for parameter in group["params"]:
@@ -246,10 +267,11 @@ def _replace(path: Path, content: dict) -> None:
     fresh.replace(path)
 
 
-def options_of(args: argparse.Namespace) -> dict:
-    """The options that decide the result, as plain values."""
-    ignored = {"work", "threads", "restart", "evaluate_every"}
-    return {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items() if k not in ignored}
+def options_of(args: argparse.Namespace, stage: int = 2) -> dict:
+    """The options that decide the result up to a stage, as plain values."""
+    ignored = {"work", "threads", "restart", "evaluate_every"} | (STAGE2_OPTIONS if stage == 1 else set())
+    values = {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items() if k not in ignored}
+    return values | {"epochs": args.epochs[:stage]}
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -272,9 +294,11 @@ def arguments() -> argparse.ArgumentParser:
     add("--epochs", type=int, nargs=2, default=(8, 12), metavar=("STAGE1", "STAGE2"), help="passes over the photos")
     add("--backbone-rate", type=float, default=1e-4, help="learning rate of the late blocks")
     add("--feature-rate", type=float, default=1e-4, help="learning rate of the fully connected layer")
-    add("--head-rate", type=float, default=3e-3, help="learning rate of classifier, centroids and memory")
+    add("--head-rate", type=float, default=3e-3, help="learning rate of stage 1's classifier")
+    add("--memory-rate", type=float, default=3e-4, help="learning rate of the open-world head in stage 2")
     add("--attention-rate", type=float, default=3e-4, help="learning rate of the modulated attention")
-    add("--stage2-factor", type=float, default=0.5, help="of the other learning rates in stage 2")
+    add("--stage2-factor", type=float, default=0.5, help="of the backbone's and feature's learning rates in stage 2")
+    add("--sampling", choices=("photo", "class"), default="photo", help="stage 2: each photo once with balanced softmax, or each class equally often")
     add("--weight-decay", type=float, default=1e-2, help="decoupled weight decay")
     add("--smoothing", type=float, default=0.1, help="label smoothing")
     add("--mixup", type=float, default=0.2, help="beta parameter of mixed activations; 0 is off")
@@ -294,7 +318,6 @@ def main() -> None:
     args = arguments().parse_args()
     args.epochs = list(args.epochs)
     trainer = Trainer(args)
-    trainer.initialise()
     for stage, epochs in enumerate(args.epochs, start=1):
         trainer.run_stage(stage, epochs)
     target = args.work / "best.pt"

@@ -48,7 +48,9 @@ pub(super) struct Softmax {
 
 #[derive(Debug)]
 pub(super) enum Layer {
-    Quantise { input: usize },
+    Quantise {
+        input: usize,
+    },
     Constant(Vec<u8>),
     /// With the map that it writes, which for a product of matrices is a row of pixels.
     Conv(Box<dyn PackedConv>, Map),
@@ -60,8 +62,12 @@ pub(super) enum Layer {
     Copies(Vec<Copy>),
     MatMul(MatMul),
     Softmax(Softmax),
-    Dequantise { output: usize },
-    Floats { output: usize },
+    Dequantise {
+        output: usize,
+    },
+    Floats {
+        output: usize,
+    },
 }
 
 impl Layer {

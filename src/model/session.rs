@@ -128,7 +128,7 @@ impl Session {
     /// come in the order of [`Model::outputs`](super::Model::outputs).
     ///
     /// # Errors
-    /// [`Error::BadInput`] where a length differs from the input's shape or a value is not finite.
+    /// [`Error::BadInput`] where a length differs from the input's shape or a value is NaN.
     pub fn run_raw(&mut self, inputs: &[&[f32]]) -> Result<Vec<Vec<f32>>> {
         self.fill(inputs)?;
         let results = self.run_numbers()?;
@@ -252,8 +252,8 @@ fn check_input(port: &Port, input: &[f32]) -> Result<()> {
     if input.len() != port.volume() {
         return Err(bad(format!("has {} values, its shape is {:?}", input.len(), port.shape)));
     }
-    match input.iter().position(|x| !x.is_finite()) {
-        Some(i) => Err(bad(format!("holds {} at element {i}; inputs are finite numbers", input[i]))),
+    match input.iter().position(|x| x.is_nan()) {
+        Some(i) => Err(bad(format!("holds NaN at element {i}; inputs are numbers"))),
         None => Ok(()),
     }
 }

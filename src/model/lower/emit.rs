@@ -119,14 +119,9 @@ fn dense(view: &View, shapes: &Shapes, unit: &Unit) -> Option<Dense> {
         Some(name) => int_bias(view, name, &scales)?,
         None => vec![0; output.channels],
     };
-    // Every sum must fit 32 bits, whatever the input.
-    let worst = |w: &[i8], b: i32| {
-        w.iter().map(|w| 255 * i64::from(w.unsigned_abs())).sum::<i64>() + i64::from(b.unsigned_abs())
-    };
     let taps = ohwi.len() / output.channels;
-    if ohwi.chunks_exact(taps).zip(&bias).any(|(w, b)| worst(w, *b) > i64::from(i32::MAX)) {
-        return None;
-    }
+    let bias =
+        ohwi.chunks_exact(taps).zip(bias).map(|(w, b)| safe_bias(w, b, quant.zero_point)).collect::<Option<_>>()?;
     let result = Output::Floats(Vec::new());
     Some(Dense {
         conv: Conv { input, output, window, groups, input_zero: quant.zero_point, weights: ohwi, bias, result },
@@ -146,6 +141,22 @@ fn order(o: usize, taps: usize, i: usize, at: impl Fn(usize, usize, usize) -> i3
         }
     }
     Some(weights)
+}
+
+/// The bias, moved where it has to be so that no sum leaves 32 bits, whatever the input; `None` if none could.
+///
+/// Only quantisers that scale the weights of a dead channel until its bias just fits write such a one; the move is
+/// then less than a ten-thousandth of it, where a sum that wraps would turn the sign.
+fn safe_bias(weights: &[i8], bias: i32, zero: u8) -> Option<i32> {
+    let (low, high) = (-i64::from(zero), 255 - i64::from(zero));
+    let (mut least, mut most) = (0, 0);
+    for w in weights {
+        let w = i64::from(*w);
+        least += (w * low).min(w * high);
+        most += (w * low).max(w * high);
+    }
+    let (from, to) = (i64::from(i32::MIN) - least, i64::from(i32::MAX) - most);
+    (from <= to).then(|| i64::from(bias).clamp(from, to) as i32)
 }
 
 /// A bias in units of the product of the scales, as ONNX defines it for quantised convolutions.
