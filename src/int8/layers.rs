@@ -1,19 +1,17 @@
 //! What the layers of a program do with the arena: hands slices to kernels, moves bytes, small arithmetic.
 
+mod elementwise;
+mod matmul;
+
 use std::ops::Range;
 
 use super::kernels::{AveragePool, Map, MaxPool, PackedConv};
 use super::program::{Element, Input, Program, State, Step, Tensor, TensorId};
-use super::quant::{AddQuant, Quant, round_saturate};
+use super::quant::{AddQuant, Quant};
 
-/// Sum or product.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Binary {
-    /// ONNX Add.
-    Add,
-    /// ONNX Mul.
-    Mul,
-}
+pub use elementwise::Binary;
+pub(super) use elementwise::{Elementwise, Softmax};
+pub(super) use matmul::MatMul;
 
 /// A strided copy of bytes, through a table if they change their scale.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,25 +23,6 @@ pub(super) struct Copy {
     /// Where the copy begins in the output.
     pub offset: usize,
     pub table: Option<Box<[u8; 256]>>,
-}
-
-/// Product of two tensors of bytes.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct MatMul {
-    /// m, k, n
-    pub size: [usize; 3],
-    pub zero: [u8; 2],
-    pub multiplier: f32,
-    pub y: Quant,
-    pub bounds: (u8, u8),
-}
-
-/// Softmax over rows of `width` bytes.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Softmax {
-    pub width: usize,
-    pub x: Quant,
-    pub y: Quant,
 }
 
 #[derive(Debug)]
@@ -74,8 +53,7 @@ impl Layer {
     pub fn scratch_bytes(&self) -> usize {
         match self {
             Layer::Conv(conv, _) => conv.scratch_bytes(),
-            // Both operands widened to 16 bits, the second transposed.
-            Layer::MatMul(m) => 2 * m.size[1] * (m.size[0] + m.size[2]),
+            Layer::MatMul(m) => m.scratch_bytes(),
             _ => 0,
         }
     }
@@ -244,87 +222,6 @@ impl Copy {
                 each_index(&self.shape, &self.from, &self.to, |from, to| y[to] = table[usize::from(x[from])])
             }
             None => each_index(&self.shape, &self.from, &self.to, |from, to| y[to] = x[from]),
-        }
-    }
-}
-
-/// Sum or product of two tensors of bytes, broadcast by strides of 0.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Elementwise {
-    pub binary: Binary,
-    pub quant: AddQuant,
-    pub shape: Vec<usize>,
-    /// Of both operands and the result.
-    pub strides: [Vec<usize>; 3],
-}
-
-impl Elementwise {
-    /// Dequantise both, add or multiply in single precision, quantise (ONNX QDQ Add, Mul).
-    fn run(&self, mask: u8, a: &[u8], b: &[u8], y: &mut [u8]) {
-        let q = &self.quant;
-        let [sa, sb, sy] = &self.strides;
-        // Two walks in step: the first pairs a with y, the second finds b by the same index.
-        let apply = |a: u8, b: u8| match self.binary {
-            Binary::Add => q.apply(a, b),
-            Binary::Mul => {
-                let product = q.a.dequantise(a) * q.b.dequantise(b);
-                round_saturate(product / q.y.scale, q.y.zero_point, q.lo, q.hi)
-            }
-        };
-        each_pair(&self.shape, sa, sb, sy, |ia, ib, iy| y[iy] = apply(a[ia] ^ mask, b[ib] ^ mask) ^ mask);
-    }
-}
-
-/// As [`each_index`], along three sets of strides.
-fn each_pair(shape: &[usize], a: &[usize], b: &[usize], y: &[usize], mut f: impl FnMut(usize, usize, usize)) {
-    fn go(shape: &[usize], strides: [&[usize]; 3], at: [usize; 3], f: &mut impl FnMut(usize, usize, usize)) {
-        let Some((n, shape)) = shape.split_first() else { return f(at[0], at[1], at[2]) };
-        for i in 0..*n {
-            let next = [0, 1, 2].map(|k| at[k] + i * strides[k][0]);
-            go(shape, strides.map(|s| &s[1..]), next, f);
-        }
-    }
-    go(shape, [a, b, y], [0; 3], &mut f);
-}
-
-impl MatMul {
-    /// Exact sums of products in 32 bits, requantised once (ONNX QLinearMatMul).
-    fn run(&self, mask: u8, a: &[u8], b: &[u8], y: &mut [u8], scratch: &mut [u8]) {
-        let [m, k, n] = self.size;
-        let (wide, _) = scratch.split_at_mut(2 * k * (m + n));
-        let wide: &mut [i16] = bytemuck::cast_slice_mut(wide);
-        let (rows, columns) = wide.split_at_mut(m * k);
-        for ((a, b), y) in a.chunks_exact(m * k).zip(b.chunks_exact(k * n)).zip(y.chunks_exact_mut(m * n)) {
-            for (w, q) in rows.iter_mut().zip(a) {
-                *w = i16::from(q ^ mask) - i16::from(self.zero[0]);
-            }
-            for (i, b) in b.chunks_exact(n).enumerate() {
-                for (j, q) in b.iter().enumerate() {
-                    columns[j * k + i] = i16::from(q ^ mask) - i16::from(self.zero[1]);
-                }
-            }
-            for (row, y) in rows.chunks_exact(k).zip(y.chunks_exact_mut(n)) {
-                for (column, y) in columns.chunks_exact(k).zip(y) {
-                    let sum: i32 = row.iter().zip(column).map(|(a, b)| i32::from(*a) * i32::from(*b)).sum();
-                    let (lo, hi) = self.bounds;
-                    *y = round_saturate(sum as f32 * self.multiplier, self.y.zero_point, lo, hi) ^ mask;
-                }
-            }
-        }
-    }
-}
-
-impl Softmax {
-    /// Dequantise, softmax in single precision, quantise (ONNX QDQ Softmax over the last axis).
-    fn run(&self, mask: u8, x: &[u8], y: &mut [u8]) {
-        for (x, y) in x.chunks_exact(self.width).zip(y.chunks_exact_mut(self.width)) {
-            let max = x.iter().map(|q| q ^ mask).max().unwrap_or(0);
-            // exp of a difference of bytes: no value can overflow, the largest is 1.
-            let e = |q: u8| (self.x.dequantise(q ^ mask) - self.x.dequantise(max)).exp();
-            let sum: f32 = x.iter().map(|q| e(*q)).sum();
-            for (q, y) in x.iter().zip(y) {
-                *y = self.y.quantise(e(*q) / sum) ^ mask;
-            }
         }
     }
 }

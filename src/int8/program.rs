@@ -268,12 +268,7 @@ impl Builder {
             let (Some(sa), Some(sb)) = (strides(ta), strides(tb)) else {
                 return Err(Error::Internal(format!("{}: shapes do not broadcast", self.name)));
             };
-            Layer::Elementwise(Elementwise {
-                binary,
-                quant,
-                shape: shape.to_vec(),
-                strides: [sa, sb, output.strides()],
-            })
+            Layer::Elementwise(Elementwise::new(binary, quant, shape, [sa, sb, output.strides()]))
         };
         let op = if binary == Binary::Add { "add" } else { "mul" };
         Ok(self.push(op.into(), 0, layer, &[a, b], output))
@@ -391,7 +386,7 @@ impl Builder {
         let (tensor, q) = self.bytes(x)?;
         let width = tensor.shape.last().copied().unwrap_or(1);
         let tensor = Tensor { element: Element::Bytes(y), ..tensor.clone() };
-        Ok(self.push("softmax".into(), 0, Layer::Softmax(Softmax { width, x: q, y }), &[x], tensor))
+        Ok(self.push("softmax".into(), 0, Layer::Softmax(Softmax::new(width, q, y)), &[x], tensor))
     }
 
     /// Makes a tensor an output of the program, as numbers in ONNX order. Outputs are numbered in the order of
