@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::counting_allocator::taken_by;
+use oltr::source::jpeg;
 use oltr::source::photo::{self, Decoder};
 use oltr::{Error, Frame, Limits, PixelFormat};
 
@@ -138,6 +139,24 @@ fn a_jpeg_with_a_hole_is_not_filled_with_gray() {
         let allowed = if name.contains("progressive") { lengths.len() / 10 } else { 0 };
         assert!(taken <= allowed, "{name}: {taken} of {} holes are taken", lengths.len());
     }
+}
+
+#[test]
+fn a_jpeg_ends_where_its_markers_say() {
+    let file = bytes("baseline.jpg");
+    for name in fixtures().iter().filter(|n| n.ends_with(".jpg")) {
+        let mut file = bytes(name);
+        let length = file.len();
+        assert_eq!(jpeg::picture_len(&file), Some(length), "{name}");
+        file.extend(bytes("rgb.png"));
+        assert_eq!(jpeg::picture_len(&file), Some(length), "{name}, with something behind it");
+        assert!(decode(&file).unwrap() == decode(&file[..length]).unwrap(), "{name}");
+    }
+    // A thumbnail in a segment of its own, with an end mark of its own.
+    let segment = (file.len() as u16 + 2).to_be_bytes();
+    let with_thumbnail = [&file[..2], &[0xFF, 0xE5], &segment, &file, &file[2..]].concat();
+    assert_eq!(jpeg::picture_len(&with_thumbnail), Some(with_thumbnail.len()));
+    assert!(decode(&with_thumbnail).unwrap() == decode(&file).unwrap());
 }
 
 #[test]
