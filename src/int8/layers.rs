@@ -5,7 +5,9 @@ mod matmul;
 
 use std::ops::Range;
 
+use super::kernels::pool::Pool;
 use super::kernels::{AveragePool, Map, MaxPool, PackedConv};
+use super::plan::ALIGN;
 use super::program::{Element, Input, Program, State, Step, Tensor, TensorId};
 use super::quant::{AddQuant, Quant};
 
@@ -90,8 +92,10 @@ pub(super) fn reshape_copy(x: &Tensor, y: &Tensor) -> Copy {
 }
 
 impl State {
-    fn arena(&mut self, program: &Program) -> (&mut [u8], &mut [u8]) {
-        self.memory[self.skip..].split_at_mut(program.arena_bytes())
+    /// Arena, scratch of all threads, and the threads.
+    fn parts(&mut self, program: &Program) -> (&mut [u8], &mut [u8], &mut Pool) {
+        let (arena, scratch) = self.memory[self.skip..].split_at_mut(program.arena_bytes());
+        (arena, scratch, &mut self.pool)
     }
 }
 
@@ -134,11 +138,26 @@ fn views<'a>(
     (w, [constants[0].unwrap_or(a), constants[1].unwrap_or(b)])
 }
 
+/// Channels of a fully connected layer are shared in whole vectors.
+const CHANNELS: usize = 64;
+
+/// How many threads a layer of products is worth: handing work over costs about a microsecond.
+fn parts(step: &Step) -> usize {
+    const MACS_A_THREAD: u64 = 50_000;
+    (step.info.macs / MACS_A_THREAD) as usize
+}
+
+/// How many threads a layer that touches so many bytes once is worth.
+fn light(bytes: usize) -> usize {
+    const BYTES_A_THREAD: usize = 16_384;
+    bytes / BYTES_A_THREAD
+}
+
 /// Runs one step.
 pub(super) fn run(program: &Program, step: &Step, state: &mut State, inputs: &[Input], outputs: &mut [&mut [f32]]) {
     let kernels = program.kernels;
     let mask = kernels.storage().mask();
-    let (arena, scratch) = state.arena(program);
+    let (arena, scratch, pool) = state.parts(program);
     let Some(written) = step.writes else { return output(program, step, arena, outputs) };
     let y = &program.tensors[written.0];
     if let Layer::Quantise { input } = step.layer {
@@ -157,24 +176,45 @@ pub(super) fn run(program: &Program, step: &Step, state: &mut State, inputs: &[I
         return;
     }
     let (out, [a, b]) = views(program, arena, step, [0, 1]);
-    let pixels = y.map.pixels();
+    let (pixels, stride) = (y.map.pixels(), y.map.stride);
     match &step.layer {
         Layer::Conv(conv, map) if y.element == Element::Floats => {
             let out: &mut [f32] = bytemuck::cast_slice_mut(out);
             match map.pixels() {
-                1 => conv.run_channels_f32(a, &mut out[..map.channels], 0..map.channels, scratch),
-                pixels => conv.run_f32(a, out, 0..pixels, scratch),
+                1 => pool.split((map.channels, CHANNELS, parts(step)), 1, out, scratch, |channels, out, scratch| {
+                    conv.run_channels_f32(a, out, channels, scratch)
+                }),
+                n => pool.split((n, 1, parts(step)), map.stride, out, scratch, |pixels, out, scratch| {
+                    conv.run_f32(a, out, pixels, scratch)
+                }),
             }
         }
-        Layer::Conv(conv, map) => match (step.reads.len(), map.pixels()) {
-            (1, 1) => conv.run_channels(a, &mut out[..map.channels], 0..map.channels, scratch),
-            (1, pixels) => conv.run(a, None, out, 0..pixels, scratch),
-            (_, pixels) => conv.run(a, Some(b), out, 0..pixels, scratch),
-        },
-        Layer::Add(quant) => kernels.add(quant, a, b, out),
-        Layer::Table(table) => kernels.table(table, a, out),
-        Layer::MaxPool(pool) => kernels.max_pool(pool, a, out, 0..pixels),
-        Layer::AveragePool(pool) => kernels.average_pool(pool, a, out, 0..pixels),
+        Layer::Conv(conv, map) => {
+            let b = (step.reads.len() > 1).then_some(b);
+            match (b, map.pixels()) {
+                (None, 1) => {
+                    pool.split((map.channels, CHANNELS, parts(step)), 1, out, scratch, |channels, out, scratch| {
+                        conv.run_channels(a, out, channels, scratch)
+                    })
+                }
+                (_, n) => pool.split((n, 1, parts(step)), map.stride, out, scratch, |pixels, out, scratch| {
+                    conv.run(a, b, out, pixels, scratch)
+                }),
+            }
+        }
+        Layer::Add(quant) => pool.split((out.len(), ALIGN, light(out.len())), 1, out, &mut [], |r, out, _| {
+            kernels.add(quant, &a[r.clone()], &b[r], out)
+        }),
+        Layer::Table(table) => pool
+            .split((out.len(), ALIGN, light(out.len())), 1, out, &mut [], |r, out, _| kernels.table(table, &a[r], out)),
+        Layer::MaxPool(window) => pool.split((pixels, 1, light(a.len())), stride, out, &mut [], |pixels, out, _| {
+            kernels.max_pool(window, a, out, pixels)
+        }),
+        Layer::AveragePool(window) => {
+            pool.split((pixels, 1, light(a.len())), stride, out, &mut [], |pixels, out, _| {
+                kernels.average_pool(window, a, out, pixels)
+            })
+        }
         Layer::Elementwise(e) => e.run(mask, a, b, out),
         Layer::MatMul(m) => m.run(mask, a, b, out, scratch),
         Layer::Softmax(s) => s.run(mask, a, out),

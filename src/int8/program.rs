@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::kernels::pool::Pool;
 use super::kernels::{AveragePool, Conv, KernelSet, Map, MaxPool, Storage, Window};
 use super::layers::{self, Binary, Copy, Elementwise, Layer, MatMul, Softmax, row_major};
 use super::plan::{self, Buffer};
@@ -493,14 +494,14 @@ pub struct State {
     pub(super) memory: Vec<u8>,
     /// Bytes before the first aligned one.
     pub(super) skip: usize,
-    pub(super) threads: usize,
+    pub(super) pool: Pool,
     /// Nanoseconds of each layer in the last run; empty unless asked for.
     pub times: Vec<u64>,
 }
 
 impl Clone for State {
     fn clone(&self) -> State {
-        State::new(self.memory.len(), self.threads)
+        State::new(self.memory.len(), self.pool.threads())
     }
 }
 
@@ -509,7 +510,7 @@ impl State {
     fn new(bytes: usize, threads: usize) -> State {
         let memory = vec![0u8; bytes];
         let skip = memory.as_ptr().align_offset(plan::ALIGN).min(plan::ALIGN);
-        State { memory, skip, threads, times: Vec::new() }
+        State { memory, skip, pool: Pool::new(threads), times: Vec::new() }
     }
 }
 

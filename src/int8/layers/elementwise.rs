@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn softmax_rows_sum_to_one() {
-        let y = quant(1.0 / 255.0, 0);
+        let y = quant(1.0 / 256.0, 0);
         let softmax = Softmax::new(4, quant(0.1, 7), y);
         let mut out = [0; 8];
         softmax.run(0, &[255, 0, 255, 0, 10, 20, 30, 40], &mut out);
