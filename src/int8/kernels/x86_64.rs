@@ -6,7 +6,10 @@ mod conv;
 mod dense;
 mod depthwise;
 mod epilogue;
+mod patch;
+mod rows;
 mod simd;
+mod winograd;
 
 use std::fmt::Debug;
 use std::ops::Range;
