@@ -3,6 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::avx2::{Avx2, pack};
+use super::elementwise::{Adder, narrow};
 use super::simd::Rounding;
 use crate::int8::quant::AddQuant;
 
@@ -128,47 +129,4 @@ unsafe fn add_residual_avx2(
             to[pixel * rows.stride + lane] = add.apply(byte, residual[pixel * stride + lane]);
         }
     }
-}
-
-/// [`AddQuant`] for eight sums at a time.
-#[derive(Clone, Copy)]
-pub(super) struct Adder {
-    scales: [__m256; 3],
-    bounds: [__m256; 2],
-    zero_point: __m256i,
-}
-
-impl Adder {
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    pub fn new(add: &AddQuant) -> Adder {
-        let zero_point = i32::from(add.y.zero_point);
-        let bound = |bound: u8| (i32::from(bound) - zero_point) as f32;
-        Adder {
-            scales: [_mm256_set1_ps(add.a.scale), _mm256_set1_ps(add.b.scale), _mm256_set1_ps(add.y.scale)],
-            bounds: [_mm256_set1_ps(bound(add.lo)), _mm256_set1_ps(bound(add.hi))],
-            zero_point: _mm256_set1_epi32(zero_point),
-        }
-    }
-
-    /// The sums of `a` and `b`, which come without their zero points, as integers between 0 and 255.
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    pub fn add(&self, a: __m256i, b: __m256i) -> __m256i {
-        let a = _mm256_mul_ps(_mm256_cvtepi32_ps(a), self.scales[0]);
-        let b = _mm256_mul_ps(_mm256_cvtepi32_ps(b), self.scales[1]);
-        let sum = _mm256_div_ps(_mm256_add_ps(a, b), self.scales[2]);
-        // NaN, from infinities that cancel, becomes 0.
-        let sum = _mm256_and_ps(sum, _mm256_cmp_ps::<_CMP_ORD_Q>(sum, sum));
-        let sum = _mm256_min_ps(_mm256_max_ps(sum, self.bounds[0]), self.bounds[1]);
-        _mm256_add_epi32(_mm256_cvtps_epi32(sum), self.zero_point)
-    }
-}
-
-/// Eight integers between 0 and 255 to bytes.
-#[inline]
-#[target_feature(enable = "avx2")]
-pub(super) fn narrow(v: __m256i) -> __m128i {
-    let words = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256::<1>(v));
-    _mm_packus_epi16(words, words)
 }
