@@ -7,6 +7,7 @@ mod dense;
 mod depthwise;
 mod elementwise;
 mod epilogue;
+mod gemv;
 mod patch;
 mod pool;
 mod rows;

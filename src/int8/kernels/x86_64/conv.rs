@@ -6,6 +6,7 @@ use super::super::{Conv, PackedConv};
 use super::dense::Dense;
 use super::depthwise::Depthwise;
 use super::epilogue::Destination;
+use super::gemv::Gemv;
 use super::simd::Simd;
 use super::winograd::Winograd;
 
@@ -13,6 +14,9 @@ use super::winograd::Winograd;
 pub(super) fn pack<S: Simd>(simd: S, conv: Conv) -> Box<dyn PackedConv> {
     if conv.is_depthwise() {
         return Box::new(Depthwise::new(simd.avx2(), &conv));
+    }
+    if let Some(gemv) = Gemv::new(simd.avx2(), &conv) {
+        return Box::new(gemv);
     }
     if let Some(winograd) = Winograd::new(simd.avx2(), &conv) {
         return Box::new(winograd);

@@ -158,6 +158,34 @@ impl Epilogue {
         }
     }
 
+    /// All that follows after the sums of channels `channels` of pixel 0; `to` begins at the first of them.
+    pub fn finish_channels(
+        &self,
+        avx2: Avx2,
+        channels: Range<usize>,
+        residual: Option<&[u8]>,
+        to: &mut Destination,
+        sums: &[i32],
+    ) {
+        let count = channels.len();
+        let lanes = count.next_multiple_of(8);
+        let multiplier = &self.multiplier[channels.start..][..lanes];
+        let rows = Rows { pixels: 1, lanes, count, sums, multiplier, stride: count };
+        match (&self.kind, to) {
+            (Kind::Floats, Destination::Floats(to)) => {
+                for ((to, sum), multiplier) in to[..count].iter_mut().zip(sums).zip(multiplier) {
+                    *to = *sum as f32 * multiplier;
+                }
+            }
+            (Kind::Bytes(rounding), Destination::Bytes(to)) => requantise(avx2, &rows, rounding, to),
+            (Kind::Added(rounding, addition), Destination::Bytes(to)) => {
+                let residual = &residual.expect("the residual is given where the layer adds one")[channels.start..];
+                add_residual(avx2, &rows, rounding, &addition.add, (residual, count), to);
+            }
+            _ => panic!("a layer yields either bytes or numbers, and its destination is of that kind"),
+        }
+    }
+
     /// First channel of the lanes in the map, and how many of them have one.
     fn channels_of(&self, lanes: &Range<usize>) -> (usize, usize) {
         (self.channels.start + lanes.start, lanes.len().min(self.channels.len() - lanes.start))
