@@ -164,7 +164,7 @@ impl<T> Pointer<T> {
 
 fn spin(spins: &mut u32) {
     *spins += 1;
-    if *spins % SPINS_PER_YIELD == 0 {
+    if spins.is_multiple_of(SPINS_PER_YIELD) {
         thread::yield_now();
     } else {
         std::hint::spin_loop();
@@ -193,10 +193,10 @@ fn work(shared: &Shared, index: usize) {
         // SAFETY: the epoch changed, so the task was published, and it stays until `pending` is 0, to which this
         // worker contributes below.
         let task = unsafe { *shared.task.get() };
-        if let Some(task) = task {
-            if catch_unwind(AssertUnwindSafe(|| task(index + 1))).is_err() {
-                shared.failed.store(true, Ordering::Relaxed);
-            }
+        if let Some(task) = task
+            && catch_unwind(AssertUnwindSafe(|| task(index + 1))).is_err()
+        {
+            shared.failed.store(true, Ordering::Relaxed);
         }
         shared.pending.fetch_sub(1, Ordering::Release);
     }
