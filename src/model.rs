@@ -14,6 +14,7 @@ mod normalise;
 mod ops;
 mod session;
 mod shapes;
+mod softmax;
 mod wire;
 
 use std::collections::BTreeMap;

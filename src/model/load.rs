@@ -14,6 +14,7 @@ use super::graph::{self, Graph, is_onnx};
 use super::lower::{self, Part};
 use super::normalise;
 use super::ops::{self, ProgramOp, Tables};
+use super::softmax;
 use super::{Engine, Options, Port, Step, Summary};
 use crate::bundle::Bundle;
 use crate::error::{Error, Result};
@@ -83,6 +84,7 @@ pub(super) fn load(name: &str, bytes: &[u8], options: &Options) -> Result<Loaded
     write_shapes(&mut graph, &parts);
     if options.engine == Engine::Int8 {
         distances::fuse(&mut graph);
+        softmax::fuse(&mut graph);
     }
     let onnx = ops::onnx();
     unsupported

@@ -16,6 +16,7 @@ use tract_onnx::tract_hir::internal::{Expansion, TractErrorContext as _, expand}
 use super::distances::{self, DISTANCES};
 use super::lower::PROGRAM;
 use super::normalise::{DEQUANTISE, QUANTISE};
+use super::softmax::{self, SOFTMAX};
 use crate::int8::{Input, Program, State};
 
 type Builder = TractResult<(Box<dyn InferenceOp>, Vec<String>)>;
@@ -26,6 +27,7 @@ pub(super) fn onnx() -> Onnx {
     let mut onnx = tract_onnx::onnx().with_ignore_value_info(true);
     onnx.op_register.insert(PROGRAM, |_, node| program(node));
     onnx.op_register.insert(DISTANCES, |_, node| distances::build(node));
+    onnx.op_register.insert(SOFTMAX, |_, node| softmax::build(node));
     onnx.op_register.insert(QUANTISE, |ctx, node| linear(ctx, node, true));
     onnx.op_register.insert(DEQUANTISE, |ctx, node| linear(ctx, node, false));
     onnx
