@@ -2,6 +2,8 @@
 
 use std::arch::x86_64::*;
 
+use super::super::{Conv, PackedConv};
+use super::conv;
 use super::dense::{self, Pixel, Strip};
 use super::patch::OVERRUN;
 use super::simd::{Rounding, Simd};
@@ -16,11 +18,11 @@ impl Avx2 {
     }
 }
 
-/// Sums of products by sums (S. Winograd 1968): for a quad, `x0 w0 + x1 w1 + x2 w2 + x3 w3` is
+/// Sums of products by sums (S. Winograd 1968): for four activations, `x0 w0 + x1 w1 + x2 w2 + x3 w3` is
 /// `(x0 + w2)(x2 + w0) + (x1 + w3)(x3 + w1) - (x0 x2 + x1 x3) - (w0 w2 + w1 w3)`.
 ///
-/// AVX2 has no exact product of bytes (`vpmaddubsw` saturates), so activations and weights are 16 bits wide. A plain
-/// quad then takes two `vpmaddwd` and two `vpaddd`, which compete: multiplications run on two of Zen's four vector
+/// AVX2 has no exact product of bytes (`vpmaddubsw` saturates), so activations and weights are 16 bits wide. Four plain products
+/// then take two `vpmaddwd` and two `vpaddd`, which compete: multiplications run on two of Zen's four vector
 /// units, and additions, which can run on all four, get in their way (84 GMAC/s measured where 104 is the peak). This
 /// form has one multiplication to three additions and reaches the peak. What it adds too much depends on the pixel
 /// alone (one pass over its activations serves all channels) or on the weights alone (in the bias).
@@ -29,9 +31,11 @@ impl Avx2 {
 // the result is wanted modulo 2^32. The methods need AVX2 only.
 unsafe impl Simd for Avx2 {
     type Sums = __m256i;
-    type Quad = [__m256i; 2];
+    type Activations = [__m256i; 2];
     type Weights = [__m256i; 2];
     const LANES: usize = 8;
+    const STEP: usize = 4;
+    const EXACT: bool = false;
     const ELEMENT: usize = 2;
     const WEIGHT: usize = 2;
     const ISA: &'static str = "avx2";
@@ -52,27 +56,27 @@ unsafe impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn activation_products(pixel: *const u8, runs: &[usize], quads: usize) -> Option<i32> {
+    unsafe fn activation_products(pixel: *const u8, runs: &[usize], steps: usize) -> i32 {
         // SAFETY: the caller's.
         unsafe {
             let mut sums = _mm256_setzero_si256();
             for run in runs {
                 let run = pixel.add(*run);
-                let mut quad = 0;
-                while quad + 4 <= quads {
-                    let x = _mm256_loadu_si256(run.add(8 * quad).cast());
+                let mut step = 0;
+                while step + 4 <= steps {
+                    let x = _mm256_loadu_si256(run.add(8 * step).cast());
                     sums = _mm256_add_epi32(sums, _mm256_madd_epi16(x, _mm256_srli_epi64::<32>(x)));
-                    quad += 4;
+                    step += 4;
                 }
-                while quad < quads {
-                    let x = _mm256_zextsi128_si256(_mm_loadl_epi64(run.add(8 * quad).cast()));
+                while step < steps {
+                    let x = _mm256_zextsi128_si256(_mm_loadl_epi64(run.add(8 * step).cast()));
                     sums = _mm256_add_epi32(sums, _mm256_madd_epi16(x, _mm256_srli_epi64::<32>(x)));
-                    quad += 1;
+                    step += 1;
                 }
             }
             let half = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums));
             // The odd lanes are 0.
-            Some(_mm_cvtsi128_si32(half).wrapping_add(_mm_extract_epi32::<2>(half)))
+            _mm_cvtsi128_si32(half).wrapping_add(_mm_extract_epi32::<2>(half))
         }
     }
 
@@ -167,9 +171,9 @@ unsafe impl Simd for Avx2 {
     }
 
     #[target_feature(enable = "avx2")]
-    unsafe fn excess(input: *const u8, pixels: &mut [Pixel], runs: &[usize], quads: usize) {
+    unsafe fn excess(input: *const u8, pixels: &mut [Pixel], runs: &[usize], steps: usize) {
         // SAFETY: the caller's; AVX2 is enabled.
-        unsafe { dense::excess::<Avx2>(input, pixels, runs, quads) }
+        unsafe { dense::excess::<Avx2>(input, pixels, runs, steps) }
     }
 
     fn strips(vectors: usize, _pixels: usize) -> Vec<usize> {
@@ -215,8 +219,128 @@ unsafe impl Simd for Avx2 {
         }
     }
 
+    fn dense(self, conv: &Conv) -> Box<dyn PackedConv> {
+        let [kh, kw] = conv.window.kernel;
+        let (runs, run) = if conv.window.dilation[1] == 1 { (kh, kw) } else { (kh * kw, 1) };
+        let run = run * conv.input.channels / conv.groups;
+        let vectors = (conv.output.channels / conv.groups).div_ceil(Avx2::LANES);
+        // Cycles for a pixel and vector of channels, as measured: this form is faster but takes whole fours and looks
+        // at the activations once more.
+        let fours = run.div_ceil(4) * 4;
+        let look = runs as f32 * (0.19 * fours as f32 + 8.0) + 8.0;
+        let by_sums = (runs * fours) as f32 + look / vectors as f32 + 2.0;
+        let by_pairs = (runs * run.div_ceil(2) * 2) as f32 * 1.125;
+        if by_pairs < by_sums { conv::dense(Avx2Pairs(self), conv) } else { conv::dense(self, conv) }
+    }
+
     fn avx2(self) -> Avx2 {
         self
+    }
+}
+
+/// The plain form, two activations in a step: for layers with so few activations to sum over that the pass that
+/// [`Avx2`] makes over them would cost more than it saves.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Avx2Pairs(pub Avx2);
+
+// SAFETY: as for `Avx2`; products of bytes fit 16 bits, and their sums 32.
+unsafe impl Simd for Avx2Pairs {
+    type Sums = __m256i;
+    type Activations = __m256i;
+    type Weights = __m256i;
+    const LANES: usize = 8;
+    const STEP: usize = 2;
+    const ELEMENT: usize = 2;
+    const WEIGHT: usize = 2;
+    const EXACT: bool = true;
+    const ISA: &'static str = "avx2";
+    const PIXELS: [usize; 4] = [8, 6, 3, 3];
+
+    fn pack(weights: [i16; 4], lane: usize, to: &mut [u8]) {
+        to[lane * 4..][..2].copy_from_slice(&weights[0].to_le_bytes());
+        to[lane * 4 + 2..][..2].copy_from_slice(&weights[1].to_le_bytes());
+    }
+
+    fn weight_products(_: [i16; 4]) -> i32 {
+        0
+    }
+
+    #[inline(always)]
+    unsafe fn activation_products(_: *const u8, _: &[usize], _: usize) -> i32 {
+        0
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const i32) -> __m256i {
+        // SAFETY: the caller's.
+        unsafe { Avx2::load(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(to: *mut i32, sums: __m256i) {
+        // SAFETY: the caller's.
+        unsafe { Avx2::store(to, sums) }
+    }
+
+    #[inline(always)]
+    unsafe fn subtract(sums: __m256i, subtrahend: i32) -> __m256i {
+        // SAFETY: the caller's.
+        unsafe { Avx2::subtract(sums, subtrahend) }
+    }
+
+    #[inline(always)]
+    unsafe fn broadcast(from: *const u8) -> __m256i {
+        // SAFETY: the caller's.
+        unsafe { _mm256_set1_epi32(from.cast::<i32>().read_unaligned()) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_weights(from: *const u8) -> __m256i {
+        // SAFETY: the caller's.
+        unsafe { _mm256_load_si256(from.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot(sums: __m256i, x: __m256i, w: __m256i) -> __m256i {
+        // SAFETY: the caller enables AVX2.
+        unsafe { _mm256_add_epi32(sums, _mm256_madd_epi16(x, w)) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_bytes<const M: usize, const N: usize>(
+        sums: &[[__m256i; N]; M],
+        multiplier: *const f32,
+        rounding: &Rounding,
+        to: *mut u8,
+        stride: usize,
+    ) {
+        // SAFETY: the caller's.
+        unsafe { Avx2::store_bytes(sums, multiplier, rounding, to, stride) }
+    }
+
+    #[target_feature(enable = "avx2")]
+    unsafe fn strip(strip: &Strip) {
+        // SAFETY: the caller's; AVX2 is enabled.
+        unsafe { dense::strip::<Avx2Pairs>(strip) }
+    }
+
+    unsafe fn excess(_: *const u8, _: &mut [Pixel], _: &[usize], _: usize) {}
+
+    fn strips(vectors: usize, pixels: usize) -> Vec<usize> {
+        Avx2::strips(vectors, pixels)
+    }
+
+    unsafe fn widen(from: &[u8], stride: usize, depth: usize, count: usize, to: &mut [u8]) {
+        // SAFETY: the caller's.
+        unsafe { Avx2::widen(from, stride, depth, count, to) }
+    }
+
+    fn fill(to: &mut [u8], value: u8) {
+        Avx2::fill(to, value);
+    }
+
+    fn avx2(self) -> Avx2 {
+        self.0
     }
 }
 

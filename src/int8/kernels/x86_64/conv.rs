@@ -21,8 +21,14 @@ pub(super) fn pack<S: Simd>(simd: S, conv: Conv) -> Box<dyn PackedConv> {
     if let Some(winograd) = Winograd::new(simd.avx2(), &conv) {
         return Box::new(winograd);
     }
-    let groups: Vec<Dense<S>> = (0..conv.groups).map(|group| Dense::new(simd, &conv, group)).collect();
-    Box::new(Grouped { name: format!("conv_u8s8__{}", S::ISA), channels: conv.output.stride, groups })
+    simd.dense(&conv)
+}
+
+/// Packs `conv` without looking for anything special in it.
+pub(super) fn dense<S: Simd>(simd: S, conv: &Conv) -> Box<dyn PackedConv> {
+    let groups: Vec<Dense<S>> = (0..conv.groups).map(|group| Dense::new(simd, conv, group)).collect();
+    let name = format!("conv_u8s8_{}x2__{}", S::PIXELS[1], S::ISA);
+    Box::new(Grouped { name, channels: conv.output.stride, groups })
 }
 
 /// A dense convolution (one group) or one after another those of the groups.

@@ -27,7 +27,7 @@ pub(super) struct Patch {
 
 impl Patch {
     /// Copies `[rows, columns]` places from place `first` on, contiguous in a row, rows `pitch` bytes apart. After the
-    /// end of a row lies another quad of valid activations.
+    /// end of a row lies another step of valid activations.
     pub fn copy<S: Simd>(
         &self,
         input: &[u8],
@@ -43,7 +43,7 @@ impl Patch {
         let inside = (self.input[1] as isize - x).max(0) as usize;
         let right = inside.div_ceil(self.take[1]).clamp(left, columns);
         let element = S::ELEMENT * self.depth;
-        let end = columns * element + 4 * S::ELEMENT;
+        let end = columns * element + S::STEP * S::ELEMENT;
         for row in 0..rows {
             let to = &mut to[row * pitch..][..pitch];
             let y = y + (row * self.take[0]) as isize;
