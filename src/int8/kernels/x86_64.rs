@@ -8,10 +8,12 @@ mod depthwise;
 mod elementwise;
 mod epilogue;
 mod gemv;
+mod pairs;
 mod patch;
 mod pool;
 mod rows;
 mod simd;
+mod vectors;
 mod winograd;
 
 use std::fmt::Debug;
@@ -47,7 +49,7 @@ impl<S: Simd> KernelSet for Set<S> {
     }
 
     fn conv(&self, conv: Conv) -> Box<dyn PackedConv> {
-        conv::pack(self.0, conv)
+        self.0.conv(&conv)
     }
 
     fn add(&self, add: &AddQuant, a: &[u8], b: &[u8], output: &mut [u8]) {

@@ -6,7 +6,8 @@ use super::super::{Conv, PackedConv};
 use super::conv;
 use super::dense::{self, Pixel, Strip};
 use super::patch::OVERRUN;
-use super::simd::{Rounding, Simd};
+use super::simd::Simd;
+use super::vectors::{Rounding, Vectors};
 
 /// The proof that the processor has AVX2.
 #[derive(Clone, Copy, Debug)]
@@ -30,10 +31,9 @@ impl Avx2 {
 // to it); everything else wraps, which is exact as
 // the result is wanted modulo 2^32. The methods need AVX2 only.
 unsafe impl Simd for Avx2 {
-    type Sums = __m256i;
+    type V = Ymm;
     type Activations = [__m256i; 2];
     type Weights = [__m256i; 2];
-    const LANES: usize = 8;
     const STEP: usize = 4;
     const EXACT: bool = false;
     const ELEMENT: usize = 2;
@@ -81,24 +81,6 @@ unsafe impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn load(from: *const i32) -> __m256i {
-        // SAFETY: the caller's.
-        unsafe { _mm256_load_si256(from.cast()) }
-    }
-
-    #[inline(always)]
-    unsafe fn store(to: *mut i32, sums: __m256i) {
-        // SAFETY: the caller's.
-        unsafe { _mm256_storeu_si256(to.cast(), sums) }
-    }
-
-    #[inline(always)]
-    unsafe fn subtract(sums: __m256i, subtrahend: i32) -> __m256i {
-        // SAFETY: the caller enables AVX2.
-        unsafe { _mm256_sub_epi32(sums, _mm256_set1_epi32(subtrahend)) }
-    }
-
-    #[inline(always)]
     unsafe fn broadcast(from: *const u8) -> [__m256i; 2] {
         // SAFETY: the caller's.
         unsafe {
@@ -119,48 +101,6 @@ unsafe impl Simd for Avx2 {
         unsafe {
             let products = _mm256_madd_epi16(_mm256_add_epi16(x[0], w[0]), _mm256_add_epi16(x[1], w[1]));
             _mm256_add_epi32(sums, products)
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn store_bytes<const M: usize, const N: usize>(
-        sums: &[[__m256i; N]; M],
-        multiplier: *const f32,
-        rounding: &Rounding,
-        to: *mut u8,
-        stride: usize,
-    ) {
-        // SAFETY: the caller's.
-        unsafe {
-            let top = _mm256_set1_ps(rounding.top);
-            // Four vectors make one of bytes. (No closures here: they would not have the instructions enabled.)
-            let mut i = 0;
-            while i < M * N {
-                let mut four = [_mm256_setzero_si256(); 4];
-                for (j, rounded) in four.iter_mut().enumerate() {
-                    let (m, n) = ((i + j) / N, (i + j) % N);
-                    if m < M {
-                        let product =
-                            _mm256_mul_ps(_mm256_cvtepi32_ps(sums[m][n]), _mm256_load_ps(multiplier.add(8 * n)));
-                        *rounded = _mm256_cvtps_epi32(_mm256_min_ps(product, top));
-                    }
-                }
-                let bytes = pack(four, rounding);
-                let halves = [_mm256_castsi256_si128(bytes), _mm256_extracti128_si256::<1>(bytes)];
-                for (h, half) in halves.into_iter().enumerate() {
-                    let j = i + 2 * h;
-                    let (m, n) = (j / N, j % N);
-                    if m < M && n + 1 < N {
-                        _mm_storeu_si128(to.add(m * stride + n * 8).cast(), half);
-                    } else if m < M {
-                        _mm_storel_epi64(to.add(m * stride + n * 8).cast(), half);
-                        if m + 1 < M {
-                            _mm_storel_epi64(to.add((m + 1) * stride).cast(), _mm_unpackhi_epi64(half, half));
-                        }
-                    }
-                }
-                i += 4;
-            }
         }
     }
 
@@ -219,18 +159,8 @@ unsafe impl Simd for Avx2 {
         }
     }
 
-    fn dense(self, conv: &Conv) -> Box<dyn PackedConv> {
-        let [kh, kw] = conv.window.kernel;
-        let (runs, run) = if conv.window.dilation[1] == 1 { (kh, kw) } else { (kh * kw, 1) };
-        let run = run * conv.input.channels / conv.groups;
-        let vectors = (conv.output.channels / conv.groups).div_ceil(Avx2::LANES);
-        // Cycles for a pixel and vector of channels, as measured: this form is faster but takes whole fours and looks
-        // at the activations once more.
-        let fours = run.div_ceil(4) * 4;
-        let look = runs as f32 * (0.19 * fours as f32 + 8.0) + 8.0;
-        let by_sums = (runs * fours) as f32 + look / vectors as f32 + 2.0;
-        let by_pairs = (runs * run.div_ceil(2) * 2) as f32 * 1.125;
-        if by_pairs < by_sums { conv::dense(Avx2Pairs(self), conv) } else { conv::dense(self, conv) }
+    fn conv(self, conv: &Conv) -> Box<dyn PackedConv> {
+        conv::avx2(self, conv)
     }
 
     fn avx2(self) -> Avx2 {
@@ -238,120 +168,79 @@ unsafe impl Simd for Avx2 {
     }
 }
 
-/// The plain form, two activations in a step: for layers with so few activations to sum over that the pass that
-/// [`Avx2`] makes over them would cost more than it saves.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Avx2Pairs(pub Avx2);
+/// Vectors of 8 lanes.
+#[derive(Debug)]
+pub(super) struct Ymm;
 
-// SAFETY: as for `Avx2`; products of bytes fit 16 bits, and their sums 32.
-unsafe impl Simd for Avx2Pairs {
+impl Vectors for Ymm {
     type Sums = __m256i;
-    type Activations = __m256i;
-    type Weights = __m256i;
+    type Bytes = __m256i;
     const LANES: usize = 8;
-    const STEP: usize = 2;
-    const ELEMENT: usize = 2;
-    const WEIGHT: usize = 2;
-    const EXACT: bool = true;
-    const ISA: &'static str = "avx2";
-    const PIXELS: [usize; 4] = [8, 6, 3, 3];
-
-    fn pack(weights: [i16; 4], lane: usize, to: &mut [u8]) {
-        to[lane * 4..][..2].copy_from_slice(&weights[0].to_le_bytes());
-        to[lane * 4 + 2..][..2].copy_from_slice(&weights[1].to_le_bytes());
-    }
-
-    fn weight_products(_: [i16; 4]) -> i32 {
-        0
-    }
-
-    #[inline(always)]
-    unsafe fn activation_products(_: *const u8, _: &[usize], _: usize) -> i32 {
-        0
-    }
 
     #[inline(always)]
     unsafe fn load(from: *const i32) -> __m256i {
-        // SAFETY: the caller's.
-        unsafe { Avx2::load(from) }
-    }
-
-    #[inline(always)]
-    unsafe fn store(to: *mut i32, sums: __m256i) {
-        // SAFETY: the caller's.
-        unsafe { Avx2::store(to, sums) }
-    }
-
-    #[inline(always)]
-    unsafe fn subtract(sums: __m256i, subtrahend: i32) -> __m256i {
-        // SAFETY: the caller's.
-        unsafe { Avx2::subtract(sums, subtrahend) }
-    }
-
-    #[inline(always)]
-    unsafe fn broadcast(from: *const u8) -> __m256i {
-        // SAFETY: the caller's.
-        unsafe { _mm256_set1_epi32(from.cast::<i32>().read_unaligned()) }
-    }
-
-    #[inline(always)]
-    unsafe fn load_weights(from: *const u8) -> __m256i {
         // SAFETY: the caller's.
         unsafe { _mm256_load_si256(from.cast()) }
     }
 
     #[inline(always)]
-    unsafe fn dot(sums: __m256i, x: __m256i, w: __m256i) -> __m256i {
-        // SAFETY: the caller enables AVX2.
-        unsafe { _mm256_add_epi32(sums, _mm256_madd_epi16(x, w)) }
+    unsafe fn store(to: *mut i32, sums: __m256i) {
+        // SAFETY: the caller's.
+        unsafe { _mm256_storeu_si256(to.cast(), sums) }
     }
 
     #[inline(always)]
-    unsafe fn store_bytes<const M: usize, const N: usize>(
-        sums: &[[__m256i; N]; M],
-        multiplier: *const f32,
-        rounding: &Rounding,
-        to: *mut u8,
-        stride: usize,
-    ) {
+    unsafe fn subtract(sums: __m256i, subtrahend: i32) -> __m256i {
+        // SAFETY: the caller enables AVX2.
+        unsafe { _mm256_sub_epi32(sums, _mm256_set1_epi32(subtrahend)) }
+    }
+
+    #[inline(always)]
+    unsafe fn round(sums: __m256i, multiplier: *const f32, top: f32) -> __m256i {
         // SAFETY: the caller's.
-        unsafe { Avx2::store_bytes(sums, multiplier, rounding, to, stride) }
+        unsafe {
+            let product = _mm256_mul_ps(_mm256_cvtepi32_ps(sums), _mm256_loadu_ps(multiplier));
+            _mm256_cvtps_epi32(_mm256_min_ps(product, _mm256_set1_ps(top)))
+        }
     }
 
-    #[target_feature(enable = "avx2")]
-    unsafe fn strip(strip: &Strip) {
-        // SAFETY: the caller's; AVX2 is enabled.
-        unsafe { dense::strip::<Avx2Pairs>(strip) }
+    #[inline(always)]
+    unsafe fn pack([a, b, c, d]: [__m256i; 4], rounding: &Rounding) -> __m256i {
+        // SAFETY: the caller enables AVX2.
+        unsafe {
+            let zero_point = _mm256_set1_epi16(rounding.zero_point);
+            let ab = _mm256_adds_epi16(_mm256_packs_epi32(a, b), zero_point);
+            let cd = _mm256_adds_epi16(_mm256_packs_epi32(c, d), zero_point);
+            let bytes = _mm256_max_epu8(_mm256_packus_epi16(ab, cd), _mm256_set1_epi8(rounding.lo as i8));
+            // Packing works on 128-bit parts, which leaves the fours of bytes transposed.
+            _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7))
+        }
     }
 
-    unsafe fn excess(_: *const u8, _: &mut [Pixel], _: &[usize], _: usize) {}
-
-    fn strips(vectors: usize, pixels: usize) -> Vec<usize> {
-        Avx2::strips(vectors, pixels)
-    }
-
-    unsafe fn widen(from: &[u8], stride: usize, depth: usize, count: usize, to: &mut [u8]) {
+    #[inline(always)]
+    unsafe fn store_one(bytes: __m256i, part: usize, to: *mut u8) {
         // SAFETY: the caller's.
-        unsafe { Avx2::widen(from, stride, depth, count, to) }
+        unsafe {
+            let half = if part < 2 { _mm256_castsi256_si128(bytes) } else { _mm256_extracti128_si256::<1>(bytes) };
+            match part % 2 {
+                0 => _mm_storel_epi64(to.cast(), half),
+                _ => _mm_storeh_pd(to.cast(), _mm_castsi128_pd(half)),
+            }
+        }
     }
 
-    fn fill(to: &mut [u8], value: u8) {
-        Avx2::fill(to, value);
+    #[inline(always)]
+    unsafe fn store_two(bytes: __m256i, half: usize, to: *mut u8) {
+        // SAFETY: the caller's.
+        unsafe {
+            let half = if half == 0 { _mm256_castsi256_si128(bytes) } else { _mm256_extracti128_si256::<1>(bytes) };
+            _mm_storeu_si128(to.cast(), half);
+        }
     }
 
-    fn avx2(self) -> Avx2 {
-        self.0
+    #[inline(always)]
+    unsafe fn store_four(bytes: __m256i, to: *mut u8) {
+        // SAFETY: the caller's.
+        unsafe { _mm256_storeu_si256(to.cast(), bytes) }
     }
-}
-
-/// Four vectors of rounded numbers to one of bytes in their order: the zero point is added, and all saturate.
-#[inline]
-#[target_feature(enable = "avx2")]
-pub(super) fn pack([a, b, c, d]: [__m256i; 4], rounding: &Rounding) -> __m256i {
-    let zero_point = _mm256_set1_epi16(rounding.zero_point);
-    let ab = _mm256_adds_epi16(_mm256_packs_epi32(a, b), zero_point);
-    let cd = _mm256_adds_epi16(_mm256_packs_epi32(c, d), zero_point);
-    let bytes = _mm256_max_epu8(_mm256_packus_epi16(ab, cd), _mm256_set1_epi8(rounding.lo as i8));
-    // Packing works on halves of vectors.
-    _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7))
 }

@@ -11,7 +11,8 @@ use super::super::Conv;
 use super::buffer::{Aligned, align, with_alignment};
 use super::epilogue::{Destination, Epilogue};
 use super::patch::{OVERRUN, Patch};
-use super::simd::{Rounding, Simd};
+use super::simd::Simd;
+use super::vectors::{Rounding, Vectors, store_bytes};
 
 /// Bytes of copied input under a block where the weights stay in the L2 cache: the block stays in L1.
 const SMALL_BLOCK: usize = 24 << 10;
@@ -105,7 +106,7 @@ pub(super) enum Target {
 
 impl<S: Simd> Dense<S> {
     /// Bytes of a step's weights for a vector.
-    const VECTOR: usize = S::LANES * S::STEP * S::WEIGHT;
+    const VECTOR: usize = S::V::LANES * S::STEP * S::WEIGHT;
 
     /// Packs group `group` of `conv`.
     pub fn new(simd: S, conv: &Conv, group: usize) -> Dense<S> {
@@ -114,7 +115,7 @@ impl<S: Simd> Dense<S> {
         let channels = conv.output.channels / conv.groups;
         let shape = Shape::new(conv, group);
 
-        let vectors = channels.div_ceil(S::LANES);
+        let vectors = channels.div_ceil(S::V::LANES);
         let strips = S::strips(vectors, conv.output.pixels());
         let dilated = kw > 1 && conv.window.dilation[1] > 1;
         let taps_of_run = if dilated { 1 } else { kw };
@@ -145,7 +146,7 @@ impl<S: Simd> Dense<S> {
             })
         };
         let mut weights = Aligned::zeros(weight_bytes);
-        let mut bias = Aligned::zeros(vectors * S::LANES);
+        let mut bias = Aligned::zeros(vectors * S::V::LANES);
         let mut to = weights.chunks_exact_mut(Self::VECTOR);
         let mut first_vector = 0;
         for &width in &strips {
@@ -153,12 +154,12 @@ impl<S: Simd> Dense<S> {
                 for step in 0..steps {
                     for vector in first_vector..first_vector + width {
                         let to = to.next().expect("weights were counted");
-                        for lane in 0..S::LANES {
-                            let weights = weights_of_step(vector * S::LANES + lane, run, step);
+                        for lane in 0..S::V::LANES {
+                            let weights = weights_of_step(vector * S::V::LANES + lane, run, step);
                             S::pack(weights, lane, to);
                             let sum: i32 = weights.iter().map(|w| i32::from(*w)).sum();
                             let excess = i32::from(conv.input_zero) * sum + S::weight_products(weights);
-                            let bias = &mut bias[vector * S::LANES + lane];
+                            let bias = &mut bias[vector * S::V::LANES + lane];
                             *bias = i32::wrapping_sub(*bias, excess);
                         }
                     }
@@ -179,7 +180,7 @@ impl<S: Simd> Dense<S> {
             strips,
             weights,
             bias,
-            epilogue: Epilogue::new(conv, first_channel..first_channel + channels, vectors * S::LANES),
+            epilogue: Epilogue::new(conv, first_channel..first_channel + channels, vectors * S::V::LANES),
         }
     }
 
@@ -253,7 +254,7 @@ impl<S: Simd> Dense<S> {
         let run_bytes = self.runs.len() * self.steps * Self::VECTOR;
         let mut first_vector = 0;
         for &vectors in &self.strips {
-            let lanes = first_vector * S::LANES..(first_vector + vectors) * S::LANES;
+            let lanes = first_vector * S::V::LANES..(first_vector + vectors) * S::V::LANES;
             let target = self.epilogue.target(&lanes, pixels, &mut to, middle);
             let strip = Strip {
                 input: copied.as_ptr(),
@@ -331,7 +332,7 @@ impl Block {
             // Blocks of about the same size: 28 rows by 14 and 14, not by 20 and 8.
             rows = height.div_ceil(height.div_ceil(rows));
         }
-        let middle_bytes = (rows * columns * vectors * S::LANES * 4).next_multiple_of(OVERRUN);
+        let middle_bytes = (rows * columns * vectors * S::V::LANES * 4).next_multiple_of(OVERRUN);
         Block { rows, columns, pitch: pitch(columns), input_bytes: bytes(rows, columns), middle_bytes }
     }
 }
@@ -389,14 +390,14 @@ unsafe fn tiles<S: Simd, const N: usize>(strip: &Strip) {
 unsafe fn tile<S: Simd, const M: usize, const N: usize>(strip: &Strip, at: usize) {
     // SAFETY: the caller's.
     unsafe {
-        let mut sums = [[S::load(strip.bias); N]; M];
+        let mut sums = [[S::V::load(strip.bias); N]; M];
         let mut pixels = [strip.input; M];
         for m in 0..M {
             let Pixel { offset, excess } = *strip.pixels.get_unchecked(at + m);
             pixels[m] = strip.input.add(offset as usize);
             for n in 0..N {
-                let bias = S::load(strip.bias.add(n * S::LANES));
-                sums[m][n] = if S::EXACT { bias } else { S::subtract(bias, excess) };
+                let bias = S::V::load(strip.bias.add(n * S::V::LANES));
+                sums[m][n] = if S::EXACT { bias } else { S::V::subtract(bias, excess) };
             }
         }
         let mut weights = strip.weights;
@@ -423,12 +424,12 @@ unsafe fn tile<S: Simd, const M: usize, const N: usize>(strip: &Strip, at: usize
             Target::Sums(to) => {
                 for (m, sums) in sums.iter().enumerate() {
                     for (n, sum) in sums.iter().enumerate() {
-                        S::store(to.add(((at + m) * N + n) * S::LANES), *sum);
+                        S::V::store(to.add(((at + m) * N + n) * S::V::LANES), *sum);
                     }
                 }
             }
             Target::Bytes { to, stride, multiplier, rounding } => {
-                S::store_bytes(&sums, multiplier, &rounding, to.add(at * stride), stride);
+                store_bytes::<S::V, M, N>(&sums, multiplier, &rounding, to.add(at * stride), stride);
             }
         }
     }

@@ -7,7 +7,7 @@ use super::avx2::Avx2;
 use super::buffer::Aligned;
 use super::dense::Target;
 use super::rows::{Rows, add_residual, requantise};
-use super::simd::Rounding;
+use super::vectors::Rounding;
 
 /// The result of a layer, from the first pixel to be computed on.
 #[derive(Debug)]

@@ -3,11 +3,13 @@
 use std::fmt::Debug;
 
 use super::super::{Conv, PackedConv};
-use super::conv;
 use super::dense::{Pixel, Strip};
-use crate::int8::quant::round_saturate;
+use super::vectors::Vectors;
 
-/// Vectors of 32-bit sums, and the multiply-add of one instruction set.
+/// The sums of a set.
+pub(super) type Sums<S> = <<S as Simd>::V as Vectors>::Sums;
+
+/// The multiply-add of one instruction set.
 ///
 /// A *step* is the [`Simd::STEP`] activations of one pixel that [`Simd::dot`] multiplies with as many weights of every
 /// lane; lanes are output channels. A value of the type is the proof that the processor has the instructions: it is made by
@@ -17,17 +19,14 @@ use crate::int8::quant::round_saturate;
 /// Implementations give the integer results that the methods describe, without saturation. Their methods may be
 /// called only where the instructions exist and from functions that enable them.
 pub(super) unsafe trait Simd: Copy + Debug + Send + Sync + 'static {
-    /// [`Simd::LANES`] sums.
-    type Sums: Copy;
+    /// Its vectors.
+    type V: Vectors;
 
     /// A step's activations, for all lanes.
     type Activations: Copy;
 
     /// A step's weights, for each lane.
     type Weights: Copy;
-
-    /// Lanes of a vector.
-    const LANES: usize;
 
     /// Activations of a step: 2 or 4.
     const STEP: usize;
@@ -57,15 +56,6 @@ pub(super) unsafe trait Simd: Copy + Debug + Send + Sync + 'static {
     /// of `runs`.
     unsafe fn activation_products(pixel: *const u8, runs: &[usize], steps: usize) -> i32;
 
-    /// Loads aligned sums.
-    unsafe fn load(from: *const i32) -> Self::Sums;
-
-    /// Stores sums to memory of any alignment.
-    unsafe fn store(to: *mut i32, sums: Self::Sums);
-
-    /// `sums - subtrahend` in every lane.
-    unsafe fn subtract(sums: Self::Sums, subtrahend: i32) -> Self::Sums;
-
     /// The step's activations at `from`.
     unsafe fn broadcast(from: *const u8) -> Self::Activations;
 
@@ -73,16 +63,7 @@ pub(super) unsafe trait Simd: Copy + Debug + Send + Sync + 'static {
     unsafe fn load_weights(from: *const u8) -> Self::Weights;
 
     /// `sum + products` in each lane (plus what is too much). Wraps.
-    unsafe fn dot(sums: Self::Sums, activations: Self::Activations, weights: Self::Weights) -> Self::Sums;
-
-    /// Requantises a tile and stores `N * LANES` bytes for each of the `M` pixels, `stride` apart.
-    unsafe fn store_bytes<const M: usize, const N: usize>(
-        sums: &[[Self::Sums; N]; M],
-        multiplier: *const f32,
-        rounding: &Rounding,
-        to: *mut u8,
-        stride: usize,
-    );
+    unsafe fn dot(sums: Sums<Self>, activations: Self::Activations, weights: Self::Weights) -> Sums<Self>;
 
     /// [`super::dense::strip`] in a function that enables the instructions.
     unsafe fn strip(strip: &Strip);
@@ -100,38 +81,9 @@ pub(super) unsafe trait Simd: Copy + Debug + Send + Sync + 'static {
     /// Fills `to` with activations of value `value`.
     fn fill(to: &mut [u8], value: u8);
 
-    /// Packs a convolution with a window of any kind, perhaps for a variant of the set that suits it better.
-    fn dense(self, conv: &Conv) -> Box<dyn PackedConv> {
-        conv::dense(self, conv)
-    }
+    /// Packs a convolution.
+    fn conv(self, conv: &Conv) -> Box<dyn PackedConv>;
 
     /// The proof that AVX2 is there too, as it is wherever there is more.
     fn avx2(self) -> super::avx2::Avx2;
-}
-
-/// What requantisation needs beside the multipliers.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Rounding {
-    /// `hi - zero_point`: the product is cut off there before it is rounded, so that the conversion cannot wrap.
-    /// Below it needs no care: the conversion yields the smallest integer for all that is too small, and that
-    /// saturates rightly.
-    pub top: f32,
-    /// Zero point of the result.
-    pub zero_point: i16,
-    /// Smallest byte of the result.
-    pub lo: u8,
-    /// Largest byte of the result.
-    pub hi: u8,
-}
-
-impl Rounding {
-    pub fn new(zero_point: u8, lo: u8, hi: u8) -> Rounding {
-        Rounding { top: f32::from(hi) - f32::from(zero_point), zero_point: i16::from(zero_point), lo, hi }
-    }
-
-    /// The byte for one product.
-    #[inline(always)]
-    pub fn apply(&self, product: f32) -> u8 {
-        round_saturate(product, self.zero_point as u8, self.lo, self.hi)
-    }
 }
