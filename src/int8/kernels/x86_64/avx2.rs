@@ -116,7 +116,7 @@ unsafe impl Simd for Avx2 {
         unsafe { dense::excess::<Avx2>(input, pixels, runs, steps) }
     }
 
-    fn strips(vectors: usize, _pixels: usize) -> Vec<usize> {
+    fn strips(vectors: usize) -> Vec<usize> {
         let mut strips = vec![2; vectors / 2];
         if vectors % 2 == 1 {
             match strips.last_mut() {
@@ -205,16 +205,20 @@ impl Vectors for Ymm {
     }
 
     #[inline(always)]
-    unsafe fn pack([a, b, c, d]: [__m256i; 4], rounding: &Rounding) -> __m256i {
+    unsafe fn pack_parts([a, b, c, d]: [__m256i; 4], rounding: &Rounding) -> __m256i {
         // SAFETY: the caller enables AVX2.
         unsafe {
             let zero_point = _mm256_set1_epi16(rounding.zero_point);
             let ab = _mm256_adds_epi16(_mm256_packs_epi32(a, b), zero_point);
             let cd = _mm256_adds_epi16(_mm256_packs_epi32(c, d), zero_point);
-            let bytes = _mm256_max_epu8(_mm256_packus_epi16(ab, cd), _mm256_set1_epi8(rounding.lo as i8));
-            // Packing works on 128-bit parts, which leaves the fours of bytes transposed.
-            _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7))
+            _mm256_max_epu8(_mm256_packus_epi16(ab, cd), _mm256_set1_epi8(rounding.lo as i8))
         }
+    }
+
+    #[inline(always)]
+    unsafe fn join_parts(bytes: __m256i) -> __m256i {
+        // SAFETY: the caller enables AVX2.
+        unsafe { _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7)) }
     }
 
     #[inline(always)]

@@ -9,6 +9,7 @@ use super::depthwise::Depthwise;
 use super::epilogue::Destination;
 use super::gemv::Gemv;
 use super::pairs::Avx2Pairs;
+use super::quads::{QuadDepthwise, Quads};
 use super::simd::Simd;
 use super::vectors::Vectors;
 use super::winograd::Winograd;
@@ -37,10 +38,24 @@ pub(super) fn avx2(simd: Avx2, conv: &Conv) -> Box<dyn PackedConv> {
     if by_pairs < by_sums { dense(Avx2Pairs(simd), conv) } else { dense(simd, conv) }
 }
 
+/// Packs `conv` for a set that multiplies bytes.
+pub(super) fn vnni<S: Quads>(simd: S, conv: &Conv) -> Box<dyn PackedConv> {
+    if let Some(depthwise) = QuadDepthwise::new(simd, conv) {
+        return Box::new(depthwise);
+    }
+    if conv.is_depthwise() {
+        return Box::new(Depthwise::new(simd.avx2(), conv));
+    }
+    match Gemv::new(simd.avx2(), conv) {
+        Some(gemv) => Box::new(gemv),
+        None => dense(simd, conv),
+    }
+}
+
 /// Packs `conv` without looking for anything special in it.
 pub(super) fn dense<S: Simd>(simd: S, conv: &Conv) -> Box<dyn PackedConv> {
     let groups: Vec<Dense<S>> = (0..conv.groups).map(|group| Dense::new(simd, conv, group)).collect();
-    let name = format!("conv_u8s8_{}x2__{}", S::PIXELS[1], S::ISA);
+    let name = format!("conv_u8s8_{}__{}", groups[0].tile(), S::ISA);
     Box::new(Grouped { name, channels: conv.output.stride, groups })
 }
 

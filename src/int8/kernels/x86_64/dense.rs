@@ -116,7 +116,7 @@ impl<S: Simd> Dense<S> {
         let shape = Shape::new(conv, group);
 
         let vectors = channels.div_ceil(S::V::LANES);
-        let strips = S::strips(vectors, conv.output.pixels());
+        let strips = S::strips(vectors);
         let dilated = kw > 1 && conv.window.dilation[1] > 1;
         let taps_of_run = if dilated { 1 } else { kw };
         let steps = (taps_of_run * depth).div_ceil(S::STEP);
@@ -182,6 +182,12 @@ impl<S: Simd> Dense<S> {
             bias,
             epilogue: Epilogue::new(conv, first_channel..first_channel + channels, vectors * S::V::LANES),
         }
+    }
+
+    /// Pixels by vectors of the layer's commonest tile.
+    pub fn tile(&self) -> String {
+        let vectors = self.strips[0];
+        format!("{}x{vectors}", S::PIXELS[vectors - 1])
     }
 
     /// Bytes of weights, bias and multipliers.

@@ -327,7 +327,7 @@ unsafe fn store(sums: [__m256i; SIDE], target: &Target, output: usize, count: us
                     let product = _mm256_mul_ps(_mm256_cvtepi32_ps(*sums), multiplier);
                     *sums = _mm256_cvtps_epi32(_mm256_min_ps(product, top));
                 }
-                let bytes = Ymm::pack(rounded, &rounding);
+                let bytes = Ymm::join_parts(Ymm::pack_parts(rounded, &rounding));
                 let halves = [_mm256_castsi256_si128(bytes), _mm256_extracti128_si256::<1>(bytes)];
                 let to = to.add(output * stride);
                 for (i, half) in halves.into_iter().enumerate() {

@@ -74,6 +74,19 @@ impl Epilogue {
         self.multiplier.bytes()
     }
 
+    /// One for each lane.
+    pub fn multiplier(&self) -> &[f32] {
+        &self.multiplier
+    }
+
+    /// How sums become bytes, if that is all that becomes of them.
+    pub fn rounding(&self) -> Option<Rounding> {
+        match &self.kind {
+            Kind::Bytes(rounding) => Some(*rounding),
+            _ => None,
+        }
+    }
+
     /// Bytes that a strip writes for a pixel, where they fit between the strip's first channel and the next pixel:
     /// what they overwrite are padding channels, or channels of a later group that is computed later.
     fn fits(&self, lanes: &Range<usize>) -> bool {

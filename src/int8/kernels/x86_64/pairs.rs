@@ -65,8 +65,8 @@ unsafe impl Simd for Avx2Pairs {
 
     unsafe fn excess(_: *const u8, _: &mut [Pixel], _: &[usize], _: usize) {}
 
-    fn strips(vectors: usize, pixels: usize) -> Vec<usize> {
-        Avx2::strips(vectors, pixels)
+    fn strips(vectors: usize) -> Vec<usize> {
+        Avx2::strips(vectors)
     }
 
     unsafe fn widen(from: &[u8], stride: usize, depth: usize, count: usize, to: &mut [u8]) {

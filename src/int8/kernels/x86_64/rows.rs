@@ -55,7 +55,7 @@ unsafe fn requantise_avx2(rows: &Rows, rounding: &Rounding, to: &mut [u8]) {
                     let product = _mm256_mul_ps(_mm256_cvtepi32_ps(sums), multiplier);
                     *rounded = _mm256_cvtps_epi32(_mm256_min_ps(product, top));
                 }
-                let bytes = Ymm::pack(rounded, rounding);
+                let bytes = Ymm::join_parts(Ymm::pack_parts(rounded, rounding));
                 let to = to.as_mut_ptr().add(pixel * rows.stride + lane);
                 if pixels == 4 && channels == 8 {
                     for (i, half) in

@@ -71,8 +71,8 @@ pub(super) unsafe trait Simd: Copy + Debug + Send + Sync + 'static {
     /// [`super::dense::excess`] in a function that enables the instructions.
     unsafe fn excess(input: *const u8, pixels: &mut [Pixel], runs: &[usize], steps: usize);
 
-    /// Cuts `vectors` vectors of channels into strips, for layers of `pixels` pixels.
-    fn strips(vectors: usize, pixels: usize) -> Vec<usize>;
+    /// Cuts `vectors` vectors of channels into strips.
+    fn strips(vectors: usize) -> Vec<usize>;
 
     /// Copies `count` pixels of `depth` activations each, `stride` bytes apart, to a contiguous run, widened where the
     /// set is wide. May write up to [`super::patch::OVERRUN`] bytes behind the run.

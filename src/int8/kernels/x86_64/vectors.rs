@@ -29,9 +29,12 @@ pub(super) trait Vectors {
     /// small for an integer becomes the smallest one.
     unsafe fn round(sums: Self::Sums, multiplier: *const f32, top: f32) -> Self::Sums;
 
-    /// Four vectors of rounded products to bytes in their order: the zero point is added, all saturate, and are at
-    /// least `lo`.
-    unsafe fn pack(rounded: [Self::Sums; 4], rounding: &Rounding) -> Self::Bytes;
+    /// Four vectors of rounded products to bytes: the zero point is added, all saturate, and are at least `lo`. Each
+    /// 128-bit part of the result holds what that part of the four vectors held.
+    unsafe fn pack_parts(rounded: [Self::Sums; 4], rounding: &Rounding) -> Self::Bytes;
+
+    /// From the order of [`Vectors::pack_parts`] to one vector after the other.
+    unsafe fn join_parts(bytes: Self::Bytes) -> Self::Bytes;
 
     /// Stores the bytes of vector `part` of four.
     unsafe fn store_one(bytes: Self::Bytes, part: usize, to: *mut u8);
@@ -67,7 +70,7 @@ pub(super) unsafe fn store_bytes<V: Vectors, const M: usize, const N: usize>(
                     *rounded = V::round(sums[m][n], multiplier.add(n * V::LANES), rounding.top);
                 }
             }
-            let bytes = V::pack(rounded, rounding);
+            let bytes = V::join_parts(V::pack_parts(rounded, rounding));
             if N % 4 == 0 {
                 V::store_four(bytes, to.add(first / N * stride + first % N * V::LANES));
             } else {

@@ -108,7 +108,7 @@ impl Winograd {
         const VECTOR: usize = Ymm::LANES * Avx2::STEP * Avx2::WEIGHT;
         let (depth, channels) = (conv.input.channels, conv.output.channels);
         let vectors = channels.div_ceil(Ymm::LANES);
-        let strips = Avx2::strips(vectors, POINTS);
+        let strips = Avx2::strips(vectors);
         let mut weights = Aligned::zeros(vectors * POINTS * depth / 4 * VECTOR);
         let mut excess = Aligned::zeros(vectors * POINTS * Ymm::LANES);
         let mut first_vector = 0;
