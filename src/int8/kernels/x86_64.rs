@@ -6,12 +6,18 @@ mod conv;
 mod dense;
 mod depthwise;
 mod elementwise;
+#[cfg(test)]
+mod emulated;
 mod epilogue;
 mod gemv;
+mod pairs;
 mod patch;
 mod pool;
+mod quads;
 mod rows;
 mod simd;
+mod vectors;
+mod vnni;
 mod winograd;
 
 use std::fmt::Debug;
@@ -23,17 +29,34 @@ use super::scalar::SCALAR;
 use super::{AveragePool, Conv, KernelSet, Map, MaxPool, PackedConv, Storage};
 use avx2::Avx2;
 use simd::Simd;
+use vnni::{Avx512Vnni, AvxVnni};
 
 /// The kernels of a set whose convolutions are multiplied by `S`.
 #[derive(Debug)]
 struct Set<S: Simd>(S);
 
 static AVX2: LazyLock<Option<Set<Avx2>>> = LazyLock::new(|| Avx2::new().map(Set));
+static AVX_VNNI: LazyLock<Option<Set<AvxVnni>>> = LazyLock::new(|| AvxVnni::new().map(Set));
+static AVX_512_VNNI: LazyLock<Option<Set<Avx512Vnni>>> = LazyLock::new(|| Avx512Vnni::new().map(Set));
 
 /// The sets that this processor can run, the fastest first.
 pub(super) fn available() -> Vec<&'static dyn KernelSet> {
     let mut sets: Vec<&'static dyn KernelSet> = Vec::new();
+    sets.extend(AVX_512_VNNI.as_ref().map(|set| set as &dyn KernelSet));
+    sets.extend(AVX_VNNI.as_ref().map(|set| set as &dyn KernelSet));
     sets.extend(AVX2.as_ref().map(|set| set as &dyn KernelSet));
+    sets
+}
+
+/// The sets with more than AVX2, emulated.
+#[cfg(test)]
+pub(super) fn emulated() -> Vec<&'static dyn KernelSet> {
+    use emulated::Emulated;
+    static YMM: LazyLock<Option<Set<Emulated<AvxVnni>>>> = LazyLock::new(|| Avx2::new().map(Emulated::new).map(Set));
+    static ZMM: LazyLock<Option<Set<Emulated<Avx512Vnni>>>> = LazyLock::new(|| Avx2::new().map(Emulated::new).map(Set));
+    let mut sets: Vec<&'static dyn KernelSet> = Vec::new();
+    sets.extend(YMM.as_ref().map(|set| set as &dyn KernelSet));
+    sets.extend(ZMM.as_ref().map(|set| set as &dyn KernelSet));
     sets
 }
 
@@ -47,7 +70,7 @@ impl<S: Simd> KernelSet for Set<S> {
     }
 
     fn conv(&self, conv: Conv) -> Box<dyn PackedConv> {
-        conv::pack(self.0, conv)
+        self.0.conv(&conv)
     }
 
     fn add(&self, add: &AddQuant, a: &[u8], b: &[u8], output: &mut [u8]) {

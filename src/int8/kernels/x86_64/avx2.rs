@@ -2,9 +2,12 @@
 
 use std::arch::x86_64::*;
 
+use super::super::{Conv, PackedConv};
+use super::conv;
 use super::dense::{self, Pixel, Strip};
 use super::patch::OVERRUN;
-use super::simd::{Rounding, Simd};
+use super::simd::Simd;
+use super::vectors::{Rounding, Vectors};
 
 /// The proof that the processor has AVX2.
 #[derive(Clone, Copy, Debug)]
@@ -16,11 +19,11 @@ impl Avx2 {
     }
 }
 
-/// Sums of products by sums (S. Winograd 1968): for a quad, `x0 w0 + x1 w1 + x2 w2 + x3 w3` is
+/// Sums of products by sums (S. Winograd 1968): for four activations, `x0 w0 + x1 w1 + x2 w2 + x3 w3` is
 /// `(x0 + w2)(x2 + w0) + (x1 + w3)(x3 + w1) - (x0 x2 + x1 x3) - (w0 w2 + w1 w3)`.
 ///
-/// AVX2 has no exact product of bytes (`vpmaddubsw` saturates), so activations and weights are 16 bits wide. A plain
-/// quad then takes two `vpmaddwd` and two `vpaddd`, which compete: multiplications run on two of Zen's four vector
+/// AVX2 has no exact product of bytes (`vpmaddubsw` saturates), so activations and weights are 16 bits wide. Four plain products
+/// then take two `vpmaddwd` and two `vpaddd`, which compete: multiplications run on two of Zen's four vector
 /// units, and additions, which can run on all four, get in their way (84 GMAC/s measured where 104 is the peak). This
 /// form has one multiplication to three additions and reaches the peak. What it adds too much depends on the pixel
 /// alone (one pass over its activations serves all channels) or on the weights alone (in the bias).
@@ -28,10 +31,11 @@ impl Avx2 {
 // to it); everything else wraps, which is exact as
 // the result is wanted modulo 2^32. The methods need AVX2 only.
 unsafe impl Simd for Avx2 {
-    type Sums = __m256i;
-    type Quad = [__m256i; 2];
+    type V = Ymm;
+    type Activations = [__m256i; 2];
     type Weights = [__m256i; 2];
-    const LANES: usize = 8;
+    const STEP: usize = 4;
+    const EXACT: bool = false;
     const ELEMENT: usize = 2;
     const WEIGHT: usize = 2;
     const ISA: &'static str = "avx2";
@@ -52,46 +56,28 @@ unsafe impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn activation_products(pixel: *const u8, runs: &[usize], quads: usize) -> Option<i32> {
+    unsafe fn activation_products(pixel: *const u8, runs: &[usize], steps: usize) -> i32 {
         // SAFETY: the caller's.
         unsafe {
             let mut sums = _mm256_setzero_si256();
             for run in runs {
                 let run = pixel.add(*run);
-                let mut quad = 0;
-                while quad + 4 <= quads {
-                    let x = _mm256_loadu_si256(run.add(8 * quad).cast());
+                let mut step = 0;
+                while step + 4 <= steps {
+                    let x = _mm256_loadu_si256(run.add(8 * step).cast());
                     sums = _mm256_add_epi32(sums, _mm256_madd_epi16(x, _mm256_srli_epi64::<32>(x)));
-                    quad += 4;
+                    step += 4;
                 }
-                while quad < quads {
-                    let x = _mm256_zextsi128_si256(_mm_loadl_epi64(run.add(8 * quad).cast()));
+                while step < steps {
+                    let x = _mm256_zextsi128_si256(_mm_loadl_epi64(run.add(8 * step).cast()));
                     sums = _mm256_add_epi32(sums, _mm256_madd_epi16(x, _mm256_srli_epi64::<32>(x)));
-                    quad += 1;
+                    step += 1;
                 }
             }
             let half = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums));
             // The odd lanes are 0.
-            Some(_mm_cvtsi128_si32(half).wrapping_add(_mm_extract_epi32::<2>(half)))
+            _mm_cvtsi128_si32(half).wrapping_add(_mm_extract_epi32::<2>(half))
         }
-    }
-
-    #[inline(always)]
-    unsafe fn load(from: *const i32) -> __m256i {
-        // SAFETY: the caller's.
-        unsafe { _mm256_load_si256(from.cast()) }
-    }
-
-    #[inline(always)]
-    unsafe fn store(to: *mut i32, sums: __m256i) {
-        // SAFETY: the caller's.
-        unsafe { _mm256_storeu_si256(to.cast(), sums) }
-    }
-
-    #[inline(always)]
-    unsafe fn subtract(sums: __m256i, subtrahend: i32) -> __m256i {
-        // SAFETY: the caller enables AVX2.
-        unsafe { _mm256_sub_epi32(sums, _mm256_set1_epi32(subtrahend)) }
     }
 
     #[inline(always)]
@@ -118,48 +104,6 @@ unsafe impl Simd for Avx2 {
         }
     }
 
-    #[inline(always)]
-    unsafe fn store_bytes<const M: usize, const N: usize>(
-        sums: &[[__m256i; N]; M],
-        multiplier: *const f32,
-        rounding: &Rounding,
-        to: *mut u8,
-        stride: usize,
-    ) {
-        // SAFETY: the caller's.
-        unsafe {
-            let top = _mm256_set1_ps(rounding.top);
-            // Four vectors make one of bytes. (No closures here: they would not have the instructions enabled.)
-            let mut i = 0;
-            while i < M * N {
-                let mut four = [_mm256_setzero_si256(); 4];
-                for (j, rounded) in four.iter_mut().enumerate() {
-                    let (m, n) = ((i + j) / N, (i + j) % N);
-                    if m < M {
-                        let product =
-                            _mm256_mul_ps(_mm256_cvtepi32_ps(sums[m][n]), _mm256_load_ps(multiplier.add(8 * n)));
-                        *rounded = _mm256_cvtps_epi32(_mm256_min_ps(product, top));
-                    }
-                }
-                let bytes = pack(four, rounding);
-                let halves = [_mm256_castsi256_si128(bytes), _mm256_extracti128_si256::<1>(bytes)];
-                for (h, half) in halves.into_iter().enumerate() {
-                    let j = i + 2 * h;
-                    let (m, n) = (j / N, j % N);
-                    if m < M && n + 1 < N {
-                        _mm_storeu_si128(to.add(m * stride + n * 8).cast(), half);
-                    } else if m < M {
-                        _mm_storel_epi64(to.add(m * stride + n * 8).cast(), half);
-                        if m + 1 < M {
-                            _mm_storel_epi64(to.add((m + 1) * stride).cast(), _mm_unpackhi_epi64(half, half));
-                        }
-                    }
-                }
-                i += 4;
-            }
-        }
-    }
-
     #[target_feature(enable = "avx2")]
     unsafe fn strip(strip: &Strip) {
         // SAFETY: the caller's; AVX2 is enabled.
@@ -167,12 +111,12 @@ unsafe impl Simd for Avx2 {
     }
 
     #[target_feature(enable = "avx2")]
-    unsafe fn excess(input: *const u8, pixels: &mut [Pixel], runs: &[usize], quads: usize) {
+    unsafe fn excess(input: *const u8, pixels: &mut [Pixel], runs: &[usize], steps: usize) {
         // SAFETY: the caller's; AVX2 is enabled.
-        unsafe { dense::excess::<Avx2>(input, pixels, runs, quads) }
+        unsafe { dense::excess::<Avx2>(input, pixels, runs, steps) }
     }
 
-    fn strips(vectors: usize, _pixels: usize) -> Vec<usize> {
+    fn strips(vectors: usize) -> Vec<usize> {
         let mut strips = vec![2; vectors / 2];
         if vectors % 2 == 1 {
             match strips.last_mut() {
@@ -215,19 +159,92 @@ unsafe impl Simd for Avx2 {
         }
     }
 
+    fn conv(self, conv: &Conv) -> Box<dyn PackedConv> {
+        conv::avx2(self, conv)
+    }
+
     fn avx2(self) -> Avx2 {
         self
     }
 }
 
-/// Four vectors of rounded numbers to one of bytes in their order: the zero point is added, and all saturate.
-#[inline]
-#[target_feature(enable = "avx2")]
-pub(super) fn pack([a, b, c, d]: [__m256i; 4], rounding: &Rounding) -> __m256i {
-    let zero_point = _mm256_set1_epi16(rounding.zero_point);
-    let ab = _mm256_adds_epi16(_mm256_packs_epi32(a, b), zero_point);
-    let cd = _mm256_adds_epi16(_mm256_packs_epi32(c, d), zero_point);
-    let bytes = _mm256_max_epu8(_mm256_packus_epi16(ab, cd), _mm256_set1_epi8(rounding.lo as i8));
-    // Packing works on halves of vectors.
-    _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7))
+/// Vectors of 8 lanes.
+#[derive(Debug)]
+pub(super) struct Ymm;
+
+impl Vectors for Ymm {
+    type Sums = __m256i;
+    type Bytes = __m256i;
+    const LANES: usize = 8;
+
+    #[inline(always)]
+    unsafe fn load(from: *const i32) -> __m256i {
+        // SAFETY: the caller's.
+        unsafe { _mm256_load_si256(from.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(to: *mut i32, sums: __m256i) {
+        // SAFETY: the caller's.
+        unsafe { _mm256_storeu_si256(to.cast(), sums) }
+    }
+
+    #[inline(always)]
+    unsafe fn subtract(sums: __m256i, subtrahend: i32) -> __m256i {
+        // SAFETY: the caller enables AVX2.
+        unsafe { _mm256_sub_epi32(sums, _mm256_set1_epi32(subtrahend)) }
+    }
+
+    #[inline(always)]
+    unsafe fn round(sums: __m256i, multiplier: *const f32, top: f32) -> __m256i {
+        // SAFETY: the caller's.
+        unsafe {
+            let product = _mm256_mul_ps(_mm256_cvtepi32_ps(sums), _mm256_loadu_ps(multiplier));
+            _mm256_cvtps_epi32(_mm256_min_ps(product, _mm256_set1_ps(top)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn pack_parts([a, b, c, d]: [__m256i; 4], rounding: &Rounding) -> __m256i {
+        // SAFETY: the caller enables AVX2.
+        unsafe {
+            let zero_point = _mm256_set1_epi16(rounding.zero_point);
+            let ab = _mm256_adds_epi16(_mm256_packs_epi32(a, b), zero_point);
+            let cd = _mm256_adds_epi16(_mm256_packs_epi32(c, d), zero_point);
+            _mm256_max_epu8(_mm256_packus_epi16(ab, cd), _mm256_set1_epi8(rounding.lo as i8))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn join_parts(bytes: __m256i) -> __m256i {
+        // SAFETY: the caller enables AVX2.
+        unsafe { _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7)) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_one(bytes: __m256i, part: usize, to: *mut u8) {
+        // SAFETY: the caller's.
+        unsafe {
+            let half = if part < 2 { _mm256_castsi256_si128(bytes) } else { _mm256_extracti128_si256::<1>(bytes) };
+            match part % 2 {
+                0 => _mm_storel_epi64(to.cast(), half),
+                _ => _mm_storeh_pd(to.cast(), _mm_castsi128_pd(half)),
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_two(bytes: __m256i, half: usize, to: *mut u8) {
+        // SAFETY: the caller's.
+        unsafe {
+            let half = if half == 0 { _mm256_castsi256_si128(bytes) } else { _mm256_extracti128_si256::<1>(bytes) };
+            _mm_storeu_si128(to.cast(), half);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_four(bytes: __m256i, to: *mut u8) {
+        // SAFETY: the caller's.
+        unsafe { _mm256_storeu_si256(to.cast(), bytes) }
+    }
 }

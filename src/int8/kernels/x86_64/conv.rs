@@ -3,26 +3,60 @@
 use std::ops::Range;
 
 use super::super::{Conv, PackedConv};
+use super::avx2::{Avx2, Ymm};
 use super::dense::Dense;
 use super::depthwise::Depthwise;
 use super::epilogue::Destination;
 use super::gemv::Gemv;
+use super::pairs::Avx2Pairs;
+use super::quads::{QuadDepthwise, Quads};
 use super::simd::Simd;
+use super::vectors::Vectors;
 use super::winograd::Winograd;
 
-/// Packs `conv` for the set `S`.
-pub(super) fn pack<S: Simd>(simd: S, conv: Conv) -> Box<dyn PackedConv> {
+/// Packs `conv` for AVX2.
+pub(super) fn avx2(simd: Avx2, conv: &Conv) -> Box<dyn PackedConv> {
     if conv.is_depthwise() {
-        return Box::new(Depthwise::new(simd.avx2(), &conv));
+        return Box::new(Depthwise::new(simd, conv));
     }
-    if let Some(gemv) = Gemv::new(simd.avx2(), &conv) {
+    if let Some(gemv) = Gemv::new(simd, conv) {
         return Box::new(gemv);
     }
-    if let Some(winograd) = Winograd::new(simd.avx2(), &conv) {
+    if let Some(winograd) = Winograd::new(simd, conv) {
         return Box::new(winograd);
     }
-    let groups: Vec<Dense<S>> = (0..conv.groups).map(|group| Dense::new(simd, &conv, group)).collect();
-    Box::new(Grouped { name: format!("conv_u8s8__{}", S::ISA), channels: conv.output.stride, groups })
+    let [kh, kw] = conv.window.kernel;
+    let (runs, run) = if conv.window.dilation[1] == 1 { (kh, kw) } else { (kh * kw, 1) };
+    let run = run * conv.input.channels / conv.groups;
+    let vectors = (conv.output.channels / conv.groups).div_ceil(Ymm::LANES);
+    // Cycles for a pixel and vector of channels, as measured: products by sums are faster but take whole fours and look
+    // at the activations once more.
+    let fours = run.div_ceil(4) * 4;
+    let look = runs as f32 * (0.19 * fours as f32 + 8.0) + 8.0;
+    let by_sums = (runs * fours) as f32 + look / vectors as f32 + 2.0;
+    let by_pairs = (runs * run.div_ceil(2) * 2) as f32 * 1.125;
+    if by_pairs < by_sums { dense(Avx2Pairs(simd), conv) } else { dense(simd, conv) }
+}
+
+/// Packs `conv` for a set that multiplies bytes.
+pub(super) fn vnni<S: Quads>(simd: S, conv: &Conv) -> Box<dyn PackedConv> {
+    if let Some(depthwise) = QuadDepthwise::new(simd, conv) {
+        return Box::new(depthwise);
+    }
+    if conv.is_depthwise() {
+        return Box::new(Depthwise::new(simd.avx2(), conv));
+    }
+    match Gemv::new(simd.avx2(), conv) {
+        Some(gemv) => Box::new(gemv),
+        None => dense(simd, conv),
+    }
+}
+
+/// Packs `conv` without looking for anything special in it.
+pub(super) fn dense<S: Simd>(simd: S, conv: &Conv) -> Box<dyn PackedConv> {
+    let groups: Vec<Dense<S>> = (0..conv.groups).map(|group| Dense::new(simd, conv, group)).collect();
+    let name = format!("conv_u8s8_{}__{}", groups[0].tile(), S::ISA);
+    Box::new(Grouped { name, channels: conv.output.stride, groups })
 }
 
 /// A dense convolution (one group) or one after another those of the groups.

@@ -11,7 +11,8 @@ use super::super::Conv;
 use super::buffer::{Aligned, align, with_alignment};
 use super::epilogue::{Destination, Epilogue};
 use super::patch::{OVERRUN, Patch};
-use super::simd::{Rounding, Simd};
+use super::simd::Simd;
+use super::vectors::{Rounding, Vectors, store_bytes};
 
 /// Bytes of copied input under a block where the weights stay in the L2 cache: the block stays in L1.
 const SMALL_BLOCK: usize = 24 << 10;
@@ -36,13 +37,13 @@ pub(super) struct Dense<S: Simd> {
     /// Bytes from a pixel's first activation to each contiguous run of its window: its rows, or its taps where it is
     /// dilated sideways.
     runs: Vec<usize>,
-    /// Quads of a run.
-    quads: usize,
+    /// Steps of a run.
+    steps: usize,
     /// Vectors of channels that each strip has.
     strips: Vec<usize>,
-    /// `[strip][run][quad][vector]`, each as [`Simd::pack`] lays out its lanes.
+    /// `[strip][run][step][vector]`, each as [`Simd::pack`] lays out its lanes.
     weights: Aligned<u8>,
-    /// One for each lane of all strips, with `-zero * sum of weights` and less what the quads of weights add too much.
+    /// One for each lane of all strips, with `-zero * sum of weights` and less what the steps add too much.
     bias: Aligned<i32>,
     epilogue: Epilogue,
 }
@@ -87,7 +88,7 @@ pub(super) struct Strip<'a> {
     pub input: *const u8,
     pub pixels: &'a [Pixel],
     pub runs: &'a [usize],
-    pub quads: usize,
+    pub steps: usize,
     pub vectors: usize,
     pub weights: *const u8,
     pub bias: *const i32,
@@ -104,8 +105,8 @@ pub(super) enum Target {
 }
 
 impl<S: Simd> Dense<S> {
-    /// Bytes of a vector of quads of weights.
-    const VECTOR: usize = S::LANES * 4 * S::WEIGHT;
+    /// Bytes of a step's weights for a vector.
+    const VECTOR: usize = S::V::LANES * S::STEP * S::WEIGHT;
 
     /// Packs group `group` of `conv`.
     pub fn new(simd: S, conv: &Conv, group: usize) -> Dense<S> {
@@ -114,13 +115,13 @@ impl<S: Simd> Dense<S> {
         let channels = conv.output.channels / conv.groups;
         let shape = Shape::new(conv, group);
 
-        let vectors = channels.div_ceil(S::LANES);
-        let strips = S::strips(vectors, conv.output.pixels());
+        let vectors = channels.div_ceil(S::V::LANES);
+        let strips = S::strips(vectors);
         let dilated = kw > 1 && conv.window.dilation[1] > 1;
         let taps_of_run = if dilated { 1 } else { kw };
-        let quads = (taps_of_run * depth).div_ceil(4);
+        let steps = (taps_of_run * depth).div_ceil(S::STEP);
         let run_count = kh * kw / taps_of_run;
-        let weight_bytes = vectors * run_count * quads * Self::VECTOR;
+        let weight_bytes = vectors * run_count * steps * Self::VECTOR;
         let block = Block::new::<S>(&shape, conv, depth, weight_bytes, strips.iter().copied().max().unwrap_or(1));
 
         let step_bytes = depth * S::ELEMENT;
@@ -136,29 +137,29 @@ impl<S: Simd> Dense<S> {
 
         let first_channel = group * channels;
         let all = |channel: usize| &conv.weights[(first_channel + channel) * kh * kw * depth..][..kh * kw * depth];
-        // The weights of a quad; zeros beyond the end of a run and in lanes without a channel.
-        let quad_of = |channel: usize, run: usize, quad: usize| -> [i16; 4] {
-            std::array::from_fn(|step| {
-                let place = quad * 4 + step;
-                let exists = channel < channels && place < taps_of_run * depth;
+        // The weights of a step; zeros beyond the end of a run and in lanes without a channel.
+        let weights_of_step = |channel: usize, run: usize, step: usize| -> [i16; 4] {
+            std::array::from_fn(|i| {
+                let place = step * S::STEP + i;
+                let exists = i < S::STEP && channel < channels && place < taps_of_run * depth;
                 if exists { i16::from(all(channel)[run * taps_of_run * depth + place]) } else { 0 }
             })
         };
         let mut weights = Aligned::zeros(weight_bytes);
-        let mut bias = Aligned::zeros(vectors * S::LANES);
+        let mut bias = Aligned::zeros(vectors * S::V::LANES);
         let mut to = weights.chunks_exact_mut(Self::VECTOR);
         let mut first_vector = 0;
         for &width in &strips {
             for run in 0..run_count {
-                for quad in 0..quads {
+                for step in 0..steps {
                     for vector in first_vector..first_vector + width {
                         let to = to.next().expect("weights were counted");
-                        for lane in 0..S::LANES {
-                            let weights = quad_of(vector * S::LANES + lane, run, quad);
+                        for lane in 0..S::V::LANES {
+                            let weights = weights_of_step(vector * S::V::LANES + lane, run, step);
                             S::pack(weights, lane, to);
                             let sum: i32 = weights.iter().map(|w| i32::from(*w)).sum();
                             let excess = i32::from(conv.input_zero) * sum + S::weight_products(weights);
-                            let bias = &mut bias[vector * S::LANES + lane];
+                            let bias = &mut bias[vector * S::V::LANES + lane];
                             *bias = i32::wrapping_sub(*bias, excess);
                         }
                     }
@@ -175,12 +176,18 @@ impl<S: Simd> Dense<S> {
             depth,
             block,
             runs,
-            quads,
+            steps,
             strips,
             weights,
             bias,
-            epilogue: Epilogue::new(conv, first_channel..first_channel + channels, vectors * S::LANES),
+            epilogue: Epilogue::new(conv, first_channel..first_channel + channels, vectors * S::V::LANES),
         }
+    }
+
+    /// Pixels by vectors of the layer's commonest tile.
+    pub fn tile(&self) -> String {
+        let vectors = self.strips[0];
+        format!("{}x{vectors}", S::PIXELS[vectors - 1])
     }
 
     /// Bytes of weights, bias and multipliers.
@@ -229,8 +236,10 @@ impl<S: Simd> Dense<S> {
                     pixel.offset = (row * down + column * right) as u32;
                 }
             }
-            // SAFETY: a value of `S` exists; `Block::new` sized the copy for every pixel and run.
-            unsafe { S::excess(copied.as_ptr(), block_pixels, &self.runs, self.quads) };
+            if !S::EXACT {
+                // SAFETY: a value of `S` exists; `Block::new` sized the copy for every pixel and run.
+                unsafe { S::excess(copied.as_ptr(), block_pixels, &self.runs, self.steps) };
+            }
             let to = to.part((at - pixels.start) * self.epilogue.stride());
             self.block(copied, block_pixels, residual, at, to, middle);
             at += rows * columns;
@@ -248,16 +257,16 @@ impl<S: Simd> Dense<S> {
         middle: &mut [u8],
     ) {
         let pixels = block_pixels.len();
-        let run_bytes = self.runs.len() * self.quads * Self::VECTOR;
+        let run_bytes = self.runs.len() * self.steps * Self::VECTOR;
         let mut first_vector = 0;
         for &vectors in &self.strips {
-            let lanes = first_vector * S::LANES..(first_vector + vectors) * S::LANES;
+            let lanes = first_vector * S::V::LANES..(first_vector + vectors) * S::V::LANES;
             let target = self.epilogue.target(&lanes, pixels, &mut to, middle);
             let strip = Strip {
                 input: copied.as_ptr(),
                 pixels: block_pixels,
                 runs: &self.runs,
-                quads: self.quads,
+                steps: self.steps,
                 vectors,
                 weights: self.weights[first_vector * run_bytes..][..vectors * run_bytes].as_ptr(),
                 bias: self.bias[lanes.clone()].as_ptr(),
@@ -329,7 +338,7 @@ impl Block {
             // Blocks of about the same size: 28 rows by 14 and 14, not by 20 and 8.
             rows = height.div_ceil(height.div_ceil(rows));
         }
-        let middle_bytes = (rows * columns * vectors * S::LANES * 4).next_multiple_of(OVERRUN);
+        let middle_bytes = (rows * columns * vectors * S::V::LANES * 4).next_multiple_of(OVERRUN);
         Block { rows, columns, pitch: pitch(columns), input_bytes: bytes(rows, columns), middle_bytes }
     }
 }
@@ -387,13 +396,14 @@ unsafe fn tiles<S: Simd, const N: usize>(strip: &Strip) {
 unsafe fn tile<S: Simd, const M: usize, const N: usize>(strip: &Strip, at: usize) {
     // SAFETY: the caller's.
     unsafe {
-        let mut sums = [[S::load(strip.bias); N]; M];
+        let mut sums = [[S::V::load(strip.bias); N]; M];
         let mut pixels = [strip.input; M];
         for m in 0..M {
             let Pixel { offset, excess } = *strip.pixels.get_unchecked(at + m);
             pixels[m] = strip.input.add(offset as usize);
             for n in 0..N {
-                sums[m][n] = S::subtract(S::load(strip.bias.add(n * S::LANES)), excess);
+                let bias = S::V::load(strip.bias.add(n * S::V::LANES));
+                sums[m][n] = if S::EXACT { bias } else { S::V::subtract(bias, excess) };
             }
         }
         let mut weights = strip.weights;
@@ -402,14 +412,14 @@ unsafe fn tile<S: Simd, const M: usize, const N: usize>(strip: &Strip, at: usize
             for pixel in &mut runs {
                 *pixel = pixel.add(*run);
             }
-            for quad in 0..strip.quads {
+            for step in 0..strip.steps {
                 let mut w = [S::load_weights(weights); N];
                 for (n, w) in w.iter_mut().enumerate().skip(1) {
                     *w = S::load_weights(weights.add(n * Dense::<S>::VECTOR));
                 }
                 weights = weights.add(N * Dense::<S>::VECTOR);
                 for m in 0..M {
-                    let x = S::broadcast(runs[m].add(4 * S::ELEMENT * quad));
+                    let x = S::broadcast(runs[m].add(S::STEP * S::ELEMENT * step));
                     for n in 0..N {
                         sums[m][n] = S::dot(sums[m][n], x, w[n]);
                     }
@@ -420,12 +430,12 @@ unsafe fn tile<S: Simd, const M: usize, const N: usize>(strip: &Strip, at: usize
             Target::Sums(to) => {
                 for (m, sums) in sums.iter().enumerate() {
                     for (n, sum) in sums.iter().enumerate() {
-                        S::store(to.add(((at + m) * N + n) * S::LANES), *sum);
+                        S::V::store(to.add(((at + m) * N + n) * S::V::LANES), *sum);
                     }
                 }
             }
             Target::Bytes { to, stride, multiplier, rounding } => {
-                S::store_bytes(&sums, multiplier, &rounding, to.add(at * stride), stride);
+                store_bytes::<S::V, M, N>(&sums, multiplier, &rounding, to.add(at * stride), stride);
             }
         }
     }
@@ -434,12 +444,12 @@ unsafe fn tile<S: Simd, const M: usize, const N: usize>(strip: &Strip, at: usize
 /// Notes for each pixel what [`Simd::dot`] will add too much.
 ///
 /// # Safety
-/// The instructions of `S` are enabled in the caller, and each pixel has its runs of quads in the input.
+/// The instructions of `S` are enabled in the caller, and each pixel has its runs of steps in the input.
 #[inline(always)]
-pub(super) unsafe fn excess<S: Simd>(input: *const u8, pixels: &mut [Pixel], runs: &[usize], quads: usize) {
+pub(super) unsafe fn excess<S: Simd>(input: *const u8, pixels: &mut [Pixel], runs: &[usize], steps: usize) {
     for pixel in pixels {
         // SAFETY: the caller's.
-        let products = unsafe { S::activation_products(input.add(pixel.offset as usize), runs, quads) };
-        pixel.excess = products.unwrap_or(0);
+        let products = unsafe { S::activation_products(input.add(pixel.offset as usize), runs, steps) };
+        pixel.excess = products;
     }
 }

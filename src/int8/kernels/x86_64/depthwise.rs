@@ -13,11 +13,12 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 
 use super::super::{Conv, Map, PackedConv, Window};
-use super::avx2::{Avx2, pack};
+use super::avx2::{Avx2, Ymm};
 use super::buffer::{Aligned, align, with_alignment};
 use super::conv::{channels_scratch, run_channels, run_channels_f32};
 use super::dense::Target;
 use super::epilogue::{Destination, Epilogue};
+use super::vectors::Vectors;
 
 /// Channels of a block.
 const LANES: usize = 8;
@@ -326,7 +327,7 @@ unsafe fn store(sums: [__m256i; SIDE], target: &Target, output: usize, count: us
                     let product = _mm256_mul_ps(_mm256_cvtepi32_ps(*sums), multiplier);
                     *sums = _mm256_cvtps_epi32(_mm256_min_ps(product, top));
                 }
-                let bytes = pack(rounded, &rounding);
+                let bytes = Ymm::join_parts(Ymm::pack_parts(rounded, &rounding));
                 let halves = [_mm256_castsi256_si128(bytes), _mm256_extracti128_si256::<1>(bytes)];
                 let to = to.add(output * stride);
                 for (i, half) in halves.into_iter().enumerate() {

@@ -7,7 +7,7 @@ use super::avx2::Avx2;
 use super::buffer::Aligned;
 use super::dense::Target;
 use super::rows::{Rows, add_residual, requantise};
-use super::simd::Rounding;
+use super::vectors::Rounding;
 
 /// The result of a layer, from the first pixel to be computed on.
 #[derive(Debug)]
@@ -72,6 +72,19 @@ impl Epilogue {
     /// Bytes in memory.
     pub fn bytes(&self) -> usize {
         self.multiplier.bytes()
+    }
+
+    /// One for each lane.
+    pub fn multiplier(&self) -> &[f32] {
+        &self.multiplier
+    }
+
+    /// How sums become bytes, if that is all that becomes of them.
+    pub fn rounding(&self) -> Option<Rounding> {
+        match &self.kind {
+            Kind::Bytes(rounding) => Some(*rounding),
+            _ => None,
+        }
     }
 
     /// Bytes that a strip writes for a pixel, where they fit between the strip's first channel and the next pixel:

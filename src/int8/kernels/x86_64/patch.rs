@@ -1,5 +1,7 @@
 //! The part of an input that a block of outputs needs, copied so that its edges need no care.
 
+use std::arch::x86_64::*;
+
 use super::simd::Simd;
 
 /// Bytes that copies and broadcasts may touch beyond the end of a row.
@@ -27,7 +29,7 @@ pub(super) struct Patch {
 
 impl Patch {
     /// Copies `[rows, columns]` places from place `first` on, contiguous in a row, rows `pitch` bytes apart. After the
-    /// end of a row lies another quad of valid activations.
+    /// end of a row lies another step of valid activations.
     pub fn copy<S: Simd>(
         &self,
         input: &[u8],
@@ -43,7 +45,7 @@ impl Patch {
         let inside = (self.input[1] as isize - x).max(0) as usize;
         let right = inside.div_ceil(self.take[1]).clamp(left, columns);
         let element = S::ELEMENT * self.depth;
-        let end = columns * element + 4 * S::ELEMENT;
+        let end = columns * element + S::STEP * S::ELEMENT;
         for row in 0..rows {
             let to = &mut to[row * pitch..][..pitch];
             let y = y + (row * self.take[0]) as isize;
@@ -59,6 +61,37 @@ impl Patch {
             unsafe { S::widen(from, stride, self.depth, right - left, &mut to[left * element..]) };
             // Last, as the copy may have written behind its end.
             S::fill(&mut to[right * element..end], self.zero);
+        }
+    }
+}
+
+/// Copies `count` pixels of `depth` bytes, `stride` bytes apart, to a contiguous run. May write up to [`OVERRUN`] bytes
+/// behind the run.
+///
+/// # Safety
+/// AVX2 is there.
+#[target_feature(enable = "avx2")]
+pub(super) unsafe fn copy_bytes(from: &[u8], stride: usize, depth: usize, count: usize, to: &mut [u8]) {
+    assert!(from.len() >= (count - 1) * stride + depth && to.len() >= count * depth + OVERRUN);
+    if stride == depth {
+        to[..count * depth].copy_from_slice(&from[..count * depth]);
+        return;
+    }
+    for pixel in 0..count {
+        let from = &from[pixel * stride..];
+        let to = to[pixel * depth..].as_mut_ptr();
+        let mut at = 0;
+        // What is read behind the pixel lies in the map; what is written there the next overwrites, or it is the
+        // overrun.
+        while at < depth && at + 16 <= from.len() {
+            // SAFETY: both lie in their slices, the destination with its overrun.
+            unsafe { _mm_storeu_si128(to.add(at).cast(), _mm_loadu_si128(from.as_ptr().add(at).cast())) };
+            at += 16;
+        }
+        while at < depth {
+            // SAFETY: as before.
+            unsafe { to.add(at).write(from[at]) };
+            at += 1;
         }
     }
 }

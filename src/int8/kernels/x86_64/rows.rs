@@ -2,9 +2,9 @@
 
 use std::arch::x86_64::*;
 
-use super::avx2::{Avx2, pack};
+use super::avx2::{Avx2, Ymm};
 use super::elementwise::{Adder, narrow};
-use super::simd::Rounding;
+use super::vectors::{Rounding, Vectors};
 use crate::int8::quant::AddQuant;
 
 /// Sums of neighbouring pixels, and where their bytes go.
@@ -55,7 +55,7 @@ unsafe fn requantise_avx2(rows: &Rows, rounding: &Rounding, to: &mut [u8]) {
                     let product = _mm256_mul_ps(_mm256_cvtepi32_ps(sums), multiplier);
                     *rounded = _mm256_cvtps_epi32(_mm256_min_ps(product, top));
                 }
-                let bytes = pack(rounded, rounding);
+                let bytes = Ymm::join_parts(Ymm::pack_parts(rounded, rounding));
                 let to = to.as_mut_ptr().add(pixel * rows.stride + lane);
                 if pixels == 4 && channels == 8 {
                     for (i, half) in

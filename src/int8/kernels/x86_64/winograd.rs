@@ -15,13 +15,14 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 
 use super::super::{Conv, PackedConv};
-use super::avx2::Avx2;
+use super::avx2::{Avx2, Ymm};
 use super::buffer::{Aligned, align, with_alignment};
 use super::conv::{channels_scratch, run_channels, run_channels_f32};
 use super::dense::{Pixel, Strip, Target};
 use super::epilogue::{Destination, Epilogue};
 use super::patch::{OVERRUN, Patch};
 use super::simd::Simd;
+use super::vectors::Vectors;
 
 /// Outputs of a tile along an axis, and inputs under them.
 const OUT: usize = 4;
@@ -60,9 +61,9 @@ pub(super) struct Winograd {
     tiles: usize,
     rows: usize,
     strips: Vec<usize>,
-    /// `[strip][point][quad][vector]`, each as [`Simd::pack`] lays out its lanes.
+    /// `[strip][point][step][vector]`, each as [`Simd::pack`] lays out its lanes.
     weights: Aligned<u8>,
-    /// `[strip][point][lane]`, what the quads of weights add too much, negated.
+    /// `[strip][point][lane]`, what the steps add too much, negated.
     excess: Aligned<i32>,
     /// One for each lane, `-zero * sum of weights` included.
     bias: Aligned<i32>,
@@ -104,29 +105,29 @@ impl Winograd {
     }
 
     fn pack(avx2: Avx2, conv: &Conv, tiles: [usize; 2]) -> Winograd {
-        const VECTOR: usize = Avx2::LANES * 4 * Avx2::WEIGHT;
+        const VECTOR: usize = Ymm::LANES * Avx2::STEP * Avx2::WEIGHT;
         let (depth, channels) = (conv.input.channels, conv.output.channels);
-        let vectors = channels.div_ceil(Avx2::LANES);
-        let strips = Avx2::strips(vectors, POINTS);
+        let vectors = channels.div_ceil(Ymm::LANES);
+        let strips = Avx2::strips(vectors);
         let mut weights = Aligned::zeros(vectors * POINTS * depth / 4 * VECTOR);
-        let mut excess = Aligned::zeros(vectors * POINTS * Avx2::LANES);
+        let mut excess = Aligned::zeros(vectors * POINTS * Ymm::LANES);
         let mut first_vector = 0;
         for &width in &strips {
-            for lane in 0..width * Avx2::LANES {
-                let channel = first_vector * Avx2::LANES + lane;
+            for lane in 0..width * Ymm::LANES {
+                let channel = first_vector * Ymm::LANES + lane;
                 if channel >= channels {
                     break;
                 }
                 let weights_of = &conv.weights[channel * 9 * depth..][..9 * depth];
-                for quad in 0..depth / 4 {
+                for step in 0..depth / 4 {
                     let transformed: [[i16; POINTS]; 4] =
-                        std::array::from_fn(|step| transform_weights(|tap| weights_of[tap * depth + quad * 4 + step]));
+                        std::array::from_fn(|i| transform_weights(|tap| weights_of[tap * depth + step * 4 + i]));
                     for point in 0..POINTS {
-                        let weights_of = std::array::from_fn(|step| transformed[step][point]);
+                        let weights_of = std::array::from_fn(|i| transformed[i][point]);
                         let vector =
-                            (first_vector * POINTS + point * width) * depth / 4 + quad * width + lane / Avx2::LANES;
-                        Avx2::pack(weights_of, lane % Avx2::LANES, &mut weights[vector * VECTOR..][..VECTOR]);
-                        let at = (first_vector * POINTS + point * width) * Avx2::LANES + lane;
+                            (first_vector * POINTS + point * width) * depth / 4 + step * width + lane / Ymm::LANES;
+                        Avx2::pack(weights_of, lane % Ymm::LANES, &mut weights[vector * VECTOR..][..VECTOR]);
+                        let at = (first_vector * POINTS + point * width) * Ymm::LANES + lane;
                         excess[at] = i32::wrapping_sub(excess[at], Avx2::weight_products(weights_of));
                     }
                 }
@@ -158,14 +159,14 @@ impl Winograd {
             strips,
             weights,
             excess,
-            bias: Aligned::padded(vectors * Avx2::LANES, bias),
-            epilogue: Epilogue::new(conv, 0..channels, vectors * Avx2::LANES),
+            bias: Aligned::padded(vectors * Ymm::LANES, bias),
+            epilogue: Epilogue::new(conv, 0..channels, vectors * Ymm::LANES),
         }
     }
 
     fn sizes(&self) -> Sizes {
         let tiles = self.tiles * self.rows;
-        let lanes = self.strips.iter().copied().max().unwrap_or(1) * Avx2::LANES;
+        let lanes = self.strips.iter().copied().max().unwrap_or(1) * Ymm::LANES;
         let line = |bytes: usize| bytes.next_multiple_of(OVERRUN);
         let copied_pitch = line((self.tiles * OUT + 2) * self.depth * 2 + OVERRUN);
         // A line more than needed, lest the points of a tile fall into the same set of the cache.
@@ -235,22 +236,23 @@ impl Winograd {
             }
             let mut first_vector = 0;
             for &vectors in &self.strips {
-                let lanes = first_vector * Avx2::LANES..(first_vector + vectors) * Avx2::LANES;
+                let lanes = first_vector * Ymm::LANES..(first_vector + vectors) * Ymm::LANES;
                 for point in 0..POINTS {
-                    let quads = self.depth / 4;
-                    let bytes = quads * vectors * Avx2::LANES * 4 * Avx2::WEIGHT;
+                    let steps = self.depth / 4;
+                    let bytes = steps * vectors * Ymm::LANES * Avx2::STEP * Avx2::WEIGHT;
                     let first = first_vector * POINTS + point * vectors;
                     let strip = Strip {
                         input: values[point * sizes.values_pitch..].as_ptr(),
                         pixels: &all_pixels[point * count..][..count],
                         runs: &[0],
-                        quads,
+                        steps,
                         vectors,
-                        weights: self.weights[first * quads * Avx2::LANES * 4 * Avx2::WEIGHT..][..bytes].as_ptr(),
-                        bias: self.excess[first * Avx2::LANES..][..lanes.len()].as_ptr(),
+                        weights: self.weights[first * steps * Ymm::LANES * Avx2::STEP * Avx2::WEIGHT..][..bytes]
+                            .as_ptr(),
+                        bias: self.excess[first * Ymm::LANES..][..lanes.len()].as_ptr(),
                         target: Target::Sums(sums[point * sizes.sums_pitch..][..sizes.sums_pitch].as_mut_ptr().cast()),
                     };
-                    // SAFETY: the token proves AVX2; values and weights hold all quads, sums all tiles and lanes.
+                    // SAFETY: the token proves AVX2; values and weights hold all steps, sums all tiles and lanes.
                     unsafe { Avx2::strip(&strip) };
                 }
                 for row in 0..rows {

@@ -1,0 +1,88 @@
+//! The plain multiply-add of AVX2.
+
+use std::arch::x86_64::*;
+
+use super::super::{Conv, PackedConv};
+use super::avx2::{Avx2, Ymm};
+use super::conv;
+use super::dense::{self, Pixel, Strip};
+use super::simd::Simd;
+
+/// The plain form, two activations in a step: for layers with so few activations to sum over that the pass that
+/// [`Avx2`] makes over them would cost more than it saves.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Avx2Pairs(pub Avx2);
+
+// SAFETY: as for `Avx2`; products of bytes fit 16 bits, and their sums 32.
+unsafe impl Simd for Avx2Pairs {
+    type V = Ymm;
+    type Activations = __m256i;
+    type Weights = __m256i;
+    const STEP: usize = 2;
+    const ELEMENT: usize = 2;
+    const WEIGHT: usize = 2;
+    const EXACT: bool = true;
+    const ISA: &'static str = "avx2";
+    const PIXELS: [usize; 4] = [8, 6, 3, 3];
+
+    fn pack(weights: [i16; 4], lane: usize, to: &mut [u8]) {
+        to[lane * 4..][..2].copy_from_slice(&weights[0].to_le_bytes());
+        to[lane * 4 + 2..][..2].copy_from_slice(&weights[1].to_le_bytes());
+    }
+
+    fn weight_products(_: [i16; 4]) -> i32 {
+        0
+    }
+
+    #[inline(always)]
+    unsafe fn activation_products(_: *const u8, _: &[usize], _: usize) -> i32 {
+        0
+    }
+
+    #[inline(always)]
+    unsafe fn broadcast(from: *const u8) -> __m256i {
+        // SAFETY: the caller's.
+        unsafe { _mm256_set1_epi32(from.cast::<i32>().read_unaligned()) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_weights(from: *const u8) -> __m256i {
+        // SAFETY: the caller's.
+        unsafe { _mm256_load_si256(from.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot(sums: __m256i, x: __m256i, w: __m256i) -> __m256i {
+        // SAFETY: the caller enables AVX2.
+        unsafe { _mm256_add_epi32(sums, _mm256_madd_epi16(x, w)) }
+    }
+
+    #[target_feature(enable = "avx2")]
+    unsafe fn strip(strip: &Strip) {
+        // SAFETY: the caller's; AVX2 is enabled.
+        unsafe { dense::strip::<Avx2Pairs>(strip) }
+    }
+
+    unsafe fn excess(_: *const u8, _: &mut [Pixel], _: &[usize], _: usize) {}
+
+    fn strips(vectors: usize) -> Vec<usize> {
+        Avx2::strips(vectors)
+    }
+
+    unsafe fn widen(from: &[u8], stride: usize, depth: usize, count: usize, to: &mut [u8]) {
+        // SAFETY: the caller's.
+        unsafe { Avx2::widen(from, stride, depth, count, to) }
+    }
+
+    fn fill(to: &mut [u8], value: u8) {
+        Avx2::fill(to, value);
+    }
+
+    fn conv(self, conv: &Conv) -> Box<dyn PackedConv> {
+        conv::dense(self, conv)
+    }
+
+    fn avx2(self) -> Avx2 {
+        self.0
+    }
+}

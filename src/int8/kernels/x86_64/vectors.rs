@@ -1,0 +1,120 @@
+//! Vectors of 32-bit sums, and the way from sums to bytes in registers.
+
+use crate::int8::quant::round_saturate;
+
+/// Vectors of one width.
+///
+/// # Safety
+/// The methods may be called only where the instructions exist and from functions that enable them.
+pub(super) trait Vectors {
+    /// [`Vectors::LANES`] sums.
+    type Sums: Copy;
+
+    /// `4 * LANES` bytes.
+    type Bytes: Copy;
+
+    /// Lanes of a vector.
+    const LANES: usize;
+
+    /// Loads aligned sums.
+    unsafe fn load(from: *const i32) -> Self::Sums;
+
+    /// Stores sums to memory of any alignment.
+    unsafe fn store(to: *mut i32, sums: Self::Sums);
+
+    /// `sums - subtrahend` in every lane.
+    unsafe fn subtract(sums: Self::Sums, subtrahend: i32) -> Self::Sums;
+
+    /// The products with the multipliers at `multiplier`, at most `top`, rounded to nearest, ties to even. What is too
+    /// small for an integer becomes the smallest one.
+    unsafe fn round(sums: Self::Sums, multiplier: *const f32, top: f32) -> Self::Sums;
+
+    /// Four vectors of rounded products to bytes: the zero point is added, all saturate, and are at least `lo`. Each
+    /// 128-bit part of the result holds what that part of the four vectors held.
+    unsafe fn pack_parts(rounded: [Self::Sums; 4], rounding: &Rounding) -> Self::Bytes;
+
+    /// From the order of [`Vectors::pack_parts`] to one vector after the other.
+    unsafe fn join_parts(bytes: Self::Bytes) -> Self::Bytes;
+
+    /// Stores the bytes of vector `part` of four.
+    unsafe fn store_one(bytes: Self::Bytes, part: usize, to: *mut u8);
+
+    /// Stores the bytes of two neighbouring vectors, of half `half`.
+    unsafe fn store_two(bytes: Self::Bytes, half: usize, to: *mut u8);
+
+    /// Stores the bytes of all four vectors.
+    unsafe fn store_four(bytes: Self::Bytes, to: *mut u8);
+}
+
+/// Requantises `M` pixels of `N` vectors and stores them `stride` bytes apart.
+///
+/// # Safety
+/// The instructions of `V` are enabled in the caller; there are `N` vectors of multipliers and room for the pixels.
+#[inline(always)]
+pub(super) unsafe fn store_bytes<V: Vectors, const M: usize, const N: usize>(
+    sums: &[[V::Sums; N]; M],
+    multiplier: *const f32,
+    rounding: &Rounding,
+    to: *mut u8,
+    stride: usize,
+) {
+    // Four vectors make one of bytes. (No closures here: they would not have the instructions enabled.)
+    let mut first = 0;
+    while first < M * N {
+        // SAFETY: the caller's.
+        unsafe {
+            let mut rounded = [sums[0][0]; 4];
+            for (i, rounded) in rounded.iter_mut().enumerate() {
+                let (m, n) = ((first + i) / N, (first + i) % N);
+                if m < M {
+                    *rounded = V::round(sums[m][n], multiplier.add(n * V::LANES), rounding.top);
+                }
+            }
+            let bytes = V::join_parts(V::pack_parts(rounded, rounding));
+            if N % 4 == 0 {
+                V::store_four(bytes, to.add(first / N * stride + first % N * V::LANES));
+            } else {
+                for half in 0..2 {
+                    let (m, n) = ((first + 2 * half) / N, (first + 2 * half) % N);
+                    let to = to.add(m * stride + n * V::LANES);
+                    if m < M && n + 1 < N {
+                        V::store_two(bytes, half, to);
+                    } else if m < M {
+                        V::store_one(bytes, 2 * half, to);
+                        if m + 1 < M {
+                            V::store_one(bytes, 2 * half + 1, to.add(stride - n * V::LANES));
+                        }
+                    }
+                }
+            }
+        }
+        first += 4;
+    }
+}
+
+/// What requantisation needs beside the multipliers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Rounding {
+    /// `hi - zero_point`: the product is cut off there before it is rounded, so that the conversion cannot wrap.
+    /// Below it needs no care: the conversion yields the smallest integer for all that is too small, and that
+    /// saturates rightly.
+    pub top: f32,
+    /// Zero point of the result.
+    pub zero_point: i16,
+    /// Smallest byte of the result.
+    pub lo: u8,
+    /// Largest byte of the result.
+    pub hi: u8,
+}
+
+impl Rounding {
+    pub fn new(zero_point: u8, lo: u8, hi: u8) -> Rounding {
+        Rounding { top: f32::from(hi) - f32::from(zero_point), zero_point: i16::from(zero_point), lo, hi }
+    }
+
+    /// The byte for one product.
+    #[inline(always)]
+    pub fn apply(&self, product: f32) -> u8 {
+        round_saturate(product, self.zero_point as u8, self.lo, self.hi)
+    }
+}

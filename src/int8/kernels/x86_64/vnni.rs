@@ -1,0 +1,338 @@
+//! AVX-VNNI and AVX-512-VNNI: one instruction multiplies four bytes by four bytes and adds all to a sum, exactly.
+
+use std::arch::x86_64::*;
+
+use super::super::{Conv, PackedConv};
+use super::avx2::{Avx2, Ymm};
+use super::conv;
+use super::dense::{self, Pixel, Strip};
+use super::quads::{self, Quads};
+use super::simd::Simd;
+use super::vectors::{Rounding, Vectors};
+
+/// The proof that the processor has AVX-VNNI.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AvxVnni(Avx2);
+
+impl AvxVnni {
+    pub fn new() -> Option<AvxVnni> {
+        is_x86_feature_detected!("avxvnni").then(Avx2::new).flatten().map(AvxVnni)
+    }
+}
+
+/// The proof that the processor has AVX-512-VNNI, with AVX-512-BW.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Avx512Vnni(Avx2);
+
+impl Avx512Vnni {
+    pub fn new() -> Option<Avx512Vnni> {
+        let all = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vnni");
+        all.then(Avx2::new).flatten().map(Avx512Vnni)
+    }
+}
+
+/// Strips of four vectors, or of three where that leaves none over.
+pub(super) fn strips(vectors: usize) -> Vec<usize> {
+    match vectors {
+        3 | 6 | 9 => vec![3; vectors / 3],
+        _ if vectors % 4 == 1 && vectors > 1 => [vec![4; vectors / 4 - 1], vec![3, 2]].concat(),
+        _ => {
+            let mut strips = vec![4; vectors / 4];
+            strips.extend((vectors % 4 > 0).then_some(vectors % 4));
+            strips
+        }
+    }
+}
+
+/// What both sets have in common: four activations in a step, which stay bytes.
+macro_rules! bytes_by_fours {
+    ($set:literal, $features:literal) => {
+        const STEP: usize = 4;
+        const ELEMENT: usize = 1;
+        const WEIGHT: usize = 1;
+        const EXACT: bool = true;
+        const ISA: &'static str = $set;
+
+        fn pack(weights: [i16; 4], lane: usize, to: &mut [u8]) {
+            to[lane * 4..][..4].copy_from_slice(&weights.map(|w| w as u8));
+        }
+
+        fn weight_products(_: [i16; 4]) -> i32 {
+            0
+        }
+
+        #[inline(always)]
+        unsafe fn activation_products(_: *const u8, _: &[usize], _: usize) -> i32 {
+            0
+        }
+
+        #[target_feature(enable = $features)]
+        unsafe fn strip(strip: &Strip) {
+            // SAFETY: the caller's; the instructions are enabled.
+            unsafe { dense::strip::<Self>(strip) }
+        }
+
+        unsafe fn excess(_: *const u8, _: &mut [Pixel], _: &[usize], _: usize) {}
+
+        #[target_feature(enable = "avx2")]
+        unsafe fn widen(from: &[u8], stride: usize, depth: usize, count: usize, to: &mut [u8]) {
+            // SAFETY: the caller's.
+            unsafe { super::patch::copy_bytes(from, stride, depth, count, to) }
+        }
+
+        fn fill(to: &mut [u8], value: u8) {
+            to.fill(value);
+        }
+
+        fn strips(vectors: usize) -> Vec<usize> {
+            strips(vectors)
+        }
+
+        fn conv(self, conv: &Conv) -> Box<dyn PackedConv> {
+            conv::vnni(self, conv)
+        }
+
+        fn avx2(self) -> Avx2 {
+            self.0
+        }
+    };
+}
+
+// SAFETY: `vpdpbusd` does not saturate (`vpdpbusds` does).
+unsafe impl Simd for AvxVnni {
+    type V = Ymm;
+    type Activations = __m256i;
+    type Weights = __m256i;
+    /// 3 pixels by 4 vectors reach the peak, 2 × 4 and 4 × 2 93 %; larger tiles spill (16 registers).
+    const PIXELS: [usize; 4] = [8, 4, 3, 3];
+
+    bytes_by_fours!("avxvnni", "avx2,avxvnni");
+
+    #[inline(always)]
+    unsafe fn broadcast(from: *const u8) -> __m256i {
+        // SAFETY: the caller's.
+        unsafe { _mm256_set1_epi32(from.cast::<i32>().read_unaligned()) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_weights(from: *const u8) -> __m256i {
+        // SAFETY: the caller's.
+        unsafe { _mm256_load_si256(from.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot(sums: __m256i, x: __m256i, w: __m256i) -> __m256i {
+        // SAFETY: the caller enables AVX-VNNI.
+        unsafe { _mm256_dpbusd_avx_epi32(sums, x, w) }
+    }
+}
+
+// SAFETY: as for `AvxVnni`.
+unsafe impl Simd for Avx512Vnni {
+    type V = Zmm;
+    type Activations = __m512i;
+    type Weights = __m512i;
+    /// Small tiles win where they divide a row: 4 × 4 and 8 × 2 fit 56, 28 and 14. With 8 pixels their addresses still
+    /// fit the general registers.
+    const PIXELS: [usize; 4] = [8, 8, 8, 4];
+
+    bytes_by_fours!("avx512vnni", "avx2,avx512f,avx512bw,avx512vnni");
+
+    #[inline(always)]
+    unsafe fn broadcast(from: *const u8) -> __m512i {
+        // SAFETY: the caller's.
+        unsafe { _mm512_set1_epi32(from.cast::<i32>().read_unaligned()) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_weights(from: *const u8) -> __m512i {
+        // SAFETY: the caller's.
+        unsafe { _mm512_load_si512(from.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot(sums: __m512i, x: __m512i, w: __m512i) -> __m512i {
+        // SAFETY: the caller enables AVX-512-VNNI.
+        unsafe { _mm512_dpbusd_epi32(sums, x, w) }
+    }
+}
+
+/// Vectors of 16 lanes.
+#[derive(Debug)]
+pub(super) struct Zmm;
+
+impl Vectors for Zmm {
+    type Sums = __m512i;
+    type Bytes = __m512i;
+    const LANES: usize = 16;
+
+    #[inline(always)]
+    unsafe fn load(from: *const i32) -> __m512i {
+        // SAFETY: the caller's.
+        unsafe { _mm512_load_si512(from.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(to: *mut i32, sums: __m512i) {
+        // SAFETY: the caller's.
+        unsafe { _mm512_storeu_si512(to.cast(), sums) }
+    }
+
+    #[inline(always)]
+    unsafe fn subtract(sums: __m512i, subtrahend: i32) -> __m512i {
+        // SAFETY: the caller enables AVX-512.
+        unsafe { _mm512_sub_epi32(sums, _mm512_set1_epi32(subtrahend)) }
+    }
+
+    #[inline(always)]
+    unsafe fn round(sums: __m512i, multiplier: *const f32, top: f32) -> __m512i {
+        // SAFETY: the caller's.
+        unsafe {
+            let product = _mm512_mul_ps(_mm512_cvtepi32_ps(sums), _mm512_loadu_ps(multiplier));
+            _mm512_cvtps_epi32(_mm512_min_ps(product, _mm512_set1_ps(top)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn pack_parts([a, b, c, d]: [__m512i; 4], rounding: &Rounding) -> __m512i {
+        // SAFETY: the caller enables AVX-512 with AVX-512-BW.
+        unsafe {
+            let zero_point = _mm512_set1_epi16(rounding.zero_point);
+            let ab = _mm512_adds_epi16(_mm512_packs_epi32(a, b), zero_point);
+            let cd = _mm512_adds_epi16(_mm512_packs_epi32(c, d), zero_point);
+            _mm512_max_epu8(_mm512_packus_epi16(ab, cd), _mm512_set1_epi8(rounding.lo as i8))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn join_parts(bytes: __m512i) -> __m512i {
+        // SAFETY: the caller enables AVX-512.
+        unsafe {
+            let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+            _mm512_permutexvar_epi32(order, bytes)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_one(bytes: __m512i, part: usize, to: *mut u8) {
+        // SAFETY: the caller's.
+        unsafe {
+            let part = match part {
+                0 => _mm512_castsi512_si128(bytes),
+                1 => _mm512_extracti32x4_epi32::<1>(bytes),
+                2 => _mm512_extracti32x4_epi32::<2>(bytes),
+                _ => _mm512_extracti32x4_epi32::<3>(bytes),
+            };
+            _mm_storeu_si128(to.cast(), part);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_two(bytes: __m512i, half: usize, to: *mut u8) {
+        // SAFETY: the caller's.
+        unsafe {
+            let half = if half == 0 { _mm512_castsi512_si256(bytes) } else { _mm512_extracti64x4_epi64::<1>(bytes) };
+            _mm256_storeu_si256(to.cast(), half);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_four(bytes: __m512i, to: *mut u8) {
+        // SAFETY: the caller's.
+        unsafe { _mm512_storeu_si512(to.cast(), bytes) }
+    }
+}
+
+/// The mask of the first `count` bytes of 64.
+#[inline(always)]
+fn first_bytes(count: usize) -> u64 {
+    if count >= 64 { u64::MAX } else { (1 << count) - 1 }
+}
+
+// SAFETY: masked accesses touch the first `count` bytes only.
+unsafe impl Quads for Avx512Vnni {
+    #[inline(always)]
+    unsafe fn load_pixel(from: *const u8, count: usize) -> __m512i {
+        // SAFETY: the caller's.
+        unsafe { _mm512_maskz_loadu_epi8(first_bytes(count), from.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_pixel(bytes: __m512i, to: *mut u8, count: usize) {
+        // SAFETY: the caller's.
+        unsafe { _mm512_mask_storeu_epi8(to.cast(), first_bytes(count), bytes) }
+    }
+
+    #[inline(always)]
+    unsafe fn interleave([a, b, c, d]: [__m512i; 4]) -> [__m512i; 4] {
+        // SAFETY: the caller enables AVX-512 with AVX-512-BW.
+        unsafe {
+            let (low_ab, high_ab) = (_mm512_unpacklo_epi8(a, b), _mm512_unpackhi_epi8(a, b));
+            let (low_cd, high_cd) = (_mm512_unpacklo_epi8(c, d), _mm512_unpackhi_epi8(c, d));
+            [
+                _mm512_unpacklo_epi16(low_ab, low_cd),
+                _mm512_unpackhi_epi16(low_ab, low_cd),
+                _mm512_unpacklo_epi16(high_ab, high_cd),
+                _mm512_unpackhi_epi16(high_ab, high_cd),
+            ]
+        }
+    }
+
+    #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vnni")]
+    unsafe fn depthwise(strip: &quads::Strip, window: [usize; 2]) {
+        // SAFETY: the caller's; the instructions are enabled.
+        unsafe { quads::strip::<Self>(strip, window) }
+    }
+}
+
+// SAFETY: partial pixels go through a buffer, of which `count` bytes are copied.
+unsafe impl Quads for AvxVnni {
+    #[inline(always)]
+    unsafe fn load_pixel(from: *const u8, count: usize) -> __m256i {
+        // SAFETY: the caller's.
+        unsafe {
+            if count >= 32 {
+                return _mm256_loadu_si256(from.cast());
+            }
+            let mut bytes = [0u8; 32];
+            std::ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), count);
+            _mm256_loadu_si256(bytes.as_ptr().cast())
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_pixel(bytes: __m256i, to: *mut u8, count: usize) {
+        // SAFETY: the caller's.
+        unsafe {
+            if count >= 32 {
+                return _mm256_storeu_si256(to.cast(), bytes);
+            }
+            let mut all = [0u8; 32];
+            _mm256_storeu_si256(all.as_mut_ptr().cast(), bytes);
+            std::ptr::copy_nonoverlapping(all.as_ptr(), to, count);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn interleave([a, b, c, d]: [__m256i; 4]) -> [__m256i; 4] {
+        // SAFETY: the caller enables AVX2.
+        unsafe {
+            let (low_ab, high_ab) = (_mm256_unpacklo_epi8(a, b), _mm256_unpackhi_epi8(a, b));
+            let (low_cd, high_cd) = (_mm256_unpacklo_epi8(c, d), _mm256_unpackhi_epi8(c, d));
+            [
+                _mm256_unpacklo_epi16(low_ab, low_cd),
+                _mm256_unpackhi_epi16(low_ab, low_cd),
+                _mm256_unpacklo_epi16(high_ab, high_cd),
+                _mm256_unpackhi_epi16(high_ab, high_cd),
+            ]
+        }
+    }
+
+    #[target_feature(enable = "avx2,avxvnni")]
+    unsafe fn depthwise(strip: &quads::Strip, window: [usize; 2]) {
+        // SAFETY: the caller's; the instructions are enabled.
+        unsafe { quads::strip::<Self>(strip, window) }
+    }
+}
