@@ -6,6 +6,7 @@
 //!
 //! This folder is the only place that names tract.
 
+mod distances;
 mod graph;
 mod load;
 mod lower;

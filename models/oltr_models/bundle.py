@@ -42,6 +42,9 @@ class Runner:
     def __init__(self, path: Path, threads: int = 1):
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
+        # Exact accumulation: without VNNI, ONNX Runtime's faster uint8 x int8 kernels add pairs of
+        # products in 16 bits and saturate, which ruins the first layers of a network like ours.
+        options.add_session_config_entry("session.x64quantprecision", "1")
         self.session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         props = self.session.get_modelmeta().custom_metadata_map
         if "oltr.classes" not in props:

@@ -2,7 +2,7 @@
 
 Stage 1 tunes the late blocks, the fully connected layer and a cosine classifier on the direct
 feature, from a discriminant initialisation. Stage 2 adds modulated attention and the memory
-(centroids at stage 1's class means, hallucinator from its classifier) and trains them, the top
+(centroids and hallucinator from stage 1's class means and classifier) and trains them, the top
 convolution and the fully connected layer with cross-entropies of logits and distances and the
 large-margin loss. The early blocks stay as pretrained and the late ones as stage 1 left them; what
 is frozen is cached. The weights that are kept are a moving average over the steps.
@@ -107,10 +107,11 @@ class Trainer:
         return on_sphere(torch.from_numpy(class_means(features, self.labels)))
 
     def start_memory(self) -> None:
-        """Stage 2's start: centroids from stage 1's features, hallucinator from its classifier."""
+        """Stage 2's start: centroids between stage 1's class means and its classifier, which tells
+        known from unknown better than means alone; hallucinator from the classifier."""
         head = self.net.head
         with torch.no_grad():
-            head.centroids.copy_(self.class_means(self.net, attend=False))
+            head.centroids.copy_(on_sphere(self.class_means(self.net, attend=False) + on_sphere(head.weight)))
             head.hallucinator.weight.copy_(on_sphere(head.weight) * losses.COSINE_SCALE / losses.RADIUS**2)
             head.hallucinator.bias.zero_()
 

@@ -5,6 +5,7 @@ mod board;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use oltr::int8::kernels;
 use oltr::{Error, Model, Result};
 use serde::Serialize;
 
@@ -23,7 +24,7 @@ pub fn run(_: &DoctorArgs, common: &Common) -> anyhow::Result<Exit> {
     let board = Board::at(Path::new("/"));
     let trial = Trial::of(common);
     let mut findings = vec![board.processor(), board.threads(common.threads.into())];
-    findings.push(kernels(&trial, &board.instruction_sets()));
+    findings.push(kernels(&board.instruction_sets()));
     findings.extend(trial.findings(common));
     findings.push(board.memory(trial.needed_bytes()));
     findings.extend(board.health());
@@ -187,18 +188,22 @@ impl Trial {
     }
 }
 
-/// Which of the instruction sets of the processor are put to use.
-fn kernels(trial: &Trial, found: &[String]) -> Finding {
-    let found = if found.is_empty() { "no vector instructions known to oltr".into() } else { found.join(" ") };
-    match &trial.0 {
-        Err(_) => Finding::ok("kernels", format!("processor has {found}")),
-        Ok(ran) => match ran.model.summary().isa.as_str() {
-            "scalar" => Finding::warn(
-                "kernels",
-                format!("plain ones in use, processor has {found}"),
-                "expect a tenth of the speed; use the build of oltr for this processor, 64-bit if it can",
-            ),
-            isa => Finding::ok("kernels", format!("{isa} in use, processor has {found}")),
-        },
+/// Which of the processor's instruction sets are put to use. `found` is what the system says of the processor.
+fn kernels(found: &[String]) -> Finding {
+    let found = if found.is_empty() { "no known vector instructions".into() } else { found.join(" ") };
+    let best = kernels::best().isa();
+    match kernels::select().map(|set| set.isa()) {
+        Err(reason) => Finding::fail("kernels", reason, format!("unset {}", kernels::ISA_VARIABLE)),
+        Ok(isa) if isa != best => Finding::warn(
+            "kernels",
+            format!("{isa} in use, {best} would be faster"),
+            format!("unset {}", kernels::ISA_VARIABLE),
+        ),
+        Ok("scalar") => Finding::warn(
+            "kernels",
+            format!("plain ones in use, the processor has {found}"),
+            "expect a tenth of the speed; use the build of oltr for this processor, 64-bit if it can",
+        ),
+        Ok(isa) => Finding::ok("kernels", format!("{isa} in use, the processor has {found}")),
     }
 }

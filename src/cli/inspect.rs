@@ -140,14 +140,14 @@ impl<'a> Report<'a> {
             Column::new("TYPE", Align::Left, Shrink::Never),
             Column::new("SHAPE", Align::Left, Shrink::Never),
             Column::new("MMAC", Align::Right, Shrink::Never),
-            Column::new("RUN BY", Align::Left, Shrink::End),
+            Column::new("PROGRAM", Align::Right, Shrink::Never),
+            Column::new("KERNEL", Align::Left, Shrink::End),
         ];
         let cells = |step: &'a Step| -> Vec<Cell<'a>> {
             let macs = if step.macs > 0 { format!("{:.2}", step.macs as f64 / 1e6) } else { String::new() };
-            let by = match (step.program, step.kernel.as_str()) {
-                (None, _) => "tract".into(),
-                (Some(program), "") => format!("program {program}"),
-                (Some(program), kernel) => format!("program {program}: {kernel}"),
+            let (program, kernel) = match step.program {
+                Some(program) => (program.to_string(), step.kernel.as_str()),
+                None => (String::new(), "tract"),
             };
             let shape = shape(&step.shape);
             vec![
@@ -156,7 +156,8 @@ impl<'a> Report<'a> {
                 step.dtype.as_str().into(),
                 shape.into(),
                 macs.into(),
-                by.into(),
+                program.into(),
+                kernel.into(),
             ]
         };
         print_table(out, columns, &self.steps.iter().map(cells).collect::<Vec<_>>())

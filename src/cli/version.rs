@@ -1,7 +1,10 @@
 //! `oltr --version`, with `-v` what this build and this processor make of it.
 
+use oltr::Error;
+use oltr::int8::kernels;
+
 use super::args::Common;
-use super::exit::{self, Exit};
+use super::exit::Exit;
 use super::output::Output;
 
 /// Prints the version.
@@ -10,12 +13,10 @@ pub fn run(common: &Common) -> anyhow::Result<Exit> {
     out.line(&format!("oltr {}", env!("CARGO_PKG_VERSION")))?;
     if common.verbose > 0 {
         out.line(&format!("target: {} {}", std::env::consts::ARCH, std::env::consts::OS))?;
-        // A model picks its kernels when it is loaded.
-        let kernels = match common.load(None) {
-            Ok(model) => model.summary().isa.clone(),
-            Err(error) => format!("unknown: {}", exit::message(&error)),
-        };
-        out.line(&format!("kernels: {kernels}"))?;
+        let selected = kernels::select().map_err(Error::Config)?;
+        out.line(&format!("kernels: {}", selected.isa()))?;
+        let available: Vec<_> = kernels::available().iter().map(|set| set.isa()).collect();
+        out.line(&format!("kernels that run here: {}", available.join(", ")))?;
     }
     Ok(Exit::Success)
 }

@@ -9,6 +9,7 @@
 //! from `c` up to the pixel stride are padding: a kernel may write anything there and must not depend on them.
 //! Maps carry no border; where a window leaves the map it sees the input's zero point.
 
+pub mod pool;
 pub(crate) mod scalar;
 #[cfg(test)]
 mod tests;

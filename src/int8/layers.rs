@@ -1,19 +1,19 @@
 //! What the layers of a program do with the arena: hands slices to kernels, moves bytes, small arithmetic.
 
+mod elementwise;
+mod matmul;
+
 use std::ops::Range;
 
+use super::kernels::pool::Pool;
 use super::kernels::{AveragePool, Map, MaxPool, PackedConv};
+use super::plan::ALIGN;
 use super::program::{Element, Input, Program, State, Step, Tensor, TensorId};
-use super::quant::{AddQuant, Quant, round_saturate};
+use super::quant::{AddQuant, Quant};
 
-/// Sum or product.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Binary {
-    /// ONNX Add.
-    Add,
-    /// ONNX Mul.
-    Mul,
-}
+pub use elementwise::Binary;
+pub(super) use elementwise::{Elementwise, Softmax};
+pub(super) use matmul::MatMul;
 
 /// A strided copy of bytes, through a table if they change their scale.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,25 +25,6 @@ pub(super) struct Copy {
     /// Where the copy begins in the output.
     pub offset: usize,
     pub table: Option<Box<[u8; 256]>>,
-}
-
-/// Product of two tensors of bytes.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct MatMul {
-    /// m, k, n
-    pub size: [usize; 3],
-    pub zero: [u8; 2],
-    pub multiplier: f32,
-    pub y: Quant,
-    pub bounds: (u8, u8),
-}
-
-/// Softmax over rows of `width` bytes.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Softmax {
-    pub width: usize,
-    pub x: Quant,
-    pub y: Quant,
 }
 
 #[derive(Debug)]
@@ -74,8 +55,7 @@ impl Layer {
     pub fn scratch_bytes(&self) -> usize {
         match self {
             Layer::Conv(conv, _) => conv.scratch_bytes(),
-            // Both operands widened to 16 bits, the second transposed.
-            Layer::MatMul(m) => 2 * m.size[1] * (m.size[0] + m.size[2]),
+            Layer::MatMul(m) => m.scratch_bytes(),
             _ => 0,
         }
     }
@@ -112,8 +92,10 @@ pub(super) fn reshape_copy(x: &Tensor, y: &Tensor) -> Copy {
 }
 
 impl State {
-    fn arena(&mut self, program: &Program) -> (&mut [u8], &mut [u8]) {
-        self.memory[self.skip..].split_at_mut(program.arena_bytes())
+    /// Arena, scratch of all threads, and the threads.
+    fn parts(&mut self, program: &Program) -> (&mut [u8], &mut [u8], &mut Pool) {
+        let (arena, scratch) = self.memory[self.skip..].split_at_mut(program.arena_bytes());
+        (arena, scratch, &mut self.pool)
     }
 }
 
@@ -156,11 +138,26 @@ fn views<'a>(
     (w, [constants[0].unwrap_or(a), constants[1].unwrap_or(b)])
 }
 
+/// Channels of a fully connected layer are shared in whole vectors.
+const CHANNELS: usize = 64;
+
+/// How many threads a layer of products is worth: handing work over costs about a microsecond.
+fn parts(step: &Step) -> usize {
+    const MACS_A_THREAD: u64 = 50_000;
+    (step.info.macs / MACS_A_THREAD) as usize
+}
+
+/// How many threads a layer that touches so many bytes once is worth.
+fn light(bytes: usize) -> usize {
+    const BYTES_A_THREAD: usize = 16_384;
+    bytes / BYTES_A_THREAD
+}
+
 /// Runs one step.
 pub(super) fn run(program: &Program, step: &Step, state: &mut State, inputs: &[Input], outputs: &mut [&mut [f32]]) {
     let kernels = program.kernels;
     let mask = kernels.storage().mask();
-    let (arena, scratch) = state.arena(program);
+    let (arena, scratch, pool) = state.parts(program);
     let Some(written) = step.writes else { return output(program, step, arena, outputs) };
     let y = &program.tensors[written.0];
     if let Layer::Quantise { input } = step.layer {
@@ -179,24 +176,45 @@ pub(super) fn run(program: &Program, step: &Step, state: &mut State, inputs: &[I
         return;
     }
     let (out, [a, b]) = views(program, arena, step, [0, 1]);
-    let pixels = y.map.pixels();
+    let (pixels, stride) = (y.map.pixels(), y.map.stride);
     match &step.layer {
         Layer::Conv(conv, map) if y.element == Element::Floats => {
             let out: &mut [f32] = bytemuck::cast_slice_mut(out);
             match map.pixels() {
-                1 => conv.run_channels_f32(a, &mut out[..map.channels], 0..map.channels, scratch),
-                pixels => conv.run_f32(a, out, 0..pixels, scratch),
+                1 => pool.split((map.channels, CHANNELS, parts(step)), 1, out, scratch, |channels, out, scratch| {
+                    conv.run_channels_f32(a, out, channels, scratch)
+                }),
+                n => pool.split((n, 1, parts(step)), map.stride, out, scratch, |pixels, out, scratch| {
+                    conv.run_f32(a, out, pixels, scratch)
+                }),
             }
         }
-        Layer::Conv(conv, map) => match (step.reads.len(), map.pixels()) {
-            (1, 1) => conv.run_channels(a, &mut out[..map.channels], 0..map.channels, scratch),
-            (1, pixels) => conv.run(a, None, out, 0..pixels, scratch),
-            (_, pixels) => conv.run(a, Some(b), out, 0..pixels, scratch),
-        },
-        Layer::Add(quant) => kernels.add(quant, a, b, out),
-        Layer::Table(table) => kernels.table(table, a, out),
-        Layer::MaxPool(pool) => kernels.max_pool(pool, a, out, 0..pixels),
-        Layer::AveragePool(pool) => kernels.average_pool(pool, a, out, 0..pixels),
+        Layer::Conv(conv, map) => {
+            let b = (step.reads.len() > 1).then_some(b);
+            match (b, map.pixels()) {
+                (None, 1) => {
+                    pool.split((map.channels, CHANNELS, parts(step)), 1, out, scratch, |channels, out, scratch| {
+                        conv.run_channels(a, out, channels, scratch)
+                    })
+                }
+                (_, n) => pool.split((n, 1, parts(step)), map.stride, out, scratch, |pixels, out, scratch| {
+                    conv.run(a, b, out, pixels, scratch)
+                }),
+            }
+        }
+        Layer::Add(quant) => pool.split((out.len(), ALIGN, light(out.len())), 1, out, &mut [], |r, out, _| {
+            kernels.add(quant, &a[r.clone()], &b[r], out)
+        }),
+        Layer::Table(table) => pool
+            .split((out.len(), ALIGN, light(out.len())), 1, out, &mut [], |r, out, _| kernels.table(table, &a[r], out)),
+        Layer::MaxPool(window) => pool.split((pixels, 1, light(a.len())), stride, out, &mut [], |pixels, out, _| {
+            kernels.max_pool(window, a, out, pixels)
+        }),
+        Layer::AveragePool(window) => {
+            pool.split((pixels, 1, light(a.len())), stride, out, &mut [], |pixels, out, _| {
+                kernels.average_pool(window, a, out, pixels)
+            })
+        }
         Layer::Elementwise(e) => e.run(mask, a, b, out),
         Layer::MatMul(m) => m.run(mask, a, b, out, scratch),
         Layer::Softmax(s) => s.run(mask, a, out),
@@ -244,87 +262,6 @@ impl Copy {
                 each_index(&self.shape, &self.from, &self.to, |from, to| y[to] = table[usize::from(x[from])])
             }
             None => each_index(&self.shape, &self.from, &self.to, |from, to| y[to] = x[from]),
-        }
-    }
-}
-
-/// Sum or product of two tensors of bytes, broadcast by strides of 0.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Elementwise {
-    pub binary: Binary,
-    pub quant: AddQuant,
-    pub shape: Vec<usize>,
-    /// Of both operands and the result.
-    pub strides: [Vec<usize>; 3],
-}
-
-impl Elementwise {
-    /// Dequantise both, add or multiply in single precision, quantise (ONNX QDQ Add, Mul).
-    fn run(&self, mask: u8, a: &[u8], b: &[u8], y: &mut [u8]) {
-        let q = &self.quant;
-        let [sa, sb, sy] = &self.strides;
-        // Two walks in step: the first pairs a with y, the second finds b by the same index.
-        let apply = |a: u8, b: u8| match self.binary {
-            Binary::Add => q.apply(a, b),
-            Binary::Mul => {
-                let product = q.a.dequantise(a) * q.b.dequantise(b);
-                round_saturate(product / q.y.scale, q.y.zero_point, q.lo, q.hi)
-            }
-        };
-        each_pair(&self.shape, sa, sb, sy, |ia, ib, iy| y[iy] = apply(a[ia] ^ mask, b[ib] ^ mask) ^ mask);
-    }
-}
-
-/// As [`each_index`], along three sets of strides.
-fn each_pair(shape: &[usize], a: &[usize], b: &[usize], y: &[usize], mut f: impl FnMut(usize, usize, usize)) {
-    fn go(shape: &[usize], strides: [&[usize]; 3], at: [usize; 3], f: &mut impl FnMut(usize, usize, usize)) {
-        let Some((n, shape)) = shape.split_first() else { return f(at[0], at[1], at[2]) };
-        for i in 0..*n {
-            let next = [0, 1, 2].map(|k| at[k] + i * strides[k][0]);
-            go(shape, strides.map(|s| &s[1..]), next, f);
-        }
-    }
-    go(shape, [a, b, y], [0; 3], &mut f);
-}
-
-impl MatMul {
-    /// Exact sums of products in 32 bits, requantised once (ONNX QLinearMatMul).
-    fn run(&self, mask: u8, a: &[u8], b: &[u8], y: &mut [u8], scratch: &mut [u8]) {
-        let [m, k, n] = self.size;
-        let (wide, _) = scratch.split_at_mut(2 * k * (m + n));
-        let wide: &mut [i16] = bytemuck::cast_slice_mut(wide);
-        let (rows, columns) = wide.split_at_mut(m * k);
-        for ((a, b), y) in a.chunks_exact(m * k).zip(b.chunks_exact(k * n)).zip(y.chunks_exact_mut(m * n)) {
-            for (w, q) in rows.iter_mut().zip(a) {
-                *w = i16::from(q ^ mask) - i16::from(self.zero[0]);
-            }
-            for (i, b) in b.chunks_exact(n).enumerate() {
-                for (j, q) in b.iter().enumerate() {
-                    columns[j * k + i] = i16::from(q ^ mask) - i16::from(self.zero[1]);
-                }
-            }
-            for (row, y) in rows.chunks_exact(k).zip(y.chunks_exact_mut(n)) {
-                for (column, y) in columns.chunks_exact(k).zip(y) {
-                    let sum: i32 = row.iter().zip(column).map(|(a, b)| i32::from(*a) * i32::from(*b)).sum();
-                    let (lo, hi) = self.bounds;
-                    *y = round_saturate(sum as f32 * self.multiplier, self.y.zero_point, lo, hi) ^ mask;
-                }
-            }
-        }
-    }
-}
-
-impl Softmax {
-    /// Dequantise, softmax in single precision, quantise (ONNX QDQ Softmax over the last axis).
-    fn run(&self, mask: u8, x: &[u8], y: &mut [u8]) {
-        for (x, y) in x.chunks_exact(self.width).zip(y.chunks_exact_mut(self.width)) {
-            let max = x.iter().map(|q| q ^ mask).max().unwrap_or(0);
-            // exp of a difference of bytes: no value can overflow, the largest is 1.
-            let e = |q: u8| (self.x.dequantise(q ^ mask) - self.x.dequantise(max)).exp();
-            let sum: f32 = x.iter().map(|q| e(*q)).sum();
-            for (q, y) in x.iter().zip(y) {
-                *y = self.y.quantise(e(*q) / sum) ^ mask;
-            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::kernels::pool::Pool;
 use super::kernels::{AveragePool, Conv, KernelSet, Map, MaxPool, Storage, Window};
 use super::layers::{self, Binary, Copy, Elementwise, Layer, MatMul, Softmax, row_major};
 use super::plan::{self, Buffer};
@@ -268,12 +269,7 @@ impl Builder {
             let (Some(sa), Some(sb)) = (strides(ta), strides(tb)) else {
                 return Err(Error::Internal(format!("{}: shapes do not broadcast", self.name)));
             };
-            Layer::Elementwise(Elementwise {
-                binary,
-                quant,
-                shape: shape.to_vec(),
-                strides: [sa, sb, output.strides()],
-            })
+            Layer::Elementwise(Elementwise::new(binary, quant, shape, [sa, sb, output.strides()]))
         };
         let op = if binary == Binary::Add { "add" } else { "mul" };
         Ok(self.push(op.into(), 0, layer, &[a, b], output))
@@ -391,7 +387,7 @@ impl Builder {
         let (tensor, q) = self.bytes(x)?;
         let width = tensor.shape.last().copied().unwrap_or(1);
         let tensor = Tensor { element: Element::Bytes(y), ..tensor.clone() };
-        Ok(self.push("softmax".into(), 0, Layer::Softmax(Softmax { width, x: q, y }), &[x], tensor))
+        Ok(self.push("softmax".into(), 0, Layer::Softmax(Softmax::new(width, q, y)), &[x], tensor))
     }
 
     /// Makes a tensor an output of the program, as numbers in ONNX order. Outputs are numbered in the order of
@@ -498,14 +494,14 @@ pub struct State {
     pub(super) memory: Vec<u8>,
     /// Bytes before the first aligned one.
     pub(super) skip: usize,
-    pub(super) threads: usize,
+    pub(super) pool: Pool,
     /// Nanoseconds of each layer in the last run; empty unless asked for.
     pub times: Vec<u64>,
 }
 
 impl Clone for State {
     fn clone(&self) -> State {
-        State::new(self.memory.len(), self.threads)
+        State::new(self.memory.len(), self.pool.threads())
     }
 }
 
@@ -514,7 +510,7 @@ impl State {
     fn new(bytes: usize, threads: usize) -> State {
         let memory = vec![0u8; bytes];
         let skip = memory.as_ptr().align_offset(plan::ALIGN).min(plan::ALIGN);
-        State { memory, skip, threads, times: Vec::new() }
+        State { memory, skip, pool: Pool::new(threads), times: Vec::new() }
     }
 }
 

@@ -37,7 +37,18 @@ pub fn round_saturate(v: f32, zero_point: u8, lo: u8, hi: u8) -> u8 {
     let zp = i32::from(zero_point);
     let v = if v.is_nan() { 0.0 } else { v };
     let v = v.max((i32::from(lo) - zp) as f32).min((i32::from(hi) - zp) as f32);
-    (v.round_ties_even() as i32 + zp) as u8
+    (round_small(v) + zp) as u8
+}
+
+/// `v` rounded to nearest, ties to even, for |v| ≤ 2²².
+///
+/// Adding 1.5·2²³ leaves no fraction bits, so the addition itself rounds, in the way that IEEE 754 prescribes, and the
+/// low bits are the integer. Unlike `round_ties_even` this is plain arithmetic that compilers turn into vectors on
+/// every instruction set.
+#[inline(always)]
+fn round_small(v: f32) -> i32 {
+    const SHIFT: f32 = 12_582_912.0;
+    ((v + SHIFT).to_bits() as i32).wrapping_sub(SHIFT.to_bits() as i32)
 }
 
 /// How the 32-bit sums of a layer become bytes: `clamp(round(sum * multiplier[c]) + zero_point, lo, hi)`.
@@ -112,6 +123,19 @@ mod tests {
             (126.5, 254),
         ] {
             assert_eq!(q.quantise(x), expected, "{x}");
+        }
+    }
+
+    #[test]
+    fn rounding_is_to_nearest_ties_to_even() {
+        for i in -2_000_000..2_000_000 {
+            let v = i as f32 / 1024.0;
+            assert_eq!(round_small(v), v.round_ties_even() as i32, "{v}");
+        }
+        for v in [0.5f32, 1.5, 254.5, 255.5, 4_194_303.5] {
+            for v in [v, -v, v.next_up(), v.next_down()] {
+                assert_eq!(round_small(v), v.round_ties_even() as i32, "{v}");
+            }
         }
     }
 

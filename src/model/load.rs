@@ -9,6 +9,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use tract_onnx::prelude::*;
 
+use super::distances;
 use super::graph::{self, Graph, is_onnx};
 use super::lower::{self, Part};
 use super::normalise;
@@ -79,13 +80,16 @@ pub(super) fn load(name: &str, bytes: &[u8], options: &Options) -> Result<Loaded
     };
     lower::fold_constants(&mut graph);
     lower::prune(&mut graph);
+    write_shapes(&mut graph, &parts);
+    if options.engine == Engine::Int8 {
+        distances::fuse(&mut graph);
+    }
     let onnx = ops::onnx();
     unsupported
         .extend(graph.nodes.iter().filter(|n| !knows(&onnx, n)).map(|n| n.unsupported("oltr has no such operator")));
     if !unsupported.is_empty() {
         return Err(Error::UnsupportedNodes { model: name.into(), nodes: unsupported });
     }
-    write_shapes(&mut graph, &parts);
 
     let picture = bundle.as_ref().and_then(|b| picture_input(&graph, &parts, b));
     let weights = float_weights(&graph) + parts.iter().map(|p| p.program.weights_bytes() as u64).sum::<u64>();

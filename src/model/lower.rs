@@ -8,6 +8,7 @@ mod emit;
 mod pointwise;
 mod quantised;
 mod units;
+mod weights;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

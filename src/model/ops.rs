@@ -13,6 +13,7 @@ use tract_onnx::tract_core::internal::{
 use tract_onnx::tract_hir::infer::{InferenceOp, InferenceResult, Solver, TensorProxy};
 use tract_onnx::tract_hir::internal::{Expansion, TractErrorContext as _, expand};
 
+use super::distances::{self, DISTANCES};
 use super::lower::PROGRAM;
 use super::normalise::{DEQUANTISE, QUANTISE};
 use crate::int8::{Input, Program, State};
@@ -24,6 +25,7 @@ type Builder = TractResult<(Box<dyn InferenceOp>, Vec<String>)>;
 pub(super) fn onnx() -> Onnx {
     let mut onnx = tract_onnx::onnx().with_ignore_value_info(true);
     onnx.op_register.insert(PROGRAM, |_, node| program(node));
+    onnx.op_register.insert(DISTANCES, |_, node| distances::build(node));
     onnx.op_register.insert(QUANTISE, |ctx, node| linear(ctx, node, true));
     onnx.op_register.insert(DEQUANTISE, |ctx, node| linear(ctx, node, false));
     onnx

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use super::graph::{Graph, Node};
+use super::lower::PROGRAM;
 use super::normalise::{DEQUANTISE, QUANTISE};
 
 /// Shape by tensor name.
@@ -16,7 +17,12 @@ pub(super) fn infer(graph: &Graph) -> Shapes {
     let mut shapes: Shapes = graph.inputs.iter().cloned().collect();
     shapes.extend(graph.consts.iter().map(|(name, c)| (name.clone(), c.shape.clone())));
     for node in &graph.nodes {
-        if let Some(shape) = of_node(graph, &shapes, node) {
+        if node.op == PROGRAM {
+            for (i, output) in node.outputs.iter().enumerate() {
+                let shape = node.ints(&format!("shape{i}")).unwrap_or(&[]);
+                shapes.insert(output.clone(), shape.iter().map(|d| *d as usize).collect());
+            }
+        } else if let Some(shape) = of_node(graph, &shapes, node) {
             shapes.insert(node.output().to_string(), shape);
         }
     }

@@ -33,7 +33,7 @@ impl Normaliser {
     /// # Errors
     /// [`Error::BadInput`] if the lengths differ or are no multiple of 3.
     pub fn run(&self, pixels: &[u8], out: &mut [f32]) -> Result<()> {
-        if pixels.len() != out.len() || pixels.len() % 3 != 0 {
+        if pixels.len() != out.len() || !pixels.len().is_multiple_of(3) {
             return Err(Error::BadInput {
                 subject: "pixels".into(),
                 reason: format!("{} bytes cannot become {} values in 3 planes", pixels.len(), out.len()),

@@ -96,14 +96,14 @@ pub fn decode(
     let Some(survey) = &survey else {
         return Err(bad(cut_off(bytes)));
     };
+    if survey.progressive && survey.scans == 1 {
+        return Err(bad("the progressive JPEG lacks all but its first scan; copy or download it again".into()));
+    }
     // Where coded data is missing (a packet lost on the way from a camera), the decoder would go on with zeros until
-    // the picture is full. So it is given what it cannot decode. A progressive picture of one scan is left as it is:
-    // its decoder looks for the end mark right behind it.
+    // the picture is full. So it is given what it cannot decode.
     scratch.clear();
     scratch.extend_from_slice(&bytes[..survey.len - END_OF_IMAGE.len()]);
-    if !survey.progressive || survey.scans > 1 {
-        scratch.extend_from_slice(&NO_CODE);
-    }
+    scratch.extend_from_slice(&NO_CODE);
     scratch.extend_from_slice(&END_OF_IMAGE);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(scratch.as_slice()), options());
     decoder.decode_into(frame.reshape(geometry, limits)?).map_err(failed)?;

@@ -27,6 +27,10 @@ const FORMATS: &str = "JPEG, PNG, WebP, GIF, BMP, TIFF or PNM";
 
 /// Decodes photos one after another, keeping its buffers from one to the next.
 ///
+/// # Memory
+/// Besides the frame: the file twice (`photo_bytes` each), and up to 16 bytes a pixel (`photo_pixels`) for a picture of
+/// 16 bits a channel or a progressive JPEG; an ordinary JPEG takes a few rows.
+///
 /// # Example
 /// ```
 /// use oltr::source::photo::Decoder;

@@ -160,7 +160,7 @@ impl Finder<'_> {
         for line in BufReader::new(file.take(self.limits.photo_bytes)).lines() {
             match line {
                 Ok(line) if line.trim().is_empty() => {}
-                Ok(line) => self.path(Path::new(line.trim_end_matches('\r')), false)?,
+                Ok(line) => self.path(Path::new(&line), false)?,
                 Err(e) if e.kind() == std::io::ErrorKind::InvalidData => {
                     let reason = "not a text in UTF-8; a list holds one path a line".into();
                     return self.unusable(input, Error::BadInput { subject: list.display().to_string(), reason });

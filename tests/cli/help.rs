@@ -76,7 +76,11 @@ fn the_version_says_which_kernels_run() {
         assert!(stdout.starts_with(&version), "{stdout}");
         let kernels = stdout.lines().find_map(|line| line.strip_prefix("kernels: ")).unwrap();
         assert!(!kernels.is_empty() && !kernels.contains(' '), "{kernels}");
+        assert!(stdout.lines().any(|line| line.ends_with("scalar")), "the plain kernels run anywhere: {stdout}");
     }
+    let run = |isa: &str| -> super::Ran { command(&["-Vv"]).env("OLTR_ISA", isa).output().unwrap().into() };
+    assert!(run("scalar").code(0).stdout.contains("kernels: scalar\n"));
+    run("abacus").code(78).says(&["OLTR_ISA", "abacus", "scalar"]);
 }
 
 #[test]

@@ -10,9 +10,9 @@ fn inspect_tells_programs_everything() {
     let keys = keys(&ran.stdout);
     for part in [
         "{schema,model,sha256,file_bytes,bundle{name,groups{many,medium,few},classes[{id,name,train_count,shot}",
-        "],inputs[{name,shape[]}],outputs[{name,shape[]}{name,shape[]}{name,shape[]}],quantisation,operators{",
+        "},inputs[{name,shape[]}],outputs[{name,shape[]}{name,shape[]}{name,shape[]}],quantisation,operators{",
         "},isa,memory{weights_bytes,arena_bytes},steps[{name,op,dtype,shape[],macs,kernel,program}",
-        "],metadata{oltr.card,oltr.classes,oltr.name,oltr.open,oltr.preprocess,oltr.version}}",
+        "],metadata{oltr.card,oltr.classes,oltr.name,oltr.open,oltr.preprocess,oltr.version",
     ] {
         assert!(keys.contains(part), "{part} is not in: {keys}");
     }
@@ -122,4 +122,6 @@ fn doctor_tells_what_is_wrong_with_a_model() {
         assert!(stdout.contains("→ "), "{stdout}");
     }
     assert!(run(&["--model", PLAIN_GRAPH]).stdout.contains("names no classes"));
+    let forced: Ran = command(&["doctor"]).env("OLTR_ISA", "abacus").output().unwrap().into();
+    assert!(forced.code(78).stdout.contains("→ unset OLTR_ISA"));
 }

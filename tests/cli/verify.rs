@@ -4,6 +4,10 @@ use std::fs;
 
 use super::{BUNDLE, Folder, GOLDEN, Members, PLAIN_GOLDEN, PLAIN_GRAPH, Ran, keys, oltr, package, unzip, zip};
 
+/// A small graph with the outputs of a bundle.
+const SMALL_GRAPH: &str = "tests/graphs/lite0s.qdq.onnx";
+const SMALL_GOLDEN: &str = "tests/graphs/lite0s.qdq.npz";
+
 #[test]
 fn the_shipped_bundle_agrees_with_onnx_runtime() {
     let ran = oltr(&["verify", "--json", BUNDLE, GOLDEN]).code(0);
@@ -30,14 +34,14 @@ fn a_graph_without_metadata_is_verified_too() {
 
 /// The members of a golden file after `change`.
 fn golden(change: impl FnOnce(&mut Members)) -> Vec<u8> {
-    let mut members = unzip(package(PLAIN_GOLDEN));
+    let mut members = unzip(package(SMALL_GOLDEN));
     change(&mut members);
     zip(&members)
 }
 
 fn verify(folder: &Folder, bytes: &[u8]) -> Ran {
     let path = folder.file("golden.npz", bytes);
-    oltr(&["verify", PLAIN_GRAPH, &path])
+    oltr(&["verify", SMALL_GRAPH, &path])
 }
 
 /// A float32 .npy file.
@@ -65,11 +69,11 @@ fn disagreement_exits_with_1() {
     // Distances 2 % longer than they are.
     let longer = golden(|members| change_data(members, "distances.npy", |_, x| x * 1.02));
     let path = folder.file("longer.npz", &longer);
-    let ran = oltr(&["verify", "--json", PLAIN_GRAPH, &path]).code(1);
+    let ran = oltr(&["verify", "--json", SMALL_GRAPH, &path]).code(1);
     assert_eq!(ran.json()[0]["ok"], false);
-    let table = oltr(&["verify", PLAIN_GRAPH, &path]).code(1).stdout;
+    let table = oltr(&["verify", SMALL_GRAPH, &path]).code(1).stdout;
     assert_eq!(table.matches("out of tolerance").count(), 1, "{table}");
-    oltr(&["verify", "--max-mean-rel", "0.03", PLAIN_GRAPH, &path]).code(0);
+    oltr(&["verify", "--max-mean-rel", "0.03", SMALL_GRAPH, &path]).code(0);
     // The same direction, but another class first.
     let other = golden(|members| change_data(members, "logits.npy", |_, x| -x));
     verify(&folder, &other).code(1);
@@ -80,7 +84,7 @@ fn only_the_outputs_in_the_file_are_compared() {
     let folder = Folder::new();
     let bytes = golden(|members| members.retain(|name, _| name != "features.npy"));
     let path = folder.file("golden.npz", &bytes);
-    let json = oltr(&["verify", "--json", PLAIN_GRAPH, &path]).code(0).json().remove(0);
+    let json = oltr(&["verify", "--json", SMALL_GRAPH, &path]).code(0).json().remove(0);
     let outputs = json["outputs"].as_array().unwrap();
     assert!(!outputs.is_empty() && outputs.iter().all(|o| o["name"] != "features"), "{json}");
     let more = golden(|members| drop(members.insert("surplus.npy".into(), npy("(1,)", &[0.0]))));
@@ -91,7 +95,7 @@ fn only_the_outputs_in_the_file_are_compared() {
 fn what_is_written_is_what_was_computed() {
     let folder = Folder::new();
     let out = folder.path("out.npz");
-    oltr(&["verify", "--output", &out, PLAIN_GRAPH, PLAIN_GOLDEN]).code(0);
+    oltr(&["verify", "--output", &out, SMALL_GRAPH, SMALL_GOLDEN]).code(0);
     let computed = unzip(&out);
     let expected = ["distances.npy", "features.npy", "logits.npy"];
     assert!(expected.iter().all(|name| computed.contains_key(*name)), "{:?}", computed.keys());
@@ -102,11 +106,11 @@ fn what_is_written_is_what_was_computed() {
     // As golden values they agree to the last bit.
     let own = golden(|members| members.extend(computed));
     let path = folder.file("own.npz", &own);
-    let ran = oltr(&["verify", "--json", "--min-cosine", "1", "--max-mean-rel", "0", PLAIN_GRAPH, &path]).code(0);
+    let ran = oltr(&["verify", "--json", "--min-cosine", "1", "--max-mean-rel", "0", SMALL_GRAPH, &path]).code(0);
     for output in ran.json()[0]["outputs"].as_array().unwrap() {
         assert_eq!((&output["max_abs"], &output["cosine"]), (&0.0.into(), &1.0.into()));
     }
-    oltr(&["verify", "--output", &folder.path("no/folder.npz"), PLAIN_GRAPH, PLAIN_GOLDEN]).code(66);
+    oltr(&["verify", "--output", &folder.path("no/folder.npz"), SMALL_GRAPH, SMALL_GOLDEN]).code(66);
 }
 
 #[test]
@@ -128,7 +132,7 @@ fn several_samples_lie_along_the_first_axis() {
     verify(&folder, &doubled(false)).code(0);
     verify(&folder, &doubled(true)).code(1);
     let uneven = golden(|members| {
-        let one = unzip(package(PLAIN_GOLDEN));
+        let one = unzip(package(SMALL_GOLDEN));
         *members = unzip(folder.file("two.npz", &doubled(false)));
         members.insert("logits.npy".into(), one["logits.npy"].clone());
     });
@@ -140,19 +144,19 @@ fn bad_golden_files_are_65_and_say_what_is_wrong() {
     let folder = Folder::new();
     let without = |name: &'static str| golden(move |members| drop(members.remove(name)));
     let with = |name: &'static str, bytes: Vec<u8>| golden(move |members| drop(members.insert(name.into(), bytes)));
-    let none = golden(|members| members.retain(|name, _| name == "pixels.npy"));
+    let none = golden(|members| members.retain(|name, _| name == "image.npy"));
     let nan = golden(|members| change_data(members, "logits.npy", |i, x| if i == 3 { f32::NAN } else { x }));
     let cases: Vec<(Vec<u8>, &[&str])> = vec![
         (b"no archive".to_vec(), &["no .npz"]),
         (vec![], &["no .npz"]),
-        (without("pixels.npy"), &["input 'pixels'", "it holds", "'logits'"]),
+        (without("image.npy"), &["input 'image'", "it holds", "'logits'"]),
         (none, &["none of the graph's outputs", "'logits'"]),
-        (with("pixels.npy", npy("(1, 2)", &[0.0; 2])), &["'pixels'", "shape [1, 2]"]),
+        (with("image.npy", npy("(1, 2)", &[0.0; 2])), &["'image'", "shape [1, 2]"]),
         (with("logits.npy", npy("(1, 1)", &[0.0])), &["'logits'", "shape [1, 1]"]),
         (with("logits.npy", npy_of("<f8", "(1, 1)", &[0; 8])), &["'logits'", "float32 is needed"]),
         (with("logits.npy", b"\x93NUMPY\x02\x00\xff\xff\xff\xff".to_vec()), &["'logits'", "header"]),
-        (with("pixels.npy", npy("(4294967296, 4294967296, 4294967296)", &[])), &["'pixels'", "elements"]),
-        (with("pixels.npy", npy("(1, 1000000000)", &[])), &["'pixels'", "elements"]),
+        (with("image.npy", npy("(4294967296, 4294967296, 4294967296)", &[])), &["'image'", "elements"]),
+        (with("image.npy", npy("(1, 1000000000)", &[])), &["'image'", "elements"]),
         // A bomb: 256 MiB of zeros in 256 KiB, behind a shape that promises little.
         (with("logits.npy", npy_of("<f4", "(1, 2)", &vec![0; 256 << 20])), &["'logits'", "more are there"]),
         (nan, &["'logits'", "NaN"]),
@@ -166,7 +170,7 @@ fn bad_golden_files_are_65_and_say_what_is_wrong() {
 #[test]
 fn a_golden_file_cut_anywhere_is_refused() {
     let folder = Folder::new();
-    let whole = fs::read(package(PLAIN_GOLDEN)).unwrap();
+    let whole = fs::read(package(SMALL_GOLDEN)).unwrap();
     for part in 0..16 {
         verify(&folder, &whole[..whole.len() * part / 16]).code(65);
     }
@@ -176,5 +180,5 @@ fn a_golden_file_cut_anywhere_is_refused() {
 #[test]
 fn missing_files_are_66_and_named() {
     oltr(&["verify", "nowhere.onnx", GOLDEN]).code(66).says(&["nowhere.onnx"]);
-    oltr(&["verify", PLAIN_GRAPH, "nowhere.npz"]).code(66).says(&["nowhere.npz"]);
+    oltr(&["verify", SMALL_GRAPH, "nowhere.npz"]).code(66).says(&["nowhere.npz"]);
 }

@@ -5,8 +5,14 @@ mod buffer;
 mod conv;
 mod dense;
 mod depthwise;
+mod elementwise;
 mod epilogue;
+mod gemv;
+mod patch;
+mod pool;
+mod rows;
 mod simd;
+mod winograd;
 
 use std::fmt::Debug;
 use std::ops::Range;
@@ -45,15 +51,15 @@ impl<S: Simd> KernelSet for Set<S> {
     }
 
     fn add(&self, add: &AddQuant, a: &[u8], b: &[u8], output: &mut [u8]) {
-        SCALAR.add(add, a, b, output);
+        elementwise::add(self.0.avx2(), add, a, b, output);
     }
 
     fn max_pool(&self, pool: &MaxPool, input: &[u8], output: &mut [u8], pixels: Range<usize>) {
-        SCALAR.max_pool(pool, input, output, pixels);
+        pool::max(self.0.avx2(), pool, input, output, pixels);
     }
 
     fn average_pool(&self, pool: &AveragePool, input: &[u8], output: &mut [u8], pixels: Range<usize>) {
-        SCALAR.average_pool(pool, input, output, pixels);
+        pool::average(self.0.avx2(), pool, input, output, pixels);
     }
 
     fn table(&self, table: &[u8; 256], input: &[u8], output: &mut [u8]) {
@@ -61,10 +67,10 @@ impl<S: Simd> KernelSet for Set<S> {
     }
 
     fn quantise(&self, quant: Quant, input: &[f32], output_map: &Map, output: &mut [u8]) {
-        SCALAR.quantise(quant, input, output_map, output);
+        elementwise::quantise(self.0.avx2(), quant, input, output_map, output);
     }
 
     fn dequantise(&self, quant: Quant, input_map: &Map, input: &[u8], output: &mut [f32]) {
-        SCALAR.dequantise(quant, input_map, input, output);
+        elementwise::dequantise(self.0.avx2(), quant, input_map, input, output);
     }
 }

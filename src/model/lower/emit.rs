@@ -7,6 +7,7 @@ use super::super::graph::Node;
 use super::super::shapes::{Shapes, Sliding};
 use super::quantised::View;
 use super::units::{Kind, Operand, Sink, Unit};
+use super::weights::{Weights, int_bias};
 use super::{Part, entry, pointwise};
 use crate::error::{Error, Result};
 use crate::int8::kernels::{Conv, KernelSet, Map, Output, Residual, Window};
@@ -47,8 +48,10 @@ fn activation_quant(view: &View, q: &str) -> Option<Quant> {
 }
 
 /// A convolution or matrix product before it knows what becomes of its sums.
-struct Dense {
+struct Dense<'a> {
+    /// Without its weights.
     conv: Conv,
+    weights: Weights<'a>,
     /// `scale_x * scale_w` of each output channel.
     scales: Vec<f32>,
     /// The map that is read instead of its flattened form.
@@ -56,17 +59,16 @@ struct Dense {
 }
 
 /// Reads weights, bias and geometry; `None` for what the layers cannot do exactly.
-fn dense(view: &View, shapes: &Shapes, unit: &Unit) -> Option<Dense> {
+fn dense<'a>(view: &View<'a>, shapes: &Shapes, unit: &Unit) -> Option<Dense<'a>> {
     let Operand::Activation(q) = &unit.operands[0] else { return None };
     let x = operand_shape(view, shapes, &unit.operands[0])?;
     let quant = activation_quant(view, q)?;
-    let (weights, bias) = match &unit.kind {
+    let (constant, bias) = match &unit.kind {
         Kind::Conv { weights, bias, .. } | Kind::Dense { weights, bias, .. } => (view.constant(weights)?, bias),
         _ => return None,
     };
-    let values = weights.centred()?;
-    let w = &weights.value.shape;
-    let (input, output, window, groups, ohwi, scales);
+    let w = &constant.value.shape;
+    let (input, output, window, groups, weights, scales);
     let mut map = None;
     match &unit.kind {
         Kind::Conv { window: sliding, groups: g, .. } => {
@@ -80,10 +82,9 @@ fn dense(view: &View, shapes: &Shapes, unit: &Unit) -> Option<Dense> {
             output = Tensor::new(&unit.shape, Element::Bytes(quant)).map;
             window = sliding_window(sliding, [*h, *wd])?;
             groups = *g;
-            scales = weights.scales(*oc, 0)?;
-            // OIHW to OHWI
-            let at = |o: usize, t: usize, i: usize| values[(o * per_group + i) * kh * kw + t];
-            ohwi = order(*oc, kh * kw, *per_group, at)?;
+            scales = constant.scales(*oc, 0)?;
+            let taps = kh * kw;
+            weights = Weights::new(&constant, [*oc, taps, *per_group], [per_group * taps, 1, taps])?;
         }
         Kind::Dense { transposed, .. } => {
             let [rows, columns] = w[..] else { return None };
@@ -92,10 +93,11 @@ fn dense(view: &View, shapes: &Shapes, unit: &Unit) -> Option<Dense> {
             if x.last() != Some(&k) || x.len() == 4 || n == 0 || m == 0 {
                 return None;
             }
-            scales = weights.scales(n, if *transposed { 0 } else { 1 })?;
+            scales = constant.scales(n, if *transposed { 0 } else { 1 })?;
             output = Map { height: 1, width: m, channels: n, stride: n };
             groups = 1;
-            let at = |o: usize, i: usize| if *transposed { values[o * k + i] } else { values[i * n + o] };
+            // Steps from one row of the product to the next, and from one input to the next.
+            let (of_n, of_k) = if *transposed { (k, 1) } else { (1, n) };
             match flattened_map(view, shapes, q).filter(|_| m == 1) {
                 // The flattened map itself: a convolution whose window is the whole map, columns put in its order.
                 Some((name, shape)) => {
@@ -103,12 +105,12 @@ fn dense(view: &View, shapes: &Shapes, unit: &Unit) -> Option<Dense> {
                     let [_, c, h, wd] = shape[..] else { return None };
                     input = Tensor::new(&shape, Element::Bytes(quant)).map;
                     window = Window { kernel: [h, wd], ..Window::POINT };
-                    ohwi = order(n, h * wd, c, |o, t, i| at(o, i * h * wd + t))?;
+                    weights = Weights::new(&constant, [n, h * wd, c], [of_n, of_k, h * wd * of_k])?;
                 }
                 None => {
                     input = Map { height: 1, width: m, channels: k, stride: k };
                     window = Window::POINT;
-                    ohwi = order(n, 1, k, |o, _, i| at(o, i))?;
+                    weights = Weights::new(&constant, [n, 1, k], [of_n, 0, of_k])?;
                 }
             }
         }
@@ -119,54 +121,10 @@ fn dense(view: &View, shapes: &Shapes, unit: &Unit) -> Option<Dense> {
         Some(name) => int_bias(view, name, &scales)?,
         None => vec![0; output.channels],
     };
-    let taps = ohwi.len() / output.channels;
-    let bias =
-        ohwi.chunks_exact(taps).zip(bias).map(|(w, b)| safe_bias(w, b, quant.zero_point)).collect::<Option<_>>()?;
+    let bias = weights.safe_bias(&bias, quant.zero_point)?;
     let result = Output::Floats(Vec::new());
-    Some(Dense {
-        conv: Conv { input, output, window, groups, input_zero: quant.zero_point, weights: ohwi, bias, result },
-        scales,
-        map,
-    })
-}
-
-/// Weights in the order output channel, tap, input channel; `None` where one does not fit a signed byte.
-fn order(o: usize, taps: usize, i: usize, at: impl Fn(usize, usize, usize) -> i32) -> Option<Vec<i8>> {
-    let mut weights = Vec::with_capacity(o * taps * i);
-    for o in 0..o {
-        for t in 0..taps {
-            for i in 0..i {
-                weights.push(i8::try_from(at(o, t, i)).ok()?);
-            }
-        }
-    }
-    Some(weights)
-}
-
-/// The bias, moved where it has to be so that no sum leaves 32 bits, whatever the input; `None` if none could.
-///
-/// Only quantisers that scale the weights of a dead channel until its bias just fits write such a one; the move is
-/// then less than a ten-thousandth of it, where a sum that wraps would turn the sign.
-fn safe_bias(weights: &[i8], bias: i32, zero: u8) -> Option<i32> {
-    let (low, high) = (-i64::from(zero), 255 - i64::from(zero));
-    let (mut least, mut most) = (0, 0);
-    for w in weights {
-        let w = i64::from(*w);
-        least += (w * low).min(w * high);
-        most += (w * low).max(w * high);
-    }
-    let (from, to) = (i64::from(i32::MIN) - least, i64::from(i32::MAX) - most);
-    (from <= to).then(|| i64::from(bias).clamp(from, to) as i32)
-}
-
-/// A bias in units of the product of the scales, as ONNX defines it for quantised convolutions.
-fn int_bias(view: &View, name: &str, scales: &[f32]) -> Option<Vec<i32>> {
-    let constant = view.constant(name)?;
-    let bias = constant.centred()?;
-    let own = constant.scales(scales.len(), 0)?;
-    let near = |a: f32, b: f32| (a - b).abs() <= 1e-5 * b.abs();
-    let volume = bias.len() == scales.len();
-    (volume && own.iter().zip(scales).all(|(a, b)| near(*a, *b))).then_some(bias)
+    let conv = Conv { input, output, window, groups, input_zero: quant.zero_point, weights: Vec::new(), bias, result };
+    Some(Dense { conv, weights, scales, map })
 }
 
 fn sliding_window(s: &Sliding, input: [usize; 2]) -> Option<Window> {
@@ -386,9 +344,11 @@ impl Emitter<'_> {
     /// A convolution or matrix product, with the addition behind it if that is its only reader.
     fn dense(&mut self, index: usize) -> Result<()> {
         let unit = &self.units[index];
-        let Dense { mut conv, scales, map } = dense(self.view, self.shapes, unit).ok_or_else(|| lost("weights"))?;
+        let Dense { mut conv, weights, scales, map } =
+            dense(self.view, self.shapes, unit).ok_or_else(|| lost("weights"))?;
         let Operand::Activation(q) = &unit.operands[0] else { return Err(lost("input")) };
         let x = self.tensor(map.as_deref().unwrap_or(q))?;
+        conv.weights = weights.ordered();
         let label = self.node(unit).label().to_string();
         match &unit.sink {
             Sink::Numbers(name) => {

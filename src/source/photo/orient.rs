@@ -38,9 +38,9 @@ pub fn upright(frame: &mut Frame, orientation: Orientation, scratch: &mut Vec<u8
         for block_x in (0..width).step_by(BLOCK) {
             for y in block_y..height.min(block_y + BLOCK) {
                 let (row, _) = frame.row(y as u32).as_chunks::<3>();
-                for x in block_x..width.min(block_x + BLOCK) {
+                for (x, pixel) in row.iter().enumerate().skip(block_x).take(BLOCK) {
                     let (to_x, to_y) = place(x, y, width - 1, height - 1);
-                    pixels[to_y * turned_width + to_x] = row[x];
+                    pixels[to_y * turned_width + to_x] = *pixel;
                 }
             }
         }

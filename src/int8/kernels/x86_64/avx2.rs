@@ -3,8 +3,8 @@
 use std::arch::x86_64::*;
 
 use super::dense::{self, Pixel, Strip};
+use super::patch::OVERRUN;
 use super::simd::{Rounding, Simd};
-use crate::int8::quant::AddQuant;
 
 /// The proof that the processor has AVX2.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +24,8 @@ impl Avx2 {
 /// units, and additions, which can run on all four, get in their way (84 GMAC/s measured where 104 is the peak). This
 /// form has one multiplication to three additions and reaches the peak. What it adds too much depends on the pixel
 /// alone (one pass over its activations serves all channels) or on the weights alone (in the bias).
-// SAFETY: the sums of an activation (0 to 255) and a weight fit 16 bits; everything else wraps, which is exact as
+// SAFETY: the sums of an activation and a weight fit 16 bits (byte convolutions: 255 + 127; Winograd's transforms see
+// to it); everything else wraps, which is exact as
 // the result is wanted modulo 2^32. The methods need AVX2 only.
 unsafe impl Simd for Avx2 {
     type Sums = __m256i;
@@ -36,16 +37,16 @@ unsafe impl Simd for Avx2 {
     const ISA: &'static str = "avx2";
     const PIXELS: [usize; 4] = [6, 4, 2, 2];
 
-    fn pack(weights: [i8; 4], lane: usize, to: &mut [u8]) {
+    fn pack(weights: [i16; 4], lane: usize, to: &mut [u8]) {
         let [first, second] = [lane * 4, 32 + lane * 4];
         for (place, weight) in
             [(first, weights[2]), (first + 2, weights[3]), (second, weights[0]), (second + 2, weights[1])]
         {
-            to[place..place + 2].copy_from_slice(&i16::from(weight).to_le_bytes());
+            to[place..place + 2].copy_from_slice(&weight.to_le_bytes());
         }
     }
 
-    fn weight_products(weights: [i8; 4]) -> i32 {
+    fn weight_products(weights: [i16; 4]) -> i32 {
         let [w0, w1, w2, w3] = weights.map(i32::from);
         w0 * w2 + w1 * w3
     }
@@ -184,7 +185,7 @@ unsafe impl Simd for Avx2 {
 
     #[target_feature(enable = "avx2")]
     unsafe fn widen(from: &[u8], stride: usize, depth: usize, count: usize, to: &mut [u8]) {
-        assert!(from.len() >= (count - 1) * stride + depth && to.len() >= count * depth * 2 + dense::OVERRUN);
+        assert!(from.len() >= (count - 1) * stride + depth && to.len() >= count * depth * 2 + OVERRUN);
         let (run, runs) = if stride == depth { (depth * count, 1) } else { (depth, count) };
         for i in 0..runs {
             let from = &from[i * stride..];
@@ -229,99 +230,4 @@ pub(super) fn pack([a, b, c, d]: [__m256i; 4], rounding: &Rounding) -> __m256i {
     let bytes = _mm256_max_epu8(_mm256_packus_epi16(ab, cd), _mm256_set1_epi8(rounding.lo as i8));
     // Packing works on halves of vectors.
     _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7))
-}
-
-/// Eight vectors' worth of an addition's second half: both summands as integers without zero points, to the rounded
-/// sum without the zero point.
-#[derive(Clone, Copy)]
-pub(super) struct Adder {
-    scales: [__m256; 3],
-    bounds: [__m256; 2],
-    zero_point: __m256i,
-}
-
-impl Adder {
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    pub fn new(add: &AddQuant) -> Adder {
-        let zero_point = i32::from(add.y.zero_point);
-        Adder {
-            scales: [add.a.scale, add.b.scale, add.y.scale].map(|s| _mm256_set1_ps(s)),
-            bounds: [add.lo, add.hi].map(|bound| _mm256_set1_ps((i32::from(bound) - zero_point) as f32)),
-            zero_point: _mm256_set1_epi32(zero_point),
-        }
-    }
-
-    /// The sums of `a` and `b`, as integers within the bounds.
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    pub fn add(&self, a: __m256i, b: __m256i) -> __m256i {
-        let a = _mm256_mul_ps(_mm256_cvtepi32_ps(a), self.scales[0]);
-        let b = _mm256_mul_ps(_mm256_cvtepi32_ps(b), self.scales[1]);
-        let sum = _mm256_div_ps(_mm256_add_ps(a, b), self.scales[2]);
-        // NaN, from infinities that cancel, becomes 0.
-        let sum = _mm256_and_ps(sum, _mm256_cmp_ps::<_CMP_ORD_Q>(sum, sum));
-        let sum = _mm256_min_ps(_mm256_max_ps(sum, self.bounds[0]), self.bounds[1]);
-        _mm256_add_epi32(_mm256_cvtps_epi32(sum), self.zero_point)
-    }
-}
-
-/// Eight integers between 0 and 255 to bytes.
-#[inline]
-#[target_feature(enable = "avx2")]
-pub(super) fn narrow(v: __m256i) -> __m128i {
-    let words = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256::<1>(v));
-    _mm_packus_epi16(words, words)
-}
-
-/// `to[i] = add(requantised(sums[i]), b[i])`, all as long as `to`.
-pub(super) fn add_residual(
-    _: Avx2,
-    rounding: &Rounding,
-    add: &AddQuant,
-    (sums, multiplier): (&[i32], &[f32]),
-    b: &[u8],
-    to: &mut [u8],
-) {
-    assert!(sums.len() >= to.len() && multiplier.len() >= to.len() && b.len() >= to.len());
-    // SAFETY: the token proves that AVX2 is there; the lengths were checked.
-    unsafe { add_residual_avx2(rounding, add, sums, multiplier, b, to) }
-}
-
-/// # Safety
-/// Nothing is shorter than `to`.
-#[target_feature(enable = "avx2")]
-unsafe fn add_residual_avx2(
-    rounding: &Rounding,
-    add: &AddQuant,
-    sums: &[i32],
-    multiplier: &[f32],
-    b: &[u8],
-    to: &mut [u8],
-) {
-    let adder = Adder::new(add);
-    let top = _mm256_set1_ps(rounding.top);
-    let bottom = _mm256_set1_epi32(i32::from(rounding.lo) - i32::from(rounding.zero_point));
-    let shift = _mm256_set1_epi32(i32::from(rounding.zero_point) - i32::from(add.a.zero_point));
-    let b_zero = _mm256_set1_epi32(i32::from(add.b.zero_point));
-    let whole = to.len() / 8 * 8;
-    for i in (0..whole).step_by(8) {
-        // SAFETY: eight more elements are there.
-        let (sums, multiplier, b) = unsafe {
-            (
-                _mm256_loadu_si256(sums.as_ptr().add(i).cast()),
-                _mm256_loadu_ps(multiplier.as_ptr().add(i)),
-                _mm_loadl_epi64(b.as_ptr().add(i).cast()),
-            )
-        };
-        let product = _mm256_mul_ps(_mm256_cvtepi32_ps(sums), multiplier);
-        let rounded = _mm256_max_epi32(_mm256_cvtps_epi32(_mm256_min_ps(product, top)), bottom);
-        let b = _mm256_sub_epi32(_mm256_cvtepu8_epi32(b), b_zero);
-        let bytes = narrow(adder.add(_mm256_add_epi32(rounded, shift), b));
-        // SAFETY: as before.
-        unsafe { _mm_storel_epi64(to.as_mut_ptr().add(i).cast(), bytes) };
-    }
-    for i in whole..to.len() {
-        to[i] = add.apply(rounding.apply(sums[i] as f32 * multiplier[i]), b[i]);
-    }
 }

@@ -6,12 +6,20 @@ use super::super::{Conv, PackedConv};
 use super::dense::Dense;
 use super::depthwise::Depthwise;
 use super::epilogue::Destination;
+use super::gemv::Gemv;
 use super::simd::Simd;
+use super::winograd::Winograd;
 
 /// Packs `conv` for the set `S`.
 pub(super) fn pack<S: Simd>(simd: S, conv: Conv) -> Box<dyn PackedConv> {
     if conv.is_depthwise() {
         return Box::new(Depthwise::new(simd.avx2(), &conv));
+    }
+    if let Some(gemv) = Gemv::new(simd.avx2(), &conv) {
+        return Box::new(gemv);
+    }
+    if let Some(winograd) = Winograd::new(simd.avx2(), &conv) {
+        return Box::new(winograd);
     }
     let groups: Vec<Dense<S>> = (0..conv.groups).map(|group| Dense::new(simd, &conv, group)).collect();
     Box::new(Grouped { name: format!("conv_u8s8__{}", S::ISA), channels: conv.output.stride, groups })

@@ -10,6 +10,7 @@ use std::ops::Range;
 use super::super::Conv;
 use super::buffer::{Aligned, align, with_alignment};
 use super::epilogue::{Destination, Epilogue};
+use super::patch::{OVERRUN, Patch};
 use super::simd::{Rounding, Simd};
 
 /// Bytes of copied input under a block where the weights stay in the L2 cache: the block stays in L1.
@@ -24,18 +25,13 @@ const LARGE_WEIGHTS: usize = 256 << 10;
 /// Most pixels of a block, small and large.
 const BLOCK_PIXELS: [usize; 2] = [128, 256];
 
-/// Bytes that copies and broadcasts may touch beyond the end of a row.
-pub(super) const OVERRUN: usize = 64;
-
 /// A dense convolution, or one group of a grouped one, packed for the set `S`.
 #[derive(Debug)]
 pub(super) struct Dense<S: Simd> {
     simd: S,
     shape: Shape,
-    /// First input channel and number of input channels that are summed over.
-    first: usize,
+    /// Input channels that are summed over.
     depth: usize,
-    input_zero: u8,
     block: Block,
     /// Bytes from a pixel's first activation to each contiguous run of its window: its rows, or its taps where it is
     /// dilated sideways.
@@ -52,18 +48,13 @@ pub(super) struct Dense<S: Simd> {
 }
 
 /// Sizes, after what need not be looked at was taken out: an unpadded 1×1 convolution of stride 1 is one row of
-/// pixels, and along an axis where the window has one tap only every `take`-th place is copied.
+/// pixels, and along an axis where the window has one tap only the places under it are copied.
 #[derive(Clone, Copy, Debug)]
 struct Shape {
-    /// Height and width of the input.
-    input: [usize; 2],
-    in_stride: usize,
+    patch: Patch,
     out_width: usize,
-    /// From one copied place to the next.
-    take: [usize; 2],
     /// Steps of the window, in copied places.
     step: [usize; 2],
-    pad: [usize; 2],
     /// Copied places under a window.
     reach: [usize; 2],
 }
@@ -85,22 +76,22 @@ struct Block {
 #[repr(C)]
 pub(super) struct Pixel {
     /// Bytes from the start of the copied input to its first activation.
-    offset: u32,
+    pub offset: u32,
     /// What [`Simd::dot`] adds too much for its activations.
-    excess: i32,
+    pub excess: i32,
 }
 
 /// A strip's work on a block: its channels for all pixels.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Strip<'a> {
-    input: *const u8,
-    pixels: &'a [Pixel],
-    runs: &'a [usize],
-    quads: usize,
-    vectors: usize,
-    weights: *const u8,
-    bias: *const i32,
-    target: Target,
+    pub input: *const u8,
+    pub pixels: &'a [Pixel],
+    pub runs: &'a [usize],
+    pub quads: usize,
+    pub vectors: usize,
+    pub weights: *const u8,
+    pub bias: *const i32,
+    pub target: Target,
 }
 
 /// What the tiles of a strip write.
@@ -121,7 +112,7 @@ impl<S: Simd> Dense<S> {
         let [kh, kw] = conv.window.kernel;
         let depth = conv.input.channels / conv.groups;
         let channels = conv.output.channels / conv.groups;
-        let shape = Shape::new(conv);
+        let shape = Shape::new(conv, group);
 
         let vectors = channels.div_ceil(S::LANES);
         let strips = S::strips(vectors, conv.output.pixels());
@@ -146,11 +137,11 @@ impl<S: Simd> Dense<S> {
         let first_channel = group * channels;
         let all = |channel: usize| &conv.weights[(first_channel + channel) * kh * kw * depth..][..kh * kw * depth];
         // The weights of a quad; zeros beyond the end of a run and in lanes without a channel.
-        let quad_of = |channel: usize, run: usize, quad: usize| -> [i8; 4] {
+        let quad_of = |channel: usize, run: usize, quad: usize| -> [i16; 4] {
             std::array::from_fn(|step| {
                 let place = quad * 4 + step;
                 let exists = channel < channels && place < taps_of_run * depth;
-                if exists { all(channel)[run * taps_of_run * depth + place] } else { 0 }
+                if exists { i16::from(all(channel)[run * taps_of_run * depth + place]) } else { 0 }
             })
         };
         let mut weights = Aligned::zeros(weight_bytes);
@@ -181,9 +172,7 @@ impl<S: Simd> Dense<S> {
         Dense {
             simd,
             shape,
-            first: group * depth,
             depth,
-            input_zero: conv.input_zero,
             block,
             runs,
             quads,
@@ -230,7 +219,9 @@ impl<S: Simd> Dense<S> {
                 true => ((left / width).min(self.block.rows), width),
                 false => (1, left.min(width - x).min(self.block.columns)),
             };
-            self.copy(input, [y, x], [rows, columns], copied);
+            let span = |axis: usize, count: usize| (count - 1) * self.shape.step[axis] + self.shape.reach[axis];
+            let first = [y * self.shape.step[0], x * self.shape.step[1]];
+            self.shape.patch.copy::<S>(input, first, [span(0, rows), span(1, columns)], self.block.pitch, copied);
             let block_pixels = &mut block_pixels[..rows * columns];
             let [down, right] = [self.shape.step[0] * self.block.pitch, self.shape.step[1] * self.depth * S::ELEMENT];
             for (row, pixels) in block_pixels.chunks_exact_mut(columns).enumerate() {
@@ -243,41 +234,6 @@ impl<S: Simd> Dense<S> {
             let to = to.part((at - pixels.start) * self.epilogue.stride());
             self.block(copied, block_pixels, residual, at, to, middle);
             at += rows * columns;
-        }
-    }
-
-    /// Copies the part of the input under `rows × columns` output pixels from pixel `[y, x]` on.
-    fn copy(&self, input: &[u8], [y, x]: [usize; 2], [rows, columns]: [usize; 2], copied: &mut [u8]) {
-        let s = &self.shape;
-        let span = |axis: usize, count: usize| (count - 1) * s.step[axis] + s.reach[axis];
-        let (rows, columns) = (span(0, rows), span(1, columns));
-        let first = |axis: usize, at: usize| (at * s.step[axis] * s.take[axis]) as isize - s.pad[axis] as isize;
-        let (y, x) = (first(0, y), first(1, x));
-        // Of the copied places of a row, those that lie in the map.
-        let outside = |at: isize, take: usize| at.min(0).unsigned_abs().div_ceil(take);
-        let left = outside(x, s.take[1]).min(columns);
-        let inside = (s.input[1] as isize - x).max(0) as usize;
-        let right = inside.div_ceil(s.take[1]).clamp(left, columns);
-        let element = S::ELEMENT * self.depth;
-        for row in 0..rows {
-            let to = &mut copied[row * self.block.pitch..][..self.block.pitch];
-            let y = y + (row * s.take[0]) as isize;
-            if y < 0 || y >= s.input[0] as isize {
-                S::fill(&mut to[..columns * element + 4 * S::ELEMENT], self.input_zero);
-                continue;
-            }
-            S::fill(&mut to[..left * element], self.input_zero);
-            if left < right {
-                let place = y as usize * s.input[1] + (x + (left * s.take[1]) as isize) as usize;
-                let from = &input[place * s.in_stride + self.first..];
-                let stride = s.in_stride * s.take[1];
-                let to = &mut to[left * element..];
-                // SAFETY: a value of `S` exists. The slices are checked there.
-                unsafe { S::widen(from, stride, self.depth, right - left, to) };
-            }
-            // Now, as the copy may have written behind its end.
-            // The last quad may reach behind the row, where its weights are 0 but activations must lie.
-            S::fill(&mut to[right * element..columns * element + 4 * S::ELEMENT], self.input_zero);
         }
     }
 
@@ -317,8 +273,9 @@ impl<S: Simd> Dense<S> {
 }
 
 impl Shape {
-    fn new(conv: &Conv) -> Shape {
+    fn new(conv: &Conv, group: usize) -> Shape {
         let window = conv.window;
+        let depth = conv.input.channels / conv.groups;
         let (mut input, mut out_width) = ([conv.input.height, conv.input.width], conv.output.width);
         if window.kernel == [1, 1]
             && window.stride == [1, 1]
@@ -330,12 +287,17 @@ impl Shape {
         let single = window.kernel.map(|taps| taps == 1);
         let per_axis = |of: &dyn Fn(usize) -> usize| [of(0), of(1)];
         Shape {
-            input,
-            in_stride: conv.input.stride,
+            patch: Patch {
+                input,
+                stride: conv.input.stride,
+                first: group * depth,
+                depth,
+                zero: conv.input_zero,
+                take: per_axis(&|a| if single[a] { window.stride[a] } else { 1 }),
+                pad: window.pad,
+            },
             out_width,
-            take: per_axis(&|a| if single[a] { window.stride[a] } else { 1 }),
             step: per_axis(&|a| if single[a] { 1 } else { window.stride[a] }),
-            pad: window.pad,
             reach: per_axis(&|a| (window.kernel[a] - 1) * window.dilation[a] + 1),
         }
     }

@@ -1,9 +1,13 @@
 //! Depthwise convolutions on AVX2, eight channels at a time.
 //!
 //! Rows are taken in pairs: the bytes of two rows of the same column and channel become two neighbouring 16-bit
-//! numbers, which `vpmaddwd` multiplies with two weights of that column. For 3×3 and 5×5 windows the pairs of a strip
-//! of columns are made once, and serve all columns of the window and two rows of outputs. Other windows take their
-//! taps two by two where they lie. Places outside the map hold the zero point, whose share lies in the bias.
+//! numbers, which `vpmaddwd` multiplies with two weights of that column. For 3×3 and 5×5 windows the pairs under a
+//! strip are made once, and serve all columns of the window and two rows of outputs. Other windows take their taps
+//! two by two where they lie. Places outside the map hold the zero point, whose share lies in the bias.
+//!
+//! What lost: rolling along the row with the sums of all open outputs in registers (24 cycles for 16 outputs of a 3×3
+//! window where this takes 15): it needs twice the registers, and the requantisation of one output at a time is a
+//! chain that the processor cannot look past.
 
 use std::arch::x86_64::*;
 use std::ops::Range;
@@ -18,21 +22,26 @@ use super::epilogue::{Destination, Epilogue};
 /// Channels of a block.
 const LANES: usize = 8;
 
-/// Outputs of a row that are computed together: what a strip needs of the input stays in L1 for all its channels.
-const STRIP: usize = 28;
+/// Columns of input that are walked for all channels before the next: what they touch stays in L1.
+const STRIP: usize = 56;
 
-/// Outputs side by side for which weights are loaded once.
+/// Most pairs of rows under two rows of outputs: those of a 5×5 window of stride 2.
+const PAIRS: usize = 4;
+
+/// Outputs side by side for which a weight is loaded once.
 const SIDE: usize = 4;
 
-/// Most pairs of rows and most columns under a strip: two rows of outputs of a 5×5 window of stride 2.
-const PAIRS: usize = 4;
-const COLUMNS: usize = (STRIP + SIDE - 1) * 2 + 5;
+/// Most columns under a strip, with those of the outputs that fill up the last [`SIDE`].
+const COLUMNS: usize = STRIP + 2 * SIDE + 4;
+
+/// Bytes of the pairs under a strip.
+const PAIRS_BYTES: usize = PAIRS * COLUMNS * size_of::<__m256i>();
 
 /// Bytes of the sums of a strip's row.
 const MIDDLE: usize = STRIP * LANES * 4;
 
-/// Bytes of scratch for these and the pairs.
-const SCRATCH: usize = with_alignment(2 * MIDDLE + PAIRS * COLUMNS * size_of::<__m256i>());
+/// Bytes of scratch, but for whole pixels.
+const SCRATCH: usize = with_alignment(PAIRS_BYTES + 2 * MIDDLE);
 
 /// A depthwise convolution, packed.
 #[derive(Debug)]
@@ -42,8 +51,8 @@ pub(super) struct Depthwise {
     input: Map,
     output: Map,
     window: Window,
-    /// The zero point of the input, for all channels of a block.
-    outside: [u8; LANES],
+    /// The zero point of the input: a row of places outside the map.
+    outside: Aligned<u8>,
     /// Whether the window is one of the squares with kernels of their own.
     square: bool,
     /// `[block][row of outputs][column][pair of rows][channel][2]` for squares, `[block][pair of taps][channel][2]`
@@ -54,31 +63,27 @@ pub(super) struct Depthwise {
     epilogue: Epilogue,
 }
 
-/// One row of the map, or, with step 0, a row of places outside it.
-#[derive(Clone, Copy, Debug)]
-struct Row {
-    first: *const u8,
-    /// Bytes from one pixel to the next.
-    step: usize,
-}
-
 /// Outputs side by side, in one row or in two that lie one above the other, of one block of channels.
 struct Strip {
-    /// Column of the map under the first of the strip's columns.
-    column: isize,
-    /// Columns of the map.
-    width: usize,
-    outputs: usize,
+    /// First pixels of the rows under the outputs. All have `width` pixels, also those outside the map.
+    rows: [*const u8; 2 * PAIRS],
+    /// A row outside the map, at least 16 bytes.
     outside: *const u8,
+    width: usize,
+    /// Bytes from one pixel to the next.
+    stride: usize,
     /// First channel.
     lane: usize,
     /// Channels that may be read: all 8, or fewer where a pixel ends.
     channels: usize,
+    /// Column of the map, or left of it, under the first of the strip's columns.
+    column: isize,
+    outputs: usize,
     weights: *const i16,
     bias: *const i32,
-    /// `[pair][COLUMNS]` vectors.
-    pairs: *mut __m256i,
     targets: [Target; 2],
+    /// `[pair][COLUMNS]`.
+    pairs: *mut __m256i,
 }
 
 impl Depthwise {
@@ -123,14 +128,15 @@ impl Depthwise {
             let sum: i32 = conv.weights[channel * kh * kw..][..kh * kw].iter().map(|w| i32::from(*w)).sum();
             conv.bias[channel].wrapping_sub(i32::from(conv.input_zero) * sum)
         });
-        let shape = if square { format!("{kh}x{kw}s{sh}_2x{SIDE}x{LANES}") } else { format!("taps_1x{LANES}") };
+        let shape = if square { format!("{kh}x{kw}s{sh}_2x{LANES}") } else { format!("taps_1x{LANES}") };
+        let row = conv.input.width * conv.input.stride;
         Depthwise {
             avx2,
             name: format!("dwconv_u8s8_{shape}__avx2"),
             input: conv.input,
             output: conv.output,
             window,
-            outside: [conv.input_zero; LANES],
+            outside: Aligned::padded(row + 2 * LANES, std::iter::repeat(conv.input_zero)),
             square,
             bias: Aligned::padded(lanes, bias),
             weights: Aligned::padded(weights.len(), weights.iter().copied()),
@@ -149,8 +155,9 @@ impl Depthwise {
     ) {
         assert!(input.len() >= self.input.volume() && scratch.len() >= SCRATCH);
         assert!(pixels.end <= self.output.pixels());
-        let (middle, pairs) = align(scratch).split_at_mut(2 * MIDDLE);
+        let (pairs, middle) = align(scratch).split_at_mut(PAIRS_BYTES);
         let middle: [&mut [u8]; 2] = middle.split_at_mut(MIDDLE).into();
+        let strip_outputs = STRIP / self.window.stride[1].min(STRIP);
         let width = self.output.width;
         let mut at = pixels.start;
         while at < pixels.end {
@@ -158,14 +165,8 @@ impl Depthwise {
             let last = width.min(first + pixels.end - at);
             let whole = first == 0 && last == width;
             let output_rows = if self.square && whole && pixels.end - at >= 2 * width { 2 } else { 1 };
-            let mut rows = [Row { first: self.outside.as_ptr(), step: 0 }; 2 * PAIRS];
-            if self.square {
-                for (i, row) in rows.iter_mut().enumerate() {
-                    *row = self.row(input, y * self.window.stride[0] + i);
-                }
-            }
-            for x in (first..last).step_by(STRIP) {
-                let outputs = STRIP.min(last - x);
+            for x in (first..last).step_by(strip_outputs) {
+                let outputs = strip_outputs.min(last - x);
                 for lane in (0..self.output.channels).step_by(LANES) {
                     let lanes = lane..lane + LANES;
                     // First pixels of the strip, and where in `to` they lie.
@@ -175,7 +176,7 @@ impl Depthwise {
                     for row in 0..output_rows {
                         targets[row] = self.epilogue.target(&lanes, outputs, &mut to.part(place(row)), middle[row]);
                     }
-                    self.strip(input, &rows, [y, x], outputs, output_rows, lane, targets, pairs);
+                    self.strip(input, [y, x], [output_rows, outputs], lane, targets, pairs);
                     for row in 0..output_rows {
                         let mut to = to.part(place(row));
                         self.epilogue.finish(self.avx2, &lanes, outputs, firsts[row], residual, &mut to, middle[row]);
@@ -186,48 +187,40 @@ impl Depthwise {
         }
     }
 
-    /// Row `row` of the padded map.
-    fn row(&self, input: &[u8], row: usize) -> Row {
-        match row.checked_sub(self.window.pad[0]) {
-            Some(row) if row < self.input.height => {
-                let first = input[row * self.input.width * self.input.stride..].as_ptr();
-                Row { first, step: self.input.stride }
-            }
-            _ => Row { first: self.outside.as_ptr(), step: 0 },
-        }
-    }
-
-    /// One strip from output `[y, x]` on, for the block of channels that begins with `lane`.
-    #[allow(clippy::too_many_arguments)]
+    /// Computes `[rows, outputs]` outputs from `[y, x]` on, for the block of channels that begins with `lane`.
     fn strip(
         &self,
         input: &[u8],
-        rows: &[Row],
         [y, x]: [usize; 2],
-        outputs: usize,
-        output_rows: usize,
+        [output_rows, outputs]: [usize; 2],
         lane: usize,
         targets: [Target; 2],
         pairs: &mut [u8],
     ) {
         let [kh, kw] = self.window.kernel;
+        let [sh, sw] = self.window.stride;
         let block_weights = if self.square { 2 * kw * (kh + 1) * LANES } else { (kh * kw).next_multiple_of(2) * LANES };
+        let row = |row: usize| match (y * sh + row).checked_sub(self.window.pad[0]) {
+            Some(row) if row < self.input.height => input[row * self.input.width * self.input.stride..].as_ptr(),
+            _ => self.outside.as_ptr(),
+        };
         let strip = Strip {
-            column: (x * self.window.stride[1]) as isize - self.window.pad[1] as isize,
-            width: self.input.width,
-            outputs,
+            rows: std::array::from_fn(row),
             outside: self.outside.as_ptr(),
+            width: self.input.width,
+            stride: self.input.stride,
             lane,
             channels: LANES.min(self.input.stride - lane),
+            column: (x * sw) as isize - self.window.pad[1] as isize,
+            outputs,
             weights: self.weights[lane / LANES * block_weights..][..block_weights].as_ptr(),
             bias: self.bias[lane..lane + LANES].as_ptr(),
-            pairs: pairs.as_mut_ptr().cast(),
             targets,
+            pairs: pairs[..PAIRS_BYTES].as_mut_ptr().cast(),
         };
-        debug_assert!(pairs.len() >= PAIRS * COLUMNS * size_of::<__m256i>());
-        // SAFETY: the token proves that AVX2 is there. Rows lie in the input (its length was checked) or are 8 bytes
-        // that are read again for each column; columns are held against the width; a block reads no more channels
-        // than there are up to the end of its pixel; targets hold `outputs` pixels.
+        // SAFETY: the token proves that AVX2 is there. Rows lie in the input, whose length was checked, or are as long
+        // as one of its rows; columns are held against the width; a block reads no more channels than there are up to
+        // the end of its pixel; targets hold `outputs` pixels.
         unsafe {
             if !self.square {
                 for output in 0..outputs {
@@ -235,15 +228,15 @@ impl Depthwise {
                 }
                 return;
             }
-            match (kh, self.window.stride[0], output_rows) {
-                (3, 1, 1) => square::<3, 1, 1>(&strip, rows),
-                (3, 1, _) => square::<3, 1, 2>(&strip, rows),
-                (3, _, 1) => square::<3, 2, 1>(&strip, rows),
-                (3, _, _) => square::<3, 2, 2>(&strip, rows),
-                (_, 1, 1) => square::<5, 1, 1>(&strip, rows),
-                (_, 1, _) => square::<5, 1, 2>(&strip, rows),
-                (_, _, 1) => square::<5, 2, 1>(&strip, rows),
-                (_, _, _) => square::<5, 2, 2>(&strip, rows),
+            match (kh, sh, output_rows) {
+                (3, 1, 1) => square::<3, 1, 1>(&strip),
+                (3, 1, _) => square::<3, 1, 2>(&strip),
+                (3, _, 1) => square::<3, 2, 1>(&strip),
+                (3, _, _) => square::<3, 2, 2>(&strip),
+                (_, 1, 1) => square::<5, 1, 1>(&strip),
+                (_, 1, _) => square::<5, 1, 2>(&strip),
+                (_, _, 1) => square::<5, 2, 1>(&strip),
+                (_, _, _) => square::<5, 2, 2>(&strip),
             }
         }
     }
@@ -270,38 +263,48 @@ impl Depthwise {
         unsafe {
             let mut sums = _mm256_load_si256(strip.bias.cast());
             for pair in 0..(kh * kw).div_ceil(2) {
-                let pixels = interleave([tap(2 * pair), tap(2 * pair + 1)], strip.channels);
+                let pixels = match strip.channels {
+                    LANES => interleave([tap(2 * pair), tap(2 * pair + 1)]),
+                    channels => interleave_some([tap(2 * pair), tap(2 * pair + 1)], channels),
+                };
                 let weights = _mm256_load_si256(strip.weights.cast::<__m256i>().add(pair));
                 sums = _mm256_add_epi32(sums, _mm256_madd_epi16(pixels, weights));
             }
-            store([sums, sums, sums, sums], &strip.targets[0], output, 1);
+            store([sums; SIDE], &strip.targets[0], output, 1);
         }
     }
 }
 
-/// Eight channels of two pixels, as neighbouring 16-bit numbers; only `channels` channels are read.
+/// Eight channels of two pixels, as neighbouring 16-bit numbers.
+///
+/// # Safety
+/// Both can be read.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn interleave(pixels: [*const u8; 2]) -> __m256i {
+    // SAFETY: the caller's.
+    let [above, below] = unsafe { [_mm_loadl_epi64(pixels[0].cast()), _mm_loadl_epi64(pixels[1].cast())] };
+    _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(above, below))
+}
+
+/// The same of the first `channels` channels, for the end of a pixel without padding.
 ///
 /// # Safety
 /// So many bytes can be read.
-#[inline]
+#[cold]
 #[target_feature(enable = "avx2")]
-unsafe fn interleave(pixels: [*const u8; 2], channels: usize) -> __m256i {
-    // SAFETY: the caller's.
+unsafe fn interleave_some(pixels: [*const u8; 2], channels: usize) -> __m256i {
+    let mut bytes = [[0u8; LANES]; 2];
+    // SAFETY: the caller's, and `channels` is less than LANES.
     unsafe {
-        let [above, below] = if channels == LANES {
-            [_mm_loadl_epi64(pixels[0].cast()), _mm_loadl_epi64(pixels[1].cast())]
-        } else {
-            let mut bytes = [[0u8; LANES]; 2];
-            for (bytes, pixel) in bytes.iter_mut().zip(pixels) {
-                std::ptr::copy_nonoverlapping(pixel, bytes.as_mut_ptr(), channels);
-            }
-            [_mm_loadl_epi64(bytes[0].as_ptr().cast()), _mm_loadl_epi64(bytes[1].as_ptr().cast())]
-        };
-        _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(above, below))
+        for (bytes, pixel) in bytes.iter_mut().zip(pixels) {
+            std::ptr::copy_nonoverlapping(pixel, bytes.as_mut_ptr(), channels);
+        }
+        interleave([bytes[0].as_ptr(), bytes[1].as_ptr()])
     }
 }
 
-/// Stores the first `count` of four neighbouring outputs, the first of which is number `output` of the strip.
+/// Stores the first `count` of neighbouring outputs, the first of which is number `output` of the strip.
 ///
 /// # Safety
 /// The target has them.
@@ -324,18 +327,14 @@ unsafe fn store(sums: [__m256i; SIDE], target: &Target, output: usize, count: us
                     *sums = _mm256_cvtps_epi32(_mm256_min_ps(product, top));
                 }
                 let bytes = pack(rounded, &rounding);
-                let (low, high) = (_mm256_castsi256_si128(bytes), _mm256_extracti128_si256::<1>(bytes));
+                let halves = [_mm256_castsi256_si128(bytes), _mm256_extracti128_si256::<1>(bytes)];
                 let to = to.add(output * stride);
-                if count == SIDE {
-                    _mm_storel_epi64(to.cast(), low);
-                    _mm_storeh_pd(to.add(stride).cast(), _mm_castsi128_pd(low));
-                    _mm_storel_epi64(to.add(2 * stride).cast(), high);
-                    _mm_storeh_pd(to.add(3 * stride).cast(), _mm_castsi128_pd(high));
-                } else {
-                    let mut all = [0u8; SIDE * LANES];
-                    _mm256_storeu_si256(all.as_mut_ptr().cast(), bytes);
-                    for i in 0..count {
-                        std::ptr::copy_nonoverlapping(all.as_ptr().add(i * LANES), to.add(i * stride), LANES);
+                for (i, half) in halves.into_iter().enumerate() {
+                    if 2 * i < count {
+                        _mm_storel_epi64(to.add(2 * i * stride).cast(), half);
+                    }
+                    if 2 * i + 1 < count {
+                        _mm_storeh_pd(to.add((2 * i + 1) * stride).cast(), _mm_castsi128_pd(half));
                     }
                 }
             }
@@ -346,57 +345,67 @@ unsafe fn store(sums: [__m256i; SIDE], target: &Target, output: usize, count: us
 /// A strip of a `K`×`K` window of stride `S`, with `R` rows of outputs.
 ///
 /// # Safety
-/// AVX2 is there; rows and the strip's pointers are valid.
+/// AVX2 is there; the strip's pointers are valid.
 #[target_feature(enable = "avx2")]
-unsafe fn square<const K: usize, const S: usize, const R: usize>(strip: &Strip, rows: &[Row]) {
-    let count = (K + (R - 1) * S).div_ceil(2);
-    // Columns beyond the last output's are made from the outside: outputs are computed four by four.
-    let columns = (strip.outputs.next_multiple_of(SIDE) - 1) * S + K;
-    let needed = (strip.outputs - 1) * S + K;
-    let left = strip.column.min(0).unsigned_abs().min(needed);
-    let right = ((strip.width as isize - strip.column).max(0) as usize).clamp(left, needed);
-    // SAFETY: the caller's; PAIRS and COLUMNS hold the largest counts.
+unsafe fn square<const K: usize, const S: usize, const R: usize>(strip: &Strip) {
+    // SAFETY: the caller's. COLUMNS and PAIRS hold the largest counts.
     unsafe {
-        let outside = interleave([strip.outside; 2], LANES);
-        for (pair, rows) in rows.chunks_exact(2).take(count).enumerate() {
-            let to = strip.pairs.add(pair * COLUMNS);
-            for column in (0..left).chain(right..columns) {
-                _mm256_store_si256(to.add(column), outside);
-            }
-            let mut pixels = [rows[0].first; 2];
-            let first = (strip.column + left as isize) as usize;
-            for (pixel, row) in pixels.iter_mut().zip(rows) {
-                let lane = if row.step == 0 { 0 } else { strip.lane };
-                *pixel = row.first.add(first * row.step + lane);
-            }
-            for column in left..right {
-                _mm256_store_si256(to.add(column), interleave(pixels, strip.channels));
-                pixels = [pixels[0].wrapping_add(rows[0].step), pixels[1].wrapping_add(rows[1].step)];
-            }
-        }
-
+        make_pairs(strip, (K + (R - 1) * S).div_ceil(2), (strip.outputs - 1) * S + K);
         let pairs = K.div_ceil(2);
-        for output in (0..strip.outputs).step_by(SIDE) {
-            let mut sums = [[_mm256_load_si256(strip.bias.cast()); SIDE]; R];
-            let mut weights = strip.weights.cast::<__m256i>();
-            for column in 0..K {
-                for pair in 0..pairs {
-                    let values = strip.pairs.add(pair * COLUMNS + output * S + column);
-                    for (r, sums) in sums.iter_mut().enumerate() {
-                        let weights = _mm256_load_si256(weights.add(r * K * pairs));
-                        // At stride 2 the second row of outputs begins one pair further down.
-                        let values = values.add(r * (S - 1) * COLUMNS);
+        for (row, target) in strip.targets.iter().enumerate().take(R) {
+            let weights = strip.weights.cast::<__m256i>().add(row * K * pairs);
+            // At stride 2 the second row of outputs begins one pair further down.
+            let values = strip.pairs.add(row * (S - 1) * COLUMNS);
+            for output in (0..strip.outputs).step_by(SIDE) {
+                let mut sums = [_mm256_load_si256(strip.bias.cast()); SIDE];
+                for column in 0..K {
+                    for pair in 0..pairs {
+                        let weights = _mm256_load_si256(weights.add(column * pairs + pair));
+                        let values = values.add(pair * COLUMNS + output * S + column);
                         for (x, sum) in sums.iter_mut().enumerate() {
                             let products = _mm256_madd_epi16(_mm256_load_si256(values.add(x * S)), weights);
                             *sum = _mm256_add_epi32(*sum, products);
                         }
                     }
-                    weights = weights.add(1);
                 }
+                store(sums, target, output, SIDE.min(strip.outputs - output));
             }
-            let count = SIDE.min(strip.outputs - output);
-            for (sums, target) in sums.iter().zip(&strip.targets) {
-                store(*sums, target, output, count);
+        }
+    }
+}
+
+/// Makes `count` pairs of rows of `columns` columns.
+///
+/// # Safety
+/// AVX2 is there; the strip's pointers are valid.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn make_pairs(strip: &Strip, count: usize, columns: usize) {
+    let left = strip.column.min(0).unsigned_abs().min(columns);
+    let right = ((strip.width as isize - strip.column).max(0) as usize).clamp(left, columns);
+    let first = (strip.column + left as isize) as usize * strip.stride + strip.lane;
+    // SAFETY: the caller's; `left..right` are the columns that lie in the map.
+    unsafe {
+        let outside = _mm256_cvtepu8_epi16(_mm_loadu_si128(strip.outside.cast()));
+        for pair in 0..count {
+            let to = strip.pairs.add(pair * COLUMNS);
+            for column in (0..left).chain(right..columns) {
+                _mm256_store_si256(to.add(column), outside);
+            }
+            if left == right {
+                continue;
+            }
+            let mut pixels = [strip.rows[2 * pair].add(first), strip.rows[2 * pair + 1].add(first)];
+            if strip.channels == LANES {
+                for column in left..right {
+                    _mm256_store_si256(to.add(column), interleave(pixels));
+                    pixels = [pixels[0].wrapping_add(strip.stride), pixels[1].wrapping_add(strip.stride)];
+                }
+            } else {
+                for column in left..right {
+                    _mm256_store_si256(to.add(column), interleave_some(pixels, strip.channels));
+                    pixels = [pixels[0].wrapping_add(strip.stride), pixels[1].wrapping_add(strip.stride)];
+                }
             }
         }
     }

@@ -3,9 +3,10 @@
 use std::ops::Range;
 
 use super::super::{Conv, Output, Residual};
-use super::avx2::{Avx2, add_residual};
+use super::avx2::Avx2;
 use super::buffer::Aligned;
 use super::dense::Target;
+use super::rows::{Rows, add_residual, requantise};
 use super::simd::Rounding;
 
 /// The result of a layer, from the first pixel to be computed on.
@@ -111,42 +112,88 @@ impl Epilogue {
         to: &mut Destination,
         middle: &[u8],
     ) {
-        // Of the strip's lanes, those with a channel.
-        let count = lanes.len().min(self.channels.len() - lanes.start);
-        let first = self.channels.start + lanes.start;
-        let multiplier = &self.multiplier[lanes.start..][..count];
         match (&self.kind, to) {
             (Kind::Bytes(_), Destination::Bytes(_)) if self.fits(lanes) => {}
             (Kind::Bytes(_), Destination::Bytes(to)) => {
+                let (first, count) = self.channels_of(lanes);
                 let rows = to.chunks_exact_mut(self.stride).zip(middle.chunks_exact(lanes.len()));
                 for (to, bytes) in rows.take(pixels) {
                     to[first..][..count].copy_from_slice(&bytes[..count]);
                 }
             }
+            (_, to) => self.finish_sums(avx2, lanes, pixels, first_pixel, residual, to, as_sums(middle)),
+        }
+    }
+
+    /// All that follows after the sums of `pixels` pixels, `lanes.len()` for each.
+    pub fn finish_sums(
+        &self,
+        avx2: Avx2,
+        lanes: &Range<usize>,
+        pixels: usize,
+        first_pixel: usize,
+        residual: Option<&[u8]>,
+        to: &mut Destination,
+        sums: &[i32],
+    ) {
+        let (first, count) = self.channels_of(lanes);
+        let multiplier = &self.multiplier[lanes.clone()];
+        let rows = Rows { pixels, lanes: lanes.len(), count, sums, multiplier, stride: self.stride };
+        match (&self.kind, to) {
             (Kind::Floats, Destination::Floats(to)) => {
-                let rows = to.chunks_exact_mut(self.stride).zip(sums(middle).chunks_exact(lanes.len()));
+                let rows = to.chunks_exact_mut(self.stride).zip(sums.chunks_exact(lanes.len()));
                 for (to, sums) in rows.take(pixels) {
                     for ((to, sum), multiplier) in to[first..][..count].iter_mut().zip(sums).zip(multiplier) {
                         *to = *sum as f32 * multiplier;
                     }
                 }
             }
+            (Kind::Bytes(rounding), Destination::Bytes(to)) => requantise(avx2, &rows, rounding, &mut to[first..]),
             (Kind::Added(rounding, addition), Destination::Bytes(to)) => {
                 let residual = residual.expect("the residual is given where the layer adds one");
-                let residual = residual[first_pixel * addition.stride..].chunks(addition.stride);
-                let rows = to.chunks_exact_mut(self.stride).zip(sums(middle).chunks_exact(lanes.len()));
-                for ((to, sums), residual) in rows.zip(residual).take(pixels) {
-                    let (to, b) = (&mut to[first..][..count], &residual[first..][..count]);
-                    add_residual(avx2, rounding, &addition.add, (sums, multiplier), b, to);
-                }
+                let residual = (&residual[first_pixel * addition.stride + first..], addition.stride);
+                add_residual(avx2, &rows, rounding, &addition.add, residual, &mut to[first..]);
             }
             _ => panic!("a layer yields either bytes or numbers, and its destination is of that kind"),
         }
     }
+
+    /// All that follows after the sums of channels `channels` of pixel 0; `to` begins at the first of them.
+    pub fn finish_channels(
+        &self,
+        avx2: Avx2,
+        channels: Range<usize>,
+        residual: Option<&[u8]>,
+        to: &mut Destination,
+        sums: &[i32],
+    ) {
+        let count = channels.len();
+        let lanes = count.next_multiple_of(8);
+        let multiplier = &self.multiplier[channels.start..][..lanes];
+        let rows = Rows { pixels: 1, lanes, count, sums, multiplier, stride: count };
+        match (&self.kind, to) {
+            (Kind::Floats, Destination::Floats(to)) => {
+                for ((to, sum), multiplier) in to[..count].iter_mut().zip(sums).zip(multiplier) {
+                    *to = *sum as f32 * multiplier;
+                }
+            }
+            (Kind::Bytes(rounding), Destination::Bytes(to)) => requantise(avx2, &rows, rounding, to),
+            (Kind::Added(rounding, addition), Destination::Bytes(to)) => {
+                let residual = &residual.expect("the residual is given where the layer adds one")[channels.start..];
+                add_residual(avx2, &rows, rounding, &addition.add, (residual, count), to);
+            }
+            _ => panic!("a layer yields either bytes or numbers, and its destination is of that kind"),
+        }
+    }
+
+    /// First channel of the lanes in the map, and how many of them have one.
+    fn channels_of(&self, lanes: &Range<usize>) -> (usize, usize) {
+        (self.channels.start + lanes.start, lanes.len().min(self.channels.len() - lanes.start))
+    }
 }
 
 /// The sums that tiles stored to the start of `middle`.
-fn sums(middle: &[u8]) -> &[i32] {
+fn as_sums(middle: &[u8]) -> &[i32] {
     // SAFETY: every pattern of bits is a number; `align_to` sees to the alignment.
     let (before, sums, _) = unsafe { middle.align_to::<i32>() };
     assert!(before.is_empty());

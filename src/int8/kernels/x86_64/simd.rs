@@ -40,10 +40,10 @@ pub(super) unsafe trait Simd: Copy + Debug + Send + Sync + 'static {
     const PIXELS: [usize; 4];
 
     /// Writes the quad of weights of one lane into a vector's [`Simd::LANES`]` * 4 * `[`Simd::WEIGHT`] bytes.
-    fn pack(weights: [i8; 4], lane: usize, to: &mut [u8]);
+    fn pack(weights: [i16; 4], lane: usize, to: &mut [u8]);
 
     /// What [`Simd::dot`] adds too much for a quad of weights, whatever the activations are.
-    fn weight_products(weights: [i8; 4]) -> i32;
+    fn weight_products(weights: [i16; 4]) -> i32;
 
     /// What [`Simd::dot`] adds too much for the quads of activations of a pixel, whatever the weights are: `quads`
     /// of them at each of `runs`. `None` where that is nothing, always.
@@ -86,7 +86,7 @@ pub(super) unsafe trait Simd: Copy + Debug + Send + Sync + 'static {
     fn strips(vectors: usize, pixels: usize) -> Vec<usize>;
 
     /// Copies `count` pixels of `depth` activations each, `stride` bytes apart, to a contiguous run, widened where the
-    /// set is wide. May write up to [`super::dense::OVERRUN`] bytes behind the run.
+    /// set is wide. May write up to [`super::patch::OVERRUN`] bytes behind the run.
     unsafe fn widen(from: &[u8], stride: usize, depth: usize, count: usize, to: &mut [u8]);
 
     /// Fills `to` with activations of value `value`.

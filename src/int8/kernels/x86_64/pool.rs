@@ -1,0 +1,131 @@
+//! Maximum and average pools on AVX2.
+
+use std::arch::x86_64::*;
+use std::ops::Range;
+
+use super::super::{AveragePool, Map, MaxPool, Window};
+use super::avx2::Avx2;
+use super::elementwise::{Rounder, narrow};
+use crate::int8::quant::round_saturate;
+
+/// The part of a window that lies in the map: first place, and how many rows and columns of taps.
+struct Taps {
+    first: usize,
+    rows: usize,
+    columns: usize,
+}
+
+/// The taps of output pixel `pixel`.
+fn taps(window: &Window, input: &Map, output: &Map, pixel: usize) -> Taps {
+    let inside = |axis: usize, at: usize, size: usize| {
+        let start = (at * window.stride[axis]) as isize - window.pad[axis] as isize;
+        let dilation = window.dilation[axis];
+        let skipped = start.min(0).unsigned_abs().div_ceil(dilation);
+        let first = (start + (skipped * dilation) as isize) as usize;
+        let end = size.saturating_sub(first).div_ceil(dilation) + skipped;
+        (first, end.min(window.kernel[axis]).saturating_sub(skipped))
+    };
+    let (y, rows) = inside(0, pixel / output.width, input.height);
+    let (x, columns) = inside(1, pixel % output.width, input.width);
+    Taps { first: y * input.width + x, rows, columns }
+}
+
+/// Output pixels `pixels`; `output` begins at the first of them.
+pub(super) fn max(_: Avx2, pool: &MaxPool, input: &[u8], output: &mut [u8], pixels: Range<usize>) {
+    assert!(input.len() >= pool.input.volume() && output.len() >= pixels.len() * pool.output.stride);
+    assert!(pool.input.channels == pool.output.channels && pixels.end <= pool.output.pixels());
+    for (pixel, output) in pixels.zip(output.chunks_exact_mut(pool.output.stride)) {
+        let taps = taps(&pool.window, &pool.input, &pool.output, pixel);
+        // SAFETY: the token proves that AVX2 is there; the taps lie in the input.
+        unsafe { max_avx2(pool, &taps, input, &mut output[..pool.output.channels]) }
+    }
+}
+
+/// # Safety
+/// AVX2 is there; the taps lie in the input.
+#[target_feature(enable = "avx2")]
+unsafe fn max_avx2(pool: &MaxPool, taps: &Taps, input: &[u8], output: &mut [u8]) {
+    let [down, right] = [pool.window.dilation[0] * pool.input.width, pool.window.dilation[1]];
+    let stride = pool.input.stride;
+    let mut channel = 0;
+    // SAFETY: 32, then 16 channels are taken where there are as many.
+    unsafe {
+        while channel + 32 <= output.len() {
+            let mut max = _mm256_setzero_si256();
+            for row in 0..taps.rows {
+                let from = input.as_ptr().add((taps.first + row * down) * stride + channel);
+                for column in 0..taps.columns {
+                    max = _mm256_max_epu8(max, _mm256_loadu_si256(from.add(column * right * stride).cast()));
+                }
+            }
+            _mm256_storeu_si256(output.as_mut_ptr().add(channel).cast(), max);
+            channel += 32;
+        }
+        while channel + 8 <= output.len() {
+            let mut max = _mm_setzero_si128();
+            for row in 0..taps.rows {
+                let from = input.as_ptr().add((taps.first + row * down) * stride + channel);
+                for column in 0..taps.columns {
+                    max = _mm_max_epu8(max, _mm_loadl_epi64(from.add(column * right * stride).cast()));
+                }
+            }
+            _mm_storel_epi64(output.as_mut_ptr().add(channel).cast(), max);
+            channel += 8;
+        }
+    }
+    for (channel, output) in output.iter_mut().enumerate().skip(channel) {
+        let row = |row: usize| {
+            let place = taps.first + row * down;
+            (0..taps.columns).map(move |column| input[(place + column * right) * stride + channel])
+        };
+        *output = (0..taps.rows).flat_map(row).max().unwrap_or(0);
+    }
+}
+
+/// Output pixels `pixels`; `output` begins at the first of them.
+pub(super) fn average(_: Avx2, pool: &AveragePool, input: &[u8], output: &mut [u8], pixels: Range<usize>) {
+    assert!(input.len() >= pool.input.volume() && output.len() >= pixels.len() * pool.output.stride);
+    assert!(pool.input.channels == pool.output.channels && pixels.end <= pool.output.pixels());
+    for (pixel, output) in pixels.zip(output.chunks_exact_mut(pool.output.stride)) {
+        let taps = taps(&pool.window, &pool.input, &pool.output, pixel);
+        // SAFETY: the token proves that AVX2 is there; the taps lie in the input.
+        unsafe { average_avx2(pool, &taps, input, &mut output[..pool.output.channels]) }
+    }
+}
+
+/// # Safety
+/// AVX2 is there; the taps lie in the input.
+#[target_feature(enable = "avx2")]
+unsafe fn average_avx2(pool: &AveragePool, taps: &Taps, input: &[u8], output: &mut [u8]) {
+    let [down, right] = [pool.window.dilation[0] * pool.input.width, pool.window.dilation[1]];
+    let stride = pool.input.stride;
+    let count = taps.rows * taps.columns;
+    let multiplier = pool.multiplier(count);
+    let zeros = count as i32 * i32::from(pool.x.zero_point);
+    let rounder = Rounder::new(pool.y.zero_point, pool.lo, pool.hi);
+    let whole = output.len() / 8 * 8;
+    for channel in (0..whole).step_by(8) {
+        let mut sums = _mm256_set1_epi32(-zeros);
+        // SAFETY: eight more channels are there.
+        unsafe {
+            for row in 0..taps.rows {
+                let from = input.as_ptr().add((taps.first + row * down) * stride + channel);
+                for column in 0..taps.columns {
+                    let bytes = _mm_loadl_epi64(from.add(column * right * stride).cast());
+                    sums = _mm256_add_epi32(sums, _mm256_cvtepu8_epi32(bytes));
+                }
+            }
+            let v = _mm256_mul_ps(_mm256_cvtepi32_ps(sums), _mm256_set1_ps(multiplier));
+            _mm_storel_epi64(output.as_mut_ptr().add(channel).cast(), narrow(rounder.round(v)));
+        }
+    }
+    for (channel, output) in output.iter_mut().enumerate().skip(whole) {
+        let mut sum = -zeros;
+        for row in 0..taps.rows {
+            for column in 0..taps.columns {
+                sum += i32::from(input[(taps.first + row * down + column * right) * stride + channel]);
+            }
+        }
+        *output = round_saturate(sum as f32 * multiplier, pool.y.zero_point, pool.lo, pool.hi);
+    }
+}

@@ -1,0 +1,104 @@
+//! Weights and biases of convolutions and products: reading, checking, reordering.
+
+use std::borrow::Cow;
+
+use super::super::graph::Values;
+use super::quantised::{QConst, View};
+
+/// Weights where the file has them, and how they are counted: output channels, taps, input channels of a group.
+pub(super) struct Weights<'a> {
+    values: Cow<'a, [i8]>,
+    counts: [usize; 3],
+    strides: [usize; 3],
+}
+
+impl<'a> Weights<'a> {
+    /// `None` where a weight minus its zero point does not fit a signed byte, or there are too few.
+    pub fn new(constant: &QConst<'a>, counts: [usize; 3], strides: [usize; 3]) -> Option<Weights<'a>> {
+        let values = match &constant.value.values {
+            Values::I8(v) if constant.params.zeros.iter().all(|z| *z == 0) => Cow::Borrowed(&v[..]),
+            _ => {
+                let centred = constant.centred()?;
+                Cow::Owned(centred.into_iter().map(i8::try_from).collect::<Result<_, _>>().ok()?)
+            }
+        };
+        (values.len() == counts.iter().product::<usize>()).then_some(Weights { values, counts, strides })
+    }
+
+    /// In the order output channel, tap, input channel.
+    pub fn ordered(&self) -> Vec<i8> {
+        let ([o, taps, i], [so, st, si]) = (self.counts, self.strides);
+        if si == 1 && (taps == 1 || st == i) && so == taps * i {
+            return self.values.to_vec();
+        }
+        let mut weights = Vec::with_capacity(self.values.len());
+        for o in 0..o {
+            for t in 0..taps {
+                let first = o * so + t * st;
+                weights.extend((0..i).map(|i| self.values[first + i * si]));
+            }
+        }
+        weights
+    }
+
+    /// `bias`, moved where it has to be so that no sum leaves 32 bits, whatever the input; `None` if none could.
+    ///
+    /// Only quantisers that scale the weights of a dead channel until its bias just fits write such a one; the move
+    /// is then less than a ten-thousandth of it, where a sum that wraps would turn the sign.
+    pub fn safe_bias(&self, bias: &[i32], zero: u8) -> Option<Vec<i32>> {
+        let ([_, taps, i], [so, st, si]) = (self.counts, self.strides);
+        let (low, high) = (-i64::from(zero), 255 - i64::from(zero));
+        let safe = |(o, bias): (usize, &i32)| {
+            let (mut positive, mut negative) = (0i64, 0i64);
+            for t in 0..taps {
+                for i in 0..i {
+                    let w = i64::from(self.values[o * so + t * st + i * si]);
+                    positive += w.max(0);
+                    negative += w.min(0);
+                }
+            }
+            let (least, most) = (positive * low + negative * high, positive * high + negative * low);
+            let (from, to) = (i64::from(i32::MIN) - least, i64::from(i32::MAX) - most);
+            (from <= to).then(|| i64::from(*bias).clamp(from, to) as i32)
+        };
+        bias.iter().enumerate().map(safe).collect()
+    }
+}
+
+/// A bias in units of the product of the scales, as ONNX defines it for quantised convolutions.
+pub(super) fn int_bias(view: &View, name: &str, scales: &[f32]) -> Option<Vec<i32>> {
+    let constant = view.constant(name)?;
+    let bias = constant.centred()?;
+    let own = constant.scales(scales.len(), 0)?;
+    let near = |a: f32, b: f32| (a - b).abs() <= 1e-5 * b.abs();
+    let volume = bias.len() == scales.len();
+    (volume && own.iter().zip(scales).all(|(a, b)| near(*a, *b))).then_some(bias)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn weights(values: &[i8], counts: [usize; 3], strides: [usize; 3]) -> Weights<'_> {
+        Weights { values: Cow::Borrowed(values), counts, strides }
+    }
+
+    #[test]
+    fn each_order_of_the_file_becomes_the_kernels() {
+        // OIHW with 2 outputs, 3 inputs, 2 taps
+        let oihw: Vec<i8> = (0..12).collect();
+        assert_eq!(weights(&oihw, [2, 2, 3], [6, 1, 2]).ordered(), [0, 2, 4, 1, 3, 5, 6, 8, 10, 7, 9, 11]);
+        // [k, n] and [n, k]
+        assert_eq!(weights(&[1, 2, 3, 4, 5, 6], [3, 1, 2], [1, 0, 3]).ordered(), [1, 4, 2, 5, 3, 6]);
+        assert_eq!(weights(&[1, 2, 3, 4, 5, 6], [3, 1, 2], [2, 0, 1]).ordered(), [1, 2, 3, 4, 5, 6]);
+    }
+
+    #[test]
+    fn a_bias_gives_way_only_as_far_as_the_sum_needs() {
+        let w = weights(&[100, -50], [1, 1, 2], [2, 2, 1]);
+        // inputs are -3..=252: the sum of products is -12900..=25350
+        assert_eq!(w.safe_bias(&[7], 3), Some(vec![7]));
+        assert_eq!(w.safe_bias(&[i32::MAX], 3), Some(vec![i32::MAX - 25_350]));
+        assert_eq!(w.safe_bias(&[i32::MIN], 3), Some(vec![i32::MIN + 12_900]));
+    }
+}
