@@ -10,6 +10,7 @@ static COUNTING: Counting = Counting;
 
 thread_local! {
     static TAKEN: Cell<Taken> = const { Cell::new(Taken { times: 0, bytes: 0 }) };
+    static HELD: Cell<Held> = const { Cell::new(Held { now: 0, most: 0 }) };
 }
 
 /// What a piece of work took from the allocator, given back or not.
@@ -21,12 +22,31 @@ pub struct Taken {
     pub bytes: usize,
 }
 
+/// Bytes that a piece of work held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// In the end; negative where it gave back what was there before.
+    pub now: isize,
+    /// At worst.
+    pub most: isize,
+}
+
 /// What this thread takes while `work` runs.
 pub fn taken_by(work: impl FnOnce()) -> Taken {
     let before = TAKEN.get();
     work();
     let after = TAKEN.get();
     Taken { times: after.times - before.times, bytes: after.bytes - before.bytes }
+}
+
+/// What this thread holds of what it takes while `work` runs, and the result of `work`.
+pub fn held_by<T>(work: impl FnOnce() -> T) -> (Held, T) {
+    let before = HELD.get();
+    HELD.set(Held { now: 0, most: 0 });
+    let result = work();
+    let held = HELD.get();
+    HELD.set(Held { now: before.now + held.now, most: before.most.max(before.now + held.most) });
+    (held, result)
 }
 
 fn count(bytes: usize) {
@@ -37,27 +57,39 @@ fn count(bytes: usize) {
     });
 }
 
+fn hold(bytes: isize) {
+    let _ = HELD.try_with(|h| {
+        let Held { now, most } = h.get();
+        let now = now + bytes;
+        h.set(Held { now, most: most.max(now) });
+    });
+}
+
 // SAFETY: every call goes to the system's allocator as it came.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size());
+        hold(layout.size() as isize);
         // SAFETY: the caller keeps what `alloc` asks for.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         count(layout.size());
+        hold(layout.size() as isize);
         // SAFETY: the caller keeps what `alloc_zeroed` asks for.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count(size);
+        hold(size as isize - layout.size() as isize);
         // SAFETY: the caller keeps what `realloc` asks for.
         unsafe { System.realloc(pointer, layout, size) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        hold(-(layout.size() as isize));
         // SAFETY: the caller keeps what `dealloc` asks for.
         unsafe { System.dealloc(pointer, layout) }
     }

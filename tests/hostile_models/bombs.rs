@@ -1,0 +1,256 @@
+//! Small files that ask for much memory or time.
+
+use crate::common::counting_allocator::held_by;
+use crate::common::onnx::{Message, Model, Node, Tensor, dtype, value};
+use crate::common::tiny;
+use crate::{SOON, all_are_refused, calmly, case, from_bytes, load_and_run};
+use oltr::Error;
+
+/// The most that a refused file may hold on its way: a board has 512 MiB.
+const MOST: isize = 256 << 20;
+
+/// Refused soon and in little memory?
+fn check(what: &str, bytes: &[u8]) -> Result<Error, String> {
+    let (held, result) = calmly(what, || held_by(|| load_and_run(bytes)))?;
+    if held.most > MOST {
+        return Err(format!("{what}: {} KiB of file held {} MiB", bytes.len() >> 10, held.most >> 20));
+    }
+    result.err().ok_or_else(|| format!("{what}: is accepted"))
+}
+
+/// A message that holds an empty message in its field `field` as often as two bytes (three, for high numbers) fit
+/// into `bytes`.
+fn full(field: u64, bytes: usize) -> Message {
+    let one = Message::default().bytes(field, []).0;
+    Message(one.repeat(bytes / one.len()))
+}
+
+#[test]
+fn empty_messages_by_the_million_are_refused() {
+    // Field numbers of onnx.proto.
+    let in_model = |m: Message| m;
+    let in_graph = |m: Message| Message::default().message(7, &m);
+    let in_node = |m: Message| in_graph(Message::default().message(1, &m));
+    let in_attribute = |m: Message| in_node(Message::default().message(5, &m));
+    let in_tensor = |m: Message| in_graph(Message::default().message(5, &m));
+    let in_type = |m: Message| {
+        let tensor = Message::default().message(2, &m);
+        in_graph(
+            Message::default().message(11, &Message::default().message(2, &Message::default().message(1, &tensor))),
+        )
+    };
+    type Wrap<'a> = &'a dyn Fn(Message) -> Message;
+    let places: [(&str, Wrap, u64); 27] = [
+        ("operator sets", &in_model, 8),
+        ("metadata", &in_model, 14),
+        ("training", &in_model, 20),
+        ("functions", &in_model, 25),
+        ("nodes", &in_graph, 1),
+        ("initializers", &in_graph, 5),
+        ("inputs", &in_graph, 11),
+        ("outputs", &in_graph, 12),
+        ("shapes", &in_graph, 13),
+        ("annotations", &in_graph, 14),
+        ("sparse initializers", &in_graph, 15),
+        ("names of inputs", &in_node, 1),
+        ("names of outputs", &in_node, 2),
+        ("attributes", &in_node, 5),
+        ("strings", &in_attribute, 9),
+        ("tensors", &in_attribute, 10),
+        ("graphs", &in_attribute, 11),
+        ("types", &in_attribute, 15),
+        ("sparse tensors", &in_attribute, 23),
+        ("strings of a tensor", &in_tensor, 6),
+        ("external data", &in_tensor, 13),
+        ("dimensions", &in_type, 1),
+        ("nodes of a function", &|m| Message::default().message(25, &m), 7),
+        ("nodes of a training", &|m| Message::default().message(20, &Message::default().message(1, &m)), 1),
+        ("parameters of an annotation", &|m| in_graph(Message::default().message(14, &m)), 2),
+        ("unknown fields", &in_graph, 99),
+        ("bindings of a training", &|m| Message::default().message(20, &m), 3),
+    ];
+    let mut wrong = Vec::new();
+    for (what, wrap, field) in places {
+        // A large file is refused by its size alone; a smaller one gets as far as being decoded.
+        for bytes in [1 << 20, 3 << 20, 16 << 20] {
+            if let Err(message) = check(what, &wrap(full(field, bytes)).0) {
+                wrong.push(message);
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn graphs_within_graphs_are_refused() {
+    for depth in [20, 90, 5000] {
+        let mut graph = tiny::graph().graph();
+        for _ in 0..depth {
+            let attribute = Message::default().bytes(1, "body").message(6, &graph).int(20, 5);
+            let node = Node::new("Loop", &["image"], &["inner"]).attribute(attribute).message();
+            graph = Message::default().message(1, &node);
+        }
+        let error = check("nested graphs", &Message::default().message(7, &graph).0).unwrap();
+        assert!(error.to_string().starts_with("hostile.onnx"), "{error}");
+    }
+}
+
+#[test]
+fn packed_numbers_take_no_more_than_their_kind_says() {
+    // A byte of the file becomes eight of an int64.
+    let numbers = vec![1u8; 16 << 20];
+    let tensor = Message::default().int(1, 1).int(2, dtype::INT64).bytes(7, &numbers).bytes(8, "n");
+    let file = Message::default().message(7, &Message::default().message(5, &tensor));
+    check("packed numbers", &file.0).unwrap();
+}
+
+/// The tiny graph with its features replaced by what `nodes` compute as `wide`, summed up.
+fn widened(nodes: Vec<Node>, tensors: Vec<Tensor>) -> Model {
+    let mut model = tiny::graph();
+    model.nodes.extend(nodes);
+    model.nodes.push(Node::new("ReduceSum", &["wide"], &["sum"]).int("keepdims", 0));
+    model.nodes.push(Node::new("Reshape", &["sum", "one"], &["total"]));
+    model.tensors.extend(tensors);
+    model.tensors.push(Tensor::int64s("one", &[1, 1]));
+    model.outputs.push(value("total", dtype::FLOAT, &[1, 1]));
+    model
+}
+
+#[test]
+fn shapes_without_data_are_not_allocated() {
+    const HUGE: i64 = 1 << 40;
+    let cases = [
+        case(tiny::graph, "a huge weight", |m| m.tensor("classifier").dims = vec![HUGE, 4], &["'classifier'", "limit"]),
+        case(
+            tiny::graph,
+            "a weight of 2^64",
+            |m| m.tensor("classifier").dims = vec![1 << 32, 1 << 32],
+            &["'classifier'"],
+        ),
+        case(tiny::graph, "a negative weight", |m| m.tensor("classifier").dims = vec![-4, 3], &["'classifier'", "-4"]),
+        case(
+            tiny::graph,
+            "too few values",
+            |m| m.tensor("classifier").dims = vec![4, 30],
+            &["'classifier'", "12 values"],
+        ),
+        case(
+            tiny::graph,
+            "a weight without values",
+            |m| m.tensor("classifier").raw.clear(),
+            &["'classifier'", "0 values"],
+        ),
+        case(
+            tiny::graph,
+            "a huge input",
+            |m| m.inputs[0] = value("image", dtype::FLOAT, &[1, 3, 1 << 20, 1 << 20]),
+            &["'image'", "limit"],
+        ),
+        case(tiny::graph, "a wide border", |m| m.node("conv").attributes.clear(), &[]),
+    ];
+    all_are_refused(&cases[..cases.len() - 1]);
+
+    let shape = |dims: &[i64]| Tensor::int64s("shape", dims);
+    let window = |op: &str, pad: i64| {
+        let input: &[&str] = if op == "Conv" { &["image.dq", "conv.dq"] } else { &["image.dq"] };
+        let node = Node::new(op, input, &["wide"]).ints("pads", &[pad; 4]);
+        if op == "Conv" { node } else { node.ints("kernel_shape", &[3, 3]) }
+    };
+    let wide: Vec<(&'static str, Model)> = vec![
+        ("a convolution with a wide border", widened(vec![window("Conv", 1 << 16)], vec![])),
+        ("a convolution with a border of 2^40", widened(vec![window("Conv", HUGE)], vec![])),
+        ("a convolution with a border of 2^63", widened(vec![window("Conv", i64::MAX)], vec![])),
+        ("a pool with a wide border", widened(vec![window("MaxPool", 1 << 16)], vec![])),
+        ("an average with a wide border", widened(vec![window("AveragePool", HUGE)], vec![])),
+        (
+            "an outer product",
+            widened(
+                vec![
+                    Node::new("Expand", &["tall", "shape"], &["taller"]),
+                    Node::new("Transpose", &["taller"], &["flat"]),
+                    Node::new("MatMul", &["taller", "flat"], &["wide"]),
+                ],
+                vec![Tensor::floats("tall", &[1, 1], &[1.0]), shape(&[1 << 20, 1])],
+            ),
+        ),
+        ("ConstantOfShape", widened(vec![Node::new("ConstantOfShape", &["shape"], &["wide"])], vec![shape(&[HUGE])])),
+        (
+            "ConstantOfShape and a small one",
+            widened(vec![Node::new("ConstantOfShape", &["shape"], &["wide"])], vec![shape(&[1 << 30])]),
+        ),
+        (
+            "Expand",
+            widened(vec![Node::new("Expand", &["pool", "shape"], &["wide"])], vec![shape(&[1 << 20, 4, 1 << 20, 1])]),
+        ),
+        (
+            "Expand of a constant",
+            widened(vec![Node::new("Expand", &["centroids", "shape"], &["wide"])], vec![shape(&[1 << 34, 3, 4])]),
+        ),
+        ("Tile", widened(vec![Node::new("Tile", &["features", "shape"], &["wide"])], vec![shape(&[1 << 20, 1 << 20])])),
+        (
+            "Tile of a constant",
+            widened(vec![Node::new("Tile", &["centroids", "shape"], &["wide"])], vec![shape(&[1 << 20, 1 << 20])]),
+        ),
+        ("Pad", widened(vec![Node::new("Pad", &["features", "shape"], &["wide"])], vec![shape(&[0, HUGE, 0, 0])])),
+        (
+            "Pad of a constant",
+            widened(vec![Node::new("Pad", &["centroids", "shape"], &["wide"])], vec![shape(&[0, HUGE, 0, 0])]),
+        ),
+        (
+            "Range",
+            widened(
+                vec![Node::new("Range", &["from", "to", "by"], &["wide"])],
+                vec![
+                    Tensor::floats("from", &[], &[0.0]),
+                    Tensor::floats("to", &[], &[1e12]),
+                    Tensor::floats("by", &[], &[1.0]),
+                ],
+            ),
+        ),
+        (
+            "sums of sums",
+            widened(
+                (0..40)
+                    .map(|i| {
+                        let names = (format!("d{i}"), format!("d{}", i + 1));
+                        let to = if i == 39 { "wide" } else { &names.1 };
+                        let from = if i == 0 { "features" } else { &names.0 };
+                        Node::new("Concat", &[from, from], &[to]).int("axis", 1)
+                    })
+                    .collect(),
+                vec![],
+            ),
+        ),
+    ];
+    let mut wrong = Vec::new();
+    for (what, model) in wide {
+        if let Err(message) = check(what, &model.encode()) {
+            wrong.push(message);
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// A graph with a chain of `n` nodes.
+fn chain(op: &str, n: usize) -> Vec<u8> {
+    let mut model = tiny::graph();
+    let name = |i: usize| if i == 0 { "features".to_string() } else { format!("chain{i}") };
+    model.nodes.extend((0..n).map(|i| Node::new(op, &[&name(i)], &[&name(i + 1)])));
+    model.outputs.push(value(&name(n), dtype::FLOAT, &[1, 4]));
+    model.encode()
+}
+
+#[test]
+fn more_nodes_than_the_limit_are_refused() {
+    let error = check("many nodes", &chain("Relu", 20_001)).unwrap();
+    assert!(matches!(error, Error::Limit { what: "graph_nodes", .. }), "{error}");
+}
+
+#[test]
+fn long_chains_load() {
+    for (op, n) in [("Relu", 2000), ("Identity", 19_000)] {
+        let start = std::time::Instant::now();
+        from_bytes(&chain(op, n)).unwrap();
+        assert!(start.elapsed() < 5 * SOON, "{n} times {op} took {:?}", start.elapsed());
+    }
+}
