@@ -3,7 +3,8 @@
 Convolutions, shortcuts, pooling, the matrix products of the attention and the fully connected layer
 get uint8 activations and per-channel int8 weights. The outputs of the matrix products and all that
 follows the fully connected layer (the direct feature's norm and the open-world head) stay float: a
-direct feature rounded to 8 bits would lose reachability. Calibration photos come from the training split only. The reachability threshold is
+direct feature rounded to 8 bits would lose reachability. Biases take back the mean error of the
+rounded weights. Calibration photos come from the training split only. The reachability threshold is
 then set with the int8 graph on the val split.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,7 @@ from .data import Sample, load_photo, read_samples, select
 from .evaluation import run_samples
 from .graph import INPUT
 from .metrics import threshold_accepting
+from .refine import correct_biases
 
 QUANTISED_OPERATORS = ["Add", "Clip", "Conv", "Flatten", "Gemm", "GlobalAveragePool", "MatMul", "Mul", "Reshape", "Transpose"]
 FLOAT_OUTPUT_OPERATORS = ["Gemm", "MatMul"]
@@ -33,12 +36,12 @@ METHODS = {"minmax": CalibrationMethod.MinMax, "entropy": CalibrationMethod.Entr
 class Calibration(CalibrationDataReader):
     """Hands the calibration photos to ONNX Runtime one by one."""
 
-    def __init__(self, runner: Runner, samples: list[Sample]):
-        self.photos = (runner.preprocess(load_photo(s.path)) for s in tqdm(samples, desc="calibrate", unit="photo"))
+    def __init__(self, images: Iterable[np.ndarray]):
+        self.images = iter(images)
 
     def get_next(self) -> dict[str, np.ndarray] | None:
-        photo = next(self.photos, None)
-        return None if photo is None else {INPUT: photo[None]}
+        image = next(self.images, None)
+        return None if image is None else {INPUT: image[None]}
 
 
 def calibration_samples(samples: list[Sample], count: int, seed: int) -> list[Sample]:
@@ -60,20 +63,28 @@ def float_nodes(model: onnx.ModelProto) -> list[str]:
     return [n.name for n in model.graph.node if n.name.startswith(head) and n.name != "direct.fc"]
 
 
-def quantise(source: Path, target: Path, samples: list[Sample], method: str) -> None:
+def quantise(source: Path, target: Path, samples: list[Sample], method: str, correct: bool = True) -> None:
     """Writes the QDQ graph of `source`, its metadata included, to `target`."""
     model = onnx.load(source)
     del model.graph.value_info[:]
+    preprocess = Runner(source).preprocess
+
+    def images(what: str) -> Iterable[np.ndarray]:
+        return (preprocess(load_photo(s.path)) for s in tqdm(samples, desc=what, unit="photo"))
+
+    kept_float = float_nodes(model)
+    if correct:
+        correct_biases(model, images("correct biases"), {n.name for n in model.graph.node} - set(kept_float))
     quantize_static(
         model,
         target,
-        Calibration(Runner(source), samples),
+        Calibration(images("calibrate")),
         quant_format=QuantFormat.QDQ,
         op_types_to_quantize=QUANTISED_OPERATORS,
         per_channel=True,
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
-        nodes_to_exclude=float_nodes(model),
+        nodes_to_exclude=kept_float,
         calibrate_method=METHODS[method],
         extra_options={"OpTypesToExcludeOutputQuantization": FLOAT_OUTPUT_OPERATORS},
     )
@@ -121,6 +132,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--images", type=Path, required=True, help="folder with the photos")
     parser.add_argument("--labels", type=Path, help=".tsv with path, class, role, split; else one subfolder a class")
     parser.add_argument("--method", choices=sorted(METHODS), default="minmax", help="activation ranges (default: %(default)s)")
+    parser.add_argument("--no-bias-correction", action="store_true", help="leave the biases as trained")
     parser.add_argument("--photos", type=int, default=304, help="calibration photos from the training split (default: %(default)s)")
     parser.add_argument("--accept", type=float, default=0.95, help="share of known val photos to accept (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
@@ -132,7 +144,8 @@ def main() -> None:
     args = arguments().parse_args()
     logging.getLogger().setLevel(logging.ERROR)  # the quantiser advises a pass that this graph does not need
     samples = read_samples(args.images, args.labels, args.seed)
-    quantise(args.source, args.target, calibration_samples(samples, args.photos, args.seed), args.method)
+    quantise(args.source, args.target, calibration_samples(samples, args.photos, args.seed), args.method,
+             not args.no_bias_correction)
     rule = calibrate_threshold(args.target, samples, args.accept, (args.labels or args.images).name)
     print(f"{args.target}: {args.target.stat().st_size / 1e6:.2f} MB, reachability threshold {rule['reachability']}")
 

@@ -118,7 +118,7 @@ fn exp(x: f32) -> f32 {
     let polynomial = 1.0 / 720.0 + r * (1.0 / 5040.0);
     let polynomial =
         1.0 + r * (1.0 + r * (0.5 + r * (1.0 / 6.0 + r * (1.0 / 24.0 + r * (1.0 / 120.0 + r * polynomial)))));
-    let power = f32::from_bits(((shifted.to_bits() as i32).wrapping_sub(SHIFT.to_bits() as i32) + 127 << 23) as u32);
+    let power = f32::from_bits((((shifted.to_bits() as i32).wrapping_sub(SHIFT.to_bits() as i32) + 127) << 23) as u32);
     let y = polynomial * power;
     if x < -87.0 { 0.0 } else { y }
 }
