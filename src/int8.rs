@@ -5,6 +5,8 @@ mod layers;
 mod plan;
 mod program;
 pub mod quant;
+mod tensor;
 
 pub use layers::Binary;
-pub use program::{Builder, Element, Input, LayerInfo, Program, State, Tensor, TensorId};
+pub use program::{Builder, Input, LayerInfo, Program, State};
+pub use tensor::{Element, Tensor, TensorId};

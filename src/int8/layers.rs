@@ -8,8 +8,9 @@ use std::ops::Range;
 use super::kernels::pool::Pool;
 use super::kernels::{AveragePool, Map, MaxPool, PackedConv};
 use super::plan::ALIGN;
-use super::program::{Element, Input, Program, State, Step, Tensor, TensorId};
+use super::program::{Input, Program, State, Step};
 use super::quant::{AddQuant, Quant};
+use super::tensor::{Element, Tensor, TensorId};
 
 pub use elementwise::Binary;
 pub(super) use elementwise::{Elementwise, Softmax};

@@ -3,82 +3,12 @@
 use std::time::Instant;
 
 use super::kernels::pool::Pool;
-use super::kernels::{AveragePool, Conv, KernelSet, Map, MaxPool, Storage, Window};
+use super::kernels::{AveragePool, Conv, KernelSet, MaxPool, Storage, Window};
 use super::layers::{self, Binary, Copy, Elementwise, Layer, MatMul, Softmax, row_major};
 use super::plan::{self, Buffer};
 use super::quant::{AddQuant, Quant};
+use super::tensor::{Element, Tensor, TensorId, broadcast};
 use crate::error::{Error, Result};
-
-/// A tensor inside a program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TensorId(pub(super) usize);
-
-/// What the elements of a tensor are.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Element {
-    /// Bytes with this scale and zero point.
-    Bytes(Quant),
-    /// Single-precision numbers.
-    Floats,
-}
-
-impl Element {
-    fn size(self) -> usize {
-        match self {
-            Element::Bytes(_) => 1,
-            Element::Floats => 4,
-        }
-    }
-}
-
-/// A tensor: its ONNX shape and how it lies in memory.
-///
-/// Rank 4 with a batch of 1 is a channels-last map. Every other rank is row-major, seen as one pixel.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Tensor {
-    /// The shape as ONNX has it.
-    pub shape: Vec<usize>,
-    /// How it lies in memory.
-    pub map: Map,
-    /// What its elements are.
-    pub element: Element,
-}
-
-impl Tensor {
-    /// A tensor of ONNX shape `shape`, laid out for this engine.
-    pub fn new(shape: &[usize], element: Element) -> Tensor {
-        let map = match *shape {
-            // Whole vectors for whole loads, but a camera's three channels stay packed.
-            [1, c, h, w] => {
-                Map { height: h, width: w, channels: c, stride: if c < 8 { c } else { c.next_multiple_of(16) } }
-            }
-            _ => {
-                let volume = shape.iter().product();
-                Map { height: 1, width: 1, channels: volume, stride: volume }
-            }
-        };
-        Tensor { shape: shape.to_vec(), map, element }
-    }
-
-    /// Scale and zero point.
-    ///
-    /// # Errors
-    /// [`Error::Internal`] for a tensor of numbers.
-    pub fn quant(&self) -> Result<Quant> {
-        match self.element {
-            Element::Bytes(q) => Ok(q),
-            Element::Floats => Err(Error::Internal("a tensor of numbers stands where bytes belong".into())),
-        }
-    }
-
-    /// Elements from one index to the next along each dimension of the shape.
-    pub(super) fn strides(&self) -> Vec<usize> {
-        if let [1, _, _, w] = *self.shape {
-            return vec![0, 1, w * self.map.stride, self.map.stride];
-        }
-        row_major(&self.shape)
-    }
-}
 
 /// What a program is made of, layer by layer; see [`Program::layers`].
 #[derive(Clone, Debug, PartialEq)]
@@ -447,22 +377,6 @@ impl Builder {
 fn pool_name(kind: &str, window: Window) -> String {
     let [kh, kw] = window.kernel;
     format!("{kind} {kh}x{kw}")
-}
-
-/// Strides of `tensor` along the dimensions of `shape`, 0 where it is broadcast; `None` where it does not fit.
-fn broadcast(tensor: &Tensor, shape: &[usize]) -> Option<Vec<usize>> {
-    let missing = shape.len().checked_sub(tensor.shape.len())?;
-    let strides = tensor.strides();
-    (0..shape.len())
-        .map(|i| {
-            let Some(own) = i.checked_sub(missing) else { return Some(0) };
-            match tensor.shape[own] {
-                1 => Some(0),
-                n if n == shape[i] => Some(strides[own]),
-                _ => None,
-            }
-        })
-        .collect()
 }
 
 /// Packed layers and the plan of their arena; shared by any number of [`State`]s.
