@@ -38,6 +38,12 @@ class PreprocessTest(unittest.TestCase):
         np.testing.assert_allclose(out[:, 0, 0], [5, 5, 10])
         self.assertEqual((out.shape, out.dtype), ((3, 2, 2), np.float32))
 
+    def test_keeps_rows_and_columns_apart(self):
+        photo = Image.new("RGB", (8, 8), (0, 0, 0))
+        photo.putpixel((6, 1), (255, 0, 0))  # column 6, row 1
+        out = Preprocess(8, "stretch", mean=(0, 0, 0), std=(1, 1, 1))(photo)
+        self.assertEqual(np.argwhere(out == 255).tolist(), [[0, 1, 6]])
+
     def test_json_round_trip(self):
         preprocess = Preprocess(96, "pad", mean=(1.0, 2.0, 3.0))
         self.assertEqual(Preprocess.from_json(preprocess.to_json()), preprocess)

@@ -32,6 +32,7 @@ class MetricsTest(unittest.TestCase):
         threshold = metrics.threshold_accepting(scores, 0.95)
         self.assertEqual(threshold, 1.0)
         self.assertEqual((scores >= threshold).mean(), 0.95)
+        self.assertEqual(metrics.threshold_accepting(np.arange(10.0), 0.95), 0.0)  # nine of ten are too few
 
     def test_fpr_and_f_measure(self):
         self.assertEqual(metrics.fpr_at(np.arange(20.0), np.array([0.0, 0.5, 1.0, 9.0])), 0.5)
