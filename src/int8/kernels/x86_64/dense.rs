@@ -33,6 +33,8 @@ pub(super) struct Dense<S: Simd> {
     shape: Shape,
     /// Input channels that are summed over.
     depth: usize,
+    /// Whether tiles read the input where it lies: one tap, no padding, no widening, whole steps.
+    direct: bool,
     block: Block,
     /// Bytes from a pixel's first activation to each contiguous run of its window: its rows, or its taps where it is
     /// dilated sideways.
@@ -135,6 +137,14 @@ impl<S: Simd> Dense<S> {
             })
             .collect();
 
+        let inside = [(conv.output.height, conv.input.height), (conv.output.width, conv.input.width)];
+        let inside = (0..2).all(|axis| (inside[axis].0 - 1) * conv.window.stride[axis] < inside[axis].1);
+        let direct = S::ELEMENT == 1
+            && depth.is_multiple_of(S::STEP)
+            && shape.reach == [1, 1]
+            && shape.patch.pad == [0, 0]
+            && inside;
+
         let first_channel = group * channels;
         let all = |channel: usize| &conv.weights[(first_channel + channel) * kh * kw * depth..][..kh * kw * depth];
         // The weights of a step; zeros beyond the end of a run and in lanes without a channel.
@@ -174,6 +184,7 @@ impl<S: Simd> Dense<S> {
             simd,
             shape,
             depth,
+            direct,
             block,
             runs,
             steps,
@@ -226,11 +237,20 @@ impl<S: Simd> Dense<S> {
                 true => ((left / width).min(self.block.rows), width),
                 false => (1, left.min(width - x).min(self.block.columns)),
             };
-            let span = |axis: usize, count: usize| (count - 1) * self.shape.step[axis] + self.shape.reach[axis];
-            let first = [y * self.shape.step[0], x * self.shape.step[1]];
-            self.shape.patch.copy::<S>(input, first, [span(0, rows), span(1, columns)], self.block.pitch, copied);
+            let patch = &self.shape.patch;
+            let (source, down, right) = if self.direct {
+                let place = y * patch.take[0] * patch.input[1] + x * patch.take[1];
+                let down = patch.take[0] * patch.input[1] * patch.stride;
+                (&input[place * patch.stride + patch.first..], down, patch.take[1] * patch.stride)
+            } else {
+                let span = |axis: usize, count: usize| (count - 1) * self.shape.step[axis] + self.shape.reach[axis];
+                let first = [y * self.shape.step[0], x * self.shape.step[1]];
+                patch.copy::<S>(input, first, [span(0, rows), span(1, columns)], self.block.pitch, copied);
+                let [down, right] = self.shape.step;
+                (&*copied, down * self.block.pitch, right * self.depth * S::ELEMENT)
+            };
+            assert!(source.len() >= (rows - 1) * down + (columns - 1) * right + self.depth);
             let block_pixels = &mut block_pixels[..rows * columns];
-            let [down, right] = [self.shape.step[0] * self.block.pitch, self.shape.step[1] * self.depth * S::ELEMENT];
             for (row, pixels) in block_pixels.chunks_exact_mut(columns).enumerate() {
                 for (column, pixel) in pixels.iter_mut().enumerate() {
                     pixel.offset = (row * down + column * right) as u32;
@@ -238,18 +258,18 @@ impl<S: Simd> Dense<S> {
             }
             if !S::EXACT {
                 // SAFETY: a value of `S` exists; `Block::new` sized the copy for every pixel and run.
-                unsafe { S::excess(copied.as_ptr(), block_pixels, &self.runs, self.steps) };
+                unsafe { S::excess(source.as_ptr(), block_pixels, &self.runs, self.steps) };
             }
             let to = to.part((at - pixels.start) * self.epilogue.stride());
-            self.block(copied, block_pixels, residual, at, to, middle);
+            self.block(source, block_pixels, residual, at, to, middle);
             at += rows * columns;
         }
     }
 
-    /// Computes the pixels of a block from the copied input.
+    /// Computes the pixels of a block from its input.
     fn block(
         &self,
-        copied: &[u8],
+        source: &[u8],
         block_pixels: &[Pixel],
         residual: Option<&[u8]>,
         first_pixel: usize,
@@ -263,7 +283,7 @@ impl<S: Simd> Dense<S> {
             let lanes = first_vector * S::V::LANES..(first_vector + vectors) * S::V::LANES;
             let target = self.epilogue.target(&lanes, pixels, &mut to, middle);
             let strip = Strip {
-                input: copied.as_ptr(),
+                input: source.as_ptr(),
                 pixels: block_pixels,
                 runs: &self.runs,
                 steps: self.steps,

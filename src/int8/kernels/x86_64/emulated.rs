@@ -1,5 +1,5 @@
 //! The VNNI sets with every instruction emulated, so that their packing, tiling and edges are tested where the
-//! processor lacks them. What stays untested there is which intrinsic stands in each one-line method.
+//! processor lacks them. Nothing is inlined, which would take minutes to compile. What stays untested there is which intrinsic stands in each one-line method.
 
 use std::marker::PhantomData;
 
@@ -52,12 +52,14 @@ impl<S: Simd> Vectors for EmulatedVectors<S> {
     type Bytes = [u8; PARTS * PART];
     const LANES: usize = S::V::LANES;
 
+    #[inline(never)]
     unsafe fn load(from: *const i32) -> Lanes {
         assert_eq!(from as usize % (4 * Self::LANES), 0, "aligned");
         // SAFETY: the caller's.
         std::array::from_fn(|i| if i < Self::LANES { unsafe { from.add(i).read() } } else { 0 })
     }
 
+    #[inline(never)]
     unsafe fn store(to: *mut i32, sums: Lanes) {
         for (i, sum) in sums.into_iter().enumerate().take(Self::LANES) {
             // SAFETY: the caller's.
@@ -65,10 +67,12 @@ impl<S: Simd> Vectors for EmulatedVectors<S> {
         }
     }
 
+    #[inline(never)]
     unsafe fn subtract(sums: Lanes, subtrahend: i32) -> Lanes {
         sums.map(|sum| sum.wrapping_sub(subtrahend))
     }
 
+    #[inline(never)]
     unsafe fn round(sums: Lanes, multiplier: *const f32, top: f32) -> Lanes {
         std::array::from_fn(|i| {
             if i >= Self::LANES {
@@ -81,6 +85,7 @@ impl<S: Simd> Vectors for EmulatedVectors<S> {
         })
     }
 
+    #[inline(never)]
     unsafe fn pack_parts(rounded: [Lanes; 4], rounding: &Rounding) -> [u8; PARTS * PART] {
         std::array::from_fn(|i| {
             let (part, vector, lane) = (i / PART, i % PART / PART_LANES, i % PART_LANES);
@@ -89,6 +94,7 @@ impl<S: Simd> Vectors for EmulatedVectors<S> {
         })
     }
 
+    #[inline(never)]
     unsafe fn join_parts(bytes: [u8; PARTS * PART]) -> [u8; PARTS * PART] {
         let parts = Self::LANES / PART_LANES;
         std::array::from_fn(|i| {
@@ -101,16 +107,19 @@ impl<S: Simd> Vectors for EmulatedVectors<S> {
         })
     }
 
+    #[inline(never)]
     unsafe fn store_one(bytes: [u8; PARTS * PART], part: usize, to: *mut u8) {
         // SAFETY: the caller's.
         unsafe { std::ptr::copy_nonoverlapping(bytes[part * Self::LANES..].as_ptr(), to, Self::LANES) };
     }
 
+    #[inline(never)]
     unsafe fn store_two(bytes: [u8; PARTS * PART], half: usize, to: *mut u8) {
         // SAFETY: the caller's.
         unsafe { std::ptr::copy_nonoverlapping(bytes[half * 2 * Self::LANES..].as_ptr(), to, 2 * Self::LANES) };
     }
 
+    #[inline(never)]
     unsafe fn store_four(bytes: [u8; PARTS * PART], to: *mut u8) {
         // SAFETY: the caller's.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, 4 * Self::LANES) };
@@ -141,16 +150,19 @@ unsafe impl<S: Simd> Simd for Emulated<S> {
         0
     }
 
+    #[inline(never)]
     unsafe fn broadcast(from: *const u8) -> Lanes {
         // SAFETY: the caller's.
         [unsafe { from.cast::<i32>().read_unaligned() }; PARTS * PART_LANES]
     }
 
+    #[inline(never)]
     unsafe fn load_weights(from: *const u8) -> Lanes {
         // SAFETY: the caller's.
         unsafe { Self::V::load(from.cast()) }
     }
 
+    #[inline(never)]
     unsafe fn dot(sums: Lanes, activations: Lanes, weights: Lanes) -> Lanes {
         std::array::from_fn(|i| {
             let pairs = activations[i].to_le_bytes().into_iter().zip(weights[i].to_le_bytes());
@@ -189,6 +201,7 @@ unsafe impl<S: Simd> Simd for Emulated<S> {
 
 // SAFETY: as before; `count` bytes are touched.
 unsafe impl<S: Simd> Quads for Emulated<S> {
+    #[inline(never)]
     unsafe fn load_pixel(from: *const u8, count: usize) -> Lanes {
         let mut bytes = [0u8; PARTS * PART];
         // SAFETY: the caller's.
@@ -196,11 +209,13 @@ unsafe impl<S: Simd> Quads for Emulated<S> {
         std::array::from_fn(|i| i32::from_le_bytes(std::array::from_fn(|byte| bytes[4 * i + byte])))
     }
 
+    #[inline(never)]
     unsafe fn store_pixel(bytes: [u8; PARTS * PART], to: *mut u8, count: usize) {
         // SAFETY: the caller's.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, count.min(4 * Self::V::LANES)) };
     }
 
+    #[inline(never)]
     unsafe fn interleave(rows: [Lanes; 4]) -> [Lanes; 4] {
         let byte = |row: usize, at: usize| rows[row][at / 4].to_le_bytes()[at % 4];
         std::array::from_fn(|vector| {
