@@ -1,5 +1,6 @@
 //! The kernel sets of 64-bit ARM. Bytes are stored signed, as their instructions multiply signed ones.
 
+mod columns;
 mod dense;
 mod depthwise;
 mod dot;
@@ -7,6 +8,7 @@ mod elementwise;
 mod epilogue;
 mod neon;
 mod pool;
+mod taps;
 mod vectors;
 mod window;
 
@@ -16,6 +18,7 @@ use std::sync::LazyLock;
 
 use super::super::quant::{AddQuant, Quant};
 use super::{AveragePool, Conv, KernelSet, Map, MaxPool, PackedConv, Storage};
+use columns::{DotColumns, NeonColumns};
 use dense::Dense;
 use dot::{DotProduct, DotTiles};
 use neon::{Neon, NeonTiles};
@@ -31,6 +34,9 @@ trait Isa: Copy + Debug + Send + Sync + 'static {
 
     /// Packs a convolution with channels to sum over.
     fn dense(self, conv: &Conv) -> Box<dyn PackedConv>;
+
+    /// Packs one without.
+    fn depthwise(self, conv: Conv) -> Box<dyn PackedConv>;
 }
 
 impl Isa for Neon {
@@ -39,6 +45,10 @@ impl Isa for Neon {
     fn dense(self, conv: &Conv) -> Box<dyn PackedConv> {
         Box::new(Dense::<NeonTiles>::new(self, conv))
     }
+
+    fn depthwise(self, conv: Conv) -> Box<dyn PackedConv> {
+        depthwise::pack::<NeonColumns>(self, conv)
+    }
 }
 
 impl Isa for DotProduct {
@@ -46,6 +56,10 @@ impl Isa for DotProduct {
 
     fn dense(self, conv: &Conv) -> Box<dyn PackedConv> {
         Box::new(Dense::<DotTiles>::new(self, conv))
+    }
+
+    fn depthwise(self, conv: Conv) -> Box<dyn PackedConv> {
+        depthwise::pack::<DotColumns>(self, conv)
     }
 }
 
@@ -68,7 +82,7 @@ impl<I: Isa> KernelSet for Set<I> {
     }
 
     fn conv(&self, conv: Conv) -> Box<dyn PackedConv> {
-        if conv.is_depthwise() { depthwise::pack(self.0, conv) } else { self.0.dense(&conv) }
+        if conv.is_depthwise() { self.0.depthwise(conv) } else { self.0.dense(&conv) }
     }
 
     fn add(&self, add: &AddQuant, a: &[u8], b: &[u8], output: &mut [u8]) {

@@ -143,7 +143,7 @@ unsafe fn tiles<const N: usize>(strip: &Strip) {
 
 /// `sums + products` with quad `LANE` of the activations.
 #[inline(always)]
-pub(super) fn sdot_lane<const LANE: usize>(sums: int32x4_t, weights: int8x16_t, x: int8x16_t) -> int32x4_t {
+fn sdot_lane<const LANE: usize>(sums: int32x4_t, weights: int8x16_t, x: int8x16_t) -> int32x4_t {
     let mut sums = sums;
     // SAFETY: the instruction works on registers alone. It is there: only functions that enable it come here.
     unsafe {
@@ -223,8 +223,8 @@ unsafe fn multiply<const LANE: usize, const M: usize, const N: usize>(
     for n in 0..N {
         // SAFETY: the caller's.
         let w = unsafe { vld1q_s8(weights.add(n * VECTOR)) };
-        for m in 0..M {
-            sums[m][n] = sdot_lane::<LANE>(sums[m][n], w, x[m]);
+        for (sums, x) in sums.iter_mut().zip(x) {
+            sums[n] = sdot_lane::<LANE>(sums[n], w, *x);
         }
     }
 }
