@@ -9,6 +9,8 @@
 //! from `c` up to the pixel stride are padding: a kernel may write anything there and must not depend on them.
 //! Maps carry no border; where a window leaves the map it sees the input's zero point.
 
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
 pub mod pool;
 pub(crate) mod scalar;
 #[cfg(test)]
@@ -241,6 +243,8 @@ pub fn available() -> Vec<&'static dyn KernelSet> {
     let mut sets: Vec<&'static dyn KernelSet> = Vec::new();
     #[cfg(target_arch = "x86_64")]
     sets.extend(x86_64::available());
+    #[cfg(target_arch = "aarch64")]
+    sets.extend(aarch64::available());
     sets.push(&scalar::SCALAR);
     sets
 }

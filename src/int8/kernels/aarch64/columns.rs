@@ -1,0 +1,198 @@
+//! Products of the columns of 3×3 windows, for the two instruction sets.
+
+use std::arch::aarch64::*;
+use std::arch::asm;
+
+use super::depthwise::{BLOCK, Blocks, Columns, Strip, walk};
+use super::dot::DotProduct;
+use super::neon::Neon;
+
+/// Dot products: the four rows of a column are one quad for each channel. Two rows of outputs share them, the weights
+/// being moved down by one row for the second.
+#[derive(Debug)]
+pub(super) struct DotColumns;
+
+// SAFETY: columns and weights are loaded as the trait says; values of `DotProduct` prove the instructions.
+unsafe impl Columns for DotColumns {
+    type Isa = DotProduct;
+    const ISA: &'static str = "neondot";
+    const BYTES: usize = 2 * 3 * 2 * 16;
+    /// `[row of outputs][column][half of the block]`
+    type Weights = [[[int8x16_t; 2]; 3]; 2];
+    /// Halves of the block.
+    type Column = [int8x16_t; 2];
+
+    fn pack(_: DotProduct, blocks: &Blocks) -> Option<Vec<i8>> {
+        let mut packed = Vec::with_capacity(blocks.count() * Self::BYTES);
+        for block in 0..blocks.count() {
+            for shift in 0..2 {
+                for column in 0..3 {
+                    let rows = [0, 1, 2].map(|row| blocks.tap(block, 3 * row + column));
+                    for lane in 0..BLOCK {
+                        let mut quad = [0; 4];
+                        for (row, weights) in rows.iter().enumerate() {
+                            quad[row + shift] = weights[lane];
+                        }
+                        packed.extend(quad);
+                    }
+                }
+            }
+        }
+        Some(packed)
+    }
+
+    #[inline(always)]
+    unsafe fn weights(from: *const i8) -> Self::Weights {
+        let vector = |i: usize| {
+            // SAFETY: the caller's.
+            unsafe { vld1q_s8(from.add(16 * i)) }
+        };
+        std::array::from_fn(|row| {
+            std::array::from_fn(|column| std::array::from_fn(|half| vector((row * 3 + column) * 2 + half)))
+        })
+    }
+
+    #[inline(always)]
+    unsafe fn column<const R: usize>(rows: &[*const i8; 4], at: usize) -> Self::Column {
+        // SAFETY: the caller's.
+        unsafe {
+            let [a, b, c] = [0, 1, 2].map(|row| vld1_s8(rows[row].add(at)));
+            // The fourth row of a single row of outputs has weights of 0.
+            let d = if R == 1 { c } else { vld1_s8(rows[3].add(at)) };
+            let (ab, cd) = (interleave(a, b), interleave(c, d));
+            [vreinterpretq_s8_s16(vzip1q_s16(ab, cd)), vreinterpretq_s8_s16(vzip2q_s16(ab, cd))]
+        }
+    }
+
+    #[inline(always)]
+    fn sums<const R: usize>(
+        bias: [int32x4_t; 2],
+        weights: &Self::Weights,
+        columns: [&Self::Column; 3],
+    ) -> [[int32x4_t; 2]; R] {
+        let mut sums = [bias; R];
+        for (row, sums) in sums.iter_mut().enumerate() {
+            for (column, weights) in columns.iter().zip(&weights[row]) {
+                for (half, sum) in sums.iter_mut().enumerate() {
+                    *sum = sdot(*sum, column[half], weights[half]);
+                }
+            }
+        }
+        sums
+    }
+
+    #[target_feature(enable = "dotprod")]
+    unsafe fn walk<const S: usize, const R: usize>(strip: &Strip) {
+        // SAFETY: the caller's.
+        unsafe { walk::<DotColumns, S, R>(strip) }
+    }
+}
+
+/// Pairs of the bytes of two rows.
+#[inline(always)]
+fn interleave(a: int8x8_t, b: int8x8_t) -> int16x8_t {
+    // SAFETY: NEON is part of the target.
+    unsafe { vreinterpretq_s16_s8(vcombine_s8(vzip1_s8(a, b), vzip2_s8(a, b))) }
+}
+
+/// `sums + products` of quads.
+#[inline(always)]
+fn sdot(sums: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t {
+    let mut sums = sums;
+    // SAFETY: the instruction works on registers alone. It is there: only functions that enable it come here.
+    unsafe {
+        asm!("sdot {s:v}.4s, {a:v}.16b, {b:v}.16b", s = inout(vreg) sums, a = in(vreg) a, b = in(vreg) b,
+            options(pure, nomem, nostack, preserves_flags));
+    }
+    sums
+}
+
+/// Plain NEON: products of two taps are added up in 16 bits, then widened. That is one multiplication for each tap,
+/// of which such processors begin one a cycle, and no widening of activations.
+#[derive(Debug)]
+pub(super) struct NeonColumns;
+
+/// Taps (column, row) whose products are added up in 16 bits.
+const PAIRS: [[(usize, usize); 2]; 4] = [[(0, 0), (0, 1)], [(0, 2), (1, 0)], [(1, 1), (1, 2)], [(2, 0), (2, 1)]];
+
+/// The tap that is left.
+const SINGLE: (usize, usize) = (2, 2);
+
+// SAFETY: columns and weights are loaded as the trait says.
+unsafe impl Columns for NeonColumns {
+    type Isa = Neon;
+    const ISA: &'static str = "neon";
+    const BYTES: usize = 9 * BLOCK;
+    /// `[column][row]`
+    type Weights = [[int8x8_t; 3]; 3];
+    /// Rows.
+    type Column = [int8x8_t; 4];
+
+    /// Not where two weights of -128 meet in a pair: their products could be 2 · 128 · 128, one more than fits.
+    fn pack(_: Neon, blocks: &Blocks) -> Option<Vec<i8>> {
+        let mut packed = Vec::with_capacity(blocks.count() * Self::BYTES);
+        for block in 0..blocks.count() {
+            let tap = |(column, row): (usize, usize)| blocks.tap(block, 3 * row + column);
+            for [first, second] in PAIRS {
+                if tap(first).iter().zip(tap(second)).any(|(a, b)| (*a, b) == (i8::MIN, i8::MIN)) {
+                    return None;
+                }
+            }
+            packed.extend((0..9).flat_map(|i| tap((i / 3, i % 3))));
+        }
+        Some(packed)
+    }
+
+    #[inline(always)]
+    unsafe fn weights(from: *const i8) -> Self::Weights {
+        std::array::from_fn(|column| {
+            std::array::from_fn(|row| {
+                // SAFETY: the caller's.
+                unsafe { vld1_s8(from.add((3 * column + row) * BLOCK)) }
+            })
+        })
+    }
+
+    #[inline(always)]
+    unsafe fn column<const R: usize>(rows: &[*const i8; 4], at: usize) -> Self::Column {
+        // SAFETY: the caller's.
+        unsafe {
+            let [a, b, c] = [0, 1, 2].map(|row| vld1_s8(rows[row].add(at)));
+            [a, b, c, if R == 1 { c } else { vld1_s8(rows[3].add(at)) }]
+        }
+    }
+
+    #[inline(always)]
+    fn sums<const R: usize>(
+        bias: [int32x4_t; 2],
+        weights: &Self::Weights,
+        columns: [&Self::Column; 3],
+    ) -> [[int32x4_t; 2]; R] {
+        let mut all = [bias; R];
+        for (below, sums) in all.iter_mut().enumerate() {
+            let value = |(column, row): (usize, usize)| columns[column][row + below];
+            let weight = |(column, row): (usize, usize)| weights[column][row];
+            let mut add = |products: int16x8_t| {
+                // SAFETY: NEON is part of the target.
+                unsafe {
+                    sums[0] = vaddw_s16(sums[0], vget_low_s16(products));
+                    sums[1] = vaddw_high_s16(sums[1], products);
+                }
+            };
+            // SAFETY: NEON is part of the target.
+            unsafe {
+                for [first, second] in PAIRS {
+                    let products = vmull_s8(value(first), weight(first));
+                    add(vmlal_s8(products, value(second), weight(second)));
+                }
+                add(vmull_s8(value(SINGLE), weight(SINGLE)));
+            }
+        }
+        all
+    }
+
+    unsafe fn walk<const S: usize, const R: usize>(strip: &Strip) {
+        // SAFETY: the caller's.
+        unsafe { walk::<NeonColumns, S, R>(strip) }
+    }
+}

@@ -1,0 +1,357 @@
+//! Depthwise convolutions, eight channels at a time.
+//!
+//! Windows of 3×3 walk along a row with three columns of the map in registers, beside the weights: each step loads one
+//! new column (two at stride 2) and yields an output, or at stride 1 one in each of two rows, which share the rows of
+//! the map that both windows see. Other windows take their taps one by one.
+//!
+//! Places outside the map hold the zero point, whose share lies in the bias.
+
+use std::arch::aarch64::*;
+use std::fmt::Debug;
+use std::ops::Range;
+
+use super::super::{Conv, KernelSet, Map, Output, PackedConv, Storage, Window};
+use super::epilogue::STORAGE;
+use super::taps::Taps;
+use super::vectors::{Rounding, round, to_signed};
+use crate::int8::kernels::scalar::Scalar;
+
+/// Channels of a block.
+pub(super) const BLOCK: usize = 8;
+
+/// Bytes of the map under a strip of outputs: it stays in the L1 cache for all blocks of channels.
+const STRIP_BYTES: usize = 16 << 10;
+
+/// Fewest outputs of a strip, as each begins with columns that the strip before had too.
+const STRIP: usize = 14;
+
+/// Rows of the map under two rows of outputs.
+const ROWS: usize = 4;
+
+/// Packs `conv`, which is depthwise.
+pub(super) fn pack<C: Columns>(isa: C::Isa, conv: Conv) -> Box<dyn PackedConv> {
+    let Output::Bytes(requant, None) = &conv.result else {
+        return Scalar::new(Storage::Signed).conv(conv);
+    };
+    // Blocks of channels need room in each pixel.
+    if conv.output.channels.next_multiple_of(BLOCK) > conv.input.stride.min(conv.output.stride) {
+        return Scalar::new(Storage::Signed).conv(conv);
+    }
+    let rounding = Rounding::new(requant.zero_point, requant.lo, requant.hi);
+    let window = conv.window;
+    let square = window.kernel == [3, 3] && window.dilation == [1, 1];
+    let stepped = window.stride == [1, 1] || window.stride == [2, 2];
+    if let (true, Some(weights)) = (square && stepped, C::pack(isa, &Blocks(&conv))) {
+        let ends = Ends::new(&conv, to_signed(conv.input_zero), &requant.multiplier, rounding);
+        return Box::new(Square::<C>::new(&conv, weights, ends));
+    }
+    Box::new(Taps::new(&conv, Ends::new(&conv, 0, &requant.multiplier, rounding)))
+}
+
+/// Weights by blocks of channels.
+pub(super) struct Blocks<'a>(&'a Conv);
+
+impl Blocks<'_> {
+    /// Number of blocks.
+    pub fn count(&self) -> usize {
+        self.0.output.channels.div_ceil(BLOCK)
+    }
+
+    /// The weights of a block at tap `tap`; 0 for those without a channel.
+    pub fn tap(&self, block: usize, tap: usize) -> [i8; BLOCK] {
+        let taps = self.0.window.kernel[0] * self.0.window.kernel[1];
+        std::array::from_fn(|lane| self.0.weights.get((block * BLOCK + lane) * taps + tap).copied().unwrap_or(0))
+    }
+}
+
+/// What depthwise kernels add at the beginning and do at the end.
+#[derive(Debug)]
+pub(super) struct Ends {
+    /// One for each channel of whole blocks.
+    pub bias: Vec<i32>,
+    pub multiplier: Vec<f32>,
+    pub rounding: Rounding,
+}
+
+impl Ends {
+    /// For a kernel whose products have activations that are too large by `excess`.
+    fn new(conv: &Conv, excess: i16, multiplier: &[f32], rounding: Rounding) -> Ends {
+        let taps = conv.window.kernel[0] * conv.window.kernel[1];
+        let lanes = conv.output.channels.next_multiple_of(BLOCK);
+        let sums = conv.weights.chunks(taps).map(|w| w.iter().map(|w| i32::from(*w)).sum::<i32>());
+        let mut bias: Vec<i32> =
+            sums.zip(&conv.bias).map(|(sum, bias)| bias.wrapping_sub(i32::from(excess) * sum)).collect();
+        let mut multiplier = multiplier.to_vec();
+        bias.resize(lanes, 0);
+        multiplier.resize(lanes, 0.0);
+        Ends { bias, multiplier, rounding }
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.bias.len() * 8
+    }
+}
+
+/// How an instruction set multiplies the columns of 3×3 windows.
+///
+/// # Safety
+/// The methods read eight bytes from each pointer they are given, and the weights of a block.
+pub(super) unsafe trait Columns: Debug + Send + Sync + 'static {
+    /// The proof that the processor has the instructions.
+    type Isa: Copy;
+
+    /// Name of the set.
+    const ISA: &'static str;
+
+    /// Bytes of the packed weights of a block.
+    const BYTES: usize;
+
+    /// The weights of a block, in registers.
+    type Weights: Copy;
+
+    /// Four rows of a column of the map.
+    type Column: Copy;
+
+    /// Packs the weights; `None` where the kernel could not multiply them exactly.
+    fn pack(isa: Self::Isa, blocks: &Blocks) -> Option<Vec<i8>>;
+
+    /// Loads the weights of a block.
+    unsafe fn weights(from: *const i8) -> Self::Weights;
+
+    /// Loads a column: eight channels of each row, `at` bytes from its start. Three rows, if only one row of outputs
+    /// needs it.
+    unsafe fn column<const R: usize>(rows: &[*const i8; ROWS], at: usize) -> Self::Column;
+
+    /// The sums of `R` outputs, one above the other.
+    fn sums<const R: usize>(
+        bias: [int32x4_t; 2],
+        weights: &Self::Weights,
+        columns: [&Self::Column; 3],
+    ) -> [[int32x4_t; 2]; R];
+
+    /// [`walk`] in a function that enables the instructions.
+    unsafe fn walk<const S: usize, const R: usize>(strip: &Strip);
+}
+
+/// Outputs side by side, in one row or in two, of one block of channels.
+pub(super) struct Strip {
+    /// The rows of the map, at the first channel of the block.
+    rows: [*const i8; ROWS],
+    /// Zero points, as many as channels of a block.
+    outside: *const i8,
+    /// Column of the map under the first column of the first window.
+    column: isize,
+    /// Columns of the map, and bytes from one to the next.
+    width: isize,
+    stride: usize,
+    outputs: usize,
+    weights: *const i8,
+    bias: *const i32,
+    multiplier: *const f32,
+    rounding: Rounding,
+    /// The first outputs, and bytes from each to the next.
+    to: [*mut u8; 2],
+    to_stride: usize,
+}
+
+/// A depthwise convolution of 3×3, packed.
+#[derive(Debug)]
+struct Square<C> {
+    name: String,
+    input: Map,
+    output: Map,
+    window: Window,
+    outside: u8,
+    weights: Vec<i8>,
+    ends: Ends,
+    columns: std::marker::PhantomData<C>,
+}
+
+impl<C: Columns> Square<C> {
+    fn new(conv: &Conv, weights: Vec<i8>, ends: Ends) -> Square<C> {
+        let (step, rows) = (conv.window.stride[0], if conv.window.stride[0] == 1 { 2 } else { 1 });
+        Square {
+            name: format!("dwconv_s8s8s8_3x3s{step}_{rows}x{BLOCK}__{}", C::ISA),
+            input: conv.input,
+            output: conv.output,
+            window: conv.window,
+            outside: conv.input_zero ^ STORAGE.mask(),
+            weights,
+            ends,
+            columns: std::marker::PhantomData,
+        }
+    }
+
+    /// Row `row` of the padded map.
+    fn row<'a>(&self, input: &'a [u8], outside: &'a [u8], row: usize) -> &'a [u8] {
+        match row.checked_sub(self.window.pad[0]) {
+            Some(row) if row < self.input.height => &input[row * outside.len()..][..outside.len()],
+            _ => outside,
+        }
+    }
+}
+
+impl<C: Columns> PackedConv for Square<C> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn weights_bytes(&self) -> usize {
+        self.weights.len() + self.ends.bytes()
+    }
+
+    /// A row of places outside the map; a pixel of outputs for [`PackedConv::run_channels`].
+    fn scratch_bytes(&self) -> usize {
+        self.input.width * self.input.stride + self.output.stride
+    }
+
+    fn run(&self, input: &[u8], residual: Option<&[u8]>, output: &mut [u8], pixels: Range<usize>, scratch: &mut [u8]) {
+        assert!(residual.is_none(), "this layer was packed without a residual");
+        assert!(input.len() >= self.input.volume() && pixels.end <= self.output.pixels());
+        let (width, stride) = (self.output.width, self.output.stride);
+        assert_eq!(output.len(), pixels.len() * stride);
+        let outside = &mut scratch[..self.input.width * self.input.stride];
+        outside.fill(self.outside);
+        let outside = &*outside;
+        let step = self.window.stride[0];
+        let columns = (STRIP_BYTES / (ROWS * self.input.stride * step)).max(STRIP);
+        let mut at = pixels.start;
+        while at < pixels.end {
+            let (y, first) = (at / width, at % width);
+            let last = width.min(first + pixels.end - at);
+            let two = step == 1 && first == 0 && pixels.end - at >= 2 * width;
+            let rows: [&[u8]; ROWS] = std::array::from_fn(|i| self.row(input, outside, y * step + i));
+            for x in (first..last).step_by(columns) {
+                let to = &mut output[(at - first + x - pixels.start) * stride..];
+                for (block, weights) in self.weights.chunks_exact(C::BYTES).enumerate() {
+                    let lane = block * BLOCK;
+                    let to = to[lane..].as_mut_ptr();
+                    let strip = Strip {
+                        rows: rows.map(|row| row[lane..].as_ptr().cast()),
+                        outside: outside.as_ptr().cast(),
+                        column: (x * step) as isize - self.window.pad[1] as isize,
+                        width: self.input.width as isize,
+                        stride: self.input.stride,
+                        outputs: columns.min(last - x),
+                        weights: weights.as_ptr(),
+                        bias: self.ends.bias[lane..][..BLOCK].as_ptr(),
+                        multiplier: self.ends.multiplier[lane..][..BLOCK].as_ptr(),
+                        rounding: self.ends.rounding,
+                        to: [to, to.wrapping_add(width * stride)],
+                        to_stride: stride,
+                    };
+                    // SAFETY: the packed weights prove that the instructions are there. Rows are whole rows of the map
+                    // or as long, pixels of both maps have room for whole blocks, and the outputs are in the slice:
+                    // two rows of them where there are two rows left.
+                    unsafe {
+                        match (step, two) {
+                            (1, true) => C::walk::<1, 2>(&strip),
+                            (1, false) => C::walk::<1, 1>(&strip),
+                            _ => C::walk::<2, 1>(&strip),
+                        }
+                    }
+                }
+            }
+            at += if two { 2 * width } else { last - first };
+        }
+    }
+
+    fn run_f32(&self, _: &[u8], _: &mut [f32], _: Range<usize>, _: &mut [u8]) {
+        panic!("this layer was packed to yield bytes")
+    }
+
+    fn run_channels(&self, input: &[u8], output: &mut [u8], channels: Range<usize>, scratch: &mut [u8]) {
+        let (pixel, scratch) = scratch.split_at_mut(self.output.stride);
+        self.run(input, None, pixel, 0..1, scratch);
+        output.copy_from_slice(&pixel[channels]);
+    }
+
+    fn run_channels_f32(&self, _: &[u8], _: &mut [f32], _: Range<usize>, _: &mut [u8]) {
+        panic!("this layer was packed to yield bytes")
+    }
+}
+
+/// The outputs of a strip, `S` columns of the map apart and in `R` rows.
+///
+/// # Safety
+/// The instructions of `C` are enabled in the caller; the strip's pointers are valid for what it says.
+#[inline(always)]
+pub(super) unsafe fn walk<C: Columns, const S: usize, const R: usize>(strip: &Strip) {
+    // SAFETY: the caller's.
+    unsafe {
+        let weights = C::weights(strip.weights);
+        let bias = [vld1q_s32(strip.bias), vld1q_s32(strip.bias.add(4))];
+        let multiplier = [vld1q_f32(strip.multiplier), vld1q_f32(strip.multiplier.add(4))];
+        let narrow = strip.rounding.load();
+        let mut to = strip.to;
+        let mut yield_one = |columns: [&C::Column; 3]| {
+            let sums = C::sums::<R>(bias, &weights, columns);
+            let [a, b] = [round(sums[0][0], multiplier[0]), round(sums[0][1], multiplier[1])];
+            if R == 1 {
+                vst1_s8(to[0].cast(), narrow.narrow_half([a, b]));
+            } else {
+                let [c, d] = [round(sums[R - 1][0], multiplier[0]), round(sums[R - 1][1], multiplier[1])];
+                let bytes = vreinterpretq_s64_s8(narrow.narrow([a, b, c, d]));
+                vst1q_lane_s64::<0>(to[0].cast(), bytes);
+                vst1q_lane_s64::<1>(to[1].cast(), bytes);
+            }
+            to = to.map(|to| to.wrapping_add(strip.to_stride));
+        };
+        // Any column, outside the map too.
+        let any = |column: isize| {
+            if (0..strip.width).contains(&column) {
+                C::column::<R>(&strip.rows, column as usize * strip.stride)
+            } else {
+                C::column::<R>(&[strip.outside; ROWS], 0)
+            }
+        };
+        let mut a = any(strip.column);
+        let mut b = if S == 1 { any(strip.column + 1) } else { a };
+        // The next column that no register holds.
+        let mut column = strip.column + if S == 1 { 2 } else { 1 };
+        let mut left = strip.outputs;
+        while left > 0 {
+            // Steps that stay inside the map.
+            let inside = if column < 0 { 0 } else { (strip.width - column).max(0) as usize / S };
+            let mut steps = left.min(inside);
+            let mut at = column.max(0) as usize * strip.stride;
+            if S == 1 {
+                steps -= steps % 3;
+                for _ in 0..steps / 3 {
+                    let c = C::column::<R>(&strip.rows, at);
+                    yield_one([&a, &b, &c]);
+                    a = C::column::<R>(&strip.rows, at + strip.stride);
+                    yield_one([&b, &c, &a]);
+                    b = C::column::<R>(&strip.rows, at + 2 * strip.stride);
+                    yield_one([&c, &a, &b]);
+                    at += 3 * strip.stride;
+                }
+            } else {
+                for _ in 0..steps {
+                    let b = C::column::<R>(&strip.rows, at);
+                    let c = C::column::<R>(&strip.rows, at + strip.stride);
+                    yield_one([&a, &b, &c]);
+                    a = c;
+                    at += 2 * strip.stride;
+                }
+            }
+            left -= steps;
+            column += (steps * S) as isize;
+            if steps > 0 {
+                continue;
+            }
+            // A step at an edge, or one of the last before it.
+            if S == 1 {
+                let c = any(column);
+                yield_one([&a, &b, &c]);
+                (a, b) = (b, c);
+            } else {
+                let (b, c) = (any(column), any(column + 1));
+                yield_one([&a, &b, &c]);
+                a = c;
+            }
+            left -= 1;
+            column += S as isize;
+        }
+    }
+}

@@ -1,0 +1,494 @@
+//! Tiles of 4 pixels by 4 channels for processors without dot products.
+//!
+//! Both sides have 16 successive terms of the sum in a vector. `smull` and `smlal2` make eight 16-bit sums of two
+//! products each, which `sadalp` adds to four 32-bit ones; at the end those of a channel are added up.
+//!
+//! Two products of bytes fit 16 bits unless both weights are -128 (and both activations): 2 · 128 · 127 = 32512. Four
+//! fit where the magnitudes of the four weights add up to no more than 255: 128 · 255 = 32640. So the chunks of a run
+//! are sorted, for every four channels, by what their weights allow: *deep* pairs of chunks add four products before
+//! `sadalp`, *shallow* chunks two. Where two weights of -128 meet, the chunk is taken twice, each time with one half of
+//! its weights. Each kind has its list of places, and the weights are packed in the order of the lists.
+
+use std::arch::aarch64::*;
+use std::arch::asm;
+use std::ops::Range;
+
+use super::dense::{Tiles, Weights};
+use super::epilogue::{LANES, Target};
+use super::vectors::round;
+use super::window::{CHUNK, Chunk, Pixels, chunks};
+
+/// Pixels and channels of a tile.
+const PIXELS: usize = 4;
+const CHANNELS: usize = 4;
+
+/// Bytes of a tile's weights for a chunk.
+const BLOCK: usize = CHANNELS * CHUNK;
+
+/// Terms of a chunk that are added up in different lanes.
+const HALF: usize = CHUNK / 2;
+
+/// Partners that are tried for a chunk before it counts as shallow.
+const TRIES: usize = 12;
+
+/// Every aarch64 processor has these instructions.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Neon;
+
+/// Weights packed for `smull` and `smlal`.
+#[derive(Debug)]
+pub(super) struct NeonTiles {
+    quarters: Vec<Quarter>,
+    /// For each four channels, bytes from a pixel's address to each chunk: one shallow chunk, deep pairs, the other
+    /// shallow chunks.
+    offsets: Vec<u32>,
+    /// `[chunk][channel][16]`, chunks in the order of their offsets.
+    weights: Vec<i8>,
+    bias: Vec<i32>,
+}
+
+/// Four channels: their chunks, and how many pairs of them are deep.
+#[derive(Clone, Debug)]
+struct Quarter {
+    chunks: Range<usize>,
+    deep: usize,
+}
+
+/// Four channels for the pixels of a block.
+struct Column<'a> {
+    pixels: Pixels<'a>,
+    first: u32,
+    deep: &'a [[u32; 2]],
+    shallow: &'a [u32],
+    weights: *const i8,
+    bias: *const i32,
+    target: Target,
+}
+
+/// The sums of four channels of one pixel; those of a channel are not yet added up.
+type Sums = [int32x4_t; CHANNELS];
+
+// SAFETY: `tile` reads whole chunks of the pixels, and stores four sums or bytes for each.
+unsafe impl Tiles for NeonTiles {
+    type Isa = Neon;
+    const NAME: &'static str = "conv_s8s8s8_4x4__neon";
+
+    fn pack(_: Neon, layer: Weights) -> NeonTiles {
+        let chunks = chunks(layer.runs);
+        let mut tiles = NeonTiles { quarters: Vec::new(), offsets: Vec::new(), weights: Vec::new(), bias: Vec::new() };
+        for first in (0..layer.channels).step_by(CHANNELS) {
+            let (packed, deep) = sort(chunks.iter().flat_map(|chunk| Packed::new(&layer, first, chunk)).collect());
+            let at = tiles.offsets.len();
+            for chunk in packed {
+                tiles.offsets.push(chunk.offset);
+                tiles.weights.extend(chunk.weights.as_flattened());
+            }
+            tiles.quarters.push(Quarter { chunks: at..tiles.offsets.len(), deep });
+        }
+        tiles.bias = layer.bias;
+        tiles
+    }
+
+    fn bytes(&self) -> usize {
+        self.weights.len() + size_of_val(&self.offsets[..]) + size_of_val(&self.bias[..])
+    }
+
+    unsafe fn strip(&self, strip: usize, pixels: Pixels, target: Target) {
+        let first = strip * LANES / CHANNELS;
+        for (number, quarter) in self.quarters.iter().enumerate().skip(first).take(LANES / CHANNELS) {
+            let lane = (number - first) * CHANNELS;
+            // SAFETY: the target has the lanes of the strip.
+            let target = unsafe {
+                match target {
+                    Target::Sums(to) => Target::Sums(to.add(lane)),
+                    Target::Bytes { to, stride, multiplier, rounding } => {
+                        Target::Bytes { to: to.add(lane), stride, multiplier: multiplier.add(lane), rounding }
+                    }
+                }
+            };
+            let (first, rest) = self.offsets[quarter.chunks.clone()].split_first().expect("a window has a chunk");
+            let (deep, shallow) = rest.split_at(2 * quarter.deep);
+            let column = Column {
+                pixels,
+                first: *first,
+                deep: deep.as_chunks().0,
+                shallow,
+                weights: self.weights[quarter.chunks.start * BLOCK..].as_ptr(),
+                bias: self.bias[number * CHANNELS..].as_ptr(),
+                target,
+            };
+            // SAFETY: weights and biases are there; the rest is the caller's.
+            unsafe { tiles(&column) };
+        }
+    }
+}
+
+/// The weights of four channels at a chunk.
+struct Packed {
+    offset: u32,
+    weights: [[i8; CHUNK]; CHANNELS],
+    /// Sums of the two magnitudes that share a lane.
+    magnitudes: [u16; CHANNELS * HALF],
+    largest: u16,
+}
+
+impl Packed {
+    /// A chunk for channels `first` and on, or the two halves of one whose products would not fit.
+    fn new(layer: &Weights, first: usize, chunk: &Chunk) -> Vec<Packed> {
+        let mut weights = [[0; CHUNK]; CHANNELS];
+        for (channel, weights) in weights.iter_mut().enumerate() {
+            for (at, weight) in weights.iter_mut().enumerate().take(chunk.len) {
+                *weight = layer.at(first + channel, chunk.place + at);
+            }
+        }
+        let whole = Packed::of(chunk.offset, weights);
+        if whole.largest < 2 * u16::from(i8::MIN.unsigned_abs()) {
+            return vec![whole];
+        }
+        let half = |lanes: Range<usize>| {
+            let kept = weights.map(|w| std::array::from_fn(|at| if lanes.contains(&at) { w[at] } else { 0 }));
+            Packed::of(chunk.offset, kept)
+        };
+        vec![half(0..HALF), half(HALF..CHUNK)]
+    }
+
+    fn of(offset: u32, weights: [[i8; CHUNK]; CHANNELS]) -> Packed {
+        let magnitudes: [u16; CHANNELS * HALF] = std::array::from_fn(|i| {
+            let (weights, at) = (&weights[i / HALF], i % HALF);
+            u16::from(weights[at].unsigned_abs()) + u16::from(weights[at + HALF].unsigned_abs())
+        });
+        let largest = magnitudes.iter().copied().max().unwrap_or(0);
+        Packed { offset, weights, magnitudes, largest }
+    }
+
+    /// Whether four products of this and the other chunk fit 16 bits in every lane.
+    fn pairs_with(&self, other: &Packed) -> bool {
+        self.magnitudes.iter().zip(&other.magnitudes).all(|(a, b)| a + b <= 255)
+    }
+}
+
+/// Orders chunks: one shallow chunk, deep pairs, other shallow chunks; and counts the pairs.
+///
+/// Large weights look for small ones first, for they have the least choice.
+fn sort(mut left: Vec<Packed>) -> (Vec<Packed>, usize) {
+    left.sort_by_key(|chunk| chunk.largest);
+    let (mut deep, mut shallow) = (Vec::with_capacity(left.len()), Vec::new());
+    while let Some(large) = left.pop() {
+        match left.iter().take(TRIES).position(|small| large.pairs_with(small)) {
+            Some(small) => deep.extend([large, left.remove(small)]),
+            None => shallow.push(large),
+        }
+    }
+    if shallow.is_empty() {
+        shallow.extend(deep.drain(deep.len() - 2..));
+    }
+    let pairs = deep.len() / 2;
+    let mut order: Vec<Packed> = shallow.pop().into_iter().collect();
+    order.extend(deep);
+    order.extend(shallow);
+    (order, pairs)
+}
+
+/// All tiles of four channels.
+///
+/// # Safety
+/// The pointers are valid for what the column says.
+unsafe fn tiles(column: &Column) {
+    let pixels = column.pixels.offsets.len();
+    for at in (0..pixels).step_by(PIXELS) {
+        let count = (pixels - at).min(PIXELS);
+        // SAFETY: the caller's; the tile's pixels are among the column's.
+        unsafe {
+            // The pixels that a last tile lacks repeat one that it has.
+            let pixel = |m: usize| {
+                let offset = *column.pixels.offsets.get_unchecked(at + m.min(count - 1));
+                column.pixels.base.cast::<i8>().add(offset as usize)
+            };
+            let bias = vld1q_s32(column.bias);
+            if count == 1 {
+                store(column, at, [total(one_pixel(column, pixel(0)), bias); PIXELS], 1);
+            } else {
+                let sums = four_pixels(column, [pixel(0), pixel(1), pixel(2), pixel(3)]);
+                store(column, at, sums.map(|sums| total(sums, bias)), count);
+            }
+        }
+    }
+}
+
+/// Adds up the sums of each channel.
+#[inline(always)]
+fn total([a, b, c, d]: Sums, bias: int32x4_t) -> int32x4_t {
+    // SAFETY: NEON is part of the target.
+    unsafe { vaddq_s32(vpaddq_s32(vpaddq_s32(a, b), vpaddq_s32(c, d)), bias) }
+}
+
+/// Stores the first `count` pixels of a tile, the first of which is pixel `at`.
+///
+/// # Safety
+/// The target has them.
+#[inline(always)]
+unsafe fn store(column: &Column, at: usize, totals: [int32x4_t; PIXELS], count: usize) {
+    // SAFETY: the caller's.
+    unsafe {
+        match column.target {
+            Target::Sums(to) => {
+                for (m, total) in totals.iter().enumerate().take(count) {
+                    vst1q_s32(to.add((at + m) * LANES), *total);
+                }
+            }
+            Target::Bytes { to, stride, multiplier, rounding } => {
+                let multiplier = vld1q_f32(multiplier);
+                let rounded = totals.map(|total| round(total, multiplier));
+                let bytes = vreinterpretq_s32_s8(rounding.load().narrow(rounded));
+                let to = to.add(at * stride);
+                vst1q_lane_s32::<0>(to.cast(), bytes);
+                if count > 1 {
+                    vst1q_lane_s32::<1>(to.add(stride).cast(), bytes);
+                }
+                if count > 2 {
+                    vst1q_lane_s32::<2>(to.add(2 * stride).cast(), bytes);
+                }
+                if count > 3 {
+                    vst1q_lane_s32::<3>(to.add(3 * stride).cast(), bytes);
+                }
+            }
+        }
+    }
+}
+
+/// The sums of one pixel, as fully connected layers have it.
+///
+/// # Safety
+/// The chunks of the pixel and the weights can be read.
+#[inline(always)]
+unsafe fn one_pixel(column: &Column, pixel: *const i8) -> Sums {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut sums = [vdupq_n_s32(0); CHANNELS];
+        let mut weights = column.weights;
+        let shallow = |sums: &mut Sums, offset: u32, weights: *const i8| {
+            let x = vld1q_s8(pixel.add(offset as usize));
+            for (n, sum) in sums.iter_mut().enumerate() {
+                let w = vld1q_s8(weights.add(n * CHUNK));
+                let products = vmlal_high_s8(vmull_s8(vget_low_s8(x), vget_low_s8(w)), x, w);
+                *sum = vpadalq_s16(*sum, products);
+            }
+        };
+        shallow(&mut sums, column.first, weights);
+        weights = weights.add(BLOCK);
+        for [first, second] in column.deep {
+            let (x, y) = (vld1q_s8(pixel.add(*first as usize)), vld1q_s8(pixel.add(*second as usize)));
+            for (n, sum) in sums.iter_mut().enumerate() {
+                let (w, v) = (vld1q_s8(weights.add(n * CHUNK)), vld1q_s8(weights.add(BLOCK + n * CHUNK)));
+                let products = vmlal_high_s8(vmull_s8(vget_low_s8(x), vget_low_s8(w)), x, w);
+                let products = vmlal_high_s8(vmlal_s8(products, vget_low_s8(y), vget_low_s8(v)), y, v);
+                *sum = vpadalq_s16(*sum, products);
+            }
+            weights = weights.add(2 * BLOCK);
+        }
+        for offset in column.shallow {
+            shallow(&mut sums, *offset, weights);
+            weights = weights.add(BLOCK);
+        }
+        sums
+    }
+}
+
+/// The instructions for one pixel at a shallow chunk: activations in register `$x`, weights in 16 to 19, products in
+/// 28 to 31, sums in `$a` to `$d`, to which `$add` adds pairs of products (or which it sets to these).
+macro_rules! shallow {
+    ($add:literal, $x:literal: $a:literal $b:literal $c:literal $d:literal) => {
+        concat!(
+            products!("smull", "8b", $x, 16 17 18 19),
+            products!("smlal2", "16b", $x, 16 17 18 19),
+            adding!($add, $a $b $c $d),
+        )
+    };
+}
+
+/// The same at a deep pair: the activations of its second chunk in register `$y`, their weights in 20 to 23.
+macro_rules! deep {
+    ($x:literal $y:literal: $a:literal $b:literal $c:literal $d:literal) => {
+        concat!(
+            products!("smull", "8b", $x, 16 17 18 19),
+            products!("smlal2", "16b", $x, 16 17 18 19),
+            products!("smlal", "8b", $y, 20 21 22 23),
+            products!("smlal2", "16b", $y, 20 21 22 23),
+            adding!("sadalp", $a $b $c $d),
+        )
+    };
+}
+
+/// Products of one pixel with four channels: four chains of instructions side by side, as processors that execute in
+/// order need them.
+macro_rules! products {
+    ($multiply:literal, $half:literal, $x:literal, $a:literal $b:literal $c:literal $d:literal) => {
+        concat!(
+            $multiply,
+            " v28.8h, v",
+            $x,
+            ".",
+            $half,
+            ", v",
+            $a,
+            ".",
+            $half,
+            "\n",
+            $multiply,
+            " v29.8h, v",
+            $x,
+            ".",
+            $half,
+            ", v",
+            $b,
+            ".",
+            $half,
+            "\n",
+            $multiply,
+            " v30.8h, v",
+            $x,
+            ".",
+            $half,
+            ", v",
+            $c,
+            ".",
+            $half,
+            "\n",
+            $multiply,
+            " v31.8h, v",
+            $x,
+            ".",
+            $half,
+            ", v",
+            $d,
+            ".",
+            $half,
+            "\n",
+        )
+    };
+}
+
+/// Adds pairs of products to sums.
+macro_rules! adding {
+    ($add:literal, $a:literal $b:literal $c:literal $d:literal) => {
+        concat!(
+            $add,
+            " v",
+            $a,
+            ".4s, v28.8h\n",
+            $add,
+            " v",
+            $b,
+            ".4s, v29.8h\n",
+            $add,
+            " v",
+            $c,
+            ".4s, v30.8h\n",
+            $add,
+            " v",
+            $d,
+            ".4s, v31.8h\n",
+        )
+    };
+}
+
+/// A loop over the tile's 16 sums, in registers 0 to 15. In assembly, as it takes all 32 registers, which the compiler
+/// manages only by moving sums to memory and back.
+macro_rules! tile {
+    ($kind:ident, $sums:ident, ($($template:expr),* $(,)?), $($operands:tt)*) => {{
+        let [[s0, s1, s2, s3], [s4, s5, s6, s7], [s8, s9, s10, s11], [s12, s13, s14, s15]] = &mut $sums;
+        asm!(
+            $($template),*,
+            $($operands)*
+            $kind("v0") *s0, $kind("v1") *s1, $kind("v2") *s2, $kind("v3") *s3,
+            $kind("v4") *s4, $kind("v5") *s5, $kind("v6") *s6, $kind("v7") *s7,
+            $kind("v8") *s8, $kind("v9") *s9, $kind("v10") *s10, $kind("v11") *s11,
+            $kind("v12") *s12, $kind("v13") *s13, $kind("v14") *s14, $kind("v15") *s15,
+            out("v16") _, out("v17") _, out("v18") _, out("v19") _, out("v20") _, out("v21") _, out("v22") _,
+            out("v23") _, out("v24") _, out("v25") _, out("v26") _, out("v27") _, out("v28") _, out("v29") _,
+            out("v30") _, out("v31") _,
+            options(readonly, nostack),
+        );
+    }};
+}
+
+/// The sums of four pixels. Activations are loaded one pixel ahead.
+///
+/// # Safety
+/// The chunks of the pixels and the weights can be read.
+#[inline(always)]
+unsafe fn four_pixels(column: &Column, [p0, p1, p2, p3]: [*const i8; PIXELS]) -> [Sums; PIXELS] {
+    // SAFETY: the loops read what the caller vouches for and change no memory; the registers that they use are named.
+    unsafe {
+        let mut sums = [[vdupq_n_s32(0); CHANNELS]; PIXELS];
+        let mut weights = column.weights;
+        tile!(out, sums, (
+                "ldp q16, q17, [{w}], #64",
+                "ldp q18, q19, [{w}, #-32]",
+                "ldr q24, [{p0}, {offset}]",
+                "ldr q25, [{p1}, {offset}]",
+                "ldr q26, [{p2}, {offset}]",
+                "ldr q27, [{p3}, {offset}]",
+                shallow!("saddlp", 24: 0 1 2 3),
+                shallow!("saddlp", 25: 4 5 6 7),
+                shallow!("saddlp", 26: 8 9 10 11),
+                shallow!("saddlp", 27: 12 13 14 15),
+            ),
+            w = inout(reg) weights, offset = in(reg) u64::from(column.first),
+            p0 = in(reg) p0, p1 = in(reg) p1, p2 = in(reg) p2, p3 = in(reg) p3,
+        );
+        if !column.deep.is_empty() {
+            let deep = column.deep.as_ptr_range();
+            tile!(inout, sums, (
+                    "2:",
+                    "ldp {first:w}, {second:w}, [{at}], #8",
+                    "ldp q16, q17, [{w}], #128",
+                    "ldp q18, q19, [{w}, #-96]",
+                    "ldr q24, [{p0}, {first}]",
+                    "ldr q25, [{p0}, {second}]",
+                    "ldp q20, q21, [{w}, #-64]",
+                    "ldp q22, q23, [{w}, #-32]",
+                    "ldr q26, [{p1}, {first}]",
+                    "ldr q27, [{p1}, {second}]",
+                    deep!(24 25: 0 1 2 3),
+                    "ldr q24, [{p2}, {first}]",
+                    "ldr q25, [{p2}, {second}]",
+                    deep!(26 27: 4 5 6 7),
+                    "ldr q26, [{p3}, {first}]",
+                    "ldr q27, [{p3}, {second}]",
+                    deep!(24 25: 8 9 10 11),
+                    "cmp {at}, {end}",
+                    deep!(26 27: 12 13 14 15),
+                    "b.ne 2b",
+                ),
+                w = inout(reg) weights, at = inout(reg) deep.start => _, end = in(reg) deep.end,
+                first = out(reg) _, second = out(reg) _,
+                p0 = in(reg) p0, p1 = in(reg) p1, p2 = in(reg) p2, p3 = in(reg) p3,
+            );
+        }
+        if !column.shallow.is_empty() {
+            let shallow = column.shallow.as_ptr_range();
+            tile!(inout, sums, (
+                    "2:",
+                    "ldr {offset:w}, [{at}], #4",
+                    "ldp q16, q17, [{w}], #64",
+                    "ldp q18, q19, [{w}, #-32]",
+                    "ldr q24, [{p0}, {offset}]",
+                    "ldr q25, [{p1}, {offset}]",
+                    "ldr q26, [{p2}, {offset}]",
+                    "ldr q27, [{p3}, {offset}]",
+                    shallow!("sadalp", 24: 0 1 2 3),
+                    shallow!("sadalp", 25: 4 5 6 7),
+                    "cmp {at}, {end}",
+                    shallow!("sadalp", 26: 8 9 10 11),
+                    shallow!("sadalp", 27: 12 13 14 15),
+                    "b.ne 2b",
+                ),
+                w = inout(reg) weights => _, at = inout(reg) shallow.start => _, end = in(reg) shallow.end,
+                offset = out(reg) _,
+                p0 = in(reg) p0, p1 = in(reg) p1, p2 = in(reg) p2, p3 = in(reg) p3,
+            );
+        }
+        sums
+    }
+}
