@@ -3,12 +3,12 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::depthwise::{BLOCK, Blocks, Columns, Strip, walk};
+use super::depthwise::{BLOCK, Blocks, Columns, ROWS, Strip, walk};
 use super::dot::DotProduct;
 use super::neon::Neon;
 
-/// Dot products: the four rows of a column are one quad for each channel. Two rows of outputs share them, the weights
-/// being moved down by one row for the second.
+/// Dot products: four rows of a column are one quad for each channel. At stride 1 two rows of outputs share it, the
+/// weights being moved down by one row for the second; at stride 2 each has its own.
 #[derive(Debug)]
 pub(super) struct DotColumns;
 
@@ -19,8 +19,8 @@ unsafe impl Columns for DotColumns {
     const BYTES: usize = 2 * 3 * 2 * 16;
     /// `[row of outputs][column][half of the block]`
     type Weights = [[[int8x16_t; 2]; 3]; 2];
-    /// Halves of the block.
-    type Column = [int8x16_t; 2];
+    /// `[quad][half of the block]`
+    type Column = [[int8x16_t; 2]; 2];
 
     fn pack(_: DotProduct, blocks: &Blocks) -> Option<Vec<i8>> {
         let mut packed = Vec::with_capacity(blocks.count() * Self::BYTES);
@@ -53,28 +53,35 @@ unsafe impl Columns for DotColumns {
     }
 
     #[inline(always)]
-    unsafe fn column<const R: usize>(rows: &[*const i8; 4], at: usize) -> Self::Column {
+    unsafe fn column<const S: usize, const R: usize>(rows: &[*const i8; ROWS], at: usize) -> Self::Column {
         // SAFETY: the caller's.
         unsafe {
-            let [a, b, c] = [0, 1, 2].map(|row| vld1_s8(rows[row].add(at)));
-            // The fourth row of a single row of outputs has weights of 0.
-            let d = if R == 1 { c } else { vld1_s8(rows[3].add(at)) };
+            let row = |row: usize| vld1_s8(rows[row].add(at));
+            let (a, b, c) = (row(0), row(1), row(2));
+            // The fourth row of a quad has weights of 0, but for two rows of outputs at stride 1.
+            let d = if R == 1 { c } else { row(3) };
             let (ab, cd) = (interleave(a, b), interleave(c, d));
-            [vreinterpretq_s8_s16(vzip1q_s16(ab, cd)), vreinterpretq_s8_s16(vzip2q_s16(ab, cd))]
+            let first = quads(ab, cd);
+            if S == 1 || R == 1 {
+                return [first; 2];
+            }
+            let e = row(4);
+            [first, quads(cd, interleave(e, e))]
         }
     }
 
     #[inline(always)]
-    fn sums<const R: usize>(
+    fn sums<const S: usize, const R: usize>(
         bias: [int32x4_t; 2],
         weights: &Self::Weights,
         columns: [&Self::Column; 3],
     ) -> [[int32x4_t; 2]; R] {
         let mut sums = [bias; R];
         for (row, sums) in sums.iter_mut().enumerate() {
-            for (column, weights) in columns.iter().zip(&weights[row]) {
+            let (quad, shift) = if S == 1 { (0, row) } else { (row, 0) };
+            for (column, weights) in columns.iter().zip(&weights[shift]) {
                 for (half, sum) in sums.iter_mut().enumerate() {
-                    *sum = sdot(*sum, column[half], weights[half]);
+                    *sum = sdot(*sum, column[quad][half], weights[half]);
                 }
             }
         }
@@ -93,6 +100,13 @@ unsafe impl Columns for DotColumns {
 fn interleave(a: int8x8_t, b: int8x8_t) -> int16x8_t {
     // SAFETY: NEON is part of the target.
     unsafe { vreinterpretq_s16_s8(vcombine_s8(vzip1_s8(a, b), vzip2_s8(a, b))) }
+}
+
+/// Quads of two pairs of rows, for both halves of the block.
+#[inline(always)]
+fn quads(above: int16x8_t, below: int16x8_t) -> [int8x16_t; 2] {
+    // SAFETY: NEON is part of the target.
+    unsafe { [vreinterpretq_s8_s16(vzip1q_s16(above, below)), vreinterpretq_s8_s16(vzip2q_s16(above, below))] }
 }
 
 /// `sums + products` of quads.
@@ -126,7 +140,7 @@ unsafe impl Columns for NeonColumns {
     /// `[column][row]`
     type Weights = [[int8x8_t; 3]; 3];
     /// Rows.
-    type Column = [int8x8_t; 4];
+    type Column = [int8x8_t; ROWS];
 
     /// Not where two weights of -128 meet in a pair: their products could be 2 · 128 · 128, one more than fits.
     fn pack(_: Neon, blocks: &Blocks) -> Option<Vec<i8>> {
@@ -154,23 +168,20 @@ unsafe impl Columns for NeonColumns {
     }
 
     #[inline(always)]
-    unsafe fn column<const R: usize>(rows: &[*const i8; 4], at: usize) -> Self::Column {
-        // SAFETY: the caller's.
-        unsafe {
-            let [a, b, c] = [0, 1, 2].map(|row| vld1_s8(rows[row].add(at)));
-            [a, b, c, if R == 1 { c } else { vld1_s8(rows[3].add(at)) }]
-        }
+    unsafe fn column<const S: usize, const R: usize>(rows: &[*const i8; ROWS], at: usize) -> Self::Column {
+        // SAFETY: the caller's. Rows that no output needs are not loaded.
+        rows.map(|row| unsafe { vld1_s8(row.add(at)) })
     }
 
     #[inline(always)]
-    fn sums<const R: usize>(
+    fn sums<const S: usize, const R: usize>(
         bias: [int32x4_t; 2],
         weights: &Self::Weights,
         columns: [&Self::Column; 3],
     ) -> [[int32x4_t; 2]; R] {
         let mut all = [bias; R];
         for (below, sums) in all.iter_mut().enumerate() {
-            let value = |(column, row): (usize, usize)| columns[column][row + below];
+            let value = |(column, row): (usize, usize)| columns[column][row + below * S];
             let weight = |(column, row): (usize, usize)| weights[column][row];
             let mut add = |products: int16x8_t| {
                 // SAFETY: NEON is part of the target.

@@ -134,7 +134,6 @@ impl<T: Tiles> Group<T> {
     }
 
     fn scratch_bytes(&self) -> usize {
-        // The sums between tiles and epilogue are aligned to 4, and so then is what the windows need.
         self.windows.most_pixels() * LANES * size_of::<i32>() + self.windows.scratch_bytes() + align_of::<i32>()
     }
 

@@ -1,8 +1,8 @@
 //! Depthwise convolutions, eight channels at a time.
 //!
 //! Windows of 3×3 walk along a row with three columns of the map in registers, beside the weights: each step loads one
-//! new column (two at stride 2) and yields an output, or at stride 1 one in each of two rows, which share the rows of
-//! the map that both windows see. Other windows take their taps one by one.
+//! new column (two at stride 2) and yields an output in each of two rows, which share the rows of the map that both
+//! windows see. Other windows take their taps one by one.
 //!
 //! Places outside the map hold the zero point, whose share lies in the bias.
 
@@ -20,13 +20,13 @@ use crate::int8::kernels::scalar::Scalar;
 pub(super) const BLOCK: usize = 8;
 
 /// Bytes of the map under a strip of outputs: it stays in the L1 cache for all blocks of channels.
-const STRIP_BYTES: usize = 16 << 10;
+const STRIP_BYTES: usize = 24 << 10;
 
 /// Fewest outputs of a strip, as each begins with columns that the strip before had too.
 const STRIP: usize = 14;
 
-/// Rows of the map under two rows of outputs.
-const ROWS: usize = 4;
+/// Most rows of the map under two rows of outputs.
+pub(super) const ROWS: usize = 5;
 
 /// Packs `conv`, which is depthwise.
 pub(super) fn pack<C: Columns>(isa: C::Isa, conv: Conv) -> Box<dyn PackedConv> {
@@ -109,7 +109,7 @@ pub(super) unsafe trait Columns: Debug + Send + Sync + 'static {
     /// The weights of a block, in registers.
     type Weights: Copy;
 
-    /// Four rows of a column of the map.
+    /// The rows of a column of the map.
     type Column: Copy;
 
     /// Packs the weights; `None` where the kernel could not multiply them exactly.
@@ -118,12 +118,12 @@ pub(super) unsafe trait Columns: Debug + Send + Sync + 'static {
     /// Loads the weights of a block.
     unsafe fn weights(from: *const i8) -> Self::Weights;
 
-    /// Loads a column: eight channels of each row, `at` bytes from its start. Three rows, if only one row of outputs
-    /// needs it.
-    unsafe fn column<const R: usize>(rows: &[*const i8; ROWS], at: usize) -> Self::Column;
+    /// Loads a column: eight channels of each row, `at` bytes from its start, as far as `R` rows of outputs at stride
+    /// `S` need them.
+    unsafe fn column<const S: usize, const R: usize>(rows: &[*const i8; ROWS], at: usize) -> Self::Column;
 
-    /// The sums of `R` outputs, one above the other.
-    fn sums<const R: usize>(
+    /// The sums of `R` outputs, one above the other, at stride `S`.
+    fn sums<const S: usize, const R: usize>(
         bias: [int32x4_t; 2],
         weights: &Self::Weights,
         columns: [&Self::Column; 3],
@@ -169,9 +169,8 @@ struct Square<C> {
 
 impl<C: Columns> Square<C> {
     fn new(conv: &Conv, weights: Vec<i8>, ends: Ends) -> Square<C> {
-        let (step, rows) = (conv.window.stride[0], if conv.window.stride[0] == 1 { 2 } else { 1 });
         Square {
-            name: format!("dwconv_s8s8s8_3x3s{step}_{rows}x{BLOCK}__{}", C::ISA),
+            name: format!("dwconv_s8s8s8_3x3s{}_2x{BLOCK}__{}", conv.window.stride[0], C::ISA),
             input: conv.input,
             output: conv.output,
             window: conv.window,
@@ -219,8 +218,10 @@ impl<C: Columns> PackedConv for Square<C> {
         while at < pixels.end {
             let (y, first) = (at / width, at % width);
             let last = width.min(first + pixels.end - at);
-            let two = step == 1 && first == 0 && pixels.end - at >= 2 * width;
+            let two = first == 0 && pixels.end - at >= 2 * width;
             let rows: [&[u8]; ROWS] = std::array::from_fn(|i| self.row(input, outside, y * step + i));
+            let strips = (last - first).div_ceil(columns);
+            let columns = (last - first).div_ceil(strips);
             for x in (first..last).step_by(columns) {
                 let to = &mut output[(at - first + x - pixels.start) * stride..];
                 for (block, weights) in self.weights.chunks_exact(C::BYTES).enumerate() {
@@ -247,7 +248,8 @@ impl<C: Columns> PackedConv for Square<C> {
                         match (step, two) {
                             (1, true) => C::walk::<1, 2>(&strip),
                             (1, false) => C::walk::<1, 1>(&strip),
-                            _ => C::walk::<2, 1>(&strip),
+                            (_, true) => C::walk::<2, 2>(&strip),
+                            (_, false) => C::walk::<2, 1>(&strip),
                         }
                     }
                 }
@@ -285,7 +287,7 @@ pub(super) unsafe fn walk<C: Columns, const S: usize, const R: usize>(strip: &St
         let narrow = strip.rounding.load();
         let mut to = strip.to;
         let mut yield_one = |columns: [&C::Column; 3]| {
-            let sums = C::sums::<R>(bias, &weights, columns);
+            let sums = C::sums::<S, R>(bias, &weights, columns);
             let [a, b] = [round(sums[0][0], multiplier[0]), round(sums[0][1], multiplier[1])];
             if R == 1 {
                 vst1_s8(to[0].cast(), narrow.narrow_half([a, b]));
@@ -300,9 +302,9 @@ pub(super) unsafe fn walk<C: Columns, const S: usize, const R: usize>(strip: &St
         // Any column, outside the map too.
         let any = |column: isize| {
             if (0..strip.width).contains(&column) {
-                C::column::<R>(&strip.rows, column as usize * strip.stride)
+                C::column::<S, R>(&strip.rows, column as usize * strip.stride)
             } else {
-                C::column::<R>(&[strip.outside; ROWS], 0)
+                C::column::<S, R>(&[strip.outside; ROWS], 0)
             }
         };
         let mut a = any(strip.column);
@@ -318,18 +320,18 @@ pub(super) unsafe fn walk<C: Columns, const S: usize, const R: usize>(strip: &St
             if S == 1 {
                 steps -= steps % 3;
                 for _ in 0..steps / 3 {
-                    let c = C::column::<R>(&strip.rows, at);
+                    let c = C::column::<S, R>(&strip.rows, at);
                     yield_one([&a, &b, &c]);
-                    a = C::column::<R>(&strip.rows, at + strip.stride);
+                    a = C::column::<S, R>(&strip.rows, at + strip.stride);
                     yield_one([&b, &c, &a]);
-                    b = C::column::<R>(&strip.rows, at + 2 * strip.stride);
+                    b = C::column::<S, R>(&strip.rows, at + 2 * strip.stride);
                     yield_one([&c, &a, &b]);
                     at += 3 * strip.stride;
                 }
             } else {
                 for _ in 0..steps {
-                    let b = C::column::<R>(&strip.rows, at);
-                    let c = C::column::<R>(&strip.rows, at + strip.stride);
+                    let b = C::column::<S, R>(&strip.rows, at);
+                    let c = C::column::<S, R>(&strip.rows, at + strip.stride);
                     yield_one([&a, &b, &c]);
                     a = c;
                     at += 2 * strip.stride;

@@ -121,23 +121,37 @@ unsafe impl Tiles for DotTiles {
 /// The processor has dot products; the strip has `N` vectors and valid pointers.
 #[target_feature(enable = "dotprod")]
 unsafe fn tiles<const N: usize>(strip: &Strip) {
-    let pixels = strip.pixels.offsets.len();
+    let pixels = strip.pixels.len();
     let count = pixels.div_ceil(PIXELS[N - 1]);
+    let size = pixels.div_ceil(count);
+    // So many tiles of `size` pixels, the others have one less.
+    let large = pixels - count * (size - 1);
     let mut at = 0;
-    for number in 0..count {
-        let size = (pixels - at).div_ceil(count - number);
+    for (size, count) in [(size, large), (size - 1, count - large)] {
         macro_rules! tiles {
             ($($m:literal)*) => {
                 match size {
                     // The guard is known when this is compiled: larger tiles leave no code.
-                    // SAFETY: the caller's; the tile's pixels are among the strip's.
-                    $($m if $m <= PIXELS[N - 1] => unsafe { tile::<$m, N>(strip, at) },)*
-                    _ => unreachable!("a tile has at least one pixel and at most as many as the table says"),
+                    // SAFETY: the caller's; the tiles' pixels are among the strip's.
+                    $($m if $m <= PIXELS[N - 1] => unsafe { same_tiles::<$m, N>(strip, at, count) },)*
+                    _ => {}
                 }
             };
         }
         tiles!(1 2 3 4 5 6 7 8);
-        at += size;
+        at += size * count;
+    }
+}
+
+/// `count` tiles of `M` pixels, from pixel `at` on.
+///
+/// # Safety
+/// As for [`tiles`]; the pixels exist.
+#[inline(always)]
+unsafe fn same_tiles<const M: usize, const N: usize>(strip: &Strip, at: usize, count: usize) {
+    for pixels in strip.pixels[at..].as_chunks::<M>().0.iter().take(count).enumerate() {
+        // SAFETY: the caller's.
+        unsafe { tile::<M, N>(strip, pixels.1, at + pixels.0 * M) };
     }
 }
 
@@ -153,20 +167,19 @@ fn sdot_lane<const LANE: usize>(sums: int32x4_t, weights: int8x16_t, x: int8x16_
     sums
 }
 
-/// `M` pixels by `N` vectors, from pixel `at` of the strip on.
+/// `M` pixels by `N` vectors; the first pixel is pixel `at` of the strip.
 ///
 /// # Safety
 /// As for [`tiles`]; pixels `at..at + M` exist.
 #[inline(always)]
-unsafe fn tile<const M: usize, const N: usize>(strip: &Strip, at: usize) {
+unsafe fn tile<const M: usize, const N: usize>(strip: &Strip, pixels: &[*const i8; M], at: usize) {
     // SAFETY: the caller's.
     unsafe {
         let mut sums = [[vdupq_n_s32(0); N]; M];
-        let mut pixels = [strip.pixels.base.cast::<i8>(); M];
-        for (m, pixel) in pixels.iter_mut().enumerate() {
-            *pixel = pixel.add(*strip.pixels.offsets.get_unchecked(at + m) as usize);
-            for (n, sum) in sums[m].iter_mut().enumerate() {
-                *sum = vld1q_s32(strip.bias.add(n * CHANNELS));
+        for sums in &mut sums {
+            let bias = opaque(strip.bias);
+            for (n, sum) in sums.iter_mut().enumerate() {
+                *sum = vld1q_s32(bias.add(n * CHANNELS));
             }
         }
         let mut weights = strip.weights;
@@ -200,14 +213,36 @@ unsafe fn tile<const M: usize, const N: usize>(strip: &Strip, at: usize) {
             }
             Target::Bytes { to, stride, multiplier, rounding } => {
                 let narrow = rounding.load();
+                let mut multipliers = [vdupq_n_f32(0.0); N];
+                for (n, m) in multipliers.iter_mut().enumerate() {
+                    *m = vld1q_f32(multiplier.add(n * CHANNELS));
+                }
                 let mut to = to.add(at * stride);
-                for sums in &sums {
-                    store(sums, multiplier, &narrow, to);
-                    to = to.wrapping_add(stride);
+                if N == 4 && rounding.is_free() {
+                    for sums in &sums {
+                        let rounded = std::array::from_fn(|n| round(sums[n % N], multipliers[n % N]));
+                        vst1q_s8(to.cast(), narrow.narrow_free(rounded));
+                        to = to.wrapping_add(stride);
+                    }
+                } else {
+                    for sums in &sums {
+                        store(sums, &multipliers, &narrow, to);
+                        to = to.wrapping_add(stride);
+                    }
                 }
             }
         }
     }
+}
+
+/// The same address, but the compiler does not know: what lies there is loaded again for each pixel, two vectors at a
+/// time, rather than copied from register to register one by one.
+#[inline(always)]
+fn opaque<T>(address: *const T) -> *const T {
+    let mut address = address;
+    // SAFETY: there is no instruction.
+    unsafe { asm!("/* {} */", inout(reg) address, options(readonly, nostack, preserves_flags)) };
+    address
 }
 
 /// One step of a tile: quad `LANE` of all pixels with `N` vectors of weights.
@@ -232,14 +267,14 @@ unsafe fn multiply<const LANE: usize, const M: usize, const N: usize>(
 /// Requantises and stores the bytes of one pixel.
 ///
 /// # Safety
-/// `4 * N` multipliers can be read and as many bytes written.
+/// `4 * N` bytes can be written.
 #[inline(always)]
-unsafe fn store<const N: usize>(sums: &[int32x4_t; N], multiplier: *const f32, narrow: &Narrow, to: *mut u8) {
+unsafe fn store<const N: usize>(sums: &[int32x4_t; N], multipliers: &[float32x4_t; N], narrow: &Narrow, to: *mut u8) {
     // SAFETY: the caller's.
     unsafe {
         let mut rounded = [vdupq_n_s32(0); 4];
         for (n, sum) in sums.iter().enumerate() {
-            rounded[n] = round(*sum, vld1q_f32(multiplier.add(n * CHANNELS)));
+            rounded[n] = round(*sum, multipliers[n]);
         }
         let to = to.cast::<i8>();
         if N == 4 {

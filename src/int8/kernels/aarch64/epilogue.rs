@@ -38,6 +38,19 @@ pub(super) enum Target {
     Bytes { to: *mut u8, stride: usize, multiplier: *const f32, rounding: Rounding },
 }
 
+impl Target {
+    /// The target of the pixels after the first `pixels`.
+    #[inline(always)]
+    pub fn after(self, pixels: usize) -> Target {
+        match self {
+            Target::Sums(to) => Target::Sums(to.wrapping_add(pixels * LANES)),
+            Target::Bytes { to, stride, multiplier, rounding } => {
+                Target::Bytes { to: to.wrapping_add(pixels * stride), stride, multiplier, rounding }
+            }
+        }
+    }
+}
+
 /// The end of a convolution, or of one of its groups.
 #[derive(Debug)]
 pub(super) struct Epilogue {

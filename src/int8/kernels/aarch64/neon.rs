@@ -194,22 +194,22 @@ fn sort(mut left: Vec<Packed>) -> (Vec<Packed>, usize) {
 /// # Safety
 /// The pointers are valid for what the column says.
 unsafe fn tiles(column: &Column) {
-    let pixels = column.pixels.offsets.len();
-    for at in (0..pixels).step_by(PIXELS) {
-        let count = (pixels - at).min(PIXELS);
-        // SAFETY: the caller's; the tile's pixels are among the column's.
-        unsafe {
-            // The pixels that a last tile lacks repeat one that it has.
-            let pixel = |m: usize| {
-                let offset = *column.pixels.offsets.get_unchecked(at + m.min(count - 1));
-                column.pixels.base.cast::<i8>().add(offset as usize)
-            };
-            let bias = vld1q_s32(column.bias);
-            if count == 1 {
-                store(column, at, [total(one_pixel(column, pixel(0)), bias); PIXELS], 1);
-            } else {
-                let sums = four_pixels(column, [pixel(0), pixel(1), pixel(2), pixel(3)]);
-                store(column, at, sums.map(|sums| total(sums, bias)), count);
+    let (tiles, rest) = column.pixels.as_chunks();
+    // SAFETY: the caller's. The pixels that a last tile lacks repeat one that it has.
+    unsafe {
+        let bias = vld1q_s32(column.bias);
+        let mut target = column.target;
+        for pixels in tiles {
+            let sums = four_pixels(column, *pixels);
+            store(&target, sums.map(|sums| total(sums, bias)), PIXELS);
+            target = target.after(PIXELS);
+        }
+        match *rest {
+            [] => {}
+            [pixel] => store(&target, [total(one_pixel(column, pixel), bias); PIXELS], 1),
+            [a, b, ..] => {
+                let sums = four_pixels(column, [a, b, rest[rest.len() - 1], b]);
+                store(&target, sums.map(|sums| total(sums, bias)), rest.len());
             }
         }
     }
@@ -222,34 +222,35 @@ fn total([a, b, c, d]: Sums, bias: int32x4_t) -> int32x4_t {
     unsafe { vaddq_s32(vpaddq_s32(vpaddq_s32(a, b), vpaddq_s32(c, d)), bias) }
 }
 
-/// Stores the first `count` pixels of a tile, the first of which is pixel `at`.
+/// Stores the first `count` pixels of a tile.
 ///
 /// # Safety
 /// The target has them.
 #[inline(always)]
-unsafe fn store(column: &Column, at: usize, totals: [int32x4_t; PIXELS], count: usize) {
+unsafe fn store(target: &Target, totals: [int32x4_t; PIXELS], count: usize) {
     // SAFETY: the caller's.
     unsafe {
-        match column.target {
+        match *target {
             Target::Sums(to) => {
                 for (m, total) in totals.iter().enumerate().take(count) {
-                    vst1q_s32(to.add((at + m) * LANES), *total);
+                    vst1q_s32(to.add(m * LANES), *total);
                 }
             }
             Target::Bytes { to, stride, multiplier, rounding } => {
                 let multiplier = vld1q_f32(multiplier);
                 let rounded = totals.map(|total| round(total, multiplier));
                 let bytes = vreinterpretq_s32_s8(rounding.load().narrow(rounded));
-                let to = to.add(at * stride);
+                let second = to.wrapping_add(stride);
+                let third = second.wrapping_add(stride);
                 vst1q_lane_s32::<0>(to.cast(), bytes);
                 if count > 1 {
-                    vst1q_lane_s32::<1>(to.add(stride).cast(), bytes);
+                    vst1q_lane_s32::<1>(second.cast(), bytes);
                 }
                 if count > 2 {
-                    vst1q_lane_s32::<2>(to.add(2 * stride).cast(), bytes);
+                    vst1q_lane_s32::<2>(third.cast(), bytes);
                 }
                 if count > 3 {
-                    vst1q_lane_s32::<3>(to.add(3 * stride).cast(), bytes);
+                    vst1q_lane_s32::<3>(third.wrapping_add(stride).cast(), bytes);
                 }
             }
         }
@@ -490,5 +491,73 @@ unsafe fn four_pixels(column: &Column, [p0, p1, p2, p3]: [*const i8; PIXELS]) ->
             );
         }
         sums
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::{Conv, KernelSet, Map, Output, PackedConv, Storage, Window};
+    use super::super::dense::Dense;
+    use super::*;
+    use crate::int8::kernels::scalar::Scalar;
+
+    /// Compares with the scalar kernel a layer of `depth` terms, 5 channels and 11 pixels: of the weights that
+    /// `weight` gives for channel and place, and of bytes -128 and 127 as they are stored.
+    fn check(depth: usize, weight: impl Fn(usize, usize) -> i8) {
+        let stride = depth.next_multiple_of(CHUNK);
+        let input = Map { height: 1, width: 11, channels: depth, stride };
+        let output = Map { channels: 5, stride: 5, ..input };
+        let conv = Conv {
+            input,
+            output,
+            window: Window::POINT,
+            groups: 1,
+            input_zero: 7,
+            weights: (0..5 * depth).map(|i| weight(i / depth, i % depth)).collect(),
+            bias: vec![-3; 5],
+            result: Output::Floats(vec![1.0; 5]),
+        };
+        // Pixels of all -128, of all 127, and of both by turns of 1, 2, 4, … places.
+        let bytes: Vec<u8> = (0..input.volume())
+            .map(|i| match i / stride {
+                0 => 0x80,
+                1 => 0x7f,
+                turn => 0x7f + ((i % stride) >> (turn - 2) & 1) as u8,
+            })
+            .collect();
+        let packed = Dense::<NeonTiles>::new(Neon, &conv);
+        let mut scratch = vec![0; packed.scratch_bytes()];
+        let (mut got, mut wanted) = ([0.0; 55], [0.0; 55]);
+        packed.run_f32(&bytes, &mut got, 0..11, &mut scratch);
+        Scalar::new(Storage::Signed).conv(conv).run_f32(&bytes, &mut wanted, 0..11, &mut []);
+        assert_eq!(got, wanted);
+    }
+
+    /// How many pairs of chunks are deep for `depth` equal weights.
+    fn deep_pairs(depth: usize, weight: i8) -> usize {
+        let runs = [super::super::window::Run { offset: 0, len: depth }];
+        let layer = Weights { values: &vec![weight; depth], channels: 1, runs: &runs, bias: vec![0; LANES] };
+        NeonTiles::pack(Neon, layer).quarters[0].deep
+    }
+
+    #[test]
+    fn four_products_are_added_where_they_fit() {
+        assert_eq!([1, 2, 3, 4, 5, 6, 7, 8].map(|chunks| deep_pairs(16 * chunks, 63)), [0, 0, 1, 1, 2, 2, 3, 3]);
+        // 4 · 64 = 256, which -128 would take out of 16 bits.
+        assert_eq!([64, -64, 127, -128].map(|weight| deep_pairs(128, weight)), [0; 4]);
+    }
+
+    #[test]
+    fn sums_of_the_largest_magnitude_are_exact() {
+        for depth in [16, 32, 48, 64, 72, 160] {
+            for weight in [63, -63, 64, -64, 127, -127, -128] {
+                check(depth, |_, _| weight);
+            }
+            // Lanes whose magnitudes add up to just 255, to 256, and to twice 128.
+            check(depth, |_, place| if place < 16 { -66 } else { -63 });
+            check(depth, |_, place| [-64, -64, -64, -63][place / 8 % 4]);
+            check(depth, |channel, place| if channel == 3 && place % 8 == 5 { -128 } else { 1 });
+            check(depth, |channel, place| (place * 37 + channel * 11) as i8 / 4);
+        }
     }
 }

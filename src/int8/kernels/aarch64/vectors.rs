@@ -42,6 +42,12 @@ impl Rounding {
         [self.lo, self.hi].map(|bound| f32::from(i16::from(bound) - self.zero))
     }
 
+    /// Whether the bounds are those of all bytes, which narrowing keeps by itself.
+    #[inline(always)]
+    pub fn is_free(&self) -> bool {
+        (self.lo, self.hi) == (i8::MIN, i8::MAX)
+    }
+
     /// In registers.
     #[inline(always)]
     pub fn load(&self) -> Narrow {
@@ -74,13 +80,19 @@ pub(super) fn round(sums: int32x4_t, multiplier: float32x4_t) -> int32x4_t {
 impl Narrow {
     /// Adds the zero point and narrows to bytes within the bounds.
     #[inline(always)]
-    pub fn narrow(&self, [a, b, c, d]: [int32x4_t; 4]) -> int8x16_t {
+    pub fn narrow(&self, rounded: [int32x4_t; 4]) -> int8x16_t {
+        // SAFETY: NEON is part of the target.
+        unsafe { vminq_s8(vmaxq_s8(self.narrow_free(rounded), self.lo), self.hi) }
+    }
+
+    /// The same, where the bounds are those of all bytes.
+    #[inline(always)]
+    pub fn narrow_free(&self, [a, b, c, d]: [int32x4_t; 4]) -> int8x16_t {
         // SAFETY: NEON is part of the target.
         unsafe {
             let ab = vqaddq_s16(vqmovn_high_s32(vqmovn_s32(a), b), self.zero);
             let cd = vqaddq_s16(vqmovn_high_s32(vqmovn_s32(c), d), self.zero);
-            let bytes = vqmovn_high_s16(vqmovn_s16(ab), cd);
-            vminq_s8(vmaxq_s8(bytes, self.lo), self.hi)
+            vqmovn_high_s16(vqmovn_s16(ab), cd)
         }
     }
 

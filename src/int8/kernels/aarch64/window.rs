@@ -58,13 +58,9 @@ pub(super) fn chunks(runs: &[Run]) -> Vec<Chunk> {
     chunks
 }
 
-/// The activations of a block: pixel `i` is at `base + offsets[i]`. From there on every chunk of every run can be
-/// read in full; what lies behind the end of a run is arbitrary.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Pixels<'a> {
-    pub base: *const u8,
-    pub offsets: &'a [u32],
-}
+/// The activations of a block, by the addresses of its pixels. From each every chunk of every run can be read in
+/// full; what lies behind the end of a run is arbitrary.
+pub(super) type Pixels<'a> = &'a [*const i8];
 
 /// A block of output pixels: part of a row, or whole rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,8 +98,8 @@ pub(super) struct Windows {
     /// The zero point as it lies in memory.
     outside: u8,
     size: BlockSize,
-    /// The runs in the copied rows.
-    rows: Vec<Run>,
+    /// Where each chunk of a patch begins: in the copied rows, from the pixel's first place on, and in the patch.
+    copies: Vec<[u32; 2]>,
     /// The runs that tiles walk.
     runs: Vec<Run>,
 }
@@ -152,7 +148,7 @@ impl Windows {
             let size = BlockSize::new(&shape, conv.input.stride, total * conv.output.channels, 0);
             let size = BlockSize { bytes: [0; 2], ..size };
             let runs = vec![Run { offset: 0, len: depth }];
-            return Windows { shape, gather: Gather::Map, first, depth, outside, size, rows: Vec::new(), runs };
+            return Windows { shape, gather: Gather::Map, first, depth, outside, size, copies: Vec::new(), runs };
         }
         let sideways = kw > 1 && dilation[1] > 1;
         let run_taps = if sideways { 1 } else { kw };
@@ -167,11 +163,12 @@ impl Windows {
                 Run { offset, len: run_taps * depth }
             })
             .collect();
+        let copies = chunks(&rows).iter().map(|chunk| [chunk.offset, chunk.place as u32]).collect();
         let (gather, runs) = match patch {
             Some(bytes) => (Gather::Patches(bytes), vec![Run { offset: 0, len: total }]),
-            None => (Gather::Rows, rows.clone()),
+            None => (Gather::Rows, rows),
         };
-        Windows { shape, gather, first, depth, outside, size, rows, runs }
+        Windows { shape, gather, first, depth, outside, size, copies, runs }
     }
 
     /// The runs under every window, in the order of the weights.
@@ -184,9 +181,10 @@ impl Windows {
         self.size.rows * self.size.columns
     }
 
-    /// Bytes of scratch that [`Windows::gather`] needs, aligned to 4.
+    /// Bytes of scratch that [`Windows::gather`] needs.
     pub fn scratch_bytes(&self) -> usize {
-        self.size.bytes[0] + self.size.bytes[1] + self.most_pixels() * size_of::<u32>()
+        let addresses = self.most_pixels() * size_of::<*const i8>() + align_of::<*const i8>();
+        self.size.bytes[0] + self.size.bytes[1] + addresses
     }
 
     /// The first block of `pixels`, which are not none.
@@ -207,49 +205,42 @@ impl Windows {
         let [row_bytes, patch_bytes] = self.size.bytes;
         let (copied, rest) = scratch.split_at_mut(row_bytes);
         let (patches, rest) = rest.split_at_mut(patch_bytes);
-        // SAFETY: every pattern of bits is a number; `align_to_mut` sees to the alignment.
-        let (before, offsets, _) = unsafe { rest.align_to_mut::<u32>() };
-        assert!(before.is_empty());
-        let offsets = &mut offsets[..block.pixels()];
+        // SAFETY: every pattern of bits is an address; `align_to_mut` sees to the alignment.
+        let addresses = unsafe { rest.align_to_mut::<*const i8>().1 };
+        let addresses = &mut addresses[..block.pixels()];
         let (y, x) = (block.first / s.output[1], block.first % s.output[1]);
-        let rows = offsets.chunks_exact_mut(block.columns).enumerate();
+        let rows = addresses.chunks_exact_mut(block.columns).enumerate();
         if self.gather == Gather::Map {
-            let place = |row: usize| ((y + row) * s.take[0] * s.input[1] + x * s.take[1]) * s.in_stride;
-            let start = place(0);
-            for (row, offsets) in rows {
-                line(offsets, place(row) - start, s.take[1] * s.in_stride);
+            for (row, addresses) in rows {
+                let place = (y + row) * s.take[0] * s.input[1] + x * s.take[1];
+                line(addresses, &input[place * s.in_stride + self.first..], s.take[1] * s.in_stride);
             }
-            return Pixels { base: input[start + self.first..].as_ptr(), offsets };
+            return addresses;
         }
         self.copy(input, [y, x], [block.rows, block.columns], copied);
         let [down, right] = [s.step[0] * self.size.pitch, s.step[1] * self.depth];
         let Gather::Patches(bytes) = self.gather else {
-            for (row, offsets) in rows {
-                line(offsets, row * down, right);
+            for (row, addresses) in rows {
+                line(addresses, &copied[row * down..], right);
             }
-            return Pixels { base: copied.as_ptr(), offsets };
+            return addresses;
         };
-        for (row, offsets) in rows {
-            let first = row * block.columns * bytes;
-            line(offsets, first, bytes);
-            for (column, patch) in patches[first..].chunks_mut(bytes).take(block.columns).enumerate() {
-                // The patch goes on up to the end of scratch: copies write whole chunks, the next patch mends it.
-                let patch = patch.as_mut_ptr();
-                let mut at = 0;
-                for run in &self.rows {
-                    // SAFETY: `BlockSize::new` left a chunk to spare behind the copied rows and the patches.
+        for (row, addresses) in rows {
+            let patches = &mut patches[row * block.columns * bytes..];
+            for column in 0..block.columns {
+                for [from, to] in &self.copies {
+                    // SAFETY: `BlockSize::new` left a chunk to spare behind the copied rows and the patches. What is
+                    // written behind the end of a run, the next run mends.
                     unsafe {
-                        copy_chunks(
-                            copied.as_ptr().add(row * down + column * right + run.offset),
-                            patch.add(at),
-                            run.len,
-                        )
-                    };
-                    at += run.len;
+                        let from = copied.as_ptr().add(row * down + column * right + *from as usize);
+                        let to = patches.as_mut_ptr().add(column * bytes + *to as usize);
+                        to.cast::<[u8; CHUNK]>().write_unaligned(from.cast::<[u8; CHUNK]>().read_unaligned());
+                    }
                 }
             }
+            line(addresses, patches, bytes);
         }
-        Pixels { base: patches.as_ptr(), offsets }
+        addresses
     }
 
     /// Copies the part of the input under `rows × columns` output pixels from pixel `[y, x]` on.
@@ -288,24 +279,12 @@ impl Windows {
     }
 }
 
-/// Numbers `step` apart from `first` on.
-fn line(to: &mut [u32], first: usize, step: usize) {
-    for (i, to) in to.iter_mut().enumerate() {
-        *to = (first + i * step) as u32;
-    }
-}
-
-/// Copies `len` bytes and whatever follows up to a whole number of chunks.
-///
-/// # Safety
-/// So many bytes can be read and written, in memory that does not overlap.
-#[inline(always)]
-unsafe fn copy_chunks(from: *const u8, to: *mut u8, len: usize) {
-    for at in (0..len).step_by(CHUNK) {
-        // SAFETY: the caller's.
-        unsafe {
-            to.add(at).cast::<[u8; CHUNK]>().write_unaligned(from.add(at).cast::<[u8; CHUNK]>().read_unaligned())
-        };
+/// Addresses in `from`, `step` bytes apart.
+fn line(addresses: &mut [*const i8], from: &[u8], step: usize) {
+    let mut address = from.as_ptr().cast();
+    for to in addresses {
+        *to = address;
+        address = address.wrapping_add(step);
     }
 }
 
