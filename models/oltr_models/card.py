@@ -10,6 +10,7 @@ from pathlib import Path
 import onnx
 
 from .bundle import set_metadata
+from .cli import run
 
 
 def embed(bundle: Path, card: Path, report: Path | None) -> None:
@@ -35,4 +36,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from .bundle import Runner
+from .cli import run
 from .data import read_samples, select
 from .evaluation import Answers, class_indices, figures, run_samples
 from .metrics import threshold_accepting
@@ -97,4 +98,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

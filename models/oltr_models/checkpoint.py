@@ -38,7 +38,12 @@ class Checkpoint:
     @classmethod
     def load(cls, path: Path) -> Checkpoint:
         """The inverse of `save`; loads tensors and plain values only."""
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        except OSError:
+            raise
+        except Exception as error:  # whatever the restricted unpickler trips over
+            raise ValueError(f"{path}: not a PyTorch file with plain tensors; name the best.pt that `train` wrote") from error
         if not isinstance(content, dict) or not {"architecture", "state", "classes"} <= content.keys():
             raise ValueError(f"{path}: not a checkpoint of `python -m oltr_models.train`")
         net = Oltr(Architecture(**content["architecture"]))

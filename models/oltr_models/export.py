@@ -11,6 +11,7 @@ import torch
 
 from .bundle import PROBABILITY, VERSION, Runner, class_entries, set_metadata
 from .checkpoint import Checkpoint
+from .cli import run
 from .data import read_names
 from .graph import OUTPUTS, float_graph
 
@@ -67,4 +68,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

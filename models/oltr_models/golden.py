@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from .bundle import Runner
+from .cli import run
 from .data import load_photo
 from .graph import INPUT
 
@@ -36,4 +37,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

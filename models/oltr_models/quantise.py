@@ -22,6 +22,7 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 from tqdm import tqdm
 
 from .bundle import PROBABILITY, Runner, metadata, set_metadata
+from .cli import run
 from .data import Sample, load_photo, read_samples, select
 from .evaluation import run_samples
 from .graph import INPUT
@@ -151,4 +152,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

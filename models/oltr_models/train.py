@@ -24,6 +24,7 @@ from . import losses, metrics
 from .backbone import pretrained_lite0
 from .cache import activations, keep_freed_memory
 from .checkpoint import Checkpoint
+from .cli import run
 from .data import Preprocess, class_ids, read_samples, select, train_counts
 from .discriminant import class_means, whitening
 from .evaluation import Answers, class_indices
@@ -327,4 +328,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from oltr_models.data import DataError, Preprocess, class_ids, load_photo, read_folder, read_labels, select, train_counts
 
-from .photos import write_photo, write_set
+from .photos import write_set
 
 
 class PreprocessTest(unittest.TestCase):

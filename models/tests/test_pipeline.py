@@ -124,9 +124,10 @@ class PipelineTest(unittest.TestCase):
         self.assertFalse(np.array_equal(first, other))
 
     def test_names_what_is_wrong(self):
-        (self.folder / "bad.pt").write_bytes(b"no checkpoint")
-        with self.assertRaises(Exception):
-            Checkpoint.load(self.folder / "bad.pt")
+        for content in (b"no checkpoint", b"hi\n", b""):
+            (self.folder / "bad.pt").write_bytes(content)
+            with self.subTest(content), self.assertRaisesRegex(ValueError, "bad.pt: not a PyTorch file"):
+                Checkpoint.load(self.folder / "bad.pt")
         plain = self.folder / "plain.onnx"
         model = onnx.load(self.float_bundle)
         del model.metadata_props[:]
