@@ -5,19 +5,19 @@ use std::ops::Range;
 use super::super::{Conv, PackedConv};
 use super::avx2::{Avx2, Ymm};
 use super::dense::Dense;
-use super::depthwise::Depthwise;
+use super::depthwise::{Depthwise, Interleave};
 use super::epilogue::Destination;
 use super::gemv::Gemv;
 use super::pairs::Avx2Pairs;
-use super::quads::{QuadDepthwise, Quads};
 use super::simd::Simd;
+use super::taps::Taps;
 use super::vectors::Vectors;
 use super::winograd::Winograd;
 
 /// Packs `conv` for AVX2.
 pub(super) fn avx2(simd: Avx2, conv: &Conv) -> Box<dyn PackedConv> {
-    if conv.is_depthwise() {
-        return Box::new(Depthwise::new(simd, conv));
+    if let Some(depthwise) = depthwise(Avx2Pairs(simd), conv) {
+        return depthwise;
     }
     if let Some(gemv) = Gemv::new(simd, conv) {
         return Box::new(gemv);
@@ -39,17 +39,25 @@ pub(super) fn avx2(simd: Avx2, conv: &Conv) -> Box<dyn PackedConv> {
 }
 
 /// Packs `conv` for a set that multiplies bytes.
-pub(super) fn vnni<S: Quads>(simd: S, conv: &Conv) -> Box<dyn PackedConv> {
-    if let Some(depthwise) = QuadDepthwise::new(simd, conv) {
-        return Box::new(depthwise);
-    }
-    if conv.is_depthwise() {
-        return Box::new(Depthwise::new(simd.avx2(), conv));
+pub(super) fn vnni<S: Interleave>(simd: S, conv: &Conv) -> Box<dyn PackedConv> {
+    if let Some(depthwise) = depthwise(simd, conv) {
+        return depthwise;
     }
     match Gemv::new(simd.avx2(), conv) {
         Some(gemv) => Box::new(gemv),
         None => dense(simd, conv),
     }
+}
+
+/// Packs `conv` if it is depthwise.
+fn depthwise<S: Interleave>(simd: S, conv: &Conv) -> Option<Box<dyn PackedConv>> {
+    if !conv.is_depthwise() {
+        return None;
+    }
+    Some(match Depthwise::new(simd, conv) {
+        Some(square) => Box::new(square),
+        None => Box::new(Taps::new(simd.avx2(), conv)),
+    })
 }
 
 /// Packs `conv` without looking for anything special in it.

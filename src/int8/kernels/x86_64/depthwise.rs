@@ -1,151 +1,205 @@
-//! Depthwise convolutions on AVX2, eight channels at a time.
+//! Depthwise 3×3 and 5×5 convolutions, 16, 32 or 64 channels at a time.
 //!
-//! Rows are taken in pairs: the bytes of two rows of the same column and channel become two neighbouring 16-bit
-//! numbers, which `vpmaddwd` multiplies with two weights of that column. For 3×3 and 5×5 windows the pairs under a
-//! strip are made once, and serve all columns of the window and two rows of outputs. Other windows take their taps
-//! two by two where they lie. Places outside the map hold the zero point, whose share lies in the bias.
+//! As many rows as a step of the set has activations are interleaved column by column, so that what the multiply-add
+//! sums belongs to one channel: two rows as 16-bit numbers for `vpmaddwd`, four rows as bytes for `vpdpbusd`. Weights
+//! that are shifted by a row (`w0 w1 w2 0` and `0 w0 w1 w2`) get more rows of outputs from the same steps. The steps
+//! under a strip are made once, for all columns of the window and all those rows. Unpacking leaves the channels in the
+//! order that packing the results restores, so hardly anything is permuted. Places outside the map hold the zero
+//! point, whose share lies in the bias.
 //!
-//! What lost: rolling along the row with the sums of all open outputs in registers (24 cycles for 16 outputs of a 3×3
-//! window where this takes 15): it needs twice the registers, and the requantisation of one output at a time is a
-//! chain that the processor cannot look past.
+//! What lost on AVX2: rolling along the row with the sums of all open outputs in registers (24 cycles for 16 outputs
+//! of a 3×3 window): requantising one output at a time is a chain that the processor cannot look past.
 
-use std::arch::x86_64::*;
 use std::ops::Range;
 
 use super::super::{Conv, Map, PackedConv, Window};
-use super::avx2::{Avx2, Ymm};
 use super::buffer::{Aligned, align, with_alignment};
 use super::conv::{channels_scratch, run_channels, run_channels_f32};
-use super::dense::Target;
 use super::epilogue::{Destination, Epilogue};
-use super::vectors::Vectors;
+use super::simd::{Simd, Sums};
+use super::vectors::{Rounding, Vectors};
 
-/// Channels of a block.
-const LANES: usize = 8;
+/// The multiply-add of a set on interleaved rows: `STEP` rows of `STEP * LANES` channels become `STEP` vectors.
+///
+/// # Safety
+/// As for [`Simd`].
+pub(super) unsafe trait Interleave: Simd<Activations = Sums<Self>, Weights = Sums<Self>> {
+    /// Outputs side by side for which weights are loaded once: as many as the registers hold.
+    const SIDE: usize;
+
+    /// Interleaves the first `count` channels of `STEP` rows. Within each 128-bit part, the first vector holds the
+    /// first four channels, the second the next four, … What is more than `STEP` is not used.
+    unsafe fn interleave(rows: [*const u8; 4], count: usize) -> [Sums<Self>; 4];
+
+    /// Stores the first `count` channels of `4 / STEP` pixels that lie `stride` bytes apart, of which `pixels` are
+    /// wanted, from what [`Vectors::pack_parts`] made of their vectors.
+    unsafe fn store_pixels(bytes: <Self::V as Vectors>::Bytes, to: *mut u8, stride: usize, pixels: usize, count: usize);
+
+    /// [`strip`] in a function that enables the instructions.
+    unsafe fn depthwise(strip: &Strip, window: [usize; 2]);
+}
 
 /// Columns of input that are walked for all channels before the next: what they touch stays in L1.
 const STRIP: usize = 56;
 
-/// Most pairs of rows under two rows of outputs: those of a 5×5 window of stride 2.
-const PAIRS: usize = 4;
+/// Most steps of a column.
+const DEEP: usize = 4;
 
-/// Outputs side by side for which a weight is loaded once.
-const SIDE: usize = 4;
+/// Most rows of outputs that are computed together.
+const ROWS: usize = 4;
 
-/// Most columns under a strip, with those of the outputs that fill up the last [`SIDE`].
-const COLUMNS: usize = STRIP + 2 * SIDE + 4;
+/// Most columns under a strip, with those of the outputs that fill up the last [`Interleave::SIDE`].
+const COLUMNS: usize = STRIP + 12;
 
-/// Bytes of the pairs under a strip.
-const PAIRS_BYTES: usize = PAIRS * COLUMNS * size_of::<__m256i>();
+/// Most rows under a strip.
+const ROWS_IN: usize = 8;
 
-/// Bytes of the sums of a strip's row.
-const MIDDLE: usize = STRIP * LANES * 4;
+/// Rows of outputs that a window of this size and stride computes together from steps of `step` rows.
+const fn rows_of(step: usize, size: usize, stride: usize) -> usize {
+    match (step, size, stride) {
+        (2, _, _) => 2,
+        (_, 3, 1) => 2,
+        (_, 3, _) => 1,
+        (_, _, 1) => 4,
+        (_, _, _) => 2,
+    }
+}
 
-/// Bytes of scratch, but for whole pixels.
-const SCRATCH: usize = with_alignment(PAIRS_BYTES + 2 * MIDDLE);
+/// The first step under row `row` of the outputs.
+const fn first_step(step: usize, stride: usize, row: usize) -> usize {
+    row * stride / step
+}
+
+/// Steps under a row of outputs, wherever in the first step it begins.
+const fn steps_of(step: usize, size: usize, stride: usize) -> usize {
+    let latest = if stride < step { (rows_of(step, size, stride) - 1) * stride % step } else { 0 };
+    (size + latest).div_ceil(step)
+}
 
 /// A depthwise convolution, packed.
 #[derive(Debug)]
-pub(super) struct Depthwise {
-    avx2: Avx2,
+pub(super) struct Depthwise<S: Interleave> {
+    simd: S,
     name: String,
     input: Map,
     output: Map,
     window: Window,
-    /// The zero point of the input: a row of places outside the map.
+    /// A row outside the map.
     outside: Aligned<u8>,
-    /// Whether the window is one of the squares with kernels of their own.
-    square: bool,
-    /// `[block][row of outputs][column][pair of rows][channel][2]` for squares, `[block][pair of taps][channel][2]`
-    /// for other windows.
-    weights: Aligned<i16>,
-    /// One for each lane, `-zero * sum of weights` included.
+    /// `[block][row of outputs][column][step][vector][lane]`, each a step of weights.
+    weights: Aligned<u8>,
+    /// `[block][vector][lane]`, `-zero * sum of weights` included.
     bias: Aligned<i32>,
+    /// `[block][vector][lane]`.
+    multiplier: Aligned<f32>,
     epilogue: Epilogue,
 }
 
-/// Outputs side by side, in one row or in two that lie one above the other, of one block of channels.
-struct Strip {
-    /// First pixels of the rows under the outputs. All have `width` pixels, also those outside the map.
-    rows: [*const u8; 2 * PAIRS],
-    /// A row outside the map, at least 16 bytes.
-    outside: *const u8,
+/// Outputs side by side, in up to [`ROWS`] rows, of one block of channels.
+pub(super) struct Strip {
+    /// First pixels of the rows under the outputs, all `width` pixels long.
+    rows: [*const u8; ROWS_IN],
     width: usize,
-    /// Bytes from one pixel to the next.
     stride: usize,
-    /// First channel.
-    lane: usize,
-    /// Channels that may be read: all 8, or fewer where a pixel ends.
+    /// Channels of the block that are in a pixel of the input.
     channels: usize,
+    outside: u8,
     /// Column of the map, or left of it, under the first of the strip's columns.
     column: isize,
     outputs: usize,
-    weights: *const i16,
+    output_rows: usize,
+    weights: *const u8,
     bias: *const i32,
-    targets: [Target; 2],
-    /// `[pair][COLUMNS]`.
-    pairs: *mut __m256i,
+    multiplier: *const f32,
+    /// `[step][COLUMNS][STEP]` vectors.
+    steps: *mut i32,
+    to: To,
 }
 
-impl Depthwise {
-    /// Packs `conv`, which is depthwise.
-    pub fn new(avx2: Avx2, conv: &Conv) -> Depthwise {
+/// Where results go; strides between pixels and between rows.
+#[derive(Clone, Copy)]
+enum To {
+    /// The first so many channels.
+    Bytes { to: *mut u8, stride: usize, row: usize, channels: usize, rounding: Rounding },
+    /// Vectors of sums.
+    Sums { to: *mut i32, row: usize },
+}
+
+/// The channel of lane `lane` of vector `vector` of a block, if there are `step` vectors.
+fn channel_of(step: usize, vector: usize, lane: usize) -> usize {
+    lane / 4 * 4 * step + vector * 4 + lane % 4
+}
+
+impl<S: Interleave> Depthwise<S> {
+    /// Channels of a block.
+    const BLOCK: usize = S::STEP * S::V::LANES;
+
+    /// Bytes of the steps, and of the sums of all rows of a strip.
+    const STEPS: usize = DEEP * COLUMNS * Self::BLOCK * 4;
+    const SUMS: usize = ROWS * STRIP * Self::BLOCK * 4;
+
+    /// Packs `conv` if it is depthwise with such a window.
+    pub fn new(simd: S, conv: &Conv) -> Option<Depthwise<S>> {
         let window = conv.window;
-        let [kh, kw] = window.kernel;
-        let [sh, sw] = window.stride;
-        let square = kh == kw && (kh == 3 || kh == 5) && sh == sw && sh <= 2 && window.dilation == [1, 1];
+        let ([size, width], [stride, across]) = (window.kernel, window.stride);
+        let fits = size == width && (size == 3 || size == 5) && stride == across && stride <= 2;
+        (conv.is_depthwise() && fits && window.dilation == [1, 1]).then(|| Depthwise::pack(simd, conv, size, stride))
+    }
+
+    fn pack(simd: S, conv: &Conv, size: usize, stride: usize) -> Depthwise<S> {
         let channels = conv.output.channels;
-        let lanes = channels.next_multiple_of(LANES);
-        let weight = |channel: usize, row: Option<usize>, column: usize| match row {
-            Some(row) if row < kh && channel < channels => i16::from(conv.weights[(channel * kh + row) * kw + column]),
-            _ => 0,
-        };
-        let mut weights = Vec::new();
-        for block in (0..lanes).step_by(LANES) {
-            if square {
-                for output_row in 0..2 {
-                    // At stride 1 the second row of outputs begins in the middle of a pair; at stride 2 it begins one
-                    // pair later, with the same weights.
-                    let shift = if sh == 1 { output_row } else { 0 };
-                    for column in 0..kw {
-                        for row in (0..kh + 1).step_by(2) {
-                            for channel in block..block + LANES {
-                                weights.push(weight(channel, row.checked_sub(shift), column));
-                                weights.push(weight(channel, (row + 1).checked_sub(shift), column));
-                            }
+        let blocks = channels.div_ceil(Self::BLOCK);
+        let rows = rows_of(S::STEP, size, stride);
+        let steps = steps_of(S::STEP, size, stride);
+        let vector_bytes = S::V::LANES * S::STEP * S::WEIGHT;
+        let mut weights = Aligned::zeros(blocks * rows * size * steps * S::STEP * vector_bytes);
+        let mut to = weights.chunks_exact_mut(vector_bytes);
+        for block in 0..blocks {
+            for row in 0..rows {
+                for (column, step) in (0..size).flat_map(|column| (0..steps).map(move |step| (column, step))) {
+                    let first = (first_step(S::STEP, stride, row) + step) * S::STEP;
+                    for vector in 0..S::STEP {
+                        let to = to.next().expect("weights were counted");
+                        for lane in 0..S::V::LANES {
+                            let channel = block * Self::BLOCK + channel_of(S::STEP, vector, lane);
+                            let weight = |i: usize| {
+                                let tap = (first + i).checked_sub(row * stride).filter(|tap| *tap < size)?;
+                                let weights = conv.weights.get(channel * size * size..)?;
+                                weights.get(tap * size + column).copied()
+                            };
+                            S::pack(std::array::from_fn(|i| weight(i).map_or(0, i16::from)), lane, to);
                         }
-                    }
-                }
-            } else {
-                for tap in (0..kh * kw).step_by(2) {
-                    for channel in block..block + LANES {
-                        weights.push(weight(channel, Some(tap / kw), tap % kw));
-                        weights.push(weight(channel, Some((tap + 1) / kw), (tap + 1) % kw));
                     }
                 }
             }
         }
-        let bias = (0..channels).map(|channel| {
-            let sum: i32 = conv.weights[channel * kh * kw..][..kh * kw].iter().map(|w| i32::from(*w)).sum();
-            conv.bias[channel].wrapping_sub(i32::from(conv.input_zero) * sum)
-        });
-        let shape = if square { format!("{kh}x{kw}s{sh}_2x{LANES}") } else { format!("taps_1x{LANES}") };
-        let row = conv.input.width * conv.input.stride;
+        let lanes = blocks * Self::BLOCK;
+        let epilogue = Epilogue::new(conv, 0..channels, lanes);
+        let (mut bias, mut multiplier) = (Aligned::zeros(lanes), Aligned::zeros(lanes));
+        for at in 0..lanes {
+            let (block, place) = (at / Self::BLOCK, at % Self::BLOCK);
+            let channel = block * Self::BLOCK + channel_of(S::STEP, place / S::V::LANES, place % S::V::LANES);
+            if channel < channels {
+                let taps = &conv.weights[channel * size * size..][..size * size];
+                let sum: i32 = taps.iter().map(|w| i32::from(*w)).sum();
+                bias[at] = conv.bias[channel].wrapping_sub(i32::from(conv.input_zero) * sum);
+                multiplier[at] = epilogue.multiplier()[channel];
+            }
+        }
         Depthwise {
-            avx2,
-            name: format!("dwconv_u8s8_{shape}__avx2"),
+            simd,
+            name: format!("dwconv_u8s8_{size}x{size}s{stride}_{rows}x{}__{}", Self::BLOCK, S::ISA),
             input: conv.input,
             output: conv.output,
-            window,
-            outside: Aligned::padded(row + 2 * LANES, std::iter::repeat(conv.input_zero)),
-            square,
-            bias: Aligned::padded(lanes, bias),
-            weights: Aligned::padded(weights.len(), weights.iter().copied()),
-            epilogue: Epilogue::new(conv, 0..channels, lanes),
+            window: conv.window,
+            outside: Aligned::padded(conv.input.width * conv.input.stride, std::iter::repeat(conv.input_zero)),
+            weights,
+            bias,
+            multiplier,
+            epilogue,
         }
     }
 
-    /// Computes `pixels`; `to` begins at the first of them.
     fn compute(
         &self,
         input: &[u8],
@@ -154,38 +208,63 @@ impl Depthwise {
         pixels: Range<usize>,
         scratch: &mut [u8],
     ) {
-        assert!(input.len() >= self.input.volume() && scratch.len() >= SCRATCH);
+        assert!(input.len() >= self.input.volume() && scratch.len() >= with_alignment(Self::STEPS + Self::SUMS));
         assert!(pixels.end <= self.output.pixels());
-        let (pairs, middle) = align(scratch).split_at_mut(PAIRS_BYTES);
-        let middle: [&mut [u8]; 2] = middle.split_at_mut(MIDDLE).into();
-        let strip_outputs = STRIP / self.window.stride[1].min(STRIP);
+        let (steps, sums) = align(scratch).split_at_mut(Self::STEPS);
+        let ([size, _], [stride, _]) = (self.window.kernel, self.window.stride);
         let width = self.output.width;
         let mut at = pixels.start;
         while at < pixels.end {
             let (y, first) = (at / width, at % width);
             let last = width.min(first + pixels.end - at);
             let whole = first == 0 && last == width;
-            let output_rows = if self.square && whole && pixels.end - at >= 2 * width { 2 } else { 1 };
-            for x in (first..last).step_by(strip_outputs) {
-                let outputs = strip_outputs.min(last - x);
-                for lane in (0..self.output.channels).step_by(LANES) {
-                    let lanes = lane..lane + LANES;
-                    // First pixels of the strip, and where in `to` they lie.
-                    let firsts: [usize; 2] = std::array::from_fn(|row| (y + row) * width + x);
-                    let place = |row: usize| (firsts[row] - pixels.start) * self.output.stride;
-                    let mut targets = [Target::Sums(std::ptr::null_mut()); 2];
-                    for row in 0..output_rows {
-                        targets[row] = self.epilogue.target(&lanes, outputs, &mut to.part(place(row)), middle[row]);
-                    }
-                    self.strip(input, [y, x], [output_rows, outputs], lane, targets, pairs);
-                    for row in 0..output_rows {
-                        let mut to = to.part(place(row));
-                        self.epilogue.finish(self.avx2, &lanes, outputs, firsts[row], residual, &mut to, middle[row]);
+            let rows = if whole { rows_of(S::STEP, size, stride).min((pixels.end - at) / width) } else { 1 };
+            let outputs_of_strip = STRIP / stride;
+            for x in (first..last).step_by(outputs_of_strip) {
+                let outputs = outputs_of_strip.min(last - x);
+                for lane in (0..self.output.channels).step_by(Self::BLOCK) {
+                    let place = (y * width + x - pixels.start) * self.output.stride;
+                    let strip_to = match (self.epilogue.rounding(), &mut to) {
+                        (Some(rounding), Destination::Bytes(to)) => {
+                            let row = width * self.output.stride;
+                            let to = &mut to[place..];
+                            assert!(to.len() >= (rows - 1) * row + outputs * self.output.stride);
+                            let channels = Self::BLOCK.min(self.output.stride - lane);
+                            let to = to[lane..].as_mut_ptr();
+                            To::Bytes { to, stride: self.output.stride, row, channels, rounding }
+                        }
+                        _ => To::Sums { to: sums.as_mut_ptr().cast(), row: STRIP * Self::BLOCK },
+                    };
+                    self.strip(input, [y, x], [rows, outputs], lane, steps, strip_to);
+                    if let To::Sums { .. } = strip_to {
+                        for row in 0..rows {
+                            let first_pixel = (y + row) * width + x;
+                            let mut to = to.part((first_pixel - pixels.start) * self.output.stride);
+                            let sums = &mut sums[row * STRIP * Self::BLOCK * 4..][..outputs * Self::BLOCK * 4];
+                            let sums = self.in_order(sums);
+                            let lanes = lane..lane + Self::BLOCK;
+                            let avx2 = self.simd.avx2();
+                            self.epilogue.finish_sums(avx2, &lanes, outputs, first_pixel, residual, &mut to, sums);
+                        }
                     }
                 }
             }
-            at += if output_rows == 2 { 2 * width } else { last - first };
+            at += if whole { rows * width } else { last - first };
         }
+    }
+
+    /// Brings the sums of pixels from the order of steps to that of channels.
+    fn in_order<'a>(&self, sums: &'a mut [u8]) -> &'a [i32] {
+        // SAFETY: every pattern of bits is a number; `align_to_mut` sees to the alignment.
+        let sums = unsafe { sums.align_to_mut::<i32>().1 };
+        for pixel in sums.chunks_exact_mut(Self::BLOCK) {
+            let mut ordered = [0; 64];
+            for (i, sum) in pixel.iter().enumerate() {
+                ordered[channel_of(S::STEP, i / S::V::LANES, i % S::V::LANES)] = *sum;
+            }
+            pixel.copy_from_slice(&ordered[..Self::BLOCK]);
+        }
+        sums
     }
 
     /// Computes `[rows, outputs]` outputs from `[y, x]` on, for the block of channels that begins with `lane`.
@@ -195,234 +274,223 @@ impl Depthwise {
         [y, x]: [usize; 2],
         [output_rows, outputs]: [usize; 2],
         lane: usize,
-        targets: [Target; 2],
-        pairs: &mut [u8],
+        steps: &mut [u8],
+        to: To,
     ) {
-        let [kh, kw] = self.window.kernel;
-        let [sh, sw] = self.window.stride;
-        let block_weights = if self.square { 2 * kw * (kh + 1) * LANES } else { (kh * kw).next_multiple_of(2) * LANES };
-        let row = |row: usize| match (y * sh + row).checked_sub(self.window.pad[0]) {
-            Some(row) if row < self.input.height => input[row * self.input.width * self.input.stride..].as_ptr(),
-            _ => self.outside.as_ptr(),
+        let ([size, _], [stride, _]) = (self.window.kernel, self.window.stride);
+        let row = |row: usize| match (y * stride + row).checked_sub(self.window.pad[0]) {
+            Some(row) if row < self.input.height => input[row * self.input.width * self.input.stride + lane..].as_ptr(),
+            _ => self.outside[lane..].as_ptr(),
         };
+        let block = lane / Self::BLOCK;
+        let block_weights = self.weights.len() / self.output.channels.div_ceil(Self::BLOCK);
         let strip = Strip {
             rows: std::array::from_fn(row),
-            outside: self.outside.as_ptr(),
             width: self.input.width,
             stride: self.input.stride,
-            lane,
-            channels: LANES.min(self.input.stride - lane),
-            column: (x * sw) as isize - self.window.pad[1] as isize,
+            channels: Self::BLOCK.min(self.input.stride - lane),
+            outside: self.outside[0],
+            column: (x * stride) as isize - self.window.pad[1] as isize,
             outputs,
-            weights: self.weights[lane / LANES * block_weights..][..block_weights].as_ptr(),
-            bias: self.bias[lane..lane + LANES].as_ptr(),
-            targets,
-            pairs: pairs[..PAIRS_BYTES].as_mut_ptr().cast(),
+            output_rows,
+            weights: self.weights[block * block_weights..][..block_weights].as_ptr(),
+            bias: self.bias[block * Self::BLOCK..][..Self::BLOCK].as_ptr(),
+            multiplier: self.multiplier[block * Self::BLOCK..][..Self::BLOCK].as_ptr(),
+            steps: steps[..Self::STEPS].as_mut_ptr().cast(),
+            to,
         };
-        // SAFETY: the token proves that AVX2 is there. Rows lie in the input, whose length was checked, or are as long
-        // as one of its rows; columns are held against the width; a block reads no more channels than there are up to
-        // the end of its pixel; targets hold `outputs` pixels.
-        unsafe {
-            if !self.square {
-                for output in 0..outputs {
-                    self.taps(input, [y, x + output], &strip, output);
-                }
-                return;
-            }
-            match (kh, sh, output_rows) {
-                (3, 1, 1) => square::<3, 1, 1>(&strip),
-                (3, 1, _) => square::<3, 1, 2>(&strip),
-                (3, _, 1) => square::<3, 2, 1>(&strip),
-                (3, _, _) => square::<3, 2, 2>(&strip),
-                (_, 1, 1) => square::<5, 1, 1>(&strip),
-                (_, 1, _) => square::<5, 1, 2>(&strip),
-                (_, _, 1) => square::<5, 2, 1>(&strip),
-                (_, _, _) => square::<5, 2, 2>(&strip),
-            }
-        }
-    }
-
-    /// One output of any window, number `output` of the strip.
-    ///
-    /// # Safety
-    /// AVX2 is there; the strip's pointers are valid.
-    #[target_feature(enable = "avx2")]
-    unsafe fn taps(&self, input: &[u8], [y, x]: [usize; 2], strip: &Strip, output: usize) {
-        let [kh, kw] = self.window.kernel;
-        let tap = |tap: usize| {
-            let place = |axis: usize, at: usize, tap: usize| {
-                (at * self.window.stride[axis] + tap * self.window.dilation[axis]).checked_sub(self.window.pad[axis])
-            };
-            match (place(0, y, tap / kw), place(1, x, tap % kw)) {
-                (Some(row), Some(column)) if row < self.input.height && column < self.input.width && tap < kh * kw => {
-                    input[(row * self.input.width + column) * self.input.stride + strip.lane..].as_ptr()
-                }
-                _ => self.outside.as_ptr(),
-            }
-        };
-        // SAFETY: the caller's. A tap is `channels` bytes of the input, or the 8 bytes of the outside.
-        unsafe {
-            let mut sums = _mm256_load_si256(strip.bias.cast());
-            for pair in 0..(kh * kw).div_ceil(2) {
-                let pixels = match strip.channels {
-                    LANES => interleave([tap(2 * pair), tap(2 * pair + 1)]),
-                    channels => interleave_some([tap(2 * pair), tap(2 * pair + 1)], channels),
-                };
-                let weights = _mm256_load_si256(strip.weights.cast::<__m256i>().add(pair));
-                sums = _mm256_add_epi32(sums, _mm256_madd_epi16(pixels, weights));
-            }
-            store([sums; SIDE], &strip.targets[0], output, 1);
-        }
+        // SAFETY: a value of `S` exists. Rows lie in the input, whose length was checked, or are as long as one of its
+        // rows; columns are held against the width; a block reads no more channels than there are up to the end of
+        // its pixel; the target holds the outputs.
+        unsafe { S::depthwise(&strip, [size, stride]) }
     }
 }
 
-/// Eight channels of two pixels, as neighbouring 16-bit numbers.
+/// A strip of any window.
 ///
 /// # Safety
-/// Both can be read.
-#[inline]
-#[target_feature(enable = "avx2")]
-unsafe fn interleave(pixels: [*const u8; 2]) -> __m256i {
-    // SAFETY: the caller's.
-    let [above, below] = unsafe { [_mm_loadl_epi64(pixels[0].cast()), _mm_loadl_epi64(pixels[1].cast())] };
-    _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(above, below))
-}
-
-/// The same of the first `channels` channels, for the end of a pixel without padding.
-///
-/// # Safety
-/// So many bytes can be read.
-#[cold]
-#[target_feature(enable = "avx2")]
-unsafe fn interleave_some(pixels: [*const u8; 2], channels: usize) -> __m256i {
-    let mut bytes = [[0u8; LANES]; 2];
-    // SAFETY: the caller's, and `channels` is less than LANES.
-    unsafe {
-        for (bytes, pixel) in bytes.iter_mut().zip(pixels) {
-            std::ptr::copy_nonoverlapping(pixel, bytes.as_mut_ptr(), channels);
-        }
-        interleave([bytes[0].as_ptr(), bytes[1].as_ptr()])
-    }
-}
-
-/// Stores the first `count` of neighbouring outputs, the first of which is number `output` of the strip.
-///
-/// # Safety
-/// The target has them.
-#[inline]
-#[target_feature(enable = "avx2")]
-unsafe fn store(sums: [__m256i; SIDE], target: &Target, output: usize, count: usize) {
+/// The instructions of `S` are enabled in the caller; the strip's pointers are valid.
+#[inline(always)]
+pub(super) unsafe fn strip<S: Interleave>(strip: &Strip, window: [usize; 2]) {
     // SAFETY: the caller's.
     unsafe {
-        match *target {
-            Target::Sums(to) => {
-                for (i, sums) in sums.into_iter().enumerate().take(count) {
-                    _mm256_storeu_si256(to.add((output + i) * LANES).cast(), sums);
-                }
-            }
-            Target::Bytes { to, stride, multiplier, rounding } => {
-                let (multiplier, top) = (_mm256_load_ps(multiplier), _mm256_set1_ps(rounding.top));
-                let mut rounded = sums;
-                for sums in &mut rounded {
-                    let product = _mm256_mul_ps(_mm256_cvtepi32_ps(*sums), multiplier);
-                    *sums = _mm256_cvtps_epi32(_mm256_min_ps(product, top));
-                }
-                let bytes = Ymm::join_parts(Ymm::pack_parts(rounded, &rounding));
-                let halves = [_mm256_castsi256_si128(bytes), _mm256_extracti128_si256::<1>(bytes)];
-                let to = to.add(output * stride);
-                for (i, half) in halves.into_iter().enumerate() {
-                    if 2 * i < count {
-                        _mm_storel_epi64(to.add(2 * i * stride).cast(), half);
-                    }
-                    if 2 * i + 1 < count {
-                        _mm_storeh_pd(to.add((2 * i + 1) * stride).cast(), _mm_castsi128_pd(half));
-                    }
-                }
-            }
+        match (window, S::SIDE) {
+            ([3, 1], 2) => square::<S, 3, 1, 2>(strip),
+            ([3, _], 2) => square::<S, 3, 2, 2>(strip),
+            ([_, 1], 2) => square::<S, 5, 1, 2>(strip),
+            ([_, _], 2) => square::<S, 5, 2, 2>(strip),
+            ([3, 1], _) => square::<S, 3, 1, 4>(strip),
+            ([3, _], _) => square::<S, 3, 2, 4>(strip),
+            ([_, 1], _) => square::<S, 5, 1, 4>(strip),
+            ([_, _], _) => square::<S, 5, 2, 4>(strip),
         }
     }
 }
 
-/// A strip of a `K`×`K` window of stride `S`, with `R` rows of outputs.
+/// A strip of a `K`×`K` window of stride `T`, `SIDE` outputs of a row at a time.
 ///
 /// # Safety
-/// AVX2 is there; the strip's pointers are valid.
-#[target_feature(enable = "avx2")]
-unsafe fn square<const K: usize, const S: usize, const R: usize>(strip: &Strip) {
-    // SAFETY: the caller's. COLUMNS and PAIRS hold the largest counts.
+/// As for [`strip`].
+#[inline(always)]
+unsafe fn square<S: Interleave, const K: usize, const T: usize, const SIDE: usize>(strip: &Strip) {
+    let lanes = S::V::LANES;
+    let steps = steps_of(S::STEP, K, T);
+    // SAFETY: the caller's; DEEP and COLUMNS hold the largest counts.
     unsafe {
-        make_pairs(strip, (K + (R - 1) * S).div_ceil(2), (strip.outputs - 1) * S + K);
-        let pairs = K.div_ceil(2);
-        for (row, target) in strip.targets.iter().enumerate().take(R) {
-            let weights = strip.weights.cast::<__m256i>().add(row * K * pairs);
-            // At stride 2 the second row of outputs begins one pair further down.
-            let values = strip.pairs.add(row * (S - 1) * COLUMNS);
-            for output in (0..strip.outputs).step_by(SIDE) {
-                let mut sums = [_mm256_load_si256(strip.bias.cast()); SIDE];
-                for column in 0..K {
-                    for pair in 0..pairs {
-                        let weights = _mm256_load_si256(weights.add(column * pairs + pair));
-                        let values = values.add(pair * COLUMNS + output * S + column);
-                        for (x, sum) in sums.iter_mut().enumerate() {
-                            let products = _mm256_madd_epi16(_mm256_load_si256(values.add(x * S)), weights);
-                            *sum = _mm256_add_epi32(*sum, products);
+        make_steps::<S>(
+            strip,
+            first_step(S::STEP, T, strip.output_rows - 1) + steps,
+            (strip.outputs - 1) * T + K,
+            (strip.outputs.next_multiple_of(SIDE) - 1) * T + K,
+        );
+        for row in 0..strip.output_rows {
+            let weights = strip.weights.add(row * K * steps * S::STEP * lanes * S::STEP * S::WEIGHT);
+            let values = strip.steps.add(first_step(S::STEP, T, row) * COLUMNS * S::STEP * lanes);
+            let mut output = 0;
+            while output < strip.outputs {
+                let values = values.add(output * T * S::STEP * lanes);
+                let mut sums = [[S::V::load(strip.bias); 4]; SIDE];
+                for vector in 0..S::STEP {
+                    for sums in &mut sums {
+                        sums[vector] = S::V::load(strip.bias.add(vector * lanes));
+                    }
+                    for column in 0..K {
+                        for step in 0..steps {
+                            let at = (column * steps + step) * S::STEP + vector;
+                            let weights = S::load_weights(weights.add(at * lanes * S::STEP * S::WEIGHT));
+                            for (side, sums) in sums.iter_mut().enumerate() {
+                                let at = (step * COLUMNS + side * T + column) * S::STEP + vector;
+                                sums[vector] = S::dot(sums[vector], S::V::load(values.add(at * lanes)), weights);
+                            }
                         }
                     }
                 }
-                store(sums, target, output, SIDE.min(strip.outputs - output));
+                store::<S, SIDE>(strip, row, output, &sums);
+                output += SIDE;
             }
         }
     }
 }
 
-/// Makes `count` pairs of rows of `columns` columns.
+/// Makes `count` steps of `columns` columns; those up to `all` are filled from the outside.
 ///
 /// # Safety
-/// AVX2 is there; the strip's pointers are valid.
-#[inline]
-#[target_feature(enable = "avx2")]
-unsafe fn make_pairs(strip: &Strip, count: usize, columns: usize) {
+/// As for [`strip`].
+#[inline(always)]
+unsafe fn make_steps<S: Interleave>(strip: &Strip, count: usize, columns: usize, all: usize) {
+    let lanes = S::V::LANES;
     let left = strip.column.min(0).unsigned_abs().min(columns);
     let right = ((strip.width as isize - strip.column).max(0) as usize).clamp(left, columns);
-    let first = (strip.column + left as isize) as usize * strip.stride + strip.lane;
+    let outside = [strip.outside; 64];
     // SAFETY: the caller's; `left..right` are the columns that lie in the map.
     unsafe {
-        let outside = _mm256_cvtepu8_epi16(_mm_loadu_si128(strip.outside.cast()));
-        for pair in 0..count {
-            let to = strip.pairs.add(pair * COLUMNS);
-            for column in (0..left).chain(right..columns) {
-                _mm256_store_si256(to.add(column), outside);
+        let outside = S::interleave([outside.as_ptr(); 4], S::STEP * lanes);
+        for step in 0..count {
+            let to = strip.steps.add(step * COLUMNS * S::STEP * lanes);
+            let mut column = 0;
+            while column < all {
+                if column == left && left < right {
+                    column = right;
+                    continue;
+                }
+                for (i, values) in outside.into_iter().enumerate().take(S::STEP) {
+                    S::V::store(to.add((column * S::STEP + i) * lanes), values);
+                }
+                column += 1;
             }
-            if left == right {
-                continue;
+            let mut rows = [strip.rows[0]; 4];
+            for (i, row) in rows.iter_mut().enumerate().take(S::STEP) {
+                *row = strip.rows[step * S::STEP + i];
             }
-            let mut pixels = [strip.rows[2 * pair].add(first), strip.rows[2 * pair + 1].add(first)];
-            if strip.channels == LANES {
+            let mut offset = (strip.column + left as isize) as usize * strip.stride;
+            // Whole blocks are told apart here, so that the loop has no question to ask.
+            if strip.channels == S::STEP * lanes {
                 for column in left..right {
-                    _mm256_store_si256(to.add(column), interleave(pixels));
-                    pixels = [pixels[0].wrapping_add(strip.stride), pixels[1].wrapping_add(strip.stride)];
+                    make_step::<S>(rows, offset, S::STEP * lanes, to.add(column * S::STEP * lanes));
+                    offset += strip.stride;
                 }
             } else {
                 for column in left..right {
-                    _mm256_store_si256(to.add(column), interleave_some(pixels, strip.channels));
-                    pixels = [pixels[0].wrapping_add(strip.stride), pixels[1].wrapping_add(strip.stride)];
+                    make_step::<S>(rows, offset, strip.channels, to.add(column * S::STEP * lanes));
+                    offset += strip.stride;
                 }
             }
         }
     }
 }
 
-impl PackedConv for Depthwise {
+/// One step of one column.
+///
+/// # Safety
+/// As for [`strip`]; the rows have `channels` channels at `offset`.
+#[inline(always)]
+unsafe fn make_step<S: Interleave>(rows: [*const u8; 4], offset: usize, channels: usize, to: *mut i32) {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut pixels = rows;
+        for pixel in &mut pixels {
+            *pixel = pixel.add(offset);
+        }
+        for (i, values) in S::interleave(pixels, channels).into_iter().enumerate().take(S::STEP) {
+            S::V::store(to.add(i * S::V::LANES), values);
+        }
+    }
+}
+
+/// Stores outputs side by side from `output` on, as far as the strip has them.
+///
+/// # Safety
+/// As for [`strip`]; the first of them exists.
+#[inline(always)]
+unsafe fn store<S: Interleave, const SIDE: usize>(
+    strip: &Strip,
+    row: usize,
+    output: usize,
+    sums: &[[Sums<S>; 4]; SIDE],
+) {
+    let lanes = S::V::LANES;
+    let count = strip.outputs - output;
+    // SAFETY: the caller's.
+    unsafe {
+        match strip.to {
+            To::Bytes { to, stride, row: row_bytes, channels, rounding } => {
+                let mut side = 0;
+                while side < SIDE {
+                    let mut rounded = [sums[side][0]; 4];
+                    for (i, rounded) in rounded.iter_mut().enumerate() {
+                        let (pixel, vector) = (side + i / S::STEP, i % S::STEP);
+                        *rounded = S::V::round(sums[pixel][vector], strip.multiplier.add(vector * lanes), rounding.top);
+                    }
+                    if side < count {
+                        let bytes = S::V::pack_parts(rounded, &rounding);
+                        let to = to.add(row * row_bytes + (output + side) * stride);
+                        S::store_pixels(bytes, to, stride, count - side, channels);
+                    }
+                    side += 4 / S::STEP;
+                }
+            }
+            To::Sums { to, row: row_sums } => {
+                for (side, sums) in sums.iter().enumerate().take(count) {
+                    for (i, sums) in sums.iter().enumerate().take(S::STEP) {
+                        S::V::store(to.add(row * row_sums + ((output + side) * S::STEP + i) * lanes), *sums);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<S: Interleave> PackedConv for Depthwise<S> {
     fn name(&self) -> &str {
         &self.name
     }
 
     fn weights_bytes(&self) -> usize {
-        self.weights.bytes() + self.bias.bytes() + self.epilogue.bytes()
+        self.weights.bytes() + self.bias.bytes() + self.multiplier.bytes() + self.epilogue.bytes()
     }
 
     fn scratch_bytes(&self) -> usize {
-        SCRATCH + channels_scratch(self.output.stride)
+        with_alignment(Self::STEPS + Self::SUMS) + channels_scratch(self.output.stride)
     }
 
     fn run(&self, input: &[u8], residual: Option<&[u8]>, output: &mut [u8], pixels: Range<usize>, scratch: &mut [u8]) {

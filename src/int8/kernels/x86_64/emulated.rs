@@ -7,7 +7,7 @@ use super::super::{Conv, PackedConv};
 use super::avx2::Avx2;
 use super::conv;
 use super::dense::{self, Pixel, Strip};
-use super::quads::{self, Quads};
+use super::depthwise::{self, Interleave};
 use super::simd::Simd;
 use super::vectors::{Rounding, Vectors};
 
@@ -127,7 +127,7 @@ impl<S: Simd> Vectors for EmulatedVectors<S> {
 }
 
 // SAFETY: plain arithmetic.
-unsafe impl<S: Simd> Simd for Emulated<S> {
+unsafe impl<S: Interleave> Simd for Emulated<S> {
     type V = EmulatedVectors<S>;
     type Activations = Lanes;
     type Weights = Lanes;
@@ -200,34 +200,32 @@ unsafe impl<S: Simd> Simd for Emulated<S> {
 }
 
 // SAFETY: as before; `count` bytes are touched.
-unsafe impl<S: Simd> Quads for Emulated<S> {
-    #[inline(never)]
-    unsafe fn load_pixel(from: *const u8, count: usize) -> Lanes {
-        let mut bytes = [0u8; PARTS * PART];
-        // SAFETY: the caller's.
-        unsafe { std::ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), count.min(4 * Self::V::LANES)) };
-        std::array::from_fn(|i| i32::from_le_bytes(std::array::from_fn(|byte| bytes[4 * i + byte])))
-    }
+unsafe impl<S: Interleave> Interleave for Emulated<S> {
+    const SIDE: usize = S::SIDE;
 
     #[inline(never)]
-    unsafe fn store_pixel(bytes: [u8; PARTS * PART], to: *mut u8, count: usize) {
-        // SAFETY: the caller's.
-        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, count.min(4 * Self::V::LANES)) };
-    }
-
-    #[inline(never)]
-    unsafe fn interleave(rows: [Lanes; 4]) -> [Lanes; 4] {
-        let byte = |row: usize, at: usize| rows[row][at / 4].to_le_bytes()[at % 4];
+    unsafe fn interleave(rows: [*const u8; 4], count: usize) -> [Lanes; 4] {
+        let mut bytes = [[0u8; PARTS * PART]; 4];
+        for (bytes, row) in bytes.iter_mut().zip(rows) {
+            // SAFETY: the caller's.
+            unsafe { std::ptr::copy_nonoverlapping(row, bytes.as_mut_ptr(), count.min(4 * Self::V::LANES)) };
+        }
         std::array::from_fn(|vector| {
             std::array::from_fn(|lane| {
                 let channel = lane / PART_LANES * PART + vector * PART_LANES + lane % PART_LANES;
-                i32::from_le_bytes(std::array::from_fn(|row| byte(row, channel)))
+                i32::from_le_bytes(std::array::from_fn(|row| bytes[row][channel]))
             })
         })
     }
 
-    unsafe fn depthwise(strip: &quads::Strip, window: [usize; 2]) {
+    #[inline(never)]
+    unsafe fn store_pixels(bytes: [u8; PARTS * PART], to: *mut u8, _stride: usize, _pixels: usize, count: usize) {
         // SAFETY: the caller's.
-        unsafe { quads::strip::<Self>(strip, window) }
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, count.min(4 * Self::V::LANES)) };
+    }
+
+    unsafe fn depthwise(strip: &depthwise::Strip, window: [usize; 2]) {
+        // SAFETY: the caller's.
+        unsafe { depthwise::strip::<Self>(strip, window) }
     }
 }

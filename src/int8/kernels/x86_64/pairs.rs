@@ -6,6 +6,7 @@ use super::super::{Conv, PackedConv};
 use super::avx2::{Avx2, Ymm};
 use super::conv;
 use super::dense::{self, Pixel, Strip};
+use super::depthwise::{self, Interleave};
 use super::simd::Simd;
 
 /// The plain form, two activations in a step: for layers with so few activations to sum over that the pass that
@@ -84,5 +85,62 @@ unsafe impl Simd for Avx2Pairs {
 
     fn avx2(self) -> Avx2 {
         self.0
+    }
+}
+
+// SAFETY: partial pixels go through a buffer, of which `count` bytes are copied.
+unsafe impl Interleave for Avx2Pairs {
+    const SIDE: usize = 4;
+
+    #[inline(always)]
+    unsafe fn interleave(rows: [*const u8; 4], count: usize) -> [__m256i; 4] {
+        // SAFETY: the caller's.
+        unsafe {
+            let [above, below] = [load_first(rows[0], count), load_first(rows[1], count)];
+            let (low, high) = (_mm256_unpacklo_epi16(above, below), _mm256_unpackhi_epi16(above, below));
+            [low, high, low, high]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_pixels(bytes: __m256i, to: *mut u8, stride: usize, pixels: usize, count: usize) {
+        // SAFETY: the caller's.
+        unsafe {
+            // Eight channels of both pixels, then the other eight: each pixel's to itself.
+            let bytes = _mm256_permute4x64_epi64::<0b11_01_10_00>(bytes);
+            let both = [_mm256_castsi256_si128(bytes), _mm256_extracti128_si256::<1>(bytes)];
+            for (pixel, bytes) in both.into_iter().enumerate() {
+                if pixel < pixels && count >= 16 {
+                    _mm_storeu_si128(to.add(pixel * stride).cast(), bytes);
+                } else if pixel < pixels {
+                    let mut all = [0u8; 16];
+                    _mm_storeu_si128(all.as_mut_ptr().cast(), bytes);
+                    std::ptr::copy_nonoverlapping(all.as_ptr(), to.add(pixel * stride), count);
+                }
+            }
+        }
+    }
+
+    #[target_feature(enable = "avx2")]
+    unsafe fn depthwise(strip: &depthwise::Strip, window: [usize; 2]) {
+        // SAFETY: the caller's; AVX2 is enabled.
+        unsafe { depthwise::strip::<Self>(strip, window) }
+    }
+}
+
+/// The first `count` bytes of 16, then zeros, widened.
+///
+/// # Safety
+/// AVX2 is enabled in the caller; so many bytes can be read.
+#[inline(always)]
+unsafe fn load_first(from: *const u8, count: usize) -> __m256i {
+    // SAFETY: the caller's.
+    unsafe {
+        if count >= 16 {
+            return _mm256_cvtepu8_epi16(_mm_loadu_si128(from.cast()));
+        }
+        let mut bytes = [0u8; 16];
+        std::ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), count);
+        _mm256_cvtepu8_epi16(_mm_loadu_si128(bytes.as_ptr().cast()))
     }
 }

@@ -6,7 +6,7 @@ use super::super::{Conv, PackedConv};
 use super::avx2::{Avx2, Ymm};
 use super::conv;
 use super::dense::{self, Pixel, Strip};
-use super::quads::{self, Quads};
+use super::depthwise::{self, Interleave};
 use super::simd::Simd;
 use super::vectors::{Rounding, Vectors};
 
@@ -252,23 +252,16 @@ fn first_bytes(count: usize) -> u64 {
 }
 
 // SAFETY: masked accesses touch the first `count` bytes only.
-unsafe impl Quads for Avx512Vnni {
-    #[inline(always)]
-    unsafe fn load_pixel(from: *const u8, count: usize) -> __m512i {
-        // SAFETY: the caller's.
-        unsafe { _mm512_maskz_loadu_epi8(first_bytes(count), from.cast()) }
-    }
+unsafe impl Interleave for Avx512Vnni {
+    const SIDE: usize = 4;
 
     #[inline(always)]
-    unsafe fn store_pixel(bytes: __m512i, to: *mut u8, count: usize) {
+    unsafe fn interleave(rows: [*const u8; 4], count: usize) -> [__m512i; 4] {
         // SAFETY: the caller's.
-        unsafe { _mm512_mask_storeu_epi8(to.cast(), first_bytes(count), bytes) }
-    }
-
-    #[inline(always)]
-    unsafe fn interleave([a, b, c, d]: [__m512i; 4]) -> [__m512i; 4] {
-        // SAFETY: the caller enables AVX-512 with AVX-512-BW.
         unsafe {
+            let mask = first_bytes(count);
+            let [a, b] = [_mm512_maskz_loadu_epi8(mask, rows[0].cast()), _mm512_maskz_loadu_epi8(mask, rows[1].cast())];
+            let [c, d] = [_mm512_maskz_loadu_epi8(mask, rows[2].cast()), _mm512_maskz_loadu_epi8(mask, rows[3].cast())];
             let (low_ab, high_ab) = (_mm512_unpacklo_epi8(a, b), _mm512_unpackhi_epi8(a, b));
             let (low_cd, high_cd) = (_mm512_unpacklo_epi8(c, d), _mm512_unpackhi_epi8(c, d));
             [
@@ -280,45 +273,29 @@ unsafe impl Quads for Avx512Vnni {
         }
     }
 
+    #[inline(always)]
+    unsafe fn store_pixels(bytes: __m512i, to: *mut u8, _stride: usize, _pixels: usize, count: usize) {
+        // SAFETY: the caller's.
+        unsafe { _mm512_mask_storeu_epi8(to.cast(), first_bytes(count), bytes) }
+    }
+
     #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vnni")]
-    unsafe fn depthwise(strip: &quads::Strip, window: [usize; 2]) {
+    unsafe fn depthwise(strip: &depthwise::Strip, window: [usize; 2]) {
         // SAFETY: the caller's; the instructions are enabled.
-        unsafe { quads::strip::<Self>(strip, window) }
+        unsafe { depthwise::strip::<Self>(strip, window) }
     }
 }
 
 // SAFETY: partial pixels go through a buffer, of which `count` bytes are copied.
-unsafe impl Quads for AvxVnni {
-    #[inline(always)]
-    unsafe fn load_pixel(from: *const u8, count: usize) -> __m256i {
-        // SAFETY: the caller's.
-        unsafe {
-            if count >= 32 {
-                return _mm256_loadu_si256(from.cast());
-            }
-            let mut bytes = [0u8; 32];
-            std::ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), count);
-            _mm256_loadu_si256(bytes.as_ptr().cast())
-        }
-    }
+unsafe impl Interleave for AvxVnni {
+    const SIDE: usize = 2;
 
     #[inline(always)]
-    unsafe fn store_pixel(bytes: __m256i, to: *mut u8, count: usize) {
+    unsafe fn interleave(rows: [*const u8; 4], count: usize) -> [__m256i; 4] {
         // SAFETY: the caller's.
         unsafe {
-            if count >= 32 {
-                return _mm256_storeu_si256(to.cast(), bytes);
-            }
-            let mut all = [0u8; 32];
-            _mm256_storeu_si256(all.as_mut_ptr().cast(), bytes);
-            std::ptr::copy_nonoverlapping(all.as_ptr(), to, count);
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn interleave([a, b, c, d]: [__m256i; 4]) -> [__m256i; 4] {
-        // SAFETY: the caller enables AVX2.
-        unsafe {
+            let [a, b] = [load_first(rows[0], count), load_first(rows[1], count)];
+            let [c, d] = [load_first(rows[2], count), load_first(rows[3], count)];
             let (low_ab, high_ab) = (_mm256_unpacklo_epi8(a, b), _mm256_unpackhi_epi8(a, b));
             let (low_cd, high_cd) = (_mm256_unpacklo_epi8(c, d), _mm256_unpackhi_epi8(c, d));
             [
@@ -330,9 +307,39 @@ unsafe impl Quads for AvxVnni {
         }
     }
 
+    #[inline(always)]
+    unsafe fn store_pixels(bytes: __m256i, to: *mut u8, _stride: usize, _pixels: usize, count: usize) {
+        // SAFETY: the caller's.
+        unsafe {
+            if count >= 32 {
+                return _mm256_storeu_si256(to.cast(), bytes);
+            }
+            let mut all = [0u8; 32];
+            _mm256_storeu_si256(all.as_mut_ptr().cast(), bytes);
+            std::ptr::copy_nonoverlapping(all.as_ptr(), to, count);
+        }
+    }
+
     #[target_feature(enable = "avx2,avxvnni")]
-    unsafe fn depthwise(strip: &quads::Strip, window: [usize; 2]) {
+    unsafe fn depthwise(strip: &depthwise::Strip, window: [usize; 2]) {
         // SAFETY: the caller's; the instructions are enabled.
-        unsafe { quads::strip::<Self>(strip, window) }
+        unsafe { depthwise::strip::<Self>(strip, window) }
+    }
+}
+
+/// The first `count` bytes of 32, then zeros.
+///
+/// # Safety
+/// AVX2 is enabled in the caller; so many bytes can be read.
+#[inline(always)]
+unsafe fn load_first(from: *const u8, count: usize) -> __m256i {
+    // SAFETY: the caller's.
+    unsafe {
+        if count >= 32 {
+            return _mm256_loadu_si256(from.cast());
+        }
+        let mut bytes = [0u8; 32];
+        std::ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), count);
+        _mm256_loadu_si256(bytes.as_ptr().cast())
     }
 }
