@@ -1,11 +1,13 @@
 //! The door to the network: [`Model::load`], [`Session::run`].
 //!
-//! A file passes through five steps, each a file of this folder: `wire` bounds what its protobuf can ask for, `graph`
-//! reads it, `normalise` brings every way of quantising into one form, `lower` compiles what is quantised into int8
-//! programs, and tract, with the operators of `ops`, types and schedules what is left. `session` runs it.
+//! A file passes through six steps, each a file of this folder: `wire` bounds what its protobuf can ask for, `graph`
+//! reads it, `check` looks whether its nodes can be, `normalise` brings every way of quantising into one form,
+//! `lower` compiles what is quantised into int8 programs, and tract, with the operators of `ops`, types and schedules
+//! what is left. `session` runs it.
 //!
 //! This folder is the only place that names tract.
 
+mod check;
 mod distances;
 mod graph;
 mod load;
@@ -22,10 +24,27 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::bundle::Bundle;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::int8::kernels;
 use crate::limits::Limits;
 
 pub use session::{Outputs, RunTimes, Session};
+
+/// The environment variable that names the kernels to use, for tests and comparisons.
+pub const ISA_VARIABLE: &str = kernels::ISA_VARIABLE;
+
+/// Names of the kernel sets that this machine can run, the fastest first: `avx2`, `neondot`, `scalar`, …
+pub fn available_kernels() -> Vec<&'static str> {
+    kernels::available().iter().map(|set| set.isa()).collect()
+}
+
+/// Name of the kernel set that models loaded now will use: the fastest, or the one that [`ISA_VARIABLE`] names.
+///
+/// # Errors
+/// [`Error::Config`](crate::Error::Config) if it names kernels that this machine cannot run.
+pub fn selected_kernels() -> Result<&'static str> {
+    kernels::select().map(|set| set.isa()).map_err(Error::Config)
+}
 
 /// Who runs the quantised parts of a graph.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -20,6 +20,9 @@ struct Case {
     golden: npz::Arrays,
 }
 
+/// Name of an output, what ours is, what the golden is.
+type Compared<'a> = (String, Vec<f32>, &'a [f32]);
+
 impl Case {
     fn onnx(&self) -> PathBuf {
         folder().join(format!("{}.onnx", self.name))
@@ -34,7 +37,7 @@ impl Case {
     }
 
     /// Outputs by name, ours and the golden.
-    fn run(&self, engine: Engine) -> Result<Vec<(String, Vec<f32>, &[f32])>, String> {
+    fn run(&self, engine: Engine) -> Result<Vec<Compared<'_>>, String> {
         let model = self.load(engine)?;
         let inputs: Vec<&[f32]> = model.inputs().iter().map(|i| &self.golden[&i.name][..]).collect();
         let mut session = model.session().map_err(|e| e.to_string())?;

@@ -5,7 +5,7 @@ mod board;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use oltr::int8::kernels;
+use oltr::model::ISA_VARIABLE;
 use oltr::{Error, Model, Result};
 use serde::Serialize;
 
@@ -191,14 +191,12 @@ impl Trial {
 /// Which of the processor's instruction sets are put to use. `found` is what the system says of the processor.
 fn kernels(found: &[String]) -> Finding {
     let found = if found.is_empty() { "no known vector instructions".into() } else { found.join(" ") };
-    let best = kernels::best().isa();
-    match kernels::select().map(|set| set.isa()) {
-        Err(reason) => Finding::fail("kernels", reason, format!("unset {}", kernels::ISA_VARIABLE)),
-        Ok(isa) if isa != best => Finding::warn(
-            "kernels",
-            format!("{isa} in use, {best} would be faster"),
-            format!("unset {}", kernels::ISA_VARIABLE),
-        ),
+    let best = oltr::model::available_kernels()[0];
+    match oltr::model::selected_kernels() {
+        Err(error) => Finding::fail("kernels", error.to_string(), format!("unset {}", ISA_VARIABLE)),
+        Ok(isa) if isa != best => {
+            Finding::warn("kernels", format!("{isa} in use, {best} would be faster"), format!("unset {}", ISA_VARIABLE))
+        }
         Ok("scalar") => Finding::warn(
             "kernels",
             format!("plain ones in use, the processor has {found}"),

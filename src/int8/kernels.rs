@@ -10,12 +10,16 @@
 //! Maps carry no border; where a window leaves the map it sees the input's zero point.
 
 #[cfg(target_arch = "aarch64")]
+#[allow(clippy::needless_range_loop, clippy::too_many_arguments)]
 mod aarch64;
 pub mod pool;
 pub(crate) mod scalar;
 #[cfg(test)]
+#[allow(clippy::needless_range_loop)]
 mod tests;
+// Indexed loops over vectors of sums, and wide argument lists, are what kernels are made of.
 #[cfg(target_arch = "x86_64")]
+#[allow(clippy::needless_range_loop, clippy::too_many_arguments)]
 mod x86_64;
 
 use std::fmt::Debug;

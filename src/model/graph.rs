@@ -239,6 +239,17 @@ fn graph_of(model: &str, proto: pb::GraphProto, opset: i64, limits: &Limits) -> 
     if inputs.is_empty() || outputs.is_empty() {
         return Err(bad("its graph has no input or no output".into()));
     }
+    let mut seen = HashSet::new();
+    if let Some((twice, _)) = inputs.iter().find(|i| !seen.insert(&i.0)) {
+        return Err(bad(format!("its input '{twice}' is listed twice")));
+    }
+    let mut seen = HashSet::new();
+    if let Some(twice) = outputs.iter().find(|o| !seen.insert(*o)) {
+        return Err(bad(format!("its output '{twice}' is listed twice")));
+    }
+    if let Some((name, _)) = inputs.iter().find(|i| outputs.contains(&i.0)) {
+        return Err(bad(format!("its output '{name}' is also its input; take it off the outputs")));
+    }
     let mut defined: HashSet<String> = inputs.iter().map(|i| i.0.clone()).chain(consts.keys().cloned()).collect();
     let mut nodes = Vec::with_capacity(proto.node.len());
     for node in proto.node {
@@ -331,10 +342,11 @@ pub(super) fn constant(model: &str, name: &str, mut tensor: pb::TensorProto, lim
             let v = if is_raw { wide(&raw, f32::from_le_bytes) } else { std::mem::take(&mut tensor.float_data) };
             let n = v.len();
             if let Some(i) = v.iter().position(|x| x.is_nan()) {
-                return Err(bad(format!("holds NaN at element {i}; the training or export went wrong")));
+                return Err(bad(nan(i)));
             }
             (Values::F32(v), n)
         }
+        Ok(DataType::String) => return Err(bad("is text; oltr computes with numbers".into())),
         Ok(DataType::Uint8) => {
             let v: Vec<u8> = if is_raw { raw } else { int32.iter().map(|x| *x as u8).collect() };
             let n = v.len();
@@ -356,7 +368,10 @@ pub(super) fn constant(model: &str, name: &str, mut tensor: pb::TensorProto, lim
             (Values::I64(v), n)
         }
         Ok(DataType::Undefined) | Err(_) => return Err(bad(format!("has the unknown type {}", tensor.data_type))),
-        Ok(_) => {
+        Ok(other) => {
+            if let Some(i) = first_nan(other, &raw, &int32, &tensor.double_data) {
+                return Err(bad(nan(i)));
+            }
             tensor.raw_data = raw;
             tensor.int32_data = int32;
             (Values::Other(Box::new(tensor)), volume)
@@ -366,6 +381,29 @@ pub(super) fn constant(model: &str, name: &str, mut tensor: pb::TensorProto, lim
         return Err(bad(format!("has shape {shape:?} but {size} values; the file is damaged")));
     }
     Ok(Const { shape, values })
+}
+
+fn nan(element: usize) -> String {
+    format!("holds NaN at element {element}; the training or export went wrong")
+}
+
+/// The first element that is no number, of the floating-point types that are left to tract.
+fn first_nan(dtype: pb::tensor_proto::DataType, raw: &[u8], int32: &[i32], doubles: &[f64]) -> Option<usize> {
+    use pb::tensor_proto::DataType;
+    // Half precision lies in the raw bytes, or one number in each int32.
+    let half = |is_nan: fn(u16) -> bool| {
+        let mut raw = raw.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]]));
+        raw.position(is_nan).or_else(|| int32.iter().position(|v| is_nan(*v as u16)))
+    };
+    match dtype {
+        DataType::Double => {
+            let mut raw = raw.chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().expect("a whole chunk")));
+            raw.position(f64::is_nan).or_else(|| doubles.iter().position(|v| v.is_nan()))
+        }
+        DataType::Float16 => half(|bits| bits & 0x7fff > 0x7c00),
+        DataType::Bfloat16 => half(|bits| bits & 0x7fff > 0x7f80),
+        _ => None,
+    }
 }
 
 /// The protobuf of a constant, for tract.

@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use tract_onnx::prelude::*;
+use tract_onnx::tract_core::internal::ensure;
 
+use super::check;
 use super::distances;
 use super::graph::{self, Graph, is_onnx};
 use super::lower::{self, Part};
@@ -72,11 +74,20 @@ pub(super) fn load(name: &str, bytes: &[u8], options: &Options) -> Result<Loaded
     let operators = count_operators(&graph);
     let quantisation = describe(&graph);
     let bundle = Bundle::from_metadata(name, &file.metadata, &options.limits)?;
-    let mut unsupported = normalise::normalise(name, &mut graph, &options.limits)?;
+    let order: HashMap<String, usize> =
+        graph.nodes.iter().enumerate().map(|(i, n)| (n.label().to_string(), i)).collect();
+    let mut unsupported = check::nodes(name, &graph)?;
+    unsupported.extend(normalise::normalise(name, &mut graph, &options.limits)?);
+    if !unsupported.is_empty() {
+        unsupported.sort_by_key(|n| order.get(&n.node));
+        unsupported.dedup_by(|a, b| a.node == b.node);
+        return Err(Error::UnsupportedNodes { model: name.into(), nodes: unsupported });
+    }
+    check::geometry(name, &graph, &options.limits)?;
     let kernels = kernels::select().map_err(Error::Config)?;
     let quantised = lower::is_quantised(&graph);
     let parts = match options.engine {
-        Engine::Int8 if quantised && unsupported.is_empty() => lower::lower(&mut graph, kernels)?,
+        Engine::Int8 if quantised => lower::lower(&mut graph, kernels)?,
         _ => Vec::new(),
     };
     lower::fold_constants(&mut graph);
@@ -87,8 +98,9 @@ pub(super) fn load(name: &str, bytes: &[u8], options: &Options) -> Result<Loaded
         softmax::fuse(&mut graph);
     }
     let onnx = ops::onnx();
-    unsupported
-        .extend(graph.nodes.iter().filter(|n| !knows(&onnx, n)).map(|n| n.unsupported("oltr has no such operator")));
+    let unknown = |n: &&graph::Node| !knows(&onnx, n);
+    let unsupported: Vec<_> =
+        graph.nodes.iter().filter(unknown).map(|n| n.unsupported("tract has no such operator")).collect();
     if !unsupported.is_empty() {
         return Err(Error::UnsupportedNodes { model: name.into(), nodes: unsupported });
     }
@@ -103,9 +115,12 @@ pub(super) fn load(name: &str, bytes: &[u8], options: &Options) -> Result<Loaded
     let built = guard(name, || -> TractResult<_> {
         let inference = onnx.model_for_proto_model(&proto)?;
         drop(proto);
-        let plan = build(inference.clone(), &parts, options.threads, None)?;
+        let limit = options.limits.tensor_elements;
+        let plan = build(inference.clone(), &parts, options.threads, None, limit)?;
         let picture_plan = match &picture {
-            Some((tables, side)) => Some(build(inference, &parts, options.threads, Some((tables.clone(), *side)))?),
+            Some((tables, side)) => {
+                Some(build(inference, &parts, options.threads, Some((tables.clone(), *side)), limit)?)
+            }
             None => None,
         };
         Ok((plan, picture_plan))
@@ -152,12 +167,24 @@ fn build(
     parts: &[Part],
     threads: usize,
     picture: Option<(Tables, usize)>,
+    tensor_elements: u64,
 ) -> TractResult<Plan> {
     if let Some((_, side)) = &picture {
         model.set_input_fact(0, u8::fact([1, *side, *side, 3]).into())?;
     }
     let tables = picture.map(|p| p.0);
     let mut typed = model.into_typed()?;
+    // The last look before constants are computed: shapes that only tract could infer.
+    for node in typed.nodes() {
+        for shape in node.outputs.iter().filter_map(|o| o.fact.shape.as_concrete()) {
+            let volume = shape.iter().try_fold(1u64, |v, d| v.checked_mul(*d as u64)).unwrap_or(u64::MAX);
+            let name = &node.name;
+            ensure!(
+                volume <= tensor_elements,
+                "'{name}' has the shape {shape:?}, the limit is {tensor_elements} elements"
+            );
+        }
+    }
     let ops: HashMap<usize, ProgramOp> = parts
         .iter()
         .enumerate()

@@ -5,7 +5,7 @@
 //! of uint8) get the same dress. Afterwards every QuantizeLinear and DequantizeLinear has three inputs, Constant and
 //! Identity nodes are gone, and no other node touches a quantised tensor.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::graph::{Const, Graph, Node, Values, constant, is_onnx};
@@ -26,6 +26,7 @@ pub(super) fn normalise(model: &str, graph: &mut Graph, limits: &Limits) -> Resu
         renamed: HashMap::new(),
         quantised: HashMap::new(),
         unsupported: Vec::new(),
+        lost: HashSet::new(),
         fresh: 0,
     };
     for mut node in std::mem::take(&mut graph.nodes) {
@@ -56,6 +57,8 @@ struct Pass {
     /// Scale and zero point names of each quantised tensor.
     quantised: HashMap<String, (String, String)>,
     unsupported: Vec<UnsupportedNode>,
+    /// What refused nodes would compute: not the fault of those that read it.
+    lost: HashSet<String>,
     fresh: usize,
 }
 
@@ -68,6 +71,7 @@ impl Pass {
 
     fn refuse(&mut self, node: &Node, reason: impl Into<String>) {
         self.unsupported.push(node.unsupported(reason));
+        self.lost.extend(node.outputs.iter().cloned());
     }
 
     fn constant(&mut self, model: &str, node: Node, limits: &Limits) -> Result<()> {
@@ -76,6 +80,10 @@ impl Pass {
         let value = match node.attributes.first() {
             Some(a) if a.name == "value" && a.t.is_some() => {
                 constant(model, node.output(), a.t.clone().expect("just seen"), limits)?
+            }
+            Some(a) if a.name.starts_with("value_float") && a.floats.iter().chain([&a.f]).any(|f| f.is_nan()) => {
+                self.refuse(&node, "holds NaN; the training or export went wrong");
+                return Ok(());
             }
             Some(a) if a.name == "value_float" => floats(&[a.f], &[]),
             Some(a) if a.name == "value_floats" => floats(&a.floats, &[a.floats.len()]),
@@ -145,13 +153,32 @@ impl Pass {
             node.inputs.truncate(2);
             node.inputs.push(name);
         }
-        if let Err(reason) = self.check_parameters(&scale, &node.inputs[2]) {
+        if let Err(reason) = self.check_parameters(&scale, &node.inputs[2]).and_then(|_| self.check_types(&node)) {
             return self.refuse(&node, reason);
         }
         if node.op == QUANTISE {
             self.quantised.insert(node.output().to_string(), (scale, node.inputs[2].clone()));
         }
         self.out.push(node);
+    }
+
+    /// A Q node makes bytes of the type of its zero point, a DQ node reads what has that type.
+    fn check_types(&self, node: &Node) -> std::result::Result<(), String> {
+        let dtype = |name: &str| self.consts.get(name).map(|c| c.values.dtype());
+        let zero = dtype(&node.inputs[2]).unwrap_or_default();
+        let x = &node.inputs[0];
+        if node.op == QUANTISE {
+            return match zero {
+                "u8" | "i8" => Ok(()),
+                _ => Err(format!("its zero point is {zero}; quantise to 8 bits")),
+            };
+        }
+        match dtype(x).or_else(|| self.quantised.get(x).and_then(|(_, own)| dtype(own))) {
+            Some(own) if own == zero => Ok(()),
+            Some(own) => Err(format!("reads '{x}', which is {own}, with a zero point that is {zero}")),
+            None if self.lost.contains(x) => Ok(()),
+            None => Err(format!("reads '{x}', which nothing before it quantises")),
+        }
     }
 
     /// Scales must be positive numbers, zero points of a type that oltr computes with, as many as scales.
@@ -342,6 +369,9 @@ impl Pass {
 
     /// A node that moves quantised bytes: the same scale and zero point on both sides.
     fn moved(&mut self, node: Node) {
+        if node.outputs.len() > 1 {
+            return self.refuse(&node, "has a second output, which oltr does not compute on bytes");
+        }
         let (scale, zero) = self.quantised[&node.inputs[0]].clone();
         let x = self.dequantised(&node, [&node.inputs[0], &scale, &zero], None);
         let mut float = node.clone();

@@ -88,7 +88,7 @@ impl EvalOp for Placeholder {
 
 impl TypedOp for Placeholder {
     fn output_facts(&self, _: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        Ok(self.shapes.iter().map(|s| f32::fact(s)).collect())
+        Ok(self.shapes.iter().map(f32::fact).collect())
     }
     as_op!();
 }
@@ -133,7 +133,7 @@ impl EvalOp for ProgramOp {
 
 impl TypedOp for ProgramOp {
     fn output_facts(&self, _: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        Ok(self.program.outputs().iter().map(|s| f32::fact(s)).collect())
+        Ok(self.program.outputs().iter().map(f32::fact).collect())
     }
     as_op!();
 }

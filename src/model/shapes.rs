@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use super::graph::{Graph, Node};
+use super::graph::{Graph, Node, Values};
 use super::lower::PROGRAM;
 use super::normalise::{DEQUANTISE, QUANTISE};
 
@@ -81,6 +81,29 @@ fn of_node(graph: &Graph, shapes: &Shapes, node: &Node) -> Option<Vec<usize>> {
             Some(vec![x[..axis].iter().product(), x[axis..].iter().product()])
         }
         "Reshape" => reshape(x, graph.consts.get(node.input(1)?)?.as_i64()?, node.int("allowzero", 0) != 0),
+        "ConstantOfShape" => sizes(graph, node.input(0)?),
+        "Expand" => broadcast(x, &sizes(graph, node.input(1)?)?),
+        "Tile" => {
+            let repeats = sizes(graph, node.input(1)?)?;
+            (repeats.len() == x.len()).then(|| x.iter().zip(&repeats).map(|(d, r)| d.saturating_mul(*r)).collect())
+        }
+        "Pad" => {
+            let pads = match node.input(1) {
+                Some(name) if node.input(3).is_none() => sizes(graph, name)?,
+                _ => return None,
+            };
+            let around = |(i, d): (usize, &usize)| d.saturating_add(pads[i]).saturating_add(pads[i + x.len()]);
+            (pads.len() == 2 * x.len()).then(|| x.iter().enumerate().map(around).collect())
+        }
+        "Range" => {
+            let number = |i: usize| match &graph.consts.get(node.input(i)?)?.values {
+                Values::F32(v) => v.first().map(|v| f64::from(*v)),
+                Values::I32(v) => v.first().map(|v| f64::from(*v)),
+                Values::I64(v) => v.first().map(|v| *v as f64),
+                _ => None,
+            };
+            Some(vec![((number(1)? - number(0)?) / number(2)?).ceil().max(0.0) as usize])
+        }
         "Squeeze" => {
             let axes = axes(graph, node, x.len())?;
             let keep = |i: &usize| if axes.is_empty() { x[*i] != 1 } else { !axes.contains(i) };
@@ -96,10 +119,10 @@ fn of_node(graph: &Graph, shapes: &Shapes, node: &Node) -> Option<Vec<usize>> {
             (0..rank).map(|i| if axes.contains(&i) { Some(1) } else { rest.next().copied() }).collect()
         }
         "Concat" => {
-            let axis = wrap(node.int("axis", 0), x.len())?;
+            let axis = wrap(node.int("axis", 0), x.len()).filter(|axis| *axis < x.len())?;
             let mut shape = x.clone();
             for i in 1..node.inputs.len() {
-                shape[axis] += input(i)?.get(axis)?;
+                shape[axis] = shape[axis].saturating_add(*input(i)?.get(axis)?);
             }
             Some(shape)
         }
@@ -114,6 +137,11 @@ fn of_node(graph: &Graph, shapes: &Shapes, node: &Node) -> Option<Vec<usize>> {
         }
         _ => None,
     }
+}
+
+/// A constant list of sizes.
+fn sizes(graph: &Graph, name: &str) -> Option<Vec<usize>> {
+    graph.consts.get(name)?.as_i64()?.iter().map(|d| usize::try_from(*d).ok()).collect()
 }
 
 /// Axes of a Squeeze, Unsqueeze or Reduce: an attribute in old operator sets, an input in new ones.

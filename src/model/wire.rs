@@ -3,6 +3,8 @@
 //! Decoded, an empty message of two bytes takes some two hundred. Counting the fields first, with the nesting that
 //! ONNX has, costs a fraction of a millisecond and bounds what decoding can allocate.
 
+use tract_onnx::pb;
+
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 
@@ -14,6 +16,9 @@ enum Kind {
     Node,
     Attribute,
     Tensor,
+    SparseTensor,
+    Function,
+    Training,
     /// Shapes, types, key-value pairs: counted by their bytes, not opened.
     Small,
     /// Bytes, text or packed numbers.
@@ -24,17 +29,45 @@ enum Kind {
 fn field(kind: Kind, number: u64) -> Kind {
     match (kind, number) {
         (Kind::Model, 7) => Kind::Graph,
-        (Kind::Model, 8 | 14 | 20 | 25) => Kind::Small,
+        (Kind::Model, 8 | 14) => Kind::Small,
+        (Kind::Model, 20) => Kind::Training,
+        (Kind::Model, 25) => Kind::Function,
         (Kind::Graph, 1) => Kind::Node,
         (Kind::Graph, 5) => Kind::Tensor,
-        (Kind::Graph, 11..=15) => Kind::Small,
+        (Kind::Graph, 11..=14) => Kind::Small,
+        (Kind::Graph, 15) => Kind::SparseTensor,
         (Kind::Node, 5) => Kind::Attribute,
         (Kind::Attribute, 5 | 10) => Kind::Tensor,
         (Kind::Attribute, 6 | 11) => Kind::Graph,
-        (Kind::Attribute, 14 | 15 | 22 | 23) => Kind::Small,
+        (Kind::Attribute, 14 | 15) => Kind::Small,
+        (Kind::Attribute, 22 | 23) => Kind::SparseTensor,
         (Kind::Tensor, 3 | 13) => Kind::Small,
+        (Kind::SparseTensor, 1 | 2) => Kind::Tensor,
+        (Kind::Function, 7) => Kind::Node,
+        (Kind::Function, 9) => Kind::Small,
+        (Kind::Training, 1 | 2) => Kind::Graph,
+        (Kind::Training, 3 | 4) => Kind::Small,
         _ => Kind::Leaf,
     }
+}
+
+/// Bytes that one field counts for.
+const FIELD: usize = 200;
+
+/// As how many fields a message of this kind counts, its own fields apart: an empty attribute takes more than a
+/// thousand bytes, and a list that grows holds up to twice its elements.
+fn weight(kind: Kind) -> u64 {
+    let bytes = match kind {
+        Kind::Graph => size_of::<pb::GraphProto>(),
+        Kind::Node => size_of::<pb::NodeProto>(),
+        Kind::Attribute => size_of::<pb::AttributeProto>(),
+        Kind::Tensor => size_of::<pb::TensorProto>(),
+        Kind::SparseTensor => size_of::<pb::SparseTensorProto>(),
+        Kind::Function => size_of::<pb::FunctionProto>(),
+        Kind::Training => size_of::<pb::TrainingInfoProto>(),
+        Kind::Model | Kind::Small | Kind::Leaf => 0,
+    };
+    (2 * bytes / FIELD) as u64
 }
 
 /// Graphs within graphs; ONNX needs one level for `If` and `Loop`, which oltr does not run.
@@ -97,7 +130,10 @@ impl Walk<'_> {
                 match field(kind, tag >> 3) {
                     Kind::Leaf => {}
                     Kind::Small => self.count(length as u64 / 4)?,
-                    nested => self.message(nested, inner, depth + 1)?,
+                    nested => {
+                        self.count(weight(nested))?;
+                        self.message(nested, inner, depth + 1)?;
+                    }
                 }
             }
         }

@@ -237,7 +237,7 @@ fn types_that_are_not_computed_with_are_refused() {
             tiny::graph,
             "quantising without a scale",
             |m| m.node("map.q").inputs.truncate(1),
-            &["'map.q'", "no scale"],
+            &["'map.q'", "input 1"],
         ),
     ]);
 }

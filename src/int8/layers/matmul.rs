@@ -101,7 +101,7 @@ mod tests {
                 let a: Vec<u8> = (0..2 * m * k).map(byte).collect();
                 let b: Vec<u8> = (0..2 * k * n).map(|i| byte(i + 5)).collect();
                 let mut out = vec![0; 2 * m * n];
-                matmul.run(mask, &a, &b, &mut out, &mut bytemuck::cast_slice_mut(&mut vec![77i16; 4096]));
+                matmul.run(mask, &a, &b, &mut out, bytemuck::cast_slice_mut(&mut vec![77i16; 4096]));
                 for (i, got) in out.iter().enumerate() {
                     let (batch, row, column) = (i / (m * n), i / n % m, i % n);
                     let product = |j: usize| {

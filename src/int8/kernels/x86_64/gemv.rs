@@ -97,7 +97,7 @@ impl Gemv {
             let to = &mut sums[at - channels.start..];
             // SAFETY: the token proves that AVX2 is there; weights and input hold all rows of the window.
             at += unsafe {
-                match at % ROWS == 0 && channels.end - at >= ROWS {
+                match at.is_multiple_of(ROWS) && channels.end - at >= ROWS {
                     true => self.rows::<ROWS>(at, copied.as_ptr(), to),
                     false => self.rows::<1>(at, copied.as_ptr(), to),
                 }

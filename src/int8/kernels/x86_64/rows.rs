@@ -24,7 +24,7 @@ pub(super) struct Rows<'a> {
 
 impl Rows<'_> {
     fn assert(&self, to: usize) {
-        assert!(self.lanes % 8 == 0 && self.count <= self.lanes && self.multiplier.len() >= self.lanes);
+        assert!(self.lanes.is_multiple_of(8) && self.count <= self.lanes && self.multiplier.len() >= self.lanes);
         assert!(self.sums.len() >= self.pixels * self.lanes);
         assert!(self.pixels == 0 || to >= (self.pixels - 1) * self.stride + self.count);
     }

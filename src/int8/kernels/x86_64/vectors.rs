@@ -71,7 +71,7 @@ pub(super) unsafe fn store_bytes<V: Vectors, const M: usize, const N: usize>(
                 }
             }
             let bytes = V::join_parts(V::pack_parts(rounded, rounding));
-            if N % 4 == 0 {
+            if N.is_multiple_of(4) {
                 V::store_four(bytes, to.add(first / N * stride + first % N * V::LANES));
             } else {
                 for half in 0..2 {

@@ -40,7 +40,7 @@ pub(super) fn strips(vectors: usize) -> Vec<usize> {
         _ if vectors % 4 == 1 && vectors > 1 => [vec![4; vectors / 4 - 1], vec![3, 2]].concat(),
         _ => {
             let mut strips = vec![4; vectors / 4];
-            strips.extend((vectors % 4 > 0).then_some(vectors % 4));
+            strips.extend((!vectors.is_multiple_of(4)).then_some(vectors % 4));
             strips
         }
     }

@@ -97,7 +97,7 @@ impl Winograd {
             && window.stride == [1, 1]
             && window.dilation == [1, 1]
             && conv.groups == 1
-            && depth % 16 == 0
+            && depth.is_multiple_of(16)
             && conv.output.channels >= 16
             && tiles[0] * tiles[1] >= FEWEST_TILES
             && conv.weights.chunks_exact(9 * depth).all(sums_fit);

@@ -1,0 +1,174 @@
+//! What loading and running take: the limits that are promised, measured.
+//!
+//! The heap of the thread that works is counted; with one thread that is all that the library takes.
+#![cfg(feature = "demo-model")]
+
+mod common;
+
+use common::counting_allocator::{held_by, taken_by};
+use common::onnx::{self, Node, Tensor, dtype, value};
+use oltr::int8::Element;
+use oltr::model::{Engine, Options, Summary};
+use oltr::{Error, Frame, Limits, Model, PixelFormat};
+
+const MIB: f64 = (1 << 20) as f64;
+
+/// Allocations of one [`oltr::Session::run`] on the built-in bundle once it is warm. tract's own operators, the
+/// float head between and behind the programs, make new tensors each time: 236 KiB a frame, most of it between the
+/// two programs, in the attention. The aim is none.
+const ALLOCATIONS_PER_FRAME: usize = 116;
+
+fn frame() -> Frame {
+    let (width, height) = (320, 240);
+    let pixels = (0..width * height * 3).map(|i| (i * 7 % 251) as u8).collect();
+    Frame::new(PixelFormat::Rgb24, width as u32, height as u32, width * 3, pixels, &Limits::default()).unwrap()
+}
+
+fn builtin(memory_bytes: Option<u64>) -> Model {
+    let mut limits = Limits::default();
+    limits.memory_bytes = memory_bytes;
+    Model::builtin(&Options { limits, ..Options::default() }).unwrap()
+}
+
+#[test]
+fn a_frame_takes_little_from_the_allocator() {
+    let model = builtin(None);
+    let mut session = model.session().unwrap();
+    let frame = frame();
+    for _ in 0..3 {
+        session.run(&frame).unwrap();
+    }
+    let mut run = || assert!(!session.run(&frame).unwrap().logits.is_empty());
+    let first = taken_by(&mut run);
+    // From frame to frame nothing is added.
+    for _ in 0..50 {
+        let (held, taken) = held_by(|| taken_by(&mut run));
+        assert_eq!((held.now, taken), (0, first));
+    }
+    assert!(first.times <= ALLOCATIONS_PER_FRAME, "{first:?}");
+}
+
+#[test]
+fn the_arena_is_what_a_session_takes() {
+    for name in ["models/everyday.onnx", "tests/graphs/r10s.qdq.onnx", "tests/graphs/mbv2s.qop.onnx"] {
+        let path = format!("{}/{name}", env!("CARGO_MANIFEST_DIR"));
+        let model = Model::load(path, &Options::default()).unwrap();
+        let input = vec![0.5; model.inputs()[0].volume()];
+        let bundle = model.bundle().is_some();
+        let (held, _session) = held_by(|| {
+            let mut session = model.session().unwrap();
+            // A graph without a bundle gets its buffers with its first numbers.
+            if !bundle {
+                session.run_raw(&[&input]).unwrap();
+            }
+            session
+        });
+        let arena = model.summary().arena_bytes as f64;
+        // Beside the arena lies the input, as bytes or as numbers.
+        let taken = held.now as f64 - if bundle { input.len() } else { 4 * input.len() } as f64;
+        assert!((taken / arena - 1.0).abs() <= 0.1, "{name}: {taken} taken, arena {arena}");
+    }
+}
+
+#[test]
+fn a_session_beyond_the_limit_is_refused() {
+    let Summary { weights_bytes, arena_bytes, .. } = builtin(None).summary().clone();
+    let needed = weights_bytes + arena_bytes;
+    builtin(Some(needed)).session().unwrap();
+    let model = builtin(Some(needed - 1));
+    let (held, result) = held_by(|| model.session());
+    let error = result.unwrap_err();
+    assert!(matches!(error, Error::Limit { what: "memory_bytes", value, .. } if value == needed), "{error}");
+    assert!(held.most < 4096, "{held:?}: nothing is allocated for what is refused");
+}
+
+#[test]
+fn loading_and_running_stay_within_their_bounds() {
+    let file = std::fs::metadata(concat!(env!("CARGO_MANIFEST_DIR"), "/models/everyday.onnx")).unwrap().len() as f64;
+    let frame = frame();
+    // The bytes of the file are part of the program here, which counts as one time the file.
+    let (loading, model) = held_by(|| builtin(None));
+    let peak = loading.most as f64 + file;
+    assert!(peak <= 3.0 * file + 24.0 * MIB, "peak {:.1} MiB of a file of {:.1}", peak / MIB, file / MIB);
+    let (running, _session) = held_by(|| {
+        let mut session = model.session().unwrap();
+        for _ in 0..5 {
+            session.run(&frame).unwrap();
+        }
+        session
+    });
+    let Summary { weights_bytes, arena_bytes, .. } = model.summary();
+    let (steady, needed) = ((loading.now + running.now) as f64, (weights_bytes + arena_bytes) as f64);
+    assert!(steady <= needed + 12.0 * MIB, "{:.1} MiB steady, {:.1} needed", steady / MIB, needed / MIB);
+    assert!(steady >= 0.9 * needed, "{:.1} MiB steady, {:.1} said to be needed", steady / MIB, needed / MIB);
+}
+
+/// The stem of ResNet-10 at 224×224, quantised, with random weights: all that decides on the arena.
+fn stem() -> Vec<u8> {
+    let weights = |name: &str, shape: &[i64]| {
+        let volume = shape.iter().product::<i64>();
+        let bytes: Vec<u8> = (0..volume).map(|i| (i * 73 % 255) as u8).collect();
+        Tensor::new(name, dtype::INT8, shape, &bytes)
+    };
+    let q = |x: &str, y: &str| Node::new("QuantizeLinear", &[x, "s", "z"], &[y]);
+    let dq = |x: &str, y: &str| Node::new("DequantizeLinear", &[x, "s", "z"], &[y]);
+    let dqw = |x: &str, y: &str| Node::new("DequantizeLinear", &[x, "ws", "wz"], &[y]);
+    onnx::Model {
+        nodes: vec![
+            q("image", "image.q"),
+            dq("image.q", "image.dq"),
+            dqw("w1", "w1.dq"),
+            Node::new("Conv", &["image.dq", "w1.dq"], &["conv1"]).ints("pads", &[3; 4]).ints("strides", &[2, 2]),
+            q("conv1", "conv1.q"),
+            dq("conv1.q", "conv1.dq"),
+            Node::new("MaxPool", &["conv1.dq"], &["pool"])
+                .ints("kernel_shape", &[3, 3])
+                .ints("pads", &[1; 4])
+                .ints("strides", &[2, 2]),
+            q("pool", "pool.q"),
+            dq("pool.q", "pool.dq"),
+            dqw("w2", "w2.dq"),
+            Node::new("Conv", &["pool.dq", "w2.dq"], &["conv2"]).ints("pads", &[1; 4]),
+            q("conv2", "conv2.q"),
+            dq("conv2.q", "conv2.dq"),
+            Node::new("Add", &["conv2.dq", "pool.dq"], &["sum"]),
+            q("sum", "sum.q"),
+            dq("sum.q", "sum.dq"),
+            Node::new("GlobalAveragePool", &["sum.dq"], &["mean"]),
+            q("mean", "mean.q"),
+            dq("mean.q", "y"),
+        ],
+        tensors: vec![
+            Tensor::floats("s", &[], &[0.05]),
+            Tensor::new("z", dtype::UINT8, &[], &[120]),
+            Tensor::floats("ws", &[], &[0.001]),
+            Tensor::new("wz", dtype::INT8, &[], &[0]),
+            weights("w1", &[64, 3, 7, 7]),
+            weights("w2", &[64, 64, 3, 3]),
+        ],
+        inputs: vec![value("image", dtype::FLOAT, &[1, 3, 224, 224])],
+        outputs: vec![value("y", dtype::FLOAT, &[1, 64, 1, 1])],
+        opset: Some(13),
+        ..onnx::Model::default()
+    }
+    .encode()
+}
+
+#[test]
+fn the_arena_is_as_small_as_what_lives_at_the_same_time() {
+    let options = Options { engine: Engine::Int8, ..Options::default() };
+    let model = Model::from_bytes("stem.onnx", &stem(), &options).unwrap();
+    let layers: Vec<&str> = model.summary().steps.iter().map(|s| s.op.as_str()).collect();
+    assert!(layers.contains(&"conv 3x3 +add"), "{layers:?}");
+    let bytes = |shape: &[usize]| {
+        let quant = oltr::int8::quant::Quant { scale: 1.0, zero_point: 0 };
+        oltr::int8::Tensor::new(shape, Element::Bytes(quant)).map.volume() as f64
+    };
+    // Convolution and pool are alive together, and nothing larger is. The scalar kernels take nothing beside; faster
+    // ones rearrange the input of the first convolution, whose three channels no vector likes.
+    const SCRATCH: f64 = 384.0 * 1024.0;
+    let live = bytes(&[1, 64, 112, 112]) + bytes(&[1, 64, 56, 56]);
+    let arena = model.summary().arena_bytes as f64;
+    assert!(arena >= live, "{arena} < {live}");
+    assert!(arena <= 1.1 * live + SCRATCH, "arena {arena}, alive {live}: {:.3}", arena / live);
+}
