@@ -57,8 +57,6 @@ def main() -> int:
             # What it starts inherits it.
             os.setpriority(os.PRIO_PROCESS, 0, options.nice)
         run = measure(graphs, options)
-        options.work.mkdir(parents=True, exist_ok=True)
-        (options.work / "results.json").write_text(json.dumps(run, indent=1))
     results = [Result(**fields) for fields in run["results"]]
     report.write(options.out, run, ROWS, results, options.peak)
     print(report.summary(run, ROWS, results))
@@ -66,33 +64,32 @@ def main() -> int:
 
 
 def measure(graphs: list[Graph], options: argparse.Namespace) -> dict:
-    """Everything that the report says."""
+    """Everything that the report says. Kept in --work as it grows, so that a run cut short is not lost."""
     rounds, seconds = options.rounds or (5 if options.quick else 11), 0.2 if options.quick else 0.5
-    started, load_before, busy_before = time.monotonic(), machine.load(), machine.busy()
-    results: list[Result] = []
+    load, busy_before, began = machine.load(), machine.busy(), time.monotonic()
+    run = {
+        "machine": machine.describe(),
+        "versions": versions(options.oltr),
+        "priority": os.getpriority(os.PRIO_PROCESS, 0),
+        "graphs": [{"name": g.name, "title": g.title, "bar": g.bar} for g in graphs],
+        "threads": options.threads,
+        "rounds": rounds,
+        "seconds": seconds,
+        "results": [],
+    }
     for graph in graphs:
         forms = Forms(graph, options.work, options.litert_python)
         for threads in options.threads:
             engines, missing = prepare(graph, forms, threads, options)
             interleaved(engines, rounds, seconds)
-            results += [engine.result for engine in engines] + missing
-            say(f"{graph.name}, {threads} thread(s): {time.monotonic() - started:.0f} s since the start")
-    worked, stolen = (after - before for after, before in zip(machine.busy(), busy_before, strict=True))
-    wall = time.monotonic() - started
-    return {
-        "machine": machine.describe(),
-        "versions": versions(options.oltr),
-        "graphs": [{"name": g.name, "title": g.title, "bar": g.bar} for g in graphs],
-        "threads": options.threads,
-        "rounds": rounds,
-        "seconds": seconds,
-        "wall_seconds": wall,
-        "priority": os.getpriority(os.PRIO_PROCESS, 0),
-        "load": [load_before, machine.load()],
-        "cores_busy": worked / wall,
-        "cores_stolen": stolen / wall,
-        "results": [dataclasses.asdict(result) for result in results],
-    }
+            run["results"] += [dataclasses.asdict(result) for result in [e.result for e in engines] + missing]
+            worked, stolen = (now - before for now, before in zip(machine.busy(), busy_before, strict=True))
+            wall = time.monotonic() - began
+            run |= {"wall_seconds": wall, "cores_busy": worked / wall, "cores_stolen": stolen / wall}
+            run["load"] = [load, machine.load()]
+            (options.work / "results.json").write_text(json.dumps(run, indent=1))
+            say(f"{graph.name}, {threads} thread(s): {wall:.0f} s since the start")
+    return run
 
 
 def prepare(graph: Graph, forms: Forms, threads: int, options: argparse.Namespace) -> tuple[list[Engine], list[Result]]:

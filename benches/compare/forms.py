@@ -33,6 +33,8 @@ class Forms:
         self.graph = graph
         self.stem = folder / f"{graph.name}.{digest.hexdigest()[:8]}"
         self.litert_python = litert_python
+        self.failed: dict[str, str] = {}
+        """Tools that have failed, and how: they are not tried again."""
         folder.mkdir(parents=True, exist_ok=True)
 
     def samples(self) -> Path:
@@ -105,11 +107,14 @@ class Forms:
         return self.stem.with_name(f"{self.stem.name}.{ending}")
 
     def _tool(self, name: str, out: Path, command: list[str]) -> None:
-        run = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True)
-        log = self._path(f"{name}.log")
-        log.write_text(run.stdout + run.stderr)
-        if run.returncode != 0 or not out.exists():
-            raise Unavailable(f"{name} fails: see {log.name}")
+        if name not in self.failed:
+            run = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True)
+            log = self._path(f"{name}.log")
+            log.write_text(run.stdout + run.stderr)
+            if run.returncode == 0 and out.exists():
+                return
+            self.failed[name] = f"{name} fails on this graph (exit {run.returncode}): see {log.name}"
+        raise Unavailable(self.failed[name])
 
 
 def unshared(model: onnx.ModelProto) -> onnx.ModelProto:
