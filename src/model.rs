@@ -41,7 +41,7 @@ pub fn available_kernels() -> Vec<&'static str> {
 /// Name of the kernel set that models loaded now will use: the fastest, or the one that [`ISA_VARIABLE`] names.
 ///
 /// # Errors
-/// [`Error::Config`](crate::Error::Config) if it names kernels that this machine cannot run.
+/// [`Error::Config`] if it names kernels that this machine cannot run.
 pub fn selected_kernels() -> Result<&'static str> {
     kernels::select().map(|set| set.isa()).map_err(Error::Config)
 }
@@ -99,7 +99,7 @@ impl Model {
     /// Loads the ONNX file at `path`.
     ///
     /// # Errors
-    /// [`Error::NotFound`](crate::Error::NotFound), [`Error::Io`](crate::Error::Io); as [`Model::from_bytes`] for
+    /// [`Error::NotFound`], [`Error::Io`]; as [`Model::from_bytes`] for
     /// what is in the file.
     pub fn load(path: impl AsRef<Path>, options: &Options) -> Result<Model> {
         let path = path.as_ref();
@@ -110,10 +110,10 @@ impl Model {
     /// Loads an ONNX file from memory; `name` stands in messages.
     ///
     /// # Errors
-    /// [`Error::BadModel`](crate::Error::BadModel) for a damaged or inconsistent file,
-    /// [`Error::UnsupportedNodes`](crate::Error::UnsupportedNodes) listing all nodes that cannot run,
-    /// [`Error::Metadata`](crate::Error::Metadata) for `oltr.` keys that do not fit the format or the graph,
-    /// [`Error::Limit`](crate::Error::Limit) for what is larger than allowed.
+    /// [`Error::BadModel`] for a damaged or inconsistent file,
+    /// [`Error::UnsupportedNodes`] listing all nodes that cannot run,
+    /// [`Error::Metadata`] for `oltr.` keys that do not fit the format or the graph,
+    /// [`Error::Limit`] for what is larger than allowed.
     pub fn from_bytes(name: &str, bytes: &[u8], options: &Options) -> Result<Model> {
         Ok(Model { inner: Arc::new(load::load(name, bytes, options)?) })
     }
@@ -121,7 +121,7 @@ impl Model {
     /// Loads the bundle that is built into the library.
     ///
     /// # Errors
-    /// [`Error::Config`](crate::Error::Config) without the feature `demo-model`.
+    /// [`Error::Config`] without the feature `demo-model`.
     pub fn builtin(options: &Options) -> Result<Model> {
         #[cfg(feature = "demo-model")]
         return Model::from_bytes("builtin", include_bytes!("../models/everyday.onnx"), options);
@@ -170,7 +170,7 @@ impl Model {
     /// A session: the buffers of one run at a time. Sessions of one model share its weights.
     ///
     /// # Errors
-    /// [`Error::Limit`](crate::Error::Limit) where `Limits::memory_bytes` does not hold weights and buffers.
+    /// [`Error::Limit`] where `Limits::memory_bytes` does not hold weights and buffers.
     pub fn session(&self) -> Result<Session> {
         Session::new(self.inner.clone())
     }
