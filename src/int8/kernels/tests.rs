@@ -388,6 +388,23 @@ fn dense_layers_of_many_blocks() {
     ]);
 }
 
+/// 3×3 convolutions of stride 1 with enough outputs and channels for minimal filtering, and sums at its limit.
+#[test]
+fn dense_layers_for_minimal_filtering() {
+    let mut cases = Vec::new();
+    for (i, channels) in [16, 17, 24, 33, 64].into_iter().enumerate() {
+        for (height, width) in [(16, 12), (13, 15), (9, 18), (21, 14)] {
+            let base = ConvCase { input: [height, width, [16, 32, 48][i % 3]], channels, slack: [i * 3, i], ..BASE };
+            cases.push(base);
+            cases.push(ConvCase { pad: [0, 2, 1, 0], ..base });
+        }
+    }
+    // 1024 channels of all 255 by all -128 give more than 2^25, 96 do not.
+    cases.push(ConvCase { input: [12, 16, 1024], channels: 16, ..BASE });
+    cases.push(ConvCase { input: [12, 16, 96], channels: 16, ..BASE });
+    check(&cases);
+}
+
 #[test]
 fn groups() {
     let mut cases = Vec::new();
