@@ -52,7 +52,7 @@ fn conv((_, size, channels, outputs, kernel, stride, groups): Layer) -> Conv {
 }
 
 fn bytes(count: usize) -> Vec<u8> {
-    (0..count).map(|i| (i * 7919 >> 3) as u8).collect()
+    (0..count).map(|i| ((i * 7919) >> 3) as u8).collect()
 }
 
 fn convolutions(c: &mut Criterion) {
