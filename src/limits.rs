@@ -25,6 +25,16 @@ pub struct Limits {
     pub photo_side: u32,
     /// Photos that one command accepts, so that a wrong folder does not fill the memory with names.
     pub photos: usize,
+    /// Frames of a stream that wait for the network: more are only staler.
+    pub queue_frames: usize,
+    /// Frames that a consensus looks back on.
+    pub consensus_frames: usize,
+    /// Events in progress at the same time, one for each thing that is seen.
+    pub open_events: usize,
+    /// Bytes of one line of output; it holds a name of a class three times over.
+    pub line_bytes: usize,
+    /// Attempts in a row to open a source again that went away.
+    pub retries: u32,
     /// Bytes that a model may take at run time (weights and arena), or `None` for no bound.
     pub memory_bytes: Option<u64>,
 }
@@ -41,6 +51,11 @@ impl Default for Limits {
             photo_pixels: 50_000_000,
             photo_side: 16_384,
             photos: 1_000_000,
+            queue_frames: 16,
+            consensus_frames: 64,
+            open_events: 16,
+            line_bytes: 8192,
+            retries: u32::MAX,
             memory_bytes: None,
         }
     }

@@ -19,7 +19,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("preprocess", &["bundle", "error", "frame", "int8::quant"]),
     ("model", &["bundle", "error", "frame", "int8", "limits", "preprocess"]),
     ("scores", &["bundle", "error"]),
-    ("decide", &["bundle", "error", "scores"]),
+    ("decide", &["bundle", "error", "limits", "scores"]),
     ("queue", &["error", "frame", "limits"]),
     ("source", &["error", "frame", "limits", "queue"]),
     ("sink", &["decide", "error", "frame", "limits", "scores"]),
