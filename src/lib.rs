@@ -13,6 +13,7 @@ pub mod int8;
 mod limits;
 pub mod model;
 pub mod preprocess;
+pub mod queue;
 pub mod scores;
 pub mod source;
 

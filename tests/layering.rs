@@ -20,7 +20,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("model", &["bundle", "error", "frame", "int8", "limits", "preprocess"]),
     ("scores", &["bundle", "error"]),
     ("decide", &["bundle", "error", "limits", "scores"]),
-    ("queue", &["error", "frame", "limits"]),
+    ("queue", &["error", "limits"]),
     ("source", &["error", "frame", "limits", "queue"]),
     ("sink", &["decide", "error", "frame", "limits", "scores"]),
     ("pipeline", &["bundle", "decide", "error", "frame", "limits", "model", "queue", "scores", "sink", "source"]),
