@@ -10,6 +10,7 @@ use std::path::Path;
 const MAY_USE: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("limits", &[]),
+    ("clock", &[]),
     ("frame", &["error", "limits"]),
     ("bundle", &["error", "limits"]),
     ("int8", &["error", "limits"]),
@@ -21,7 +22,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("scores", &["bundle", "error"]),
     ("decide", &["bundle", "error", "scores"]),
     ("queue", &["error", "frame", "limits"]),
-    ("source", &["error", "frame", "limits", "queue"]),
+    ("source", &["clock", "error", "frame", "limits"]),
     ("sink", &["decide", "error", "frame", "limits", "scores"]),
     ("pipeline", &["bundle", "decide", "error", "frame", "limits", "model", "queue", "scores", "sink", "source"]),
     ("calibrate", &["bundle", "decide", "error", "frame", "limits", "model", "scores", "source"]),
