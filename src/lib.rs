@@ -6,6 +6,7 @@
 #![deny(missing_docs)]
 
 pub mod bundle;
+pub mod clock;
 pub mod decide;
 mod error;
 mod frame;
@@ -18,6 +19,6 @@ pub mod scores;
 pub mod source;
 
 pub use error::{Error, ErrorKind, Result, UnsupportedNode};
-pub use frame::{Frame, Geometry, PixelFormat};
+pub use frame::{Color, Frame, Geometry, Matrix, PixelFormat, Plane, Range, Rect, Rotation, Siting, Stamp, View};
 pub use limits::Limits;
 pub use model::{Model, Outputs, Session};
