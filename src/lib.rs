@@ -13,9 +13,11 @@ mod frame;
 pub mod int8;
 mod limits;
 pub mod model;
+pub mod pipeline;
 pub mod preprocess;
 pub mod queue;
 pub mod scores;
+pub mod sink;
 pub mod source;
 
 pub use error::{Error, ErrorKind, Result, UnsupportedNode};

@@ -35,7 +35,7 @@ pub struct Limits {
     pub consensus_frames: usize,
     /// Events in progress at the same time, one for each thing that is seen.
     pub open_events: usize,
-    /// Bytes of one line of output; it holds a name of a class three times over.
+    /// Bytes of one line of output: a path of 4096 bytes takes up to six times as many in JSON.
     pub line_bytes: usize,
     /// Attempts in a row to open a source again that went away.
     pub retries: u32,
@@ -60,7 +60,7 @@ impl Default for Limits {
             queue_frames: 16,
             consensus_frames: 64,
             open_events: 16,
-            line_bytes: 8192,
+            line_bytes: 32 << 10,
             retries: u32::MAX,
             memory_bytes: None,
         }

@@ -115,6 +115,8 @@ pub struct Observation {
     pub probability: f32,
     /// 10 / distance to the nearest centroid.
     pub reachability: f32,
+    /// The class of that centroid: what it resembles.
+    pub nearest: usize,
 }
 
 /// What the last frames agree on.
