@@ -232,8 +232,13 @@ impl Default for Frame {
 
 fn check_stride(geometry: Geometry, stride: usize) -> Result<()> {
     let row = geometry.format.row_bytes(geometry.width);
-    if stride < row {
-        let reason = format!("a stride of {stride} bytes is shorter than a row of {row}");
+    // All planes together take at most four times the first.
+    let too_long = stride as u64 * u64::from(geometry.height) > isize::MAX as u64 / 4;
+    if stride < row || too_long {
+        let reason = format!(
+            "a stride of {stride} bytes is {} than a row of {row}",
+            if too_long { "much longer" } else { "shorter" }
+        );
         return Err(Error::BadInput { subject: "frame".into(), reason });
     }
     Ok(())

@@ -6,6 +6,7 @@
 pub mod jpeg;
 pub mod photo;
 pub mod photos;
+pub mod stream;
 
 use std::time::Duration;
 
