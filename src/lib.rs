@@ -11,6 +11,7 @@ mod error;
 mod frame;
 pub mod int8;
 mod limits;
+pub mod metrics;
 pub mod model;
 pub mod preprocess;
 pub mod scores;
