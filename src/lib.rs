@@ -12,6 +12,7 @@ mod error;
 mod frame;
 pub mod int8;
 mod limits;
+pub mod metrics;
 pub mod model;
 pub mod pipeline;
 pub mod preprocess;
