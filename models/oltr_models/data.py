@@ -186,6 +186,25 @@ def read_names(path: Path | None) -> dict[str, str]:
         return {row["id"]: row["name"] for row in csv.DictReader(file, delimiter="\t")}
 
 
+def read_class_table(path: Path, expected: int) -> list[dict]:
+    """The value of `oltr.classes` from a `.tsv` with `id` and maybe `name` and `train_count`, in the
+    order of the logits."""
+    with open(path, encoding="utf-8", newline="") as file:
+        rows = csv.DictReader(file, delimiter="\t")
+        if "id" not in (rows.fieldnames or ()):
+            raise DataError(f"{path}: no column id; the header needs id, and may have name and train_count")
+        try:
+            table = [{"id": row["id"], "name": row.get("name") or row["id"], "train_count": int(row.get("train_count") or 0)}
+                     for row in rows]
+        except ValueError:
+            raise DataError(f"{path}: train_count has to be a whole number") from None
+    if len(table) != expected:
+        raise DataError(f"{path}: {len(table)} classes, but the network has {expected}")
+    if len({row["id"] for row in table}) != expected:
+        raise DataError(f"{path}: an id stands twice")
+    return table
+
+
 def _checked(samples: list[Sample], source: Path) -> list[Sample]:
     known = class_ids(samples)
     if len(known) < 2:

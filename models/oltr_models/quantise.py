@@ -25,7 +25,7 @@ from .bundle import PROBABILITY, Runner, metadata, set_metadata
 from .cli import run
 from .data import Sample, load_photo, read_samples, select
 from .evaluation import run_samples
-from .graph import INPUT
+from .graph import ATTENTION, INPUT
 from .metrics import threshold_accepting
 from .refine import correct_biases
 
@@ -59,9 +59,10 @@ def calibration_samples(samples: list[Sample], count: int, seed: int) -> list[Sa
 
 
 def float_nodes(model: onnx.ModelProto) -> list[str]:
-    """Nodes that keep float arithmetic: everything behind the direct feature's matrix product."""
+    """Nodes that keep float arithmetic: everything behind the direct feature's matrix product, and
+    the attention map that is handed out."""
     head = ("direct.", "features", "head.", "distances", "logits")
-    return [n.name for n in model.graph.node if n.name.startswith(head) and n.name != "direct.fc"]
+    return [n.name for n in model.graph.node if n.name.startswith(head) and n.name != "direct.fc" or n.name == ATTENTION]
 
 
 def quantise(source: Path, target: Path, samples: list[Sample], method: str, correct: bool = True) -> None:

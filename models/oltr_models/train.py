@@ -30,7 +30,7 @@ from .discriminant import class_means, whitening
 from .evaluation import Answers, class_indices
 from .network import Architecture, Oltr, on_sphere
 
-BATCH = 32
+BATCH = 64  # of a pass without gradients
 STAGE2_OPTIONS = {"sampling", "memory_rate", "attention_rate", "stage2_factor", "distance_loss", "margin_loss"}
 
 
@@ -46,7 +46,7 @@ class Trainer:
         samples = read_samples(args.images, args.labels, args.seed)
         self.classes = class_ids(samples)
         self.counts = train_counts(samples, self.classes)
-        self.preprocess = Preprocess(args.size, args.resize, args.resize_to)
+        self.preprocess = Preprocess(args.size, args.resize, args.resize_to, pad_color=(args.pad_color,) * 3)
         self.net = Oltr(Architecture(args.size, len(self.classes), args.dim))
         self.net.backbone = pretrained_lite0()
         self.net.to(memory_format=torch.channels_last)
@@ -62,7 +62,8 @@ class Trainer:
 
     def _cached(self, samples, view: int | None, what: str) -> np.ndarray:
         path = self.args.work / (what.replace(" ", "-") + ".npy")
-        return activations(path, self.net.backbone, self.cut, samples, self.preprocess, view, self.args.seed, what)
+        return activations(path, self.net.backbone, self.cut, samples, self.preprocess, view, self.args.seed, what,
+                           self.args.turn and view is not None)
 
     @torch.no_grad()
     def advance(self) -> None:
@@ -163,7 +164,7 @@ class Trainer:
         average = copy.deepcopy(self.net)
         optimiser = torch.optim.AdamW(self._groups(stage), weight_decay=args.weight_decay)
         peak = [g["lr"] for g in optimiser.param_groups]
-        steps_per_epoch = math.ceil(len(self.labels) / BATCH)
+        steps_per_epoch = math.ceil(len(self.labels) / args.batch)
         steps, step = epochs * steps_per_epoch, 0
         start = 0
         part = args.work / f"stage{stage}.part.pt"
@@ -289,9 +290,12 @@ def arguments() -> argparse.ArgumentParser:
     add("--size", type=int, default=224, help="input pixels of a side")
     add("--resize", choices=("shorter-side", "pad", "stretch"), default="stretch", help="geometry of the preprocessing")
     add("--resize-to", type=int, default=0, help="shorter side before the centre crop; 0 is the size")
+    add("--pad-color", type=int, default=127, help="grey of the border that `pad` adds, 0 to 255")
     add("--dim", type=int, default=512, help="numbers of the direct feature")
     add("--frozen-blocks", type=int, default=12, help="early blocks that stay as pretrained")
     add("--views", type=int, default=6, help="random views of each training photo")
+    add("--turn", action="store_true", help="views turned by quarters too: for subjects without an upright side")
+    add("--batch", type=int, default=32, help="photos of a training step")
     add("--shrinkage", type=float, default=0.8, help="of the covariance in the discriminant start")
     add("--epochs", type=int, nargs=2, default=(8, 4), metavar=("STAGE1", "STAGE2"), help="passes over the photos")
     add("--backbone-rate", type=float, default=2e-4, help="learning rate of the late blocks")
