@@ -173,6 +173,20 @@ def train_counts(samples: list[Sample], classes: list[str]) -> list[int]:
     return [counts[c] for c in classes]
 
 
+def remarks(samples: list[Sample]) -> list[str]:
+    """What is allowed but weakens the figures, for the one who trains."""
+    result = []
+    seen = {split: {s.cls for s in samples if s.known and s.split == split} for split in SPLITS}
+    for split in ("val", "test"):
+        absent = sorted(seen["train"] - seen[split])
+        if absent:
+            result.append(f"no photo in {split} of {', '.join(absent)}: figures there say nothing about them")
+    both = {s.cls for s in samples if not s.known and s.split == "val"} & {s.cls for s in samples if not s.known and s.split == "test"}
+    if both:
+        result.append(f"unknown in val and in test: {', '.join(sorted(both))}; a threshold calibrated on the one looks better on the other than it is")
+    return result
+
+
 def select(samples: list[Sample], split: str, known: bool) -> list[Sample]:
     """The samples of one split and role."""
     return [s for s in samples if s.split == split and s.known == known]

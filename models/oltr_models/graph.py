@@ -164,6 +164,8 @@ def write_head(graph: GraphBuilder, v: str, head: OpenHead) -> None:
 @torch.no_grad()
 def float_graph(net: Oltr) -> onnx.ModelProto:
     """The whole network as an ONNX model with fixed shapes and without metadata."""
+    if not (net.head.memory and net.head.reachability):
+        raise ValueError("a network without memory or reachability is only for measuring; train without --ablate to export")
     size = net.arch.size
     graph = GraphBuilder()
     backbone = Lite0Graph(graph, size)
