@@ -21,6 +21,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("model", &["bundle", "error", "frame", "int8", "limits", "preprocess"]),
     ("scores", &["bundle", "error"]),
     ("decide", &["bundle", "error", "limits", "scores"]),
+    ("metrics", &["bundle", "error"]),
     ("queue", &["error", "limits"]),
     ("source", &["clock", "error", "frame", "limits"]),
     ("sink", &["bundle", "clock", "decide", "error", "frame", "limits", "scores"]),
