@@ -5,17 +5,22 @@
 //! `open`, with the reachability that decided.
 #![deny(missing_docs)]
 
+pub mod atomic;
 pub mod bundle;
+pub mod calibrate;
 pub mod decide;
 mod error;
+pub mod evaluate;
 mod frame;
 pub mod int8;
+pub mod labels;
 mod limits;
 pub mod metrics;
 pub mod model;
 pub mod preprocess;
 pub mod scores;
 pub mod source;
+pub mod survey;
 
 pub use error::{Error, ErrorKind, Result, UnsupportedNode};
 pub use frame::{Frame, Geometry, PixelFormat};
