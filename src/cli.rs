@@ -11,6 +11,7 @@ mod inspect;
 pub mod log;
 mod npz;
 mod output;
+mod report;
 mod shutdown;
 mod study;
 mod table;

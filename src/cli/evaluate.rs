@@ -5,7 +5,7 @@ use std::path::Path;
 
 use oltr::bundle::Bundle;
 use oltr::evaluate::{Comparison, Evaluation, GateResult, Subject, compare};
-use oltr::metrics::{Answer, Interval};
+use oltr::metrics::{Answer, Interval, McNemar};
 use oltr::scores::ScoreKind;
 use oltr::survey::{Survey, answers};
 use oltr::{Error, Model};
@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::args::{Common, EvaluateArgs};
 use super::exit::Exit;
 use super::output::{BAD, GOOD, Output, TITLE};
+use super::report;
 use super::study::{Study, bundle, figure, percent};
 use super::table::{Align, Cell, Column, Shrink, Table, printable};
 
@@ -50,6 +51,13 @@ pub fn run(args: &EvaluateArgs, common: &Common) -> anyhow::Result<Exit> {
     let figures = serde_json::to_value(&document)?;
     document.gates = args.gate.iter().map(|gate| gate.check(&figures)).collect::<oltr::Result<_>>()?;
 
+    if let Some(folder) = &args.report {
+        let remarks = document.remarks();
+        let (labels, records, images) = (&study.photos[..], &survey.records[..], study.images());
+        let material = report::Material { bundle, evaluation: &evaluation, labels, records, images, remarks };
+        let path = report::write(folder, &material, &common.options().limits)?;
+        log::info!("wrote {}", path.display());
+    }
     let mut out = Output::new();
     if common.json {
         out.json(&document)?;
@@ -121,6 +129,13 @@ fn by_photo(model: &Model, first: &Bundle, survey: &Survey) -> oltr::Result<Hash
 }
 
 impl Document<'_> {
+    /// Comparison and gates in sentences.
+    fn remarks(&self) -> Vec<String> {
+        let compared =
+            self.comparison.iter().map(|c| format!("Compared with {}: {}.", c.other, c.sentences().join("; ")));
+        compared.chain(self.gates.iter().map(sentence)).collect()
+    }
+
     fn print(&self, out: &mut Output) -> anyhow::Result<()> {
         let e = self.evaluation;
         let (name, split) = (printable(&e.model.name), printable(&e.split));
@@ -137,13 +152,12 @@ impl Document<'_> {
         self.weakest(out)?;
         self.taken_for_known(out)?;
         if let Some(compared) = &self.comparison {
-            compared.print(out)?;
+            out.line(&format!("\n{TITLE}COMPARED WITH{TITLE:#} {}", printable(&compared.other)))?;
+            compared.sentences().iter().try_for_each(|sentence| out.line(sentence))?;
         }
         for gate in &self.gates {
             let style = if gate.met { GOOD } else { BAD };
-            let verdict = if gate.met { "met" } else { "NOT MET" };
-            let value = gate.value.map_or("not defined".into(), |v| format!("{v:.4}"));
-            out.line(&format!("gate {}: {value}, {style}{verdict}{style:#}", printable(&gate.gate)))?;
+            out.line(&format!("{style}{}{style:#}", printable(&sentence(gate))))?;
         }
         let t = e.throughput;
         log::info!(
@@ -281,27 +295,27 @@ impl Document<'_> {
 }
 
 impl Compared {
-    fn print(&self, out: &mut Output) -> anyhow::Result<()> {
+    fn sentences(&self) -> [String; 2] {
         let c = &self.comparison;
         let kinds = [
-            (c.known_to_open, "known there open"),
-            (c.open_to_known, "open there known"),
+            (c.known_to_open, "known here and open there"),
+            (c.open_to_known, "open here and known there"),
             (c.other_class, "of another class"),
         ];
         let kinds: Vec<String> = kinds.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
         let kinds = if kinds.is_empty() { String::new() } else { format!(": {}", kinds.join(", ")) };
-        out.line(&format!(
-            "\n{TITLE}COMPARED WITH{TITLE:#} {}\n{} of {} decisions differ ({:.2} %){kinds}\n\
-             only this one is right on {} photos, only the other on {}: p = {:.3} (McNemar)",
-            printable(&self.other),
-            c.changed,
-            c.photos,
-            c.drift * 100.0,
-            c.mcnemar.only_first,
-            c.mcnemar.only_second,
-            c.mcnemar.p
-        ))
+        let McNemar { only_first, only_second, p } = c.mcnemar;
+        [
+            format!("{} of {} decisions differ ({:.2} %){kinds}", c.changed, c.photos, c.drift * 100.0),
+            format!("right only here: {only_first} photos, right only there: {only_second}; McNemar's p = {p:.3}"),
+        ]
     }
+}
+
+/// What became of a gate.
+fn sentence(gate: &GateResult) -> String {
+    let value = gate.value.map_or("not defined".into(), |v| format!("{v:.4}"));
+    format!("gate {}: {value}, {}", gate.gate, if gate.met { "met" } else { "NOT MET" })
 }
 
 /// A table with an empty line before it, its first column to the left, the others to the right.
