@@ -28,6 +28,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("source", &["error", "frame", "limits", "queue"]),
     ("sink", &["decide", "error", "frame", "limits", "scores"]),
     ("pipeline", &["bundle", "decide", "error", "frame", "limits", "model", "queue", "scores", "sink", "source"]),
+    ("enrol", &["atomic", "error", "scores"]),
+    ("explain", &["bundle", "calibrate", "decide", "scores"]),
     // What both need lies in `survey` and `metrics`.
     ("calibrate", &["bundle", "error", "labels", "metrics", "scores", "survey"]),
     ("evaluate", &["bundle", "error", "labels", "metrics", "scores", "survey"]),
