@@ -29,6 +29,8 @@ pub struct Limits {
     pub encoded_frame_bytes: usize,
     /// Photos that one command accepts, so that a wrong folder does not fill the memory with names.
     pub photos: usize,
+    /// Photos that a watched folder is remembered to have given.
+    pub watched_photos: usize,
     /// Bytes that a model may take at run time (weights and arena), or `None` for no bound.
     pub memory_bytes: Option<u64>,
 }
@@ -47,6 +49,7 @@ impl Default for Limits {
             frame_bytes: 16 << 20,
             encoded_frame_bytes: 8 << 20,
             photos: 1_000_000,
+            watched_photos: 100_000,
             memory_bytes: None,
         }
     }
