@@ -24,7 +24,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("queue", &["error", "limits"]),
     ("source", &["clock", "error", "frame", "limits"]),
     ("sink", &["bundle", "clock", "decide", "error", "frame", "limits", "scores"]),
-    ("pipeline", &["bundle", "clock", "decide", "error", "frame", "limits", "model", "queue", "scores", "sink", "source"]),
+    (
+        "pipeline",
+        &["bundle", "clock", "decide", "error", "frame", "limits", "model", "queue", "scores", "sink", "source"],
+    ),
     ("calibrate", &["bundle", "decide", "error", "frame", "limits", "model", "scores", "source"]),
     ("evaluate", &["bundle", "decide", "error", "frame", "limits", "model", "scores", "source"]),
     ("report", &["bundle", "error", "evaluate"]),

@@ -269,12 +269,7 @@ struct Memory {
 }
 
 impl<'a> StatsLine<'a> {
-    pub fn new(
-        source: &'a str,
-        s: &Stats,
-        planned_bytes: Option<u64>,
-        limit_bytes: Option<u64>,
-    ) -> StatsLine<'a> {
+    pub fn new(source: &'a str, s: &Stats, planned_bytes: Option<u64>, limit_bytes: Option<u64>) -> StatsLine<'a> {
         let i = &s.interval;
         let rate = |frames: u64| match i.length.as_secs_f64() {
             0.0 => 0.0,
