@@ -209,7 +209,7 @@ impl Consumer<'_> {
         self.tell_damage(u64::MAX)?;
         let changes = self.tracker.finish();
         self.tell_changes(&changes)?;
-        let stats = self.stats();
+        let stats = Stats { last: true, ..self.stats() };
         self.sink.stats(self.name, &stats)?;
         self.sink.tick(&stats, &mut self.tracker.in_progress())?;
         Ok(stats)

@@ -116,8 +116,7 @@ impl Sink for Person<'_> {
 
     fn stats(&mut self, source: &str, s: &Stats) -> Result<()> {
         self.clear().map_err(failed)?;
-        // Asked for, so that it is said whatever the verbosity.
-        super::say(&format!(
+        let text = format!(
             "{}: {} captured, {} classified, {} dropped, {} skipped, {} damaged, {} reconnected, {} events in {}",
             printable(source),
             s.captured,
@@ -128,7 +127,13 @@ impl Sink for Person<'_> {
             s.reconnects,
             s.events,
             seconds(s.uptime)
-        ));
+        );
+        // What was asked for is said whatever the verbosity.
+        if s.last {
+            log::info!("{text}")
+        } else {
+            super::say(&text)
+        }
         Ok(())
     }
 
