@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use common::counting_allocator::{Taken, taken};
 use common::tiny;
 use oltr::bundle::Bundle;
-use oltr::decide::Decider;
+use oltr::decide::{Decider, events};
 use oltr::pipeline::{self, Classifier, Control, Judged, Settings};
 use oltr::preprocess::Preprocessor;
 use oltr::queue::Overflow;
@@ -156,8 +156,12 @@ fn ten_thousand_frames_take_no_more_memory_than_two_hundred() {
         let mut classifier = Half { bundle, decider: Decider::new(bundle), preprocessor: None, pixels, count: 0 };
         let lines = json::Settings { frames: true, ..Default::default() };
         let mut sink = Slow { json: JsonLines::new(std::io::sink(), bundle, lines, &limits), seen: 0, warm: None };
-        let settings =
-            Settings { overflow: Some(overflow), stats_every: Some(Duration::from_millis(100)), ..Settings::default() };
+        let settings = Settings {
+            overflow: Some(overflow),
+            stats_every: Some(Duration::from_millis(100)),
+            events: events::Settings { linger: Duration::ZERO, ..Default::default() },
+            ..Settings::default()
+        };
         let control = Control::default();
         let report = pipeline::run(source.as_mut(), &mut classifier, &mut sink, &control, &settings, &limits).unwrap();
         let (end, rss) = (taken(), resident());

@@ -178,7 +178,8 @@ impl<'a> Capture<'a> {
             }
             self.sleep(self.due - time);
         }
-        self.due = (self.due + spacing).max(time);
+        // What was missed is not made up for.
+        self.due = if time.saturating_sub(self.due) < spacing { self.due } else { time } + spacing;
         true
     }
 

@@ -191,7 +191,7 @@ struct Recorder {
     stats: Vec<Stats>,
     /// How long it takes to tell it of a frame.
     slow: Duration,
-    /// The frame that it cannot be told of.
+    /// From this frame on it cannot be told of any.
     fails_at: Option<u64>,
     ticks: u64,
 }
@@ -209,7 +209,7 @@ impl Recorder {
 impl Sink for Recorder {
     fn frame(&mut self, f: &FrameResult) -> Result<()> {
         std::thread::sleep(self.slow);
-        if self.fails_at == Some(f.stamp.seq) {
+        if self.fails_at.is_some_and(|at| f.stamp.seq >= at) {
             return Err(Error::Io { path: "sink".into(), cause: std::io::ErrorKind::StorageFull.into() });
         }
         self.told.push(format!("f{}", f.stamp.seq));
