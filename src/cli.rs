@@ -13,6 +13,7 @@ mod npz;
 mod output;
 mod report;
 mod shutdown;
+mod stream;
 mod study;
 mod table;
 mod verify;
@@ -29,6 +30,7 @@ pub fn run(cli: &Cli, start: Instant) -> anyhow::Result<Exit> {
     match &cli.command {
         _ if cli.version => version::run(common),
         Some(Command::Classify(args)) => classify::run(args, common),
+        Some(Command::Stream(args)) => stream::run(args, common),
         Some(Command::Inspect(args)) => inspect::run(args, common),
         Some(Command::Verify(args)) => verify::run(args, common),
         Some(Command::Bench(args)) => bench::run(args, common, start),

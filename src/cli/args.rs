@@ -15,6 +15,7 @@ use oltr::Model;
 use oltr::model::{self, Engine, Options, Summary};
 
 use super::output::{bytes, millis};
+use super::stream::args::StreamArgs;
 use super::table::printable;
 pub use study::{CalibrateArgs, EvaluateArgs, PhotoArgs};
 
@@ -22,6 +23,7 @@ const EXAMPLES: &str = "\
 Examples:
   oltr classify examples/photos             known class or open, for each photo of a folder
   oltr classify --json cup.jpg              the same for a program
+  oltr stream v4l2:/dev/video0              the same for a camera, as it goes on
   oltr doctor                               what this board offers
   oltr inspect model.onnx                   what a model consists of
 
@@ -58,6 +60,7 @@ impl Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Classify(ClassifyArgs),
+    Stream(Box<StreamArgs>),
     Inspect(InspectArgs),
     Verify(VerifyArgs),
     Bench(BenchArgs),
@@ -81,7 +84,7 @@ pub struct Common {
     /// Who computes the quantised parts of the graph
     #[arg(long, value_enum, default_value_t, global = true)]
     pub engine: EngineName,
-    /// Memory that the model may take, as 64MiB: weights and buffers [default: no bound]
+    /// Memory that oltr may take, as 64MiB; what needs more is refused [default: no bound]
     #[arg(long, value_name = "SIZE", global = true)]
     pub max_memory: Option<ByteSize>,
     /// Print JSON, one object a line, instead of a table
