@@ -6,17 +6,22 @@
 #![deny(missing_docs)]
 
 pub mod bundle;
+pub mod clock;
 pub mod decide;
 mod error;
 mod frame;
 pub mod int8;
 mod limits;
+pub mod metrics;
 pub mod model;
+pub mod pipeline;
 pub mod preprocess;
+pub mod queue;
 pub mod scores;
+pub mod sink;
 pub mod source;
 
 pub use error::{Error, ErrorKind, Result, UnsupportedNode};
-pub use frame::{Frame, Geometry, PixelFormat};
+pub use frame::{Color, Frame, Geometry, Matrix, PixelFormat, Plane, Range, Rect, Rotation, Siting, Stamp, View};
 pub use limits::Limits;
 pub use model::{Model, Outputs, Session};
