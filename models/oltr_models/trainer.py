@@ -15,6 +15,7 @@ import copy
 import json
 import math
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -24,14 +25,14 @@ from tqdm import tqdm
 from . import losses, metrics
 from .backbone import pretrained_lite0
 from .cache import activations, keep_freed_memory
-from .data import Preprocess, class_ids, read_samples, remarks, select, train_counts
+from .data import Preprocess, Sample, class_ids, read_samples, remarks, select, train_counts
 from .discriminant import class_means, whitening
 from .evaluation import Answers, class_indices, figures
 from .network import ABLATIONS, Architecture, Oltr, on_sphere
 
 BATCH = 64  # of a pass without gradients
 SAMPLING = {"photo": 0.0, "root": 0.5, "class": 1.0}  # a class of n photos is drawn n^(1 - power) often
-STAGE2_OPTIONS = {"memory_rate", "attention_rate", "stage2_factor", "distance_loss", "margin_loss", "ablate"}
+STAGE2_OPTIONS = {"memory_rate", "attention_rate", "stage2_factor", "distance_loss", "margin_loss", "ablate", "stage2_views"}
 
 
 class Trainer:
@@ -49,7 +50,7 @@ class Trainer:
         for remark in remarks(samples):
             print(f"note: {remark}", file=sys.stderr)
         self.classes = class_ids(samples)
-        self.counts = train_counts(samples, self.classes)
+        self.counts = train_counts(samples, self.classes)  # as the photos are, also where --most thins them
         self.preprocess = Preprocess(args.size, args.resize, args.resize_to, pad_color=(args.pad_color,) * 3)
         parts = {part: part not in args.ablate for part in ABLATIONS}
         self.net = Oltr(Architecture(args.size, len(self.classes), args.dim, **parts))
@@ -59,9 +60,12 @@ class Trainer:
 
         self.samples = samples
         train, known, unknown = (select(samples, *which) for which in (("train", True), ("val", True), ("val", False)))
+        train = thinned(train, args.most, args.seed)
         self.labels = class_indices(train, self.classes)
         self.clean = self._cached(train, None, "train")
-        self.views = [self._cached(train, view, f"train view {view}") for view in range(args.views)] or [self.clean]
+        self.views = [self._cached(train, view, f"train view {view}") for view in range(args.views)]
+        if args.plain_view or not self.views:
+            self.views.insert(0, self.clean)
         self.val_known = self._cached(known, None, "val")
         self.val_labels = class_indices(known, self.classes)
         self.val_unknown = self._cached(unknown, None, "val unknown") if unknown else None
@@ -78,9 +82,10 @@ class Trainer:
     @torch.no_grad()
     def advance(self) -> None:
         """Replaces the cached activations by the last map: from here on all blocks are frozen."""
-        single = self.views[0] is self.clean
-        self.clean = self._maps(self.clean, "train")
-        self.views = [self.clean] if single else [self._maps(v, f"train-view-{i}") for i, v in enumerate(self.views)]
+        plain = self._maps(self.clean, "train")
+        kept = self.views[:self.args.stage2_views or None]
+        self.views = [plain if view is self.clean else self._maps(view, f"train-view-{i}") for i, view in enumerate(kept)]
+        self.clean = plain
         self.val_known = self._maps(self.val_known, "val")
         if self.val_unknown is not None:
             self.val_unknown = self._maps(self.val_unknown, "val-unknown")
@@ -142,7 +147,7 @@ class Trainer:
         count = min(self.args.epoch_photos or n, n)
         if power == 0:
             return rng.permutation(n)[:count]
-        shares = np.asarray(self.counts, float)[self.labels] ** -power
+        shares = np.bincount(self.labels).astype(float)[self.labels] ** -power
         return rng.choice(n, count, p=shares / shares.sum())
 
     def loss(self, x: torch.Tensor, labels: torch.Tensor, partner: torch.Tensor, lam: float, stage: int) -> torch.Tensor:
@@ -180,7 +185,7 @@ class Trainer:
             self.advance()
             self.start_memory()
         power = SAMPLING[args.sampling[stage - 1]]
-        drawn = torch.tensor(self.counts, dtype=torch.float32) ** (1 - power)
+        drawn = torch.bincount(torch.from_numpy(self.labels), minlength=len(self.classes)).float() ** (1 - power)
         self.log_prior = torch.log(drawn / drawn.sum()) * args.balance
         average = copy.deepcopy(self.net)
         optimiser = torch.optim.AdamW(self._groups(stage), weight_decay=args.weight_decay)
@@ -259,7 +264,12 @@ class Trainer:
         else:
             groups.append({"params": list(net.head.parameters()), "lr": args.memory_rate})
             if net.attention is not None:
-                groups.append({"params": list(net.attention.parameters()), "lr": args.attention_rate})
+                # Each logit of the spatial map sums over all positions: at the same rate its softmax would
+                # saturate in the first steps, at one position for every photo.
+                spatial = list(net.attention.spatial.parameters())
+                others = [p for name, p in net.attention.named_parameters() if not name.startswith("spatial.")]
+                groups.append({"params": others, "lr": args.attention_rate})
+                groups.append({"params": spatial, "lr": args.attention_rate / (net.attention.height * net.attention.width)})
         for group in groups:
             for parameter in group["params"]:
                 parameter.requires_grad_(True)
@@ -300,6 +310,20 @@ class Trainer:
         self.cut = cut
         threshold = metrics.threshold_accepting(getattr(val[1], self.score), 0.95)
         return figures(test[1], class_indices(test[0], self.classes), unknown and unknown[1], self.counts, threshold, self.score)
+
+
+def thinned(samples: list[Sample], most: int, seed: int) -> list[Sample]:
+    """At most `most` photos of each class, drawn at random; 0 keeps all."""
+    if most == 0:
+        return samples
+    order = np.random.default_rng(seed).permutation(len(samples))
+    taken: Counter[str] = Counter()
+    kept = []
+    for index in order:
+        taken[samples[index].cls] += 1
+        if taken[samples[index].cls] <= most:
+            kept.append(int(index))
+    return [samples[index] for index in sorted(kept)]
 
 
 def _replace(path: Path, content: dict) -> None:
