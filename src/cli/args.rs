@@ -139,13 +139,13 @@ impl Common {
             Some(path) => Model::load(path, &options),
             None => Model::builtin(&options),
         }?;
-        let Summary { isa, weights_bytes, arena_bytes, .. } = model.summary();
+        let Summary { isa, weights_bytes, arena_bytes, scratch_bytes, .. } = model.summary();
         log::info!(
             "{} loaded in {} ms: {isa} kernels, {} weights, {} buffers",
             printable(model.name()),
             millis(begin.elapsed()),
             bytes(*weights_bytes),
-            bytes(*arena_bytes)
+            bytes(arena_bytes + scratch_bytes)
         );
         Ok(model)
     }
