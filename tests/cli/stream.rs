@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{Folder, Ran, command, keys, oltr_with_input};
+use super::{Ran, command, keys, oltr_with_input};
 
 /// A YUV4MPEG2 stream of `frames` grey frames of 64×48 at their brightest or darkest.
 fn y4m(frames: usize) -> Vec<u8> {
