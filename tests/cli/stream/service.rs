@@ -32,7 +32,10 @@ fn a_signal_ends_the_stream_after_the_frame_in_hand() {
         let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let last = lines.last().unwrap();
         let count = |name: &str| last[name].as_u64().unwrap();
-        assert_eq!((&last["schema"], count("captured")), (&"oltr.stats/1".into(), count("classified") + count("dropped")));
+        assert_eq!(
+            (&last["schema"], count("captured")),
+            (&"oltr.stats/1".into(), count("classified") + count("dropped"))
+        );
         assert_eq!(count("classified"), super::of(&lines, "oltr.frame/1").len() as u64);
         // What had begun has an end.
         let types = |t: &str| super::of(&lines, "oltr.event/1").iter().filter(|e| e["type"] == t).count();
