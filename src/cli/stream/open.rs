@@ -7,7 +7,7 @@ use oltr::source::files::Photos;
 use oltr::source::photos::{self, EXTENSIONS, Input};
 use oltr::source::watch::Watch;
 use oltr::source::{FrameSource, stream};
-use oltr::{Error, Limits, Result};
+use oltr::{Limits, Result};
 
 use super::args::StreamArgs;
 
@@ -56,7 +56,15 @@ fn photos(args: &StreamArgs, limits: &Limits) -> Result<Box<dyn FrameSource>> {
     Ok(Box::new(Photos::new(&name, found, limits)))
 }
 
+#[cfg(all(feature = "v4l2", target_os = "linux"))]
 fn camera(device: &str, args: &StreamArgs, limits: &Limits) -> Result<Box<dyn FrameSource>> {
-    let _ = (args, limits);
-    Err(Error::Config(format!("{CAMERA}{device}: this oltr was built without cameras (feature v4l2)")))
+    use oltr::source::camera::{Wish, v4l2};
+    let stream::Settings { matrix, range, .. } = args.stream_settings();
+    let wish = Wish { size: args.size, fps: args.fps.map(f64::from), encoding: None, matrix, range };
+    Ok(Box::new(v4l2::open(device, &wish, limits)?))
+}
+
+#[cfg(not(all(feature = "v4l2", target_os = "linux")))]
+fn camera(device: &str, _: &StreamArgs, _: &Limits) -> Result<Box<dyn FrameSource>> {
+    Err(oltr::Error::Config(format!("{CAMERA}{device}: this oltr was built without cameras (feature v4l2)")))
 }
