@@ -2,16 +2,20 @@
 
 pub mod args;
 mod bench;
+mod calibrate;
 mod cameras;
 mod classify;
 mod doctor;
+mod evaluate;
 pub mod exit;
 mod inspect;
 pub mod log;
 mod npz;
 mod output;
+mod report;
 mod shutdown;
 mod stream;
+mod study;
 mod table;
 mod verify;
 mod version;
@@ -32,6 +36,8 @@ pub fn run(cli: &Cli, start: Instant) -> anyhow::Result<Exit> {
         Some(Command::Inspect(args)) => inspect::run(args, common),
         Some(Command::Verify(args)) => verify::run(args, common),
         Some(Command::Bench(args)) => bench::run(args, common, start),
+        Some(Command::Evaluate(args)) => evaluate::run(args, common),
+        Some(Command::Calibrate(args)) => calibrate::run(args, common),
         Some(Command::Doctor(args)) => doctor::run(args, common),
         None => Cli::missing_command(),
     }

@@ -1,5 +1,8 @@
 //! The command line: what can be said, and what it means.
 
+mod study;
+
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -9,11 +12,12 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use oltr::Model;
-use oltr::model::{Engine, Options, Summary};
+use oltr::model::{self, Engine, Options, Summary};
 
 use super::output::{bytes, millis};
 use super::stream::args::StreamArgs;
 use super::table::printable;
+pub use study::{CalibrateArgs, EvaluateArgs, PhotoArgs};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -61,6 +65,8 @@ pub enum Command {
     Inspect(InspectArgs),
     Verify(VerifyArgs),
     Bench(BenchArgs),
+    Evaluate(EvaluateArgs),
+    Calibrate(CalibrateArgs),
     Doctor(DoctorArgs),
 }
 
@@ -110,6 +116,17 @@ impl Common {
     pub fn model<'a>(&'a self, argument: Option<&'a Path>) -> Option<&'a Path> {
         // A variable that is set to nothing is as good as none.
         argument.or(self.model.as_deref()).filter(|path| !path.as_os_str().is_empty())
+    }
+
+    /// Name and bytes of the file of [`Common::model`].
+    ///
+    /// # Errors
+    /// As [`model::read_file`] and [`model::builtin_bytes`].
+    pub fn model_bytes(&self, argument: Option<&Path>) -> oltr::Result<(String, Cow<'static, [u8]>)> {
+        Ok(match self.model(argument) {
+            Some(path) => (path.display().to_string(), model::read_file(path, &self.options().limits)?.into()),
+            None => ("builtin".into(), model::builtin_bytes()?.into()),
+        })
     }
 
     /// Loads [`Common::model`].

@@ -17,6 +17,7 @@ pub(crate) mod scalar;
 #[cfg(test)]
 #[allow(clippy::needless_range_loop)]
 mod tests;
+mod transpose;
 // Indexed loops over vectors of sums, and wide argument lists, are what kernels are made of.
 #[cfg(target_arch = "x86_64")]
 #[allow(clippy::needless_range_loop, clippy::too_many_arguments)]
@@ -24,6 +25,8 @@ mod x86_64;
 
 use std::fmt::Debug;
 use std::ops::Range;
+
+pub use transpose::transpose;
 
 use super::quant::{AddQuant, Quant, Requant};
 
@@ -283,8 +286,8 @@ pub fn select() -> Result<&'static dyn KernelSet, String> {
 /// Sets whose vector instructions are emulated, so that their packing and tiling is tested where the CPU lacks them.
 #[cfg(test)]
 fn emulated() -> Vec<&'static dyn KernelSet> {
-    let mut sets: Vec<&'static dyn KernelSet> = Vec::new();
     #[cfg(target_arch = "x86_64")]
-    sets.extend(x86_64::emulated());
-    sets
+    return x86_64::emulated();
+    #[cfg(not(target_arch = "x86_64"))]
+    Vec::new()
 }
