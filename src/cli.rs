@@ -3,6 +3,7 @@
 pub mod args;
 mod bench;
 mod calibrate;
+mod cameras;
 mod classify;
 mod doctor;
 mod evaluate;
@@ -31,6 +32,7 @@ pub fn run(cli: &Cli, start: Instant) -> anyhow::Result<Exit> {
         _ if cli.version => version::run(common),
         Some(Command::Classify(args)) => classify::run(args, common),
         Some(Command::Stream(args)) => stream::run(args, common),
+        Some(Command::Cameras(args)) => cameras::run(args, common),
         Some(Command::Inspect(args)) => inspect::run(args, common),
         Some(Command::Verify(args)) => verify::run(args, common),
         Some(Command::Bench(args)) => bench::run(args, common, start),

@@ -61,6 +61,7 @@ impl Cli {
 pub enum Command {
     Classify(ClassifyArgs),
     Stream(Box<StreamArgs>),
+    Cameras(CamerasArgs),
     Inspect(InspectArgs),
     Verify(VerifyArgs),
     Bench(BenchArgs),
@@ -180,6 +181,14 @@ pub struct ClassifyArgs {
     #[arg(required = true, value_name = "INPUT")]
     pub inputs: Vec<OsString>,
 }
+
+/// List the cameras that are there, and what they offer of what oltr reads.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  oltr cameras                              a table: names for 'oltr stream', encodings, sizes, frames a second
+  oltr cameras --json | jq -r .source       one object a line")]
+pub struct CamerasArgs {}
 
 /// Show what a model consists of and how it will run here.
 #[derive(Debug, Args)]
