@@ -1,32 +1,15 @@
 //! A picture in memory, wherever it came from.
 
+mod color;
+mod format;
+mod view;
+
+pub use color::{Color, Matrix, Range, Siting};
+pub use format::{PixelFormat, Plane};
+pub use view::{Rect, Rotation, View};
+
 use crate::error::{Error, Result};
 use crate::limits::Limits;
-
-/// How the bytes of a [`Frame`] are laid out.
-///
-/// The formats so far have one plane. A planar one (`yuv420p`, `nv12`) will keep its planes one after another in the
-/// frame's bytes, each with its own size, stride and offset derived from the format and the frame's; preprocessing
-/// then resamples each plane from its own box and converts to RGB at the size of the model's input, which costs far
-/// less than converting the frame first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum PixelFormat {
-    /// 3 bytes a pixel: red, green, blue.
-    Rgb24,
-    /// 1 byte a pixel: luminance, full range.
-    Gray,
-}
-
-impl PixelFormat {
-    /// Bytes that one pixel takes in a row.
-    pub fn bytes_per_pixel(self) -> usize {
-        match self {
-            PixelFormat::Rgb24 => 3,
-            PixelFormat::Gray => 1,
-        }
-    }
-}
 
 /// What preprocessing must know of a frame to be planned: frames that agree in it are treated alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -37,22 +20,51 @@ pub struct Geometry {
     pub width: u32,
     /// Height in pixels.
     pub height: u32,
+    /// What luma and chroma mean.
+    pub color: Color,
+    /// Where halved chroma lies.
+    pub siting: Siting,
+    /// What of the frame is preprocessed.
+    pub view: View,
 }
 
-/// One picture: `height` rows of `stride` bytes, of which the first `width * bytes_per_pixel` are pixels.
+impl Geometry {
+    /// A picture that is looked at as a whole, with the colours of JPEG.
+    pub fn new(format: PixelFormat, width: u32, height: u32) -> Geometry {
+        let (color, siting, view) = Default::default();
+        Geometry { format, width, height, color, siting, view }
+    }
+}
+
+/// One picture: the planes of its format, one after another, each with rows of `stride` bytes.
 ///
-/// Checked when made, so that whoever holds one may index it without looking again.
+/// Checked when made, so that whoever holds one may index it without looking again. A stream recycles a few: they are
+/// made once with [`Frame::with_capacity`] and never grow beyond it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
-    format: PixelFormat,
-    width: u32,
-    height: u32,
+    geometry: Geometry,
     stride: usize,
     data: Vec<u8>,
+    /// Bytes that `data` may never exceed.
+    bound: usize,
+    /// Bytes that a source has written of the picture that it is still reading.
+    pub(crate) filled: usize,
+    stamp: Stamp,
+    label: String,
+}
+
+/// Where a frame stands in its stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stamp {
+    /// Its number, from 0. Sources count what they saw: a gap is a frame that was lost before it came here.
+    pub seq: u64,
+    /// When its last byte arrived, or when the camera says that it was taken, in nanoseconds of the monotonic clock
+    /// ([`monotonic_ns`](crate::clock::monotonic_ns)).
+    pub mono_ns: u64,
 }
 
 impl Frame {
-    /// A frame over `data`, rows `stride` bytes apart.
+    /// A frame over `data`, rows of the first plane `stride` bytes apart.
     ///
     /// # Errors
     /// [`Error::Limit`] beyond `limits.photo_side` or `limits.photo_pixels`; [`Error::BadInput`] for an empty
@@ -65,90 +77,171 @@ impl Frame {
         data: Vec<u8>,
         limits: &Limits,
     ) -> Result<Frame> {
+        let geometry = Geometry::new(format, width, height);
         check_size("frame", width, height, limits)?;
-        let row = width as usize * format.bytes_per_pixel();
-        let bad = |reason: String| Error::BadInput { subject: "frame".into(), reason };
-        if stride < row {
-            return Err(bad(format!("a stride of {stride} bytes is shorter than a row of {row}")));
-        }
-        let needed = stride * (height as usize - 1) + row;
+        check_stride(geometry, stride)?;
+        let last = format.plane(format.planes() - 1, width, height, stride);
+        let needed = last.offset + last.len();
         if data.len() < needed {
-            return Err(bad(format!("{width}x{height} needs {needed} bytes, {} were given", data.len())));
+            let reason = format!("{width}x{height} needs {needed} bytes, {} were given", data.len());
+            return Err(Error::BadInput { subject: "frame".into(), reason });
         }
-        Ok(Frame { format, width, height, stride, data })
+        Ok(Frame { geometry, stride, data, ..Frame::default() })
+    }
+
+    /// A frame to be filled, of at most `bytes` bytes, whose memory is taken now.
+    pub fn with_capacity(bytes: usize) -> Frame {
+        let mut data = vec![0; bytes.max(3)];
+        data.truncate(3);
+        Frame { data, bound: bytes.max(3), ..Frame::default() }
     }
 
     /// Makes this a frame of `geometry` with rows that follow each other without a gap, and gives its bytes to be
-    /// written (`width * bytes_per_pixel * height`, of any content).
+    /// written (planes as [`PixelFormat::plane`] lays them, of any content).
     ///
-    /// The memory of the frame is kept, and grown where it is too small: this is how frames are recycled.
+    /// The memory of the frame is kept, and grown where it is too small and no capacity was set: this is how frames are
+    /// recycled.
     ///
     /// # Errors
-    /// [`Error::BadImage`] for an empty picture, [`Error::Limit`] beyond `limits`; the frame is as it was.
+    /// [`Error::BadImage`] for an empty picture, [`Error::Limit`] beyond `limits` or the capacity; the frame is as it
+    /// was.
     pub fn reshape(&mut self, geometry: Geometry, limits: &Limits) -> Result<&mut [u8]> {
-        let Geometry { format, width, height } = geometry;
+        self.reshape_padded(geometry, geometry.format.row_bytes(geometry.width), limits)
+    }
+
+    /// As [`Frame::reshape`], with rows of the first plane `stride` bytes apart; all rows are padded, the last too.
+    ///
+    /// # Errors
+    /// As [`Frame::reshape`], and [`Error::BadInput`] for a stride that is shorter than a row.
+    pub fn reshape_padded(&mut self, geometry: Geometry, stride: usize, limits: &Limits) -> Result<&mut [u8]> {
+        let Geometry { format, width, height, .. } = geometry;
         check_size("frame", width, height, limits)?;
-        let stride = width as usize * format.bytes_per_pixel();
-        self.data.resize(stride * height as usize, 0);
-        (self.format, self.width, self.height, self.stride) = (format, width, height, stride);
+        check_stride(geometry, stride)?;
+        let bytes = format.frame_bytes(width, height, stride);
+        if bytes > self.bound {
+            let (value, limit) = (bytes as u64, self.bound as u64);
+            return Err(Error::Limit { subject: "frame".into(), what: "frame_bytes", value, limit });
+        }
+        self.data.resize(bytes, 0);
+        (self.geometry, self.stride) = (geometry, stride);
         Ok(&mut self.data)
     }
 
-    /// Layout and size.
+    /// All that preprocessing depends on.
     pub fn geometry(&self) -> Geometry {
-        Geometry { format: self.format, width: self.width, height: self.height }
+        self.geometry
     }
 
     /// Layout of the pixels.
     pub fn format(&self) -> PixelFormat {
-        self.format
+        self.geometry.format
     }
 
     /// Width in pixels, at least 1.
     pub fn width(&self) -> u32 {
-        self.width
+        self.geometry.width
     }
 
     /// Height in pixels, at least 1.
     pub fn height(&self) -> u32 {
-        self.height
+        self.geometry.height
     }
 
-    /// Bytes from one row to the next.
+    /// Bytes from one row of the first plane to the next.
     pub fn stride(&self) -> usize {
         self.stride
     }
 
-    /// The bytes, at least `stride * (height - 1) + width * bytes_per_pixel` of them.
+    /// Plane `index` of the picture.
+    ///
+    /// # Panics
+    /// If the format has no such plane.
+    pub fn plane(&self, index: usize) -> Plane {
+        assert!(index < self.format().planes(), "plane {index} of {}", self.format());
+        self.format().plane(index, self.width(), self.height(), self.stride)
+    }
+
+    /// The bytes of all planes.
     pub fn data(&self) -> &[u8] {
         &self.data
     }
 
-    /// The pixels of row `y`, `width * bytes_per_pixel` bytes.
+    /// The pixels of row `y` of the first plane, [`PixelFormat::row_bytes`] bytes.
     ///
     /// # Panics
     /// If `y` is not below the height.
     pub fn row(&self, y: u32) -> &[u8] {
-        assert!(y < self.height, "row {y} of a frame of {} rows", self.height);
+        assert!(y < self.height(), "row {y} of a frame of {} rows", self.height());
         let start = y as usize * self.stride;
-        &self.data[start..start + self.width as usize * self.format.bytes_per_pixel()]
+        &self.data[start..start + self.format().row_bytes(self.width())]
+    }
+
+    /// What luma and chroma mean and where chroma lies.
+    pub fn set_color(&mut self, color: Color, siting: Siting) {
+        (self.geometry.color, self.geometry.siting) = (color, siting);
+    }
+
+    /// What of the frame is preprocessed.
+    pub fn set_view(&mut self, view: View) {
+        self.geometry.view = view;
+    }
+
+    /// Number and time.
+    pub fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+
+    /// Sets number and time.
+    pub fn set_stamp(&mut self, stamp: Stamp) {
+        self.stamp = stamp;
+    }
+
+    /// What the picture is called, a photo's path for one; empty for most.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// Names the picture; the memory of the last name is kept.
+    pub fn set_label(&mut self, label: &str) {
+        self.label.clear();
+        self.label.push_str(label);
+    }
+
+    /// Bytes of memory that the frame takes.
+    pub fn bytes(&self) -> usize {
+        self.data.capacity() + self.label.capacity()
     }
 
     /// Swaps the pixels of two frames of one geometry's size in bytes; for transforms that cannot work in place.
     pub(crate) fn swap_data(&mut self, geometry: Geometry, data: &mut Vec<u8>) {
-        let stride = geometry.width as usize * geometry.format.bytes_per_pixel();
-        debug_assert_eq!(data.len(), stride * geometry.height as usize);
+        let stride = geometry.format.row_bytes(geometry.width);
+        debug_assert_eq!(data.len(), geometry.format.frame_bytes(geometry.width, geometry.height, stride));
         std::mem::swap(&mut self.data, data);
-        (self.format, self.width, self.height, self.stride) =
-            (geometry.format, geometry.width, geometry.height, stride);
+        (self.geometry, self.stride) = (geometry, stride);
     }
 }
 
 /// A single black pixel: a frame to be filled.
 impl Default for Frame {
     fn default() -> Self {
-        Frame { format: PixelFormat::Rgb24, width: 1, height: 1, stride: 3, data: vec![0; 3] }
+        let geometry = Geometry::new(PixelFormat::Rgb24, 1, 1);
+        let (filled, stamp, label) = Default::default();
+        Frame { geometry, stride: 3, data: vec![0; 3], bound: usize::MAX, filled, stamp, label }
     }
+}
+
+fn check_stride(geometry: Geometry, stride: usize) -> Result<()> {
+    let row = geometry.format.row_bytes(geometry.width);
+    // All planes together take at most four times the first.
+    let too_long = stride as u64 * u64::from(geometry.height) > isize::MAX as u64 / 4;
+    if stride < row || too_long {
+        let reason = format!(
+            "a stride of {stride} bytes is {} than a row of {row}",
+            if too_long { "much longer" } else { "shorter" }
+        );
+        return Err(Error::BadInput { subject: "frame".into(), reason });
+    }
+    Ok(())
 }
 
 /// Refuses sizes that are empty or beyond the bounds, before anything is allocated for them.

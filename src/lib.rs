@@ -8,6 +8,7 @@
 pub mod atomic;
 pub mod bundle;
 pub mod calibrate;
+pub mod clock;
 pub mod decide;
 pub mod enrol;
 mod error;
@@ -19,12 +20,15 @@ pub mod labels;
 mod limits;
 pub mod metrics;
 pub mod model;
+pub mod pipeline;
 pub mod preprocess;
+pub mod queue;
 pub mod scores;
+pub mod sink;
 pub mod source;
 pub mod survey;
 
 pub use error::{Error, ErrorKind, Result, UnsupportedNode};
-pub use frame::{Frame, Geometry, PixelFormat};
+pub use frame::{Color, Frame, Geometry, Matrix, PixelFormat, Plane, Range, Rect, Rotation, Siting, Stamp, View};
 pub use limits::Limits;
 pub use model::{Model, Outputs, Session};

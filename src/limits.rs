@@ -23,8 +23,22 @@ pub struct Limits {
     pub photo_pixels: u64,
     /// Pixels of one side of a photo or frame.
     pub photo_side: u32,
+    /// Bytes of one decoded frame of a stream; 3840×2160 takes 12.4 MB as `yuv420p`.
+    pub frame_bytes: usize,
+    /// Bytes of one encoded frame of a stream: a JPEG of 3840×2160 at the best quality takes some 4 MB.
+    pub encoded_frame_bytes: usize,
     /// Photos that one command accepts, so that a wrong folder does not fill the memory with names.
     pub photos: usize,
+    /// Frames of a stream that wait for the network: more are only staler.
+    pub queue_frames: usize,
+    /// Frames that a consensus looks back on.
+    pub consensus_frames: usize,
+    /// Events in progress at the same time, one for each thing that is seen.
+    pub open_events: usize,
+    /// Bytes of one line of output: a path of 4096 bytes takes up to six times as many in JSON.
+    pub line_bytes: usize,
+    /// Attempts in a row to open a source again that went away.
+    pub retries: u32,
     /// Bytes that a model may take at run time (weights and arena), or `None` for no bound.
     pub memory_bytes: Option<u64>,
 }
@@ -40,7 +54,14 @@ impl Default for Limits {
             photo_bytes: 64 << 20,
             photo_pixels: 50_000_000,
             photo_side: 16_384,
+            frame_bytes: 16 << 20,
+            encoded_frame_bytes: 8 << 20,
             photos: 1_000_000,
+            queue_frames: 16,
+            consensus_frames: 64,
+            open_events: 16,
+            line_bytes: 32 << 10,
+            retries: u32::MAX,
             memory_bytes: None,
         }
     }

@@ -115,13 +115,17 @@ impl Preprocessor {
 
 impl Plan {
     fn new(settings: &Preprocess, source: Geometry) -> Result<Plan> {
+        if !matches!(source.format, PixelFormat::Rgb24 | PixelFormat::Gray) {
+            let reason = format!("{} is not resampled yet", source.format);
+            return Err(Error::BadInput { subject: "preprocess".into(), reason });
+        }
         let placement = Placement::new(settings, source.width, source.height)?;
         let part = placement.source;
         let columns = Span { input: source.width, from: part.left, to: part.right, output: placement.width };
         let rows = Span { input: source.height, from: part.top, to: part.bottom, output: placement.height };
         let gray = match source.format {
             PixelFormat::Gray => placement.width as usize * placement.height as usize,
-            PixelFormat::Rgb24 => 0,
+            _ => 0,
         };
         let resampler = Resampler::new(source.format.bytes_per_pixel(), columns, rows);
         Ok(Plan { source, placement, resampler, gray: vec![0; gray] })
@@ -148,6 +152,7 @@ impl Plan {
                     }
                 }
             }
+            format => unreachable!("{format} is refused when it is planned for"),
         }
     }
 }

@@ -84,7 +84,7 @@ fn padded_rows_change_nothing() {
 fn another_geometry_is_planned_for() {
     let cases = Case::all();
     let settings = &cases[0].preprocess;
-    let small = Geometry { format: PixelFormat::Gray, width: 2, height: 2 };
+    let small = Geometry::new(PixelFormat::Gray, 2, 2);
     let mut preprocessor = Preprocessor::new(settings, small).unwrap();
     let frame = cases[0].frame(0);
     assert!(run(&mut preprocessor, &frame) == cases[0].expected());

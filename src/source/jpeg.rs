@@ -91,7 +91,7 @@ pub fn decode(
         decoder.decode_headers().map_err(failed)?;
         decoder.dimensions().unwrap_or_default()
     };
-    let geometry = Geometry { format: PixelFormat::Rgb24, width: width as u32, height: height as u32 }; // <= 65 535
+    let geometry = Geometry::new(PixelFormat::Rgb24, width as u32, height as u32); // <= 65 535
     check_size(subject, geometry.width, geometry.height, limits)?;
     let Some(survey) = &survey else {
         return Err(bad(cut_off(bytes)));

@@ -160,7 +160,7 @@ impl Decoder {
             return Err(Error::BadImage { subject: subject.into(), reason: reason.into() });
         }
         let orientation = decoder.orientation().map_err(failed)?;
-        let pixels = frame.reshape(Geometry { format: PixelFormat::Rgb24, width, height }, &self.limits)?;
+        let pixels = frame.reshape(Geometry::new(PixelFormat::Rgb24, width, height), &self.limits)?;
         if color == ColorType::Rgb8 {
             decoder.read_image(pixels).map_err(failed)?;
         } else {

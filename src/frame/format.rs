@@ -1,0 +1,208 @@
+//! Layouts of pixels and what they make of a frame's bytes.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// How the bytes of a [`Frame`](super::Frame) are laid out.
+///
+/// The names are those of ffmpeg. Planes follow each other without a gap; their sizes and strides are derived from the
+/// format and the frame's, see [`PixelFormat::plane`]. Chroma that is halved is rounded up: a picture of 5 columns has
+/// 3 of `yuv420p`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PixelFormat {
+    /// 3 bytes a pixel: red, green, blue.
+    Rgb24,
+    /// 3 bytes a pixel: blue, green, red.
+    Bgr24,
+    /// 4 bytes a pixel: red, green, blue, and an alpha that is passed over.
+    Rgba,
+    /// 1 byte a pixel: luminance. Full range unless the frame's [`Color`](super::Color) says otherwise.
+    Gray,
+    /// Planes Y, U, V; chroma halved both ways.
+    Yuv420p,
+    /// Planes Y, U, V; chroma halved along the rows.
+    Yuv422p,
+    /// Planes Y, U, V of one size.
+    Yuv444p,
+    /// A plane of Y and one of interleaved U, V; chroma halved both ways.
+    Nv12,
+    /// A plane of Y and one of interleaved V, U; chroma halved both ways.
+    Nv21,
+    /// 4 bytes for two pixels: Y, U, Y, V.
+    Yuyv422,
+    /// 4 bytes for two pixels: U, Y, V, Y.
+    Uyvy422,
+}
+
+/// One plane of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plane {
+    /// Where its first row begins in the frame's bytes.
+    pub offset: usize,
+    /// Bytes from one row to the next.
+    pub stride: usize,
+    /// Bytes of a row that are pixels.
+    pub row: usize,
+    /// Rows.
+    pub rows: usize,
+}
+
+impl Plane {
+    /// Bytes from its first to its last pixel: the padding of the last row does not count.
+    pub fn len(&self) -> usize {
+        match self.rows {
+            0 => 0,
+            rows => self.stride * (rows - 1) + self.row,
+        }
+    }
+
+    /// Whether it has no pixels.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl PixelFormat {
+    /// Every format.
+    pub const ALL: [PixelFormat; 11] = [
+        PixelFormat::Rgb24,
+        PixelFormat::Bgr24,
+        PixelFormat::Rgba,
+        PixelFormat::Gray,
+        PixelFormat::Yuv420p,
+        PixelFormat::Yuv422p,
+        PixelFormat::Yuv444p,
+        PixelFormat::Nv12,
+        PixelFormat::Nv21,
+        PixelFormat::Yuyv422,
+        PixelFormat::Uyvy422,
+    ];
+
+    /// Its name, as ffmpeg's `-pix_fmt` has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            PixelFormat::Rgb24 => "rgb24",
+            PixelFormat::Bgr24 => "bgr24",
+            PixelFormat::Rgba => "rgba",
+            PixelFormat::Gray => "gray",
+            PixelFormat::Yuv420p => "yuv420p",
+            PixelFormat::Yuv422p => "yuv422p",
+            PixelFormat::Yuv444p => "yuv444p",
+            PixelFormat::Nv12 => "nv12",
+            PixelFormat::Nv21 => "nv21",
+            PixelFormat::Yuyv422 => "yuyv422",
+            PixelFormat::Uyvy422 => "uyvy422",
+        }
+    }
+
+    /// Bytes from one pixel to the next in a row of the first plane.
+    pub fn bytes_per_pixel(self) -> usize {
+        match self {
+            PixelFormat::Rgb24 | PixelFormat::Bgr24 => 3,
+            PixelFormat::Rgba => 4,
+            PixelFormat::Yuyv422 | PixelFormat::Uyvy422 => 2,
+            _ => 1,
+        }
+    }
+
+    /// Planes: 1, 2 or 3.
+    pub fn planes(self) -> usize {
+        match self {
+            PixelFormat::Yuv420p | PixelFormat::Yuv422p | PixelFormat::Yuv444p => 3,
+            PixelFormat::Nv12 | PixelFormat::Nv21 => 2,
+            _ => 1,
+        }
+    }
+
+    /// Whether it has luma and chroma rather than red, green and blue.
+    pub fn is_yuv(self) -> bool {
+        !matches!(self, PixelFormat::Rgb24 | PixelFormat::Bgr24 | PixelFormat::Rgba | PixelFormat::Gray)
+    }
+
+    /// Luma pixels for one of chroma, along a row and along a column: 1 or 2 each.
+    pub fn subsampling(self) -> (usize, usize) {
+        match self {
+            PixelFormat::Yuv420p | PixelFormat::Nv12 | PixelFormat::Nv21 => (2, 2),
+            PixelFormat::Yuv422p | PixelFormat::Yuyv422 | PixelFormat::Uyvy422 => (2, 1),
+            _ => (1, 1),
+        }
+    }
+
+    /// Bytes of the pixels in a row of the first plane, which its stride must reach.
+    pub fn row_bytes(self, width: u32) -> usize {
+        let width = width as usize;
+        match self {
+            // Pixels come in pairs.
+            PixelFormat::Yuyv422 | PixelFormat::Uyvy422 => width.div_ceil(2) * 4,
+            _ => width * self.bytes_per_pixel(),
+        }
+    }
+
+    /// Plane `index` (below [`PixelFormat::planes`]) of a picture whose first plane has `stride`.
+    ///
+    /// The stride of halved chroma planes is half of it, rounded up; that of interleaved chroma the same, rounded up
+    /// to a whole pair. So do rpicam, Video4Linux and ffmpeg lay planes out.
+    pub fn plane(self, index: usize, width: u32, height: u32, stride: usize) -> Plane {
+        let luma = Plane { offset: 0, stride, row: self.row_bytes(width), rows: height as usize };
+        if index == 0 {
+            return luma;
+        }
+        let (across, down) = self.subsampling();
+        let (columns, rows) = ((width as usize).div_ceil(across), (height as usize).div_ceil(down));
+        let chroma = match self.planes() {
+            2 => Plane { offset: 0, stride: stride.next_multiple_of(2), row: columns * 2, rows },
+            _ => Plane { offset: 0, stride: stride.div_ceil(across), row: columns, rows },
+        };
+        Plane { offset: stride * luma.rows + (index - 1) * chroma.stride * rows, ..chroma }
+    }
+
+    /// Bytes of a whole picture as it is transmitted: every row of every plane with its padding, the last too.
+    pub fn frame_bytes(self, width: u32, height: u32, stride: usize) -> usize {
+        let last = self.plane(self.planes() - 1, width, height, stride);
+        last.offset + last.stride * last.rows
+    }
+}
+
+impl fmt::Display for PixelFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for PixelFormat {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<PixelFormat, String> {
+        PixelFormat::ALL.into_iter().find(|f| f.name() == name).ok_or_else(|| {
+            let names = PixelFormat::ALL.map(PixelFormat::name).join(", ");
+            format!("'{name}' is no pixel format; it is one of {names}")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn planes_lie_as_ffmpeg_and_rpicam_lay_them() {
+        // 5x3 tight, as `ffmpeg -f rawvideo` writes it.
+        let sizes = PixelFormat::ALL.map(|f| f.frame_bytes(5, 3, f.row_bytes(5)));
+        assert_eq!(sizes, [45, 45, 60, 15, 27, 33, 45, 15 + 2 * 6, 15 + 2 * 6, 36, 36]);
+        // rpicam: luma rows padded to 64 bytes, chroma rows to 32.
+        let plane = |i| PixelFormat::Yuv420p.plane(i, 100, 10, 128);
+        assert_eq!(plane(1), Plane { offset: 1280, stride: 64, row: 50, rows: 5 });
+        assert_eq!(plane(2), Plane { offset: 1600, stride: 64, row: 50, rows: 5 });
+        assert_eq!(PixelFormat::Yuv420p.frame_bytes(100, 10, 128), 1920);
+        assert_eq!(plane(2).len(), 4 * 64 + 50);
+    }
+
+    #[test]
+    fn names_are_read_back() {
+        for format in PixelFormat::ALL {
+            assert_eq!(format.name().parse(), Ok(format));
+        }
+        assert!("yuv410p".parse::<PixelFormat>().unwrap_err().contains("uyvy422"));
+    }
+}

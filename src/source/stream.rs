@@ -1,0 +1,182 @@
+//! Frames in a stream of bytes: standard input, a file, a FIFO.
+//!
+//! | what | recognised by | frames |
+//! |---|---|---|
+//! | YUV4MPEG2 | `YUV4MPEG2 ` | 8 bits, progressive: 420 (jpeg, mpeg2, paldv), 422, 444, mono; see [`Y4m`] |
+//! | JPEG pictures one after another | `FF D8 FF` | see [`Mjpeg`] |
+//! | raw frames | settings | any [`PixelFormat`](crate::PixelFormat); see [`Raw`] |
+//!
+//! Unless the stream or the settings say otherwise, luma and chroma are those of video: BT.601, limited range; gray of
+//! raw frames is of full range.
+
+mod input;
+mod mjpeg;
+mod raw;
+mod split;
+mod y4m;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+pub use input::{Arrival, Blocking, ByteInput, Descriptor};
+pub use mjpeg::Mjpeg;
+pub use raw::{Raw, RawFormat};
+pub use split::{Scan, Splitter};
+pub use y4m::{Header, Y4m};
+
+use super::FrameSource;
+use crate::error::{Error, Result};
+use crate::frame::{Color, Frame, Matrix, PixelFormat, Range, Stamp};
+use crate::limits::Limits;
+use input::Reader;
+
+/// How a stream is to be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Raw frames of this format; `None` to tell the format from the first bytes.
+    pub raw: Option<RawFormat>,
+    /// Weights of the channels in luma, where the stream's own or the default is wrong.
+    pub matrix: Option<Matrix>,
+    /// Black and white, where the stream's own or the default is wrong.
+    pub range: Option<Range>,
+    /// How long the first bytes may take, which tell the format and the size; `None` for any time.
+    pub timeout: Option<Duration>,
+}
+
+impl Settings {
+    /// The colours of frames that come with `color`.
+    fn color(&self, color: Color) -> Color {
+        Color { matrix: self.matrix.unwrap_or(color.matrix), range: self.range.unwrap_or(color.range) }
+    }
+}
+
+/// Bytes that are looked at to tell the format.
+const MAGIC_BYTES: usize = 10;
+
+/// Bytes that are read ahead until the size of the frames is known: the header of a JPEG with EXIF data.
+const READ_AHEAD: usize = 64 << 10;
+
+/// How often a wait for the first bytes asks whether to go on.
+const SLICE: Duration = Duration::from_millis(50);
+
+/// Opens the stream at `path` (`-` is standard input) and reads as much of it as tells the format and size of its
+/// frames; `stop` is asked meanwhile whether to give up.
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::Io`]; [`Error::BadInput`] for bytes of no known format, or settings that cannot be;
+/// [`Error::BadImage`] for a header that cannot be; [`Error::Limit`] for frames beyond `limits`; [`Error::Unavailable`]
+/// for a stream that ends before its first frame or is silent for `settings.timeout`, or if `stop` said so.
+///
+/// # Example
+/// ```
+/// use oltr::source::stream::{self, Settings};
+///
+/// let path = std::env::temp_dir().join("oltr-example.y4m");
+/// std::fs::write(&path, b"YUV4MPEG2 W2 H2 C444\nFRAME\nYYYYUUUUVVVV")?;
+/// let source = stream::open(&path, &Settings::default(), &oltr::Limits::default(), &|| false)?;
+/// assert_eq!(source.bounds().frame_bytes, 12);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn open(
+    path: &Path,
+    settings: &Settings,
+    limits: &Limits,
+    stop: &dyn Fn() -> bool,
+) -> Result<Box<dyn FrameSource>> {
+    from_input(Box::new(Descriptor::open(path)?), settings, limits, stop)
+}
+
+/// As [`open`], from bytes of any kind.
+///
+/// # Errors
+/// As [`open`].
+pub fn from_input(
+    input: Box<dyn ByteInput>,
+    settings: &Settings,
+    limits: &Limits,
+    stop: &dyn Fn() -> bool,
+) -> Result<Box<dyn FrameSource>> {
+    if settings.raw.is_some() {
+        return Ok(Box::new(Raw::new(input, settings, limits)?));
+    }
+    let mut reader = Reader::new(input, READ_AHEAD);
+    let mut opening = Opening { since: Instant::now(), timeout: settings.timeout, stop };
+    while reader.ahead().len() < MAGIC_BYTES && opening.more(&mut reader)? {}
+    let first = reader.ahead();
+    if first.starts_with(y4m::MAGIC) {
+        return Ok(Box::new(Y4m::open(reader, settings, limits, &mut opening)?));
+    }
+    if first.starts_with(&split::START) {
+        return Ok(Box::new(Mjpeg::open(reader, limits, &mut opening)?));
+    }
+    let reason = if first.is_empty() {
+        let reason = "ended before its first frame; look at what writes it".into();
+        return Err(Error::Unavailable { subject: reader.name().into(), reason });
+    } else {
+        "is neither YUV4MPEG2 nor a sequence of JPEG pictures; for raw frames give their format and size"
+    };
+    Err(Error::BadInput { subject: reader.name().into(), reason: reason.into() })
+}
+
+/// The wait for what a stream begins with.
+struct Opening<'a> {
+    since: Instant,
+    timeout: Option<Duration>,
+    stop: &'a dyn Fn() -> bool,
+}
+
+impl Opening<'_> {
+    /// Reads ahead; `false` at the end or with a full buffer.
+    fn more(&mut self, reader: &mut Reader) -> Result<bool> {
+        while !reader.is_full() {
+            let silent = self.timeout.is_some_and(|t| self.since.elapsed() >= t);
+            if silent || (self.stop)() {
+                let reason = match silent {
+                    true => "is silent; look at what writes it, or allow more time",
+                    false => "was given up before its first frame",
+                };
+                return Err(Error::Unavailable { subject: reader.name().into(), reason: reason.into() });
+            }
+            match reader.more(Instant::now() + SLICE)? {
+                Arrival::Bytes(_) => return Ok(true),
+                Arrival::End => return Ok(false),
+                Arrival::Waiting => {}
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Refuses a frame other than the one that was being read into.
+fn same_frame(name: &str, frame: &Frame, filled: usize) -> Result<()> {
+    if frame.filled != filled {
+        let reason = "a frame was begun in another buffer; hand the same one in until it is whole".into();
+        return Err(Error::BadInput { subject: name.into(), reason });
+    }
+    Ok(())
+}
+
+/// What every frame gets that is complete.
+fn finish(frame: &mut Frame, seq: &mut u64) {
+    frame.filled = 0;
+    frame.set_label("");
+    frame.set_stamp(Stamp { seq: *seq, mono_ns: crate::clock::monotonic_ns() });
+    *seq += 1;
+}
+
+/// Bytes of a frame as it is transmitted, if it keeps to `limits`.
+fn bounded_bytes(name: &str, format: PixelFormat, size: (u32, u32), stride: usize, limits: &Limits) -> Result<usize> {
+    let (width, height) = size;
+    crate::frame::check_size(name, width, height, limits)?;
+    let first = stride as u64 * u64::from(height);
+    if first > limits.frame_bytes as u64 {
+        let (value, limit) = (first, limits.frame_bytes as u64);
+        return Err(Error::Limit { subject: name.into(), what: "frame_bytes", value, limit });
+    }
+    let bytes = format.frame_bytes(width, height, stride);
+    if bytes > limits.frame_bytes {
+        let (value, limit) = (bytes as u64, limits.frame_bytes as u64);
+        return Err(Error::Limit { subject: name.into(), what: "frame_bytes", value, limit });
+    }
+    Ok(bytes)
+}
