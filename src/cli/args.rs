@@ -1,5 +1,6 @@
 //! The command line: what can be said, and what it means.
 
+mod enrol;
 mod study;
 
 use std::borrow::Cow;
@@ -17,6 +18,7 @@ use oltr::model::{self, Engine, Options, Summary};
 use super::output::{bytes, millis};
 use super::stream::args::StreamArgs;
 use super::table::printable;
+pub use enrol::{EnrolAction, EnrolArgs};
 pub use study::{CalibrateArgs, EvaluateArgs, PhotoArgs};
 
 const EXAMPLES: &str = "\
@@ -67,6 +69,7 @@ pub enum Command {
     Bench(BenchArgs),
     Evaluate(EvaluateArgs),
     Calibrate(CalibrateArgs),
+    Enrol(EnrolArgs),
     Doctor(DoctorArgs),
 }
 
@@ -169,6 +172,8 @@ Examples:
   oltr classify cup.jpg                     one photo
   oltr classify --top 3 photos 'trap/*.jpg' a folder with its subfolders, a pattern; three classes each
   oltr classify --json @list.txt > out.jsonl  the photos that a file lists, one a line, for a program
+  oltr classify --explain cup.jpg           why: which score decided, what lies near, by what margin
+  oltr classify --attention seen.png cup.jpg  where the network looked
   curl -s http://camera/snapshot | oltr classify -
 
 A photo that cannot be read is reported in its place, the others are classified, and the exit code is 65
@@ -177,6 +182,19 @@ pub struct ClassifyArgs {
     /// Classes to list for each photo, most probable first [default: none in a table, 5 with --json]
     #[arg(long, value_name = "N")]
     pub top: Option<usize>,
+    /// Say why, in one or two sentences for each photo
+    #[arg(long)]
+    pub explain: bool,
+    /// Write the photo with the network's attention laid over it; of one photo, with a bundle that has the output
+    /// `attention`
+    #[arg(long, value_name = "OUT.png")]
+    pub attention: Option<PathBuf>,
+    /// File of enrolled classes, as 'oltr enrol' writes it [default: beside the model, if there is one]
+    #[arg(long, value_name = "FILE")]
+    pub enrolled: Option<PathBuf>,
+    /// Leave enrolled classes out
+    #[arg(long, conflicts_with = "enrolled")]
+    pub no_enrolled: bool,
     /// Files, folders, patterns, @LIST (a file of paths), or - for one photo on standard input
     #[arg(required = true, value_name = "INPUT")]
     pub inputs: Vec<OsString>,
