@@ -5,6 +5,7 @@ mod bench;
 mod classify;
 mod doctor;
 pub mod exit;
+mod generate;
 mod inspect;
 pub mod log;
 mod npz;
@@ -29,6 +30,7 @@ pub fn run(cli: &Cli, start: Instant) -> anyhow::Result<Exit> {
         Some(Command::Verify(args)) => verify::run(args, common),
         Some(Command::Bench(args)) => bench::run(args, common, start),
         Some(Command::Doctor(args)) => doctor::run(args, common),
+        Some(Command::Generate(args)) => generate::run(args),
         None => Cli::missing_command(),
     }
 }
