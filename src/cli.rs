@@ -10,6 +10,7 @@ mod doctor;
 mod enrol;
 mod evaluate;
 pub mod exit;
+mod generate;
 mod inspect;
 pub mod log;
 mod npz;
@@ -42,6 +43,7 @@ pub fn run(cli: &Cli, start: Instant) -> anyhow::Result<Exit> {
         Some(Command::Calibrate(args)) => calibrate::run(args, common),
         Some(Command::Enrol(args)) => enrol::run(args, common),
         Some(Command::Doctor(args)) => doctor::run(args, common),
+        Some(Command::Generate(args)) => generate::run(args),
         None => Cli::missing_command(),
     }
 }

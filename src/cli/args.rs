@@ -71,6 +71,8 @@ pub enum Command {
     Calibrate(CalibrateArgs),
     Enrol(EnrolArgs),
     Doctor(DoctorArgs),
+    #[command(subcommand, hide = true)]
+    Generate(GenerateArgs),
 }
 
 /// Options that every command takes.
@@ -295,6 +297,22 @@ Examples:
   oltr doctor --model model.onnx --max-memory 64MiB   will it fit?
   oltr doctor --json | jq -r '.findings[] | select(.status != \"ok\") | .remedy'")]
 pub struct DoctorArgs {}
+
+/// Write what packages install beside the program.
+#[derive(Debug, Subcommand)]
+pub enum GenerateArgs {
+    /// Completions for a shell, on standard output
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// The manual: a page for the program and one for each command
+    Manual {
+        /// Folder for the pages
+        #[arg(value_name = "FOLDER")]
+        folder: PathBuf,
+    },
+}
 
 /// A number of bytes: `64MiB`, `64M` (the same), `64MB` (64 000 000), `1.5GiB`, `65536`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
