@@ -2,14 +2,19 @@
 
 pub mod args;
 mod bench;
+mod calibrate;
 mod classify;
 mod doctor;
+mod evaluate;
 pub mod exit;
 mod inspect;
 pub mod log;
 mod npz;
 mod output;
+mod report;
 mod shutdown;
+mod stream;
+mod study;
 mod table;
 mod verify;
 mod version;
@@ -25,9 +30,12 @@ pub fn run(cli: &Cli, start: Instant) -> anyhow::Result<Exit> {
     match &cli.command {
         _ if cli.version => version::run(common),
         Some(Command::Classify(args)) => classify::run(args, common),
+        Some(Command::Stream(args)) => stream::run(args, common),
         Some(Command::Inspect(args)) => inspect::run(args, common),
         Some(Command::Verify(args)) => verify::run(args, common),
         Some(Command::Bench(args)) => bench::run(args, common, start),
+        Some(Command::Evaluate(args)) => evaluate::run(args, common),
+        Some(Command::Calibrate(args)) => calibrate::run(args, common),
         Some(Command::Doctor(args)) => doctor::run(args, common),
         None => Cli::missing_command(),
     }

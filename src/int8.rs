@@ -1,5 +1,6 @@
 //! The int8 engine: arithmetic on slices, without tract.
 
+pub mod float;
 pub mod kernels;
 mod layers;
 mod plan;

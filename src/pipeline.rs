@@ -9,6 +9,7 @@ mod counts;
 pub mod memory;
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -91,12 +92,12 @@ impl Settings {
 }
 
 /// Asks a running pipeline for something, from another thread or a signal handler.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Control {
     /// Finish the frame in hand, tell what there is to tell, and return.
-    pub stop: AtomicBool,
+    pub stop: Arc<AtomicBool>,
     /// Tell statistics once, soon.
-    pub stats: AtomicBool,
+    pub stats: Arc<AtomicBool>,
 }
 
 /// Why a pipeline returned without an error.
@@ -208,7 +209,7 @@ impl Consumer<'_> {
         self.tell_damage(u64::MAX)?;
         let changes = self.tracker.finish();
         self.tell_changes(&changes)?;
-        let stats = self.stats();
+        let stats = Stats { last: true, ..self.stats() };
         self.sink.stats(self.name, &stats)?;
         self.sink.tick(&stats, &mut self.tracker.in_progress())?;
         Ok(stats)

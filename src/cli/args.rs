@@ -1,5 +1,8 @@
 //! The command line: what can be said, and what it means.
 
+mod study;
+
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -9,15 +12,18 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use oltr::Model;
-use oltr::model::{Engine, Options, Summary};
+use oltr::model::{self, Engine, Options, Summary};
 
 use super::output::{bytes, millis};
+use super::stream::args::StreamArgs;
 use super::table::printable;
+pub use study::{CalibrateArgs, EvaluateArgs, PhotoArgs};
 
 const EXAMPLES: &str = "\
 Examples:
   oltr classify examples/photos             known class or open, for each photo of a folder
   oltr classify --json cup.jpg              the same for a program
+  oltr stream v4l2:/dev/video0              the same for a camera, as it goes on
   oltr doctor                               what this board offers
   oltr inspect model.onnx                   what a model consists of
 
@@ -54,9 +60,12 @@ impl Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Classify(ClassifyArgs),
+    Stream(Box<StreamArgs>),
     Inspect(InspectArgs),
     Verify(VerifyArgs),
     Bench(BenchArgs),
+    Evaluate(EvaluateArgs),
+    Calibrate(CalibrateArgs),
     Doctor(DoctorArgs),
 }
 
@@ -75,7 +84,7 @@ pub struct Common {
     /// Who computes the quantised parts of the graph
     #[arg(long, value_enum, default_value_t, global = true)]
     pub engine: EngineName,
-    /// Memory that the model may take, as 64MiB: weights and buffers [default: no bound]
+    /// Memory that oltr may take, as 64MiB; what needs more is refused [default: no bound]
     #[arg(long, value_name = "SIZE", global = true)]
     pub max_memory: Option<ByteSize>,
     /// Print JSON, one object a line, instead of a table
@@ -106,6 +115,17 @@ impl Common {
     pub fn model<'a>(&'a self, argument: Option<&'a Path>) -> Option<&'a Path> {
         // A variable that is set to nothing is as good as none.
         argument.or(self.model.as_deref()).filter(|path| !path.as_os_str().is_empty())
+    }
+
+    /// Name and bytes of the file of [`Common::model`].
+    ///
+    /// # Errors
+    /// As [`model::read_file`] and [`model::builtin_bytes`].
+    pub fn model_bytes(&self, argument: Option<&Path>) -> oltr::Result<(String, Cow<'static, [u8]>)> {
+        Ok(match self.model(argument) {
+            Some(path) => (path.display().to_string(), model::read_file(path, &self.options().limits)?.into()),
+            None => ("builtin".into(), model::builtin_bytes()?.into()),
+        })
     }
 
     /// Loads [`Common::model`].

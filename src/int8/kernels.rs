@@ -17,6 +17,7 @@ pub(crate) mod scalar;
 #[cfg(test)]
 #[allow(clippy::needless_range_loop)]
 mod tests;
+mod transpose;
 // Indexed loops over vectors of sums, and wide argument lists, are what kernels are made of.
 #[cfg(target_arch = "x86_64")]
 #[allow(clippy::needless_range_loop, clippy::too_many_arguments)]
@@ -24,6 +25,8 @@ mod x86_64;
 
 use std::fmt::Debug;
 use std::ops::Range;
+
+pub use transpose::transpose;
 
 use super::quant::{AddQuant, Quant, Requant};
 

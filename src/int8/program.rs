@@ -1,10 +1,12 @@
 //! An int8 program: a straight list of layers over one arena.
 
+mod float;
+
 use std::time::Instant;
 
 use super::kernels::pool::Pool;
 use super::kernels::{AveragePool, Conv, KernelSet, MaxPool, Storage, Window};
-use super::layers::{self, Binary, Copy, Elementwise, Layer, MatMul, Softmax, row_major};
+use super::layers::{self, Binary, Copy, Elementwise, Layer, MatMul, Move, Softmax, row_major};
 use super::plan::{self, Buffer};
 use super::quant::{AddQuant, Quant};
 use super::tensor::{Element, Tensor, TensorId, broadcast};
@@ -77,6 +79,8 @@ impl Builder {
         let (kernel, weights_bytes) = match &layer {
             Layer::Conv(conv, _) => (conv.name().to_string(), conv.weights_bytes()),
             Layer::Constant(bytes) => (String::new(), bytes.len()),
+            Layer::Numbers(numbers) => (String::new(), 4 * numbers.len()),
+            Layer::Float(float) => (format!("{}_f32", op.split(' ').next().unwrap_or_default()), float.weights_bytes()),
             _ => (format!("{}__{}", op.split(' ').next().unwrap_or_default(), self.kernels.isa()), 0),
         };
         let dtype = if tensor.element == Element::Floats { "f32" } else { "u8" };
@@ -116,7 +120,7 @@ impl Builder {
         let tensor = Tensor::new(shape, Element::Bytes(quant));
         let mut bytes = vec![quant.zero_point; tensor.map.volume()];
         let row_major = row_major(shape);
-        layers::each_index(shape, &row_major, &tensor.strides(), |from, to| bytes[to] = values[from]);
+        Move::new(shape, &row_major, &tensor.strides(), 0).run(values, &mut bytes);
         let mask = self.kernels.storage().mask();
         bytes.iter_mut().for_each(|b| *b ^= mask);
         self.push("constant".into(), 0, Layer::Constant(bytes), &[], tensor)
@@ -255,10 +259,7 @@ impl Builder {
                 table[usize::from(stored)] = y.quantise(q.dequantise(stored ^ mask)) ^ mask;
             }
             copies.push(Copy {
-                shape: tensor.shape.clone(),
-                from: tensor.strides(),
-                to: strides.clone(),
-                offset: at * strides[axis],
+                moves: Move::new(&tensor.shape, &tensor.strides(), &strides, at * strides[axis]),
                 table: (q != y).then(|| Box::new(table)),
             });
             at += tensor.shape[axis];
@@ -276,8 +277,8 @@ impl Builder {
         let copy = match permutation {
             Some(permutation) => {
                 let strides = tensor.strides();
-                let from = permutation.iter().map(|p| strides[*p]).collect();
-                vec![Copy { shape: shape.to_vec(), from, to: output.strides(), offset: 0, table: None }]
+                let from: Vec<usize> = permutation.iter().map(|p| strides[*p]).collect();
+                vec![Copy { moves: Move::new(shape, &from, &output.strides(), 0), table: None }]
             }
             None => vec![layers::reshape_copy(tensor, &output)],
         };
@@ -323,9 +324,15 @@ impl Builder {
     /// Makes a tensor an output of the program, as numbers in ONNX order. Outputs are numbered in the order of
     /// these calls.
     pub fn output(&mut self, x: TensorId) -> usize {
+        let shape = self.tensors[x.0].shape.clone();
+        self.output_as(x, &shape)
+    }
+
+    /// The same with another shape of the same number of elements, for row-major tensors.
+    pub fn output_as(&mut self, x: TensorId, shape: &[usize]) -> usize {
         let tensor = &self.tensors[x.0];
         let output = self.outputs.len();
-        self.outputs.push(tensor.shape.clone());
+        self.outputs.push(shape.to_vec());
         let (op, layer) = match tensor.element {
             Element::Bytes(_) => ("dequantise", Layer::Dequantise { output }),
             Element::Floats => ("output", Layer::Floats { output }),
@@ -334,7 +341,7 @@ impl Builder {
             name: self.name.clone(),
             op: op.into(),
             kernel: format!("{op}__{}", self.kernels.isa()),
-            shape: tensor.shape.clone(),
+            shape: shape.to_vec(),
             dtype: "f32",
             macs: 0,
             weights_bytes: 0,
@@ -352,11 +359,14 @@ impl Builder {
             .map(|(id, tensor)| {
                 let id = TensorId(id);
                 let written = self.steps.iter().position(|s| s.writes == Some(id)).unwrap_or(0);
-                let constant = matches!(self.steps[written].layer, Layer::Constant(_));
+                let constant = matches!(self.steps[written].layer, Layer::Constant(_) | Layer::Numbers(_));
                 let read = self.steps.iter().rposition(|s| s.reads.contains(&id)).unwrap_or(written);
                 let bytes = if constant { 0 } else { tensor.map.volume() * tensor.element.size() };
                 Buffer { bytes, first: written, last: read }
             })
+            .collect();
+        let writers = (0..self.tensors.len())
+            .map(|id| self.steps.iter().position(|s| s.writes == Some(TensorId(id))).unwrap_or(0))
             .collect();
         let plan = plan::plan(&buffers);
         let scratch = self.steps.iter().map(|s| s.layer.scratch_bytes()).max().unwrap_or(0);
@@ -364,6 +374,7 @@ impl Builder {
             kernels: self.kernels,
             tensors: self.tensors,
             steps: self.steps,
+            writers,
             inputs: self.inputs,
             outputs: self.outputs,
             offsets: plan.offsets,
@@ -385,6 +396,8 @@ pub struct Program {
     pub(super) kernels: &'static dyn KernelSet,
     pub(super) tensors: Vec<Tensor>,
     pub(super) steps: Vec<Step>,
+    /// The step that writes each tensor.
+    pub(super) writers: Vec<usize>,
     inputs: Vec<Vec<usize>>,
     outputs: Vec<Vec<usize>>,
     pub(super) offsets: Vec<usize>,
@@ -471,7 +484,11 @@ impl Program {
 
     /// The quantisation of input `input`, if one layer alone reads it.
     pub fn input_quant(&self, input: usize) -> Option<Quant> {
-        let mut readers = self.steps.iter().filter(|s| matches!(s.layer, Layer::Quantise { input: i } if i == input));
+        let reads = |layer: &Layer| match layer {
+            Layer::Quantise { input: i } | Layer::Input { input: i } => *i == input,
+            _ => false,
+        };
+        let mut readers = self.steps.iter().filter(|s| reads(&s.layer));
         let (first, second) = (readers.next()?, readers.next());
         match (first.writes, second) {
             (Some(id), None) => self.tensors[id.0].quant().ok(),

@@ -86,6 +86,9 @@ pub(super) fn load(name: &str, bytes: &[u8], options: &Options) -> Result<Loaded
     check::geometry(name, &graph, &options.limits)?;
     let kernels = kernels::select().map_err(Error::Config)?;
     let quantised = lower::is_quantised(&graph);
+    if options.engine == Engine::Int8 {
+        distances::fuse(&mut graph);
+    }
     let parts = match options.engine {
         Engine::Int8 if quantised => lower::lower(&mut graph, kernels)?,
         _ => Vec::new(),
@@ -94,7 +97,6 @@ pub(super) fn load(name: &str, bytes: &[u8], options: &Options) -> Result<Loaded
     lower::prune(&mut graph);
     write_shapes(&mut graph, &parts);
     if options.engine == Engine::Int8 {
-        distances::fuse(&mut graph);
         softmax::fuse(&mut graph);
     }
     let onnx = ops::onnx();

@@ -23,6 +23,20 @@ pub struct Outputs {
     pub features: Vec<f32>,
 }
 
+/// The optional output that [`Session::attention`] gives.
+const ATTENTION: &str = "attention";
+
+/// A map of the modulated attention over the model's input, row-major (height, width).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Attention {
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+    /// One weight for each position; those of the published attention sum to 1.
+    pub weights: Vec<f32>,
+}
+
 /// Where the time of the last [`Session::run`] went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RunTimes {
@@ -46,6 +60,7 @@ pub struct Session {
     pixels: Arc<Tensor>,
     floats: Vec<Arc<Tensor>>,
     outputs: Outputs,
+    attention: Vec<f32>,
     times: RunTimes,
 }
 
@@ -62,7 +77,18 @@ impl Session {
         let pixels = Tensor::zero::<u8>(&[1, side, side, 3]).map_err(internal)?.into_arc_tensor();
         let (numbers, picture) = (None, model.picture_plan.as_ref().map(spawn).transpose()?);
         let (outputs, times) = (Outputs::default(), RunTimes::default());
-        Ok(Session { model, numbers, picture, preprocessor: None, pixels, floats: Vec::new(), outputs, times })
+        let attention = Vec::new();
+        Ok(Session {
+            model,
+            numbers,
+            picture,
+            preprocessor: None,
+            pixels,
+            floats: Vec::new(),
+            outputs,
+            attention,
+            times,
+        })
     }
 
     /// Runs a picture through a bundle: preprocessing and network.
@@ -111,12 +137,32 @@ impl Session {
                 "logits" => &mut self.outputs.logits,
                 "distances" => &mut self.outputs.distances,
                 "features" => &mut self.outputs.features,
+                ATTENTION => &mut self.attention,
                 _ => continue,
             };
             into.clear();
             into.extend_from_slice(numbers_of(value)?);
         }
         Ok(&self.outputs)
+    }
+
+    /// The modulated attention of the last [`Session::run`], if the graph has the output `attention`: where in the
+    /// picture the network looked.
+    ///
+    /// The output is `[1, h, w]` or `[1, C, h, w]`; of C maps the mean is given.
+    pub fn attention(&self) -> Option<Attention> {
+        let port = self.model.outputs.iter().find(|port| port.name == ATTENTION)?;
+        let (maps, height, width) = match port.shape[..] {
+            [1, height, width] => (1, height, width),
+            [1, maps, height, width] => (maps, height, width),
+            _ => return None,
+        };
+        let area = height * width;
+        if area == 0 || maps == 0 || self.attention.len() != maps * area {
+            return None;
+        }
+        let mean = |i: usize| (0..maps).map(|m| self.attention[m * area + i]).sum::<f32>() / maps as f32;
+        Some(Attention { height, width, weights: (0..area).map(mean).collect() })
     }
 
     /// Where the time of the last [`Session::run`] went.

@@ -105,10 +105,8 @@ impl<'a> Capture<'a> {
 
     /// Captures until the source ends or fails, or the queue is abandoned.
     pub fn run(mut self, source: &mut dyn FrameSource) -> Result<()> {
-        let result = self.capture(source);
-        self.shared.connected.store(false, Ordering::Relaxed);
-        self.queue.close();
-        result
+        let _closes = Closes { queue: self.queue, shared: self.shared };
+        self.capture(source)
     }
 
     fn capture(&mut self, source: &mut dyn FrameSource) -> Result<()> {
@@ -180,7 +178,8 @@ impl<'a> Capture<'a> {
             }
             self.sleep(self.due - time);
         }
-        self.due = (self.due + spacing).max(time);
+        // What was missed is not made up for.
+        self.due = if time.saturating_sub(self.due) < spacing { self.due } else { time } + spacing;
         true
     }
 
@@ -245,6 +244,19 @@ impl<'a> Capture<'a> {
 
     fn most_attempts(&self) -> u32 {
         self.settings.reconnect.map_or(0, |backoff| backoff.attempts.min(self.retries))
+    }
+}
+
+/// Closes the queue in the end, also where a source panics: the other thread would wait for ever.
+struct Closes<'a> {
+    queue: &'a Queue<Slot>,
+    shared: &'a Shared,
+}
+
+impl Drop for Closes<'_> {
+    fn drop(&mut self) {
+        self.shared.connected.store(false, Ordering::Relaxed);
+        self.queue.close();
     }
 }
 

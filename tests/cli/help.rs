@@ -2,7 +2,7 @@
 
 use super::{command, oltr};
 
-const COMMANDS: [&str; 5] = ["classify", "inspect", "verify", "bench", "doctor"];
+const COMMANDS: [&str; 6] = ["classify", "stream", "inspect", "verify", "bench", "doctor"];
 
 #[test]
 fn the_help_lists_the_commands_and_the_exit_codes() {

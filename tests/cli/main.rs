@@ -3,6 +3,7 @@
 mod classify;
 mod help;
 mod report;
+mod stream;
 mod streams;
 mod verify;
 
