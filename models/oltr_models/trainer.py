@@ -296,21 +296,20 @@ class Trainer:
             report["val_auroc_probability"] = round(metrics.auroc(known.probability, unknown.probability), 4)
         return report
 
-    def test(self, stage: int) -> dict:
-        """The figures of the kept network on the test split, at a threshold that accepts 95 % of the known
+    def test(self) -> dict:
+        """The figures of stage 2's network on the test split, at a threshold that accepts 95 % of the known
         val photos. Only for reports: nothing here may lead to a choice."""
-        def of(split: str, known: bool) -> tuple[np.ndarray, Answers] | None:
-            samples = select(self.samples, split, known)
-            if not samples:
-                return None
-            source = self._cached(samples, None, split if known else split + " unknown")
-            return samples, self.answers(self.net, source, stage, self.args.frozen_blocks)
+        self.cut = self.args.frozen_blocks
 
-        cut, self.cut = self.cut, self.args.frozen_blocks
-        val, test, unknown = of("val", True), of("test", True), of("test", False)
-        self.cut = cut
-        threshold = metrics.threshold_accepting(getattr(val[1], self.score), 0.95)
-        return figures(test[1], class_indices(test[0], self.classes), unknown and unknown[1], self.counts, threshold, self.score)
+        def of(split: str, known: bool) -> tuple[list[Sample], Answers]:
+            samples, what = select(self.samples, split, known), split if known else split + "-unknown"
+            maps = self._maps(self._cached(samples, None, what.replace("-", " ")), what)
+            return samples, self.answers(self.net, maps, 2, len(self.net.backbone.blocks))
+
+        threshold = metrics.threshold_accepting(getattr(of("val", True)[1], self.score), 0.95)
+        known, answers = of("test", True)
+        unknown = of("test", False)[1] if select(self.samples, "test", False) else None
+        return figures(answers, class_indices(known, self.classes), unknown, self.counts, threshold, self.score)
 
 
 def thinned(samples: list[Sample], most: int, seed: int) -> list[Sample]:
