@@ -1,13 +1,16 @@
 //! The commands: one file each, over the public interface of the library.
 
 pub mod args;
+mod attention;
 mod bench;
 mod calibrate;
 mod cameras;
 mod classify;
 mod doctor;
+mod enrol;
 mod evaluate;
 pub mod exit;
+mod generate;
 mod inspect;
 pub mod log;
 mod npz;
@@ -38,7 +41,9 @@ pub fn run(cli: &Cli, start: Instant) -> anyhow::Result<Exit> {
         Some(Command::Bench(args)) => bench::run(args, common, start),
         Some(Command::Evaluate(args)) => evaluate::run(args, common),
         Some(Command::Calibrate(args)) => calibrate::run(args, common),
+        Some(Command::Enrol(args)) => enrol::run(args, common),
         Some(Command::Doctor(args)) => doctor::run(args, common),
+        Some(Command::Generate(args)) => generate::run(args),
         None => Cli::missing_command(),
     }
 }

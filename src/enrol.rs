@@ -18,6 +18,8 @@ mod file;
 
 use heapless::{String as Name, Vec as Bounded};
 
+use crate::bundle::Bundle;
+use crate::calibrate::Calibration;
 use crate::error::{Error, Result};
 use crate::scores::Scores;
 
@@ -41,6 +43,35 @@ const PRIOR_PHOTOS: f32 = 5.0;
 
 /// The radius over the mean distance of a photo to the centroid of the others.
 const SLACK: f32 = 1.15;
+
+/// What a bundle says about distances, before any photo of a new class is seen.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Prior {
+    /// The distance at which photos of known classes usually lie from their centroids.
+    pub usual: f32,
+    /// The distance beyond which the bundle calls everything open.
+    pub limit: f32,
+}
+
+impl Prior {
+    /// Of `bundle`: the median over its classes of their median distances if it was calibrated with photos of them,
+    /// else the limit; the limit is that of its reachability threshold.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] for a bundle without a reachability threshold: it says of nothing that it is too far away.
+    pub fn of(bundle: &Bundle) -> Result<Prior> {
+        let limit = 10.0 / bundle.open.reachability;
+        if !limit.is_finite() {
+            let reason = "has no reachability threshold to bound a new class with; calibrate it first".into();
+            return Err(Error::BadInput { subject: format!("bundle '{}'", bundle.name), reason });
+        }
+        let calibration = Calibration::of(&bundle.open);
+        let mut medians: Vec<f64> = calibration.iter().flat_map(|c| c.spread.values()).map(|s| s.median).collect();
+        medians.sort_by(f64::total_cmp);
+        let usual = medians.get(medians.len() / 2).map_or(limit, |median| *median as f32);
+        Ok(Prior { usual: usual.min(limit), limit })
+    }
+}
 
 /// One enrolled class.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,15 +106,13 @@ impl Enrolled {
 
     /// A class from the features of its photos.
     ///
-    /// `usual` is the distance at which frames of known classes usually lie from their centroids, `limit` the one beyond
-    /// which the bundle calls everything open: the radius is [`SLACK`] times the mean distance of each photo to the
-    /// centroid of the others, shrunk towards `usual` (a handful of photos says little about a spread), and at most
-    /// `limit`.
+    /// The radius is the mean distance of each photo to the centroid of the others, shrunk towards `prior.usual` (a
+    /// handful of photos says little about a spread), and some slack; at most `prior.limit`.
     ///
     /// # Errors
     /// [`Error::BadInput`] for an empty or overlong name, fewer than [`MIN_PHOTOS`] or more than [`MAX_PHOTOS`] photos,
     /// features of unequal length or of more than [`MAX_FEATURES`] numbers, or a number that is not finite.
-    pub fn new(name: &str, features: &[Vec<f32>], usual: f32, limit: f32) -> Result<Enrolled> {
+    pub fn new(name: &str, features: &[Vec<f32>], prior: Prior) -> Result<Enrolled> {
         let bad = |reason: String| Error::BadInput { subject: format!("class '{name}'"), reason };
         let n = features.len();
         if !(MIN_PHOTOS..=MAX_PHOTOS).contains(&n) {
@@ -106,8 +135,8 @@ impl Enrolled {
             f.iter().enumerate().map(square).sum::<f64>().sqrt()
         };
         let own = (features.iter().map(to_others).sum::<f64>() / n as f64) as f32;
-        let shrunk = (n as f32 * own + PRIOR_PHOTOS * usual) / (n as f32 + PRIOR_PHOTOS);
-        Enrolled::from_parts(name, n, (SLACK * shrunk).min(limit), centroid)
+        let shrunk = (n as f32 * own + PRIOR_PHOTOS * prior.usual) / (n as f32 + PRIOR_PHOTOS);
+        Enrolled::from_parts(name, n, (SLACK * shrunk).min(prior.limit), centroid)
     }
 
     /// A class as it was stored; looks at everything.
@@ -221,7 +250,7 @@ mod tests {
 
     fn enrolled(name: &str, at: [f32; 2]) -> Enrolled {
         let features = [[at[0] - 1.0, at[1]], [at[0] + 1.0, at[1]]].map(Vec::from);
-        Enrolled::new(name, &features, 2.0, 100.0).unwrap()
+        Enrolled::new(name, &features, Prior { usual: 2.0, limit: 100.0 }).unwrap()
     }
 
     fn scores(distance: f32) -> Scores {
@@ -231,10 +260,11 @@ mod tests {
     #[test]
     fn centroid_and_radius_of_a_worked_example() {
         // Each photo is 2 from the other; two photos of 2 and five of `usual` 9: (4 + 45) / 7 = 7.
-        let class = Enrolled::new(" eel ", &[vec![0.0, 1.0], vec![2.0, 1.0]], 9.0, 100.0).unwrap();
+        let class =
+            Enrolled::new(" eel ", &[vec![0.0, 1.0], vec![2.0, 1.0]], Prior { usual: 9.0, limit: 100.0 }).unwrap();
         assert_eq!((class.name(), class.photos(), class.centroid()), ("eel", 2, &[1.0, 1.0][..]));
         assert!((class.radius() - SLACK * 7.0).abs() < 1e-5);
-        let narrow = Enrolled::new("eel", &[vec![0.0], vec![2.0]], 9.0, 3.0).unwrap();
+        let narrow = Enrolled::new("eel", &[vec![0.0], vec![2.0]], Prior { usual: 9.0, limit: 3.0 }).unwrap();
         assert_eq!(narrow.radius(), 3.0);
     }
 
@@ -284,9 +314,13 @@ mod tests {
             ("a\nb", &two),
             (&"x".repeat(MAX_NAME + 1), &two),
         ] {
-            assert!(Enrolled::new(name, features, 1.0, 10.0).is_err(), "{name:?} {}", features.len());
+            assert!(
+                Enrolled::new(name, features, Prior { usual: 1.0, limit: 10.0 }).is_err(),
+                "{name:?} {}",
+                features.len()
+            );
         }
-        assert!(Enrolled::new(&"x".repeat(MAX_NAME), &two, 1.0, 10.0).is_ok());
+        assert!(Enrolled::new(&"x".repeat(MAX_NAME), &two, Prior { usual: 1.0, limit: 10.0 }).is_ok());
         let mut all = Enrolments::new("h");
         for i in 0..MAX_CLASSES {
             all.add(enrolled(&i.to_string(), [0.0, 0.0])).unwrap();
@@ -295,6 +329,6 @@ mod tests {
         all.add(enrolled("7", [1.0, 0.0])).unwrap();
         let mut one = Enrolments::new("h");
         one.add(enrolled("a", [0.0, 0.0])).unwrap();
-        assert!(one.add(Enrolled::new("b", &two, 1.0, 1.0).unwrap()).is_err());
+        assert!(one.add(Enrolled::new("b", &two, Prior { usual: 1.0, limit: 1.0 }).unwrap()).is_err());
     }
 }

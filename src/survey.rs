@@ -22,9 +22,6 @@ pub const MAX_JOBS: usize = 64;
 /// Seed of the bootstrap: the same photos give the same intervals.
 const SEED: u64 = 0;
 
-/// How many names a message lists before it says how many more there are.
-const NAMES: usize = 3;
-
 /// What came out for one photo.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
@@ -96,7 +93,7 @@ impl Default for Options<'_> {
 /// on `jobs` and not on the number of photos (records apart: about 200 bytes each). The result depends on neither.
 ///
 /// # Errors
-/// [`Error::NotFound`] naming the first files that are not there, before anything is computed; [`Error::BadModel`] for
+/// [`Error::NotFound`] naming the first file that is not there, before anything is computed; [`Error::BadModel`] for
 /// a graph without `distances`. Photos that cannot be read, and such as the network computes NaN for, are
 /// [`Survey::failures`].
 pub fn run(
@@ -180,20 +177,16 @@ fn jobs(model: &Model, wanted: usize, limits: &Limits) -> usize {
 fn check_files(folder: &Path, photos: &[Label]) -> Result<()> {
     let missing: Vec<&str> =
         photos.iter().map(|label| label.path.as_str()).filter(|path| !folder.join(path).is_file()).collect();
-    match missing[..] {
-        [] => Ok(()),
-        [one] => Err(Error::NotFound { path: folder.join(one) }),
-        _ => Err(Error::BadInput {
-            subject: folder.display().to_string(),
-            reason: format!(
-                "{} of {} photos are not there ({}{}); is this the folder that the labels' paths start from?",
-                missing.len(),
-                photos.len(),
-                missing[..missing.len().min(NAMES)].join(", "),
-                if missing.len() > NAMES { ", …" } else { "" }
-            ),
-        }),
+    let Some(first) = missing.first() else { return Ok(()) };
+    if missing.len() > 1 {
+        log::warn!(
+            "{} of {} photos are not below {}; is it the folder that the labels' paths start from?",
+            missing.len(),
+            photos.len(),
+            folder.display()
+        );
     }
+    Err(Error::NotFound { path: folder.join(first) })
 }
 
 /// What the rule of `bundle` says of each of `records`.

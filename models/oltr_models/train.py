@@ -75,7 +75,7 @@ def main() -> None:
     print(f"{target}: {json.dumps(trainer.evaluate(trainer.net, 2))}")
     print(summary.write(args.work, checkpoint))
     if args.report_test:
-        report = json.dumps(trainer.test(2), indent=2)
+        report = json.dumps(trainer.test(), indent=2)
         (args.work / f"{name}.test.json").write_text(report + "\n", encoding="utf-8")
         print(report)
 

@@ -25,6 +25,7 @@ from tqdm import tqdm
 from . import losses, metrics
 from .backbone import pretrained_lite0
 from .cache import activations, keep_freed_memory
+from .checkpoint import save
 from .data import Preprocess, Sample, class_ids, read_samples, remarks, select, train_counts
 from .discriminant import class_means, whitening
 from .evaluation import Answers, class_indices, figures
@@ -171,7 +172,7 @@ class Trainer:
         """Trains one stage with a cosine schedule; afterwards `net` holds the moving average."""
         args = self.args
         done = args.work / f"{self.run_name(stage)}.pt"
-        options = options_of(args, stage)
+        options = json.dumps(options_of(args, stage), sort_keys=True)
         if done.exists() and not args.restart:
             saved = torch.load(done, weights_only=True)
             if saved["options"] == options:
@@ -199,7 +200,7 @@ class Trainer:
             if saved["options"] == options:
                 self.net.load_state_dict(saved["net"])
                 average.load_state_dict(saved["average"])
-                optimiser.load_state_dict(saved["optimiser"])
+                optimiser.load_state_dict(optimiser.state_dict() | {"state": saved["optimiser"]})
                 start, step = saved["epoch"], saved["epoch"] * steps_per_epoch
                 print(f"{self.run_name(stage)}: resumed after epoch {start}")
         for epoch in range(start, epochs):
@@ -234,10 +235,10 @@ class Trainer:
             with open(args.work / "history.jsonl", "a", encoding="utf-8") as file:
                 file.write(json.dumps(report) + "\n")
             tqdm.write(json.dumps(report))
-            _replace(part, {"options": options, "epoch": epoch + 1, "net": self.net.state_dict(),
-                            "average": average.state_dict(), "optimiser": optimiser.state_dict()})
+            save(part, {"options": options, "epoch": epoch + 1, "net": self.net.state_dict(),
+                        "average": average.state_dict(), "optimiser": optimiser.state_dict()["state"]})
         self.net.load_state_dict(average.state_dict())
-        _replace(done, {"options": options, "state": self.net.state_dict()})
+        save(done, {"options": options, "state": self.net.state_dict()})
         part.unlink(missing_ok=True)
 
     def mixed_views(self, rng: np.random.Generator, rows: np.ndarray) -> torch.Tensor:
@@ -295,21 +296,20 @@ class Trainer:
             report["val_auroc_probability"] = round(metrics.auroc(known.probability, unknown.probability), 4)
         return report
 
-    def test(self, stage: int) -> dict:
-        """The figures of the kept network on the test split, at a threshold that accepts 95 % of the known
+    def test(self) -> dict:
+        """The figures of stage 2's network on the test split, at a threshold that accepts 95 % of the known
         val photos. Only for reports: nothing here may lead to a choice."""
-        def of(split: str, known: bool) -> tuple[np.ndarray, Answers] | None:
-            samples = select(self.samples, split, known)
-            if not samples:
-                return None
-            source = self._cached(samples, None, split if known else split + " unknown")
-            return samples, self.answers(self.net, source, stage, self.args.frozen_blocks)
+        self.cut = self.args.frozen_blocks
 
-        cut, self.cut = self.cut, self.args.frozen_blocks
-        val, test, unknown = of("val", True), of("test", True), of("test", False)
-        self.cut = cut
-        threshold = metrics.threshold_accepting(getattr(val[1], self.score), 0.95)
-        return figures(test[1], class_indices(test[0], self.classes), unknown and unknown[1], self.counts, threshold, self.score)
+        def of(split: str, known: bool) -> tuple[list[Sample], Answers]:
+            samples, what = select(self.samples, split, known), split if known else split + "-unknown"
+            maps = self._maps(self._cached(samples, None, what.replace("-", " ")), what)
+            return samples, self.answers(self.net, maps, 2, len(self.net.backbone.blocks))
+
+        threshold = metrics.threshold_accepting(getattr(of("val", True)[1], self.score), 0.95)
+        known, answers = of("test", True)
+        unknown = of("test", False)[1] if select(self.samples, "test", False) else None
+        return figures(answers, class_indices(known, self.classes), unknown, self.counts, threshold, self.score)
 
 
 def thinned(samples: list[Sample], most: int, seed: int) -> list[Sample]:
@@ -324,13 +324,6 @@ def thinned(samples: list[Sample], most: int, seed: int) -> list[Sample]:
         if taken[samples[index].cls] <= most:
             kept.append(int(index))
     return [samples[index] for index in sorted(kept)]
-
-
-def _replace(path: Path, content: dict) -> None:
-    """Saves and only then replaces, so that an interrupted run leaves the last good file."""
-    fresh = path.with_name(path.name + ".new")
-    torch.save(content, fresh)
-    fresh.replace(path)
 
 
 def options_of(args: argparse.Namespace, stage: int = 2) -> dict:

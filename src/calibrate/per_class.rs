@@ -141,7 +141,7 @@ mod tests {
 
     /// Classes 0 and 1 with many photos around 0 and 1, class 2 with one photo at `x`, class 3 with none.
     fn spreads(x: f64) -> Spreads {
-        let wave = |i: usize, centre: f64| centre + 0.1 * if i % 2 == 0 { 1.0 } else { -1.0 };
+        let wave = |i: usize, centre: f64| centre + 0.1 * if i.is_multiple_of(2) { 1.0 } else { -1.0 };
         let mut records: Vec<Record> =
             (0..200).map(|i| record(i % 4 / 2, i % 4 / 2, wave(i, (i % 4 / 2) as f64))).collect();
         records.push(record(2, 2, x));

@@ -114,12 +114,14 @@ fn hash(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Prior;
     use super::*;
 
     fn enrolments() -> Enrolments {
+        let prior = Prior { usual: 2.0, limit: 9.0 };
         let mut all = Enrolments::new("abc");
-        all.add(Enrolled::new("é \"el\"", &[vec![0.1, 1e-7], vec![2.5, -3.0]], 2.0, 9.0).unwrap()).unwrap();
-        all.add(Enrolled::new("b", &[vec![0.0, 1.0], vec![2.0, 1.0]], 2.0, 9.0).unwrap()).unwrap();
+        all.add(Enrolled::new("é \"el\"", &[vec![0.1, 1e-7], vec![2.5, -3.0]], prior).unwrap()).unwrap();
+        all.add(Enrolled::new("b", &[vec![0.0, 1.0], vec![2.0, 1.0]], prior).unwrap()).unwrap();
         all
     }
 

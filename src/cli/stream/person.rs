@@ -86,7 +86,7 @@ impl Sink for Person<'_> {
             time_of_day(Duration::from_nanos(f.stamp.mono_ns)).into(),
             format!("frame {}", f.stamp.seq).into(),
             shows(self.name(verdict.decision), verdict.decision),
-            percent(scores.probability).into(),
+            percent(scores.probability),
             format!("{:.2} {sign} {:.2}", scores.reachability, verdict.threshold).into(),
             self.name(Decision::Known(scores.nearest)).into(),
         ])
@@ -103,7 +103,7 @@ impl Sink for Person<'_> {
             time_of_day(time).into(),
             what.into(),
             shows(self.name(event.label), event.label),
-            percent(event.mean_probability()).into(),
+            percent(event.mean_probability()),
             format!("{:.2}", event.mean_reachability()).into(),
             self.name(Decision::Known(event.best.nearest)).into(),
             event.frames.to_string().into(),
