@@ -1,4 +1,9 @@
-//! Known or open: the rule of a bundle applied to the scores of one frame. Pure functions.
+//! Known or open: the rule of a bundle applied to the scores of one frame, and to those of many. Pure functions.
+
+pub mod consensus;
+pub mod events;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use crate::bundle::{Bundle, Rule};
 use crate::scores::Scores;

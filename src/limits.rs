@@ -29,6 +29,16 @@ pub struct Limits {
     pub encoded_frame_bytes: usize,
     /// Photos that one command accepts, so that a wrong folder does not fill the memory with names.
     pub photos: usize,
+    /// Frames of a stream that wait for the network: more are only staler.
+    pub queue_frames: usize,
+    /// Frames that a consensus looks back on.
+    pub consensus_frames: usize,
+    /// Events in progress at the same time, one for each thing that is seen.
+    pub open_events: usize,
+    /// Bytes of one line of output: a path of 4096 bytes takes up to six times as many in JSON.
+    pub line_bytes: usize,
+    /// Attempts in a row to open a source again that went away.
+    pub retries: u32,
     /// Photos that a watched folder is remembered to have given.
     pub watched_photos: usize,
     /// Bytes that a model may take at run time (weights and arena), or `None` for no bound.
@@ -49,6 +59,11 @@ impl Default for Limits {
             frame_bytes: 16 << 20,
             encoded_frame_bytes: 8 << 20,
             photos: 1_000_000,
+            queue_frames: 16,
+            consensus_frames: 64,
+            open_events: 16,
+            line_bytes: 32 << 10,
+            retries: u32::MAX,
             watched_photos: 100_000,
             memory_bytes: None,
         }

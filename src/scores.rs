@@ -1,6 +1,10 @@
 //! From a graph's outputs to scores: probability, reachability, nearest class. Pure functions.
 
+mod kind;
+
 use crate::error::{Error, Result};
+
+pub use kind::ScoreKind;
 
 /// The largest reachability that is reported, for a feature that equals a centroid (d_min = 0).
 pub const MAX_REACHABILITY: f32 = f32::MAX;

@@ -13,11 +13,22 @@ JITTER = 0.3  # brightness, contrast and saturation change by up to this share
 GREY = 0.1  # chance of a grey view
 
 
-def random_view(image: Image.Image, preprocess: Preprocess, rng: np.random.Generator) -> np.ndarray:
-    """A random crop, flip and colour of an upright photo as the network's input `[3, S, S]`."""
-    image = image.resize((preprocess.size,) * 2, Image.Resampling.BILINEAR, box=_random_box(*image.size, rng))
+def random_view(image: Image.Image, preprocess: Preprocess, rng: np.random.Generator, turn: bool = False) -> np.ndarray:
+    """A random crop, flip and colour of an upright photo as the network's input `[3, S, S]`.
+
+    `turn` also turns it by quarters, for subjects that have no upright side.
+    """
+    box = _random_box(*image.size, rng)
+    if preprocess.resize == "pad":  # the crop keeps its shape, as the whole photo will
+        left, top, right, bottom = (round(edge) for edge in box)
+        image = preprocess.resized(image.crop((left, top, max(right, left + 1), max(bottom, top + 1))))
+    else:
+        image = image.resize((preprocess.size,) * 2, Image.Resampling.BILINEAR, box=box)
     if rng.random() < 0.5:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    if turn:
+        for _ in range(rng.integers(4)):
+            image = image.transpose(Image.Transpose.ROTATE_90)
     for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
         image = enhance(image).enhance(rng.uniform(1 - JITTER, 1 + JITTER))
     if rng.random() < GREY:

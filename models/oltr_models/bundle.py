@@ -10,7 +10,7 @@ import onnx
 import onnxruntime as ort
 
 from .data import Preprocess
-from .graph import INPUT, OUTPUTS
+from .graph import INPUT
 
 VERSION = "1"
 PROBABILITY = 0.1  # the published open threshold on the largest softmax probability
@@ -49,6 +49,7 @@ class Runner:
         props = self.session.get_modelmeta().custom_metadata_map
         if "oltr.classes" not in props:
             raise ValueError(f"{path}: no oltr metadata; make the file with `python -m oltr_models.export`")
+        self.outputs = [o.name for o in self.session.get_outputs()]
         self.name = props["oltr.name"]
         self.classes = json.loads(props["oltr.classes"])
         self.preprocess = Preprocess.from_json(json.loads(props["oltr.preprocess"]))
@@ -56,4 +57,4 @@ class Runner:
 
     def __call__(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """`image [3, S, S]`, normalised, to the outputs by name, each with its batch axis."""
-        return dict(zip(OUTPUTS, self.session.run(list(OUTPUTS), {INPUT: image[None]})))
+        return dict(zip(self.outputs, self.session.run(self.outputs, {INPUT: image[None]})))

@@ -36,13 +36,14 @@ def keep_freed_memory() -> None:
 
 
 def activations(path: Path, net: Lite0, blocks: int, samples: list[Sample], preprocess: Preprocess,
-                view: int | None, seed: int, what: str) -> np.ndarray:
+                view: int | None, seed: int, what: str, turn: bool = False) -> np.ndarray:
     """Float16 activations `[n, C, H, W]` behind `blocks` blocks, from `path` or computed into it.
 
-    `view` None is the preprocessing of the test; a number is that random view of each photo.
+    `view` None is the preprocessing of the test; a number is that random view of each photo, turned
+    by quarters too if `turn`.
     """
     key = {"blocks": blocks, "preprocess": preprocess.to_json(), "view": view, "seed": seed,
-           "photos": [str(s.path) for s in samples]}
+           "photos": [str(s.path) for s in samples]} | ({"turn": True} if turn else {})
     key_path = path.with_suffix(".json")
     if path.exists() and key_path.exists() and json.loads(key_path.read_text()) == json.loads(json.dumps(key)):
         return np.load(path, mmap_mode="r")
@@ -50,7 +51,7 @@ def activations(path: Path, net: Lite0, blocks: int, samples: list[Sample], prep
 
     @torch.no_grad()
     def run(start: int) -> np.ndarray:
-        images = [_input(s, preprocess, view, seed, start + i) for i, s in enumerate(samples[start:start + BATCH])]
+        images = [_input(s, preprocess, view, seed, start + i, turn) for i, s in enumerate(samples[start:start + BATCH])]
         batch = torch.from_numpy(np.stack(images)).contiguous(memory_format=torch.channels_last)
         return net.early(batch, blocks).numpy()
 
@@ -69,8 +70,8 @@ def activations(path: Path, net: Lite0, blocks: int, samples: list[Sample], prep
     return np.load(path, mmap_mode="r")
 
 
-def _input(sample: Sample, preprocess: Preprocess, view: int | None, seed: int, index: int) -> np.ndarray:
+def _input(sample: Sample, preprocess: Preprocess, view: int | None, seed: int, index: int, turn: bool) -> np.ndarray:
     photo = load_photo(sample.path)
     if view is None:
         return preprocess(photo)
-    return random_view(photo, preprocess, np.random.default_rng((seed, view, index)))
+    return random_view(photo, preprocess, np.random.default_rng((seed, view, index)), turn)

@@ -173,6 +173,20 @@ def train_counts(samples: list[Sample], classes: list[str]) -> list[int]:
     return [counts[c] for c in classes]
 
 
+def remarks(samples: list[Sample]) -> list[str]:
+    """What is allowed but weakens the figures, for the one who trains."""
+    result = []
+    seen = {split: {s.cls for s in samples if s.known and s.split == split} for split in SPLITS}
+    for split in ("val", "test"):
+        absent = sorted(seen["train"] - seen[split])
+        if absent:
+            result.append(f"no photo in {split} of {', '.join(absent)}: figures there say nothing about them")
+    both = {s.cls for s in samples if not s.known and s.split == "val"} & {s.cls for s in samples if not s.known and s.split == "test"}
+    if both:
+        result.append(f"unknown in val and in test: {', '.join(sorted(both))}; a threshold calibrated on the one looks better on the other than it is")
+    return result
+
+
 def select(samples: list[Sample], split: str, known: bool) -> list[Sample]:
     """The samples of one split and role."""
     return [s for s in samples if s.split == split and s.known == known]
@@ -184,6 +198,25 @@ def read_names(path: Path | None) -> dict[str, str]:
         return {}
     with open(path, encoding="utf-8", newline="") as file:
         return {row["id"]: row["name"] for row in csv.DictReader(file, delimiter="\t")}
+
+
+def read_class_table(path: Path, expected: int) -> list[dict]:
+    """The value of `oltr.classes` from a `.tsv` with `id` and maybe `name` and `train_count`, in the
+    order of the logits."""
+    with open(path, encoding="utf-8", newline="") as file:
+        rows = csv.DictReader(file, delimiter="\t")
+        if "id" not in (rows.fieldnames or ()):
+            raise DataError(f"{path}: no column id; the header needs id, and may have name and train_count")
+        try:
+            table = [{"id": row["id"], "name": row.get("name") or row["id"], "train_count": int(row.get("train_count") or 0)}
+                     for row in rows]
+        except ValueError:
+            raise DataError(f"{path}: train_count has to be a whole number") from None
+    if len(table) != expected:
+        raise DataError(f"{path}: {len(table)} classes, but the network has {expected}")
+    if len({row["id"] for row in table}) != expected:
+        raise DataError(f"{path}: an id stands twice")
+    return table
 
 
 def _checked(samples: list[Sample], source: Path) -> list[Sample]:

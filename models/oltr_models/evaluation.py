@@ -49,23 +49,29 @@ def class_indices(samples: list[Sample], ids: list[str]) -> np.ndarray:
     return np.array([index[s.cls] for s in samples], int)
 
 
-def figures(known: Answers, truth: np.ndarray, unknown: Answers | None, counts: list[int], threshold: float) -> dict:
-    """All rates of one split, in 0..1; without unknown photos only the closed-set ones."""
+def figures(known: Answers, truth: np.ndarray, unknown: Answers | None, counts: list[int], threshold: float,
+            score: str = "reachability") -> dict:
+    """All rates of one split, in 0..1; without unknown photos only the closed-set ones.
+
+    `score` decides what is open: below `threshold`. The other one's AUROC is given beside it.
+    """
     right = known.label == truth
-    accepted = known.reachability >= threshold
-    result = {"closed": metrics.closed_set(known.label, truth, counts), "threshold": threshold}
+    of_known = getattr(known, score)
+    accepted = of_known >= threshold
+    result = {"closed": metrics.closed_set(known.label, truth, counts), "threshold": threshold, "score": score}
     opened = metrics.closed_set(np.where(accepted, known.label, -1), truth, counts)
     result["open_set"] = opened | {"known_called_open": float(1 - accepted.mean())}
     if unknown is not None and len(unknown.logits):
-        false_known = unknown.reachability >= threshold
+        of_unknown = getattr(unknown, score)
+        false_known = of_unknown >= threshold
         right_and_accepted = int((right & accepted).sum())
         result["open_set"] |= {
             "f_measure": metrics.f_measure(right_and_accepted, len(truth) - right_and_accepted, int(false_known.sum())),
             "f_formula": "2020-01-29",
             "open_called_known": float(false_known.mean()),
-            "auroc": metrics.auroc(known.reachability, unknown.reachability),
-            "fpr95": metrics.fpr_at(known.reachability, unknown.reachability),
-            "oscr": metrics.oscr(known.reachability, right, unknown.reachability),
+            "auroc": metrics.auroc(of_known, of_unknown),
+            "fpr95": metrics.fpr_at(of_known, of_unknown),
+            "oscr": metrics.oscr(of_known, right, of_unknown),
             "auroc_max_probability": metrics.auroc(known.probability, unknown.probability),
         }
     return result

@@ -12,7 +12,7 @@ import torch
 from .bundle import PROBABILITY, VERSION, Runner, class_entries, set_metadata
 from .checkpoint import Checkpoint
 from .cli import run
-from .data import read_names
+from .data import Preprocess, read_names
 from .graph import OUTPUTS, float_graph
 
 TOLERANCE = 1e-3  # of the graph against the network in PyTorch, relative to an output's largest value
@@ -20,29 +20,27 @@ TOLERANCE = 1e-3  # of the graph against the network in PyTorch, relative to an 
 
 def export(checkpoint: Checkpoint, target: Path, name: str, names: dict[str, str]) -> None:
     """Writes the float bundle; its rule accepts everything until `quantise` has set a threshold."""
-    model = float_graph(checkpoint.net)
-    set_metadata(
-        model,
-        version=VERSION,
-        name=name,
-        classes=class_entries(checkpoint.classes, names, checkpoint.train_counts),
-        preprocess=checkpoint.preprocess.to_json(),
-        open={"rule": "reachability", "reachability": 0.0, "probability": PROBABILITY,
-              "calibration": {"operating_point": "none: accepts everything"}},
-    )
+    rule = {"rule": "reachability", "reachability": 0.0, "probability": PROBABILITY,
+            "calibration": {"operating_point": "none: accepts everything"}}
+    classes = class_entries(checkpoint.classes, names, checkpoint.train_counts)
+    write_bundle(target, float_graph(checkpoint.net), checkpoint.net, name, classes, checkpoint.preprocess, rule)
+
+
+def write_bundle(target: Path, model: onnx.ModelProto, net: torch.nn.Module, name: str, classes: list[dict],
+                 preprocess: Preprocess, rule: dict) -> None:
+    """Writes `model`, the graph of `net`, with its metadata, and checks that both compute the same."""
+    set_metadata(model, version=VERSION, name=name, classes=classes, preprocess=preprocess.to_json(), open=rule)
     onnx.save(model, target)
-    compare(checkpoint, target)
+    compare(net, preprocess.size, target)
 
 
 @torch.no_grad()
-def compare(checkpoint: Checkpoint, path: Path) -> None:
+def compare(net: torch.nn.Module, size: int, path: Path) -> None:
     """Raises if ONNX Runtime and PyTorch disagree on random input: a wrong graph must not ship."""
-    size = checkpoint.preprocess.size
     image = np.random.default_rng(0).standard_normal((3, size, size), np.float32)
-    expected = dict(zip(OUTPUTS, checkpoint.net(torch.from_numpy(image)[None])))
-    for name, got in Runner(path)(image).items():
-        want = expected[name].numpy()
-        error = np.abs(got - want).max() / np.abs(want).max()
+    got = Runner(path)(image)
+    for name, want in zip(OUTPUTS, net(torch.from_numpy(image)[None])):
+        error = np.abs(got[name] - want.numpy()).max() / np.abs(want.numpy()).max()
         if not error <= TOLERANCE:
             raise RuntimeError(f"{path}: output {name} is off by {error:.2g} of its largest value; do not use this file")
 

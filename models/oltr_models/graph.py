@@ -21,6 +21,7 @@ OPSET = 17
 IR_VERSION = 8
 INPUT = "image"
 OUTPUTS = ("logits", "distances", "features")
+ATTENTION = "attention"  # a further output of networks that have one: the map MA, float [1, 1, H, W], sums to 1
 
 
 class GraphBuilder:
@@ -111,7 +112,9 @@ def write_attention(graph: GraphBuilder, f: str, layer: ModulatedAttention) -> s
     spatial = graph.gemm(flat, layer.spatial, "attention.spatial")
     spatial = graph.node("Softmax", [spatial], "attention.spatial.softmax", axis=1)
     spatial = graph.reshape(spatial, [1, 1, height, width], "attention.spatial.map")
-    return graph.node("Add", [f, graph.node("Mul", [mask, spatial], "attention.modulated")], "attention")
+    # The output is a node of its own: what it hands out stays float where the graph is quantised.
+    graph.reshape("attention.spatial.softmax", [1, 1, height, width], ATTENTION)
+    return graph.node("Add", [f, graph.node("Mul", [mask, spatial], "attention.modulated")], "attention.attended")
 
 
 def write_norm(graph: GraphBuilder, x: str, axes: str, name: str) -> str:
@@ -161,6 +164,8 @@ def write_head(graph: GraphBuilder, v: str, head: OpenHead) -> None:
 @torch.no_grad()
 def float_graph(net: Oltr) -> onnx.ModelProto:
     """The whole network as an ONNX model with fixed shapes and without metadata."""
+    if not (net.head.memory and net.head.reachability):
+        raise ValueError("a network without memory or reachability is only for measuring; train without --ablate to export")
     size = net.arch.size
     graph = GraphBuilder()
     backbone = Lite0Graph(graph, size)
@@ -171,8 +176,15 @@ def float_graph(net: Oltr) -> onnx.ModelProto:
     pooled = graph.node("GlobalAveragePool", [f], "pooled.map")
     pooled = graph.node("Flatten", [pooled], "pooled", axis=1)
     write_head(graph, write_direct_feature(graph, pooled, net.fc), net.head)
+    return finished(graph, size, net.head, net.attention)
 
-    shapes = dict(zip(OUTPUTS, ([1, net.arch.classes], [1, net.arch.classes], [1, net.arch.dim])))
+
+def finished(graph: GraphBuilder, size: int, head: OpenHead, attention: ModulatedAttention | None) -> onnx.ModelProto:
+    """The checked model of a graph from `image` to the outputs of `head` and `attention`."""
+    classes, dim = head.centroids.shape
+    shapes = dict(zip(OUTPUTS, ([1, classes], [1, classes], [1, dim])))
+    if attention is not None:
+        shapes[ATTENTION] = [1, 1, attention.height, attention.width]
     proto = helper.make_graph(
         graph.nodes, "oltr",
         [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [1, 3, size, size])],

@@ -26,10 +26,15 @@ EPSILON = 1e-12
 
 
 class OpenHead(nn.Module):
-    """Logits and distances of a direct feature `[B, dim]` for `classes` known classes."""
+    """Logits and distances of a direct feature `[B, dim]` for `classes` known classes.
 
-    def __init__(self, dim: int, classes: int):
+    For ablations the logits may do without the memory feature (`u = v`) or without reachability
+    (`v_meta = u`).
+    """
+
+    def __init__(self, dim: int, classes: int, memory: bool = True, reachability: bool = True):
         super().__init__()
+        self.memory, self.reachability = memory, reachability
         self.centroids = nn.Parameter(torch.zeros(classes, dim))
         self.hallucinator = nn.Linear(dim, classes)
         self.selector = nn.Linear(dim, dim)
@@ -49,9 +54,12 @@ class OpenHead(nn.Module):
     def forward(self, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """`(logits [B, K], distances [B, K])`."""
         distances = self.distances(v)
-        v_memory = torch.softmax(self.hallucinator(v), dim=1) @ self.centroids
-        u = v + torch.tanh(self.selector(v)) * v_memory
-        x = squash(u, distances.min(1, keepdim=True).values)
+        u = v
+        if self.memory:
+            v_memory = torch.softmax(self.hallucinator(v), dim=1) @ self.centroids
+            u = v + torch.tanh(self.selector(v)) * v_memory
+        d_min = distances.min(1, keepdim=True).values
+        x = squash(u, d_min if self.reachability else torch.full_like(d_min, REACHABILITY))
         return COSINE_SCALE * x @ F.normalize(self.weight).T, distances
 
 

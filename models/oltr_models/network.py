@@ -12,6 +12,7 @@ from .backbone import LAST_CHANNELS, TOP_CHANNELS, Lite0, feature_map_size
 from .head import EPSILON, OpenHead
 
 
+ABLATIONS = ("attention", "memory", "reachability")  # parts that can be left out, as `Architecture` names them
 RADIUS = 10.0  # of the sphere that direct features lie on; also the published margin of L_LM
 
 
@@ -31,7 +32,9 @@ class Architecture:
     size: int  # input pixels, square
     classes: int
     dim: int  # of the direct feature
-    attention: bool = True
+    attention: bool = True  # these three are False only in ablations
+    memory: bool = True
+    reachability: bool = True
 
     @property
     def map_size(self) -> int:
@@ -48,7 +51,7 @@ class Oltr(nn.Module):
         self.backbone = Lite0()
         self.attention = ModulatedAttention(LAST_CHANNELS, arch.map_size, arch.map_size) if arch.attention else None
         self.fc = nn.Linear(TOP_CHANNELS, arch.dim)
-        self.head = OpenHead(arch.dim, arch.classes)
+        self.head = OpenHead(arch.dim, arch.classes, arch.memory, arch.reachability)
 
     def pooled(self, f: torch.Tensor, attend: bool = True) -> torch.Tensor:
         """The last map `[B, 320, H, W]` through attention, top convolution and average pooling."""

@@ -25,9 +25,9 @@ from .bundle import PROBABILITY, Runner, metadata, set_metadata
 from .cli import run
 from .data import Sample, load_photo, read_samples, select
 from .evaluation import run_samples
-from .graph import INPUT
+from .graph import ATTENTION, INPUT
 from .metrics import threshold_accepting
-from .refine import correct_biases
+from .refine import correct_biases, equalise
 
 QUANTISED_OPERATORS = ["Add", "Clip", "Conv", "Flatten", "Gemm", "GlobalAveragePool", "MatMul", "Mul", "Reshape", "Transpose"]
 FLOAT_OUTPUT_OPERATORS = ["Gemm", "MatMul"]
@@ -59,13 +59,14 @@ def calibration_samples(samples: list[Sample], count: int, seed: int) -> list[Sa
 
 
 def float_nodes(model: onnx.ModelProto) -> list[str]:
-    """Nodes that keep float arithmetic: everything behind the direct feature's matrix product."""
+    """Nodes that keep float arithmetic: everything behind the direct feature's matrix product, and
+    the attention map that is handed out."""
     head = ("direct.", "features", "head.", "distances", "logits")
-    return [n.name for n in model.graph.node if n.name.startswith(head) and n.name != "direct.fc"]
+    return [n.name for n in model.graph.node if n.name.startswith(head) and n.name != "direct.fc" or n.name == ATTENTION]
 
 
-def quantise(source: Path, target: Path, samples: list[Sample], method: str, correct: bool = True) -> None:
-    """Writes the QDQ graph of `source`, its metadata included, to `target`."""
+def quantise(source: Path, target: Path, samples: list[Sample], method: str, correct: bool = True, spread: bool = False) -> None:
+    """Writes the QDQ graph of `source`, its metadata included, to `target`; `spread` equalises first."""
     model = onnx.load(source)
     del model.graph.value_info[:]
     preprocess = Runner(source).preprocess
@@ -74,6 +75,8 @@ def quantise(source: Path, target: Path, samples: list[Sample], method: str, cor
         return (preprocess(load_photo(s.path)) for s in tqdm(samples, desc=what, unit="photo"))
 
     kept_float = float_nodes(model)
+    if spread:
+        equalise(model, images("equalise"))
     if correct:
         correct_biases(model, images("correct biases"), {n.name for n in model.graph.node} - set(kept_float))
     quantize_static(
@@ -134,6 +137,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--labels", type=Path, help=".tsv with path, class, role, split; else one subfolder a class")
     parser.add_argument("--method", choices=sorted(METHODS), default="minmax", help="activation ranges (default: %(default)s)")
     parser.add_argument("--no-bias-correction", action="store_true", help="leave the biases as trained")
+    parser.add_argument("--equalise", action="store_true", help="spread channels over the range of their tensor first")
     parser.add_argument("--photos", type=int, default=304, help="calibration photos from the training split (default: %(default)s)")
     parser.add_argument("--accept", type=float, default=0.95, help="share of known val photos to accept (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
@@ -146,7 +150,7 @@ def main() -> None:
     logging.getLogger().setLevel(logging.ERROR)  # the quantiser advises a pass that this graph does not need
     samples = read_samples(args.images, args.labels, args.seed)
     quantise(args.source, args.target, calibration_samples(samples, args.photos, args.seed), args.method,
-             not args.no_bias_correction)
+             not args.no_bias_correction, args.equalise)
     rule = calibrate_threshold(args.target, samples, args.accept, (args.labels or args.images).name)
     print(f"{args.target}: {args.target.stat().st_size / 1e6:.2f} MB, reachability threshold {rule['reachability']}")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from oltr_models.data import DataError, Preprocess, class_ids, load_photo, read_folder, read_labels, select, train_counts
+from oltr_models.data import DataError, Preprocess, class_ids, load_photo, read_folder, read_class_table, read_labels, remarks, select, train_counts
 
 from .photos import write_set
 
@@ -113,6 +113,23 @@ class LabelsTest(unittest.TestCase):
                 self.labels(*rows)
         with self.assertRaisesRegex(DataError, "no column role, split"):
             self.labels("1\ta", header="path\tclass")
+
+    def test_remarks_on_splits_that_lack_a_class_or_share_unknown_ones(self):
+        good = ("1\ta\tknown\ttrain", "2\tb\tknown\ttrain", "3\ta\tknown\tval", "4\tb\tknown\tval", "5\ta\tknown\ttest")
+        self.assertEqual(remarks(self.labels(*good, "6\tb\tknown\ttest", "7\tc\tunknown\tval", "8\td\tunknown\ttest")), [])
+        first, second = remarks(self.labels(*good, "7\tc\tunknown\tval", "8\tc\tunknown\ttest"))
+        self.assertIn("no photo in test of b:", first)
+        self.assertIn("unknown in val and in test: c;", second)
+
+    def test_reads_a_table_of_classes(self):
+        path = self.folder / "classes.tsv"
+        path.write_text("id\tname\ttrain_count\nn1\tcup\t3\nn2\t\t\n")
+        self.assertEqual(read_class_table(path, 2), [{"id": "n1", "name": "cup", "train_count": 3}, {"id": "n2", "name": "n2", "train_count": 0}])
+        for content, message in (("name\ncup\n", "no column id"), ("id\na\n", "1 classes, but the network has 2"), ("id\na\na\n", "twice"),
+                                 ("id\ttrain_count\na\tmany\n", "whole number")):
+            path.write_text(content)
+            with self.subTest(message), self.assertRaisesRegex(DataError, message):
+                read_class_table(path, 2)
 
     def test_splits_a_folder_class_by_class(self):
         write_set(self.folder, {"red": 20, "green": 3, "blue": 1})

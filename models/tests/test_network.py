@@ -91,6 +91,16 @@ class HeadTest(unittest.TestCase):
         np.testing.assert_allclose(logits.detach()[0], expected_logits, rtol=1e-4)
         np.testing.assert_allclose(distances.detach()[0], expected_distances, rtol=1e-4)
 
+    def test_without_memory_and_reachability_it_is_a_cosine_classifier(self):
+        plain = OpenHead(8, 5, memory=False, reachability=False)
+        plain.load_state_dict(self.head.state_dict())
+        v = np.random.default_rng(1).standard_normal(8)
+        logits, distances = plain(torch.from_numpy(v[None]).float())
+        weight = plain.weight.detach().numpy()
+        expected = [COSINE_SCALE * (v / (1 + np.linalg.norm(v))) @ w / np.linalg.norm(w) for w in weight]
+        np.testing.assert_allclose(logits.detach()[0], expected, rtol=1e-4)
+        np.testing.assert_allclose(distances.detach(), self.head.distances(torch.from_numpy(v[None]).float()).detach())
+
     def test_is_defined_on_a_centroid(self):
         logits, distances = self.head(self.head.centroids[2:3].detach())
         self.assertLess(float(distances[0, 2].detach()), 1e-5)

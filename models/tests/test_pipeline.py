@@ -11,11 +11,14 @@ from unittest import mock
 
 import numpy as np
 import onnx
+from PIL import Image
 
-from oltr_models import check, export, golden, quantise, train
+from oltr_models import check, export, golden, methods, quantise, softmax, train, trainer
 from oltr_models.bundle import Runner, metadata
+from oltr_models.augment import random_view
 from oltr_models.cache import activations
 from oltr_models.checkpoint import Checkpoint
+from oltr_models.cli import run
 from oltr_models.data import Preprocess, load_photo, read_folder, select
 from oltr_models.evaluation import class_indices, run_samples
 
@@ -73,7 +76,7 @@ class PipelineTest(unittest.TestCase):
         self.assertEqual({n.domain for n in graph.node}, {""})
         producer = {o: n for n in graph.node for o in n.output}
         for node in graph.node:
-            if node.name.startswith(("direct.n", "direct.u", "features", "head.", "logits", "distances")):
+            if node.name.startswith(("direct.n", "direct.u", "features", "head.", "logits", "distances")) or node.name == "attention":
                 self.assertNotIn("QuantizeLinear", node.op_type)
                 sources = {producer[i].op_type for i in node.input if i in producer}
                 self.assertNotIn("DequantizeLinear", sources, node.name)
@@ -100,13 +103,62 @@ class PipelineTest(unittest.TestCase):
         for name in ("logits", "distances", "features"):
             np.testing.assert_array_equal(arrays[name], again[name])
 
+    def test_an_ablation_shares_stage_1_and_is_only_for_measuring(self):
+        out = command(train, *self.train_options, "--ablate", "reachability", "attention", "--report-test")
+        self.assertIn("stage1: taken from", out)
+        path = self.folder / "work" / "best-without-attention-reachability.pt"
+        net = Checkpoint.load(path).net
+        self.assertIsNone(net.attention)
+        self.assertFalse(net.head.reachability)
+        report = json.loads(path.with_suffix(".test.json").read_text())
+        self.assertGreaterEqual(report["closed"]["top1"], 0.8)
+        with self.assertRaisesRegex(ValueError, "only for measuring"):
+            command(export, path, self.folder / "ablated.onnx")
+
+    def test_the_softmax_baseline_reports_what_it_got_right(self):
+        command(softmax, *self.train_options[:-3], "--epochs", 1, 12, "--head-rate", 0.02, "--average", 0.5)
+        report = json.loads((self.folder / "work" / "softmax.json").read_text())
+        self.assertEqual(report["score"], "probability")
+        self.assertGreaterEqual(report["closed"]["top1"], 0.7)
+
+    def test_ways_of_quantising_are_compared_by_what_changes(self):
+        table = command(methods, self.float_bundle, "--images", self.photos, "--photos", 8).splitlines()
+        self.assertEqual(len(table), 2 + len(methods.VARIANTS))
+        reference = run_samples(Runner(self.float_bundle), select(self.samples, "val", known=True), "val")
+        truth = class_indices(select(self.samples, "val", known=True), ["blue", "green", "grey", "red"])
+        same = methods.row("itself", (reference, None), (reference, None), truth)
+        self.assertEqual(same, "| itself | 0.0000 | 0.0000 | +0.0000 | - | 0.0000 | 0.0000 |")
+
     def test_a_second_run_takes_up_the_first(self):
         before = Checkpoint.load(self.folder / "work" / "best.pt").net.state_dict()
         out = command(train, *self.train_options)
-        self.assertIn("stage 2: taken from", out)
+        self.assertIn("stage2: taken from", out)
         after = Checkpoint.load(self.folder / "work" / "best.pt").net.state_dict()
         for key, value in before.items():
             np.testing.assert_array_equal(value.numpy(), after[key].numpy(), key)
+
+    def test_a_training_that_was_interrupted_ends_with_the_same_weights(self):
+        options = (*self.train_options[:-3], "--epochs", 3, 1)
+        evaluate = trainer.Trainer.evaluate
+        states = []
+        for name, interrupted in (("whole", False), ("torn", True)):
+            work = self.folder / name
+            here = tuple(work if option == self.folder / "work" else option for option in options)
+            if interrupted:
+                calls = iter(range(100))
+
+                def torn(*arguments):
+                    if next(calls) == 1:  # in the second epoch, before it is saved
+                        raise KeyboardInterrupt
+                    return evaluate(*arguments)
+
+                with mock.patch.object(trainer.Trainer, "evaluate", torn), self.assertRaises(KeyboardInterrupt):
+                    command(train, *here)
+            out = command(train, *here)
+            self.assertEqual("stage1: resumed after epoch 1" in out, interrupted)
+            states.append(Checkpoint.load(work / "best.pt").net.state_dict())
+        for key, value in states[0].items():
+            np.testing.assert_array_equal(value.numpy(), states[1][key].numpy(), key)
 
     def test_calibration_uses_training_photos_of_every_class(self):
         chosen = quantise.calibration_samples(self.samples, 8, seed=0)
@@ -138,8 +190,42 @@ class PipelineTest(unittest.TestCase):
     def test_load_photo_is_what_the_runner_sees(self):
         runner = Runner(self.float_bundle)
         out = runner(runner.preprocess(load_photo(self.samples[0].path)))
-        self.assertEqual({k: v.shape for k, v in out.items()}, {"logits": (1, 4), "distances": (1, 4), "features": (1, 32)})
+        self.assertEqual({k: v.shape for k, v in out.items()}, {"logits": (1, 4), "distances": (1, 4), "features": (1, 32), "attention": (1, 1, 2, 2)})
+        self.assertAlmostEqual(float(out["attention"].sum()), 1.0, places=5)
         np.testing.assert_allclose(np.linalg.norm(out["features"]), 10, rtol=1e-4)
+
+
+class ViewTest(unittest.TestCase):
+    def view(self, mode: str, seed: int, turn: bool = False) -> np.ndarray:
+        """A view, `[3, 32, 32]`, of a photo twice as wide as high, dark above and bright below."""
+        pixels = np.zeros((20, 40, 3), np.uint8)
+        pixels[10:] = 200
+        return random_view(Image.fromarray(pixels), Preprocess(32, mode, pad_color=(127, 127, 127)), np.random.default_rng(seed), turn)
+
+    def test_padded_views_keep_their_shape(self):
+        for seed in range(8):
+            border = self.view("pad", seed)[:, [0, -1]]  # the rows above and below a wide crop
+            self.assertLess(np.abs(border).max(), 0.35)  # the border's grey is 0, give or take the change of brightness
+            self.assertGreater(np.abs(self.view("stretch", seed)[:, [0, -1]]).max(), 0.35)
+
+    def test_turned_views_show_every_side_up(self):
+        def bright_side(view: np.ndarray) -> int:
+            return int(np.argmax([view[0, :8].mean(), view[0, -8:].mean(), view[0, :, :8].mean(), view[0, :, -8:].mean()]))
+
+        self.assertEqual({bright_side(self.view("stretch", seed, turn=True)) for seed in range(40)}, {0, 1, 2, 3})
+        self.assertEqual({bright_side(self.view("stretch", seed)) for seed in range(40)}, {1})
+
+
+class BadPhotosTest(unittest.TestCase):
+    def test_a_corrupt_photo_ends_training_with_its_name(self):
+        with tempfile.TemporaryDirectory() as folder:
+            photos = Path(folder) / "photos"
+            write_set(photos, {"red": 3, "green": 3})
+            (photos / "red" / "torn.png").write_bytes((photos / "red" / "0.png").read_bytes()[:300])
+            with self.assertRaises(SystemExit) as ended, contextlib.redirect_stderr(io.StringIO()):
+                with mock.patch.object(sys, "argv", ["", "--images", str(photos), "--work", folder + "/work", "--size", "64"]):
+                    run(train.main)
+            self.assertRegex(str(ended.exception), r"^error: .*torn\.png: not a readable photo .*; remove or repair it$")
 
 
 if __name__ == "__main__":

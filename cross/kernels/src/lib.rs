@@ -1,0 +1,10 @@
+//! The kernels of oltr, compiled from its sources, with their tests.
+
+/// What kernels see of the engine.
+#[path = "../../../src/int8"]
+pub mod int8 {
+    pub mod kernels;
+    pub mod quant;
+}
+
+pub mod networks;

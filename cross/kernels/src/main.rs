@@ -1,0 +1,91 @@
+//! `oltr-kernels`: what scripts ask of the kernels under emulation.
+//!
+//! - `oltr-kernels sets` prints the kernel sets that this processor can run, the fastest first.
+//! - `oltr-kernels classes NETWORK` prints the classes of a network's layers.
+//! - `oltr-kernels run NETWORK CLASS N` computes the layers of a class N times with the kernels chosen. What a run
+//!   costs is the difference of two N, which preparations are not in.
+
+use std::process::ExitCode;
+
+use oltr_kernels::int8::kernels::{KernelSet, available, select};
+use oltr_kernels::int8::quant::Quant;
+use oltr_kernels::networks::{Layer, NETWORKS, layers};
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match words[..] {
+        ["sets"] => {
+            println!("{}", available().iter().map(|set| set.isa()).collect::<Vec<_>>().join(" "));
+            Ok(())
+        }
+        ["classes", network] => classes(network),
+        ["run", network, class, times] => run(network, class, times),
+        _ => Err(format!("usage: oltr-kernels sets | classes NETWORK | run NETWORK CLASS N, NETWORK: {NETWORKS:?}")),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("oltr-kernels: {message}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn classes(network: &str) -> Result<(), String> {
+    let mut classes: Vec<_> = layers(network).ok_or("no such network")?.iter().map(|(class, _)| *class).collect();
+    classes.sort_unstable();
+    classes.dedup();
+    classes.iter().for_each(|class| println!("{class}"));
+    Ok(())
+}
+
+fn run(network: &str, class: &str, times: &str) -> Result<(), String> {
+    let set = select()?;
+    let times: usize = times.parse().map_err(|_| format!("'{times}' is no number"))?;
+    let chosen = layers(network).ok_or("no such network")?.into_iter().filter(|(of, _)| *of == class);
+    let mut any = false;
+    for (_, layer) in chosen {
+        compute(set, layer, times);
+        any = true;
+    }
+    if any { Ok(()) } else { Err(format!("{network} has no layers of the class '{class}'")) }
+}
+
+fn bytes(count: usize) -> Vec<u8> {
+    (0..count).map(|i| (i * 7919) as u8).collect()
+}
+
+fn compute(set: &dyn KernelSet, layer: Layer, times: usize) {
+    match layer {
+        Layer::Conv(conv) => {
+            let (map, channels) = (conv.output, conv.output.channels);
+            let input = bytes(conv.input.volume());
+            let residual = matches!(conv.result, oltr_kernels::int8::kernels::Output::Bytes(_, Some(_)));
+            let residual = residual.then(|| bytes(map.volume()));
+            let packed = set.conv(conv);
+            let mut output = vec![0; map.volume()];
+            let mut scratch = vec![0; packed.scratch_bytes()];
+            for _ in 0..times {
+                if map.pixels() == 1 {
+                    packed.run_channels(&input, &mut output[..channels], 0..channels, &mut scratch);
+                } else {
+                    packed.run(&input, residual.as_deref(), &mut output, 0..map.pixels(), &mut scratch);
+                }
+            }
+        }
+        Layer::MaxPool(pool) => {
+            let (input, mut output) = (bytes(pool.input.volume()), vec![0; pool.output.volume()]);
+            (0..times).for_each(|_| set.max_pool(&pool, &input, &mut output, 0..pool.output.pixels()));
+        }
+        Layer::AveragePool(pool) => {
+            let (input, mut output) = (bytes(pool.input.volume()), vec![0; pool.output.volume()]);
+            (0..times).for_each(|_| set.average_pool(&pool, &input, &mut output, 0..pool.output.pixels()));
+        }
+        Layer::Quantise(map) => {
+            let (numbers, mut output) = (vec![0.3; map.pixels() * map.channels], vec![0; map.volume()]);
+            let quant = Quant { scale: 0.0173, zero_point: 114 };
+            (0..times).for_each(|_| set.quantise(quant, &numbers, &map, &mut output));
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! What several frames say together. Pure: time is passed in.
+//!
+//! One frame errs; the consensus of the last frames errs less, and a rare class may need more of them than a common
+//! one, or fewer. Each shot group, and open, has its own [`Rule`].
+//!
+//! Known against open is a matter of frames, since both are decided on different scales: the larger part of its
+//! window wins. Class against class is a matter of probability: the larger [`Agreed::support`] wins.
+
+use std::time::Duration;
+
+use heapless::Deque;
+
+use super::Decision;
+use crate::bundle::{Bundle, Shot};
+use crate::error::{Error, Result};
+use crate::limits::Limits;
+
+/// Most frames that a rule can look back on; [`Limits::consensus_frames`] may say less.
+pub const MAX_WINDOW: usize = 64;
+
+/// How many frames it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Frames that are looked at: the last so many.
+    pub window: usize,
+    /// How many of them must say the same for a consensus to begin; at least 1.
+    pub begin: usize,
+    /// How many for it to go on, 1..=`begin`: the hysteresis.
+    pub keep: usize,
+    /// How long a consensus must hold before it becomes an event.
+    pub min_duration: Duration,
+}
+
+/// The rule of each shot group, and of open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// For classes with many training photos.
+    pub many: Rule,
+    /// For those between.
+    pub medium: Rule,
+    /// For classes with few.
+    pub few: Rule,
+    /// For open frames.
+    pub open: Rule,
+}
+
+impl Default for Rule {
+    /// Three of the last five frames begin it, two keep it.
+    fn default() -> Self {
+        Rule { window: 5, begin: 3, keep: 2, min_duration: Duration::ZERO }
+    }
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Rules::all(Rule::default())
+    }
+}
+
+impl Rules {
+    /// The same rule for all.
+    pub fn all(rule: Rule) -> Rules {
+        Rules { many: rule, medium: rule, few: rule, open: rule }
+    }
+
+    /// Whether the rules can be kept within `limits`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a rule that asks for the impossible, [`Error::Limit`] for a window that is too long.
+    pub fn check(&self, limits: &Limits) -> Result<()> {
+        for (name, rule) in [("many", self.many), ("medium", self.medium), ("few", self.few), ("open", self.open)] {
+            let Rule { window, begin, keep, .. } = rule;
+            if !(1 <= keep && keep <= begin && begin <= window) {
+                return Err(Error::Config(format!(
+                    "the consensus rule for {name} asks for {begin} of {window} frames to begin and {keep} to go on; \
+                     it must be 1 <= keep <= begin <= window"
+                )));
+            }
+            let limit = limits.consensus_frames.min(MAX_WINDOW);
+            if window > limit {
+                return Err(Error::Limit {
+                    subject: format!("consensus rule for {name}"),
+                    what: "consensus_frames",
+                    value: window as u64,
+                    limit: limit as u64,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn of_shot(&self, shot: Shot) -> Rule {
+        match shot {
+            Shot::Many => self.many,
+            Shot::Medium => self.medium,
+            Shot::Few => self.few,
+        }
+    }
+
+    fn longest(&self) -> usize {
+        [self.many, self.medium, self.few, self.open].map(|rule| rule.window).into_iter().max().unwrap_or(1)
+    }
+}
+
+/// What one frame says.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Observation {
+    /// Number of the frame.
+    pub frame: u64,
+    /// When it was captured, on a clock that never goes back.
+    pub time: Duration,
+    /// Known or open.
+    pub decision: Decision,
+    /// Probability of the most probable class, 0..1.
+    pub probability: f32,
+    /// 10 / distance to the nearest centroid.
+    pub reachability: f32,
+    /// The class of that centroid: what it resembles.
+    pub nearest: usize,
+}
+
+/// What the last frames agree on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Agreed {
+    /// A class, or open.
+    pub label: Decision,
+    /// Part of the frames looked at that say so, 0..1.
+    pub share: f32,
+    /// Their probabilities, added up and divided by the number of frames looked at: 0..1.
+    pub support: f32,
+}
+
+/// The last frames of one stream.
+#[derive(Clone, Debug)]
+pub struct Consensus {
+    rules: Rules,
+    /// Shot group of each class.
+    shots: Vec<Shot>,
+    /// Frames further apart than this do not belong together.
+    gap: Duration,
+    /// The last frames, oldest first.
+    last: Deque<Observation, MAX_WINDOW>,
+    current: Option<Decision>,
+}
+
+impl Consensus {
+    /// A consensus by `rules` on the classes of `bundle`; a pause longer than `gap` makes it begin anew.
+    ///
+    /// # Errors
+    /// As [`Rules::check`].
+    pub fn new(bundle: &Bundle, rules: Rules, gap: Duration, limits: &Limits) -> Result<Consensus> {
+        rules.check(limits)?;
+        let shots = bundle.classes.iter().map(|class| class.shot()).collect();
+        Ok(Consensus { rules, shots, gap, last: Deque::new(), current: None })
+    }
+
+    /// The rule that holds for `label`.
+    pub fn rule(&self, label: Decision) -> Rule {
+        match label {
+            Decision::Known(class) => self.shots.get(class).map_or(self.rules.few, |shot| self.rules.of_shot(*shot)),
+            Decision::Open => self.rules.open,
+        }
+    }
+
+    /// Takes one more frame and says what the last ones agree on now, if they do.
+    pub fn observe(&mut self, observation: Observation) -> Option<Agreed> {
+        if self.last.back().is_some_and(|last| observation.time.saturating_sub(last.time) > self.gap) {
+            self.clear();
+        }
+        while self.last.len() >= self.rules.longest() {
+            self.last.pop_front();
+        }
+        // There is room: no rule looks back further than the deque reaches.
+        let _ = self.last.push_back(observation);
+        let agreed = self.agree();
+        self.current = agreed.map(|agreed| agreed.label);
+        agreed
+    }
+
+    /// Forgets all frames.
+    pub fn clear(&mut self) {
+        self.last.clear();
+        self.current = None;
+    }
+
+    /// The frames that say `label`, among those that its rule looks at, oldest first.
+    pub fn supporters(&self, label: Decision) -> impl Iterator<Item = &Observation> {
+        let passed = self.last.len().saturating_sub(self.rule(label).window);
+        self.last.iter().skip(passed).filter(move |o| o.decision == label)
+    }
+
+    fn agree(&self) -> Option<Agreed> {
+        let labels = self.last.iter().map(|o| o.decision);
+        let known = labels.filter(|label| *label != Decision::Open).filter_map(|label| self.qualifies(label));
+        let known = known.reduce(|a, b| if self.beats(b, a, b.support, a.support) { b } else { a });
+        match (known, self.qualifies(Decision::Open)) {
+            (Some(known), Some(open)) if self.beats(open, known, open.share, known.share) => Some(open),
+            (None, open) => open,
+            (known, _) => known,
+        }
+    }
+
+    /// Whether `a` wins over `b`: the higher score, of equals the one that has it already.
+    fn beats(&self, a: Agreed, b: Agreed, score_a: f32, score_b: f32) -> bool {
+        score_a > score_b || (score_a == score_b && self.current == Some(a.label) && a.label != b.label)
+    }
+
+    /// How far the last frames agree on `label`; `None` if not as far as its rule says.
+    fn qualifies(&self, label: Decision) -> Option<Agreed> {
+        let rule = self.rule(label);
+        let (mut frames, mut sum) = (0, 0.0);
+        for o in self.supporters(label) {
+            frames += 1;
+            sum += o.probability;
+        }
+        let needed = if self.current == Some(label) { rule.keep } else { rule.begin };
+        let looked_at = self.last.len().min(rule.window) as f32;
+        let agreed = Agreed { label, share: frames as f32 / looked_at, support: sum / looked_at };
+        (frames >= needed).then_some(agreed)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,294 @@
+//! The thread that captures: takes frames from a source, thins them out, and brings a lost source back.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use heapless::Deque;
+
+use super::{Backoff, Settings, TICK};
+use crate::error::{Error, Result};
+use crate::frame::Frame;
+use crate::limits::Limits;
+use crate::queue::{Overflow, Queue};
+use crate::source::{Damage, FrameSource, Next};
+
+/// Damages that wait to be told of. Beyond it a source that can wait does, and of a live one the oldest is forgotten:
+/// it stays counted.
+const MAX_DAMAGES: usize = 16;
+
+/// How long a source waits for damages to be told of before it looks again.
+const DAMAGE_WAIT: Duration = Duration::from_millis(5);
+
+/// A recycled frame.
+#[derive(Debug)]
+pub struct Slot {
+    pub frame: Frame,
+    /// Number among the frames that entered the queue.
+    pub ordinal: u64,
+}
+
+impl Slot {
+    pub fn new(bytes: usize) -> Slot {
+        Slot { frame: Frame::with_capacity(bytes), ordinal: 0 }
+    }
+}
+
+/// What the capturing thread lets the other one know.
+#[derive(Debug)]
+pub struct Shared {
+    pub skipped: AtomicU64,
+    pub decode_errors: AtomicU64,
+    pub reconnects: AtomicU64,
+    pub connected: AtomicBool,
+    /// One more than the number of the last frame that is done with, told of or dropped; 0 if none is.
+    pub done: AtomicU64,
+    /// Each with the number of frames that had entered the queue before it.
+    damages: Mutex<Deque<(u64, Damage), MAX_DAMAGES>>,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        let (skipped, decode_errors, reconnects, done) = Default::default();
+        let damages = Mutex::new(Deque::new());
+        Shared { skipped, decode_errors, reconnects, connected: AtomicBool::new(true), done, damages }
+    }
+}
+
+impl Shared {
+    /// The first damage that was found before frame `ordinal` and has not been told of.
+    pub fn damage_before(&self, ordinal: u64) -> Option<Damage> {
+        let mut damages = self.damages.lock().unwrap_or_else(PoisonError::into_inner);
+        damages.front().filter(|(before, _)| *before <= ordinal)?;
+        damages.pop_front().map(|(_, damage)| damage)
+    }
+
+    /// Keeps `damage` to be told of; gives it back where there is no room.
+    fn keep(&self, before: u64, damage: Damage, make_room: bool) -> Option<Damage> {
+        let mut damages = self.damages.lock().unwrap_or_else(PoisonError::into_inner);
+        if make_room && damages.is_full() {
+            damages.pop_front();
+        }
+        damages.push_back((before, damage)).err().map(|(_, damage)| damage)
+    }
+}
+
+/// The thread's work.
+pub struct Capture<'a> {
+    queue: &'a Queue<Slot>,
+    shared: &'a Shared,
+    settings: &'a Settings,
+    /// Whether frames that find no place are dropped: then this thread never waits but for the source.
+    drops: bool,
+    retries: u32,
+    /// Frames that entered the queue.
+    pushed: u64,
+    /// Frames that the source gave.
+    seen: u64,
+    /// When the next frame is wanted, on the clock of the frames.
+    due: Duration,
+    /// Attempts to bring the source back since its last frame.
+    attempts: u32,
+    /// What of [`Shared::done`] the source knows.
+    confirmed: u64,
+}
+
+impl<'a> Capture<'a> {
+    pub fn new(
+        queue: &'a Queue<Slot>,
+        shared: &'a Shared,
+        settings: &'a Settings,
+        overflow: Overflow,
+        limits: &Limits,
+    ) -> Capture<'a> {
+        let drops = overflow == Overflow::DropOldest;
+        let (pushed, seen, due, attempts, confirmed) = Default::default();
+        Capture { queue, shared, settings, drops, retries: limits.retries, pushed, seen, due, attempts, confirmed }
+    }
+
+    /// Captures until the source ends or fails, or the queue is abandoned.
+    pub fn run(&mut self, source: &mut dyn FrameSource) -> Result<()> {
+        let _closes = Closes { queue: self.queue, shared: self.shared };
+        self.capture(source)
+    }
+
+    /// Tells the source what is done with.
+    pub fn confirm(&mut self, source: &mut dyn FrameSource) -> Result<()> {
+        let done = self.shared.done.load(Ordering::Relaxed);
+        if done > self.confirmed {
+            self.confirmed = done;
+            source.confirm(done - 1)?;
+        }
+        Ok(())
+    }
+
+    fn capture(&mut self, source: &mut dyn FrameSource) -> Result<()> {
+        let mut heard = Instant::now();
+        let Some(mut slot) = self.queue.slot() else { return Ok(()) };
+        while !self.queue.is_abandoned() {
+            self.confirm(source)?;
+            match source.next(&mut slot.frame, TICK) {
+                Ok(Next::Frame) => {
+                    heard = Instant::now();
+                    self.attempts = 0;
+                    if self.wants(&slot.frame) {
+                        slot.frame.set_view(self.settings.view);
+                        slot.ordinal = self.pushed;
+                        self.pushed += 1;
+                        self.queue.push(slot);
+                        match self.queue.slot() {
+                            Some(next) => slot = next,
+                            None => return Ok(()),
+                        }
+                    } else {
+                        self.shared.skipped.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+                Ok(Next::Damaged(damage)) => {
+                    heard = Instant::now();
+                    self.damaged(damage);
+                }
+                Ok(Next::Waiting) => {
+                    let Some(timeout) = self.settings.source_timeout else { continue };
+                    if heard.elapsed() >= timeout {
+                        let reason = format!(
+                            "gave no frame for {} s; check the camera or the writer, or allow more with --source-timeout",
+                            timeout.as_secs_f32()
+                        );
+                        let silent = Error::Unavailable { subject: source.name().into(), reason };
+                        self.recover(source, silent)?;
+                        heard = Instant::now();
+                    }
+                }
+                Ok(Next::End) if self.settings.reconnect.is_some() && self.reopen(source) => heard = Instant::now(),
+                Ok(Next::End) => break,
+                Err(lost @ Error::Unavailable { .. }) => {
+                    self.recover(source, lost)?;
+                    heard = Instant::now();
+                }
+                Err(e) => {
+                    self.queue.unused(slot);
+                    return Err(e);
+                }
+            }
+        }
+        self.queue.unused(slot);
+        Ok(())
+    }
+
+    /// Whether `frame` is to be classified, or passed over because fewer are wanted.
+    fn wants(&mut self, frame: &Frame) -> bool {
+        let turn = self.settings.every.is_none_or(|every| self.seen.is_multiple_of(u64::from(every.get())));
+        self.seen += 1;
+        turn && self.settings.spacing.is_none_or(|spacing| self.is_time(frame, spacing))
+    }
+
+    /// Keeps frames `spacing` apart on average: a frame that is a little late does not delay those after it.
+    fn is_time(&mut self, frame: &Frame, spacing: Duration) -> bool {
+        let time = Duration::from_nanos(frame.stamp().mono_ns);
+        if time < self.due {
+            if self.drops {
+                return false;
+            }
+            self.sleep(self.due - time);
+        }
+        // What was missed is not made up for.
+        self.due = if time.saturating_sub(self.due) < spacing { self.due } else { time } + spacing;
+        true
+    }
+
+    /// Waits, but not for longer than the other thread is there.
+    fn sleep(&self, time: Duration) {
+        let until = Instant::now() + time;
+        while !self.queue.is_abandoned() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            thread::sleep(left.min(TICK));
+        }
+    }
+
+    fn damaged(&mut self, damage: Damage) {
+        self.shared.decode_errors.fetch_add(1, Ordering::Relaxed);
+        let mut left = self.shared.keep(self.pushed, damage, self.drops);
+        while let Some(damage) = left.filter(|_| !self.queue.is_abandoned()) {
+            thread::sleep(DAMAGE_WAIT);
+            left = self.shared.keep(self.pushed, damage, false);
+        }
+    }
+
+    /// Whether a source that ended has more to give, as a pipe has whose next writer comes.
+    fn reopen(&mut self, source: &mut dyn FrameSource) -> bool {
+        // One that ends again and again without a frame is not asked without a pause.
+        if let (Some(backoff), 1..) = (self.settings.reconnect, self.attempts) {
+            self.sleep(pause(backoff, self.attempts - 1));
+        }
+        self.attempts = self.attempts.saturating_add(1);
+        let reopened = self.attempts <= self.most_attempts() && source.reconnect().is_ok();
+        self.shared.reconnects.fetch_add(u64::from(reopened), Ordering::Relaxed);
+        reopened
+    }
+
+    /// Brings a source back that was lost, if the settings say so.
+    fn recover(&mut self, source: &mut dyn FrameSource, mut why: Error) -> Result<()> {
+        let Some(backoff) = self.settings.reconnect else { return Err(why) };
+        self.shared.connected.store(false, Ordering::Relaxed);
+        while self.attempts < self.most_attempts() {
+            let wait = pause(backoff, self.attempts);
+            log::warn!("{why}; trying again in {:.1} s", wait.as_secs_f32());
+            self.sleep(wait);
+            if self.queue.is_abandoned() {
+                return Ok(());
+            }
+            self.attempts += 1;
+            match source.reconnect() {
+                Ok(()) => {
+                    log::info!("{}: is back", source.name());
+                    self.shared.reconnects.fetch_add(1, Ordering::Relaxed);
+                    self.shared.connected.store(true, Ordering::Relaxed);
+                    return Ok(());
+                }
+                Err(e @ Error::Unavailable { .. }) => why = e,
+                Err(e) => return Err(e),
+            }
+        }
+        Err(why)
+    }
+
+    fn most_attempts(&self) -> u32 {
+        self.settings.reconnect.map_or(0, |backoff| backoff.attempts.min(self.retries))
+    }
+}
+
+/// Closes the queue in the end, also where a source panics: the other thread would wait for ever.
+struct Closes<'a> {
+    queue: &'a Queue<Slot>,
+    shared: &'a Shared,
+}
+
+impl Drop for Closes<'_> {
+    fn drop(&mut self) {
+        self.shared.connected.store(false, Ordering::Relaxed);
+        self.queue.close();
+    }
+}
+
+/// The wait before attempt `attempts` (from 0).
+fn pause(backoff: Backoff, attempts: u32) -> Duration {
+    backoff.first.saturating_mul(2u32.saturating_pow(attempts)).min(backoff.longest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_the_longest() {
+        let backoff = Backoff::default();
+        let waits: Vec<f32> = (0..8).map(|i| pause(backoff, i).as_secs_f32()).collect();
+        assert_eq!(waits, [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]);
+        assert_eq!(pause(backoff, u32::MAX), backoff.longest);
+    }
+}

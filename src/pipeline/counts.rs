@@ -1,0 +1,88 @@
+//! Statistics of a running pipeline.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::capture::Shared;
+use crate::decide::events::{Change, Phase};
+use crate::queue::Counts;
+use crate::sink::{Interval, Stats};
+
+/// Keeps what [`Stats`] says.
+#[derive(Debug)]
+pub struct Meter {
+    began: Duration,
+    every: Option<Duration>,
+    events: u64,
+    /// Drops that results have told of.
+    dropped: u64,
+    /// When the interval began, and the frames captured until then.
+    interval_began: Duration,
+    captured_before: u64,
+    /// What is known of the interval; the rest is filled in when asked for.
+    interval: Interval,
+}
+
+impl Meter {
+    /// Begins now; statistics are due `every` so often.
+    pub fn new(every: Option<Duration>) -> Meter {
+        let began = super::now();
+        let (events, dropped, captured_before, interval) = Default::default();
+        Meter { began, every, events, dropped, interval_began: began, captured_before, interval }
+    }
+
+    /// A frame was classified.
+    pub fn classified(&mut self, age: Duration, inference: Duration) {
+        let i = &mut self.interval;
+        i.max_age = i.max_age.max(age);
+        i.sum_age += age;
+        i.max_inference = i.max_inference.max(inference);
+        i.sum_inference += inference;
+        i.classified += 1;
+    }
+
+    /// An event changed.
+    pub fn event(&mut self, change: &Change) {
+        self.events += u64::from(change.phase == Phase::New);
+    }
+
+    /// How many frames were dropped since this was last asked, `dropped` being all of them.
+    pub fn dropped_since(&mut self, dropped: u64) -> u64 {
+        dropped - std::mem::replace(&mut self.dropped, dropped)
+    }
+
+    /// Whether statistics are due at `now`.
+    pub fn is_due(&self, now: Duration) -> bool {
+        self.every.is_some_and(|every| now.saturating_sub(self.interval_began) >= every)
+    }
+
+    /// The statistics at `now`.
+    pub fn stats(&self, now: Duration, counts: Counts, shared: &Shared) -> Stats {
+        Stats {
+            now,
+            uptime: now.saturating_sub(self.began),
+            captured: counts.captured,
+            classified: counts.classified,
+            dropped: counts.dropped,
+            waiting: counts.waiting,
+            skipped: shared.skipped.load(Ordering::Relaxed),
+            decode_errors: shared.decode_errors.load(Ordering::Relaxed),
+            reconnects: shared.reconnects.load(Ordering::Relaxed),
+            connected: shared.connected.load(Ordering::Relaxed),
+            events: self.events,
+            interval: Interval {
+                length: now.saturating_sub(self.interval_began),
+                captured: counts.captured - self.captured_before,
+                ..self.interval
+            },
+            last: false,
+        }
+    }
+
+    /// `stats` have been told: a new interval begins.
+    pub fn begin_interval(&mut self, stats: &Stats) {
+        self.interval_began = stats.now;
+        self.captured_before = stats.captured;
+        self.interval = Interval::default();
+    }
+}

@@ -1,0 +1,145 @@
+//! What a streaming program takes of memory, computed before the first frame.
+//!
+//! The plan is an upper bound: of the heap strictly (a test runs a stream on an allocator that refuses one byte more),
+//! of program text and stacks by allowances that a test holds against the resident memory of the program.
+
+use std::fmt;
+
+use heapless::Vec;
+
+use super::{CAPTURE_STACK, Settings};
+use crate::error::{Error, Result};
+use crate::limits::Limits;
+use crate::model::Model;
+use crate::queue::SLOTS_IN_HAND;
+use crate::source::FrameSource;
+
+/// Pages of the program and of the system's libraries that become resident, the built-in bundle among them.
+pub const PROGRAM_BYTES: u64 = 26 << 20;
+
+/// The main thread's stack as far as it is used; signals, logging and what else a program keeps.
+pub const MAIN_BYTES: u64 = 2 << 20;
+
+/// Stack that the system gives each further thread of the engine.
+const ENGINE_STACK: u64 = 2 << 20;
+
+/// What tract and the sessions keep beside weights and buffers: plans, shapes, names.
+const ENGINE_BYTES: u64 = 6 << 20;
+
+/// Heap that loading takes beyond [`LOADING_FILES`] times the file: graphs while they are read and rewritten.
+const LOADING_BYTES: u64 = 8 << 20;
+
+/// How many times a model's file lies in memory while it is loaded: as it is, decoded, and as weights.
+const LOADING_FILES: u64 = 3;
+
+/// What the pipeline itself keeps: its queue, the consensus, events, names of sources, a label for each frame.
+const PIPELINE_BYTES: u64 = 256 << 10;
+
+/// One part of a [`Plan`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// What it is for.
+    pub name: &'static str,
+    /// Bytes, at most.
+    pub bytes: u64,
+}
+
+/// All that a streaming program takes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Heap while frames are classified.
+    pub running: Vec<Item, 8>,
+    /// Heap while the model is loaded, which is over when frames are taken.
+    pub loading: u64,
+    /// Text and stacks.
+    pub elsewhere: Vec<Item, 4>,
+}
+
+impl Plan {
+    /// The plan for streaming `source` through a session of `model` with `threads` threads.
+    pub fn new(model: &Model, threads: usize, source: &dyn FrameSource, settings: &Settings, limits: &Limits) -> Plan {
+        let (summary, bounds) = (model.summary(), source.bounds());
+        let side = model.bundle().map_or(0, |bundle| u64::from(bundle.preprocess.size));
+        let slots = (settings.depth_for(source) + SLOTS_IN_HAND) as u64;
+        let running = [
+            ("weights", summary.weights_bytes),
+            ("buffers of the network", summary.arena_bytes),
+            ("engine", ENGINE_BYTES),
+            ("frames", slots * bounds.frame_bytes as u64),
+            ("source and decoder", bounds.decoder_bytes as u64),
+            ("preprocessing", preprocessing(side, limits)),
+            ("decisions and output", PIPELINE_BYTES + 2 * limits.line_bytes as u64),
+        ];
+        let stacks = CAPTURE_STACK as u64 + (threads.max(1) as u64 - 1) * ENGINE_STACK;
+        let elsewhere = [("program", PROGRAM_BYTES), ("main thread", MAIN_BYTES), ("other stacks", stacks)];
+        let item = |(name, bytes)| Item { name, bytes };
+        Plan {
+            running: running.into_iter().map(item).collect(),
+            loading: loading(summary.file_bytes),
+            elsewhere: elsewhere.into_iter().map(item).collect(),
+        }
+    }
+
+    /// The most that lies on the heap at any time.
+    pub fn heap(&self) -> u64 {
+        sum(&self.running).max(self.loading)
+    }
+
+    /// All bytes, at most.
+    pub fn total(&self) -> u64 {
+        self.heap() + sum(&self.elsewhere)
+    }
+
+    /// Whether the plan fits into `limits`.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] on `memory_bytes`.
+    pub fn check(&self, subject: &str, limits: &Limits) -> Result<()> {
+        check(subject, self.total(), limits)
+    }
+}
+
+/// Whether a model file of `file_bytes` can be loaded within `limits`, told before that is tried.
+///
+/// # Errors
+/// [`Error::Limit`] on `memory_bytes`.
+pub fn check_loading(subject: &str, file_bytes: u64, limits: &Limits) -> Result<()> {
+    check(subject, PROGRAM_BYTES + MAIN_BYTES + loading(file_bytes), limits)
+}
+
+fn check(subject: &str, value: u64, limits: &Limits) -> Result<()> {
+    match limits.memory_bytes {
+        Some(limit) if value > limit => {
+            Err(Error::Limit { subject: subject.into(), what: "memory_bytes", value, limit })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn loading(file_bytes: u64) -> u64 {
+    LOADING_FILES * file_bytes + LOADING_BYTES
+}
+
+/// Bytes of preprocessing to `side` × `side` for any frame within `limits`: the input as bytes, the rows of the highest
+/// frame narrowed to `side`, and weights for both of its sides.
+fn preprocessing(side: u64, limits: &Limits) -> u64 {
+    let highest = u64::from(limits.photo_side).min(limits.frame_bytes as u64);
+    // Per pixel of the frame's sides: a narrowed row; eight rows side by side, at up to four bytes; weights.
+    const PER_PIXEL: u64 = 8 * 4 + 3 * 8;
+    side * side * 3 * 2 + highest * (3 * side + 2 * PER_PIXEL)
+}
+
+fn sum(items: &[Item]) -> u64 {
+    items.iter().map(|item| item.bytes).sum()
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kib = |bytes: u64| bytes.div_ceil(1024);
+        writeln!(f, "memory, at most {} KiB:", kib(self.total()))?;
+        for item in self.elsewhere.iter().chain(&self.running) {
+            writeln!(f, "  {:>8} KiB  {}", kib(item.bytes), item.name)?;
+        }
+        write!(f, "  {:>8} KiB  loading, over when the stream begins", kib(self.loading))
+    }
+}

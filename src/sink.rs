@@ -1,0 +1,147 @@
+//! Where results go: what a pipeline tells, and to whom.
+//!
+//! A [`Sink`] is passed in. [`json::JsonLines`] writes the lines that docs/events.md describes; a program of one's own
+//! implements the trait for what it does with the results.
+
+pub mod json;
+
+use std::time::Duration;
+
+use crate::decide::Verdict;
+use crate::decide::consensus::Agreed;
+use crate::decide::events::{Change, Event};
+use crate::error::{ErrorKind, Result};
+use crate::frame::Stamp;
+use crate::scores::Scores;
+
+/// One classified frame.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FrameResult<'a> {
+    /// The source, or the photo where the frame is one.
+    pub source: &'a str,
+    /// Number and time of capture.
+    pub stamp: Stamp,
+    /// What the network said.
+    pub scores: Scores,
+    /// Known or open.
+    pub verdict: Verdict,
+    /// What this frame and those before it agree on, if they do.
+    pub agreed: Option<Agreed>,
+    /// From capture to decision.
+    pub age: Duration,
+    /// Frames dropped since the last result.
+    pub dropped: u64,
+    /// Frame to model input.
+    pub preprocess: Duration,
+    /// Model input to outputs.
+    pub inference: Duration,
+}
+
+/// Something happened to an event.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct EventResult<'a> {
+    /// The source.
+    pub source: &'a str,
+    /// When the pipeline told, on the monotonic clock.
+    pub now: Duration,
+    /// What happened.
+    pub change: Change,
+}
+
+/// A frame that was no picture, or that could not be classified.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Failure<'a> {
+    /// The source.
+    pub source: &'a str,
+    /// When it was found, on the monotonic clock.
+    pub now: Duration,
+    /// The class of error.
+    pub kind: ErrorKind,
+    /// Where it began in the input, in bytes, for a source that is one.
+    pub offset: Option<u64>,
+    /// What is wrong, and the remedy.
+    pub reason: &'a str,
+}
+
+/// What has become of the frames so far, and how long they took.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Stats {
+    /// When this was counted, on the monotonic clock.
+    pub now: Duration,
+    /// Since the pipeline began.
+    pub uptime: Duration,
+    /// Frames that were taken from the source: classified, dropped, waiting, or in hand.
+    pub captured: u64,
+    /// Frames that were classified.
+    pub classified: u64,
+    /// Frames that were pushed out by newer ones, left over in the end, or could not be classified.
+    pub dropped: u64,
+    /// Frames that wait now.
+    pub waiting: usize,
+    /// Frames passed over because fewer were asked for; they are not captured.
+    pub skipped: u64,
+    /// Frames that were no pictures; they are not captured either.
+    pub decode_errors: u64,
+    /// Times that the source went away and came back.
+    pub reconnects: u64,
+    /// Whether the source is there.
+    pub connected: bool,
+    /// Events announced so far.
+    pub events: u64,
+    /// What the time since the last statistics was like.
+    pub interval: Interval,
+    /// Whether these are the last ones: `captured = classified + dropped`.
+    pub last: bool,
+}
+
+/// The time from one statistics to the next.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Interval {
+    /// How long it was.
+    pub length: Duration,
+    /// Frames captured in it.
+    pub captured: u64,
+    /// Frames classified in it.
+    pub classified: u64,
+    /// The highest age of a frame at its decision.
+    pub max_age: Duration,
+    /// The sum of the ages.
+    pub sum_age: Duration,
+    /// The longest inference.
+    pub max_inference: Duration,
+    /// The sum of all inferences.
+    pub sum_inference: Duration,
+}
+
+/// Takes results, one after another, on the thread that classifies: a slow one makes frames wait.
+///
+/// Every method but [`Sink::event`] does nothing unless it is written. An error ends the pipeline.
+pub trait Sink {
+    /// A frame was classified.
+    fn frame(&mut self, frame: &FrameResult) -> Result<()> {
+        let _ = frame;
+        Ok(())
+    }
+
+    /// An event began, goes on, or ended.
+    fn event(&mut self, event: &EventResult) -> Result<()>;
+
+    /// A frame was lost to damage.
+    fn failure(&mut self, failure: &Failure) -> Result<()> {
+        let _ = failure;
+        Ok(())
+    }
+
+    /// Statistics were asked for, or are due; also once at the end.
+    fn stats(&mut self, source: &str, stats: &Stats) -> Result<()> {
+        let (_, _) = (source, stats);
+        Ok(())
+    }
+
+    /// Called after each frame, and several times a second without any, with what is in progress: for watchdogs,
+    /// displays, and whatever else must not wait for a frame.
+    fn tick(&mut self, stats: &Stats, events: &mut dyn Iterator<Item = &Event>) -> Result<()> {
+        let (_, _) = (stats, events);
+        Ok(())
+    }
+}

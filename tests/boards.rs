@@ -1,0 +1,279 @@
+//! A program built for ARM beside the one of this machine: the same answers, and the right kernels on each board.
+//!
+//! Needs qemu's user-mode emulation and the program, named by [`PROGRAM`]: `cross/emulate program` runs it.
+#![cfg(all(feature = "cli", target_os = "linux"))]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use common::npz;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The environment variable that names the program under test.
+const PROGRAM: &str = "OLTR_BOARD_PROGRAM";
+
+/// How far numbers of the photos' answers may be from this machine's, relative to them: the attention and the head are
+/// computed in floating point, by kernels of tract's that add in another order on each processor.
+const TOLERANCE: f64 = 1e-5;
+
+/// How far the outputs of networks may be from this machine's, relative to the largest of them.
+const NETWORK_TOLERANCE: f32 = 1e-5;
+
+/// A board as programs see it.
+struct Board {
+    name: &'static str,
+    /// The core as qemu names it.
+    core: &'static str,
+    /// What `/proc/cpuinfo` says of each core there: features, and implementer, variant, part and revision.
+    features: &'static str,
+    identity: [&'static str; 4],
+    /// The kernels that it must get.
+    kernels: &'static str,
+}
+
+const BOARDS_64: [Board; 6] = [
+    Board {
+        name: "Raspberry Pi Zero 2 W, 3B+",
+        core: "cortex-a53",
+        features: "fp asimd evtstrm crc32 cpuid",
+        identity: ["0x41", "0x0", "0xd03", "4"],
+        kernels: "neon",
+    },
+    Board {
+        name: "Raspberry Pi 4",
+        core: "cortex-a72",
+        features: "fp asimd evtstrm crc32 cpuid",
+        identity: ["0x41", "0x0", "0xd08", "3"],
+        kernels: "neon",
+    },
+    Board {
+        name: "Jetson Nano",
+        core: "cortex-a57",
+        features: "fp asimd evtstrm aes pmull sha1 sha2 crc32",
+        identity: ["0x41", "0x1", "0xd07", "1"],
+        kernels: "neon",
+    },
+    Board {
+        name: "Raspberry Pi 5",
+        core: "cortex-a76",
+        features: "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp",
+        identity: ["0x41", "0x4", "0xd0b", "1"],
+        kernels: "neondot",
+    },
+    // qemu 7 has no Cortex-A78AE; of the cores that it has, this one is the nearest.
+    Board {
+        name: "Jetson Orin Nano",
+        core: "neoverse-n1",
+        features: "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp \
+                   uscat ilrcpc flagm",
+        identity: ["0x41", "0x0", "0xd42", "1"],
+        kernels: "neondot",
+    },
+    Board {
+        name: "a board that can do all that the emulator knows",
+        core: "max",
+        features: "fp asimd aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm asimddp i8mm bf16 sve",
+        identity: ["0x41", "0x0", "0xd40", "1"],
+        kernels: "neondot",
+    },
+];
+
+const BOARDS_32: [Board; 1] = [Board {
+    name: "Raspberry Pi 2, or a later one with a 32-bit system",
+    core: "cortex-a7",
+    features: "half thumb fastmult vfp edsp neon vfpv3 tls vfpv4 idiva idivt vfpd32 lpae evtstrm",
+    identity: ["0x41", "0x0", "0xc07", "5"],
+    kernels: "neon",
+}];
+
+/// The program under test.
+struct Program {
+    path: PathBuf,
+    /// From the header of the file.
+    machine: Machine,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Machine {
+    Arm,
+    Aarch64,
+}
+
+impl Program {
+    fn from_environment() -> Program {
+        let path: PathBuf = std::env::var_os(PROGRAM).unwrap_or_else(|| panic!("{PROGRAM} is not set")).into();
+        let header = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        // The machine in the header of ELF files.
+        let machine = match header[18..20] {
+            [40, 0] => Machine::Arm,
+            [183, 0] => Machine::Aarch64,
+            ref other => panic!("{}: made for {other:?}, not for ARM", path.display()),
+        };
+        Program { path, machine }
+    }
+
+    fn boards(&self) -> &'static [Board] {
+        match self.machine {
+            Machine::Arm => &BOARDS_32,
+            Machine::Aarch64 => &BOARDS_64,
+        }
+    }
+
+    /// The program as it runs on a board.
+    fn on(&self, board: &'static Board) -> Runner {
+        let (emulator, libraries) = match self.machine {
+            Machine::Arm => ("qemu-arm", "/usr/arm-linux-gnueabihf/lib"),
+            Machine::Aarch64 => ("qemu-aarch64", "/usr/aarch64-linux-gnu/lib"),
+        };
+        // The emulator looks for each file here first, and shows the rest of this machine's.
+        let root = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(libraries, root.path().join("lib")).unwrap();
+        std::fs::create_dir(root.path().join("proc")).unwrap();
+        std::fs::write(root.path().join("proc/cpuinfo"), board.cpuinfo()).unwrap();
+        let mut words: Vec<OsString> = [emulator, "-cpu", board.core, "-L"].map(OsString::from).into();
+        words.extend([root.path().into(), self.path.clone().into()]);
+        Runner { words, _root: Some(root) }
+    }
+}
+
+impl Board {
+    fn cpuinfo(&self) -> String {
+        let [implementer, variant, part, revision] = self.identity;
+        let core = |number| {
+            format!(
+                "processor\t: {number}\nBogoMIPS\t: 108.00\nFeatures\t: {}\nCPU implementer\t: {implementer}\n\
+                 CPU architecture: 8\nCPU variant\t: {variant}\nCPU part\t: {part}\nCPU revision\t: {revision}\n\n",
+                self.features
+            )
+        };
+        (0..4).map(core).collect()
+    }
+}
+
+/// A program and how to start it.
+struct Runner {
+    words: Vec<OsString>,
+    _root: Option<TempDir>,
+}
+
+impl Runner {
+    /// The program of this machine.
+    fn native() -> Runner {
+        Runner { words: vec![env!("CARGO_BIN_EXE_oltr").into()], _root: None }
+    }
+
+    /// Standard output of a run whose exit code is one of `codes`.
+    fn run(&self, arguments: &[&Path], codes: &[i32]) -> String {
+        let mut command = Command::new(&self.words[0]);
+        command.args(&self.words[1..]).args(arguments).stdin(Stdio::null()).current_dir(env!("CARGO_MANIFEST_DIR"));
+        let ran = command.output().unwrap_or_else(|e| panic!("{:?}: {e}", self.words[0]));
+        let code = ran.status.code();
+        let errors = String::from_utf8_lossy(&ran.stderr);
+        assert!(code.is_some_and(|code| codes.contains(&code)), "{:?}: {}: {errors}", self.words, ran.status);
+        String::from_utf8(ran.stdout).unwrap()
+    }
+
+    /// The answers to the sample photos, by photo.
+    fn answers(&self) -> BTreeMap<String, Value> {
+        let lines = self.run(&["classify", "--json", "--quiet", "examples/photos"].map(Path::new), &[0]);
+        let answers = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        answers.map(|answer| (answer["source"].as_str().unwrap().to_owned(), answer)).collect()
+    }
+
+    /// What it computes on a graph of `tests/graphs`.
+    fn computed(&self, graph: &Path, folder: &Path) -> npz::Arrays {
+        let output = folder.join("computed.npz");
+        let _ = std::fs::remove_file(&output);
+        let golden = graph.with_extension("npz");
+        // 1: not within the tolerance for networks, which is not the point here.
+        self.run(&["verify".as_ref(), "--output".as_ref(), &output, graph, &golden], &[0, 1]);
+        npz::read(&output)
+    }
+}
+
+#[test]
+#[ignore = "needs a program built for ARM and an emulator: cross/emulate program"]
+fn boards_get_their_kernels() {
+    let program = Program::from_environment();
+    for board in program.boards() {
+        let said = program.on(board).run(&["-v", "--version"].map(Path::new), &[0]);
+        let kernels = said.lines().find_map(|line| line.strip_prefix("kernels: "));
+        assert_eq!(kernels, Some(board.kernels), "{} ({}): {said}", board.name, board.core);
+        println!("{} ({}): {}", board.name, board.core, board.kernels);
+    }
+}
+
+#[test]
+#[ignore = "needs a program built for ARM and an emulator: cross/emulate program"]
+fn photos_get_the_answers_of_this_machine() {
+    let program = Program::from_environment();
+    let here = Runner::native().answers();
+    assert!(here.len() >= 8, "only {} sample photos", here.len());
+    for board in program.boards() {
+        let there = program.on(board).answers();
+        assert!(here.keys().eq(there.keys()), "{}: other photos: {:?}", board.name, there.keys());
+        let mut farthest = 0f64;
+        for (photo, expected) in &here {
+            let got = &there[photo];
+            for key in ["decision", "label", "class", "shot"] {
+                assert_eq!(got[key], expected[key], "{}: {key} of {photo}", board.name);
+            }
+            assert_eq!(got["nearest"]["label"], expected["nearest"]["label"], "{}: {photo}", board.name);
+            for key in ["probability", "reachability", "threshold"] {
+                let [got, expected] = [got, expected].map(|answer| answer[key].as_f64().unwrap());
+                let apart = (got - expected).abs() / expected;
+                farthest = farthest.max(apart);
+                assert!(apart <= TOLERANCE, "{}: {key} of {photo}: {got} instead of {expected}", board.name);
+            }
+        }
+        println!("{} ({}): {} photos, at most {farthest:.1e} apart", board.name, board.core, here.len());
+    }
+}
+
+#[test]
+#[ignore = "needs a program built for ARM and an emulator: cross/emulate program"]
+fn graphs_give_the_numbers_of_this_machine() {
+    let program = Program::from_environment();
+    let folder = tempfile::tempdir().unwrap();
+    let graphs = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/graphs");
+    // One board for each set of kernels.
+    let mut boards: Vec<&Board> = program.boards().iter().collect();
+    boards.dedup_by_key(|board| board.kernels);
+    let boards: Vec<(&Board, Runner)> = boards.into_iter().map(|board| (board, program.on(board))).collect();
+    let mut wrong = Vec::new();
+    let (mut operators, mut networks, mut farthest) = (0, 0, 0f32);
+    for (part, exact) in [("ops", true), ("", false)] {
+        for entry in std::fs::read_dir(graphs.join(part)).unwrap() {
+            let graph = entry.unwrap().path();
+            if graph.extension().is_none_or(|extension| extension != "onnx") {
+                continue;
+            }
+            let name = graph.file_stem().unwrap().to_string_lossy().into_owned();
+            *if exact { &mut operators } else { &mut networks } += 1;
+            let here = Runner::native().computed(&graph, folder.path());
+            for (board, there) in &boards {
+                let there = there.computed(&graph, folder.path());
+                for (output, expected) in &here {
+                    let got = &there[output];
+                    assert_eq!(got.len(), expected.len(), "{name} {output}");
+                    let largest = expected.iter().fold(f32::MIN_POSITIVE, |largest, x| largest.max(x.abs()));
+                    let apart = got.iter().zip(expected).map(|(x, y)| (x - y).abs()).fold(0f32, f32::max) / largest;
+                    farthest = farthest.max(apart);
+                    // Single operators are all integers: not a bit may differ. (A NaN differs too.)
+                    let same = got.iter().zip(expected).all(|(x, y)| x.to_bits() == y.to_bits());
+                    if if exact { !same } else { apart.is_nan() || apart > NETWORK_TOLERANCE } {
+                        wrong.push(format!("{}: {output} of {name} is {apart:e} apart", board.core));
+                    }
+                }
+            }
+        }
+    }
+    println!("{operators} operators equal, {networks} networks at most {farthest:.1e} apart");
+    assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(operators > 40 && networks > 15, "only {operators} operators and {networks} networks were found");
+}
