@@ -23,6 +23,8 @@ const DECODER_BYTES_PER_PIXEL: usize = 16;
 /// damage, and the next picture is searched for. Pictures may change in size: room is made for those of the first one's
 /// size (or of `limits.frame_bytes`, if the header of the first cannot be read), and one that is larger is damage.
 ///
+/// JPEG is of full range: GStreamer's `jpegenc` writes video's limited range as it comes unless `videoconvert` precedes it.
+///
 /// A picture that is cut off in its coded data is told by the decoder, not shown half gray.
 pub struct Mjpeg {
     reader: Reader,
