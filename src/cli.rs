@@ -4,17 +4,20 @@ pub mod args;
 mod attention;
 mod bench;
 mod calibrate;
+mod cameras;
 mod classify;
 mod doctor;
 mod enrol;
 mod evaluate;
 pub mod exit;
+mod generate;
 mod inspect;
 pub mod log;
 mod npz;
 mod output;
 mod report;
 mod shutdown;
+mod stream;
 mod study;
 mod table;
 mod verify;
@@ -31,6 +34,8 @@ pub fn run(cli: &Cli, start: Instant) -> anyhow::Result<Exit> {
     match &cli.command {
         _ if cli.version => version::run(common),
         Some(Command::Classify(args)) => classify::run(args, common),
+        Some(Command::Stream(args)) => stream::run(args, common),
+        Some(Command::Cameras(args)) => cameras::run(args, common),
         Some(Command::Inspect(args)) => inspect::run(args, common),
         Some(Command::Verify(args)) => verify::run(args, common),
         Some(Command::Bench(args)) => bench::run(args, common, start),
@@ -38,6 +43,7 @@ pub fn run(cli: &Cli, start: Instant) -> anyhow::Result<Exit> {
         Some(Command::Calibrate(args)) => calibrate::run(args, common),
         Some(Command::Enrol(args)) => enrol::run(args, common),
         Some(Command::Doctor(args)) => doctor::run(args, common),
+        Some(Command::Generate(args)) => generate::run(args),
         None => Cli::missing_command(),
     }
 }

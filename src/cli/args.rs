@@ -16,6 +16,7 @@ use oltr::Model;
 use oltr::model::{self, Engine, Options, Summary};
 
 use super::output::{bytes, millis};
+use super::stream::args::StreamArgs;
 use super::table::printable;
 pub use enrol::{EnrolAction, EnrolArgs};
 pub use study::{CalibrateArgs, EvaluateArgs, PhotoArgs};
@@ -24,6 +25,7 @@ const EXAMPLES: &str = "\
 Examples:
   oltr classify examples/photos             known class or open, for each photo of a folder
   oltr classify --json cup.jpg              the same for a program
+  oltr stream v4l2:/dev/video0              the same for a camera, as it goes on
   oltr doctor                               what this board offers
   oltr inspect model.onnx                   what a model consists of
 
@@ -60,6 +62,8 @@ impl Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Classify(ClassifyArgs),
+    Stream(Box<StreamArgs>),
+    Cameras(CamerasArgs),
     Inspect(InspectArgs),
     Verify(VerifyArgs),
     Bench(BenchArgs),
@@ -67,6 +71,8 @@ pub enum Command {
     Calibrate(CalibrateArgs),
     Enrol(EnrolArgs),
     Doctor(DoctorArgs),
+    #[command(subcommand, hide = true)]
+    Generate(GenerateArgs),
 }
 
 /// Options that every command takes.
@@ -84,7 +90,7 @@ pub struct Common {
     /// Who computes the quantised parts of the graph
     #[arg(long, value_enum, default_value_t, global = true)]
     pub engine: EngineName,
-    /// Memory that the model may take, as 64MiB: weights and buffers [default: no bound]
+    /// Memory that oltr may take, as 64MiB; what needs more is refused [default: no bound]
     #[arg(long, value_name = "SIZE", global = true)]
     pub max_memory: Option<ByteSize>,
     /// Print JSON, one object a line, instead of a table
@@ -139,13 +145,13 @@ impl Common {
             Some(path) => Model::load(path, &options),
             None => Model::builtin(&options),
         }?;
-        let Summary { isa, weights_bytes, arena_bytes, .. } = model.summary();
+        let Summary { isa, weights_bytes, arena_bytes, scratch_bytes, .. } = model.summary();
         log::info!(
             "{} loaded in {} ms: {isa} kernels, {} weights, {} buffers",
             printable(model.name()),
             millis(begin.elapsed()),
             bytes(*weights_bytes),
-            bytes(*arena_bytes)
+            bytes(arena_bytes + scratch_bytes)
         );
         Ok(model)
     }
@@ -195,6 +201,14 @@ pub struct ClassifyArgs {
     #[arg(required = true, value_name = "INPUT")]
     pub inputs: Vec<OsString>,
 }
+
+/// List the cameras that are there, and what they offer of what oltr reads.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  oltr cameras                              a table: names for 'oltr stream', encodings, sizes, frames a second
+  oltr cameras --json | jq -r .source       one object a line")]
+pub struct CamerasArgs {}
 
 /// Show what a model consists of and how it will run here.
 #[derive(Debug, Args)]
@@ -283,6 +297,22 @@ Examples:
   oltr doctor --model model.onnx --max-memory 64MiB   will it fit?
   oltr doctor --json | jq -r '.findings[] | select(.status != \"ok\") | .remedy'")]
 pub struct DoctorArgs {}
+
+/// Write what packages install beside the program.
+#[derive(Debug, Subcommand)]
+pub enum GenerateArgs {
+    /// Completions for a shell, on standard output
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// The manual: a page for the program and one for each command
+    Manual {
+        /// Folder for the pages
+        #[arg(value_name = "FOLDER")]
+        folder: PathBuf,
+    },
+}
 
 /// A number of bytes: `64MiB`, `64M` (the same), `64MB` (64 000 000), `1.5GiB`, `65536`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

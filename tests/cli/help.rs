@@ -2,7 +2,8 @@
 
 use super::{command, oltr};
 
-const COMMANDS: [&str; 8] = ["classify", "evaluate", "calibrate", "enrol", "inspect", "verify", "bench", "doctor"];
+const COMMANDS: [&str; 10] =
+    ["classify", "stream", "cameras", "evaluate", "calibrate", "enrol", "inspect", "verify", "bench", "doctor"];
 
 #[test]
 fn the_help_lists_the_commands_and_the_exit_codes() {

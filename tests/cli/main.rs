@@ -6,6 +6,7 @@ mod common;
 mod enrol;
 mod help;
 mod report;
+mod stream;
 mod streams;
 mod study;
 mod verify;

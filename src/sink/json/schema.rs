@@ -244,6 +244,7 @@ pub struct StatsLine<'a> {
     events: u64,
     interval: IntervalFields,
     memory: Memory,
+    last: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -299,6 +300,7 @@ impl<'a> StatsLine<'a> {
                 inference_ms: of(i.sum_inference, i.max_inference),
             },
             memory: Memory { planned_bytes, limit_bytes },
+            last: s.last,
         }
     }
 }
