@@ -3,7 +3,7 @@
 pub mod consensus;
 pub mod events;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 use crate::bundle::{Bundle, Rule};
 use crate::scores::Scores;

@@ -5,12 +5,18 @@
 //! `open`, with the reachability that decided.
 #![deny(missing_docs)]
 
+pub mod atomic;
 pub mod bundle;
+pub mod calibrate;
 pub mod clock;
 pub mod decide;
+pub mod enrol;
 mod error;
+pub mod evaluate;
+pub mod explain;
 mod frame;
 pub mod int8;
+pub mod labels;
 mod limits;
 pub mod metrics;
 pub mod model;
@@ -20,6 +26,7 @@ pub mod queue;
 pub mod scores;
 pub mod sink;
 pub mod source;
+pub mod survey;
 
 pub use error::{Error, ErrorKind, Result, UnsupportedNode};
 pub use frame::{Color, Frame, Geometry, Matrix, PixelFormat, Plane, Range, Rect, Rotation, Siting, Stamp, View};

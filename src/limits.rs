@@ -39,6 +39,8 @@ pub struct Limits {
     pub line_bytes: usize,
     /// Attempts in a row to open a source again that went away.
     pub retries: u32,
+    /// Photos that a watched folder is remembered to have given.
+    pub watched_photos: usize,
     /// Bytes that a model may take at run time (weights and arena), or `None` for no bound.
     pub memory_bytes: Option<u64>,
 }
@@ -62,6 +64,7 @@ impl Default for Limits {
             open_events: 16,
             line_bytes: 32 << 10,
             retries: u32::MAX,
+            watched_photos: 100_000,
             memory_bytes: None,
         }
     }

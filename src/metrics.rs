@@ -9,8 +9,10 @@ mod mcnemar;
 mod open_set;
 mod separation;
 
+pub(crate) use bootstrap::quantile;
 pub use bootstrap::{Bootstrap, Interval};
 pub use calibration_error::{Bin, calibration_error, reliability};
 pub use mcnemar::{McNemar, mcnemar};
 pub use open_set::{Answer, FMeasure, Tally, by_class, group_mean, macro_mean};
-pub use separation::{Oscr, Separation};
+pub(crate) use separation::needed;
+pub use separation::{Oscr, Point, Separation};

@@ -12,6 +12,7 @@ mod distances;
 mod graph;
 mod load;
 mod lower;
+mod metadata;
 mod normalise;
 mod ops;
 mod session;
@@ -28,7 +29,8 @@ use crate::error::{Error, Result};
 use crate::int8::kernels;
 use crate::limits::Limits;
 
-pub use session::{Outputs, RunTimes, Session};
+pub use metadata::{graph_sha256, with_metadata};
+pub use session::{Attention, Outputs, RunTimes, Session};
 
 /// The environment variable that names the kernels to use, for tests and comparisons.
 pub const ISA_VARIABLE: &str = kernels::ISA_VARIABLE;
@@ -123,13 +125,7 @@ impl Model {
     /// # Errors
     /// [`Error::Config`] without the feature `demo-model`.
     pub fn builtin(options: &Options) -> Result<Model> {
-        #[cfg(feature = "demo-model")]
-        return Model::from_bytes("builtin", include_bytes!("../models/everyday.onnx"), options);
-        #[cfg(not(feature = "demo-model"))]
-        {
-            let _ = options;
-            Err(crate::Error::Config("this oltr was built without a bundle; name one with --model".into()))
-        }
+        Model::from_bytes("builtin", builtin_bytes()?, options)
     }
 
     /// File name (or `builtin`), for messages.
@@ -176,6 +172,26 @@ impl Model {
     }
 }
 
+/// The ONNX file of the bundle that is built into the library.
+///
+/// # Errors
+/// [`Error::Config`] without the feature `demo-model`.
+pub fn builtin_bytes() -> Result<&'static [u8]> {
+    #[cfg(feature = "demo-model")]
+    return Ok(include_bytes!("../models/everyday.onnx"));
+    #[cfg(not(feature = "demo-model"))]
+    Err(Error::Config("this oltr was built without a bundle; name one with --model".into()))
+}
+
+/// The bytes of the model file at `path`, within `Limits::model_bytes`: for what concerns the file rather than the
+/// graph in it, such as its metadata.
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::Io`], [`Error::Limit`].
+pub fn read_file(path: impl AsRef<Path>, limits: &Limits) -> Result<Vec<u8>> {
+    load::read(path.as_ref(), limits)
+}
+
 /// What a loaded graph consists of, and what it takes.
 #[derive(Clone, Debug, Default, serde::Serialize)]
 pub struct Summary {
@@ -185,14 +201,23 @@ pub struct Summary {
     pub isa: String,
     /// Bytes of the weights as they lie in memory.
     pub weights_bytes: u64,
-    /// Bytes of the buffers of one session.
+    /// Bytes of the buffers of one session that hold what passes between layers.
     pub arena_bytes: u64,
+    /// Bytes that the kernels of one session work in beside, for each of its threads.
+    pub scratch_bytes: u64,
     /// Operators of the ONNX graph and how many of each.
     pub operators: BTreeMap<String, usize>,
     /// How the file is quantised, for people: `QDQ uint8 per channel`, `float`, …
     pub quantisation: String,
     /// The steps that run, in order.
     pub steps: Vec<Step>,
+}
+
+impl Summary {
+    /// Bytes that a model and one session of it take: weights, arena and scratch.
+    pub fn needed_bytes(&self) -> u64 {
+        self.weights_bytes.saturating_add(self.arena_bytes).saturating_add(self.scratch_bytes)
+    }
 }
 
 /// One step of a loaded graph.

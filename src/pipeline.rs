@@ -9,6 +9,7 @@ mod counts;
 pub mod memory;
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -91,12 +92,12 @@ impl Settings {
 }
 
 /// Asks a running pipeline for something, from another thread or a signal handler.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Control {
     /// Finish the frame in hand, tell what there is to tell, and return.
-    pub stop: AtomicBool,
+    pub stop: Arc<AtomicBool>,
     /// Tell statistics once, soon.
-    pub stats: AtomicBool,
+    pub stats: Arc<AtomicBool>,
 }
 
 /// Why a pipeline returned without an error.
@@ -142,10 +143,10 @@ pub fn run(
     let queue = Queue::new(depth, overflow, limits, || Slot::new(bytes))?;
     let name = source.name().to_string();
     let shared = Shared::default();
-    let capture = Capture::new(&queue, &shared, settings, overflow, limits);
+    let mut capture = Capture::new(&queue, &shared, settings, overflow, limits);
     let meter = Meter::new(settings.stats_every);
     let mut consumer = Consumer { name: &name, queue: &queue, shared: &shared, classifier, sink, tracker, meter };
-    thread::scope(|scope| {
+    let (ended, captured) = thread::scope(|scope| -> Result<_> {
         let thread = thread::Builder::new()
             .name("capture".into())
             .stack_size(CAPTURE_STACK)
@@ -155,11 +156,16 @@ pub fn run(
         // Whatever happened, the other thread must not wait for this one.
         queue.abandon();
         let captured = thread.join().unwrap_or_else(|_| Err(Error::Internal("the capture thread panicked".into())));
-        // A sink that failed is told no more; one whose source failed is.
-        let ended = ended?;
-        let stats = consumer.finish()?;
-        captured.map(|()| Report { ended, stats })
-    })
+        Ok((ended, captured))
+    })?;
+    // A sink that failed is told no more; one whose source failed is.
+    let stats = ended.is_ok().then(|| consumer.finish()).transpose();
+    let confirmed = capture.confirm(source);
+    let ended = ended?;
+    captured?;
+    confirmed?;
+    let stats = stats?.unwrap_or_default();
+    Ok(Report { ended, stats })
 }
 
 /// The thread that classifies, decides and tells.
@@ -184,8 +190,9 @@ impl Consumer<'_> {
             match next {
                 Next::Frame(slot) => {
                     self.tell_damage(slot.ordinal)?;
-                    let dropped = self.meter.dropped_since(counts.dropped);
+                    let (seq, dropped) = (slot.frame.stamp().seq, self.meter.dropped_since(counts.dropped));
                     self.handle(slot, dropped)?;
+                    self.shared.done.store(seq + 1, Ordering::Relaxed);
                 }
                 Next::Nothing => {
                     self.tell_damage(u64::MAX)?;
@@ -208,7 +215,7 @@ impl Consumer<'_> {
         self.tell_damage(u64::MAX)?;
         let changes = self.tracker.finish();
         self.tell_changes(&changes)?;
-        let stats = self.stats();
+        let stats = Stats { last: true, ..self.stats() };
         self.sink.stats(self.name, &stats)?;
         self.sink.tick(&stats, &mut self.tracker.in_progress())?;
         Ok(stats)

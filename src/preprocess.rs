@@ -4,17 +4,38 @@
 //! [`Normaliser`] turns those bytes into the float input, or a table for an input that is quantised at once. Both
 //! compute exactly what the training code computes with Pillow and numpy, so that a bundle sees in the field what it
 //! saw in training.
+//!
+//! Frames of luma and chroma are resampled plane by plane and converted at the size of the input, by the integer formula
+//! below; the result is within 2 levels of what the frame would give if it were converted first. A frame's
+//! [`View`](crate::View) is part of the plan: its region is resampled as if it were cropped, and turned when it is small.
+//!
+//! # Conversion
+//! With `y` = Y − black, `u` = U − 128, `v` = V − 128, and the weights of ITU-R BT.601 (`Kr` 0.299, `Kb` 0.114) or BT.709
+//! (`Kr` 0.2126, `Kb` 0.0722), `Kg` = 1 − `Kr` − `Kb`:
+//!
+//! ```text
+//! R = (ly·y + rv·v        + 2¹³) >> 14     ly = 255 / (white − black)
+//! G = (ly·y − gu·u − gv·v + 2¹³) >> 14     rv = 2·(1 − Kr)·c          bu = 2·(1 − Kb)·c
+//! B = (ly·y + bu·u        + 2¹³) >> 14     gu = 2·Kb·(1 − Kb)/Kg·c    gv = 2·Kr·(1 − Kr)/Kg·c
+//! ```
+//!
+//! clamped to 0..=255; each factor is rounded to 14 bits of fraction. In full range black is 0, white 255, and `c` 1; in
+//! limited range 16, 235, and `c` 255/224. That is within 1 of the same formula in real numbers.
 
+mod color;
 mod geometry;
 mod normalise;
+mod planes;
 mod resample;
+mod turn;
 
 pub use geometry::{Placement, SourceBox};
 pub use normalise::Normaliser;
 
 use crate::bundle::{Preprocess, Resize};
 use crate::error::{Error, Result};
-use crate::frame::{Frame, Geometry, PixelFormat};
+use crate::frame::{Frame, Geometry, PixelFormat, Range, Rect, Rotation};
+use planes::Planes;
 use resample::{Resampler, Span};
 
 /// Turns frames into the pixels of the model's input.
@@ -53,10 +74,24 @@ pub struct Preprocessor {
 #[derive(Clone, Debug)]
 struct Plan {
     source: Geometry,
+    /// What of the source is looked at, as it is stored.
+    region: Rect,
+    /// In the region turned upright.
     placement: Placement,
-    resampler: Resampler,
-    /// The resampled plane of a gray source: (placed height, placed width).
-    gray: Vec<u8>,
+    pixels: Pixels,
+    /// The placed picture before it is turned: (columns, rows) of the source's orientation, RGB. Empty if it is upright.
+    unturned: Vec<u8>,
+}
+
+/// How the pixels of a format become RGB.
+#[derive(Clone, Debug)]
+enum Pixels {
+    Rgb(Resampler),
+    /// Resampled with their channels as they are: (rows, columns, 3 or 4).
+    Other(Resampler, Vec<u8>),
+    /// One channel, (rows, columns), and what each value becomes.
+    Gray(Resampler, Vec<u8>, Box<[u8; 256]>),
+    Planes(Planes),
 }
 
 impl Preprocessor {
@@ -73,7 +108,7 @@ impl Preprocessor {
         self.plan.source
     }
 
-    /// Which part of the source goes where.
+    /// Which part of the source goes where: of its region, turned upright.
     pub fn placement(&self) -> Placement {
         self.plan.placement
     }
@@ -115,44 +150,101 @@ impl Preprocessor {
 
 impl Plan {
     fn new(settings: &Preprocess, source: Geometry) -> Result<Plan> {
-        if !matches!(source.format, PixelFormat::Rgb24 | PixelFormat::Gray) {
-            let reason = format!("{} is not resampled yet", source.format);
-            return Err(Error::BadInput { subject: "preprocess".into(), reason });
-        }
-        let placement = Placement::new(settings, source.width, source.height)?;
-        let part = placement.source;
-        let columns = Span { input: source.width, from: part.left, to: part.right, output: placement.width };
-        let rows = Span { input: source.height, from: part.top, to: part.bottom, output: placement.height };
-        let gray = match source.format {
-            PixelFormat::Gray => placement.width as usize * placement.height as usize,
-            _ => 0,
+        let region = region(source)?;
+        let rotation = source.view.rotation;
+        let (width, height) = match rotation.swaps_sides() {
+            true => (region.height, region.width),
+            false => (region.width, region.height),
         };
-        let resampler = Resampler::new(source.format.bytes_per_pixel(), columns, rows);
-        Ok(Plan { source, placement, resampler, gray: vec![0; gray] })
+        let placement = Placement::new(settings, width, height)?;
+        let (part, columns, rows) = turn::unturned(&placement, rotation, region.width, region.height);
+        let unturned = if rotation == Rotation::None { 0 } else { columns as usize * rows as usize * 3 };
+        let columns = Span { input: region.width, from: part.left, to: part.right, output: columns };
+        let rows = Span { input: region.height, from: part.top, to: part.bottom, output: rows };
+        let resampler = || Resampler::new(source.format.bytes_per_pixel(), columns, rows);
+        let placed = columns.output as usize * rows.output as usize * source.format.bytes_per_pixel();
+        let pixels = match source.format {
+            PixelFormat::Rgb24 => Pixels::Rgb(resampler()),
+            PixelFormat::Bgr24 | PixelFormat::Rgba => Pixels::Other(resampler(), vec![0; placed]),
+            PixelFormat::Gray => {
+                let values = match source.color.range {
+                    Range::Full => std::array::from_fn(|value| value as u8),
+                    Range::Limited => color::Conversion::new(source.color).gray(),
+                };
+                Pixels::Gray(resampler(), vec![0; placed], Box::new(values))
+            }
+            _ => Pixels::Planes(Planes::new(source, region, columns, rows)),
+        };
+        Ok(Plan { source, region, placement, pixels, unturned: vec![0; unturned] })
     }
 
     fn bytes(&self) -> usize {
-        self.resampler.bytes() + self.gray.capacity()
+        let pixels = match &self.pixels {
+            Pixels::Rgb(resampler) => resampler.bytes(),
+            Pixels::Other(resampler, placed) => resampler.bytes() + placed.capacity(),
+            Pixels::Gray(resampler, placed, values) => resampler.bytes() + placed.capacity() + values.len(),
+            Pixels::Planes(planes) => planes.bytes(),
+        };
+        pixels + self.unturned.capacity()
     }
 
     /// Resamples `frame` into its place in `out` `(size, size, 3)`.
     fn run(&mut self, frame: &Frame, out: &mut [u8], size: usize) {
-        let Placement { width, x, y, .. } = self.placement;
-        let (width, line) = (width as usize, size * 3);
+        let Placement { width, height, x, y, .. } = self.placement;
+        let line = size * 3;
         let corner = y as usize * line + x as usize * 3;
         let out = &mut out[corner..];
-        match frame.format() {
-            PixelFormat::Rgb24 => self.resampler.run(frame.data(), frame.stride(), out, line),
-            // One channel costs a third, and gives what three equal ones would.
-            PixelFormat::Gray => {
-                self.resampler.run(frame.data(), frame.stride(), &mut self.gray, width);
-                for (line, gray) in out.chunks_mut(line).zip(self.gray.chunks_exact(width)) {
-                    for (pixel, gray) in line.as_chunks_mut::<3>().0.iter_mut().zip(gray) {
-                        *pixel = [*gray; 3];
+        let rotation = self.source.view.rotation;
+        if rotation == Rotation::None {
+            return self.pixels.run(frame, self.region, out, line, width as usize);
+        }
+        let columns = if rotation.swaps_sides() { height } else { width } as usize;
+        self.pixels.run(frame, self.region, &mut self.unturned, columns * 3, columns);
+        turn::turn(&self.unturned, columns, rotation, out, line);
+    }
+}
+
+impl Pixels {
+    /// Resamples what was planned for to RGB: `out` of `columns`, rows `line` bytes apart.
+    fn run(&mut self, frame: &Frame, region: Rect, out: &mut [u8], line: usize, columns: usize) {
+        let (stride, channels) = (frame.stride(), frame.format().bytes_per_pixel());
+        let plane = &frame.data()[region.y as usize * stride + region.x as usize * channels..];
+        match self {
+            Pixels::Rgb(resampler) => resampler.run(plane, stride, out, line),
+            Pixels::Other(resampler, placed) => {
+                resampler.run(plane, stride, placed, columns * channels);
+                for (line, placed) in out.chunks_mut(line).zip(placed.chunks_exact(columns * channels)) {
+                    let pixels = line.as_chunks_mut::<3>().0.iter_mut();
+                    match channels {
+                        3 => pixels.zip(placed.as_chunks::<3>().0).for_each(|(to, [b, g, r])| *to = [*r, *g, *b]),
+                        _ => pixels.zip(placed.as_chunks::<4>().0).for_each(|(to, [r, g, b, _])| *to = [*r, *g, *b]),
                     }
                 }
             }
-            format => unreachable!("{format} is refused when it is planned for"),
+            // One channel costs a third, and gives what three equal ones would.
+            Pixels::Gray(resampler, placed, values) => {
+                resampler.run(plane, stride, placed, columns);
+                for (line, gray) in out.chunks_mut(line).zip(placed.chunks_exact(columns)) {
+                    for (pixel, gray) in line.as_chunks_mut::<3>().0.iter_mut().zip(gray) {
+                        *pixel = [values[usize::from(*gray)]; 3];
+                    }
+                }
+            }
+            Pixels::Planes(planes) => planes.run(frame, out, line),
         }
     }
+}
+
+/// What of a source is looked at.
+fn region(source: Geometry) -> Result<Rect> {
+    let Geometry { width, height, view, .. } = source;
+    let Some(region) = view.region else {
+        return Ok(Rect { x: 0, y: 0, width, height });
+    };
+    let fits = |start: u32, length: u32, all: u32| length > 0 && u64::from(start) + u64::from(length) <= all.into();
+    if !fits(region.x, region.width, width) || !fits(region.y, region.height, height) {
+        let reason = format!("the region {region} (x,y,width,height) is not within {width}x{height} pixels");
+        return Err(Error::BadInput { subject: "preprocess".into(), reason });
+    }
+    Ok(region)
 }

@@ -90,6 +90,8 @@ pub struct Stats {
     pub events: u64,
     /// What the time since the last statistics was like.
     pub interval: Interval,
+    /// Whether these are the last ones: `captured = classified + dropped`.
+    pub last: bool,
 }
 
 /// The time from one statistics to the next.

@@ -3,10 +3,13 @@
 //! Photos are found ([`photos`]) and decoded ([`photo`]) one by one. What gives frames one after another is a
 //! [`FrameSource`]: the pipeline reads any through it, a user's own too.
 
+pub mod camera;
+pub mod files;
 pub mod jpeg;
 pub mod photo;
 pub mod photos;
 pub mod stream;
+pub mod watch;
 
 use std::time::Duration;
 
@@ -75,6 +78,16 @@ pub trait FrameSource: Send {
     /// [`Error::Unavailable`] for a camera that is gone, from which [`FrameSource::reconnect`] may recover; anything else
     /// is final, [`Error::Io`] for one.
     fn next(&mut self, frame: &mut Frame, patience: Duration) -> Result<Next>;
+
+    /// Tells that all frames up to number `seq` are done with: classified and the results written, or dropped for good.
+    /// What remembers across restarts what it gave records it now.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if that cannot be recorded.
+    fn confirm(&mut self, seq: u64) -> Result<()> {
+        let _ = seq;
+        Ok(())
+    }
 
     /// Tries once to make the source deliver again after [`Error::Unavailable`], [`Next::End`] or a long silence; what
     /// was read in part is dropped.

@@ -206,11 +206,9 @@ fn what_is_quantised_runs_in_int8_programs() {
             return if count == 0 { vec![] } else { vec!["is no exception any more: take it off the list".into()] };
         }
         let mut wrong = Vec::new();
-        // A step of tract's between programs may multiply matrices: the head is float. It never slides a window.
-        for step in summary.steps.iter().filter(|s| s.program.is_none()) {
-            if ["Conv", "Depth", "Im2col", "Pool", "Pad", "Quantize"].iter().any(|op| step.op.contains(op)) {
-                wrong.push(format!("{} '{}' is left to tract", step.op, step.name));
-            }
+        // Attention and head too, whose float operators hang on quantised ones: nothing is left but the input.
+        for step in summary.steps.iter().filter(|s| s.program.is_none() && s.op != "tract Source") {
+            wrong.push(format!("{} '{}' is left to tract", step.op, step.name));
         }
         let layers = |kind: &str| summary.steps.iter().filter(in_program).filter(|s| s.op.starts_with(kind)).count();
         let convolutions = layers("conv") + layers("depthwise") + layers("fully-connected");
@@ -220,7 +218,7 @@ fn what_is_quantised_runs_in_int8_programs() {
             wrong.push(format!("{convolutions} convolutions in programs, the file has {expected}"));
         }
         let programs = summary.steps.iter().filter_map(|s| s.program).max().map_or(0, |p| p + 1);
-        if !(1..=3).contains(&programs) {
+        if programs != 1 {
             wrong.push(format!("{programs} programs; float islands have cut it up"));
         }
         if summary.steps.iter().filter(in_program).any(|s| s.macs > 0 && s.kernel.is_empty()) {

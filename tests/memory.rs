@@ -5,18 +5,13 @@
 
 mod common;
 
-use common::counting_allocator::{held_by, taken_by};
+use common::counting_allocator::{Taken, held_by, taken_by};
 use common::onnx::{self, Node, Tensor, dtype, value};
 use oltr::int8::Element;
-use oltr::model::{Engine, Options, Summary};
+use oltr::model::{Engine, Options};
 use oltr::{Error, Frame, Limits, Model, PixelFormat};
 
 const MIB: f64 = (1 << 20) as f64;
-
-/// Allocations of one [`oltr::Session::run`] on the built-in bundle once it is warm. tract's own operators, the
-/// float head between and behind the programs, make new tensors each time: 236 KiB a frame, most of it between the
-/// two programs, in the attention. The aim is none.
-const ALLOCATIONS_PER_FRAME: usize = 116;
 
 fn frame() -> Frame {
     let (width, height) = (320, 240);
@@ -31,21 +26,17 @@ fn builtin(memory_bytes: Option<u64>) -> Model {
 }
 
 #[test]
-fn a_frame_takes_little_from_the_allocator() {
+fn a_frame_takes_nothing_from_the_allocator() {
     let model = builtin(None);
     let mut session = model.session().unwrap();
     let frame = frame();
     for _ in 0..3 {
         session.run(&frame).unwrap();
     }
-    let mut run = || assert!(!session.run(&frame).unwrap().logits.is_empty());
-    let first = taken_by(&mut run);
-    // From frame to frame nothing is added.
     for _ in 0..50 {
-        let (held, taken) = held_by(|| taken_by(&mut run));
-        assert_eq!((held.now, taken), (0, first));
+        let (held, taken) = held_by(|| taken_by(|| assert!(!session.run(&frame).unwrap().logits.is_empty())));
+        assert_eq!((held.now, taken), (0, Taken { times: 0, bytes: 0 }));
     }
-    assert!(first.times <= ALLOCATIONS_PER_FRAME, "{first:?}");
 }
 
 #[test]
@@ -63,7 +54,7 @@ fn the_arena_is_what_a_session_takes() {
             }
             session
         });
-        let arena = model.summary().arena_bytes as f64;
+        let arena = (model.summary().arena_bytes + model.summary().scratch_bytes) as f64;
         // Beside the arena lies the input, as bytes or as numbers.
         let taken = held.now as f64 - if bundle { input.len() } else { 4 * input.len() } as f64;
         assert!((taken / arena - 1.0).abs() <= 0.1, "{name}: {taken} taken, arena {arena}");
@@ -72,8 +63,7 @@ fn the_arena_is_what_a_session_takes() {
 
 #[test]
 fn a_session_beyond_the_limit_is_refused() {
-    let Summary { weights_bytes, arena_bytes, .. } = builtin(None).summary().clone();
-    let needed = weights_bytes + arena_bytes;
+    let needed = builtin(None).summary().needed_bytes();
     builtin(Some(needed)).session().unwrap();
     let model = builtin(Some(needed - 1));
     let (held, result) = held_by(|| model.session());
@@ -97,8 +87,7 @@ fn loading_and_running_stay_within_their_bounds() {
         }
         session
     });
-    let Summary { weights_bytes, arena_bytes, .. } = model.summary();
-    let (steady, needed) = ((loading.now + running.now) as f64, (weights_bytes + arena_bytes) as f64);
+    let (steady, needed) = ((loading.now + running.now) as f64, model.summary().needed_bytes() as f64);
     assert!(steady <= needed + 12.0 * MIB, "{:.1} MiB steady, {:.1} needed", steady / MIB, needed / MIB);
     assert!(steady >= 0.9 * needed, "{:.1} MiB steady, {:.1} said to be needed", steady / MIB, needed / MIB);
 }
@@ -164,11 +153,9 @@ fn the_arena_is_as_small_as_what_lives_at_the_same_time() {
         let quant = oltr::int8::quant::Quant { scale: 1.0, zero_point: 0 };
         oltr::int8::Tensor::new(shape, Element::Bytes(quant)).map.volume() as f64
     };
-    // Convolution and pool are alive together, and nothing larger is. The scalar kernels take nothing beside; faster
-    // ones rearrange the input of the first convolution, whose three channels no vector likes.
-    const SCRATCH: f64 = 384.0 * 1024.0;
+    // Convolution and pool are alive together, and nothing larger is.
     let live = bytes(&[1, 64, 112, 112]) + bytes(&[1, 64, 56, 56]);
     let arena = model.summary().arena_bytes as f64;
     assert!(arena >= live, "{arena} < {live}");
-    assert!(arena <= 1.1 * live + SCRATCH, "arena {arena}, alive {live}: {:.3}", arena / live);
+    assert!(arena <= 1.1 * live, "arena {arena}, alive {live}: {:.3}", arena / live);
 }

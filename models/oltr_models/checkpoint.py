@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import torch
@@ -23,17 +24,14 @@ class Checkpoint:
 
     def save(self, path: Path) -> None:
         """Writes the checkpoint; an older one is replaced only once the new one is complete."""
-        content = {
+        about = {
             "architecture": dataclasses.asdict(self.net.arch),
             "preprocess": self.preprocess.to_json(),
             "classes": self.classes,
             "train_counts": self.train_counts,
             "options": self.options,
-            "state": self.net.state_dict(),
         }
-        part = path.with_name(path.name + ".part")
-        torch.save(content, part)
-        part.replace(path)
+        save(path, {"about": json.dumps(about), "state": self.net.state_dict()})
 
     @classmethod
     def load(cls, path: Path) -> Checkpoint:
@@ -44,9 +42,20 @@ class Checkpoint:
             raise
         except Exception as error:  # whatever the restricted unpickler trips over
             raise ValueError(f"{path}: not a PyTorch file with plain tensors; name the best.pt that `train` wrote") from error
-        if not isinstance(content, dict) or not {"architecture", "state", "classes"} <= content.keys():
+        if not isinstance(content, dict) or content.keys() != {"about", "state"}:
             raise ValueError(f"{path}: not a checkpoint of `python -m oltr_models.train`")
-        net = Oltr(Architecture(**content["architecture"]))
+        about = json.loads(content["about"])
+        net = Oltr(Architecture(**about["architecture"]))
         net.load_state_dict(content["state"])
-        return cls(net.eval(), Preprocess.from_json(content["preprocess"]), content["classes"],
-                   content["train_counts"], content["options"])
+        return cls(net.eval(), Preprocess.from_json(about["preprocess"]), about["classes"], about["train_counts"], about["options"])
+
+
+def save(path: Path, content: dict) -> None:
+    """Writes tensors and text; an older file is replaced only once the new one is complete.
+
+    Text stands for everything that is not a tensor: the restricted unpickler of older PyTorch reads
+    neither floats nor `None`.
+    """
+    part = path.with_name(path.name + ".part")
+    torch.save(content, part)
+    part.replace(path)

@@ -63,4 +63,4 @@ def oscr(known: np.ndarray, right: np.ndarray, unknown: np.ndarray) -> float:
     accepted_unknown = len(ordered_unknown) - np.searchsorted(ordered_unknown, thresholds, side="left")
     x = np.concatenate([[0.0], accepted_unknown / len(unknown)])
     y = np.concatenate([[0.0], accepted_right / len(known)])
-    return float(np.trapezoid(y, x))
+    return float(((y[1:] + y[:-1]) / 2 * np.diff(x)).sum())

@@ -87,7 +87,9 @@ def _unpickled(path: Path) -> dict:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:120]
+    """What the unpickler tripped over, without the advice to trust the file."""
+    text = str(error).split("WeightsUnpickler error:")[-1].strip()
+    return (text.splitlines() or [type(error).__name__])[0][:120]
 
 
 def _part(content: dict, name: str) -> dict:

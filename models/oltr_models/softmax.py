@@ -72,7 +72,7 @@ def main() -> None:
     trainer = SoftmaxTrainer(args)
     for stage, epochs in enumerate(args.epochs, start=1):
         trainer.run_stage(stage, epochs)
-    report = trainer.test(2)
+    report = trainer.test()
     (args.work / "softmax.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(report, indent=2))
 

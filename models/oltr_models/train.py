@@ -6,6 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
+from . import summary
 from .checkpoint import Checkpoint
 from .cli import run
 from .network import ABLATIONS
@@ -28,6 +29,9 @@ def arguments(prog: str, description: str) -> argparse.ArgumentParser:
     add("--dim", type=int, default=512, help="numbers of the direct feature")
     add("--frozen-blocks", type=int, default=12, help="early blocks that stay as pretrained")
     add("--views", type=int, default=6, help="random views of each training photo")
+    add("--plain-view", action="store_true", help="train on the photo itself too, as one more view")
+    add("--stage2-views", type=int, default=0, help="views that stage 2 takes; 0 is all of them")
+    add("--most", type=int, default=0, help="training photos of a class; more are left out. 0 takes all")
     add("--turn", action="store_true", help="views turned by quarters too: for subjects without an upright side")
     add("--batch", type=int, default=32, help="photos of a training step")
     add("--shrinkage", type=float, default=0.8, help="of the covariance in the discriminant start")
@@ -66,10 +70,12 @@ def main() -> None:
         trainer.run_stage(stage, epochs)
     name = trainer.run_name(2).replace("stage2", "best")
     target = args.work / f"{name}.pt"
-    Checkpoint(trainer.net.eval(), trainer.preprocess, trainer.classes, trainer.counts, options_of(args)).save(target)
+    checkpoint = Checkpoint(trainer.net.eval(), trainer.preprocess, trainer.classes, trainer.counts, options_of(args))
+    checkpoint.save(target)
     print(f"{target}: {json.dumps(trainer.evaluate(trainer.net, 2))}")
+    print(summary.write(args.work, checkpoint))
     if args.report_test:
-        report = json.dumps(trainer.test(2), indent=2)
+        report = json.dumps(trainer.test(), indent=2)
         (args.work / f"{name}.test.json").write_text(report + "\n", encoding="utf-8")
         print(report)
 

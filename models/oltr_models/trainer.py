@@ -15,6 +15,7 @@ import copy
 import json
 import math
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -24,14 +25,15 @@ from tqdm import tqdm
 from . import losses, metrics
 from .backbone import pretrained_lite0
 from .cache import activations, keep_freed_memory
-from .data import Preprocess, class_ids, read_samples, remarks, select, train_counts
+from .checkpoint import save
+from .data import Preprocess, Sample, class_ids, read_samples, remarks, select, train_counts
 from .discriminant import class_means, whitening
 from .evaluation import Answers, class_indices, figures
 from .network import ABLATIONS, Architecture, Oltr, on_sphere
 
 BATCH = 64  # of a pass without gradients
 SAMPLING = {"photo": 0.0, "root": 0.5, "class": 1.0}  # a class of n photos is drawn n^(1 - power) often
-STAGE2_OPTIONS = {"memory_rate", "attention_rate", "stage2_factor", "distance_loss", "margin_loss", "ablate"}
+STAGE2_OPTIONS = {"memory_rate", "attention_rate", "stage2_factor", "distance_loss", "margin_loss", "ablate", "stage2_views"}
 
 
 class Trainer:
@@ -49,7 +51,7 @@ class Trainer:
         for remark in remarks(samples):
             print(f"note: {remark}", file=sys.stderr)
         self.classes = class_ids(samples)
-        self.counts = train_counts(samples, self.classes)
+        self.counts = train_counts(samples, self.classes)  # as the photos are, also where --most thins them
         self.preprocess = Preprocess(args.size, args.resize, args.resize_to, pad_color=(args.pad_color,) * 3)
         parts = {part: part not in args.ablate for part in ABLATIONS}
         self.net = Oltr(Architecture(args.size, len(self.classes), args.dim, **parts))
@@ -59,9 +61,12 @@ class Trainer:
 
         self.samples = samples
         train, known, unknown = (select(samples, *which) for which in (("train", True), ("val", True), ("val", False)))
+        train = thinned(train, args.most, args.seed)
         self.labels = class_indices(train, self.classes)
         self.clean = self._cached(train, None, "train")
-        self.views = [self._cached(train, view, f"train view {view}") for view in range(args.views)] or [self.clean]
+        self.views = [self._cached(train, view, f"train view {view}") for view in range(args.views)]
+        if args.plain_view or not self.views:
+            self.views.insert(0, self.clean)
         self.val_known = self._cached(known, None, "val")
         self.val_labels = class_indices(known, self.classes)
         self.val_unknown = self._cached(unknown, None, "val unknown") if unknown else None
@@ -78,9 +83,10 @@ class Trainer:
     @torch.no_grad()
     def advance(self) -> None:
         """Replaces the cached activations by the last map: from here on all blocks are frozen."""
-        single = self.views[0] is self.clean
-        self.clean = self._maps(self.clean, "train")
-        self.views = [self.clean] if single else [self._maps(v, f"train-view-{i}") for i, v in enumerate(self.views)]
+        plain = self._maps(self.clean, "train")
+        kept = self.views[:self.args.stage2_views or None]
+        self.views = [plain if view is self.clean else self._maps(view, f"train-view-{i}") for i, view in enumerate(kept)]
+        self.clean = plain
         self.val_known = self._maps(self.val_known, "val")
         if self.val_unknown is not None:
             self.val_unknown = self._maps(self.val_unknown, "val-unknown")
@@ -142,7 +148,7 @@ class Trainer:
         count = min(self.args.epoch_photos or n, n)
         if power == 0:
             return rng.permutation(n)[:count]
-        shares = np.asarray(self.counts, float)[self.labels] ** -power
+        shares = np.bincount(self.labels).astype(float)[self.labels] ** -power
         return rng.choice(n, count, p=shares / shares.sum())
 
     def loss(self, x: torch.Tensor, labels: torch.Tensor, partner: torch.Tensor, lam: float, stage: int) -> torch.Tensor:
@@ -166,7 +172,7 @@ class Trainer:
         """Trains one stage with a cosine schedule; afterwards `net` holds the moving average."""
         args = self.args
         done = args.work / f"{self.run_name(stage)}.pt"
-        options = options_of(args, stage)
+        options = json.dumps(options_of(args, stage), sort_keys=True)
         if done.exists() and not args.restart:
             saved = torch.load(done, weights_only=True)
             if saved["options"] == options:
@@ -180,7 +186,7 @@ class Trainer:
             self.advance()
             self.start_memory()
         power = SAMPLING[args.sampling[stage - 1]]
-        drawn = torch.tensor(self.counts, dtype=torch.float32) ** (1 - power)
+        drawn = torch.bincount(torch.from_numpy(self.labels), minlength=len(self.classes)).float() ** (1 - power)
         self.log_prior = torch.log(drawn / drawn.sum()) * args.balance
         average = copy.deepcopy(self.net)
         optimiser = torch.optim.AdamW(self._groups(stage), weight_decay=args.weight_decay)
@@ -194,7 +200,7 @@ class Trainer:
             if saved["options"] == options:
                 self.net.load_state_dict(saved["net"])
                 average.load_state_dict(saved["average"])
-                optimiser.load_state_dict(saved["optimiser"])
+                optimiser.load_state_dict(optimiser.state_dict() | {"state": saved["optimiser"]})
                 start, step = saved["epoch"], saved["epoch"] * steps_per_epoch
                 print(f"{self.run_name(stage)}: resumed after epoch {start}")
         for epoch in range(start, epochs):
@@ -229,10 +235,10 @@ class Trainer:
             with open(args.work / "history.jsonl", "a", encoding="utf-8") as file:
                 file.write(json.dumps(report) + "\n")
             tqdm.write(json.dumps(report))
-            _replace(part, {"options": options, "epoch": epoch + 1, "net": self.net.state_dict(),
-                            "average": average.state_dict(), "optimiser": optimiser.state_dict()})
+            save(part, {"options": options, "epoch": epoch + 1, "net": self.net.state_dict(),
+                        "average": average.state_dict(), "optimiser": optimiser.state_dict()["state"]})
         self.net.load_state_dict(average.state_dict())
-        _replace(done, {"options": options, "state": self.net.state_dict()})
+        save(done, {"options": options, "state": self.net.state_dict()})
         part.unlink(missing_ok=True)
 
     def mixed_views(self, rng: np.random.Generator, rows: np.ndarray) -> torch.Tensor:
@@ -259,7 +265,12 @@ class Trainer:
         else:
             groups.append({"params": list(net.head.parameters()), "lr": args.memory_rate})
             if net.attention is not None:
-                groups.append({"params": list(net.attention.parameters()), "lr": args.attention_rate})
+                # Each logit of the spatial map sums over all positions: at the same rate its softmax would
+                # saturate in the first steps, at one position for every photo.
+                spatial = list(net.attention.spatial.parameters())
+                others = [p for name, p in net.attention.named_parameters() if not name.startswith("spatial.")]
+                groups.append({"params": others, "lr": args.attention_rate})
+                groups.append({"params": spatial, "lr": args.attention_rate / (net.attention.height * net.attention.width)})
         for group in groups:
             for parameter in group["params"]:
                 parameter.requires_grad_(True)
@@ -285,28 +296,34 @@ class Trainer:
             report["val_auroc_probability"] = round(metrics.auroc(known.probability, unknown.probability), 4)
         return report
 
-    def test(self, stage: int) -> dict:
-        """The figures of the kept network on the test split, at a threshold that accepts 95 % of the known
+    def test(self) -> dict:
+        """The figures of stage 2's network on the test split, at a threshold that accepts 95 % of the known
         val photos. Only for reports: nothing here may lead to a choice."""
-        def of(split: str, known: bool) -> tuple[np.ndarray, Answers] | None:
-            samples = select(self.samples, split, known)
-            if not samples:
-                return None
-            source = self._cached(samples, None, split if known else split + " unknown")
-            return samples, self.answers(self.net, source, stage, self.args.frozen_blocks)
+        self.cut = self.args.frozen_blocks
 
-        cut, self.cut = self.cut, self.args.frozen_blocks
-        val, test, unknown = of("val", True), of("test", True), of("test", False)
-        self.cut = cut
-        threshold = metrics.threshold_accepting(getattr(val[1], self.score), 0.95)
-        return figures(test[1], class_indices(test[0], self.classes), unknown and unknown[1], self.counts, threshold, self.score)
+        def of(split: str, known: bool) -> tuple[list[Sample], Answers]:
+            samples, what = select(self.samples, split, known), split if known else split + "-unknown"
+            maps = self._maps(self._cached(samples, None, what.replace("-", " ")), what)
+            return samples, self.answers(self.net, maps, 2, len(self.net.backbone.blocks))
+
+        threshold = metrics.threshold_accepting(getattr(of("val", True)[1], self.score), 0.95)
+        known, answers = of("test", True)
+        unknown = of("test", False)[1] if select(self.samples, "test", False) else None
+        return figures(answers, class_indices(known, self.classes), unknown, self.counts, threshold, self.score)
 
 
-def _replace(path: Path, content: dict) -> None:
-    """Saves and only then replaces, so that an interrupted run leaves the last good file."""
-    fresh = path.with_name(path.name + ".new")
-    torch.save(content, fresh)
-    fresh.replace(path)
+def thinned(samples: list[Sample], most: int, seed: int) -> list[Sample]:
+    """At most `most` photos of each class, drawn at random; 0 keeps all."""
+    if most == 0:
+        return samples
+    order = np.random.default_rng(seed).permutation(len(samples))
+    taken: Counter[str] = Counter()
+    kept = []
+    for index in order:
+        taken[samples[index].cls] += 1
+        if taken[samples[index].cls] <= most:
+            kept.append(int(index))
+    return [samples[index] for index in sorted(kept)]
 
 
 def options_of(args: argparse.Namespace, stage: int = 2) -> dict:

@@ -82,7 +82,9 @@ def random_checkpoint(blocks=RESNET10, bottleneck=False, attention=True, dim: in
     of_classifier = {"fc_hallucinator.weight": (classes, d), "fc_hallucinator.bias": (classes,), "fc_selector.weight": (d, d),
                      "fc_selector.bias": (d,), "cosnorm_classifier.weight": (classes, d)}
     classifier = {"module." + name: random_tensor(name, shape, rng) for name, shape in of_classifier.items()}
-    return {"epoch": 60, "best_epoch": 57, "best_acc": np.float64(0.35), "state_dict_best": {"feat_model": features, "classifier": classifier},
+    # The published code may save a NumPy number; PyTorch before 2.4 cannot be told that those are plain.
+    accuracy = np.float64(0.35) if hasattr(torch.serialization, "add_safe_globals") else 0
+    return {"epoch": 60, "best_epoch": 57, "best_acc": accuracy, "state_dict_best": {"feat_model": features, "classifier": classifier},
             "centroids": torch.from_numpy(np.abs(rng.standard_normal((classes, d))).astype(np.float32))}
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from PIL import Image
 
-from oltr_models import check, export, golden, methods, quantise, softmax, train
+from oltr_models import check, export, golden, methods, quantise, softmax, train, trainer
 from oltr_models.bundle import Runner, metadata
 from oltr_models.augment import random_view
 from oltr_models.cache import activations
@@ -136,6 +136,29 @@ class PipelineTest(unittest.TestCase):
         after = Checkpoint.load(self.folder / "work" / "best.pt").net.state_dict()
         for key, value in before.items():
             np.testing.assert_array_equal(value.numpy(), after[key].numpy(), key)
+
+    def test_a_training_that_was_interrupted_ends_with_the_same_weights(self):
+        options = (*self.train_options[:-3], "--epochs", 3, 1)
+        evaluate = trainer.Trainer.evaluate
+        states = []
+        for name, interrupted in (("whole", False), ("torn", True)):
+            work = self.folder / name
+            here = tuple(work if option == self.folder / "work" else option for option in options)
+            if interrupted:
+                calls = iter(range(100))
+
+                def torn(*arguments):
+                    if next(calls) == 1:  # in the second epoch, before it is saved
+                        raise KeyboardInterrupt
+                    return evaluate(*arguments)
+
+                with mock.patch.object(trainer.Trainer, "evaluate", torn), self.assertRaises(KeyboardInterrupt):
+                    command(train, *here)
+            out = command(train, *here)
+            self.assertEqual("stage1: resumed after epoch 1" in out, interrupted)
+            states.append(Checkpoint.load(work / "best.pt").net.state_dict())
+        for key, value in states[0].items():
+            np.testing.assert_array_equal(value.numpy(), states[1][key].numpy(), key)
 
     def test_calibration_uses_training_photos_of_every_class(self):
         chosen = quantise.calibration_samples(self.samples, 8, seed=0)

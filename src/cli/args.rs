@@ -1,5 +1,9 @@
 //! The command line: what can be said, and what it means.
 
+mod enrol;
+mod study;
+
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -9,15 +13,19 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use oltr::Model;
-use oltr::model::{Engine, Options, Summary};
+use oltr::model::{self, Engine, Options, Summary};
 
 use super::output::{bytes, millis};
+use super::stream::args::StreamArgs;
 use super::table::printable;
+pub use enrol::{EnrolAction, EnrolArgs};
+pub use study::{CalibrateArgs, EvaluateArgs, PhotoArgs};
 
 const EXAMPLES: &str = "\
 Examples:
   oltr classify examples/photos             known class or open, for each photo of a folder
   oltr classify --json cup.jpg              the same for a program
+  oltr stream v4l2:/dev/video0              the same for a camera, as it goes on
   oltr doctor                               what this board offers
   oltr inspect model.onnx                   what a model consists of
 
@@ -54,9 +62,14 @@ impl Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Classify(ClassifyArgs),
+    Stream(Box<StreamArgs>),
+    Cameras(CamerasArgs),
     Inspect(InspectArgs),
     Verify(VerifyArgs),
     Bench(BenchArgs),
+    Evaluate(EvaluateArgs),
+    Calibrate(CalibrateArgs),
+    Enrol(EnrolArgs),
     Doctor(DoctorArgs),
     #[command(subcommand, hide = true)]
     Generate(GenerateArgs),
@@ -77,7 +90,7 @@ pub struct Common {
     /// Who computes the quantised parts of the graph
     #[arg(long, value_enum, default_value_t, global = true)]
     pub engine: EngineName,
-    /// Memory that the model may take, as 64MiB: weights and buffers [default: no bound]
+    /// Memory that oltr may take, as 64MiB; what needs more is refused [default: no bound]
     #[arg(long, value_name = "SIZE", global = true)]
     pub max_memory: Option<ByteSize>,
     /// Print JSON, one object a line, instead of a table
@@ -110,6 +123,17 @@ impl Common {
         argument.or(self.model.as_deref()).filter(|path| !path.as_os_str().is_empty())
     }
 
+    /// Name and bytes of the file of [`Common::model`].
+    ///
+    /// # Errors
+    /// As [`model::read_file`] and [`model::builtin_bytes`].
+    pub fn model_bytes(&self, argument: Option<&Path>) -> oltr::Result<(String, Cow<'static, [u8]>)> {
+        Ok(match self.model(argument) {
+            Some(path) => (path.display().to_string(), model::read_file(path, &self.options().limits)?.into()),
+            None => ("builtin".into(), model::builtin_bytes()?.into()),
+        })
+    }
+
     /// Loads [`Common::model`].
     ///
     /// # Errors
@@ -121,13 +145,13 @@ impl Common {
             Some(path) => Model::load(path, &options),
             None => Model::builtin(&options),
         }?;
-        let Summary { isa, weights_bytes, arena_bytes, .. } = model.summary();
+        let Summary { isa, weights_bytes, arena_bytes, scratch_bytes, .. } = model.summary();
         log::info!(
             "{} loaded in {} ms: {isa} kernels, {} weights, {} buffers",
             printable(model.name()),
             millis(begin.elapsed()),
             bytes(*weights_bytes),
-            bytes(*arena_bytes)
+            bytes(arena_bytes + scratch_bytes)
         );
         Ok(model)
     }
@@ -150,6 +174,8 @@ Examples:
   oltr classify cup.jpg                     one photo
   oltr classify --top 3 photos 'trap/*.jpg' a folder with its subfolders, a pattern; three classes each
   oltr classify --json @list.txt > out.jsonl  the photos that a file lists, one a line, for a program
+  oltr classify --explain cup.jpg           why: which score decided, what lies near, by what margin
+  oltr classify --attention seen.png cup.jpg  where the network looked
   curl -s http://camera/snapshot | oltr classify -
 
 A photo that cannot be read is reported in its place, the others are classified, and the exit code is 65
@@ -158,10 +184,31 @@ pub struct ClassifyArgs {
     /// Classes to list for each photo, most probable first [default: none in a table, 5 with --json]
     #[arg(long, value_name = "N")]
     pub top: Option<usize>,
+    /// Say why, in one or two sentences for each photo
+    #[arg(long)]
+    pub explain: bool,
+    /// Write the photo with the network's attention laid over it; of one photo, with a bundle that has the output
+    /// `attention`
+    #[arg(long, value_name = "OUT.png")]
+    pub attention: Option<PathBuf>,
+    /// File of enrolled classes, as 'oltr enrol' writes it [default: beside the model, if there is one]
+    #[arg(long, value_name = "FILE")]
+    pub enrolled: Option<PathBuf>,
+    /// Leave enrolled classes out
+    #[arg(long, conflicts_with = "enrolled")]
+    pub no_enrolled: bool,
     /// Files, folders, patterns, @LIST (a file of paths), or - for one photo on standard input
     #[arg(required = true, value_name = "INPUT")]
     pub inputs: Vec<OsString>,
 }
+
+/// List the cameras that are there, and what they offer of what oltr reads.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  oltr cameras                              a table: names for 'oltr stream', encodings, sizes, frames a second
+  oltr cameras --json | jq -r .source       one object a line")]
+pub struct CamerasArgs {}
 
 /// Show what a model consists of and how it will run here.
 #[derive(Debug, Args)]

@@ -91,6 +91,10 @@ pub fn on_panic() {
 
 fn judge(error: &anyhow::Error) -> (Exit, Option<String>) {
     if let Some(error) = error.downcast_ref::<Error>() {
+        // Only what is written can lose its reader.
+        if matches!(error, Error::Io { cause, .. } if cause.kind() == io::ErrorKind::BrokenPipe) {
+            return (Exit::Success, None);
+        }
         return (error.into(), Some(message(error)));
     }
     match error.downcast_ref::<io::Error>().map(io::Error::kind) {

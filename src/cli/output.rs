@@ -48,6 +48,14 @@ impl Output {
         write(&mut self.stdout, format!("{text}\n").as_bytes())
     }
 
+    /// Writes a piece of a line, to be overwritten by the next, on a terminal.
+    ///
+    /// # Errors
+    /// As [`Output::line`].
+    pub fn piece(&mut self, text: &str) -> anyhow::Result<()> {
+        write(&mut self.stdout, text.as_bytes())
+    }
+
     /// Writes `value` as one line of JSON.
     ///
     /// # Errors

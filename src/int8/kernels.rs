@@ -19,6 +19,7 @@ pub(crate) mod scalar;
 #[cfg(test)]
 #[allow(clippy::needless_range_loop)]
 mod tests;
+mod transpose;
 #[cfg(any(target_arch = "aarch64", target_arch = "arm"))]
 mod window;
 // Indexed loops over vectors of sums, and wide argument lists, are what kernels are made of.
@@ -28,6 +29,8 @@ mod x86_64;
 
 use std::fmt::Debug;
 use std::ops::Range;
+
+pub use transpose::transpose;
 
 use super::quant::{AddQuant, Quant, Requant};
 

@@ -1,7 +1,10 @@
 //! What the layers of a program do with the arena: hands slices to kernels, moves bytes, small arithmetic.
 
+mod broadcast;
 mod elementwise;
+mod float;
 mod matmul;
+mod moves;
 
 use std::ops::Range;
 
@@ -12,19 +15,17 @@ use super::program::{Input, Program, State, Step};
 use super::quant::{AddQuant, Quant};
 use super::tensor::{Element, Tensor, TensorId};
 
+pub(super) use broadcast::Broadcast;
 pub use elementwise::Binary;
 pub(super) use elementwise::{Elementwise, Softmax};
+pub(super) use float::{Dense, Float, MatMul as FloatMatMul};
 pub(super) use matmul::MatMul;
+pub(super) use moves::Move;
 
-/// A strided copy of bytes, through a table if they change their scale.
+/// A copy of bytes, through a table if they change their scale.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Copy {
-    /// Extent of each dimension.
-    pub shape: Vec<usize>,
-    pub from: Vec<usize>,
-    pub to: Vec<usize>,
-    /// Where the copy begins in the output.
-    pub offset: usize,
+    pub moves: Move,
     pub table: Option<Box<[u8; 256]>>,
 }
 
@@ -33,7 +34,19 @@ pub(super) enum Layer {
     Quantise {
         input: usize,
     },
+    /// Numbers handed in, copied.
+    Input {
+        input: usize,
+    },
     Constant(Vec<u8>),
+    /// Constant numbers.
+    Numbers(Vec<f32>),
+    /// Layers of numbers.
+    Float(Float),
+    /// Bytes to numbers in ONNX order.
+    ToNumbers,
+    /// Numbers in ONNX order to bytes.
+    ToBytes,
     /// With the map that it writes, which for a product of matrices is a row of pixels.
     Conv(Box<dyn PackedConv>, Map),
     Add(AddQuant),
@@ -57,20 +70,10 @@ impl Layer {
         match self {
             Layer::Conv(conv, _) => conv.scratch_bytes(),
             Layer::MatMul(m) => m.scratch_bytes(),
+            Layer::Float(f) => f.scratch_bytes(),
             _ => 0,
         }
     }
-}
-
-/// Calls `f(from, to)` for each index of `shape`, as offsets along the two sets of strides.
-pub(super) fn each_index(shape: &[usize], from: &[usize], to: &[usize], mut f: impl FnMut(usize, usize)) {
-    fn go(shape: &[usize], from: &[usize], to: &[usize], a: usize, b: usize, f: &mut impl FnMut(usize, usize)) {
-        let Some((n, shape)) = shape.split_first() else { return f(a, b) };
-        for i in 0..*n {
-            go(shape, &from[1..], &to[1..], a + i * from[0], b + i * to[0], f);
-        }
-    }
-    go(shape, from, to, 0, 0, &mut f);
 }
 
 /// Elements from one index to the next along each dimension of a row-major tensor.
@@ -89,14 +92,13 @@ pub(super) fn reshape_copy(x: &Tensor, y: &Tensor) -> Copy {
     let (shape, map_is_input) = if x.shape.len() == 4 { (x.shape.clone(), true) } else { (y.shape.clone(), false) };
     let rows = row_major(&shape);
     let (from, to) = if map_is_input { (x.strides(), rows) } else { (rows, y.strides()) };
-    Copy { shape, from, to, offset: 0, table: None }
+    Copy { moves: Move::new(&shape, &from, &to, 0), table: None }
 }
 
 impl State {
-    /// Arena, scratch of all threads, and the threads.
-    fn parts(&mut self, program: &Program) -> (&mut [u8], &mut [u8], &mut Pool) {
-        let (arena, scratch) = self.memory[self.skip..].split_at_mut(program.arena_bytes());
-        (arena, scratch, &mut self.pool)
+    /// Arena, and scratch of all threads.
+    fn parts(&mut self, program: &Program) -> (&mut [u8], &mut [u8]) {
+        self.memory[self.skip..].split_at_mut(program.arena_bytes())
     }
 }
 
@@ -108,10 +110,11 @@ impl Program {
     }
 
     fn constant(&self, id: TensorId) -> Option<&[u8]> {
-        self.steps.iter().find(|s| s.writes == Some(id)).and_then(|s| match &s.layer {
-            Layer::Constant(bytes) => Some(&bytes[..]),
+        match &self.steps[self.writers[id.0]].layer {
+            Layer::Constant(bytes) => Some(bytes),
+            Layer::Numbers(numbers) => Some(bytemuck::cast_slice(numbers)),
             _ => None,
-        })
+        }
     }
 }
 
@@ -155,12 +158,22 @@ fn light(bytes: usize) -> usize {
 }
 
 /// Runs one step.
-pub(super) fn run(program: &Program, step: &Step, state: &mut State, inputs: &[Input], outputs: &mut [&mut [f32]]) {
+pub(super) fn run(
+    program: &Program,
+    step: &Step,
+    state: &mut State,
+    pool: &mut Pool,
+    inputs: &[Input],
+    outputs: &mut [&mut [f32]],
+) {
     let kernels = program.kernels;
     let mask = kernels.storage().mask();
-    let (arena, scratch, pool) = state.parts(program);
+    let (arena, scratch) = state.parts(program);
     let Some(written) = step.writes else { return output(program, step, arena, outputs) };
     let y = &program.tensors[written.0];
+    if matches!(step.layer, Layer::Constant(_) | Layer::Numbers(_)) {
+        return;
+    }
     if let Layer::Quantise { input } = step.layer {
         let out = &mut arena[program.range(written)];
         match inputs[input] {
@@ -169,10 +182,17 @@ pub(super) fn run(program: &Program, step: &Step, state: &mut State, inputs: &[I
         }
         return;
     }
+    if let Layer::Input { input } = step.layer {
+        match inputs[input] {
+            Input::Numbers(numbers) => numbers_mut(&mut arena[program.range(written)]).copy_from_slice(numbers),
+            Input::Pixels(..) => unreachable!("a picture is given only where its quantised bytes are all that is read"),
+        }
+        return;
+    }
     if let Layer::Copies(copies) = &step.layer {
         for (i, copy) in copies.iter().enumerate() {
             let (out, [part, _]) = views(program, arena, step, [i, usize::MAX]);
-            copy.run(part, out);
+            copy.moves.run_bytes(copy.table.as_deref(), part, out);
         }
         return;
     }
@@ -180,7 +200,7 @@ pub(super) fn run(program: &Program, step: &Step, state: &mut State, inputs: &[I
     let (pixels, stride) = (y.map.pixels(), y.map.stride);
     match &step.layer {
         Layer::Conv(conv, map) if y.element == Element::Floats => {
-            let out: &mut [f32] = bytemuck::cast_slice_mut(out);
+            let out = numbers_mut(out);
             match map.pixels() {
                 1 => pool.split((map.channels, CHANNELS, parts(step)), 1, out, scratch, |channels, out, scratch| {
                     conv.run_channels_f32(a, out, channels, scratch)
@@ -219,10 +239,21 @@ pub(super) fn run(program: &Program, step: &Step, state: &mut State, inputs: &[I
         Layer::Elementwise(e) => e.run(mask, a, b, out),
         Layer::MatMul(m) => m.run(mask, a, b, out, scratch),
         Layer::Softmax(s) => s.run(mask, a, out),
-        Layer::Constant(_) => {}
-        Layer::Quantise { .. } | Layer::Copies(_) | Layer::Dequantise { .. } | Layer::Floats { .. } => {
-            unreachable!("handled above")
+        Layer::Float(f) => {
+            f.run(bytemuck::cast_slice(a), bytemuck::cast_slice(b), numbers_mut(out), parts(step), pool, scratch)
         }
+        Layer::ToNumbers => {
+            let x = &program.tensors[step.reads[0].0];
+            kernels.dequantise(bytes_of(x), &x.map, a, numbers_mut(out));
+        }
+        Layer::ToBytes => kernels.quantise(bytes_of(y), bytemuck::cast_slice(a), &y.map, out),
+        Layer::Constant(_)
+        | Layer::Numbers(_)
+        | Layer::Quantise { .. }
+        | Layer::Input { .. }
+        | Layer::Copies(_)
+        | Layer::Dequantise { .. }
+        | Layer::Floats { .. } => unreachable!("handled above"),
     }
 }
 
@@ -234,7 +265,10 @@ fn output(program: &Program, step: &Step, arena: &[u8], outputs: &mut [&mut [f32
         Layer::Dequantise { output } => program.kernels.dequantise(bytes_of(x), &x.map, bytes, outputs[output]),
         Layer::Floats { output } => {
             let numbers: &[f32] = bytemuck::cast_slice(bytes);
-            each_index(&x.shape, &x.strides(), &row_major(&x.shape), |from, to| outputs[output][to] = numbers[from]);
+            if x.is_row_major() {
+                return outputs[output].copy_from_slice(&numbers[..outputs[output].len()]);
+            }
+            Move::new(&x.shape, &x.strides(), &row_major(&x.shape), 0).run(numbers, outputs[output]);
         }
         _ => unreachable!("every other layer writes a tensor"),
     }
@@ -247,22 +281,14 @@ fn bytes_of(tensor: &Tensor) -> Quant {
     }
 }
 
+fn numbers_mut(bytes: &mut [u8]) -> &mut [f32] {
+    bytemuck::cast_slice_mut(bytes)
+}
+
 fn quantise_pixels(pixels: &[u8], tables: &[[u8; 256]; 3], out: &mut [u8]) {
     for (pixel, out) in pixels.chunks_exact(3).zip(out.chunks_exact_mut(3)) {
         for c in 0..3 {
             out[c] = tables[c][usize::from(pixel[c])];
-        }
-    }
-}
-
-impl Copy {
-    fn run(&self, x: &[u8], y: &mut [u8]) {
-        let y = &mut y[self.offset..];
-        match &self.table {
-            Some(table) => {
-                each_index(&self.shape, &self.from, &self.to, |from, to| y[to] = table[usize::from(x[from])])
-            }
-            None => each_index(&self.shape, &self.from, &self.to, |from, to| y[to] = x[from]),
         }
     }
 }

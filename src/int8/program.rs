@@ -1,10 +1,13 @@
 //! An int8 program: a straight list of layers over one arena.
 
+mod float;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::kernels::pool::Pool;
 use super::kernels::{AveragePool, Conv, KernelSet, MaxPool, Storage, Window};
-use super::layers::{self, Binary, Copy, Elementwise, Layer, MatMul, Softmax, row_major};
+use super::layers::{self, Binary, Copy, Elementwise, Layer, MatMul, Move, Softmax, row_major};
 use super::plan::{self, Buffer};
 use super::quant::{AddQuant, Quant};
 use super::tensor::{Element, Tensor, TensorId, broadcast};
@@ -77,6 +80,8 @@ impl Builder {
         let (kernel, weights_bytes) = match &layer {
             Layer::Conv(conv, _) => (conv.name().to_string(), conv.weights_bytes()),
             Layer::Constant(bytes) => (String::new(), bytes.len()),
+            Layer::Numbers(numbers) => (String::new(), 4 * numbers.len()),
+            Layer::Float(float) => (format!("{}_f32", op.split(' ').next().unwrap_or_default()), float.weights_bytes()),
             _ => (format!("{}__{}", op.split(' ').next().unwrap_or_default(), self.kernels.isa()), 0),
         };
         let dtype = if tensor.element == Element::Floats { "f32" } else { "u8" };
@@ -116,7 +121,7 @@ impl Builder {
         let tensor = Tensor::new(shape, Element::Bytes(quant));
         let mut bytes = vec![quant.zero_point; tensor.map.volume()];
         let row_major = row_major(shape);
-        layers::each_index(shape, &row_major, &tensor.strides(), |from, to| bytes[to] = values[from]);
+        Move::new(shape, &row_major, &tensor.strides(), 0).run(values, &mut bytes);
         let mask = self.kernels.storage().mask();
         bytes.iter_mut().for_each(|b| *b ^= mask);
         self.push("constant".into(), 0, Layer::Constant(bytes), &[], tensor)
@@ -255,10 +260,7 @@ impl Builder {
                 table[usize::from(stored)] = y.quantise(q.dequantise(stored ^ mask)) ^ mask;
             }
             copies.push(Copy {
-                shape: tensor.shape.clone(),
-                from: tensor.strides(),
-                to: strides.clone(),
-                offset: at * strides[axis],
+                moves: Move::new(&tensor.shape, &tensor.strides(), &strides, at * strides[axis]),
                 table: (q != y).then(|| Box::new(table)),
             });
             at += tensor.shape[axis];
@@ -276,8 +278,8 @@ impl Builder {
         let copy = match permutation {
             Some(permutation) => {
                 let strides = tensor.strides();
-                let from = permutation.iter().map(|p| strides[*p]).collect();
-                vec![Copy { shape: shape.to_vec(), from, to: output.strides(), offset: 0, table: None }]
+                let from: Vec<usize> = permutation.iter().map(|p| strides[*p]).collect();
+                vec![Copy { moves: Move::new(shape, &from, &output.strides(), 0), table: None }]
             }
             None => vec![layers::reshape_copy(tensor, &output)],
         };
@@ -323,9 +325,15 @@ impl Builder {
     /// Makes a tensor an output of the program, as numbers in ONNX order. Outputs are numbered in the order of
     /// these calls.
     pub fn output(&mut self, x: TensorId) -> usize {
+        let shape = self.tensors[x.0].shape.clone();
+        self.output_as(x, &shape)
+    }
+
+    /// The same with another shape of the same number of elements, for row-major tensors.
+    pub fn output_as(&mut self, x: TensorId, shape: &[usize]) -> usize {
         let tensor = &self.tensors[x.0];
         let output = self.outputs.len();
-        self.outputs.push(tensor.shape.clone());
+        self.outputs.push(shape.to_vec());
         let (op, layer) = match tensor.element {
             Element::Bytes(_) => ("dequantise", Layer::Dequantise { output }),
             Element::Floats => ("output", Layer::Floats { output }),
@@ -334,7 +342,7 @@ impl Builder {
             name: self.name.clone(),
             op: op.into(),
             kernel: format!("{op}__{}", self.kernels.isa()),
-            shape: tensor.shape.clone(),
+            shape: shape.to_vec(),
             dtype: "f32",
             macs: 0,
             weights_bytes: 0,
@@ -352,11 +360,14 @@ impl Builder {
             .map(|(id, tensor)| {
                 let id = TensorId(id);
                 let written = self.steps.iter().position(|s| s.writes == Some(id)).unwrap_or(0);
-                let constant = matches!(self.steps[written].layer, Layer::Constant(_));
+                let constant = matches!(self.steps[written].layer, Layer::Constant(_) | Layer::Numbers(_));
                 let read = self.steps.iter().rposition(|s| s.reads.contains(&id)).unwrap_or(written);
                 let bytes = if constant { 0 } else { tensor.map.volume() * tensor.element.size() };
                 Buffer { bytes, first: written, last: read }
             })
+            .collect();
+        let writers = (0..self.tensors.len())
+            .map(|id| self.steps.iter().position(|s| s.writes == Some(TensorId(id))).unwrap_or(0))
             .collect();
         let plan = plan::plan(&buffers);
         let scratch = self.steps.iter().map(|s| s.layer.scratch_bytes()).max().unwrap_or(0);
@@ -364,6 +375,7 @@ impl Builder {
             kernels: self.kernels,
             tensors: self.tensors,
             steps: self.steps,
+            writers,
             inputs: self.inputs,
             outputs: self.outputs,
             offsets: plan.offsets,
@@ -385,6 +397,8 @@ pub struct Program {
     pub(super) kernels: &'static dyn KernelSet,
     pub(super) tensors: Vec<Tensor>,
     pub(super) steps: Vec<Step>,
+    /// The step that writes each tensor.
+    pub(super) writers: Vec<usize>,
     inputs: Vec<Vec<usize>>,
     outputs: Vec<Vec<usize>>,
     pub(super) offsets: Vec<usize>,
@@ -402,29 +416,50 @@ pub enum Input<'a> {
     Pixels(&'a [u8], &'a [[u8; 256]; 3]),
 }
 
+/// Threads that any number of states share, one run at a time.
+#[derive(Clone, Debug)]
+pub struct Threads(Arc<Mutex<Pool>>);
+
+impl Threads {
+    /// So many, the caller's own among them; at least that.
+    pub fn new(count: usize) -> Threads {
+        Threads(Arc::new(Mutex::new(Pool::new(count))))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pool> {
+        // A layer that panicked left nothing half done in the pool: it waits for all its threads.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The buffers of one run at a time.
 #[derive(Debug)]
 pub struct State {
     pub(super) memory: Vec<u8>,
     /// Bytes before the first aligned one.
     pub(super) skip: usize,
-    pub(super) pool: Pool,
+    threads: Threads,
     /// Nanoseconds of each layer in the last run; empty unless asked for.
     pub times: Vec<u64>,
 }
 
 impl Clone for State {
     fn clone(&self) -> State {
-        State::new(self.memory.len(), self.pool.threads())
+        State::new(self.memory.len(), self.threads.clone())
     }
 }
 
 impl State {
     /// Zeroed memory; the aligned part begins after `skip` bytes, which differs from one allocation to the next.
-    fn new(bytes: usize, threads: usize) -> State {
+    fn new(bytes: usize, threads: Threads) -> State {
         let memory = vec![0u8; bytes];
         let skip = memory.as_ptr().align_offset(plan::ALIGN).min(plan::ALIGN);
-        State { memory, skip, pool: Pool::new(threads), times: Vec::new() }
+        State { memory, skip, threads, times: Vec::new() }
+    }
+
+    /// Lets `threads` do the work from now on: at most as many as the state was made for take part.
+    pub fn set_threads(&mut self, threads: Threads) {
+        self.threads = threads;
     }
 }
 
@@ -459,9 +494,9 @@ impl Program {
         self.live
     }
 
-    /// Bytes of a [`State`] for this many threads.
-    pub fn state_bytes(&self, threads: usize) -> usize {
-        self.arena + threads * self.scratch + plan::ALIGN
+    /// Bytes beside the arena in a [`State`] for this many threads: what kernels work in, and what aligning takes.
+    pub fn scratch_bytes(&self, threads: usize) -> usize {
+        threads * self.scratch + plan::ALIGN
     }
 
     /// How bytes lie in memory for the kernels of this program.
@@ -471,7 +506,11 @@ impl Program {
 
     /// The quantisation of input `input`, if one layer alone reads it.
     pub fn input_quant(&self, input: usize) -> Option<Quant> {
-        let mut readers = self.steps.iter().filter(|s| matches!(s.layer, Layer::Quantise { input: i } if i == input));
+        let reads = |layer: &Layer| match layer {
+            Layer::Quantise { input: i } | Layer::Input { input: i } => *i == input,
+            _ => false,
+        };
+        let mut readers = self.steps.iter().filter(|s| reads(&s.layer));
         let (first, second) = (readers.next()?, readers.next());
         match (first.writes, second) {
             (Some(id), None) => self.tensors[id.0].quant().ok(),
@@ -479,9 +518,10 @@ impl Program {
         }
     }
 
-    /// Buffers for this program.
+    /// Buffers for this program, with room for this many threads; the caller's own works until it is told of
+    /// others ([`State::set_threads`]).
     pub fn state(&self, threads: usize) -> State {
-        State::new(self.state_bytes(threads), threads)
+        State::new(self.arena + self.scratch_bytes(threads), Threads::new(1))
     }
 
     /// Runs the program; `inputs` and `outputs` in the order of [`Program::inputs`] and [`Program::outputs`].
@@ -491,9 +531,11 @@ impl Program {
     pub fn run(&self, state: &mut State, inputs: &[Input], outputs: &mut [&mut [f32]]) -> Result<()> {
         self.check(inputs, outputs)?;
         let timed = !state.times.is_empty();
+        let threads = state.threads.clone();
+        let mut pool = threads.lock();
         for (index, step) in self.steps.iter().enumerate() {
             let start = timed.then(Instant::now);
-            layers::run(self, step, state, inputs, outputs);
+            layers::run(self, step, state, &mut pool, inputs, outputs);
             if let Some(start) = start {
                 state.times[index] = start.elapsed().as_nanos() as u64;
             }

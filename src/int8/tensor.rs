@@ -29,7 +29,8 @@ impl Element {
 
 /// A tensor: its ONNX shape and how it lies in memory.
 ///
-/// Rank 4 with a batch of 1 is a channels-last map. Every other rank is row-major, seen as one pixel.
+/// Rank 4 with a batch of 1 is a channels-last map. Every other rank is row-major, seen as one pixel; so are numbers
+/// made by [`Tensor::numbers`], of any rank.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tensor {
     /// The shape as ONNX has it.
@@ -56,6 +57,22 @@ impl Tensor {
         Tensor { shape: shape.to_vec(), map, element }
     }
 
+    /// A row-major tensor of numbers, whatever its rank.
+    pub fn numbers(shape: &[usize]) -> Tensor {
+        let volume = shape.iter().product();
+        let map = Map { height: 1, width: 1, channels: volume, stride: volume };
+        Tensor { shape: shape.to_vec(), map, element: Element::Floats }
+    }
+
+    /// Whether the elements lie in ONNX order, without gaps between them.
+    pub(super) fn is_row_major(&self) -> bool {
+        !self.is_map() || self.map.pixels() == 1
+    }
+
+    fn is_map(&self) -> bool {
+        matches!(*self.shape, [1, c, h, w] if (h, w, c) == (self.map.height, self.map.width, self.map.channels))
+    }
+
     /// Scale and zero point.
     ///
     /// # Errors
@@ -69,10 +86,10 @@ impl Tensor {
 
     /// Elements from one index to the next along each dimension of the shape.
     pub(super) fn strides(&self) -> Vec<usize> {
-        if let [1, _, _, w] = *self.shape {
-            return vec![0, 1, w * self.map.stride, self.map.stride];
+        match *self.shape {
+            [_, _, _, w] if self.is_map() => vec![0, 1, w * self.map.stride, self.map.stride],
+            _ => row_major(&self.shape),
         }
-        row_major(&self.shape)
     }
 }
 

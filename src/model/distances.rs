@@ -1,12 +1,10 @@
 //! Distances to the centroids in one pass.
 //!
 //! Exporters write ‖v − c_k‖₂ as a chain over a K×D tensor of differences: Sub, Mul (or Pow), ReduceSum, Sqrt, or
-//! Sub and ReduceL2. Here the chain becomes one operator that reads the centroids once and stores nothing. It sums
-//! the squared differences themselves, not ‖v‖² − 2v·c + ‖c‖²: a feature that equals a centroid is at distance 0.
+//! Sub and ReduceL2. Here the chain becomes one operator that reads the centroids once and stores nothing.
 
 use std::collections::HashMap;
 
-use multiversion::multiversion;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::{
@@ -16,21 +14,21 @@ use tract_onnx::tract_hir::infer::{InferenceOp, InferenceResult, Solver, TensorP
 use tract_onnx::tract_hir::internal::{Expansion, expand};
 
 use super::graph::{Graph, Node};
+use super::lower::{View, constant_shape};
 use super::shapes::{self, axes};
+use crate::int8::float::distances;
 
 /// Operator that stands for the chain.
 pub(super) const DISTANCES: &str = "OltrDistances";
 
-/// Sums run in this many lanes on every machine, so that every machine rounds alike.
-const LANES: usize = 16;
-
 /// Replaces each chain of the graph by one node.
 pub(super) fn fuse(graph: &mut Graph) {
     let shapes = shapes::infer(graph);
+    let view = View::new(graph);
     let mut gone = vec![false; graph.nodes.len()];
     let mut fused: HashMap<usize, Node> = HashMap::new();
     for i in 0..graph.nodes.len() {
-        if let Some((nodes, node)) = chain(graph, &shapes, i) {
+        if let Some((nodes, node)) = chain(&view, &shapes, i) {
             nodes.iter().for_each(|n| gone[*n] = true);
             fused.insert(i, node);
         }
@@ -41,13 +39,12 @@ pub(super) fn fuse(graph: &mut Graph) {
 }
 
 /// The chain that ends at node `end`: its nodes, and the node to put in place of the last.
-fn chain(graph: &Graph, shapes: &shapes::Shapes, end: usize) -> Option<(Vec<usize>, Node)> {
-    let producers = graph.producers();
-    let consumers = graph.consumers();
+fn chain(view: &View, shapes: &shapes::Shapes, end: usize) -> Option<(Vec<usize>, Node)> {
+    let graph = view.graph;
     let by = |name: &str, readers: usize| {
         let hidden = !graph.outputs.iter().any(|o| o == name);
-        let index = *producers.get(name)?;
-        (hidden && consumers.get(name)?.len() == readers).then_some(index)
+        let index = *view.producers.get(name)?;
+        (hidden && view.consumers.get(name)?.len() == readers).then_some(index)
     };
     let last = &graph.nodes[end];
     let (sum, difference, mut nodes) = if last.is("ReduceL2") {
@@ -69,17 +66,19 @@ fn chain(graph: &Graph, shapes: &shapes::Shapes, end: usize) -> Option<(Vec<usiz
     nodes.push(difference);
     let (sub, reduce) = (&graph.nodes[difference], &graph.nodes[sum]);
     sub.is("Sub").then_some(())?;
-    let (v, c) = match (graph.consts.get(&sub.inputs[0]), graph.consts.get(&sub.inputs[1])) {
-        (None, Some(c)) => (&sub.inputs[0], (&sub.inputs[1], c)),
-        (Some(c), None) => (&sub.inputs[1], (&sub.inputs[0], c)),
+    // The centroids may be quantised: what counts is that they are constant.
+    let constant = |name: &str| constant_shape(view, name);
+    let (v, c) = match (constant(&sub.inputs[0]), constant(&sub.inputs[1])) {
+        (None, Some(shape)) => (&sub.inputs[0], (&sub.inputs[1], shape)),
+        (Some(shape), None) => (&sub.inputs[1], (&sub.inputs[0], shape)),
         _ => return None,
     };
-    let (rank, d) = (shapes.get(sub.output())?.len(), *c.1.shape.last()?);
+    let (rank, d) = (shapes.get(sub.output())?.len(), *c.1.last()?);
     let feature = shapes.get(v)?;
     let one_row = feature.last() == Some(&d) && feature.iter().product::<usize>() == d;
-    (one_row && axes(graph, reduce, rank)? == [rank - 1] && c.1.as_f32().is_some()).then_some(())?;
+    (one_row && axes(graph, reduce, rank)? == [rank - 1]).then_some(())?;
     let shape: Vec<i64> = shapes.get(last.output())?.iter().map(|d| *d as i64).collect();
-    (shape.iter().product::<i64>() as usize * d == c.1.len()).then_some(())?;
+    (shape.iter().product::<i64>() as usize * d == c.1.iter().product::<usize>()).then_some(())?;
     let node = Node::new(DISTANCES, last.label(), &[v, c.0], last.output()).with_ints("shape", &shape);
     Some((nodes, node))
 }
@@ -143,41 +142,9 @@ impl TypedOp for Distances {
     as_op!();
 }
 
-/// `y[k] = ‖v − c[k]‖₂` for K rows `c` of the length of `v` (paper, section 3.2).
-#[multiversion(targets("x86_64+avx2"))]
-fn distances(v: &[f32], c: &[f32], y: &mut [f32]) {
-    for (c, y) in c.chunks_exact(v.len()).zip(y) {
-        let mut sums = [0.0f32; LANES];
-        let (wide_v, wide_c) = (v.chunks_exact(LANES), c.chunks_exact(LANES));
-        let mut rest = 0.0;
-        for (v, c) in wide_v.remainder().iter().zip(wide_c.remainder()) {
-            rest += (v - c) * (v - c);
-        }
-        for (v, c) in wide_v.zip(wide_c) {
-            for i in 0..LANES {
-                let d = v[i] - c[i];
-                sums[i] += d * d;
-            }
-        }
-        *y = (sums.iter().sum::<f32>() + rest).sqrt();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn distances_are_exact_where_they_can_be() {
-        for d in [1, 3, 15, 16, 17, 40] {
-            let v: Vec<f32> = (0..d).map(|i| i as f32).collect();
-            let mut c = v.clone();
-            c.extend(v.iter().map(|x| x + 2.0));
-            let mut y = [9.0; 2];
-            distances(&v, &c, &mut y);
-            assert_eq!(y, [0.0, 2.0 * (d as f32).sqrt()], "{d}");
-        }
-    }
 
     #[test]
     fn each_writing_of_the_chain_is_found() {

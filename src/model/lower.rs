@@ -1,10 +1,11 @@
 //! From a graph in normal form to int8 programs and the float remainder.
 //!
-//! Quantised operators become units ([`units`]). A unit's level counts the programs that any path to it has already
+//! Quantised operators become units ([`units`]), and with them the float operators that hang on them ([`float`]). A unit's level counts the programs that any path to it has already
 //! passed through, so that all units of one level can run as one program: whatever lies between two units of a
 //! level on any path is of that level too. What no unit covers stays in the graph, with one node a program.
 
 mod emit;
+mod float;
 mod pointwise;
 mod quantised;
 mod units;
@@ -19,8 +20,8 @@ use super::shapes;
 use crate::error::Result;
 use crate::int8::Program;
 use crate::int8::kernels::KernelSet;
-use quantised::View;
-use units::{Sink, Unit};
+pub(super) use quantised::View;
+use units::{Operand, Sink, Unit};
 
 /// Operator and domain of the node that stands for a program.
 pub(super) const PROGRAM: &str = "OltrInt8Program";
@@ -41,6 +42,8 @@ pub(super) fn lower(graph: &mut Graph, kernels: &'static dyn KernelSet) -> Resul
         let view = View::new(graph);
         let mut units = units::find(&view, &shapes);
         units.retain(|u| emit::can(&view, &shapes, u));
+        units.extend(float::find(&view, &shapes, &units));
+        units.sort_by_key(|u| u.node);
         level(&view, &mut units);
         let covered: HashSet<usize> = units.iter().flat_map(|u| u.covers.iter().copied()).collect();
         let levels = units.iter().map(|u| u.level + 1).max().unwrap_or(0);
@@ -72,22 +75,32 @@ pub(super) fn lower(graph: &mut Graph, kernels: &'static dyn KernelSet) -> Resul
     Ok(parts)
 }
 
+/// The shape of a float constant or of the numbers of a quantised one.
+pub(super) fn constant_shape<'a>(view: &View<'a>, name: &str) -> Option<&'a [usize]> {
+    float::numbers(view, name).map(|(_, shape)| shape)
+}
+
 /// Sets the level of each unit.
 fn level(view: &View, units: &mut [Unit]) {
     let of_node: HashMap<usize, usize> = units.iter().enumerate().map(|(i, u)| (u.node, i)).collect();
     let covered: HashSet<usize> = units.iter().flat_map(|u| u.covers.iter().copied()).collect();
     // Level of the unit that computes a quantised tensor, and programs passed before a float one.
     let mut of_bytes: HashMap<String, usize> = HashMap::new();
+    let mut of_numbers: HashMap<String, usize> = HashMap::new();
     let mut depth: HashMap<&str, usize> = HashMap::new();
     for (i, node) in view.graph.nodes.iter().enumerate() {
         let read = |name: &String| depth.get(name.as_str()).copied().unwrap_or(0);
         if let Some(u) = of_node.get(&i) {
             let unit = &mut units[*u];
-            let operand = |name: &str| of_bytes.get(name).copied().unwrap_or_else(|| read(&entry(view, name).1));
-            unit.level = unit.activations().map(operand).max().unwrap_or(0);
+            let operand = |operand: &Operand| match operand {
+                Operand::Activation(q) => of_bytes.get(q).copied().unwrap_or_else(|| read(&entry(view, q).1)),
+                Operand::Numbers(name) => of_numbers.get(name).copied().unwrap_or_else(|| read(name)),
+                Operand::Constant(_) | Operand::ConstantNumbers(_) => 0,
+            };
+            unit.level = unit.operands.iter().map(operand).max().unwrap_or(0);
             match &unit.sink {
                 Sink::Bytes { name, .. } => of_bytes.insert(name.clone(), unit.level),
-                Sink::Numbers(_) => None,
+                Sink::Numbers(name) => of_numbers.insert(name.clone(), unit.level),
             };
             depth.insert(node.output(), unit.level + 1);
         } else if node.is(DEQUANTISE) && of_bytes.contains_key(&node.inputs[0]) {
@@ -122,7 +135,8 @@ fn outputs(view: &View, units: &[Unit], covered: &HashSet<usize>, l: usize) -> V
     let mut names = Vec::new();
     for unit in units.iter().filter(|u| u.level == l) {
         match &unit.sink {
-            Sink::Numbers(name) => names.push(name.clone()),
+            Sink::Numbers(name) if read_outside(name) => names.push(name.clone()),
+            Sink::Numbers(_) => {}
             Sink::Bytes { name, .. } => {
                 for r in view.consumers.get(name.as_str()).map_or(&[][..], Vec::as_slice) {
                     let twin = view.graph.nodes[*r].output();
@@ -186,18 +200,8 @@ pub(super) fn fold_constants(graph: &mut Graph) {
         let view = View::new(graph);
         for (i, node) in graph.nodes.iter().enumerate().filter(|(_, n)| n.is(DEQUANTISE)) {
             let Some(constant) = view.constant(node.output()) else { continue };
-            let Some(values) = constant.centred() else { continue };
+            let Some(numbers) = constant.numbers() else { continue };
             let shape = &constant.value.shape;
-            let scales = &constant.params.scales;
-            let inner: usize = match shapes::wrap(constant.params.axis, shape.len()) {
-                Some(axis) if scales.len() > 1 && shape.get(axis) == Some(&scales.len()) => {
-                    shape[axis + 1..].iter().product()
-                }
-                _ if scales.len() == 1 => 1,
-                _ => continue,
-            };
-            let numbers =
-                values.iter().enumerate().map(|(i, v)| *v as f32 * scales[i / inner % scales.len()]).collect();
             folded.push((i, node.output().to_string(), Const::floats(shape, numbers)));
         }
     }

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 
+use super::distances::DISTANCES;
 use super::graph::{Graph, Node, Values};
 use super::lower::PROGRAM;
 use super::normalise::{DEQUANTISE, QUANTISE};
@@ -17,7 +18,10 @@ pub(super) fn infer(graph: &Graph) -> Shapes {
     let mut shapes: Shapes = graph.inputs.iter().cloned().collect();
     shapes.extend(graph.consts.iter().map(|(name, c)| (name.clone(), c.shape.clone())));
     for node in &graph.nodes {
-        if node.op == PROGRAM {
+        if node.op == DISTANCES {
+            let shape = node.ints("shape").unwrap_or(&[]);
+            shapes.insert(node.output().to_string(), shape.iter().map(|d| *d as usize).collect());
+        } else if node.op == PROGRAM {
             for (i, output) in node.outputs.iter().enumerate() {
                 let shape = node.ints(&format!("shape{i}")).unwrap_or(&[]);
                 shapes.insert(output.clone(), shape.iter().map(|d| *d as usize).collect());

@@ -1,9 +1,6 @@
-//! Softmax over the last dimension, in single precision.
-//!
-//! tract's takes a quarter of a millisecond for the 49×49 affinities of an attention. This one is plain arithmetic in
-//! vectors, without fused multiply-adds, so that every machine gives the same numbers.
+//! Softmax over the last dimension, for float graphs: tract's takes a quarter of a millisecond for the 49×49 affinities
+//! of an attention. In quantised graphs a program computes it.
 
-use multiversion::multiversion;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::{
@@ -14,6 +11,7 @@ use tract_onnx::tract_hir::internal::{Expansion, expand};
 
 use super::graph::Graph;
 use super::shapes::{self, wrap};
+use crate::int8::float::softmax;
 
 /// Operator that stands for a Softmax over the last dimension.
 pub(super) const SOFTMAX: &str = "OltrSoftmax";
@@ -85,77 +83,4 @@ impl TypedOp for Softmax {
         Ok(tvec![f32::fact(inputs[0].shape.clone())])
     }
     as_op!();
-}
-
-/// Softmax of one row in place (ONNX Softmax).
-#[multiversion(targets("x86_64+avx2"))]
-fn softmax(row: &mut [f32]) {
-    let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    // A row of -inf alone, or one with +inf, has no softmax: it becomes NaN, as ONNX's formula does.
-    row.iter_mut().for_each(|x| *x = exp(*x - max));
-    let mut lanes = [0.0f32; 8];
-    let chunks = row.chunks_exact(8);
-    let rest: f32 = chunks.remainder().iter().sum();
-    for chunk in chunks {
-        lanes.iter_mut().zip(chunk).for_each(|(l, x)| *l += x);
-    }
-    let sum = lanes.iter().sum::<f32>() + rest;
-    row.iter_mut().for_each(|x| *x /= sum);
-}
-
-/// e^x for x ≤ 0 within 2 units in the last place; 0 below -87, where the result would be subnormal; NaN for NaN.
-///
-/// x = n·ln 2 + r with |r| ≤ ln 2 / 2; e^r by its Taylor polynomial of degree 7, whose error there is below 2⁻²⁶.
-#[inline(always)]
-fn exp(x: f32) -> f32 {
-    const LN2_HIGH: f32 = 0.693_359_4;
-    const LN2_LOW: f32 = -2.121_944_4e-4;
-    const SHIFT: f32 = 12_582_912.0;
-    let kept = if x < -87.0 { -87.0 } else { x };
-    let shifted = kept * std::f32::consts::LOG2_E + SHIFT;
-    let n = shifted - SHIFT;
-    let r = kept - n * LN2_HIGH - n * LN2_LOW;
-    let polynomial = 1.0 / 720.0 + r * (1.0 / 5040.0);
-    let polynomial =
-        1.0 + r * (1.0 + r * (0.5 + r * (1.0 / 6.0 + r * (1.0 / 24.0 + r * (1.0 / 120.0 + r * polynomial)))));
-    let power = f32::from_bits((((shifted.to_bits() as i32).wrapping_sub(SHIFT.to_bits() as i32) + 127) << 23) as u32);
-    let y = polynomial * power;
-    if x < -87.0 { 0.0 } else { y }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn powers_are_within_two_units() {
-        for i in 0..=870_000 {
-            let x = -(i as f32) / 10_000.0;
-            let exact = f64::from(x).exp();
-            let unit = f64::from((exact as f32).next_up()) - f64::from(exact as f32);
-            assert!((f64::from(exp(x)) - exact).abs() <= 2.0 * unit, "{x}: {} for {exact}", exp(x));
-        }
-        assert_eq!((exp(0.0), exp(-88.0), exp(f32::NEG_INFINITY)), (1.0, 0.0, 0.0));
-        assert!(exp(f32::NAN).is_nan());
-    }
-
-    #[test]
-    fn rows_sum_to_one_and_shifts_do_not_matter() {
-        for n in [1, 7, 8, 9, 49, 100] {
-            let row = |shift: f32| {
-                let mut row: Vec<f32> = (0..n).map(|i| (i * 7 % 13) as f32 + shift).collect();
-                softmax(&mut row);
-                row
-            };
-            assert!((row(0.0).iter().sum::<f32>() - 1.0).abs() < 1e-6);
-            assert_eq!(row(0.0), row(1024.0));
-        }
-    }
-
-    #[test]
-    fn what_has_no_softmax_says_so() {
-        let mut row = [f32::NEG_INFINITY; 3];
-        softmax(&mut row);
-        assert!(row.iter().all(|x| x.is_nan()));
-    }
 }

@@ -111,25 +111,12 @@ impl Walk<'_> {
             return Err(self.broken());
         }
         while !bytes.is_empty() {
-            let tag = varint(&mut bytes).ok_or_else(|| self.broken())?;
             self.count(1)?;
-            let length = match tag & 7 {
-                0 => {
-                    varint(&mut bytes).ok_or_else(|| self.broken())?;
-                    continue;
-                }
-                1 => 8,
-                2 => varint(&mut bytes).ok_or_else(|| self.broken())?,
-                5 => 4,
-                _ => return Err(self.broken()),
-            };
-            let length = usize::try_from(length).ok().filter(|n| *n <= bytes.len()).ok_or_else(|| self.broken())?;
-            let (inner, rest) = bytes.split_at(length);
-            bytes = rest;
-            if tag & 7 == 2 {
-                match field(kind, tag >> 3) {
+            let one = take(&mut bytes).ok_or_else(|| self.broken())?;
+            if let Some(inner) = one.nested() {
+                match field(kind, one.number) {
                     Kind::Leaf => {}
-                    Kind::Small => self.count(length as u64 / 4)?,
+                    Kind::Small => self.count(inner.len() as u64 / 4)?,
                     nested => {
                         self.count(weight(nested))?;
                         self.message(nested, inner, depth + 1)?;
@@ -139,6 +126,75 @@ impl Walk<'_> {
         }
         Ok(())
     }
+}
+
+/// One field of a message.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Field<'a> {
+    /// Its number in the message.
+    pub number: u64,
+    /// All of its bytes, tag and length included.
+    pub whole: &'a [u8],
+    /// The bytes of text, of a message or of packed numbers; empty for a single number.
+    pub content: &'a [u8],
+    length_delimited: bool,
+}
+
+impl<'a> Field<'a> {
+    /// The content, if the field is one of bytes.
+    fn nested(&self) -> Option<&'a [u8]> {
+        self.length_delimited.then_some(self.content)
+    }
+}
+
+/// The fields of the message `bytes`, in order; `None` where it breaks off, and nothing after that.
+pub(super) fn fields(mut bytes: &[u8]) -> impl Iterator<Item = Option<Field<'_>>> {
+    std::iter::from_fn(move || {
+        (!bytes.is_empty()).then(|| {
+            let field = take(&mut bytes);
+            if field.is_none() {
+                bytes = &[];
+            }
+            field
+        })
+    })
+}
+
+/// Takes the first field off `bytes`; `None` if they break off.
+fn take<'a>(bytes: &mut &'a [u8]) -> Option<Field<'a>> {
+    let start = *bytes;
+    let tag = varint(bytes)?;
+    let length = match tag & 7 {
+        0 => {
+            varint(bytes)?;
+            0
+        }
+        1 => 8,
+        2 => varint(bytes)?,
+        5 => 4,
+        _ => return None,
+    };
+    let length = usize::try_from(length).ok().filter(|n| *n <= bytes.len())?;
+    let (inner, rest) = bytes.split_at(length);
+    *bytes = rest;
+    let length_delimited = tag & 7 == 2;
+    let content = if length_delimited { inner } else { &[] };
+    Some(Field { number: tag >> 3, whole: &start[..start.len() - rest.len()], content, length_delimited })
+}
+
+/// Appends field `number` with `content` to a message.
+pub(super) fn put_bytes(number: u64, content: &[u8], out: &mut Vec<u8>) {
+    put_varint(number << 3 | 2, out);
+    put_varint(content.len() as u64, out);
+    out.extend_from_slice(content);
+}
+
+fn put_varint(mut value: u64, out: &mut Vec<u8>) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
 }
 
 fn varint(bytes: &mut &[u8]) -> Option<u64> {

@@ -42,15 +42,17 @@ pub struct Shared {
     pub decode_errors: AtomicU64,
     pub reconnects: AtomicU64,
     pub connected: AtomicBool,
+    /// One more than the number of the last frame that is done with, told of or dropped; 0 if none is.
+    pub done: AtomicU64,
     /// Each with the number of frames that had entered the queue before it.
     damages: Mutex<Deque<(u64, Damage), MAX_DAMAGES>>,
 }
 
 impl Default for Shared {
     fn default() -> Self {
-        let (skipped, decode_errors, reconnects) = Default::default();
+        let (skipped, decode_errors, reconnects, done) = Default::default();
         let damages = Mutex::new(Deque::new());
-        Shared { skipped, decode_errors, reconnects, connected: AtomicBool::new(true), damages }
+        Shared { skipped, decode_errors, reconnects, connected: AtomicBool::new(true), done, damages }
     }
 }
 
@@ -88,6 +90,8 @@ pub struct Capture<'a> {
     due: Duration,
     /// Attempts to bring the source back since its last frame.
     attempts: u32,
+    /// What of [`Shared::done`] the source knows.
+    confirmed: u64,
 }
 
 impl<'a> Capture<'a> {
@@ -99,22 +103,31 @@ impl<'a> Capture<'a> {
         limits: &Limits,
     ) -> Capture<'a> {
         let drops = overflow == Overflow::DropOldest;
-        let (pushed, seen, due, attempts) = Default::default();
-        Capture { queue, shared, settings, drops, retries: limits.retries, pushed, seen, due, attempts }
+        let (pushed, seen, due, attempts, confirmed) = Default::default();
+        Capture { queue, shared, settings, drops, retries: limits.retries, pushed, seen, due, attempts, confirmed }
     }
 
     /// Captures until the source ends or fails, or the queue is abandoned.
-    pub fn run(mut self, source: &mut dyn FrameSource) -> Result<()> {
-        let result = self.capture(source);
-        self.shared.connected.store(false, Ordering::Relaxed);
-        self.queue.close();
-        result
+    pub fn run(&mut self, source: &mut dyn FrameSource) -> Result<()> {
+        let _closes = Closes { queue: self.queue, shared: self.shared };
+        self.capture(source)
+    }
+
+    /// Tells the source what is done with.
+    pub fn confirm(&mut self, source: &mut dyn FrameSource) -> Result<()> {
+        let done = self.shared.done.load(Ordering::Relaxed);
+        if done > self.confirmed {
+            self.confirmed = done;
+            source.confirm(done - 1)?;
+        }
+        Ok(())
     }
 
     fn capture(&mut self, source: &mut dyn FrameSource) -> Result<()> {
         let mut heard = Instant::now();
         let Some(mut slot) = self.queue.slot() else { return Ok(()) };
         while !self.queue.is_abandoned() {
+            self.confirm(source)?;
             match source.next(&mut slot.frame, TICK) {
                 Ok(Next::Frame) => {
                     heard = Instant::now();
@@ -180,7 +193,8 @@ impl<'a> Capture<'a> {
             }
             self.sleep(self.due - time);
         }
-        self.due = (self.due + spacing).max(time);
+        // What was missed is not made up for.
+        self.due = if time.saturating_sub(self.due) < spacing { self.due } else { time } + spacing;
         true
     }
 
@@ -245,6 +259,19 @@ impl<'a> Capture<'a> {
 
     fn most_attempts(&self) -> u32 {
         self.settings.reconnect.map_or(0, |backoff| backoff.attempts.min(self.retries))
+    }
+}
+
+/// Closes the queue in the end, also where a source panics: the other thread would wait for ever.
+struct Closes<'a> {
+    queue: &'a Queue<Slot>,
+    shared: &'a Shared,
+}
+
+impl Drop for Closes<'_> {
+    fn drop(&mut self) {
+        self.shared.connected.store(false, Ordering::Relaxed);
+        self.queue.close();
     }
 }
 

@@ -75,6 +75,7 @@ impl Meter {
                 captured: counts.captured - self.captured_before,
                 ..self.interval
             },
+            last: false,
         }
     }
 

@@ -44,7 +44,6 @@ pub struct Item {
     pub bytes: u64,
 }
 
-
 /// All that a streaming program takes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
@@ -58,13 +57,7 @@ pub struct Plan {
 
 impl Plan {
     /// The plan for streaming `source` through a session of `model` with `threads` threads.
-    pub fn new(
-        model: &Model,
-        threads: usize,
-        source: &dyn FrameSource,
-        settings: &Settings,
-        limits: &Limits,
-    ) -> Plan {
+    pub fn new(model: &Model, threads: usize, source: &dyn FrameSource, settings: &Settings, limits: &Limits) -> Plan {
         let (summary, bounds) = (model.summary(), source.bounds());
         let side = model.bundle().map_or(0, |bundle| u64::from(bundle.preprocess.size));
         let slots = (settings.depth_for(source) + SLOTS_IN_HAND) as u64;

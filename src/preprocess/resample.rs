@@ -13,7 +13,7 @@ use std::ops::Range;
 use multiversion::multiversion;
 
 /// Fraction bits of a weight: 8 bits of pixel and 22 of weight leave 2 of 32 for the sum and the sign.
-const FRACTION: u32 = 32 - 8 - 2;
+pub const FRACTION: u32 = 32 - 8 - 2;
 
 /// One half, added before the fraction is dropped.
 const HALF: i32 = 1 << (FRACTION - 1);
@@ -34,7 +34,7 @@ pub struct Span {
 /// Rows that are narrowed together, side by side: a vector of 32-bit sums on the widest machines.
 const ROWS: usize = 8;
 
-/// Resamples planes of one geometry, of 1 to 3 interleaved channels.
+/// Resamples planes of one geometry, of 1 to 4 interleaved channels.
 #[derive(Clone, Debug)]
 pub struct Resampler {
     channels: usize,
@@ -53,7 +53,7 @@ pub struct Resampler {
 }
 
 impl Resampler {
-    /// Plans for planes of `channels` (1 to 3) of which the part `columns` × `rows` is taken.
+    /// Plans for planes of `channels` (1 to 4) of which the part `columns` × `rows` is taken.
     pub fn new(channels: usize, columns: Span, rows: Span) -> Resampler {
         let (columns, rows) = (Axis::new(columns), Axis::new(rows));
         let width = columns.len() * channels;
@@ -84,6 +84,7 @@ impl Resampler {
             1 => resample_1(self, plane, stride, out, out_stride),
             2 => resample_2(self, plane, stride, out, out_stride),
             3 => resample_3(self, plane, stride, out, out_stride),
+            4 => resample_4(self, plane, stride, out, out_stride),
             n => unreachable!("a plane of {n} channels"),
         }
     }
@@ -128,6 +129,11 @@ fn resample_2(resampler: &mut Resampler, plane: &[u8], stride: usize, out: &mut 
 #[multiversion(targets("x86_64+avx2"))]
 fn resample_3(resampler: &mut Resampler, plane: &[u8], stride: usize, out: &mut [u8], out_stride: usize) {
     resampler.resample::<3>(plane, stride, out, out_stride);
+}
+
+#[multiversion(targets("x86_64+avx2"))]
+fn resample_4(resampler: &mut Resampler, plane: &[u8], stride: usize, out: &mut [u8], out_stride: usize) {
+    resampler.resample::<4>(plane, stride, out, out_stride);
 }
 
 /// Brings the samples of one column of all `rows` together.
@@ -185,13 +191,14 @@ struct Window {
 
 /// Resampling along one axis: for each output pixel its window.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Axis {
+pub struct Axis {
     windows: Vec<Window>,
     weights: Vec<i32>,
 }
 
 impl Axis {
-    fn new(Span { input, from, to, output }: Span) -> Axis {
+    /// Plans the windows of a part of an axis.
+    pub fn new(Span { input, from, to, output }: Span) -> Axis {
         // The difference in f32, the rest in f64: the training code does so, and a weight must not round otherwise.
         let scale = f64::from(to - from) / f64::from(output);
         let support = scale.max(1.0);
@@ -217,8 +224,18 @@ impl Axis {
         axis
     }
 
+    /// The windows in order: first input pixel, and weights with [`FRACTION`] bits of fraction.
+    pub fn windows(&self) -> impl Iterator<Item = (usize, &[i32])> {
+        self.windows.iter().map(|w| (w.start, self.weights(w)))
+    }
+
+    /// Input pixels of the longest window.
+    pub fn longest(&self) -> usize {
+        self.windows.iter().map(|w| w.len).max().unwrap_or(0)
+    }
+
     /// Number of output pixels.
-    fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.windows.len()
     }
 
@@ -264,7 +281,7 @@ mod tests {
     #[test]
     fn every_instruction_set_computes_the_same() {
         for (width, height) in [(64, 48), (65, 9), (7, 8), (3, 1)] {
-            let plane: Vec<u8> = (0..width * height * 3).map(|i| (i * i % 251) as u8).collect();
+            let plane: Vec<u8> = (0..width * height * 4).map(|i| (i * i % 251) as u8).collect();
             let check = |channels: usize, portable: fn(&mut Resampler, &[u8], usize, &mut [u8])| {
                 let (stride, length) = (width as usize * channels, 11 * 19 * channels);
                 let (mut fast, mut plain) = (vec![0; length], vec![1; length]);
@@ -275,6 +292,7 @@ mod tests {
             check(1, |r, plane, stride, out| r.resample::<1>(plane, stride, out, 19));
             check(2, |r, plane, stride, out| r.resample::<2>(plane, stride, out, 38));
             check(3, |r, plane, stride, out| r.resample::<3>(plane, stride, out, 57));
+            check(4, |r, plane, stride, out| r.resample::<4>(plane, stride, out, 76));
         }
     }
 

@@ -1,6 +1,7 @@
 //! The scores that tell known from open, side by side, so that a bundle can be calibrated to the one that serves it.
 
 use super::{MAX_REACHABILITY, reachability};
+use crate::bundle::Rule;
 
 /// A number that is larger for frames of known classes than for open ones.
 ///
@@ -49,6 +50,14 @@ impl ScoreKind {
             ScoreKind::Energy => "energy",
             ScoreKind::Entropy => "entropy",
             ScoreKind::Margin => "margin",
+        }
+    }
+
+    /// The score that a bundle's rule looks at, the first of `both`.
+    pub fn of_rule(rule: Rule) -> ScoreKind {
+        match rule {
+            Rule::Reachability | Rule::Both => ScoreKind::Reachability,
+            Rule::MaxProbability => ScoreKind::MaxProbability,
         }
     }
 

@@ -69,9 +69,7 @@ impl<'a, W: Write> JsonLines<'a, W> {
         if let Err(e) = serde_json::to_writer(&mut self.line, &head).map_err(io::Error::from) {
             let (value, limit) = (self.line.limit as u64 + 1, self.line.limit as u64);
             return Err(match e.kind() {
-                io::ErrorKind::StorageFull => {
-                    Error::Limit { subject: schema.into(), what: "line_bytes", value, limit }
-                }
+                io::ErrorKind::StorageFull => Error::Limit { subject: schema.into(), what: "line_bytes", value, limit },
                 _ => Error::Internal(format!("{schema} cannot be written as JSON: {e}")),
             });
         }

@@ -180,6 +180,11 @@ fn is_pattern(path: &Path) -> bool {
     path.to_string_lossy().contains(['*', '?', '['])
 }
 
+/// Whether a file in a folder counts as a photo: it has one of the [`EXTENSIONS`], and no dot before its name.
+pub(super) fn is_photo(path: &Path) -> bool {
+    has_photo_extension(path) && path.file_name().is_some_and(|name| !name.to_string_lossy().starts_with('.'))
+}
+
 fn has_photo_extension(path: &Path) -> bool {
     let extension = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
     extension.is_some_and(|e| EXTENSIONS.contains(&e.as_str()))

@@ -2,7 +2,8 @@
 
 use super::{command, oltr};
 
-const COMMANDS: [&str; 5] = ["classify", "inspect", "verify", "bench", "doctor"];
+const COMMANDS: [&str; 10] =
+    ["classify", "stream", "cameras", "evaluate", "calibrate", "enrol", "inspect", "verify", "bench", "doctor"];
 
 #[test]
 fn the_help_lists_the_commands_and_the_exit_codes() {
@@ -33,10 +34,11 @@ fn the_examples_are_valid_command_lines() {
         let lines: Vec<_> = examples.lines().filter(|line| line.contains("oltr ")).collect();
         assert!(!lines.is_empty());
         for line in lines {
-            let own = line[line.find("oltr ").unwrap()..].split(['|', '>']).next().unwrap();
-            // Explanations stand behind two blanks or more.
-            let own = own.split("   ").next().unwrap().split("  ").next().unwrap();
-            let args: Vec<_> = own.split_whitespace().skip(1).chain(["--help"]).collect();
+            let own = &line[line.find("oltr ").unwrap()..];
+            // Explanations stand behind two blanks or more, what a shell does behind one with its sign.
+            let own = ["  ", " | ", " > ", " >> "].iter().fold(own, |own, end| own.split(end).next().unwrap());
+            let unquoted = own.split_whitespace().map(|word| word.trim_matches('\''));
+            let args: Vec<_> = unquoted.skip(1).chain(["--help"]).collect();
             oltr(&args).code(0);
         }
     }

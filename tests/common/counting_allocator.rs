@@ -31,6 +31,11 @@ pub struct Held {
     pub most: isize,
 }
 
+/// What this thread has taken since it began.
+pub fn taken() -> Taken {
+    TAKEN.get()
+}
+
 /// What this thread takes while `work` runs.
 pub fn taken_by(work: impl FnOnce()) -> Taken {
     let before = TAKEN.get();

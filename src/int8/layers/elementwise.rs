@@ -3,6 +3,7 @@
 use multiversion::multiversion;
 
 use super::super::quant::{AddQuant, Quant, round_saturate};
+use super::broadcast::Broadcast;
 
 /// Sum or product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,51 +19,20 @@ pub enum Binary {
 pub(in super::super) struct Elementwise {
     binary: Binary,
     quant: AddQuant,
-    /// Extent and strides (first operand, second, result) of each dimension, the result's contiguous one last.
-    dims: Vec<(usize, [usize; 3])>,
+    broadcast: Broadcast,
 }
 
 impl Elementwise {
     /// Over `shape`, with the strides of both operands and of the result.
     pub fn new(binary: Binary, quant: AddQuant, shape: &[usize], strides: [Vec<usize>; 3]) -> Elementwise {
-        let mut dims: Vec<(usize, [usize; 3])> =
-            (0..shape.len()).map(|i| (shape[i], [0, 1, 2].map(|k| strides[k][i]))).filter(|(n, _)| *n > 1).collect();
-        // Largest steps outside: the innermost loop then runs over neighbours.
-        dims.sort_by_key(|(_, s)| std::cmp::Reverse(s[2]));
-        if dims.is_empty() {
-            dims.push((1, [0; 3]));
-        }
-        Elementwise { binary, quant, dims }
+        Elementwise { binary, quant, broadcast: Broadcast::new(shape, strides) }
     }
 
     /// Dequantise both, add or multiply in single precision, quantise (ONNX QDQ Add, Mul).
     pub fn run(&self, mask: u8, a: &[u8], b: &[u8], y: &mut [u8]) {
-        self.dimension(&self.dims, mask, a, b, y);
+        let product = self.binary == Binary::Mul;
+        self.broadcast.rows(a, b, y, &|a, b, y| row(product, &self.quant, mask, a, b, y));
     }
-
-    fn dimension(&self, dims: &[(usize, [usize; 3])], mask: u8, a: &[u8], b: &[u8], y: &mut [u8]) {
-        match dims {
-            [(n, [sa, sb, 1])] if *sa <= 1 && *sb <= 1 => {
-                let (a, b) = (operand(a, *sa, *n), operand(b, *sb, *n));
-                row(self.binary == Binary::Mul, &self.quant, mask, a, b, &mut y[..*n]);
-            }
-            [(n, [sa, sb, sy]), rest @ ..] => {
-                for i in 0..*n {
-                    let (a, b, y) = (&a[i * sa..], &b[i * sb..], &mut y[i * sy..]);
-                    match rest {
-                        [] => row(self.binary == Binary::Mul, &self.quant, mask, &a[..1], &b[..1], &mut y[..1]),
-                        _ => self.dimension(rest, mask, a, b, y),
-                    }
-                }
-            }
-            [] => {}
-        }
-    }
-}
-
-/// The bytes that a row of an operand has: one if it is broadcast.
-fn operand(x: &[u8], stride: usize, n: usize) -> &[u8] {
-    &x[..if stride == 0 { 1 } else { n }]
 }
 
 /// One row; an operand of a single byte stands for a whole row of it.

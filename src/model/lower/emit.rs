@@ -1,5 +1,7 @@
 //! Turning units into the layers of a program.
 
+mod float;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -40,6 +42,8 @@ fn operand_shape(view: &View, shapes: &Shapes, operand: &Operand) -> Option<Vec<
     match operand {
         Operand::Activation(q) => shapes.get(&entry(view, q).1).cloned(),
         Operand::Constant(name) => Some(view.constant(name)?.value.shape.clone()),
+        Operand::Numbers(name) => shapes.get(name).cloned(),
+        Operand::ConstantNumbers(name) => Some(super::float::numbers(view, name)?.1.to_vec()),
     }
 }
 
@@ -159,16 +163,19 @@ pub(super) fn program(
         units,
         level,
         by_bytes: HashMap::new(),
+        by_numbers: HashMap::new(),
         builder: Builder::new(kernels),
         tensors: HashMap::new(),
         numbers: HashMap::new(),
+        dequantised: HashMap::new(),
         inputs: Vec::new(),
         done: HashSet::new(),
     };
-    for (i, unit) in units.iter().enumerate() {
-        if let (Sink::Bytes { name, .. }, true) = (&unit.sink, unit.level == level) {
-            emitter.by_bytes.insert(name, i);
-        }
+    for (i, unit) in units.iter().enumerate().filter(|(_, u)| u.level == level) {
+        match &unit.sink {
+            Sink::Bytes { name, .. } => emitter.by_bytes.insert(name, i),
+            Sink::Numbers(name) => emitter.by_numbers.insert(name, i),
+        };
     }
     for (i, unit) in units.iter().enumerate().filter(|(_, u)| u.level == level) {
         // A flattened map may never be needed as such; it is made when somebody asks.
@@ -184,7 +191,8 @@ pub(super) fn program(
                 emitter.tensor(q)?
             }
         };
-        emitter.builder.name(name).output(id);
+        let shape = shapes.get(name).ok_or_else(|| lost(name))?;
+        emitter.builder.name(name).output_as(id, shape);
     }
     let Emitter { builder, inputs, .. } = emitter;
     Ok(Part { program: Arc::new(builder.finish()), inputs, outputs: outputs.to_vec() })
@@ -201,11 +209,15 @@ struct Emitter<'a> {
     level: usize,
     /// Unit of this level that computes a quantised tensor.
     by_bytes: HashMap<&'a str, usize>,
+    /// The same for numbers.
+    by_numbers: HashMap<&'a str, usize>,
     builder: Builder,
     /// Quantised tensors that exist already.
     tensors: HashMap<String, TensorId>,
     /// Float tensors that exist already.
     numbers: HashMap<String, TensorId>,
+    /// Quantised tensors as numbers, where a float operator reads them.
+    dequantised: HashMap<String, TensorId>,
     /// Float inputs of the program by name.
     inputs: Vec<String>,
     done: HashSet<usize>,
@@ -261,6 +273,7 @@ impl Emitter<'_> {
                 let bytes = constant.bytes().ok_or_else(|| lost(name))?;
                 Ok(self.builder.name(constant.name).constant(&constant.value.shape, quant, &bytes))
             }
+            Operand::Numbers(name) | Operand::ConstantNumbers(name) => Err(lost(name)),
         }
     }
 
@@ -273,8 +286,11 @@ impl Emitter<'_> {
             return Ok(());
         }
         let unit = &self.units[index];
-        if matches!(unit.kind, Kind::Conv { .. } | Kind::Dense { .. }) {
-            return self.dense(index);
+        match &unit.kind {
+            Kind::Conv { .. } | Kind::Dense { .. } => return self.dense(index),
+            Kind::ToBytes => return self.quantisation(index),
+            Kind::Float(op) => return self.float(index, op),
+            _ => {}
         }
         let operands = unit.operands.iter().map(|o| self.operand(o)).collect::<Result<Vec<TensorId>>>()?;
         let Sink::Bytes { name, quant, lo, hi } = &unit.sink else {
@@ -330,7 +346,7 @@ impl Emitter<'_> {
                 requantised(&mut self.builder, id)?
             }
             Kind::Softmax => b.softmax(x, quant)?,
-            Kind::Conv { .. } | Kind::Dense { .. } => unreachable!("handled above"),
+            Kind::Conv { .. } | Kind::Dense { .. } | Kind::ToBytes | Kind::Float(_) => unreachable!("handled above"),
         };
         self.tensors.insert(name.clone(), id);
         Ok(())

@@ -2,6 +2,7 @@
 
 use super::super::graph::{Graph, Node};
 use super::super::normalise::QUANTISE;
+use crate::int8::float::Function;
 
 /// Bounds of a Relu or Clip node with constant bounds.
 pub(crate) fn bounds(graph: &Graph, node: &Node) -> Option<(f32, f32)> {
@@ -40,6 +41,26 @@ pub(crate) fn function(graph: &Graph, node: &Node) -> Option<Box<dyn Fn(f32) -> 
             Box::new(move |x| (alpha * x + beta).clamp(0.0, 1.0))
         }
         "HardSwish" => Box::new(|x| x * (x / 6.0 + 0.5).clamp(0.0, 1.0)),
+        _ => return None,
+    })
+}
+
+/// The same for operators that stay in float.
+pub(crate) fn float(graph: &Graph, node: &Node) -> Option<Function> {
+    Some(match node.op.as_str() {
+        "Relu" | "Clip" => {
+            let (low, high) = bounds(graph, node)?;
+            Function::Clip(low, high)
+        }
+        "LeakyRelu" => Function::LeakyRelu(node.float("alpha", 0.01)),
+        "Sigmoid" => Function::Sigmoid,
+        "Tanh" => Function::Tanh,
+        "HardSigmoid" => Function::HardSigmoid(node.float("alpha", 0.2), node.float("beta", 0.5)),
+        "HardSwish" => Function::HardSwish,
+        "Sqrt" => Function::Sqrt,
+        "Reciprocal" => Function::Reciprocal,
+        "Neg" => Function::Neg,
+        "Abs" => Function::Abs,
         _ => return None,
     })
 }

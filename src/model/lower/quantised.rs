@@ -64,6 +64,20 @@ impl QConst<'_> {
         }
     }
 
+    /// The numbers that it stands for; `None` where its scales lie along no axis of it.
+    pub fn numbers(&self) -> Option<Vec<f32>> {
+        let values = self.centred()?;
+        let (shape, scales) = (&self.value.shape, &self.params.scales);
+        let inner: usize = match super::super::shapes::wrap(self.params.axis, shape.len()) {
+            Some(axis) if scales.len() > 1 && shape.get(axis) == Some(&scales.len()) => {
+                shape[axis + 1..].iter().product()
+            }
+            _ if scales.len() == 1 => 1,
+            _ => return None,
+        };
+        Some(values.iter().enumerate().map(|(i, v)| *v as f32 * scales[i / inner % scales.len()]).collect())
+    }
+
     /// The bytes in the engine's unsigned domain.
     pub fn bytes(&self) -> Option<Vec<u8>> {
         match &self.value.values {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::super::graph::Node;
 use super::super::normalise::{DEQUANTISE, QUANTISE};
 use super::super::shapes::{Shapes, Sliding, axes, wrap};
+use super::float::FloatOp;
 use super::quantised::View;
 use crate::int8::Binary;
 use crate::int8::quant::Quant;
@@ -16,6 +17,10 @@ pub(crate) enum Operand {
     Activation(String),
     /// The constant behind this DQ output.
     Constant(String),
+    /// A float tensor by name.
+    Numbers(String),
+    /// A float constant, or the numbers of a quantised one, by name.
+    ConstantNumbers(String),
 }
 
 /// What a unit computes. Weights are looked up by name when it is emitted.
@@ -43,6 +48,10 @@ pub(crate) enum Kind {
     Reshape,
     Transpose(Vec<usize>),
     Softmax,
+    /// A float operator beside the quantised ones.
+    Float(FloatOp),
+    /// The quantisation of what a float operator computed.
+    ToBytes,
 }
 
 /// Where a unit's result goes.
@@ -70,16 +79,7 @@ pub(crate) struct Unit {
     pub level: usize,
 }
 
-impl Unit {
-    pub fn activations(&self) -> impl Iterator<Item = &str> {
-        self.operands.iter().filter_map(|o| match o {
-            Operand::Activation(name) => Some(name.as_str()),
-            Operand::Constant(_) => None,
-        })
-    }
-}
-
-/// All units of a graph, in graph order.
+/// The quantised units of a graph, in graph order.
 pub(crate) fn find(view: &View, shapes: &Shapes) -> Vec<Unit> {
     let finder = Finder { view, shapes };
     let mut covered: HashMap<usize, ()> = HashMap::new();
@@ -94,6 +94,12 @@ pub(crate) fn find(view: &View, shapes: &Shapes) -> Vec<Unit> {
         }
     }
     units
+}
+
+/// Where the bytes of Q node `index` go, and the nodes that this takes.
+pub(crate) fn bytes_sink(view: &View, shapes: &Shapes, index: usize) -> Option<(Sink, Vec<usize>)> {
+    let quant = view.params(index)?.activation()?;
+    Finder { view, shapes }.clamped_again(index, quant, (0, 255), vec![index])
 }
 
 struct Finder<'a> {

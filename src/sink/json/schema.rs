@@ -244,6 +244,7 @@ pub struct StatsLine<'a> {
     events: u64,
     interval: IntervalFields,
     memory: Memory,
+    last: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -269,12 +270,7 @@ struct Memory {
 }
 
 impl<'a> StatsLine<'a> {
-    pub fn new(
-        source: &'a str,
-        s: &Stats,
-        planned_bytes: Option<u64>,
-        limit_bytes: Option<u64>,
-    ) -> StatsLine<'a> {
+    pub fn new(source: &'a str, s: &Stats, planned_bytes: Option<u64>, limit_bytes: Option<u64>) -> StatsLine<'a> {
         let i = &s.interval;
         let rate = |frames: u64| match i.length.as_secs_f64() {
             0.0 => 0.0,
@@ -304,6 +300,7 @@ impl<'a> StatsLine<'a> {
                 inference_ms: of(i.sum_inference, i.max_inference),
             },
             memory: Memory { planned_bytes, limit_bytes },
+            last: s.last,
         }
     }
 }

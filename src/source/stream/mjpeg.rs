@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use super::super::{Bounds, Damage, FrameSource, Next, jpeg};
 use super::input::{Arrival, Reader};
 use super::split::{Scan, Splitter, find_start};
-use super::{Opening, finish};
+use super::{Opening, bounded_bytes, finish};
 use crate::error::{Error, Result};
-use crate::frame::{Frame, check_size};
+use crate::frame::{Frame, PixelFormat};
 use crate::limits::Limits;
 
 /// Bytes of a JPEG beyond those of its pixels: EXIF data and tables.
@@ -44,13 +44,9 @@ impl Mjpeg {
         while splitter.size().is_none() && splitter.scan(reader.ahead()) == Scan::More && opening.more(&mut reader)? {}
         let frame_bytes = match splitter.size() {
             Some((width, height)) => {
-                check_size(reader.name(), width.into(), height.into(), limits)?;
-                let bytes = usize::from(width) * usize::from(height) * 3;
-                if bytes > limits.frame_bytes {
-                    let (value, limit) = (bytes as u64, limits.frame_bytes as u64);
-                    return Err(Error::Limit { subject: reader.name().into(), what: "frame_bytes", value, limit });
-                }
-                bytes
+                let size = (u32::from(width), u32::from(height));
+                let stride = PixelFormat::Rgb24.row_bytes(size.0);
+                bounded_bytes(reader.name(), PixelFormat::Rgb24, size, stride, limits)?
             }
             None => limits.frame_bytes,
         };

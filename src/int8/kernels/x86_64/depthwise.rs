@@ -96,9 +96,11 @@ pub(super) struct Depthwise<S: Interleave> {
 }
 
 /// Outputs side by side, in up to [`ROWS`] rows, of one block of channels.
-pub(super) struct Strip {
+pub(super) struct Strip<'a> {
     /// First pixels of the rows under the outputs, all `width` pixels long.
-    rows: [*const u8; ROWS_IN],
+    rows: &'a [*const u8; ROWS_IN],
+    /// First channel of the block.
+    lane: usize,
     width: usize,
     stride: usize,
     /// Channels of the block that are in a pixel of the input.
@@ -220,6 +222,7 @@ impl<S: Interleave> Depthwise<S> {
             let whole = first == 0 && last == width;
             let rows = if whole { rows_of(S::STEP, size, stride).min((pixels.end - at) / width) } else { 1 };
             let outputs_of_strip = STRIP / stride;
+            let in_rows = self.rows(input, y * stride);
             for x in (first..last).step_by(outputs_of_strip) {
                 let outputs = outputs_of_strip.min(last - x);
                 for lane in (0..self.output.channels).step_by(Self::BLOCK) {
@@ -235,7 +238,7 @@ impl<S: Interleave> Depthwise<S> {
                         }
                         _ => To::Sums { to: sums.as_mut_ptr().cast(), row: STRIP * Self::BLOCK },
                     };
-                    self.strip(input, [y, x], [rows, outputs], lane, steps, strip_to);
+                    self.strip(&in_rows, x, [rows, outputs], lane, steps, strip_to);
                     if let To::Sums { .. } = strip_to {
                         for row in 0..rows {
                             let first_pixel = (y + row) * width + x;
@@ -267,25 +270,30 @@ impl<S: Interleave> Depthwise<S> {
         sums
     }
 
-    /// Computes `[rows, outputs]` outputs from `[y, x]` on, for the block of channels that begins with `lane`.
+    /// The first pixels of the rows under the outputs, the first of which is row `first` of the padded map.
+    fn rows(&self, input: &[u8], first: usize) -> [*const u8; ROWS_IN] {
+        std::array::from_fn(|row| match (first + row).checked_sub(self.window.pad[0]) {
+            Some(row) if row < self.input.height => input[row * self.input.width * self.input.stride..].as_ptr(),
+            _ => self.outside.as_ptr(),
+        })
+    }
+
+    /// Computes `[rows, outputs]` outputs from column `x` on, for the block of channels that begins with `lane`.
     fn strip(
         &self,
-        input: &[u8],
-        [y, x]: [usize; 2],
+        in_rows: &[*const u8; ROWS_IN],
+        x: usize,
         [output_rows, outputs]: [usize; 2],
         lane: usize,
         steps: &mut [u8],
         to: To,
     ) {
         let ([size, _], [stride, _]) = (self.window.kernel, self.window.stride);
-        let row = |row: usize| match (y * stride + row).checked_sub(self.window.pad[0]) {
-            Some(row) if row < self.input.height => input[row * self.input.width * self.input.stride + lane..].as_ptr(),
-            _ => self.outside[lane..].as_ptr(),
-        };
         let block = lane / Self::BLOCK;
         let block_weights = self.weights.len() / self.output.channels.div_ceil(Self::BLOCK);
         let strip = Strip {
-            rows: std::array::from_fn(row),
+            rows: in_rows,
+            lane,
             width: self.input.width,
             stride: self.input.stride,
             channels: Self::BLOCK.min(self.input.stride - lane),
@@ -354,13 +362,19 @@ unsafe fn square<S: Interleave, const K: usize, const T: usize, const SIDE: usiz
                     for sums in &mut sums {
                         sums[vector] = S::V::load(strip.bias.add(vector * lanes));
                     }
-                    for column in 0..K {
-                        for step in 0..steps {
+                    for step in 0..steps {
+                        let mut w = [S::load_weights(weights); K];
+                        for (column, w) in w.iter_mut().enumerate() {
                             let at = (column * steps + step) * S::STEP + vector;
-                            let weights = S::load_weights(weights.add(at * lanes * S::STEP * S::WEIGHT));
+                            *w = S::load_weights(weights.add(at * lanes * S::STEP * S::WEIGHT));
+                        }
+                        // Each column once, for all the outputs under whose window it lies.
+                        for column in 0..(SIDE - 1) * T + K {
+                            let x = S::V::load(values.add(((step * COLUMNS + column) * S::STEP + vector) * lanes));
                             for (side, sums) in sums.iter_mut().enumerate() {
-                                let at = (step * COLUMNS + side * T + column) * S::STEP + vector;
-                                sums[vector] = S::dot(sums[vector], S::V::load(values.add(at * lanes)), weights);
+                                if column >= side * T && column < side * T + K {
+                                    sums[vector] = S::dot(sums[vector], x, w[column - side * T]);
+                                }
                             }
                         }
                     }
@@ -381,28 +395,27 @@ unsafe fn make_steps<S: Interleave>(strip: &Strip, count: usize, columns: usize,
     let lanes = S::V::LANES;
     let left = strip.column.min(0).unsigned_abs().min(columns);
     let right = ((strip.width as isize - strip.column).max(0) as usize).clamp(left, columns);
-    let outside = [strip.outside; 64];
     // SAFETY: the caller's; `left..right` are the columns that lie in the map.
     unsafe {
-        let outside = S::interleave([outside.as_ptr(); 4], S::STEP * lanes);
+        if left > 0 || right < all {
+            let outside = [strip.outside; 64];
+            let outside = S::interleave([outside.as_ptr(); 4], S::STEP * lanes);
+            for step in 0..count {
+                for column in (0..left).chain(right..all) {
+                    let to = strip.steps.add((step * COLUMNS + column) * S::STEP * lanes);
+                    for (i, values) in outside.into_iter().enumerate().take(S::STEP) {
+                        S::V::store(to.add(i * lanes), values);
+                    }
+                }
+            }
+        }
         for step in 0..count {
             let to = strip.steps.add(step * COLUMNS * S::STEP * lanes);
-            let mut column = 0;
-            while column < all {
-                if column == left && left < right {
-                    column = right;
-                    continue;
-                }
-                for (i, values) in outside.into_iter().enumerate().take(S::STEP) {
-                    S::V::store(to.add((column * S::STEP + i) * lanes), values);
-                }
-                column += 1;
-            }
             let mut rows = [strip.rows[0]; 4];
             for (i, row) in rows.iter_mut().enumerate().take(S::STEP) {
                 *row = strip.rows[step * S::STEP + i];
             }
-            let mut offset = (strip.column + left as isize) as usize * strip.stride;
+            let mut offset = (strip.column + left as isize) as usize * strip.stride + strip.lane;
             // Whole blocks are told apart here, so that the loop has no question to ask.
             if strip.channels == S::STEP * lanes {
                 for column in left..right {

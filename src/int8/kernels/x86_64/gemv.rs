@@ -18,6 +18,9 @@ const WIDTH: usize = 32;
 /// Rows of the matrix that share the loads of the input.
 const ROWS: usize = 4;
 
+/// Bytes of weights that are fetched ahead: from the next page, where the processor does not look by itself.
+const AHEAD: usize = 4096;
+
 /// A layer of one output pixel, packed.
 #[derive(Debug)]
 pub(super) struct Gemv {
@@ -126,6 +129,9 @@ impl Gemv {
                             let w = _mm256_cvtepi8_epi16(_mm_load_si128(weights.add(n * WIDTH + 16 * i).cast()));
                             sums[n][i] = _mm256_add_epi32(sums[n][i], _mm256_madd_epi16(x, w));
                         }
+                    }
+                    for line in 0..ROWS * WIDTH / 64 {
+                        _mm_prefetch::<_MM_HINT_T0>(weights.wrapping_add(AHEAD + 64 * line));
                     }
                     weights = weights.add(ROWS * WIDTH);
                 }

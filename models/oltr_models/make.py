@@ -1,0 +1,63 @@
+"""`python -m oltr_models.make`: one of the shipped bundles from its photos, all commands in a row.
+
+It prints each command before it runs it, so that they can be run one by one too. Training goes on where
+it was when it is started again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from .cli import run
+
+SMALL = ("--size", "128", "--resize", "pad", "--average", "0.99", "--shrinkage", "0.3", "--balance", "0.5")
+TRAINING: dict[str, tuple[str, ...]] = {
+    "everyday": (),
+    "fish": (*SMALL, "--frozen-blocks", "5", "--views", "4", "--stage2-views", "2", "--epochs", "9", "4",
+             "--backbone-rate", "4e-4", "--head-rate", "2e-3"),
+    "plankton": (*SMALL, "--pad-color", "255", "--frozen-blocks", "8", "--views", "1", "--plain-view", "--stage2-views", "1", "--turn",
+                 "--most", "150", "--epochs", "2", "2", "--epoch-photos", "5000", "--evaluate-every", "9",
+                 "--backbone-rate", "5e-4", "--feature-rate", "4e-4"),
+}
+GOLDEN_PHOTO = "../examples/photos/cup.jpg"  # of nobody's set; what a bundle answers to it matters only to other runtimes
+
+
+def commands(name: str, images: Path, labels: Path, work: Path, folder: Path) -> list[list[str]]:
+    """The commands in their order, as arguments of `python -m`."""
+    photos = ["--images", str(images), "--labels", str(labels)]
+    names = folder / f"{name}.names.tsv"  # without one, ids are names
+    bundle, original, report = folder / f"{name}.onnx", work / f"{name}.float.onnx", work / "check.json"
+    return [
+        ["oltr_models.train", *photos, "--work", str(work), *TRAINING[name]],
+        ["oltr_models.export", str(work / "best.pt"), str(original), "--name", name,
+         *(["--names", str(names)] if names.exists() else [])],
+        ["oltr_models.quantise", str(original), str(bundle), *photos],
+        ["oltr_models.check", str(original), str(bundle), *photos, "--output", str(report)],
+        ["oltr_models.card", str(bundle), str(folder / f"{name}.card.md"), "--report", str(report)],
+        ["oltr_models.golden", str(bundle), str(folder / GOLDEN_PHOTO), str(folder / f"{name}.golden.npz")],
+    ]
+
+
+def main() -> None:
+    """Runs the command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m oltr_models.make", description="Make one of the shipped bundles from its photos.",
+        epilog="example: python -m oltr_models.make fish --images photos --labels fish.tsv --work work/fish")
+    parser.add_argument("name", choices=sorted(TRAINING), help="bundle")
+    parser.add_argument("--images", type=Path, required=True, help="folder with the photos")
+    parser.add_argument("--labels", type=Path, required=True, help=".tsv with path, class, role, split")
+    parser.add_argument("--work", type=Path, required=True, help="folder for caches, history and checkpoints")
+    parser.add_argument("--folder", type=Path, default=Path(), help="holds NAME.names.tsv and NAME.card.md and gets the bundle (default: here)")
+    args = parser.parse_args()
+    for command in commands(args.name, args.images, args.labels, args.work, args.folder):
+        print("python -m " + shlex.join(command), flush=True)
+        if subprocess.run([sys.executable, "-m", *command]).returncode != 0:
+            raise ValueError(f"{command[0]} failed; what it needs is said above. Run this again to go on from there")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,365 @@
+//! From labelled photos to the thresholds of a bundle, for a chosen operating point.
+//!
+//! The threshold lies between the scores of two photos, in the middle, so that no rounding moves either across it.
+//! What is promised is an interval: what another set of as many photos would show. It comes from thresholds found on
+//! one bootstrap sample and measured on another, in which the photos of an *unknown class* are drawn together, because
+//! the field will bring other unknown things than those that were photographed.
+
+mod per_class;
+mod search;
+mod target;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::bundle::{Bundle, Open, Rule};
+use crate::error::{Error, Result};
+use crate::labels::Label;
+use crate::metrics::{FMeasure, Interval};
+use crate::scores::ScoreKind;
+use crate::survey::{Clusters, Record, answers, bootstrap};
+
+pub use target::Target;
+
+use search::Sample;
+
+/// Share of samples that the stated intervals hold.
+const LEVEL: f64 = 0.95;
+
+/// Photos beyond the threshold that it must rest on to be dependable: the relative standard error of their number is
+/// then a third.
+const RESTS_ON: f64 = 10.0;
+
+/// Unknown classes below which nothing can be said of other unknown ones.
+const OPEN_CLASSES: usize = 10;
+
+/// Width of an interval that is worth a warning.
+const WIDE: f64 = 0.10;
+
+/// What to calibrate.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Settings<'a> {
+    /// The operating point.
+    pub target: Target,
+    /// The rule to calibrate; the bundle's if `None`.
+    pub rule: Option<Rule>,
+    /// Thresholds of single classes, shrunk towards the global one.
+    pub per_class: bool,
+    /// Split that the photos are of.
+    pub split: &'a str,
+    /// Hash of the graph without its metadata, as [`graph_sha256`](crate::model::graph_sha256) gives it.
+    pub graph_sha256: &'a str,
+}
+
+/// A new rule and how it came about.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Calibrated {
+    /// For the bundle, [`Calibration`] within.
+    pub open: Open,
+    /// The same, typed.
+    pub calibration: Calibration,
+    /// What cannot be promised, for people.
+    pub warnings: Vec<String>,
+}
+
+/// How thresholds came about: `calibration` in `oltr.open`. Holds nothing but what follows from graph, photos and
+/// settings, so that calibrating again gives the same bytes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Calibration {
+    /// The operating point: `known-accept=0.95`.
+    pub target: String,
+    /// Split of the labels.
+    pub split: String,
+    /// Photos.
+    pub data: Data,
+    /// What the thresholds reach on these very photos.
+    pub reached: Rates,
+    /// What another set of as many photos would show, with a chance of 95 %.
+    pub promised: Promised,
+    /// The score that the rule looks at.
+    pub score: String,
+    /// That score of the known photos.
+    pub known_scores: Option<Statistics>,
+    /// That score of the unknown photos.
+    pub open_scores: Option<Statistics>,
+    /// Distances of the photos of each known class to its centroid.
+    pub spread: BTreeMap<String, Spread>,
+    /// SHA-256 of the graph that the scores came from, its metadata apart.
+    pub graph_sha256: String,
+    /// Who computed.
+    pub runtime: String,
+}
+
+/// Numbers of photos.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Data {
+    /// Known photos.
+    pub known: usize,
+    /// Known classes with photos.
+    pub known_classes: usize,
+    /// Unknown photos.
+    pub open: usize,
+    /// Unknown classes.
+    pub open_classes: usize,
+}
+
+/// Rates at the thresholds, 0..1; absent without such photos.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Rates {
+    /// Known photos accepted.
+    pub known_accepted: Option<f64>,
+    /// Unknown photos called open.
+    pub open_rejected: Option<f64>,
+    /// Open-set F-measure, formula of 2020-01-29.
+    pub f_measure: Option<f64>,
+}
+
+/// 95 % intervals of the rates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Promised {
+    /// Known photos accepted.
+    pub known_accepted: Option<[f64; 2]>,
+    /// Unknown photos called open.
+    pub open_rejected: Option<[f64; 2]>,
+    /// Open-set F-measure.
+    pub f_measure: Option<[f64; 2]>,
+    /// The global threshold itself.
+    pub threshold: Option<[f64; 2]>,
+}
+
+/// What scores are like.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Statistics {
+    /// Mean.
+    pub mean: f64,
+    /// Standard deviation.
+    pub sd: f64,
+    /// 5 % of the scores lie below.
+    pub q05: f64,
+    /// Half of the scores lie below.
+    pub median: f64,
+    /// 95 % of the scores lie below.
+    pub q95: f64,
+}
+
+/// How far photos of one class usually are from its centroid.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Spread {
+    /// Photos that it rests on.
+    pub photos: usize,
+    /// Half of the distances lie below.
+    pub median: f64,
+    /// 95 % of the distances lie below.
+    pub q95: f64,
+}
+
+impl Calibration {
+    /// How the thresholds of `open` came about, if [`calibrate`] set them.
+    pub fn of(open: &Open) -> Option<Calibration> {
+        serde_json::from_value(open.calibration.clone()).ok()
+    }
+}
+
+/// Finds the thresholds of `bundle` for `settings`, from what `records` say of the photos `labels`.
+///
+/// # Errors
+/// [`Error::BadInput`] where the target needs photos that are not there, or cannot be reached by any threshold;
+/// [`Error::Config`] for thresholds per class of a rule that knows none.
+pub fn calibrate(bundle: &Bundle, labels: &[Label], records: &[Record], settings: &Settings) -> Result<Calibrated> {
+    let rule = settings.rule.unwrap_or(bundle.open.rule);
+    if settings.per_class && rule == Rule::MaxProbability {
+        let reason = "thresholds per class are reachabilities; leave out --per-class, or calibrate another rule";
+        return Err(Error::Config(reason.into()));
+    }
+    let data = data(labels, records);
+    settings.target.check(&data, settings.split)?;
+    let spreads = settings.per_class.then(|| per_class::Spreads::new(bundle.classes.len(), records));
+    let samples: Vec<Sample> = records
+        .iter()
+        .map(|record| {
+            let score = match (rule, &spreads) {
+                (Rule::MaxProbability, _) => record.scores.probability.into(),
+                // What the other half of the rule refuses, no reachability can save.
+                (Rule::Both, _) if record.scores.probability < bundle.open.probability => f64::NEG_INFINITY,
+                (_, None) => record.scores.reachability.into(),
+                (_, Some(spreads)) => spreads.standardised(record),
+            };
+            Sample { score, known: record.truth.is_some(), right: record.truth == Some(record.scores.class) }
+        })
+        .collect();
+    let cut = search::threshold(&mut samples.clone(), settings.target).ok_or_else(|| Error::BadInput {
+        subject: format!("target {}", settings.target),
+        reason: "no threshold reaches it with this rule and these photos; ask for less, or take another --rule".into(),
+    })?;
+
+    let mut open = Open { rule, per_class: None, calibration: serde_json::Value::Null, ..bundle.open.clone() };
+    match &spreads {
+        Some(spreads) => {
+            open.reachability = per_class::stored(spreads.threshold(None, cut));
+            let of = |(k, class): (usize, &crate::bundle::Class)| {
+                let threshold = spreads.threshold(Some(k), cut);
+                spreads.has(k).then(|| (class.id.clone(), per_class::stored(threshold)))
+            };
+            open.per_class = Some(bundle.classes.iter().enumerate().filter_map(of).collect());
+        }
+        None if rule == Rule::MaxProbability => open.probability = cut as f32,
+        None => open.reachability = cut as f32,
+    }
+
+    let reached = reached(&Bundle { open: open.clone(), ..bundle.clone() }, records);
+    let promised = promised(labels, records, &samples, settings.target, spreads.as_ref());
+    let kind = ScoreKind::of_rule(rule);
+    let statistics = |known: bool| {
+        let of = records.iter().filter(|r| r.truth.is_some() == known).map(|r| r.kinds[kind.index()]);
+        Statistics::new(of.collect())
+    };
+    let calibration = Calibration {
+        target: settings.target.to_string(),
+        split: settings.split.into(),
+        data,
+        reached,
+        promised,
+        score: kind.name().into(),
+        known_scores: statistics(true),
+        open_scores: statistics(false),
+        spread: spread(bundle, records),
+        graph_sha256: settings.graph_sha256.into(),
+        runtime: concat!("oltr ", env!("CARGO_PKG_VERSION")).into(),
+    };
+    open.calibration = serde_json::to_value(&calibration).map_err(|e| Error::Internal(e.to_string()))?;
+    let warnings = warnings(&calibration, settings.target);
+    Ok(Calibrated { open, calibration, warnings })
+}
+
+fn data(labels: &[Label], records: &[Record]) -> Data {
+    let count = |known: bool| {
+        let of = || records.iter().filter(move |r| r.truth.is_some() == known).map(|r| labels[r.photo].class.as_str());
+        (of().count(), of().collect::<std::collections::BTreeSet<_>>().len())
+    };
+    let ((known, known_classes), (open, open_classes)) = (count(true), count(false));
+    Data { known, known_classes, open, open_classes }
+}
+
+/// What the rule of `bundle` makes of the photos that it was found on.
+fn reached(bundle: &Bundle, records: &[Record]) -> Rates {
+    let answers = answers(bundle, records);
+    let share = |known: bool, open: bool| {
+        let of = answers.iter().filter(|a| a.truth.is_some() == known);
+        let all = of.clone().count();
+        (all > 0).then(|| six(of.filter(|a| a.open == open).count() as f64 / all as f64))
+    };
+    Rates {
+        known_accepted: share(true, false),
+        open_rejected: share(false, true),
+        f_measure: FMeasure::new(answers.iter().copied()).f().map(six),
+    }
+}
+
+/// Thresholds of samples measured on the samples before them, which are independent.
+fn promised(
+    labels: &[Label],
+    records: &[Record],
+    samples: &[Sample],
+    target: Target,
+    spreads: Option<&per_class::Spreads>,
+) -> Promised {
+    let mut before: Option<Vec<usize>> = None;
+    let mut drawn = Vec::with_capacity(samples.len());
+    let figures = bootstrap(labels, records, Clusters::UnknownClasses).intervals(LEVEL, |sample| {
+        drawn.clear();
+        drawn.extend(sample.iter().map(|i| samples[*i]));
+        let threshold = search::threshold(&mut drawn, target);
+        let other = before.replace(sample.to_vec());
+        let measured = threshold.zip(other).map(|(t, other)| search::measure(other.iter().map(|i| &samples[*i]), t));
+        let rate = |of: fn(&Rates) -> Option<f64>| measured.as_ref().and_then(of);
+        let threshold = threshold.map(|t| spreads.map_or(t, |s| s.threshold(None, t)));
+        [rate(|r| r.known_accepted), rate(|r| r.open_rejected), rate(|r| r.f_measure), threshold]
+    });
+    let [known_accepted, open_rejected, f_measure, threshold] =
+        figures.map(|interval| interval.map(|Interval { low, high }| [six(low), six(high)]));
+    Promised { known_accepted, open_rejected, f_measure, threshold }
+}
+
+/// Distances of rightly named photos to the centroids of their classes.
+fn spread(bundle: &Bundle, records: &[Record]) -> BTreeMap<String, Spread> {
+    let mut distances: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
+    for record in records.iter().filter(|r| r.truth == Some(r.scores.class)) {
+        if let Some(d) = record.own_distance.filter(|d| d.is_finite()) {
+            distances.entry(record.scores.class).or_default().push(d.into());
+        }
+    }
+    let of = |(class, mut d): (usize, Vec<f64>)| {
+        d.sort_by(f64::total_cmp);
+        let quantile = |q| six(crate::metrics::quantile(&d, q));
+        let spread = Spread { photos: d.len(), median: quantile(0.5), q95: quantile(0.95) };
+        (bundle.classes[class].id.clone(), spread)
+    };
+    distances.into_iter().map(of).collect()
+}
+
+impl Statistics {
+    fn new(mut scores: Vec<f64>) -> Option<Statistics> {
+        if scores.is_empty() {
+            return None;
+        }
+        scores.sort_by(f64::total_cmp);
+        let n = scores.len() as f64;
+        let mean = scores.iter().sum::<f64>() / n;
+        let variance = scores.iter().map(|s| (s - mean).powi(2)).sum::<f64>() / n;
+        let quantile = |q| six(crate::metrics::quantile(&scores, q));
+        Some(Statistics {
+            mean: six(mean),
+            sd: six(variance.sqrt()),
+            q05: quantile(0.05),
+            median: quantile(0.5),
+            q95: quantile(0.95),
+        })
+    }
+}
+
+/// `x` to six significant digits: beyond those, machines compute logarithms differently, and files shall be equal.
+fn six(x: f64) -> f64 {
+    format!("{x:.5e}").parse().unwrap_or(x)
+}
+
+fn warnings(calibration: &Calibration, target: Target) -> Vec<String> {
+    let Calibration { data, promised, .. } = calibration;
+    let mut warnings = Vec::new();
+    let (photos, share, what) = match target {
+        Target::KnownAccept(share) => (data.known, share, "known"),
+        Target::OpenReject(share) => (data.open, share, "unknown"),
+        Target::MaxF | Target::Balanced => (0, 1.0, ""),
+    };
+    let rests_on = photos as f64 * (1.0 - share);
+    if share < 1.0 && rests_on < RESTS_ON {
+        warnings.push(format!(
+            "the threshold rests on {rests_on:.0} of {photos} {what} photos; {target} needs about {:.0} to be dependable",
+            RESTS_ON / (1.0 - share)
+        ));
+    }
+    if target.needs_open() && data.open_classes < OPEN_CLASSES {
+        warnings.push(format!(
+            "only {} unknown classes: what other unknown things score cannot be told from so few; at least \
+             {OPEN_CLASSES} different ones are needed, or --target known-accept=0.95, which needs none",
+            data.open_classes
+        ));
+    }
+    let rates =
+        [("known photos accepted", promised.known_accepted), ("unknown photos called open", promised.open_rejected)];
+    let aimed = match target {
+        Target::KnownAccept(_) => &rates[..1],
+        Target::OpenReject(_) => &rates[1..],
+        Target::MaxF | Target::Balanced => &rates[..],
+    };
+    for (what, interval) in aimed {
+        if let Some([low, high]) = interval.filter(|[low, high]| high - low > WIDE) {
+            warnings.push(format!(
+                "with these photos no more can be promised than {:.0} to {:.0} % of {what}; add photos of other places and things",
+                low * 100.0,
+                high * 100.0
+            ));
+        }
+    }
+    warnings
+}

@@ -1,0 +1,129 @@
+//! The options of the commands that go through labelled photos.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use oltr::bundle::Rule;
+use oltr::calibrate::Target;
+use oltr::evaluate::Gate;
+
+/// Labelled photos.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Photos")]
+pub struct PhotoArgs {
+    /// Tab separated file with the columns path, class, role (known or unknown) and split
+    #[arg(long, value_name = "FILE.tsv")]
+    pub labels: PathBuf,
+    /// Folder that the paths start from
+    #[arg(long, value_name = "DIR")]
+    pub images: PathBuf,
+    /// Photos at a time [default: one for each processor, shared among --threads]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub jobs: Option<u16>,
+    /// Column of the labels that says which photos belong together, as frames of one animal: they are drawn together
+    /// for the intervals
+    #[arg(long, value_name = "COLUMN")]
+    pub cluster: Option<String>,
+}
+
+/// Say how good a bundle is on labelled photos.
+///
+/// Prints the published figures (closed and open set, many-, medium- and few-shot classes, F-measure) and what the
+/// field reports for open sets (AUROC, FPR at 95 % TPR, OSCR), with 95 % bootstrap intervals.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  oltr evaluate --labels photos.tsv --images photos mine.onnx
+  oltr evaluate --labels photos.tsv --images photos --report report mine.onnx   a page with plots and mistakes
+  oltr evaluate --labels photos.tsv --images photos --json mine.onnx | jq .open_set
+  oltr evaluate --labels photos.tsv --images photos --gate 'open_set.f_measure>=0.80' mine.onnx
+  oltr evaluate --labels photos.tsv --images photos --compare old.onnx --gate drift<=0.01 new.onnx
+
+A gate is a figure of --json by its path, >=, <=, > or <, and a number; drift is the share of photos that two bundles
+decide differently. Exit 1 if a gate is not met, 65 if photos could not be read (the figures are of the others).")]
+pub struct EvaluateArgs {
+    #[command(flatten)]
+    pub photos: PhotoArgs,
+    /// Split of the labels to evaluate on
+    #[arg(long, value_name = "NAME", default_value = "test")]
+    pub split: String,
+    /// Write report.html into this folder: one self-contained page
+    #[arg(long, value_name = "DIR")]
+    pub report: Option<PathBuf>,
+    /// Another bundle on the same photos: what it decides differently
+    #[arg(long, value_name = "OTHER.onnx")]
+    pub compare: Option<PathBuf>,
+    /// Condition that a figure must meet; may be given several times
+    #[arg(long, value_name = "CONDITION", value_parser = gate)]
+    pub gate: Vec<Gate>,
+    /// Model file [default: as --model]
+    #[arg(value_name = "MODEL")]
+    pub file: Option<PathBuf>,
+}
+
+/// Choose the thresholds of a bundle by labelled photos.
+///
+/// Writes a new bundle that differs from MODEL in its rule (oltr.open) only. Targets:
+///
+///   known-accept=X  the highest threshold that accepts the share X of the known photos;
+///                   needs known photos only, and is the way to calibrate without any others
+///   open-reject=X   the lowest threshold that calls the share X of the unknown photos open
+///   max-f           the largest open-set F-measure
+///   balanced        the largest mean of known photos accepted and unknown ones called open
+///
+/// Photos of the split should be in no training set, and their unknown classes in no test set.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+#[command(after_help = "\
+Examples:
+  oltr calibrate --labels photos.tsv --images photos --output new.onnx mine.onnx
+  oltr calibrate --labels photos.tsv --images photos --target open-reject=0.9 --output strict.onnx mine.onnx
+  oltr calibrate --labels photos.tsv --images photos --per-class --output new.onnx mine.onnx
+  oltr calibrate --labels photos.tsv --images photos --rule max-probability --output published.onnx mine.onnx")]
+pub struct CalibrateArgs {
+    #[command(flatten)]
+    pub photos: PhotoArgs,
+    /// Split of the labels to calibrate on
+    #[arg(long, value_name = "NAME", default_value = "val")]
+    pub split: String,
+    /// What the threshold is chosen for
+    #[arg(long, value_name = "TARGET", default_value = "known-accept=0.95")]
+    pub target: Target,
+    /// Rule of the new bundle [default: as in MODEL]
+    #[arg(long, value_enum)]
+    pub rule: Option<RuleName>,
+    /// A threshold for each class by its own spread, shrunk towards all classes where photos are few
+    #[arg(long)]
+    pub per_class: bool,
+    /// Bundle to write
+    #[arg(long, value_name = "NEW.onnx")]
+    pub output: PathBuf,
+    /// Model file [default: as --model]
+    #[arg(value_name = "MODEL")]
+    pub file: Option<PathBuf>,
+}
+
+/// Which score decides that a frame is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RuleName {
+    /// Reachability, 10 / distance to the nearest centroid
+    Reachability,
+    /// The largest probability: the published rule
+    MaxProbability,
+    /// Either
+    Both,
+}
+
+impl From<RuleName> for Rule {
+    fn from(name: RuleName) -> Rule {
+        match name {
+            RuleName::Reachability => Rule::Reachability,
+            RuleName::MaxProbability => Rule::MaxProbability,
+            RuleName::Both => Rule::Both,
+        }
+    }
+}
+
+fn gate(text: &str) -> Result<Gate, String> {
+    text.parse().map_err(|e: oltr::Error| e.to_string())
+}

@@ -1,0 +1,142 @@
+//! `oltr calibrate`: the thresholds of a bundle, chosen by labelled photos.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use oltr::bundle::{Bundle, Rule};
+use oltr::calibrate::{Calibrated, Calibration, Settings, calibrate};
+use oltr::{Error, Model, atomic, model};
+use serde::Serialize;
+
+use super::args::{CalibrateArgs, Common};
+use super::exit::Exit;
+use super::output::Output;
+use super::study::{Study, bundle, percent};
+use super::table::{Align, Cell, Column, Shrink, Table};
+
+/// Runs the command.
+pub fn run(args: &CalibrateArgs, common: &Common) -> anyhow::Result<Exit> {
+    let input = common.model(args.file.as_deref());
+    refuse_same(input, &args.output)?;
+    let study = Study::new(&args.photos, &args.split, common)?;
+    let options = common.options();
+    let limits = &options.limits;
+    let (name, bytes) = common.model_bytes(args.file.as_deref())?;
+    let model = Model::from_bytes(&name, &bytes, &options)?;
+    let bundle = bundle(&model)?;
+    let Some(survey) = study.run(&model)? else { return Ok(Exit::Success) };
+    if let Some((_, error)) = survey.failures.into_iter().next() {
+        // Thresholds without some of the photos would not be those of the file of labels.
+        return Err(error.into());
+    }
+    let settings = Settings {
+        target: args.target,
+        rule: args.rule.map(Into::into),
+        per_class: args.per_class,
+        split: &args.split,
+        graph_sha256: &model::graph_sha256(&name, &bytes, limits)?,
+    };
+    let calibrated = calibrate(bundle, &study.photos, &survey.records, &settings)?;
+    for warning in &calibrated.warnings {
+        log::warn!("{warning}");
+    }
+    let metadata = Bundle { open: calibrated.open.clone(), ..bundle.clone() }.to_metadata();
+    let changes: BTreeMap<_, _> = metadata.into_iter().filter(|(key, _)| key == "oltr.open").collect();
+    let new = model::with_metadata(&name, &bytes, &changes, limits)?;
+    atomic::write(&args.output, &new)?;
+    log::info!("wrote {}", args.output.display());
+
+    let output = args.output.display().to_string();
+    let report = Report::new(&output, &bundle.open, &calibrated);
+    let mut out = Output::new();
+    if common.json {
+        out.json(&report)?;
+    } else {
+        report.print(&mut out)?;
+    }
+    Ok(Exit::Success)
+}
+
+/// A bundle that replaced the one it was made from could not be compared with it.
+fn refuse_same(input: Option<&Path>, output: &Path) -> oltr::Result<()> {
+    let same = |input: &Path| match (input.canonicalize(), output.canonicalize()) {
+        (Ok(input), Ok(output)) => input == output,
+        _ => input == output,
+    };
+    match input.filter(|input| same(input)) {
+        Some(input) => Err(Error::Config(format!(
+            "--output is the model itself ({}); write the new bundle beside it, compare, then replace it",
+            input.display()
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// `oltr.calibration/1`.
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    schema: &'static str,
+    output: &'a str,
+    rule: Rule,
+    reachability: f32,
+    probability: f32,
+    /// Reachability threshold before.
+    reachability_before: f32,
+    per_class: Option<&'a BTreeMap<String, f32>>,
+    calibration: &'a Calibration,
+    warnings: &'a [String],
+}
+
+impl<'a> Report<'a> {
+    fn new(output: &'a str, before: &oltr::bundle::Open, calibrated: &'a Calibrated) -> Report<'a> {
+        let open = &calibrated.open;
+        Report {
+            schema: "oltr.calibration/1",
+            output,
+            rule: open.rule,
+            reachability: open.reachability,
+            probability: open.probability,
+            reachability_before: before.reachability,
+            per_class: open.per_class.as_ref(),
+            calibration: &calibrated.calibration,
+            warnings: &calibrated.warnings,
+        }
+    }
+
+    fn print(&self, out: &mut Output) -> anyhow::Result<()> {
+        let c = self.calibration;
+        let interval = |interval: Option<[f64; 2]>| match interval {
+            Some([low, high]) => format!("{:.1} to {:.1} %", low * 100.0, high * 100.0),
+            None => "–".into(),
+        };
+        out.line(&format!(
+            "{} on {} known photos of {} classes and {} unknown of {}",
+            c.target, c.data.known, c.data.known_classes, c.data.open, c.data.open_classes
+        ))?;
+        let threshold = match self.rule {
+            Rule::MaxProbability => format!("probability {}", self.probability),
+            Rule::Reachability => format!("reachability {}", self.reachability),
+            Rule::Both => format!("reachability {} and probability {}", self.reachability, self.probability),
+        };
+        let before = format!(" (reachability before: {})", self.reachability_before);
+        let classes = self.per_class.map_or(String::new(), |p| format!("; {} classes have their own", p.len()));
+        out.line(&format!("threshold: {threshold}{classes}{before}"))?;
+        let rows: Vec<Vec<Cell>> = [
+            ("known photos accepted", percent(c.reached.known_accepted), interval(c.promised.known_accepted)),
+            ("unknown photos called open", percent(c.reached.open_rejected), interval(c.promised.open_rejected)),
+            ("F-measure", percent(c.reached.f_measure), interval(c.promised.f_measure)),
+        ]
+        .into_iter()
+        .map(|(name, here, promised)| vec![name.into(), here.into(), promised.into()])
+        .collect();
+        let columns = vec![
+            Column::new("SHARE OF", Align::Left, Shrink::Never),
+            Column::new("ON THESE", Align::Right, Shrink::Never),
+            Column::new("ON AS MANY OTHERS (95 %)", Align::Left, Shrink::Never),
+        ];
+        let table = Table::fit(columns, &rows, out.width());
+        out.line("")?;
+        out.line(&table.header())?;
+        rows.iter().try_for_each(|row| out.line(&table.row(row)))
+    }
+}

@@ -1,0 +1,329 @@
+//! `oltr evaluate`: how good a bundle is on labelled photos.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use oltr::bundle::Bundle;
+use oltr::evaluate::{Comparison, Evaluation, GateResult, Subject, compare};
+use oltr::metrics::{Answer, Interval, McNemar};
+use oltr::scores::ScoreKind;
+use oltr::survey::{Survey, answers};
+use oltr::{Error, Model};
+use serde::Serialize;
+
+use super::args::{Common, EvaluateArgs};
+use super::exit::Exit;
+use super::output::{BAD, GOOD, Output, TITLE};
+use super::report;
+use super::study::{Study, bundle, figure, percent};
+use super::table::{Align, Cell, Column, Shrink, Table, printable};
+
+/// Rows of a table of weak classes and of mistakes.
+const ROWS: usize = 8;
+
+/// Runs the command.
+pub fn run(args: &EvaluateArgs, common: &Common) -> anyhow::Result<Exit> {
+    if args.compare.is_none() && args.gate.iter().any(|gate| gate.to_string().starts_with("drift")) {
+        return Err(
+            Error::Config("a gate on drift compares two bundles; name the other one with --compare".into()).into()
+        );
+    }
+    let study = Study::new(&args.photos, &args.split, common)?;
+    let model = common.load(args.file.as_deref())?;
+    let bundle = bundle(&model)?;
+    let Some(survey) = study.run(&model)? else { return Ok(Exit::Success) };
+    let subject = Subject {
+        bundle,
+        sha256: model.sha256(),
+        split: &args.split,
+        labels: &study.photos,
+        cluster: args.photos.cluster.as_deref(),
+    };
+    let evaluation = Evaluation::new(&subject, &survey)?;
+    let comparison = match &args.compare {
+        Some(path) => match Compared::new(path, common, &study, bundle, &survey)? {
+            Some(compared) => Some(compared),
+            None => return Ok(Exit::Success),
+        },
+        None => None,
+    };
+    let mut document = Document { evaluation: &evaluation, comparison, gates: Vec::new() };
+    let figures = serde_json::to_value(&document)?;
+    document.gates = args.gate.iter().map(|gate| gate.check(&figures)).collect::<oltr::Result<_>>()?;
+
+    if let Some(folder) = &args.report {
+        let remarks = document.remarks();
+        let (labels, records, images) = (&study.photos[..], &survey.records[..], study.images());
+        let material = report::Material { bundle, evaluation: &evaluation, labels, records, images, remarks };
+        let path = report::write(folder, &material, &common.options().limits)?;
+        log::info!("wrote {}", path.display());
+    }
+    let mut out = Output::new();
+    if common.json {
+        out.json(&document)?;
+    } else {
+        document.print(&mut out)?;
+    }
+    let failed = document.gates.iter().any(|gate| !gate.met);
+    Ok(match (failed, survey.failures.is_empty()) {
+        (true, _) => Exit::Differs,
+        (false, true) => Exit::Success,
+        (false, false) => Exit::Data,
+    })
+}
+
+/// `oltr.evaluation/1` as it is printed.
+#[derive(Debug, Serialize)]
+struct Document<'a> {
+    #[serde(flatten)]
+    evaluation: &'a Evaluation,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comparison: Option<Compared>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    gates: Vec<GateResult>,
+}
+
+/// The other bundle, and what differs.
+#[derive(Debug, Serialize)]
+struct Compared {
+    other: String,
+    other_sha256: String,
+    #[serde(flatten)]
+    comparison: Comparison,
+}
+
+impl Compared {
+    /// Runs the bundle at `path` over the photos of `study`; `None` if a signal asked to stop.
+    fn new(
+        path: &Path,
+        common: &Common,
+        study: &Study,
+        first: &Bundle,
+        survey: &Survey,
+    ) -> anyhow::Result<Option<Compared>> {
+        let other = common.load(Some(path))?;
+        let Some(theirs) = study.run(&other)? else { return Ok(None) };
+        let theirs_by_photo = by_photo(&other, first, &theirs)?;
+        let ours = answers(first, &survey.records);
+        // Photos that only one of them could read are in neither list.
+        let pairs = survey.records.iter().zip(ours);
+        let (a, b): (Vec<_>, Vec<_>) = pairs.filter_map(|(r, a)| Some((a, *theirs_by_photo.get(&r.photo)?))).unzip();
+        let comparison = compare(&a, &b)?;
+        let (other, other_sha256) = (other.name().to_string(), other.sha256().to_string());
+        Ok(Some(Compared { other, other_sha256, comparison }))
+    }
+}
+
+/// The answers of `model` by photo, its classes counted as those of `first`; what that lacks comes behind.
+fn by_photo(model: &Model, first: &Bundle, survey: &Survey) -> oltr::Result<HashMap<usize, Answer>> {
+    let other = bundle(model)?;
+    let mut places: HashMap<&str, usize> = first.classes.iter().enumerate().map(|(i, c)| (c.id.as_str(), i)).collect();
+    let mut place = |class: usize| {
+        let next = places.len();
+        *places.entry(other.classes[class].id.as_str()).or_insert(next)
+    };
+    let all: Vec<usize> = (0..other.classes.len()).map(&mut place).collect();
+    let answers = answers(other, &survey.records);
+    let answer = |a: Answer| Answer { truth: a.truth.map(|t| all[t]), label: all[a.label], open: a.open };
+    Ok(survey.records.iter().zip(answers).map(|(record, a)| (record.photo, answer(a))).collect())
+}
+
+impl Document<'_> {
+    /// Comparison and gates in sentences.
+    fn remarks(&self) -> Vec<String> {
+        let compared =
+            self.comparison.iter().map(|c| format!("Compared with {}: {}.", c.other, c.sentences().join("; ")));
+        compared.chain(self.gates.iter().map(sentence)).collect()
+    }
+
+    fn print(&self, out: &mut Output) -> anyhow::Result<()> {
+        let e = self.evaluation;
+        let (name, split) = (printable(&e.model.name), printable(&e.split));
+        let of = e.classes.iter().filter(|c| c.photos > 0).count();
+        out.line(&format!(
+            "{name} on '{split}': {} known photos of {of} classes, {} unknown of {}",
+            e.known,
+            e.open,
+            e.open_classes.len()
+        ))?;
+        self.accuracies(out)?;
+        self.open_figures(out)?;
+        self.scores(out)?;
+        self.weakest(out)?;
+        self.taken_for_known(out)?;
+        if let Some(compared) = &self.comparison {
+            out.line(&format!("\n{TITLE}COMPARED WITH{TITLE:#} {}", printable(&compared.other)))?;
+            compared.sentences().iter().try_for_each(|sentence| out.line(sentence))?;
+        }
+        for gate in &self.gates {
+            let style = if gate.met { GOOD } else { BAD };
+            out.line(&format!("{style}{}{style:#}", printable(&sentence(gate))))?;
+        }
+        let t = e.throughput;
+        log::info!(
+            "{:.1} photos/s, {} at a time; of each {:.1} ms decode, {:.1} ms preprocess, {:.1} ms inference",
+            t.photos_per_second,
+            t.jobs,
+            t.decode_ms,
+            t.preprocess_ms,
+            t.inference_ms
+        );
+        Ok(())
+    }
+
+    fn accuracies(&self, out: &mut Output) -> anyhow::Result<()> {
+        let (closed, open) = (&self.evaluation.closed, &self.evaluation.open_set);
+        let rows = [
+            ("all photos", closed.top1, "closed.top1", open.top1, "open_set.top1"),
+            ("mean of classes", closed.overall_macro, "closed.overall_macro", open.overall_macro, ""),
+            ("many-shot classes", closed.many, "", open.many, ""),
+            ("medium-shot classes", closed.medium, "", open.medium, ""),
+            ("few-shot classes", closed.few, "", open.few, ""),
+        ];
+        let rows: Vec<Vec<Cell>> = rows
+            .into_iter()
+            .map(|(name, closed, c, open, o)| {
+                vec![name.into(), self.with_interval(closed, c).into(), self.with_interval(open, o).into()]
+            })
+            .collect();
+        section(out, &["ACCURACY", "CLOSED SET", "OPEN SET"], &rows)
+    }
+
+    fn open_figures(&self, out: &mut Output) -> anyhow::Result<()> {
+        let e = self.evaluation;
+        let o = &e.open_set;
+        let f = format!("F-measure ({})", o.f_formula);
+        let rule = match e.rule.rule {
+            oltr::bundle::Rule::Reachability => "reachability",
+            oltr::bundle::Rule::MaxProbability => "max-probability",
+            oltr::bundle::Rule::Both => "reachability and probability",
+        };
+        let thresholds = match (e.rule.rule, e.rule.per_class) {
+            (oltr::bundle::Rule::MaxProbability, _) => format!("{}", e.rule.probability),
+            (oltr::bundle::Rule::Reachability, 0) => format!("{}", e.rule.reachability),
+            (oltr::bundle::Rule::Both, 0) => format!("{} and {}", e.rule.reachability, e.rule.probability),
+            (_, n) => format!("{n} of classes, {} for others", e.rule.reachability),
+        };
+        let rows = [
+            (f.as_str(), figure(o.f_measure), "open_set.f_measure"),
+            ("  precision", figure(o.precision), ""),
+            ("  recall", figure(o.recall), ""),
+            ("known called open", percent(o.known_called_open), "open_set.known_called_open"),
+            ("open called known", percent(o.open_called_known), "open_set.open_called_known"),
+            ("calibration error", figure(e.closed.calibration_error), ""),
+            ("rule", format!("{rule}, threshold {thresholds}"), ""),
+        ];
+        let rows: Vec<Vec<Cell>> = rows
+            .into_iter()
+            .map(|(name, value, path)| {
+                vec![name.into(), format!("{value}{}", self.interval(path, value.contains('%'))).into()]
+            })
+            .collect();
+        section(out, &["OPEN SET", "VALUE"], &rows)
+    }
+
+    fn scores(&self, out: &mut Output) -> anyhow::Result<()> {
+        if self.evaluation.open == 0 || self.evaluation.known == 0 {
+            return out.line("\nno photos of unknown classes: the open-set figures are not defined");
+        }
+        let rows: Vec<Vec<Cell>> = ScoreKind::ALL
+            .into_iter()
+            .map(|kind| {
+                let s = &self.evaluation.scores[kind.name()];
+                vec![kind.name().into(), figure(s.auroc).into(), figure(s.fpr95).into(), figure(s.oscr).into()]
+            })
+            .collect();
+        section(out, &["SCORE", "AUROC", "FPR95", "OSCR"], &rows)
+    }
+
+    fn weakest(&self, out: &mut Output) -> anyhow::Result<()> {
+        let mut classes: Vec<_> =
+            self.evaluation.classes.iter().filter(|c| c.open_set.is_some_and(|a| a < 1.0)).collect();
+        classes.sort_by(|a, b| a.open_set.partial_cmp(&b.open_set).unwrap_or(std::cmp::Ordering::Equal));
+        let rows: Vec<Vec<Cell>> = classes
+            .into_iter()
+            .take(ROWS)
+            .map(|c| {
+                vec![
+                    c.name.as_str().into(),
+                    percent(c.open_set).into(),
+                    percent(c.closed).into(),
+                    format!("{} of {}", c.called_open, c.photos).into(),
+                    c.train_count.to_string().into(),
+                ]
+            })
+            .collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        section(out, &["WEAKEST CLASSES", "OPEN SET", "CLOSED SET", "CALLED OPEN", "TRAINED ON"], &rows)
+    }
+
+    fn taken_for_known(&self, out: &mut Output) -> anyhow::Result<()> {
+        let mut classes: Vec<_> = self.evaluation.open_classes.iter().filter(|c| !c.taken_for.is_empty()).collect();
+        classes.sort_by(|a, b| (a.called_open * b.photos).cmp(&(b.called_open * a.photos)));
+        let rows: Vec<Vec<Cell>> = classes
+            .into_iter()
+            .take(ROWS)
+            .map(|c| {
+                let most = &c.taken_for[0];
+                vec![
+                    c.class.as_str().into(),
+                    format!("{} of {}", c.called_open, c.photos).into(),
+                    format!("{} ({})", most.class, most.photos).into(),
+                ]
+            })
+            .collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        section(out, &["UNKNOWN CLASSES", "CALLED OPEN", "MOSTLY TAKEN FOR"], &rows)
+    }
+
+    fn with_interval(&self, share: Option<f64>, path: &str) -> String {
+        format!("{}{}", percent(share), self.interval(path, true))
+    }
+
+    /// The interval of the figure at `path` in brackets, if it has one.
+    fn interval(&self, path: &str, percent: bool) -> String {
+        match self.evaluation.intervals.of.get(path) {
+            Some(Some(Interval { low, high })) if percent => format!(" ({:.1}–{:.1})", low * 100.0, high * 100.0),
+            Some(Some(Interval { low, high })) => format!(" ({low:.3}–{high:.3})"),
+            _ => String::new(),
+        }
+    }
+}
+
+impl Compared {
+    fn sentences(&self) -> [String; 2] {
+        let c = &self.comparison;
+        let kinds = [
+            (c.known_to_open, "known here and open there"),
+            (c.open_to_known, "open here and known there"),
+            (c.other_class, "of another class"),
+        ];
+        let kinds: Vec<String> = kinds.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+        let kinds = if kinds.is_empty() { String::new() } else { format!(": {}", kinds.join(", ")) };
+        let McNemar { only_first, only_second, p } = c.mcnemar;
+        [
+            format!("{} of {} decisions differ ({:.2} %){kinds}", c.changed, c.photos, c.drift * 100.0),
+            format!("right only here: {only_first} photos, right only there: {only_second}; McNemar's p = {p:.3}"),
+        ]
+    }
+}
+
+/// What became of a gate.
+fn sentence(gate: &GateResult) -> String {
+    let value = gate.value.map_or("not defined".into(), |v| format!("{v:.4}"));
+    format!("gate {}: {value}, {}", gate.gate, if gate.met { "met" } else { "NOT MET" })
+}
+
+/// A table with an empty line before it, its first column to the left, the others to the right.
+fn section(out: &mut Output, titles: &[&'static str], rows: &[Vec<Cell>]) -> anyhow::Result<()> {
+    let mut columns = vec![Column::new(titles[0], Align::Left, Shrink::End)];
+    columns.extend(titles[1..].iter().map(|title| Column::new(title, Align::Left, Shrink::Never)));
+    let table = Table::fit(columns, rows, out.width());
+    out.line("")?;
+    out.line(&table.header())?;
+    rows.iter().try_for_each(|row| out.line(&table.row(row)))
+}

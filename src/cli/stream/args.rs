@@ -1,0 +1,306 @@
+//! The options of `oltr stream` and what they mean.
+
+use std::ffi::OsString;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use oltr::decide::{consensus, events};
+use oltr::pipeline::{Backoff, Settings};
+use oltr::queue::Overflow;
+use oltr::source::stream::{self, RawFormat};
+use oltr::{Limits, Matrix, PixelFormat, Range, Rect, Result, Rotation, View};
+
+use super::super::args::ByteSize;
+
+/// Say what a camera or a stream of frames shows, as it goes on.
+///
+/// Each frame is known or open by the model's rule; what the last frames agree on makes events with a beginning and an
+/// end. Memory is bounded: a camera's frames that come too fast are dropped and counted, and the newest wins.
+///
+/// SOURCE is a file, a FIFO or - (standard input) with YUV4MPEG2 or JPEG pictures one after another, or with raw
+/// frames (--format, --size); photos, folders and patterns; or a camera, v4l2:/dev/video0.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  oltr stream v4l2:/dev/video0              a camera, until Ctrl-C
+  ffmpeg -i rtsp://camera/1 -f yuv4mpegpipe -pix_fmt yuv420p - | oltr stream --json --reconnect -
+  rpicam-vid -t 0 --codec yuv420 --width 1280 --height 720 -o - | oltr stream --format yuv420p --size 1280x720 -
+  oltr stream --per-frame clip.mjpeg        each frame, not only events
+  oltr stream --consensus 3/5,few=4/8 --min-duration 1s --max-memory 96MiB v4l2:/dev/video0
+  oltr stream --json --watch trap/incoming --state trap/seen.json   photos as they arrive, each once
+
+SIGUSR1 prints statistics; SIGINT and SIGTERM finish the frame in hand and exit 0. At the end of the input the exit
+code is 65 if a frame was damaged; 69 says that the camera is gone.")]
+pub struct StreamArgs {
+    /// What to read: see above
+    #[arg(value_name = "SOURCE", required_unless_present = "watch")]
+    pub source: Vec<OsString>,
+    /// Follow a folder that fills with photos: each is taken when it is complete, and once
+    #[arg(long, value_name = "DIR", conflicts_with = "source", help_heading = "Source")]
+    pub watch: Option<PathBuf>,
+    /// With --watch: remember in this file what was taken, so that a restart does not take it again
+    #[arg(long, value_name = "FILE", requires = "watch", help_heading = "Source")]
+    pub state: Option<PathBuf>,
+    /// Pixel format of raw frames: rgb24, bgr24, rgba, gray, yuv420p, nv12, nv21, yuyv422, uyvy422
+    #[arg(long, value_name = "NAME", requires = "size", help_heading = "Source")]
+    pub format: Option<PixelFormat>,
+    /// Size of raw frames, or the one to ask of a camera
+    #[arg(long, value_name = "WxH", value_parser = size, help_heading = "Source")]
+    pub size: Option<(u32, u32)>,
+    /// Bytes from one row of raw frames to the next, where rows are padded
+    #[arg(long, value_name = "N", requires = "format", help_heading = "Source")]
+    pub stride: Option<usize>,
+    /// Frames a second to ask of a camera
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000), help_heading = "Source")]
+    pub fps: Option<u32>,
+    /// Range of luma and chroma [default: the format's own]
+    #[arg(long, value_enum, help_heading = "Source")]
+    pub range: Option<RangeName>,
+    /// Matrix of luma and chroma [default: the format's own]
+    #[arg(long, value_enum, help_heading = "Source")]
+    pub matrix: Option<MatrixName>,
+    /// A source that gives nothing for so long is lost: 10s, 2m [default: wait for ever]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, help_heading = "Source")]
+    pub source_timeout: Option<Duration>,
+    /// Try to open a lost source again, up to N times in a row, with growing pauses [default without N: no bound]
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "4294967295")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..), help_heading = "Source")]
+    pub reconnect: Option<u32>,
+    /// Largest frame that is accepted; less takes less memory [default: 1920x1080 with --max-memory]
+    #[arg(long, value_name = "WxH", value_parser = size, help_heading = "Source")]
+    pub max_frame: Option<(u32, u32)>,
+
+    /// Look at this part of each frame only, in pixels
+    #[arg(long, value_name = "X,Y,W,H", value_parser = region, help_heading = "Frames")]
+    pub roi: Option<Rect>,
+    /// Turn frames clockwise
+    #[arg(long, value_name = "DEGREES", value_parser = rotation, default_value = "0", help_heading = "Frames")]
+    pub rotate: Rotation,
+    /// Take the first of N frames
+    #[arg(long, value_name = "N", help_heading = "Frames")]
+    pub every: Option<NonZeroU32>,
+    /// Take at most so many frames a second: a camera's others are passed over, a file waits
+    #[arg(long, value_name = "F", value_parser = rate, help_heading = "Frames")]
+    pub max_fps: Option<f64>,
+    /// What to do with frames that come too fast [default: drop-oldest for cameras, pipes and FIFOs, block for files]
+    #[arg(long, value_enum, help_heading = "Frames")]
+    pub overflow: Option<OverflowName>,
+    /// Frames that can wait [default: 1 of a camera, else 2]
+    #[arg(long, value_name = "N", help_heading = "Frames")]
+    pub queue: Option<usize>,
+
+    /// How many of the last frames must agree: K/N, or K/N:KEEP for fewer to go on; for single groups as
+    /// many=, medium=, few=, open=
+    #[arg(long, value_name = "RULES", value_parser = rules, default_value = "3/5:2", help_heading = "Events")]
+    pub consensus: consensus::Rules,
+    /// How long they must agree before it is an event
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "0s")]
+    #[arg(help_heading = "Events")]
+    pub min_duration: Duration,
+    /// An event ends when they have not agreed on it for so long
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "2s")]
+    #[arg(help_heading = "Events")]
+    pub linger: Duration,
+    /// A pause between frames after which all events end
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "10s")]
+    #[arg(help_heading = "Events")]
+    pub gap: Duration,
+    /// The least time between two updates of an event
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "1s")]
+    #[arg(help_heading = "Events")]
+    pub update_interval: Duration,
+
+    /// Print each frame too
+    #[arg(long, help_heading = "Output")]
+    pub per_frame: bool,
+    /// Print statistics every so often: 30s, 5m
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, help_heading = "Output")]
+    pub stats_interval: Option<Duration>,
+}
+
+/// Largest frame where memory is bounded and nobody says otherwise.
+const DEFAULT_MAX_FRAME: (u32, u32) = (1920, 1080);
+
+impl StreamArgs {
+    /// The bounds of `common`, with those of frames.
+    pub fn limits(&self, mut limits: Limits, max_memory: Option<ByteSize>) -> Limits {
+        let raw = self.size.filter(|_| self.format.is_some());
+        let largest = self.max_frame.or(max_memory.and(raw.or(Some(DEFAULT_MAX_FRAME))));
+        if let Some((width, height)) = largest {
+            // Four bytes a pixel: no format takes more.
+            let pixels = u64::from(width) * u64::from(height);
+            limits.photo_side = limits.photo_side.min(width.max(height));
+            limits.photo_pixels = limits.photo_pixels.min(pixels);
+            // Nor does any encoding, but for what stands beside the pixels.
+            limits.photo_bytes = limits.photo_bytes.min(pixels.saturating_mul(4).saturating_add(1 << 20));
+            limits.frame_bytes = limits.frame_bytes.min(pixels.saturating_mul(4).try_into().unwrap_or(usize::MAX));
+        }
+        limits
+    }
+
+    /// How the pipeline is to work.
+    ///
+    /// # Errors
+    /// As [`consensus::Rules::check`].
+    pub fn settings(&self, limits: &Limits) -> Result<Settings> {
+        let mut rules = self.consensus;
+        for rule in [&mut rules.many, &mut rules.medium, &mut rules.few, &mut rules.open] {
+            rule.min_duration = self.min_duration;
+        }
+        rules.check(limits)?;
+        Ok(Settings {
+            depth: self.queue,
+            overflow: self.overflow.map(|overflow| match overflow {
+                OverflowName::DropOldest => Overflow::DropOldest,
+                OverflowName::Block => Overflow::Block,
+            }),
+            every: self.every,
+            spacing: self.max_fps.map(|fps| Duration::from_secs_f64(1.0 / fps)),
+            view: View { region: self.roi, rotation: self.rotate },
+            source_timeout: self.source_timeout,
+            reconnect: self.reconnect.map(|attempts| Backoff { attempts, ..Backoff::default() }),
+            stats_every: self.stats_interval,
+            events: events::Settings { rules, linger: self.linger, gap: self.gap, update_every: self.update_interval },
+        })
+    }
+
+    /// How bytes become frames.
+    pub fn stream_settings(&self) -> stream::Settings {
+        let raw = self.format.zip(self.size).map(|(format, (width, height))| RawFormat {
+            format,
+            width,
+            height,
+            stride: self.stride,
+        });
+        let matrix = self.matrix.map(|matrix| match matrix {
+            MatrixName::Bt601 => Matrix::Bt601,
+            MatrixName::Bt709 => Matrix::Bt709,
+        });
+        let range = self.range.map(|range| match range {
+            RangeName::Full => Range::Full,
+            RangeName::Limited => Range::Limited,
+        });
+        stream::Settings { raw, matrix, range, timeout: self.source_timeout }
+    }
+}
+
+/// As [`Range`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RangeName {
+    /// 0 to 255, as JPEG
+    Full,
+    /// 16 to 235, as video
+    Limited,
+}
+
+/// As [`Matrix`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum MatrixName {
+    /// Standard definition, JPEG
+    Bt601,
+    /// High definition
+    Bt709,
+}
+
+/// As [`Overflow`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OverflowName {
+    /// The newest frame wins
+    DropOldest,
+    /// The source waits
+    Block,
+}
+
+fn size(text: &str) -> Result<(u32, u32), String> {
+    let parsed = text.split_once('x').and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
+    parsed.filter(|(w, h)| *w > 0 && *h > 0).ok_or_else(|| "a size is written as 1280x720".into())
+}
+
+fn region(text: &str) -> Result<Rect, String> {
+    let numbers: Option<Vec<u32>> = text.split(',').map(|n| n.trim().parse().ok()).collect();
+    match numbers.as_deref() {
+        Some(&[x, y, width, height]) if width > 0 && height > 0 => Ok(Rect { x, y, width, height }),
+        _ => Err("a region is written as X,Y,W,H in pixels, 320,0,640,720 for one".into()),
+    }
+}
+
+fn rotation(text: &str) -> Result<Rotation, String> {
+    let turned = text.parse().ok().and_then(Rotation::from_degrees);
+    turned.ok_or_else(|| "frames are turned by 0, 90, 180 or 270 degrees".into())
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    // Below one frame a day a duration would be the better way to say it.
+    match text.parse::<f64>() {
+        Ok(fps) if (1e-5..=1e6).contains(&fps) => Ok(fps),
+        _ => Err("frames a second: 5, or 0.2 for one in five seconds".into()),
+    }
+}
+
+/// `3/5`, `3/5:2`, `3/5,few=4/8:3,open=2/5`: a rule for all first, then those of single groups.
+fn rules(text: &str) -> Result<consensus::Rules, String> {
+    let mut rules = consensus::Rules::default();
+    for part in text.split(',') {
+        match part.trim().split_once('=') {
+            None => rules = consensus::Rules::all(rule(part)?),
+            Some(("many", r)) => rules.many = rule(r)?,
+            Some(("medium", r)) => rules.medium = rule(r)?,
+            Some(("few", r)) => rules.few = rule(r)?,
+            Some(("open", r)) => rules.open = rule(r)?,
+            Some((group, _)) => {
+                return Err(format!("'{group}' is no group; there are many, medium, few and open"));
+            }
+        }
+    }
+    rules.check(&Limits::default()).map_err(|e| e.to_string())?;
+    Ok(rules)
+}
+
+fn rule(text: &str) -> Result<consensus::Rule, String> {
+    let help = || format!("'{text}' is no rule; 3/5 says three of the last five frames, 3/5:2 that two keep it");
+    let number = |text: &str| text.trim().parse::<usize>().map_err(|_| help());
+    let (begin, rest) = text.split_once('/').ok_or_else(help)?;
+    let begin = number(begin)?;
+    let (window, keep) = match rest.split_once(':') {
+        Some((window, keep)) => (number(window)?, number(keep)?),
+        // A frame less keeps what so many begin.
+        None => (number(rest)?, begin.saturating_sub(1).max(1)),
+    };
+    Ok(consensus::Rule { window, begin, keep, min_duration: Duration::ZERO })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_are_given_for_all_and_for_groups() {
+        let of = |begin, window, keep| consensus::Rule { window, begin, keep, min_duration: Duration::ZERO };
+        let parsed = rules("3/5:2").unwrap();
+        assert_eq!(parsed, consensus::Rules::default());
+        let parsed = rules("1/1, few=4/8 ,open=2/6:1").unwrap();
+        assert_eq!(
+            [parsed.many, parsed.medium, parsed.few, parsed.open],
+            [of(1, 1, 1), of(1, 1, 1), of(4, 8, 3), of(2, 6, 1)]
+        );
+        for wrong in ["", "3", "5/3", "0/3", "3/5:4", "3/5:0", "some=3/5", "3/5/7", "a/b", "3/500"] {
+            assert!(rules(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn sizes_and_regions() {
+        assert_eq!(size("1280x720"), Ok((1280, 720)));
+        for wrong in ["1280", "0x7", "axb", "1x2x3", "-1x2", ""] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(region("1,2, 3,4"), Ok(Rect { x: 1, y: 2, width: 3, height: 4 }));
+        for wrong in ["1,2,3", "1,2,0,4", "1,2,3,4,5", "1,2,3,4,x", ""] {
+            assert!(region(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(rotation("270"), Ok(Rotation::ThreeQuarters));
+        assert!(rotation("45").is_err() && rate("0").is_err() && rate("nan").is_err());
+    }
+}

@@ -1,0 +1,119 @@
+//! What evaluating and calibrating share: labels, photos, progress.
+
+use std::num::NonZero;
+use std::path::Path;
+use std::thread::available_parallelism;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use oltr::bundle::Bundle;
+use oltr::labels::{Label, Labels};
+use oltr::survey::{self, Survey};
+use oltr::{Error, Model, Result};
+
+use super::args::{Common, PhotoArgs};
+use super::exit;
+use super::shutdown::Shutdown;
+use super::table::printable;
+
+/// Photos that could not be read, of which each is named; the number of the others follows.
+const MAX_NAMED: usize = 10;
+
+/// The labelled photos of one split.
+pub struct Study<'a> {
+    args: &'a PhotoArgs,
+    common: &'a Common,
+    labels: Labels,
+    /// The photos.
+    pub photos: Vec<Label>,
+    shutdown: Shutdown,
+}
+
+impl<'a> Study<'a> {
+    /// Reads the labels and says what is odd about them.
+    pub fn new(args: &'a PhotoArgs, split: &str, common: &'a Common) -> anyhow::Result<Study<'a>> {
+        let shutdown = Shutdown::on_signals()?;
+        let labels = Labels::read(&args.labels, args.cluster.as_deref(), &common.options().limits)?;
+        for warning in &labels.warnings {
+            log::warn!("{}", printable(warning));
+        }
+        let photos = labels.split(split)?;
+        Ok(Study { args, common, labels, photos, shutdown })
+    }
+
+    /// Runs the photos through `model`; `None` if a signal asked to stop.
+    ///
+    /// # Errors
+    /// As [`Labels::resolve`] and [`survey::run`]; [`Error::BadInput`] if not one photo could be read.
+    pub fn run(&self, model: &Model) -> Result<Option<Survey>> {
+        let truths = self.labels.resolve(&self.photos, bundle(model)?)?;
+        let limits = self.common.options().limits;
+        let bar = self.bar(model.name());
+        let options = survey::Options {
+            jobs: self.jobs(),
+            progress: &|| bar.inc(1),
+            stop: &|| self.shutdown.requested(),
+            ..survey::Options::default()
+        };
+        let result = survey::run(model, &self.args.images, &self.photos, &truths, &limits, &options);
+        bar.finish_and_clear();
+        let survey = result?;
+        if survey.stopped {
+            log::info!("stopped by a signal; nothing is written");
+            return Ok(None);
+        }
+        for (_, error) in survey.failures.iter().take(MAX_NAMED) {
+            log::error!("{}", printable(&exit::message(error)));
+        }
+        if let Some(more) = survey.failures.len().checked_sub(MAX_NAMED).filter(|more| *more > 0) {
+            log::error!("{more} more photos could not be read");
+        }
+        if survey.records.is_empty() {
+            return Err(Error::BadInput {
+                subject: self.args.images.display().to_string(),
+                reason: "not one of the photos could be read".into(),
+            });
+        }
+        Ok(Some(survey))
+    }
+
+    /// Folder that the paths of the photos start from.
+    pub fn images(&self) -> &Path {
+        &self.args.images
+    }
+
+    fn jobs(&self) -> usize {
+        let processors = available_parallelism().map_or(1, NonZero::get);
+        self.args.jobs.map_or_else(|| (processors / usize::from(self.common.threads)).max(1), usize::from)
+    }
+
+    /// On a terminal only, and where something may be said at all.
+    fn bar(&self, model: &str) -> ProgressBar {
+        let target = if self.common.quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} photos, {per_sec}, {eta} left");
+        let bar = ProgressBar::with_draw_target(Some(self.photos.len() as u64), target);
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.with_message(printable(model).into_owned())
+    }
+}
+
+/// The bundle of `model`.
+///
+/// # Errors
+/// [`Error::Metadata`] for a graph without classes.
+pub fn bundle(model: &Model) -> Result<&Bundle> {
+    model.bundle().ok_or_else(|| Error::Metadata {
+        model: model.name().into(),
+        key: "oltr.classes",
+        reason: "is missing: this command needs the classes of the model; export it as a bundle".into(),
+    })
+}
+
+/// A share for people: `93.8 %`.
+pub fn percent(share: Option<f64>) -> String {
+    share.map_or("–".into(), |share| format!("{:.1} %", share * 100.0))
+}
+
+/// A figure for people.
+pub fn figure(value: Option<f64>) -> String {
+    value.map_or("–".into(), |value| format!("{value:.3}"))
+}

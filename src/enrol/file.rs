@@ -1,0 +1,183 @@
+//! The file of enrolled classes: a line with the format and a checksum, then JSON.
+//!
+//! ```text
+//! oltr.enrolled/1 <SHA-256 of all that follows, 64 hexadecimal digits>
+//! {"graph_sha256":"…","classes":[{"name":"eel","photos":5,"radius":8.5,"centroid":[…]}]}
+//! ```
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{Enrolled, Enrolments, MAX_CLASSES};
+use crate::atomic;
+use crate::error::{Error, Result};
+
+/// First word of a file.
+const FORMAT: &str = "oltr.enrolled/1";
+
+/// Most bytes of a file: 32 classes with 2048 numbers of up to 16 characters take 1 MiB.
+const MAX_BYTES: u64 = 2 << 20;
+
+/// Extension of the file beside a bundle.
+const EXTENSION: &str = "enrolled";
+
+#[derive(Serialize, Deserialize)]
+struct Content {
+    graph_sha256: String,
+    classes: Vec<Class>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Class {
+    name: String,
+    photos: usize,
+    radius: f32,
+    centroid: Vec<f32>,
+}
+
+impl Enrolments {
+    /// Where the enrolled classes of the bundle at `model` are looked for: `mine.onnx` has `mine.enrolled`.
+    pub fn path_beside(model: &Path) -> PathBuf {
+        model.with_extension(EXTENSION)
+    }
+
+    /// Reads the file at `path`, which must be of the graph with the hash `graph_sha256`.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Io`]; [`Error::BadInput`] for a file that is none, is damaged, or belongs to
+    /// another graph.
+    pub fn read(path: &Path, graph_sha256: &str) -> Result<Enrolments> {
+        let mut text = String::new();
+        let file = std::fs::File::open(path).map_err(|e| Error::io(path, e))?;
+        let bad = |reason: &str| Error::BadInput { subject: path.display().to_string(), reason: reason.into() };
+        match file.take(MAX_BYTES + 1).read_to_string(&mut text) {
+            Err(e) if e.kind() != std::io::ErrorKind::InvalidData => return Err(Error::io(path, e)),
+            Ok(n) if n as u64 <= MAX_BYTES => {}
+            _ => return Err(bad("is no file of enrolled classes; enrol them again")),
+        }
+        let none = || bad("is no file of enrolled classes of this version; enrol them again");
+        let damaged = || bad("is damaged: its checksum is wrong; restore it, or remove it and enrol the classes again");
+        let rest = text.strip_prefix(FORMAT).and_then(|rest| rest.strip_prefix(' ')).ok_or_else(none)?;
+        let (checksum, content) = rest.split_once('\n').ok_or_else(damaged)?;
+        if checksum != hash(content) {
+            return Err(damaged());
+        }
+        let content: Content = serde_json::from_str(content).map_err(|_| none())?;
+        if content.graph_sha256 != graph_sha256 {
+            return Err(bad(
+                "belongs to another network: centroids of one mean nothing to another; enrol the classes again, or \
+                 leave them out with --no-enrolled",
+            ));
+        }
+        if content.classes.len() > MAX_CLASSES {
+            return Err(none());
+        }
+        let mut enrolments = Enrolments::new(&content.graph_sha256);
+        for class in content.classes {
+            enrolments.add(Enrolled::from_parts(&class.name, class.photos, class.radius, class.centroid.into())?)?;
+        }
+        Ok(enrolments)
+    }
+
+    /// Writes the file at `path`, whole or not at all.
+    ///
+    /// # Errors
+    /// As [`atomic::write`].
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let content = format!("{}\n", self.to_json()?);
+        atomic::write(path, format!("{FORMAT} {}\n{content}", hash(&content)).as_bytes())
+    }
+
+    /// Hash of the graph and all classes, as JSON.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if the numbers cannot be written, which they can.
+    pub fn to_json(&self) -> Result<String> {
+        let class = |class: &Enrolled| Class {
+            name: class.name().into(),
+            photos: class.photos,
+            radius: class.radius,
+            centroid: class.centroid.to_vec(),
+        };
+        let classes = self.classes.iter().map(class).collect();
+        serde_json::to_string(&Content { graph_sha256: self.graph_sha256.clone(), classes })
+            .map_err(|e| Error::Internal(e.to_string()))
+    }
+}
+
+fn hash(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Prior;
+    use super::*;
+
+    fn enrolments() -> Enrolments {
+        let prior = Prior { usual: 2.0, limit: 9.0 };
+        let mut all = Enrolments::new("abc");
+        all.add(Enrolled::new("é \"el\"", &[vec![0.1, 1e-7], vec![2.5, -3.0]], prior).unwrap()).unwrap();
+        all.add(Enrolled::new("b", &[vec![0.0, 1.0], vec![2.0, 1.0]], prior).unwrap()).unwrap();
+        all
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = Enrolments::path_beside(&folder.path().join("m.onnx"));
+        assert!(path.ends_with("m.enrolled"));
+        assert!(matches!(Enrolments::read(&path, "abc"), Err(Error::NotFound { .. })));
+        enrolments().write(&path).unwrap();
+        assert_eq!(Enrolments::read(&path, "abc").unwrap(), enrolments());
+    }
+
+    #[test]
+    fn every_damaged_byte_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.enrolled");
+        enrolments().write(&path).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        for i in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[i] ^= 1;
+            std::fs::write(&path, &bytes).unwrap();
+            assert!(Enrolments::read(&path, "abc").is_err(), "byte {i}");
+            std::fs::write(&path, &whole[..i]).unwrap();
+            assert!(Enrolments::read(&path, "abc").is_err(), "cut after {i}");
+        }
+    }
+
+    #[test]
+    fn another_graphs_file_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.enrolled");
+        enrolments().write(&path).unwrap();
+        let message = Enrolments::read(&path, "abd").unwrap_err().to_string();
+        assert!(message.contains("another network") && message.contains("m.enrolled"), "{message}");
+    }
+
+    #[test]
+    fn a_file_with_a_right_checksum_and_wrong_numbers_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.enrolled");
+        let class = |name: &str, more: &str| format!(r#"{{"name":"{name}","photos":5,{more}}}"#);
+        let good = class("a", r#""radius":1,"centroid":[0,1]"#);
+        for classes in [
+            class("a", r#""radius":-1,"centroid":[0,1]"#),
+            class("a", r#""radius":1e99,"centroid":[0,1]"#),
+            class("", r#""radius":1,"centroid":[0,1]"#),
+            class("a", r#""radius":1,"centroid":[]"#),
+            format!("{good},{}", class("b", r#""radius":1,"centroid":[0,1,2]"#)),
+            vec![good.as_str(); MAX_CLASSES + 1].join(","),
+            "7".into(),
+        ] {
+            let content = format!(r#"{{"graph_sha256":"abc","classes":[{classes}]}}"#);
+            std::fs::write(&path, format!("{FORMAT} {}\n{content}", hash(&content))).unwrap();
+            assert!(Enrolments::read(&path, "abc").is_err(), "{content}");
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! The figures of a bundle on labelled photos: `oltr.evaluation/1`.
+
+mod compare;
+mod gate;
+mod tables;
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::bundle::{Bundle, Shot};
+use crate::error::Result;
+use crate::labels::Label;
+use crate::metrics::{self, Answer, Bin, Bootstrap, FMeasure, Interval, Oscr, Separation, Tally};
+use crate::scores::ScoreKind;
+use crate::survey::{Clusters, Record, Survey, answers, bootstrap};
+
+pub use compare::{Comparison, compare};
+pub use gate::{Gate, GateResult};
+pub use tables::{ClassRow, Confused, OpenClassRow, TakenFor};
+
+/// Intervals of probability that the calibration error is taken over.
+pub const PROBABILITY_BINS: usize = 15;
+
+/// Share of samples that bootstrap intervals hold.
+pub const LEVEL: f64 = 0.95;
+
+/// All figures of one bundle on the photos of one split. Rates are 0..1; `null` in JSON is a figure that is not
+/// defined for these photos. Fields keep their order; new ones are added at the end of their object.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Evaluation {
+    /// `oltr.evaluation/1`.
+    pub schema: &'static str,
+    /// Split of the labels.
+    pub split: String,
+    /// Photos of known classes.
+    pub known: usize,
+    /// Photos of unknown classes.
+    pub open: usize,
+    /// With the open rule off.
+    pub closed: Closed,
+    /// With the open rule on.
+    pub open_set: OpenSet,
+    /// How well each score separates known from open, by name.
+    pub scores: BTreeMap<&'static str, Separates>,
+    /// Bundle that was evaluated.
+    pub model: ModelId,
+    /// Rule and thresholds that decided.
+    pub rule: RuleUsed,
+    /// 95 % bootstrap intervals of the main figures, by their path: `open_set.f_measure`.
+    pub intervals: Intervals,
+    /// Known classes, in the order of the logits.
+    pub classes: Vec<ClassRow>,
+    /// Unknown classes, by name.
+    pub open_classes: Vec<OpenClassRow>,
+    /// Wrong answers by class, most frequent first.
+    pub confusion: Vec<Confused>,
+    /// How fast it went.
+    pub throughput: Throughput,
+    /// Photos that could not be evaluated; they are in no figure.
+    pub unreadable: usize,
+}
+
+/// The published closed-set figures.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Closed {
+    /// Share of known photos named rightly.
+    pub top1: Option<f64>,
+    /// Mean accuracy of the many-shot classes.
+    pub many: Option<f64>,
+    /// Mean accuracy of the medium-shot classes.
+    pub medium: Option<f64>,
+    /// Mean accuracy of the few-shot classes.
+    pub few: Option<f64>,
+    /// Mean accuracy of all classes.
+    pub overall_macro: Option<f64>,
+    /// Expected calibration error of the largest probability.
+    pub calibration_error: Option<f64>,
+    /// The bins of that error.
+    pub reliability: Vec<Bin>,
+}
+
+/// The published open-set figures, and what the field reports.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct OpenSet {
+    /// Mean accuracy of the many-shot classes, a known photo called open being wrong.
+    pub many: Option<f64>,
+    /// The same of the medium-shot classes.
+    pub medium: Option<f64>,
+    /// The same of the few-shot classes.
+    pub few: Option<f64>,
+    /// 2PR / (P + R).
+    pub f_measure: Option<f64>,
+    /// Which counting of F: [`FMeasure::FORMULA`].
+    pub f_formula: &'static str,
+    /// Of the score that the bundle's rule looks at.
+    pub auroc: Option<f64>,
+    /// Share of open photos accepted where 95 % of the known ones are; of the same score.
+    pub fpr95: Option<f64>,
+    /// Area under the open-set classification rate curve; of the same score.
+    pub oscr: Option<f64>,
+    /// Share of known photos called open.
+    pub known_called_open: Option<f64>,
+    /// Share of open photos called a class.
+    pub open_called_known: Option<f64>,
+    /// Share of known photos accepted and named rightly.
+    pub top1: Option<f64>,
+    /// Mean accuracy of all classes.
+    pub overall_macro: Option<f64>,
+    /// P = TP / (TP + FP).
+    pub precision: Option<f64>,
+    /// R = TP / (TP + FN).
+    pub recall: Option<f64>,
+    /// The terms of F.
+    pub f_terms: FMeasure,
+}
+
+/// How well one score separates known from open, no threshold involved.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Separates {
+    /// Area under the ROC curve.
+    pub auroc: Option<f64>,
+    /// Share of open photos accepted where 95 % of the known ones are.
+    pub fpr95: Option<f64>,
+    /// Area under the open-set classification rate curve.
+    pub oscr: Option<f64>,
+}
+
+/// Which bundle.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ModelId {
+    /// `oltr.name`.
+    pub name: String,
+    /// Of the file.
+    pub sha256: String,
+}
+
+/// Which rule decided.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RuleUsed {
+    /// `reachability`, `max-probability` or `both`.
+    pub rule: crate::bundle::Rule,
+    /// The global reachability threshold.
+    pub reachability: f32,
+    /// The probability threshold.
+    pub probability: f32,
+    /// Classes with a reachability threshold of their own.
+    pub per_class: usize,
+}
+
+/// Bootstrap intervals.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Intervals {
+    /// Share of samples that each holds.
+    pub level: f64,
+    /// Samples drawn.
+    pub resamples: usize,
+    /// What was drawn at a time: `photo`, or the column of the labels that says which photos belong together.
+    pub drawn: String,
+    /// By the path of the figure.
+    pub of: BTreeMap<&'static str, Option<Interval>>,
+}
+
+/// How fast it went.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Throughput {
+    /// Over the whole run.
+    pub photos_per_second: f64,
+    /// Photos at a time.
+    pub jobs: usize,
+    /// Mean of one photo, milliseconds.
+    pub decode_ms: f64,
+    /// Mean of one photo, milliseconds.
+    pub preprocess_ms: f64,
+    /// Mean of one photo, milliseconds.
+    pub inference_ms: f64,
+}
+
+/// What is evaluated.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// Classes and rule.
+    pub bundle: &'a Bundle,
+    /// SHA-256 of the file.
+    pub sha256: &'a str,
+    /// Split that the photos are of.
+    pub split: &'a str,
+    /// The photos.
+    pub labels: &'a [Label],
+    /// The column that their clusters come from, if they have any.
+    pub cluster: Option<&'a str>,
+}
+
+impl Evaluation {
+    /// The figures of `survey`, whose photos are `subject.labels`.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`](crate::Error::BadInput) for a score that is not a number.
+    pub fn new(subject: &Subject, survey: &Survey) -> Result<Evaluation> {
+        let Subject { bundle, labels, .. } = subject;
+        let records = &survey.records;
+        let answers = answers(bundle, records);
+        let tallies = metrics::by_class(answers.iter().copied(), bundle.classes.len());
+        let kind = ScoreKind::of_rule(bundle.open.rule);
+        let separates = |kind: ScoreKind| separates(kind, records, |i| i, records.len());
+        let scores = ScoreKind::ALL.into_iter().map(|kind| Ok((kind.name(), separates(kind)?)));
+        let known = answers.iter().filter(|a| a.truth.is_some()).count();
+        Ok(Evaluation {
+            schema: "oltr.evaluation/1",
+            split: subject.split.into(),
+            known,
+            open: answers.len() - known,
+            closed: closed(bundle, &tallies, records),
+            open_set: open_set(bundle, &tallies, &answers, separates(kind)?),
+            scores: scores.collect::<Result<_>>()?,
+            model: ModelId { name: bundle.name.clone(), sha256: subject.sha256.into() },
+            rule: RuleUsed {
+                rule: bundle.open.rule,
+                reachability: bundle.open.reachability,
+                probability: bundle.open.probability,
+                per_class: bundle.open.per_class.as_ref().map_or(0, BTreeMap::len),
+            },
+            intervals: intervals(subject, records, &answers),
+            classes: tables::classes(bundle, &tallies),
+            open_classes: tables::open_classes(bundle, labels, records, &answers),
+            confusion: tables::confusion(bundle, labels, records, &answers),
+            throughput: throughput(survey),
+            unreadable: survey.failures.len(),
+        })
+    }
+}
+
+/// Figures of the score `kind` over `n` records, the i-th being `records[at(i)]`.
+fn separates(kind: ScoreKind, records: &[Record], at: impl Fn(usize) -> usize, n: usize) -> Result<Separates> {
+    let (mut known, mut open) = (Vec::with_capacity(n), Vec::new());
+    for record in (0..n).map(|i| &records[at(i)]) {
+        let score = record.kinds[kind.index()];
+        match record.truth {
+            Some(class) => known.push((score, class == record.scores.class)),
+            None => open.push(score),
+        }
+    }
+    let oscr = Oscr::new(&known, &open)?.area();
+    let separation = Separation::new(known.into_iter().map(|(score, _)| score).collect(), open)?;
+    Ok(Separates { auroc: separation.auroc(), fpr95: separation.fpr_at_tpr(0.95), oscr })
+}
+
+fn closed(bundle: &Bundle, tallies: &[Tally], records: &[Record]) -> Closed {
+    let group = |shot| metrics::group_mean(tallies, &bundle.classes, shot, Tally::closed);
+    let known = records.iter().filter_map(|r| r.truth.map(|class| (r, class)));
+    let stated = |(r, class): (&Record, usize)| (f64::from(r.scores.probability), class == r.scores.class);
+    let reliability = metrics::reliability(&known.map(stated).collect::<Vec<_>>(), PROBABILITY_BINS);
+    Closed {
+        top1: total(tallies, |t| t.named),
+        many: group(Shot::Many),
+        medium: group(Shot::Medium),
+        few: group(Shot::Few),
+        overall_macro: metrics::macro_mean(tallies, Tally::closed),
+        calibration_error: metrics::calibration_error(&reliability),
+        reliability,
+    }
+}
+
+fn open_set(bundle: &Bundle, tallies: &[Tally], answers: &[Answer], separates: Separates) -> OpenSet {
+    let group = |shot| metrics::group_mean(tallies, &bundle.classes, shot, Tally::open_set);
+    let f = FMeasure::new(answers.iter().copied());
+    OpenSet {
+        many: group(Shot::Many),
+        medium: group(Shot::Medium),
+        few: group(Shot::Few),
+        f_measure: f.f(),
+        f_formula: FMeasure::FORMULA,
+        auroc: separates.auroc,
+        fpr95: separates.fpr95,
+        oscr: separates.oscr,
+        known_called_open: total(tallies, |t| t.open),
+        open_called_known: f.open_called_known(),
+        top1: total(tallies, |t| t.accepted),
+        overall_macro: metrics::macro_mean(tallies, Tally::open_set),
+        precision: f.precision(),
+        recall: f.recall(),
+        f_terms: f,
+    }
+}
+
+/// Share of all known photos that `part` counts.
+fn total(tallies: &[Tally], part: impl Fn(&Tally) -> usize) -> Option<f64> {
+    let photos: usize = tallies.iter().map(|t| t.photos).sum();
+    (photos > 0).then(|| tallies.iter().map(part).sum::<usize>() as f64 / photos as f64)
+}
+
+/// The figures that have intervals.
+const WITH_INTERVAL: [&str; 8] = [
+    "closed.top1",
+    "closed.overall_macro",
+    "open_set.top1",
+    "open_set.f_measure",
+    "open_set.auroc",
+    "open_set.oscr",
+    "open_set.known_called_open",
+    "open_set.open_called_known",
+];
+
+fn intervals(subject: &Subject, records: &[Record], answers: &[Answer]) -> Intervals {
+    let bundle = subject.bundle;
+    let kind = ScoreKind::of_rule(bundle.open.rule);
+    let of = bootstrap(subject.labels, records, Clusters::Labelled).intervals(LEVEL, |sample| {
+        let drawn = || sample.iter().map(|i| answers[*i]);
+        let tallies = metrics::by_class(drawn(), bundle.classes.len());
+        let f = FMeasure::new(drawn());
+        let separates = separates(kind, records, |i| sample[i], sample.len()).ok();
+        [
+            total(&tallies, |t| t.named),
+            metrics::macro_mean(&tallies, Tally::closed),
+            total(&tallies, |t| t.accepted),
+            f.f(),
+            separates.and_then(|s| s.auroc),
+            separates.and_then(|s| s.oscr),
+            total(&tallies, |t| t.open),
+            f.open_called_known(),
+        ]
+    });
+    Intervals {
+        level: LEVEL,
+        resamples: Bootstrap::RESAMPLES,
+        drawn: subject.cluster.unwrap_or("photo").into(),
+        of: WITH_INTERVAL.into_iter().zip(of).collect(),
+    }
+}
+
+fn throughput(survey: &Survey) -> Throughput {
+    let times = survey.times;
+    let photos = survey.records.len().max(1) as f64;
+    let mean = |time: std::time::Duration| time.as_secs_f64() * 1e3 / photos;
+    Throughput {
+        photos_per_second: survey.records.len() as f64 / times.elapsed.as_secs_f64().max(1e-9),
+        jobs: times.jobs,
+        decode_ms: mean(times.decode),
+        preprocess_ms: mean(times.preprocess),
+        inference_ms: mean(times.inference),
+    }
+}

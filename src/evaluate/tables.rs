@@ -1,0 +1,122 @@
+//! Figures class by class: which are weak, and what they are taken for.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::bundle::{Bundle, Shot};
+use crate::labels::Label;
+use crate::metrics::{Answer, Tally};
+use crate::survey::Record;
+
+/// A known class.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ClassRow {
+    /// Its id.
+    pub class: String,
+    /// Its name for people.
+    pub name: String,
+    /// Shot group.
+    pub shot: Shot,
+    /// Training photos.
+    pub train_count: u64,
+    /// Photos evaluated.
+    pub photos: usize,
+    /// Accuracy with the rule off.
+    pub closed: Option<f64>,
+    /// Accuracy with the rule on.
+    pub open_set: Option<f64>,
+    /// Photos called open.
+    pub called_open: usize,
+}
+
+/// An unknown class.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct OpenClassRow {
+    /// Its id in the labels.
+    pub class: String,
+    /// Photos evaluated.
+    pub photos: usize,
+    /// Of them, those called open, as they should be.
+    pub called_open: usize,
+    /// What the others were taken for, most frequent first.
+    pub taken_for: Vec<TakenFor>,
+}
+
+/// A class that photos were taken for.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TakenFor {
+    /// Id of the class.
+    pub class: String,
+    /// Number of photos.
+    pub photos: usize,
+}
+
+/// Photos of one class that came out as another, or open.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Confused {
+    /// Id of the class that they are of.
+    pub truth: String,
+    /// Whether that class is known.
+    pub known: bool,
+    /// Id of the class that they were called, `None` for open.
+    pub answer: Option<String>,
+    /// Number of photos.
+    pub photos: usize,
+}
+
+pub(super) fn classes(bundle: &Bundle, tallies: &[Tally]) -> Vec<ClassRow> {
+    let row = |(class, tally): (&crate::bundle::Class, &Tally)| ClassRow {
+        class: class.id.clone(),
+        name: class.name.clone(),
+        shot: class.shot(),
+        train_count: class.train_count,
+        photos: tally.photos,
+        closed: tally.closed(),
+        open_set: tally.open_set(),
+        called_open: tally.open,
+    };
+    bundle.classes.iter().zip(tallies).map(row).collect()
+}
+
+pub(super) fn open_classes(
+    bundle: &Bundle,
+    labels: &[Label],
+    records: &[Record],
+    answers: &[Answer],
+) -> Vec<OpenClassRow> {
+    let mut rows: BTreeMap<&str, (usize, BTreeMap<usize, usize>)> = BTreeMap::new();
+    for (record, answer) in records.iter().zip(answers).filter(|(_, answer)| answer.truth.is_none()) {
+        let (called_open, taken) = rows.entry(&labels[record.photo].class).or_default();
+        if answer.open {
+            *called_open += 1;
+        } else {
+            *taken.entry(answer.label).or_default() += 1;
+        }
+    }
+    let row = |(class, (called_open, taken)): (&str, (usize, BTreeMap<usize, usize>))| {
+        let taken_for = |(class, photos): (usize, usize)| TakenFor { class: bundle.classes[class].id.clone(), photos };
+        let mut taken_for: Vec<TakenFor> = taken.into_iter().map(taken_for).collect();
+        taken_for.sort_by_key(|t| std::cmp::Reverse(t.photos));
+        let photos = called_open + taken_for.iter().map(|t| t.photos).sum::<usize>();
+        OpenClassRow { class: class.into(), photos, called_open, taken_for }
+    };
+    rows.into_iter().map(row).collect()
+}
+
+pub(super) fn confusion(bundle: &Bundle, labels: &[Label], records: &[Record], answers: &[Answer]) -> Vec<Confused> {
+    let mut counts: BTreeMap<(&str, bool, Option<&str>), usize> = BTreeMap::new();
+    for (record, answer) in records.iter().zip(answers).filter(|(_, answer)| !answer.right()) {
+        let called = (!answer.open).then(|| bundle.classes[answer.label].id.as_str());
+        *counts.entry((&labels[record.photo].class, answer.truth.is_some(), called)).or_default() += 1;
+    }
+    let row = |((truth, known, answer), photos): ((&str, bool, Option<&str>), usize)| Confused {
+        truth: truth.into(),
+        known,
+        answer: answer.map(Into::into),
+        photos,
+    };
+    let mut rows: Vec<Confused> = counts.into_iter().map(row).collect();
+    rows.sort_by_key(|row| std::cmp::Reverse(row.photos));
+    rows
+}

@@ -1,0 +1,205 @@
+//! Why a frame came out as it did, in one or two sentences.
+
+use serde::Serialize;
+
+use crate::bundle::{Bundle, Rule};
+use crate::calibrate::Calibration;
+use crate::decide::{Decision, Verdict};
+use crate::scores::Scores;
+
+/// Classes that an explanation names.
+const NEAREST: usize = 3;
+
+/// What decided about a frame, by what margin, and what it lies near to.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Explanation {
+    /// For people.
+    pub text: String,
+    /// The score that decided: `reachability` or `max-probability`.
+    pub decided_by: &'static str,
+    /// Its value.
+    pub value: f32,
+    /// What it was held against.
+    pub threshold: f32,
+    /// `value / threshold − 1`: below 0 the frame is open. `None` where the threshold is 0.
+    pub margin: Option<f64>,
+    /// The classes with the nearest centroids, nearest first.
+    pub nearest: Vec<Neighbour>,
+}
+
+/// A class near to a frame.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Neighbour {
+    /// Id of the class.
+    pub label: String,
+    /// Its place among the logits.
+    pub class: usize,
+    /// Distance of the frame to its centroid.
+    pub distance: f32,
+    /// 95 % of the photos of this class lie nearer than this, if the bundle was calibrated with photos of it.
+    pub usual: Option<f64>,
+}
+
+/// What is to be explained.
+#[derive(Clone, Copy, Debug)]
+pub struct Case<'a> {
+    /// Classes and rule.
+    pub bundle: &'a Bundle,
+    /// How the rule came about, if [`calibrate`](crate::calibrate::calibrate) says so.
+    pub calibration: Option<&'a Calibration>,
+    /// The frame's scores.
+    pub scores: &'a Scores,
+    /// Its distances, as many as the bundle has classes.
+    pub distances: &'a [f32],
+    /// What was decided.
+    pub verdict: &'a Verdict,
+}
+
+/// Explains one decision.
+pub fn explain(case: &Case) -> Explanation {
+    let Case { bundle, scores, verdict, .. } = *case;
+    let open = verdict.decision == Decision::Open;
+    // Of `both`, the half that says open, or else the one that came nearer to it.
+    let by_probability = match bundle.open.rule {
+        Rule::Reachability => false,
+        Rule::MaxProbability => true,
+        Rule::Both => {
+            ratio(scores.probability, bundle.open.probability) < ratio(scores.reachability, verdict.threshold)
+        }
+    };
+    let (decided_by, value, threshold) = match by_probability {
+        true => ("max-probability", scores.probability, bundle.open.probability),
+        false => ("reachability", scores.reachability, verdict.threshold),
+    };
+    let margin = (threshold > 0.0).then(|| f64::from(value) / f64::from(threshold) - 1.0);
+    let nearest = neighbours(case);
+    let named = &bundle.classes[scores.class].name;
+    let mut text = match (open, by_probability) {
+        (false, _) => format!("{named}: "),
+        (true, _) => "Open: ".into(),
+    };
+    let sign = if open { "below" } else { "at least" };
+    let what = if by_probability { "the largest probability" } else { "the reachability" };
+    text += &format!("{what}, {value:.3}, is {sign} the threshold of {threshold:.3}");
+    if let Some(margin) = margin.filter(|m| m.abs() < 10.0) {
+        text += &format!(" (by {:.1} %)", margin.abs() * 100.0);
+    }
+    text += ". ";
+    if let Some(first) = nearest.first() {
+        let name = &bundle.classes[first.class].name;
+        text += &format!("The nearest centroid is that of {name}, {:.2} away", first.distance);
+        text += &match first.usual {
+            Some(usual) if f64::from(first.distance) <= usual => {
+                format!(", where its own photos lie (95 % within {usual:.2})")
+            }
+            Some(usual) => format!(", beyond where its own photos lie (95 % within {usual:.2})"),
+            None => String::new(),
+        };
+        let others: Vec<String> =
+            nearest[1..].iter().map(|n| format!("{} {:.2}", bundle.classes[n.class].name, n.distance)).collect();
+        text += &if others.is_empty() { ".".into() } else { format!("; then {}.", others.join(", ")) };
+        if first.class != scores.class && !open {
+            text += &format!(" The classifier names {named} all the same.");
+        }
+    }
+    Explanation { text, decided_by, value, threshold, margin, nearest }
+}
+
+fn ratio(value: f32, threshold: f32) -> f32 {
+    if threshold > 0.0 { value / threshold } else { f32::INFINITY }
+}
+
+fn neighbours(case: &Case) -> Vec<Neighbour> {
+    let mut order: Vec<usize> = (0..case.distances.len().min(case.bundle.classes.len())).collect();
+    order.sort_by(|a, b| case.distances[*a].total_cmp(&case.distances[*b]));
+    order.truncate(NEAREST);
+    let neighbour = |class: usize| {
+        let label = &case.bundle.classes[class].id;
+        let usual = case.calibration.and_then(|c| c.spread.get(label)).map(|spread| spread.q95);
+        Neighbour { label: label.clone(), class, distance: case.distances[class].min(f32::MAX), usual }
+    };
+    order.into_iter().map(neighbour).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle::{Class, Open, Preprocess, Resize};
+    use crate::calibrate::{Data, Promised, Rates, Spread};
+    use crate::decide::Decider;
+    use crate::scores::score;
+
+    fn bundle(rule: Rule) -> Bundle {
+        let class = |id: &str| Class { id: id.into(), name: format!("a {id}"), train_count: 9 };
+        Bundle {
+            name: "test".into(),
+            classes: ["cup", "eel", "moth", "ant"].map(class).into(),
+            preprocess: Preprocess {
+                size: 8,
+                resize: Resize::Stretch,
+                resize_to: None,
+                mean: [0.0; 3],
+                std: [1.0; 3],
+                pad_color: None,
+            },
+            open: Open { rule, reachability: 1.0, probability: 0.5, per_class: None, calibration: Default::default() },
+            card: Default::default(),
+        }
+    }
+
+    fn explained(rule: Rule, logits: [f32; 4], distances: [f32; 4]) -> Explanation {
+        let bundle = bundle(rule);
+        let scores = score(&logits, &distances).unwrap();
+        let verdict = Decider::new(&bundle).decide(&scores);
+        let calibration = Calibration {
+            target: String::new(),
+            split: String::new(),
+            data: Data { known: 0, known_classes: 0, open: 0, open_classes: 0 },
+            reached: Rates::default(),
+            promised: Promised::default(),
+            score: String::new(),
+            known_scores: None,
+            open_scores: None,
+            spread: [("eel".to_string(), Spread { photos: 5, median: 7.0, q95: 9.0 })].into(),
+            graph_sha256: String::new(),
+            runtime: String::new(),
+        };
+        let calibration = Some(&calibration);
+        explain(&Case { bundle: &bundle, calibration, scores: &scores, distances: &distances, verdict: &verdict })
+    }
+
+    #[test]
+    fn an_open_frame_says_how_far_it_is() {
+        let e = explained(Rule::Reachability, [9.0, 0.0, 0.0, 0.0], [12.5, 12.0, 16.0, 20.0]);
+        assert_eq!((e.decided_by, e.threshold), ("reachability", 1.0));
+        assert!((e.margin.unwrap() - (10.0 / 12.0 - 1.0)).abs() < 1e-6);
+        assert_eq!(
+            e.nearest.iter().map(|n| (n.label.as_str(), n.usual)).collect::<Vec<_>>(),
+            [("eel", Some(9.0)), ("cup", None), ("moth", None)]
+        );
+        assert_eq!(
+            e.text,
+            "Open: the reachability, 0.833, is below the threshold of 1.000 (by 16.7 %). The nearest centroid is that \
+             of a eel, 12.00 away, beyond where its own photos lie (95 % within 9.00); then a cup 12.50, a moth 16.00."
+        );
+    }
+
+    #[test]
+    fn a_known_frame_says_what_named_it() {
+        let e = explained(Rule::Reachability, [9.0, 0.0, 0.0, 0.0], [8.5, 8.0, 16.0, 20.0]);
+        assert!(e.text.starts_with("a cup: the reachability, 1.250, is at least the threshold"), "{}", e.text);
+        assert!(e.text.contains("where its own photos lie (95 % within 9.00)"), "{}", e.text);
+        assert!(e.text.ends_with("The classifier names a cup all the same."), "{}", e.text);
+    }
+
+    #[test]
+    fn of_both_scores_the_one_that_decided_is_told() {
+        let near = [8.0, 20.0, 20.0, 20.0];
+        let sure = explained(Rule::Both, [9.0, 0.0, 0.0, 0.0], near);
+        assert_eq!((sure.decided_by, sure.margin.unwrap() > 0.0), ("reachability", true));
+        let unsure = explained(Rule::Both, [0.1, 0.0, 0.0, 0.0], near);
+        assert_eq!((unsure.decided_by, unsure.threshold), ("max-probability", 0.5));
+        assert!(unsure.text.starts_with("Open: the largest probability"), "{}", unsure.text);
+        assert_eq!(explained(Rule::MaxProbability, [0.0; 4], near).decided_by, "max-probability");
+    }
+}

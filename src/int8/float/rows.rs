@@ -1,0 +1,168 @@
+//! Arithmetic over rows: softmax, reductions, distances.
+
+use multiversion::multiversion;
+
+use super::functions::exp;
+
+/// Sums run in this many lanes on every machine, so that every machine rounds alike.
+const LANES: usize = 16;
+
+/// Softmax of one row, in place (ONNX Softmax).
+///
+/// A row of -inf alone, or one with +inf, has no softmax: it becomes NaN, as ONNX's formula does.
+pub fn softmax(row: &mut [f32]) {
+    softmax_row(row);
+}
+
+#[multiversion(targets("x86_64+avx2"))]
+fn softmax_row(row: &mut [f32]) {
+    let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    row.iter_mut().for_each(|x| *x = exp(*x - max));
+    let sum = sum_of(row, |x| x);
+    row.iter_mut().for_each(|x| *x /= sum);
+}
+
+/// `Σ f(x)` in [`LANES`] lanes, these then one after the other, then what is left of the row.
+#[inline(always)]
+fn sum_of(row: &[f32], f: impl Fn(f32) -> f32) -> f32 {
+    let mut lanes = [0.0f32; LANES];
+    let chunks = row.chunks_exact(LANES);
+    let rest: f32 = chunks.remainder().iter().map(|x| f(*x)).sum();
+    for chunk in chunks {
+        for i in 0..LANES {
+            lanes[i] += f(chunk[i]);
+        }
+    }
+    lanes.iter().sum::<f32>() + rest
+}
+
+/// `y[k] = ‖v − c[k]‖₂` for K rows `c` of the length of `v` (the direct feature and the centroids; paper, section 3.2).
+///
+/// It sums the squared differences themselves, not ‖v‖² − 2v·c + ‖c‖²: a feature that equals a centroid is at
+/// distance 0.
+pub fn distances(v: &[f32], c: &[f32], y: &mut [f32]) {
+    distances_of(v, c, y);
+}
+
+#[multiversion(targets("x86_64+avx2"))]
+fn distances_of(v: &[f32], c: &[f32], y: &mut [f32]) {
+    for (c, y) in c.chunks_exact(v.len()).zip(y) {
+        let mut sums = [0.0f32; LANES];
+        let (wide_v, wide_c) = (v.chunks_exact(LANES), c.chunks_exact(LANES));
+        let mut rest = 0.0;
+        for (v, c) in wide_v.remainder().iter().zip(wide_c.remainder()) {
+            rest += (v - c) * (v - c);
+        }
+        for (v, c) in wide_v.zip(wide_c) {
+            for i in 0..LANES {
+                let d = v[i] - c[i];
+                sums[i] += d * d;
+            }
+        }
+        *y = (sums.iter().sum::<f32>() + rest).sqrt();
+    }
+}
+
+/// What becomes of a row (the ONNX operator Reduce… of the same name).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reduction {
+    /// Sum.
+    Sum,
+    /// Sum over the length.
+    Mean,
+    /// Root of the sum of squares.
+    L2,
+    /// The largest; NaN if there is one.
+    Max,
+    /// The smallest; NaN if there is one.
+    Min,
+}
+
+impl Reduction {
+    /// `y[i]` from row `i` of `x`, whose rows are `width` long, at least 1.
+    pub fn run(self, width: usize, x: &[f32], y: &mut [f32]) {
+        reduce(self, width, x, y);
+    }
+}
+
+#[multiversion(targets("x86_64+avx2"))]
+fn reduce(reduction: Reduction, width: usize, x: &[f32], y: &mut [f32]) {
+    for (row, y) in x.chunks_exact(width).zip(y) {
+        *y = match reduction {
+            Reduction::Sum => sum_of(row, |x| x),
+            Reduction::Mean => sum_of(row, |x| x) / width as f32,
+            Reduction::L2 => sum_of(row, |x| x * x).sqrt(),
+            Reduction::Max => {
+                row.iter().copied().fold(f32::NEG_INFINITY, |m, x| if m > x || m.is_nan() { m } else { x })
+            }
+            Reduction::Min => row.iter().copied().fold(f32::INFINITY, |m, x| if m < x || m.is_nan() { m } else { x }),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn softmax_rows_sum_to_one_and_shifts_do_not_matter() {
+        for n in [1, 7, 8, 9, 16, 49, 100] {
+            let row = |shift: f32| {
+                let mut row: Vec<f32> = (0..n).map(|i| (i * 7 % 13) as f32 + shift).collect();
+                softmax(&mut row);
+                row
+            };
+            assert!((row(0.0).iter().sum::<f32>() - 1.0).abs() < 1e-6);
+            assert_eq!(row(0.0), row(1024.0));
+        }
+    }
+
+    #[test]
+    fn what_has_no_softmax_says_so() {
+        for row in [[f32::NEG_INFINITY; 3], [0.0, f32::INFINITY, 1.0], [0.0, f32::NAN, 1.0]] {
+            let mut y = row;
+            softmax(&mut y);
+            assert!(y.iter().any(|x| x.is_nan()), "{row:?}: {y:?}");
+        }
+    }
+
+    #[test]
+    fn distances_are_exact_where_they_can_be() {
+        for d in [1, 3, 15, 16, 17, 40] {
+            let v: Vec<f32> = (0..d).map(|i| i as f32).collect();
+            let mut c = v.clone();
+            c.extend(v.iter().map(|x| x + 2.0));
+            let mut y = [9.0; 2];
+            distances(&v, &c, &mut y);
+            assert_eq!(y, [0.0, 2.0 * (d as f32).sqrt()], "{d}");
+        }
+    }
+
+    #[test]
+    fn each_reduction_is_onnx_at_every_width_around_the_lanes() {
+        for width in [1, 2, 15, 16, 17, 33] {
+            // Whole numbers: sums are exact in any order.
+            let x: Vec<f32> = (0..2 * width).map(|i| (i * 7 % 11) as f32 - 5.0).collect();
+            for reduction in [Reduction::Sum, Reduction::Mean, Reduction::L2, Reduction::Max, Reduction::Min] {
+                let mut y = [99.0; 2];
+                reduction.run(width, &x, &mut y);
+                for (row, y) in x.chunks(width).zip(y) {
+                    let sum: f32 = row.iter().sum();
+                    let expected = match reduction {
+                        Reduction::Sum => sum,
+                        Reduction::Mean => sum / width as f32,
+                        Reduction::L2 => row.iter().map(|x| x * x).sum::<f32>().sqrt(),
+                        Reduction::Max => row.iter().copied().reduce(f32::max).unwrap(),
+                        Reduction::Min => row.iter().copied().reduce(f32::min).unwrap(),
+                    };
+                    assert_eq!(y, expected, "{reduction:?} of {width}");
+                }
+            }
+        }
+        for reduction in [Reduction::Sum, Reduction::L2, Reduction::Max, Reduction::Min] {
+            let mut y = [0.0];
+            reduction.run(3, &[1.0, f32::NAN, 2.0], &mut y);
+            assert!(y[0].is_nan(), "{reduction:?}");
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Broadcasting (ONNX, numpy): walking two operands and a result row by row.
+
+/// Two operands and a result of one shape, broadcast by strides of 0.
+#[derive(Clone, Debug, PartialEq)]
+pub(in super::super) struct Broadcast {
+    /// Extent and strides (first operand, second, result) of each dimension, the result's contiguous one last.
+    dims: Vec<(usize, [usize; 3])>,
+}
+
+impl Broadcast {
+    /// Over `shape`, with the strides of both operands and of the result.
+    pub fn new(shape: &[usize], strides: [Vec<usize>; 3]) -> Broadcast {
+        let mut dims: Vec<(usize, [usize; 3])> =
+            (0..shape.len()).map(|i| (shape[i], [0, 1, 2].map(|k| strides[k][i]))).filter(|(n, _)| *n > 1).collect();
+        // Largest steps outside: the innermost loop then runs over neighbours.
+        dims.sort_by_key(|(_, s)| std::cmp::Reverse(s[2]));
+        // Dimensions that follow each other everywhere are one.
+        let mut merged: Vec<(usize, [usize; 3])> = Vec::new();
+        for (n, s) in dims {
+            match merged.last_mut() {
+                Some((outer, steps)) if (0..3).all(|k| steps[k] == n * s[k]) => (*outer, *steps) = (*outer * n, s),
+                _ => merged.push((n, s)),
+            }
+        }
+        if merged.is_empty() {
+            merged.push((1, [0; 3]));
+        }
+        Broadcast { dims: merged }
+    }
+
+    /// Calls `f` with the rows of both operands and of the result; an operand of a single element stands for a whole
+    /// row of it.
+    pub fn rows<T>(&self, a: &[T], b: &[T], y: &mut [T], f: &impl Fn(&[T], &[T], &mut [T])) {
+        rows(&self.dims, a, b, y, f);
+    }
+}
+
+fn rows<T>(dims: &[(usize, [usize; 3])], a: &[T], b: &[T], y: &mut [T], f: &impl Fn(&[T], &[T], &mut [T])) {
+    match dims {
+        [(n, [sa, sb, 1])] if *sa <= 1 && *sb <= 1 => f(operand(a, *sa, *n), operand(b, *sb, *n), &mut y[..*n]),
+        [(n, [sa, sb, sy]), rest @ ..] => {
+            for i in 0..*n {
+                let (a, b, y) = (&a[i * sa..], &b[i * sb..], &mut y[i * sy..]);
+                match rest {
+                    [] => f(&a[..1], &b[..1], &mut y[..1]),
+                    _ => rows(rest, a, b, y, f),
+                }
+            }
+        }
+        [] => {}
+    }
+}
+
+/// The elements that a row of an operand has: one if it is broadcast.
+fn operand<T>(x: &[T], stride: usize, n: usize) -> &[T] {
+    &x[..if stride == 0 { 1 } else { n }]
+}

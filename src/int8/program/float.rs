@@ -1,0 +1,191 @@
+//! Layers of numbers, for the parts of a network that stay in float.
+//!
+//! Shapes are given with each layer: a row-major tensor can be read in any shape of as many elements.
+
+use super::super::float::{self, Function, Reduction};
+use super::super::layers::{Broadcast, Dense, Float, FloatMatMul, Layer, Move, row_major};
+use super::super::quant::Quant;
+use super::super::tensor::{Element, Tensor, TensorId, broadcast};
+use super::Builder;
+use crate::error::{Error, Result};
+
+impl Builder {
+    /// A new input of numbers that is read as numbers.
+    pub fn input(&mut self, shape: &[usize]) -> TensorId {
+        self.inputs.push(shape.to_vec());
+        self.input_again(self.inputs.len() - 1)
+    }
+
+    /// An input that is there already, read as numbers too.
+    pub fn input_again(&mut self, input: usize) -> TensorId {
+        let tensor = Tensor::numbers(&self.inputs[input]);
+        self.push("input".into(), 0, Layer::Input { input }, &[], tensor)
+    }
+
+    /// Constant numbers in ONNX order.
+    pub fn numbers(&mut self, shape: &[usize], values: Vec<f32>) -> TensorId {
+        self.push("constant".into(), 0, Layer::Numbers(values), &[], Tensor::numbers(shape))
+    }
+
+    /// Bytes as numbers (ONNX DequantizeLinear), or a map of numbers in ONNX order.
+    pub fn to_numbers(&mut self, x: TensorId) -> TensorId {
+        let tensor = &self.tensors[x.0];
+        let numbers = Tensor::numbers(&tensor.shape);
+        match tensor.element {
+            Element::Bytes(_) => self.push("dequantise".into(), 0, Layer::ToNumbers, &[x], numbers),
+            Element::Floats if tensor.is_row_major() => x,
+            Element::Floats => {
+                let moves = Move::new(&tensor.shape, &tensor.strides(), &row_major(&tensor.shape), 0);
+                self.push("copy".into(), 0, Layer::Float(Float::Transpose(moves)), &[x], numbers)
+            }
+        }
+    }
+
+    /// Numbers of this shape as bytes (ONNX QuantizeLinear).
+    ///
+    /// # Errors
+    /// [`Error::Internal`] unless `x` holds as many numbers.
+    pub fn to_bytes(&mut self, x: TensorId, shape: &[usize], quant: Quant) -> Result<TensorId> {
+        self.expect(x, shape.iter().product())?;
+        Ok(self.push("quantise".into(), 0, Layer::ToBytes, &[x], Tensor::new(shape, Element::Bytes(quant))))
+    }
+
+    /// A function of each number.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] unless `x` holds as many numbers as `shape` says.
+    pub fn function(&mut self, op: &str, x: TensorId, function: Function, shape: &[usize]) -> Result<TensorId> {
+        self.expect(x, shape.iter().product())?;
+        Ok(self.float(op, 0, Float::Function(function), &[x], shape))
+    }
+
+    /// A function of two tensors of these shapes, broadcast to `shape`.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] where shapes and tensors do not fit.
+    pub fn float_binary(
+        &mut self,
+        op: &str,
+        binary: float::Binary,
+        [a, b]: [(TensorId, &[usize]); 2],
+        shape: &[usize],
+    ) -> Result<TensorId> {
+        for (id, shape) in [a, b] {
+            self.expect(id, shape.iter().product())?;
+        }
+        let strides = |own: &[usize]| broadcast(&Tensor::numbers(own), shape);
+        let (Some(sa), Some(sb)) = (strides(a.1), strides(b.1)) else {
+            return Err(Error::Internal(format!("{}: shapes do not broadcast", self.name)));
+        };
+        let layer = Float::Binary(binary, Broadcast::new(shape, [sa, sb, row_major(shape)]));
+        Ok(self.float(op, 0, layer, &[a.0, b.0], shape))
+    }
+
+    /// Rows of `width` numbers become one each.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] unless `x` holds `width` numbers for each of the result's.
+    pub fn reduce(
+        &mut self,
+        op: &str,
+        x: TensorId,
+        reduction: Reduction,
+        width: usize,
+        shape: &[usize],
+    ) -> Result<TensorId> {
+        self.expect(x, width * shape.iter().product::<usize>())?;
+        Ok(self.float(op, 0, Float::Reduce(reduction, width), &[x], shape))
+    }
+
+    /// Softmax over the last dimension of numbers of this shape.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] unless `x` holds as many numbers.
+    pub fn float_softmax(&mut self, x: TensorId, shape: &[usize]) -> Result<TensorId> {
+        self.expect(x, shape.iter().product())?;
+        let width = shape.last().copied().unwrap_or(1);
+        Ok(self.float("softmax", 0, Float::Softmax(width), &[x], shape))
+    }
+
+    /// Euclidean distances from `v` to each of the rows of `centroids`, as many as `shape` has elements.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] unless every row is as long as `v`.
+    pub fn distances(&mut self, v: TensorId, centroids: TensorId, shape: &[usize]) -> Result<TensorId> {
+        let d = self.tensors[v.0].map.channels;
+        let rows: usize = shape.iter().product();
+        self.expect(centroids, rows * d)?;
+        Ok(self.float("distances", (rows * d) as u64, Float::Distances, &[v, centroids], shape))
+    }
+
+    /// `x × weights + bias` with the `[m, k, n]` of `size`; `weights[row * strides[0] + column * strides[1]]` is one
+    /// of `k × n`.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] where sizes and tensors do not fit.
+    pub fn dense(
+        &mut self,
+        x: TensorId,
+        size: [usize; 3],
+        (weights, strides): (&[f32], [usize; 2]),
+        bias: Option<Vec<f32>>,
+        shape: &[usize],
+    ) -> Result<TensorId> {
+        let [m, k, n] = size;
+        self.expect(x, m * k)?;
+        if weights.len() != k * n
+            || bias.as_ref().is_some_and(|b| b.len() != n)
+            || shape.iter().product::<usize>() != m * n
+        {
+            return Err(Error::Internal(format!("{}: weights do not fit", self.name)));
+        }
+        let layer = Float::Dense(Dense::new(size, weights, strides, bias));
+        Ok(self.float("matmul", (m * k * n) as u64, layer, &[x], shape))
+    }
+
+    /// Product of two tensors of numbers, `[.., m, k] × [.., k, n]`.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] where sizes and tensors do not fit.
+    pub fn float_matmul(&mut self, [a, b]: [TensorId; 2], size: [usize; 3], shape: &[usize]) -> Result<TensorId> {
+        let [m, k, n] = size;
+        let batch = shape.iter().product::<usize>() / (m * n).max(1);
+        self.expect(a, batch * m * k)?;
+        self.expect(b, batch * k * n)?;
+        let layer = Float::MatMul(FloatMatMul { size });
+        Ok(self.float("matmul", (batch * m * k * n) as u64, layer, &[a, b], shape))
+    }
+
+    /// Transposition of numbers of shape `from` to `shape`.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] unless `x` holds as many numbers.
+    pub fn float_transpose(
+        &mut self,
+        x: TensorId,
+        from: &[usize],
+        permutation: &[usize],
+        shape: &[usize],
+    ) -> Result<TensorId> {
+        self.expect(x, from.iter().product())?;
+        let strides = row_major(from);
+        let from: Vec<usize> = permutation.iter().map(|p| strides[*p]).collect();
+        let moves = Move::new(shape, &from, &row_major(shape), 0);
+        Ok(self.float("copy", 0, Float::Transpose(moves), &[x], shape))
+    }
+
+    fn float(&mut self, op: &str, macs: u64, layer: Float, reads: &[TensorId], shape: &[usize]) -> TensorId {
+        self.push(op.into(), macs, Layer::Float(layer), reads, Tensor::numbers(shape))
+    }
+
+    fn expect(&self, x: TensorId, volume: usize) -> Result<()> {
+        let tensor = &self.tensors[x.0];
+        let holds = tensor.element == Element::Floats && tensor.is_row_major();
+        match holds && tensor.map.channels == volume {
+            true => Ok(()),
+            false => {
+                Err(Error::Internal(format!("{}: {volume} numbers expected, {:?} given", self.name, tensor.shape)))
+            }
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Turning float operators into layers of numbers.
+
+use super::super::float::{FloatOp, numbers};
+use super::super::units::{Operand, Sink};
+use super::{Emitter, lost, operand_shape};
+use crate::error::{Error, Result};
+use crate::int8::TensorId;
+
+impl Emitter<'_> {
+    /// An operand as numbers in ONNX order.
+    fn number(&mut self, operand: &Operand) -> Result<TensorId> {
+        let name = match operand {
+            Operand::Activation(q) | Operand::Constant(q) => {
+                if let Some(id) = self.dequantised.get(q) {
+                    return Ok(*id);
+                }
+                let bytes = self.operand(operand)?;
+                let id = self.builder.name(q).to_numbers(bytes);
+                self.dequantised.insert(q.clone(), id);
+                return Ok(id);
+            }
+            Operand::Numbers(name) | Operand::ConstantNumbers(name) => name,
+        };
+        if !self.numbers.contains_key(name)
+            && let Some(unit) = self.by_numbers.get(name.as_str()).copied()
+        {
+            self.unit(unit)?;
+        }
+        let id = match (self.numbers.get(name), numbers(self.view, name)) {
+            (Some(id), _) => self.builder.name(name).to_numbers(*id),
+            (None, Some((values, shape))) => self.builder.name(name).numbers(shape, values.into_owned()),
+            (None, None) => self.input(name)?,
+        };
+        self.numbers.insert(name.clone(), id);
+        Ok(id)
+    }
+
+    /// A float tensor that something else computes, as an input of the program that is read as numbers.
+    fn input(&mut self, name: &str) -> Result<TensorId> {
+        let shape = self.shapes.get(name).ok_or_else(|| lost(name))?;
+        self.builder.name(name);
+        Ok(match self.inputs.iter().position(|i| i == name) {
+            Some(input) => self.builder.input_again(input),
+            None => {
+                self.inputs.push(name.to_string());
+                self.builder.input(shape)
+            }
+        })
+    }
+
+    /// The quantisation of numbers that this program computes.
+    pub(super) fn quantisation(&mut self, index: usize) -> Result<()> {
+        let unit = &self.units[index];
+        let Sink::Bytes { name, quant, lo, hi } = &unit.sink else {
+            return Err(Error::Internal("a quantisation yields bytes".into()));
+        };
+        let x = self.number(&unit.operands[0])?;
+        let label = self.node(unit).label().to_string();
+        let mut id = self.builder.name(&label).to_bytes(x, &unit.shape, *quant)?;
+        if (*lo, *hi) != (0, 255) {
+            id = self.builder.table("clip", id, *quant, |q| q.max(*lo).min(*hi))?;
+        }
+        self.tensors.insert(name.clone(), id);
+        Ok(())
+    }
+
+    /// A float operator.
+    pub(super) fn float(&mut self, index: usize, op: &FloatOp) -> Result<()> {
+        let unit = &self.units[index];
+        let Sink::Numbers(name) = &unit.sink else {
+            return Err(Error::Internal("a float operator yields numbers".into()));
+        };
+        let mut ids = Vec::new();
+        let mut shapes = Vec::new();
+        for operand in &unit.operands {
+            ids.push(self.number(operand)?);
+            shapes.push(operand_shape(self.view, self.shapes, operand).ok_or_else(|| lost(name))?);
+        }
+        let node = self.node(unit);
+        let (label, kind) = (node.label().to_string(), node.op.to_lowercase());
+        let b = self.builder.name(&label);
+        let (x, shape) = (ids[0], &unit.shape[..]);
+        let from = &shapes[0][..];
+        let id = match op {
+            FloatOp::Function(function) => b.function(&kind, x, *function, shape)?,
+            FloatOp::Binary(binary) => b.float_binary(&kind, *binary, [(x, from), (ids[1], &shapes[1])], shape)?,
+            FloatOp::Reduce(reduction, width) => b.reduce(&kind, x, *reduction, *width, shape)?,
+            FloatOp::Softmax => b.float_softmax(x, shape)?,
+            FloatOp::Distances => b.distances(x, ids[1], shape)?,
+            FloatOp::Reshape => x,
+            FloatOp::Transpose(permutation) => b.float_transpose(x, from, permutation, shape)?,
+            FloatOp::MatMul => {
+                let [m, k] = [from[from.len() - 2], from[from.len() - 1]];
+                b.float_matmul([x, ids[1]], [m, k, shape[shape.len() - 1]], shape)?
+            }
+            FloatOp::Dense { weights, bias, transposed } => {
+                let (values, _) = numbers(self.view, weights).ok_or_else(|| lost(weights))?;
+                let (k, n) = (from[from.len() - 1], shape[shape.len() - 1]);
+                let m = shape.iter().product::<usize>() / n;
+                let bias = match bias {
+                    Some(name) => Some(numbers(self.view, name).ok_or_else(|| lost(name))?.0.into_owned()),
+                    None => None,
+                };
+                // A bias of one number is one for all.
+                let bias = bias.map(|b| if b.len() == 1 { vec![b[0]; n] } else { b });
+                let strides = if *transposed { [1, k] } else { [n, 1] };
+                b.dense(x, [m, k, n], (&values, strides), bias, shape)?
+            }
+        };
+        self.numbers.insert(name.clone(), id);
+        Ok(())
+    }
+}

@@ -1,0 +1,239 @@
+//! Labelled photos through a model: what each one came out as. What is evaluated and calibrated with.
+
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::bundle::Bundle;
+use crate::decide::{Decider, Decision};
+use crate::error::{Error, Result};
+use crate::frame::Frame;
+use crate::labels::Label;
+use crate::limits::Limits;
+use crate::metrics::{Answer, Bootstrap};
+use crate::model::Model;
+use crate::scores::{self, ScoreKind, Scores};
+use crate::source::photo::Decoder;
+
+/// Most photos at a time, whatever the machine: each takes a decoded photo and the buffers of a session.
+pub const MAX_JOBS: usize = 64;
+
+/// Seed of the bootstrap: the same photos give the same intervals.
+const SEED: u64 = 0;
+
+/// What came out for one photo.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// Index into the labels.
+    pub photo: usize,
+    /// Its class among those of the bundle, `None` for something unknown.
+    pub truth: Option<usize>,
+    /// What decides.
+    pub scores: Scores,
+    /// Every score, in the order of [`ScoreKind::ALL`].
+    pub kinds: [f64; ScoreKind::ALL.len()],
+    /// Distance to the centroid of its own class; `None` for something unknown.
+    pub own_distance: Option<f32>,
+    /// The direct feature, empty unless asked for.
+    pub features: Vec<f32>,
+}
+
+/// What came out for all photos.
+#[derive(Debug, Default)]
+pub struct Survey {
+    /// One for each photo that could be read, in the order of the labels.
+    pub records: Vec<Record>,
+    /// The others, with the reason.
+    pub failures: Vec<(usize, Error)>,
+    /// Whether it was stopped before the end.
+    pub stopped: bool,
+    /// How long it took, and of that each photo in the mean.
+    pub times: Times,
+}
+
+/// Where the time went.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Times {
+    /// All photos.
+    pub elapsed: Duration,
+    /// Photos at a time.
+    pub jobs: usize,
+    /// Sum over the photos: reading and decoding.
+    pub decode: Duration,
+    /// Sum over the photos: to the model's input.
+    pub preprocess: Duration,
+    /// Sum over the photos: the network.
+    pub inference: Duration,
+}
+
+/// How to go through the photos.
+#[derive(Clone, Copy)]
+pub struct Options<'a> {
+    /// Photos at a time, 1..=[`MAX_JOBS`]; fewer where `Limits::memory_bytes` does not hold that many.
+    pub jobs: usize,
+    /// Keep the features of each photo: 4 bytes a number.
+    pub features: bool,
+    /// Called after each photo, from any thread.
+    pub progress: &'a (dyn Fn() + Sync),
+    /// Asked before each photo whether to stop.
+    pub stop: &'a (dyn Fn() -> bool + Sync),
+}
+
+impl Default for Options<'_> {
+    fn default() -> Self {
+        Options { jobs: 1, features: false, progress: &|| (), stop: &|| false }
+    }
+}
+
+/// Runs `photos`, files below `folder`, through `model`; `truths` are their classes as
+/// [`Labels::resolve`](crate::labels::Labels::resolve) gives them.
+///
+/// Photos are decoded and computed side by side on `jobs` threads, each with buffers of its own, so that memory depends
+/// on `jobs` and not on the number of photos (records apart: about 200 bytes each). The result depends on neither.
+///
+/// # Errors
+/// [`Error::NotFound`] naming the first file that is not there, before anything is computed; [`Error::BadModel`] for
+/// a graph without `distances`. Photos that cannot be read, and such as the network computes NaN for, are
+/// [`Survey::failures`].
+pub fn run(
+    model: &Model,
+    folder: &Path,
+    photos: &[Label],
+    truths: &[Option<usize>],
+    limits: &Limits,
+    options: &Options,
+) -> Result<Survey> {
+    check_files(folder, photos)?;
+    let jobs = jobs(model, options.jobs, limits).min(photos.len().max(1));
+    let begin = Instant::now();
+    let next = AtomicUsize::new(0);
+    let survey = Mutex::new(Survey::default());
+    let work = || -> Result<()> {
+        let mut session = model.session()?;
+        let mut decoder = Decoder::new(limits);
+        let mut frame = Frame::default();
+        loop {
+            let photo = next.fetch_add(1, Ordering::Relaxed);
+            let Some(label) = photos.get(photo) else { return Ok(()) };
+            if (options.stop)() {
+                survey.lock().expect("no thread panics").stopped = true;
+                return Ok(());
+            }
+            let start = Instant::now();
+            let decoded = decoder.read(folder.join(&label.path), &mut frame).map(|()| start.elapsed());
+            let result = decoded.and_then(|decode| {
+                let outputs = session.run(&frame)?;
+                let scores = scores::score(&outputs.logits, &outputs.distances).map_err(|e| named(&label.path, e))?;
+                let own_distance = truths[photo].and_then(|class| outputs.distances.get(class).copied());
+                let kinds = ScoreKind::all(&outputs.logits, &outputs.distances);
+                let features = if options.features { outputs.features.clone() } else { Vec::new() };
+                Ok((decode, Record { photo, truth: truths[photo], scores, kinds, own_distance, features }))
+            });
+            let times = session.times();
+            let mut survey = survey.lock().expect("no thread panics");
+            match result {
+                Ok((decode, record)) => {
+                    survey.records.push(record);
+                    survey.times.decode += decode;
+                    survey.times.preprocess += times.preprocess;
+                    survey.times.inference += times.inference;
+                }
+                // A model that cannot run at all is no matter of this photo.
+                Err(error @ (Error::Internal(_) | Error::Metadata { .. })) => return Err(error),
+                Err(error) => survey.failures.push((photo, error)),
+            }
+            drop(survey);
+            (options.progress)();
+        }
+    };
+    std::thread::scope(|scope| -> Result<()> {
+        let threads: Vec<_> = (1..jobs).map(|_| scope.spawn(work)).collect();
+        let own = work();
+        for thread in threads {
+            thread.join().map_err(|_| Error::Internal("a thread of the survey panicked".into()))??;
+        }
+        own
+    })?;
+    let mut survey = survey.into_inner().expect("no thread panics");
+    survey.records.sort_by_key(|record| record.photo);
+    survey.failures.sort_by_key(|(photo, _)| *photo);
+    survey.times.elapsed = begin.elapsed();
+    survey.times.jobs = jobs;
+    Ok(survey)
+}
+
+/// Photos at a time that `Limits::memory_bytes` has room for, at least 1: the sessions share the weights.
+fn jobs(model: &Model, wanted: usize, limits: &Limits) -> usize {
+    let summary = model.summary();
+    let room = match limits.memory_bytes {
+        Some(limit) => limit.saturating_sub(summary.weights_bytes) / summary.arena_bytes.max(1),
+        None => u64::MAX,
+    };
+    wanted.min(usize::try_from(room).unwrap_or(usize::MAX)).clamp(1, MAX_JOBS)
+}
+
+/// An hour of photos should not end with one that was never there.
+fn check_files(folder: &Path, photos: &[Label]) -> Result<()> {
+    let missing: Vec<&str> =
+        photos.iter().map(|label| label.path.as_str()).filter(|path| !folder.join(path).is_file()).collect();
+    let Some(first) = missing.first() else { return Ok(()) };
+    if missing.len() > 1 {
+        log::warn!(
+            "{} of {} photos are not below {}; is it the folder that the labels' paths start from?",
+            missing.len(),
+            photos.len(),
+            folder.display()
+        );
+    }
+    Err(Error::NotFound { path: folder.join(first) })
+}
+
+/// What the rule of `bundle` says of each of `records`.
+pub fn answers(bundle: &Bundle, records: &[Record]) -> Vec<Answer> {
+    let decider = Decider::new(bundle);
+    let answer = |record: &Record| Answer {
+        truth: record.truth,
+        label: record.scores.class,
+        open: decider.decide(&record.scores).decision == Decision::Open,
+    };
+    records.iter().map(answer).collect()
+}
+
+/// What a bootstrap draws at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clusters {
+    /// The clusters that the labels name; photos without one on their own.
+    Labelled,
+    /// As [`Clusters::Labelled`], but the photos of an unknown class together: in the field other unknown things will
+    /// come than those that happened to be photographed.
+    UnknownClasses,
+}
+
+/// A bootstrap over `records` as [`run`] gave them for `labels`, known and unknown photos apart.
+pub fn bootstrap(labels: &[Label], records: &[Record], clusters: Clusters) -> Bootstrap {
+    let photos = |known: bool| {
+        let of = move |(_, r): &(usize, &Record)| r.truth.is_some() == known;
+        records.iter().enumerate().filter(of).map(move |(i, record)| {
+            let label = &labels[record.photo];
+            let cluster = match &label.cluster {
+                _ if !known && clusters == Clusters::UnknownClasses => (label.class.as_str(), 0),
+                Some(cluster) if !cluster.is_empty() => (cluster.as_str(), 0),
+                // A photo that belongs to no other.
+                _ => ("", record.photo),
+            };
+            (i, cluster)
+        })
+    };
+    Bootstrap::new(Bootstrap::RESAMPLES, SEED).stratum(photos(true)).stratum(photos(false))
+}
+
+/// `error` with the photo that it is about.
+fn named(photo: &str, error: Error) -> Error {
+    match error {
+        Error::BadInput { subject, reason } => {
+            Error::BadInput { subject: photo.into(), reason: format!("{subject}: {reason}") }
+        }
+        other => other,
+    }
+}

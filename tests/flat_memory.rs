@@ -1,0 +1,180 @@
+//! The product's promise: memory stays flat. A program of its own, so that no other test's memory is seen.
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::counting_allocator::{Taken, taken};
+use common::tiny;
+use oltr::bundle::Bundle;
+use oltr::decide::{Decider, events};
+use oltr::pipeline::{self, Classifier, Control, Judged, Settings};
+use oltr::preprocess::Preprocessor;
+use oltr::queue::Overflow;
+use oltr::scores::Scores;
+use oltr::sink::json::{self, JsonLines};
+use oltr::sink::{EventResult, FrameResult, Sink, Stats};
+use oltr::source::stream::{self, Arrival, ByteInput, RawFormat};
+use oltr::{Frame, Limits, Model, PixelFormat, Result};
+
+const FRAMES: u64 = 10_000;
+const WARM: u64 = 200;
+const SIZE: (u32, u32) = (320, 240);
+
+/// Endless bytes in pieces of an odd size, the same picture again and again, at the pace of a fast camera.
+struct Bytes {
+    head: &'static [u8],
+    frame: Vec<u8>,
+    frames: u64,
+    at: usize,
+    /// What the capturing thread had taken when it was warm, and in the end.
+    taken: std::sync::mpsc::SyncSender<Taken>,
+}
+
+impl ByteInput for Bytes {
+    fn name(&self) -> &str {
+        "bytes"
+    }
+
+    fn is_live(&self) -> bool {
+        true
+    }
+
+    fn read(&mut self, into: &mut [u8], _deadline: Instant) -> Result<Arrival> {
+        if !self.head.is_empty() {
+            let n = self.head.len().min(into.len());
+            into[..n].copy_from_slice(&self.head[..n]);
+            self.head = &self.head[n..];
+            return Ok(Arrival::Bytes(n));
+        }
+        if self.at == self.frame.len() {
+            self.at = 0;
+            self.frames += 1;
+            if self.frames == WARM || self.frames == FRAMES {
+                self.taken.send(taken()).unwrap();
+            }
+            std::thread::sleep(Duration::from_micros(100));
+        }
+        if self.frames == FRAMES {
+            return Ok(Arrival::End);
+        }
+        let n = into.len().min(self.frame.len() - self.at).min(50_021);
+        into[..n].copy_from_slice(&self.frame[self.at..][..n]);
+        self.at += n;
+        Ok(Arrival::Bytes(n))
+    }
+
+    fn reconnect(&mut self) -> Result<()> {
+        unreachable!("nobody asks")
+    }
+}
+
+/// Preprocesses for real; the network is made up, so that ten thousand frames take seconds.
+struct Half<'a> {
+    bundle: &'a Bundle,
+    decider: Decider,
+    preprocessor: Option<Preprocessor>,
+    pixels: Vec<u8>,
+    count: usize,
+}
+
+impl Classifier for Half<'_> {
+    fn bundle(&self) -> &Bundle {
+        self.bundle
+    }
+
+    fn classify(&mut self, frame: &Frame) -> Result<Judged> {
+        let settings = &self.bundle.preprocess;
+        let preprocessor = match &mut self.preprocessor {
+            Some(p) => p,
+            none => none.insert(Preprocessor::new(settings, frame.geometry())?),
+        };
+        preprocessor.run(frame, &mut self.pixels)?;
+        self.count += 1;
+        // Events begin and end all the time.
+        let class = self.count / 50 % tiny::CLASSES;
+        let scores = Scores { class, probability: 0.5, nearest: class, distance: 10.0, reachability: 1.0 };
+        let verdict = self.decider.decide(&scores);
+        Ok(Judged { scores, verdict, preprocess: Duration::ZERO, inference: Duration::ZERO })
+    }
+}
+
+/// Writes JSON lines, slowly, and looks at memory when warm and in the end.
+struct Slow<'a> {
+    json: JsonLines<'a, std::io::Sink>,
+    seen: u64,
+    warm: Option<(Taken, u64)>,
+}
+
+impl Sink for Slow<'_> {
+    fn frame(&mut self, frame: &FrameResult) -> Result<()> {
+        std::thread::sleep(Duration::from_micros(300));
+        self.json.frame(frame)?;
+        self.seen += 1;
+        if self.seen == WARM {
+            let rss = resident();
+            self.warm = Some((taken(), rss));
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, event: &EventResult) -> Result<()> {
+        self.json.event(event)
+    }
+
+    fn stats(&mut self, source: &str, stats: &Stats) -> Result<()> {
+        self.json.stats(source, stats)
+    }
+}
+
+/// Bytes of resident memory.
+fn resident() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: u64 = text.split(' ').nth(1).unwrap().parse().unwrap();
+    pages * rustix::param::page_size() as u64
+}
+
+#[test]
+fn ten_thousand_frames_take_no_more_memory_than_two_hundred() {
+    let model = Model::from_bytes("tiny", &tiny::bundle().encode(), &Default::default()).unwrap();
+    let limits = Limits::default();
+    let luma = SIZE.0 as usize * SIZE.1 as usize;
+    let picture = |bytes: usize| (0..bytes).map(|i| (i * 7 % 251) as u8).collect::<Vec<u8>>();
+    let raw = |format| stream::Settings { raw: Some(RawFormat::new(format, SIZE.0, SIZE.1)), ..Default::default() };
+    let y4m = [b"FRAME\n".as_slice(), &picture(luma * 3 / 2)].concat();
+    for (name, head, frame, reading, overflow) in [
+        ("raw rgb24", &b""[..], picture(luma * 3), raw(PixelFormat::Rgb24), Overflow::DropOldest),
+        ("raw rgb24", b"", picture(luma * 3), raw(PixelFormat::Rgb24), Overflow::Block),
+        ("raw nv12", b"", picture(luma * 3 / 2), raw(PixelFormat::Nv12), Overflow::DropOldest),
+        ("y4m", b"YUV4MPEG2 W320 H240 F60:1 C420jpeg\n", y4m, stream::Settings::default(), Overflow::DropOldest),
+    ] {
+        let (sender, captured) = std::sync::mpsc::sync_channel(2);
+        let input = Bytes { head, frame, frames: 0, at: 0, taken: sender };
+        let mut source = stream::from_input(Box::new(input), &reading, &limits, &|| false).unwrap();
+        let bundle = model.bundle().unwrap();
+        let pixels = vec![0; bundle.preprocess.size.pow(2) as usize * 3];
+        let mut classifier = Half { bundle, decider: Decider::new(bundle), preprocessor: None, pixels, count: 0 };
+        let lines = json::Settings { frames: true, ..Default::default() };
+        let mut sink = Slow { json: JsonLines::new(std::io::sink(), bundle, lines, &limits), seen: 0, warm: None };
+        let settings = Settings {
+            overflow: Some(overflow),
+            stats_every: Some(Duration::from_millis(100)),
+            events: events::Settings { linger: Duration::ZERO, ..Default::default() },
+            ..Settings::default()
+        };
+        let control = Control::default();
+        let report = pipeline::run(source.as_mut(), &mut classifier, &mut sink, &control, &settings, &limits).unwrap();
+        let (end, rss) = (taken(), resident());
+        let stats = report.stats;
+        assert_eq!((stats.captured, stats.classified + stats.dropped), (FRAMES, FRAMES), "{name}");
+        assert!(stats.classified > 2 * WARM && stats.events > 5, "{name}: {stats:?}");
+        assert_eq!(stats.dropped > 0, overflow == Overflow::DropOldest, "{name}: {stats:?}");
+        let (warm, rss_warm) = sink.warm.unwrap();
+        assert_eq!(end, warm, "{name}: the thread that classifies allocates");
+        let capture: Vec<Taken> = captured.iter().take(2).collect();
+        assert_eq!(capture[0], capture[1], "{name}: the thread that captures allocates");
+        let grown = rss.abs_diff(rss_warm);
+        assert!(grown < 1_000_000, "{name}: {grown} bytes from {rss_warm}");
+        println!("{name}: resident {rss_warm} after {WARM}, {rss} after {} of {FRAMES} captured", stats.classified);
+    }
+}

@@ -1,0 +1,265 @@
+//! The pipeline with sources, classifiers and sinks of the tests' own: what becomes of frames, and of faults.
+
+mod faults;
+mod flow;
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use oltr::bundle::{Bundle, Class, Open, Preprocess, Resize, Rule};
+use oltr::clock::monotonic_ns;
+use oltr::decide::events::Phase;
+use oltr::decide::{Decision, Verdict};
+use oltr::pipeline::{self, Classifier, Control, Judged, Report, Settings};
+use oltr::scores::Scores;
+use oltr::sink::{EventResult, Failure, FrameResult, Sink, Stats};
+use oltr::source::{Bounds, Damage, FrameSource, Next};
+use oltr::{Error, Frame, Geometry, Limits, PixelFormat, Result, Stamp};
+
+/// What a made-up source does next.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// A frame of 8×8 pixels of this value.
+    Frame(u8),
+    /// A frame of this size.
+    Sized(u32, u32),
+    Damaged,
+    /// Nothing, for as long as the pipeline has patience.
+    Silence,
+    /// The device is gone.
+    Gone,
+    /// It cannot be read, now or ever.
+    Broken,
+    Panics,
+    End,
+}
+
+/// A source that follows a script; `next` of it is called with the number of each step.
+struct Fake<F> {
+    script: F,
+    live: bool,
+    step: u64,
+    seq: u64,
+    /// The time between two frames.
+    pace: Duration,
+    due: Option<Instant>,
+    /// How many attempts to reconnect fail.
+    stays_away: u32,
+    attempts: Arc<Mutex<Vec<Instant>>>,
+}
+
+impl<F: FnMut(u64) -> Step + Send> Fake<F> {
+    fn new(live: bool, script: F) -> Fake<F> {
+        let (step, seq, pace, due, stays_away, attempts) = Default::default();
+        Fake { script, live, step, seq, pace, due, stays_away, attempts }
+    }
+
+    fn fps(self, fps: f64) -> Fake<F> {
+        Fake { pace: Duration::from_secs_f64(1.0 / fps), ..self }
+    }
+}
+
+impl<F: FnMut(u64) -> Step + Send> FrameSource for Fake<F> {
+    fn name(&self) -> &str {
+        "fake"
+    }
+
+    fn is_live(&self) -> bool {
+        self.live
+    }
+
+    fn bounds(&self) -> Bounds {
+        Bounds { frame_bytes: 64 * 64, decoder_bytes: 0 }
+    }
+
+    fn next(&mut self, frame: &mut Frame, patience: Duration) -> Result<Next> {
+        let step = (self.script)(self.step);
+        self.step += 1;
+        let (value, width, height) = match step {
+            Step::Frame(value) => (value, 8, 8),
+            Step::Sized(width, height) => (0, width, height),
+            Step::Damaged => {
+                self.seq += 1;
+                let reason = format!("damage {}", self.seq - 1);
+                return Ok(Next::Damaged(Damage { offset: Some(self.seq - 1), reason }));
+            }
+            Step::Silence => {
+                std::thread::sleep(patience);
+                return Ok(Next::Waiting);
+            }
+            Step::Gone => return Err(gone()),
+            Step::Broken => {
+                return Err(Error::Io { path: "fake".into(), cause: std::io::ErrorKind::PermissionDenied.into() });
+            }
+            Step::Panics => panic!("a source of a user's own"),
+            Step::End => return Ok(Next::End),
+        };
+        let due = self.due.map_or(Instant::now(), |due| due + self.pace);
+        self.due = Some(due);
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        frame.reshape(Geometry::new(PixelFormat::Gray, width, height), &Limits::default())?.fill(value);
+        frame.set_stamp(Stamp { seq: self.seq, mono_ns: monotonic_ns() });
+        self.seq += 1;
+        Ok(Next::Frame)
+    }
+
+    fn reconnect(&mut self) -> Result<()> {
+        self.attempts.lock().unwrap().push(Instant::now());
+        match self.stays_away.checked_sub(1) {
+            Some(left) => {
+                self.stays_away = left;
+                Err(gone())
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+fn gone() -> Error {
+    Error::Unavailable { subject: "fake".into(), reason: "no such device".into() }
+}
+
+/// Class 0, 1, 2, or open: the value of the pixels.
+struct ByValue {
+    bundle: Bundle,
+    work: Duration,
+    /// Frames of this value cannot be classified.
+    refused: Option<u8>,
+    /// Classifying this value fails for good.
+    broken: Option<u8>,
+}
+
+impl ByValue {
+    fn new(work: Duration) -> ByValue {
+        ByValue { bundle: bundle(), work, refused: None, broken: None }
+    }
+}
+
+impl Classifier for ByValue {
+    fn bundle(&self) -> &Bundle {
+        &self.bundle
+    }
+
+    fn classify(&mut self, frame: &Frame) -> Result<Judged> {
+        let value = frame.data()[0];
+        std::thread::sleep(self.work);
+        if self.refused == Some(value) {
+            return Err(Error::BadInput { subject: "frame".into(), reason: "the region lies outside".into() });
+        }
+        if self.broken == Some(value) {
+            return Err(Error::Internal("broken".into()));
+        }
+        let class = usize::from(value.min(2));
+        let decision = if value < 3 { Decision::Known(class) } else { Decision::Open };
+        let scores = Scores { class, probability: 0.5, nearest: class, distance: 10.0, reachability: 1.0 };
+        let verdict = Verdict { decision, threshold: 0.9 };
+        Ok(Judged { scores, verdict, preprocess: Duration::ZERO, inference: self.work })
+    }
+}
+
+fn bundle() -> Bundle {
+    let class = |id: &str, train_count| Class { id: id.into(), name: id.into(), train_count };
+    Bundle {
+        name: "fake".into(),
+        classes: vec![class("many", 100), class("medium", 50), class("few", 5)],
+        preprocess: Preprocess {
+            size: 8,
+            resize: Resize::Stretch,
+            resize_to: None,
+            mean: [0.0; 3],
+            std: [1.0; 3],
+            pad_color: None,
+        },
+        open: Open {
+            rule: Rule::Reachability,
+            reachability: 0.5,
+            probability: 0.1,
+            per_class: None,
+            calibration: serde_json::Value::Null,
+        },
+        card: serde_json::Value::Null,
+    }
+}
+
+/// Remembers all it is told, in order.
+#[derive(Default)]
+struct Recorder {
+    /// `f3` for frame 3, `!` for damage, `+1` and `-1` for an event that begins and ends, `s` for statistics.
+    told: Vec<String>,
+    ages: Vec<Duration>,
+    dropped: Vec<u64>,
+    stats: Vec<Stats>,
+    /// How long it takes to tell it of a frame.
+    slow: Duration,
+    /// From this frame on it cannot be told of any.
+    fails_at: Option<u64>,
+    ticks: u64,
+}
+
+impl Recorder {
+    fn frames(&self) -> Vec<u64> {
+        self.told.iter().filter_map(|t| t.strip_prefix('f')?.parse().ok()).collect()
+    }
+
+    fn text(&self) -> String {
+        self.told.join(" ")
+    }
+}
+
+impl Sink for Recorder {
+    fn frame(&mut self, f: &FrameResult) -> Result<()> {
+        std::thread::sleep(self.slow);
+        if self.fails_at.is_some_and(|at| f.stamp.seq >= at) {
+            return Err(Error::Io { path: "sink".into(), cause: std::io::ErrorKind::StorageFull.into() });
+        }
+        self.told.push(format!("f{}", f.stamp.seq));
+        self.ages.push(f.age);
+        self.dropped.push(f.dropped);
+        Ok(())
+    }
+
+    fn event(&mut self, e: &EventResult) -> Result<()> {
+        match e.change.phase {
+            Phase::New => self.told.push(format!("+{}", e.change.event.id)),
+            Phase::End(_) => self.told.push(format!("-{}", e.change.event.id)),
+            Phase::Update => {}
+        }
+        Ok(())
+    }
+
+    fn failure(&mut self, failure: &Failure) -> Result<()> {
+        self.told.push(format!("!{}", failure.reason.rsplit(' ').next().unwrap()));
+        Ok(())
+    }
+
+    fn stats(&mut self, _source: &str, stats: &Stats) -> Result<()> {
+        self.told.push("s".into());
+        self.stats.push(*stats);
+        Ok(())
+    }
+
+    fn tick(&mut self, _stats: &Stats, _events: &mut dyn Iterator<Item = &oltr::decide::events::Event>) -> Result<()> {
+        self.ticks += 1;
+        Ok(())
+    }
+}
+
+/// Runs a pipeline whose classifier takes no time.
+fn run(source: &mut dyn FrameSource, settings: &Settings) -> (Result<Report>, Recorder) {
+    run_with(source, &mut ByValue::new(Duration::ZERO), Recorder::default(), &Control::default(), settings)
+}
+
+fn run_with(
+    source: &mut dyn FrameSource,
+    classifier: &mut dyn Classifier,
+    mut sink: Recorder,
+    control: &Control,
+    settings: &Settings,
+) -> (Result<Report>, Recorder) {
+    let report = pipeline::run(source, classifier, &mut sink, control, settings, &Limits::default());
+    if let Ok(Report { stats, .. }) = &report {
+        assert_eq!(stats.captured, stats.classified + stats.dropped, "{stats:?}");
+        assert!(stats.last && stats.waiting == 0);
+    }
+    (report, sink)
+}
