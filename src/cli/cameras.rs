@@ -1,5 +1,8 @@
 //! `oltr cameras`: what cameras there are, and what they offer.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
 use oltr::source::camera::Offer;
 use serde::Serialize;
 
@@ -42,6 +45,8 @@ struct Camera {
     schema: &'static str,
     /// As `oltr stream` takes it.
     source: String,
+    #[serde(skip)]
+    path: PathBuf,
     card: String,
     driver: String,
     bus: String,
@@ -73,6 +78,7 @@ fn list() -> oltr::Result<Vec<oltr::Result<Camera>>> {
     let camera = |info: v4l2::Info| Camera {
         schema: "oltr.camera/1",
         source: format!("{}{}", v4l2::SCHEME, info.path.display()),
+        path: info.path,
         card: info.card,
         driver: info.driver,
         bus: info.bus,
@@ -85,6 +91,21 @@ fn list() -> oltr::Result<Vec<oltr::Result<Camera>>> {
 #[cfg(not(all(feature = "v4l2", target_os = "linux")))]
 fn list() -> oltr::Result<Vec<oltr::Result<Camera>>> {
     Err(oltr::Error::Config("this oltr was built without cameras (feature v4l2)".into()))
+}
+
+/// For each camera that can be asked, by its path: the encodings that oltr reads, each with its largest size.
+pub fn modes() -> BTreeMap<PathBuf, Vec<String>> {
+    let cameras = list().into_iter().flatten().flatten();
+    let summary = |camera: Camera| {
+        let mut largest: BTreeMap<&str, (u32, u32)> = BTreeMap::new();
+        for mode in &camera.modes {
+            let size = largest.entry(mode.encoding).or_default();
+            *size = (*size).max((mode.width, mode.height));
+        }
+        let words = largest.iter().map(|(name, (width, height))| format!("{name} up to {width}x{height}")).collect();
+        (camera.path, words)
+    };
+    cameras.map(summary).collect()
 }
 
 /// A row for each mode, the camera in the first.

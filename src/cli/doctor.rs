@@ -30,7 +30,7 @@ pub fn run(_: &DoctorArgs, common: &Common) -> anyhow::Result<Exit> {
     findings.extend(board.health());
     findings.push(board.clock());
     findings.push(board.disk(Path::new(".")));
-    findings.extend(board.cameras());
+    findings.extend(board.cameras(&super::cameras::modes()));
     let exit = if findings.iter().all(|finding| finding.status != Status::Fail) {
         Exit::Success
     } else {

@@ -95,3 +95,21 @@ fn help_for_a_wide_terminal_has_no_overlong_lines() {
     let help: super::Ran = command(&["--help"]).env("COLUMNS", "200").output().unwrap().into();
     assert!(help.stdout.lines().all(|line| line.chars().count() <= 100), "{}", help.stdout);
 }
+
+#[test]
+fn packages_get_a_manual_and_completions() {
+    let folder = tempfile::tempdir().unwrap();
+    oltr(&["generate", "manual", folder.path().to_str().unwrap()]).code(0);
+    for name in COMMANDS {
+        let page = std::fs::read_to_string(folder.path().join(format!("oltr-{name}.1"))).unwrap();
+        assert!(page.contains("oltr") && page.contains("\\-\\-json"), "{page}");
+    }
+    assert!(std::fs::read_to_string(folder.path().join("oltr.1")).unwrap().contains(".SH SYNOPSIS"));
+    for shell in ["bash", "zsh", "fish"] {
+        let script = oltr(&["generate", "completions", shell]).code(0).stdout;
+        for name in COMMANDS {
+            assert!(script.contains(name), "{shell} does not complete {name}");
+        }
+    }
+    assert!(!oltr(&["--help"]).stdout.contains("generate"));
+}
