@@ -4,8 +4,8 @@
 mod common;
 
 use common::onnx::{self, Node, Tensor, dtype, value};
-use oltr::{Error, Model};
 use oltr::model::{Engine, Options};
+use oltr::{Error, Model};
 
 const D: usize = 20;
 const K: usize = 37;
