@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use oltr::decide::{Decider, Decision};
-use oltr::enrol::{Enrolled, Enrolments, Prior};
+use oltr::enrol::{Enrolled, Enrolments};
 use oltr::labels::{Label, Labels};
 use oltr::survey::{self, Record};
 use oltr::{Limits, Model, Result};
@@ -57,9 +57,7 @@ fn main() -> Result<()> {
     let truths = labels.resolve(&photos, bundle)?;
     let options = survey::Options { jobs: 2, features: true, ..survey::Options::default() };
     let records = survey::run(&model, Path::new(images), &photos, &truths, &limits, &options)?.records;
-    let prior = Prior::of(bundle)?;
     let decider = Decider::new(bundle);
-    println!("usual distance {:.2}, limit {:.2}; {PHOTOS} photos, {DRAWS} draws", prior.usual, prior.limit);
     println!(
         "| class | photos tested | open before | named | still open | other unknown taken | known taken | of them right before |"
     );
@@ -71,9 +69,10 @@ fn main() -> Result<()> {
             let Some((enrolled_from, tested)) = draw(clusters, &mut rng) else { continue };
             let features: Vec<Vec<f32>> = enrolled_from.iter().map(|r| r.features.clone()).collect();
             let mut enrolments = Enrolments::new("");
-            enrolments.add(Enrolled::new(class, &features, prior)?)?;
+            let limit = 10.0 / bundle.open.reachability;
+            enrolments.add(Enrolled::new(class, &features, limit)?)?;
             let is_open = |r: &Record| decider.decide(&r.scores).decision == Decision::Open;
-            let taken = |r: &Record| enrolments.find(&r.features, &r.scores).is_some();
+            let taken = |r: &Record| enrolments.find(&r.features, &r.distances, &decider).is_some();
             let row = rows.entry(class).or_default();
             row.draws += 1;
             for r in tested {

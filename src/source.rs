@@ -71,8 +71,8 @@ pub trait FrameSource: Send {
     /// source that reads in parts refuses another with [`Error::BadInput`]). After [`Next::Damaged`], [`Next::End`] or
     /// an error its content means nothing.
     ///
-    /// Frames may change in size and format from one to the next; none exceeds [`Bounds::frame_bytes`]: what would is
-    /// [`Next::Damaged`].
+    /// Frames may change in size and format from one to the next; none exceeds [`Bounds::frame_bytes`]: one that would is
+    /// [`Next::Damaged`], and an error where all that follow would.
     ///
     /// # Errors
     /// [`Error::Unavailable`] for a camera that is gone, from which [`FrameSource::reconnect`] may recover; anything else

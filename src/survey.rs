@@ -37,6 +37,8 @@ pub struct Record {
     pub own_distance: Option<f32>,
     /// The direct feature, empty unless asked for.
     pub features: Vec<f32>,
+    /// The distances to all centroids, empty unless the features are asked for.
+    pub distances: Vec<f32>,
 }
 
 /// What came out for all photos.
@@ -72,7 +74,7 @@ pub struct Times {
 pub struct Options<'a> {
     /// Photos at a time, 1..=[`MAX_JOBS`]; fewer where `Limits::memory_bytes` does not hold that many.
     pub jobs: usize,
-    /// Keep the features of each photo: 4 bytes a number.
+    /// Keep features and distances of each photo: 4 bytes a number.
     pub features: bool,
     /// Called after each photo, from any thread.
     pub progress: &'a (dyn Fn() + Sync),
@@ -127,8 +129,9 @@ pub fn run(
                 let scores = scores::score(&outputs.logits, &outputs.distances).map_err(|e| named(&label.path, e))?;
                 let own_distance = truths[photo].and_then(|class| outputs.distances.get(class).copied());
                 let kinds = ScoreKind::all(&outputs.logits, &outputs.distances);
-                let features = if options.features { outputs.features.clone() } else { Vec::new() };
-                Ok((decode, Record { photo, truth: truths[photo], scores, kinds, own_distance, features }))
+                let kept = |values: &[f32]| if options.features { values.to_vec() } else { Vec::new() };
+                let (features, distances) = (kept(&outputs.features), kept(&outputs.distances));
+                Ok((decode, Record { photo, truth: truths[photo], scores, kinds, own_distance, features, distances }))
             });
             let times = session.times();
             let mut survey = survey.lock().expect("no thread panics");
@@ -167,7 +170,9 @@ pub fn run(
 fn jobs(model: &Model, wanted: usize, limits: &Limits) -> usize {
     let summary = model.summary();
     let room = match limits.memory_bytes {
-        Some(limit) => limit.saturating_sub(summary.weights_bytes) / summary.arena_bytes.max(1),
+        Some(limit) => {
+            limit.saturating_sub(summary.weights_bytes) / (summary.arena_bytes + summary.scratch_bytes).max(1)
+        }
         None => u64::MAX,
     };
     wanted.min(usize::try_from(room).unwrap_or(usize::MAX)).clamp(1, MAX_JOBS)

@@ -32,7 +32,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("labels", &["bundle", "error", "limits"]),
     ("metrics", &["bundle", "error"]),
     ("survey", &["bundle", "decide", "error", "frame", "labels", "limits", "metrics", "model", "scores", "source"]),
-    ("enrol", &["atomic", "bundle", "calibrate", "error", "scores"]),
+    ("enrol", &["atomic", "decide", "error"]),
     ("explain", &["bundle", "calibrate", "decide", "scores"]),
     // What both need lies in `survey` and `metrics`.
     ("calibrate", &["bundle", "error", "labels", "metrics", "scores", "survey"]),

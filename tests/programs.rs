@@ -1,11 +1,11 @@
 //! What becomes of float operators around quantised ones: the head of a network runs in the program, at the undefined
-//! points of its formulas too; what hangs on tract's float convolutions stays with tract.
+//! points of its formulas too; what hangs on tract's float convolutions stays with tract, whose errors are told.
 
 mod common;
 
 use common::onnx::{self, Node, Tensor, dtype, value};
-use oltr::Model;
 use oltr::model::{Engine, Options};
+use oltr::{Error, Model};
 
 const D: usize = 20;
 const K: usize = 37;
@@ -229,4 +229,27 @@ fn what_hangs_on_a_float_convolution_stays_with_tract() {
         assert!((y - reference).abs() <= 2.0 * 0.05 * 0.5 + 1e-6, "{y} for {reference}");
     }
     assert!(reference.iter().any(|y| y.abs() > 0.2), "{reference:?}");
+}
+
+#[test]
+fn what_tract_fails_to_run_is_the_models_fault() {
+    let file = onnx::Model {
+        nodes: vec![
+            Node::new("Cast", &["x"], &["index"]).int("to", dtype::INT64),
+            Node::new("Gather", &["table", "index"], &["y"]),
+        ],
+        tensors: vec![Tensor::floats("table", &[4], &[1.0, 2.0, 3.0, 4.0])],
+        inputs: vec![value("x", dtype::FLOAT, &[1])],
+        outputs: vec![value("y", dtype::FLOAT, &[1])],
+        opset: Some(13),
+        ..onnx::Model::default()
+    };
+    let model = Model::from_bytes("gather.onnx", &file.encode(), &Options::default()).unwrap();
+    let mut session = model.session().unwrap();
+    assert_eq!(session.run_raw(&[&[2.0]]).unwrap(), [[3.0]]);
+    let error = session.run_raw(&[&[100.0]]).unwrap_err();
+    assert!(matches!(&error, Error::BadModel { model, .. } if model == "gather.onnx"), "{error}");
+    assert!(error.to_string().contains("does not run"), "{error}");
+    // The session is as good as new.
+    assert_eq!(session.run_raw(&[&[1.0]]).unwrap(), [[2.0]]);
 }

@@ -15,13 +15,14 @@ from pathlib import Path
 from .cli import run
 
 SMALL = ("--size", "128", "--resize", "pad", "--average", "0.99", "--shrinkage", "0.3", "--balance", "0.5")
-TRAINING: dict[str, tuple[str, ...]] = {
-    "everyday": (),
-    "fish": (*SMALL, "--frozen-blocks", "5", "--views", "4", "--stage2-views", "2", "--epochs", "9", "4",
-             "--backbone-rate", "4e-4", "--head-rate", "2e-3"),
-    "plankton": (*SMALL, "--pad-color", "255", "--frozen-blocks", "8", "--views", "1", "--plain-view", "--stage2-views", "1", "--turn",
-                 "--most", "150", "--epochs", "2", "2", "--epoch-photos", "5000", "--evaluate-every", "9",
-                 "--backbone-rate", "5e-4", "--feature-rate", "4e-4"),
+# One training or several, each of which goes on from stage 1 of the one before.
+TRAINING: dict[str, tuple[tuple[str, ...], ...]] = {
+    "everyday": ((),),
+    "fish": ((*SMALL, "--frozen-blocks", "5", "--views", "4", "--stage2-views", "2", "--epochs", "9", "4",
+              "--backbone-rate", "4e-4", "--head-rate", "2e-3"),),
+    "plankton": ((*SMALL, "--pad-color", "255", "--frozen-blocks", "8", "--views", "1", "--plain-view", "--stage2-views", "1",
+                  "--turn", "--most", "150", "--epochs", "2", "2", "--epoch-photos", "5000", "--evaluate-every", "9",
+                  "--backbone-rate", "5e-4", "--feature-rate", "4e-4"),),
 }
 GOLDEN_PHOTO = "../examples/photos/cup.jpg"  # of nobody's set; what a bundle answers to it matters only to other runtimes
 
@@ -31,8 +32,13 @@ def commands(name: str, images: Path, labels: Path, work: Path, folder: Path) ->
     photos = ["--images", str(images), "--labels", str(labels)]
     names = folder / f"{name}.names.tsv"  # without one, ids are names
     bundle, original, report = folder / f"{name}.onnx", work / f"{name}.float.onnx", work / "check.json"
-    return [
-        ["oltr_models.train", *photos, "--work", str(work), *TRAINING[name]],
+    trainings, start = [], []
+    for index, options in enumerate(TRAINING[name], start=1):
+        last = index == len(TRAINING[name])
+        here = work if last else work / f"start{index}"
+        trainings.append(["oltr_models.train", *photos, "--work", str(here), *start, *options])
+        start = ["--start", str(here / "stage1.pt")]
+    return trainings + [
         ["oltr_models.export", str(work / "best.pt"), str(original), "--name", name,
          *(["--names", str(names)] if names.exists() else [])],
         ["oltr_models.quantise", str(original), str(bundle), *photos],

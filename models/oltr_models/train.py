@@ -34,8 +34,9 @@ def arguments(prog: str, description: str) -> argparse.ArgumentParser:
     add("--most", type=int, default=0, help="training photos of a class; more are left out. 0 takes all")
     add("--turn", action="store_true", help="views turned by quarters too: for subjects without an upright side")
     add("--batch", type=int, default=32, help="photos of a training step")
+    add("--start", type=Path, help="stage1.pt of an earlier run to train on from; else the start is a discriminant")
     add("--shrinkage", type=float, default=0.8, help="of the covariance in the discriminant start")
-    add("--epochs", type=int, nargs=2, default=(8, 4), metavar=("STAGE1", "STAGE2"), help="passes over the photos")
+    add("--epochs", type=int, nargs=2, default=(8, 4), metavar=("STAGE1", "STAGE2"), help="passes over the photos; 0 leaves stage 2 out")
     add("--backbone-rate", type=float, default=2e-4, help="learning rate of the late blocks")
     add("--feature-rate", type=float, default=2e-4, help="learning rate of the fully connected layer")
     add("--head-rate", type=float, default=3e-3, help="learning rate of stage 1's classifier")
@@ -50,6 +51,7 @@ def arguments(prog: str, description: str) -> argparse.ArgumentParser:
     add("--smoothing", type=float, default=0.1, help="label smoothing")
     add("--mixup", type=float, default=0.2, help="beta parameter of mixed activations; 0 is off")
     add("--balance", type=float, default=1.0, help="share of the log prior in the balanced softmax; 0 is plain cross-entropy")
+    add("--stage2-balance", type=float, help="the same in stage 2, where it differs")
     add("--distance-loss", type=float, default=1.0, help="weight of the cross-entropy of distances in stage 2")
     add("--margin-loss", type=float, default=0.01, help="weight of L_LM in stage 2")
     add("--average", type=float, default=0.98, help="decay of the moving average of the weights")
@@ -66,8 +68,11 @@ def main() -> None:
     args = arguments("python -m oltr_models.train", "Train an OLTR network on labelled photos.").parse_args()
     args.epochs, args.sampling, args.ablate = list(args.epochs), list(args.sampling), sorted(args.ablate)
     trainer = Trainer(args)
-    for stage, epochs in enumerate(args.epochs, start=1):
-        trainer.run_stage(stage, epochs)
+    trainer.run_stage(1, args.epochs[0])
+    if args.epochs[1] == 0:
+        print(args.work / "stage1.pt")
+        return
+    trainer.run_stage(2, args.epochs[1])
     name = trainer.run_name(2).replace("stage2", "best")
     target = args.work / f"{name}.pt"
     checkpoint = Checkpoint(trainer.net.eval(), trainer.preprocess, trainer.classes, trainer.counts, options_of(args))

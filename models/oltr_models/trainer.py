@@ -33,7 +33,7 @@ from .network import ABLATIONS, Architecture, Oltr, on_sphere
 
 BATCH = 64  # of a pass without gradients
 SAMPLING = {"photo": 0.0, "root": 0.5, "class": 1.0}  # a class of n photos is drawn n^(1 - power) often
-STAGE2_OPTIONS = {"memory_rate", "attention_rate", "stage2_factor", "distance_loss", "margin_loss", "ablate", "stage2_views"}
+STAGE2_OPTIONS = {"memory_rate", "attention_rate", "stage2_factor", "distance_loss", "margin_loss", "ablate", "stage2_views", "stage2_balance"}
 
 
 class Trainer:
@@ -118,7 +118,11 @@ class Trainer:
         return torch.cat([net.pooled(net.backbone.late(self.batch(source, r), cut), attend) for r in rows])
 
     def initialise(self) -> None:
-        """Stage 1's start: discriminant values of the fully connected layer, the classifier and the centroids."""
+        """Stage 1's start: that of another run, or discriminant values of the fully connected layer, the
+        classifier and the centroids."""
+        if self.args.start:
+            self.net.load_state_dict(torch.load(self.args.start, weights_only=True)["state"])
+            return
         pooled = self.pooled(self.net, self.clean, attend=False)
         weight, bias = whitening(pooled.numpy(), self.labels, self.args.dim, self.args.shrinkage)
         with torch.no_grad():
@@ -187,7 +191,8 @@ class Trainer:
             self.start_memory()
         power = SAMPLING[args.sampling[stage - 1]]
         drawn = torch.bincount(torch.from_numpy(self.labels), minlength=len(self.classes)).float() ** (1 - power)
-        self.log_prior = torch.log(drawn / drawn.sum()) * args.balance
+        balance = args.balance if stage == 1 or args.stage2_balance is None else args.stage2_balance
+        self.log_prior = torch.log(drawn / drawn.sum()) * balance
         average = copy.deepcopy(self.net)
         optimiser = torch.optim.AdamW(self._groups(stage), weight_decay=args.weight_decay)
         peak = [g["lr"] for g in optimiser.param_groups]

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -23,6 +24,8 @@ from oltr_models.data import Preprocess, load_photo, read_folder, select
 from oltr_models.evaluation import class_indices, run_samples
 
 from .photos import write_set
+
+OLTR = Path(__file__).resolve().parents[2] / "target" / "release" / "oltr"
 
 
 def command(module, *arguments) -> str:
@@ -70,6 +73,21 @@ class PipelineTest(unittest.TestCase):
         answers = run_samples(Runner(self.int8_bundle), test, "test")
         truth = class_indices(test, ["blue", "green", "grey", "red"])
         self.assertGreaterEqual((answers.label == truth).mean(), 0.8)
+
+    @unittest.skipUnless(OLTR.exists(), "needs target/release/oltr; build it with cargo build --release")
+    def test_the_runtime_calibrates_and_classifies(self):
+        test = select(self.samples, "test", known=True)
+        labels, calibrated = self.folder / "photos.tsv", self.folder / "calibrated.onnx"
+        rows = [f"{s.path.relative_to(self.photos)}\t{s.cls}\tknown\t{s.split}" for s in self.samples]
+        labels.write_text("\n".join(("path\tclass\trole\tsplit", *rows)) + "\n")
+        calibrate = [OLTR, "calibrate", "--labels", labels, "--images", self.photos, "--output", calibrated, self.int8_bundle]
+        subprocess.run(calibrate, check=True, capture_output=True)
+        out = subprocess.run([OLTR, "classify", "--json", "--model", calibrated, *(s.path for s in test)],
+                             check=True, capture_output=True, text=True).stdout
+        answers = [json.loads(line) for line in out.splitlines()]
+        truth = class_indices(test, ["blue", "green", "grey", "red"])
+        self.assertGreaterEqual(np.mean([a["nearest"]["class"] == k for a, k in zip(answers, truth, strict=True)]), 0.8)
+        self.assertIn("known", {a["decision"] for a in answers})
 
     def test_graph_is_plain_qdq_with_a_float_head(self):
         graph = onnx.load(self.int8_bundle).graph

@@ -90,7 +90,8 @@ pub struct Common {
     /// Who computes the quantised parts of the graph
     #[arg(long, value_enum, default_value_t, global = true)]
     pub engine: EngineName,
-    /// Memory that oltr may take, as 64MiB; what needs more is refused [default: no bound]
+    /// Memory that oltr may take, as 64MiB: 'stream' plans for all of it, other commands for the model; what needs more
+    /// is refused [default: no bound]
     #[arg(long, value_name = "SIZE", global = true)]
     pub max_memory: Option<ByteSize>,
     /// Print JSON, one object a line, instead of a table

@@ -242,7 +242,7 @@ impl<'a> Classifier<'a> {
     fn classify<'s>(&'s self, source: &'s str, outputs: &Outputs) -> Result<Classification<'s>> {
         let scores = scores::score(&outputs.logits, &outputs.distances)?;
         let verdict = self.decider.decide(&scores);
-        let found = self.enrolments.as_ref().and_then(|e| e.find(&outputs.features, &scores));
+        let found = self.enrolments.as_ref().and_then(|e| e.find(&outputs.features, &outputs.distances, &self.decider));
         let enrolled =
             found.map(|f| EnrolledAs { label: f.class.name(), distance: f.distance, radius: f.class.radius() });
         let class = match verdict.decision {
@@ -294,8 +294,8 @@ impl<'a> Classifier<'a> {
 fn because_enrolled(enrolled: EnrolledAs, otherwise: &Explanation) -> String {
     let EnrolledAs { label, distance, radius } = enrolled;
     format!(
-        "{label}, enrolled on this device: its centroid is {distance:.2} away, within its radius of {radius:.2} and \
-         nearer than that of any known class. Without it: {}",
+        "{label}, enrolled on this device: its centroid is {distance:.2} away, within its radius of {radius:.2}, and \
+         by its own spread nearer than any known class. Without it: {}",
         otherwise.text
     )
 }

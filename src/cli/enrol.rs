@@ -3,8 +3,9 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use oltr::bundle::Bundle;
 use oltr::decide::{Decider, Decision};
-use oltr::enrol::{Enrolled, Enrolments, MAX_PHOTOS, Prior};
+use oltr::enrol::{Enrolled, Enrolments, MAX_PHOTOS};
 use oltr::source::photo::Decoder;
 use oltr::source::photos::{self, Input};
 use oltr::{Error, ErrorKind, Frame, Model, Outputs, model, scores};
@@ -29,9 +30,10 @@ pub fn run(args: &EnrolArgs, common: &Common) -> anyhow::Result<Exit> {
     match &args.action {
         EnrolAction::Add { name: class, inputs } => {
             let model = Model::from_bytes(&name, &bytes, &common.options())?;
+            let limit = limit(bundle(&model)?)?;
             let photos = photos_of(class, inputs, &model, common)?;
             let features: Vec<Vec<f32>> = photos.iter().map(|photo| photo.features.clone()).collect();
-            enrolments.add(Enrolled::new(class, &features, Prior::of(bundle(&model)?)?)?)?;
+            enrolments.add(Enrolled::new(class, &features, limit)?)?;
             enrolments.write(&path)?;
             let enrolled = enrolments.classes().iter().find(|c| c.name() == class.trim());
             let report = Added::new(enrolled, &photos, &enrolments, &model)?;
@@ -67,6 +69,19 @@ fn place(named: Option<&Path>, common: &Common) -> oltr::Result<PathBuf> {
     named.map(PathBuf::from).or_else(beside).ok_or_else(|| {
         Error::Config("the built-in bundle has no folder to enrol beside; name a file with --enrolled".into())
     })
+}
+
+/// Distance beyond which `bundle` calls everything open.
+///
+/// # Errors
+/// [`Error::BadInput`] for a bundle that calls nothing open by its distance.
+fn limit(bundle: &Bundle) -> oltr::Result<f32> {
+    let limit = 10.0 / bundle.open.reachability;
+    if limit.is_finite() {
+        return Ok(limit);
+    }
+    let reason = "has no reachability threshold to hold a new class against; calibrate it first".into();
+    Err(Error::BadInput { subject: format!("bundle '{}'", bundle.name), reason })
 }
 
 /// The enrolled classes that `classify` uses: those of `named`, else of a file beside the model if there is one.
@@ -136,7 +151,7 @@ impl<'a> Added<'a> {
         for outputs in photos {
             let scores = scores::score(&outputs.logits, &outputs.distances)?;
             known_before += usize::from(decider.decide(&scores).decision != Decision::Open);
-            let found = enrolments.find(&outputs.features, &scores);
+            let found = enrolments.find(&outputs.features, &outputs.distances, &decider);
             recognised += usize::from(found.is_some_and(|found| found.class.name() == class.name()));
         }
         let (name, photos, radius) = (class.name(), class.photos(), class.radius());

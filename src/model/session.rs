@@ -126,9 +126,13 @@ impl Session {
             self.times.preprocess = preprocessed - start;
             let input = tvec![TValue::from_const(self.pixels.clone())];
             let state = self.picture.as_mut().ok_or_else(|| internal("no plan"))?;
-            let results = guard(&model, || state.run(input))?;
+            let results = guard(&model, || state.run(input));
+            if let (Err(_), Some(plan)) = (&results, &model.picture_plan) {
+                // What a failed run leaves behind is nobody's business.
+                self.picture = Some(spawn(plan, &self.threads)?);
+            }
             self.times.inference = preprocessed.elapsed();
-            results
+            results?
         } else {
             self.ready()?;
             Normaliser::new(settings).run(bytes_of(&self.pixels)?, floats_mut(&mut self.floats[0])?)?;
@@ -245,7 +249,11 @@ impl Session {
     fn run_numbers(&mut self) -> Result<TVec<TValue>> {
         let inputs: TVec<TValue> = self.floats.iter().map(|f| TValue::from_const(f.clone())).collect();
         let state = self.numbers.as_mut().ok_or_else(|| internal("no plan"))?;
-        guard(&self.model, || state.run(inputs))
+        let results = guard(&self.model, || state.run(inputs));
+        if results.is_err() {
+            self.numbers = None;
+        }
+        results
     }
 }
 

@@ -4,6 +4,7 @@ mod camera;
 mod clients;
 #[path = "../common/mod.rs"]
 mod common;
+mod corpus;
 mod damage;
 mod fifo;
 mod formats;

@@ -66,7 +66,7 @@ fn a_signal_ends_the_program_that_waits_for_frames() {
 
 #[test]
 fn statistics_come_on_request_and_on_time() {
-    let mut child = start(&["--json", "-"]);
+    let mut child = start(&["--json", "--overflow", "block", "-"]);
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(&y4m(4)).unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -133,7 +133,7 @@ fn the_service_manager_is_told() {
 fn a_terminal_shows_a_line_that_is_always_up_to_date() {
     let folder = Folder::new();
     let clip = folder.file("clip.y4m", &y4m(30));
-    let line = format!("{} stream --max-fps 30 {clip}", env!("CARGO_BIN_EXE_oltr"));
+    let line = format!("stty cols 120; {} stream --max-fps 30 {clip}", env!("CARGO_BIN_EXE_oltr"));
     let run = std::process::Command::new("script").args(["-qec", &line, "/dev/null"]).stdin(Stdio::null()).output();
     let Ok(output) = run else {
         println!("skipped: script (of util-linux) is not installed");
