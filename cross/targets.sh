@@ -32,6 +32,14 @@ debian() {
     "${as[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"
 }
 
+# emulator CORE: how to run programs as the core does.
+emulator() {
+    case $1 in
+    cortex-a7) echo "qemu-arm -cpu $1 -L $(sysroot armv7-)" ;;
+    *) echo "qemu-aarch64 -cpu $1" ;;
+    esac
+}
+
 # sysroot TARGET: the folder with the target's shared libraries.
 sysroot() {
     case $1 in
@@ -41,20 +49,21 @@ sysroot() {
     esac
 }
 
-# emulator TARGET: the program that runs the target's programs.
-emulator() {
+# kernel_target CORE: the target that the kernels are built for to run on the core. For 64 bits with musl, which takes no
+# other compiler and linker than Rust's.
+kernel_target() {
     case $1 in
-    aarch64-*) echo qemu-aarch64 ;;
-    armv7-*) echo qemu-arm ;;
-    *) fail "'$1' is none of ${TARGETS[*]}" ;;
+    cortex-a7) echo armv7-unknown-linux-gnueabihf ;;
+    *) echo aarch64-unknown-linux-musl ;;
     esac
 }
 
-# kernels_program: builds the kernels' own program for aarch64, which takes no other compiler than Rust's; its path.
+# kernels_program CORE: builds the kernels' own program; its path.
 kernels_program() {
-    local target=aarch64-unknown-linux-musl
+    local target
+    target=$(kernel_target "$1")
     (cd "$root/cross/kernels" &&
-        cargo build --release --locked --quiet --bin oltr-kernels --target $target --target-dir "$root/target/kernels")
+        cargo build --release --locked --quiet --bin oltr-kernels --target "$target" --target-dir "$root/target/kernels")
     echo "$root/target/kernels/$target/release/oltr-kernels"
 }
 

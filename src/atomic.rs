@@ -10,10 +10,10 @@ use crate::error::{Error, Result};
 /// An existing file keeps its permissions. A reader sees the old file or the new one; a power cut leaves one of them.
 ///
 /// # Errors
-/// [`Error::NotFound`] if the folder is not there, [`Error::Io`] for what else fails; `path` is as it was.
+/// [`Error::Io`], also where the folder is not there; `path` is as it was.
 pub fn write(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
     let path = path.as_ref();
-    let io = |cause| Error::io(path, cause);
+    let io = |cause| Error::Io { path: path.into(), cause };
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -72,7 +72,7 @@ mod tests {
     fn what_cannot_be_written_is_an_error_and_changes_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let nowhere = folder.path().join("none/a");
-        assert!(matches!(write(&nowhere, b"x"), Err(Error::NotFound { path }) if path == nowhere));
+        assert!(matches!(write(&nowhere, b"x"), Err(Error::Io { path, .. }) if path == nowhere));
         assert!(matches!(write(folder.path(), b"x"), Err(Error::Io { .. })));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }

@@ -1,12 +1,16 @@
 //! The commands: one file each, over the public interface of the library.
 
 pub mod args;
+mod attention;
 mod bench;
 mod calibrate;
+mod cameras;
 mod classify;
 mod doctor;
+mod enrol;
 mod evaluate;
 pub mod exit;
+mod generate;
 mod inspect;
 pub mod log;
 mod npz;
@@ -31,12 +35,15 @@ pub fn run(cli: &Cli, start: Instant) -> anyhow::Result<Exit> {
         _ if cli.version => version::run(common),
         Some(Command::Classify(args)) => classify::run(args, common),
         Some(Command::Stream(args)) => stream::run(args, common),
+        Some(Command::Cameras(args)) => cameras::run(args, common),
         Some(Command::Inspect(args)) => inspect::run(args, common),
         Some(Command::Verify(args)) => verify::run(args, common),
         Some(Command::Bench(args)) => bench::run(args, common, start),
         Some(Command::Evaluate(args)) => evaluate::run(args, common),
         Some(Command::Calibrate(args)) => calibrate::run(args, common),
+        Some(Command::Enrol(args)) => enrol::run(args, common),
         Some(Command::Doctor(args)) => doctor::run(args, common),
+        Some(Command::Generate(args)) => generate::run(args),
         None => Cli::missing_command(),
     }
 }

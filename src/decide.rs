@@ -47,6 +47,12 @@ impl Decider {
         }
     }
 
+    /// Distance beyond which a frame of `class` is open: 10 over its reachability threshold, infinite for none. Whether
+    /// the rule looks at it or not.
+    pub fn limit(&self, class: usize) -> f32 {
+        self.reachability.get(class).map_or(f32::INFINITY, |threshold| 10.0 / threshold)
+    }
+
     /// Decides for one frame. The label is the class of the largest logit; its threshold is the one that applies.
     ///
     /// `scores.class` must be a class of the bundle, which `Session` sees to when it is made.

@@ -1,9 +1,14 @@
 //! Classes learnt on the device: a centroid and a spread from a few photos, kept in a small file beside the bundle.
 //!
 //! Enrolled classes are used after the graph. A frame is given an enrolled name if its direct feature lies within the
-//! class's radius *and* nearer to the class's centroid than to the centroid of any known class; otherwise the bundle's
-//! rule stands. So an enrolment can name what was open, and take a frame from a known class that is farther away; it
-//! cannot make any other frame known.
+//! class's radius *and* nearer to the class than to any known one; otherwise the bundle's rule stands. So an enrolment
+//! can name what was open, and take a frame from a known class that is farther away; it cannot make any other frame
+//! known.
+//!
+//! *Nearer* is measured in each class's own unit, because trained centroids and means of photos lie at different
+//! distances from photos of their classes: (on a bundle of fish, 9.4 and 5.0 where features have length 10). For a known
+//! class it is the distance at which the bundle calls a frame open, for an enrolled one the mean distance of one of its
+//! photos to the mean of the others.
 //!
 //! # Limits
 //! - The features were trained for the known classes: what those do not need to tell apart, an enrolment cannot either.
@@ -18,8 +23,8 @@ mod file;
 
 use heapless::{String as Name, Vec as Bounded};
 
+use crate::decide::Decider;
 use crate::error::{Error, Result};
-use crate::scores::Scores;
 
 /// Most enrolled classes: a linear search through them costs less than one layer of a network.
 pub const MAX_CLASSES: usize = 32;
@@ -36,18 +41,22 @@ pub const MAX_FEATURES: usize = 2048;
 /// Most bytes of a name.
 pub const MAX_NAME: usize = 64;
 
-/// Photos' worth of the usual distance in that of a class: with five photos half of it is its own.
-const PRIOR_PHOTOS: f32 = 5.0;
+/// The radius over the unit of a class. Chosen on the val split of the fish, where it loses few photos that are nearer to
+/// the class than to any other.
+const SLACK: f32 = 1.1;
 
-/// The radius over the mean distance of a photo to the centroid of the others.
-const SLACK: f32 = 1.15;
+/// Largest spread over the distance at which the bundle calls everything open: photos of several things lie as far from
+/// each other as from known classes, and would take in half of the world. (Photos of one class come to 0.6 or 0.7, of
+/// unrelated things to 0.9 and more.)
+const MAX_SPREAD: f32 = 0.8;
 
 /// One enrolled class.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Enrolled {
     name: Name<MAX_NAME>,
     photos: usize,
-    radius: f32,
+    /// Mean distance of a photo to the mean of the others.
+    spread: f32,
     /// D numbers.
     centroid: Box<[f32]>,
 }
@@ -63,9 +72,14 @@ impl Enrolled {
         self.photos
     }
 
+    /// Mean distance of one of its photos to the mean of the others: the unit of its distances.
+    pub fn spread(&self) -> f32 {
+        self.spread
+    }
+
     /// Distance from the centroid up to which frames are given its name.
     pub fn radius(&self) -> f32 {
-        self.radius
+        SLACK * self.spread
     }
 
     /// The mean of its photos' features, D numbers.
@@ -73,17 +87,14 @@ impl Enrolled {
         &self.centroid
     }
 
-    /// A class from the features of its photos.
-    ///
-    /// `usual` is the distance at which frames of known classes usually lie from their centroids, `limit` the one beyond
-    /// which the bundle calls everything open: the radius is [`SLACK`] times the mean distance of each photo to the
-    /// centroid of the others, shrunk towards `usual` (a handful of photos says little about a spread), and at most
-    /// `limit`.
+    /// A class from the features of its photos. `limit` is the distance beyond which the bundle calls everything open,
+    /// 10 / its reachability threshold.
     ///
     /// # Errors
     /// [`Error::BadInput`] for an empty or overlong name, fewer than [`MIN_PHOTOS`] or more than [`MAX_PHOTOS`] photos,
-    /// features of unequal length or of more than [`MAX_FEATURES`] numbers, or a number that is not finite.
-    pub fn new(name: &str, features: &[Vec<f32>], usual: f32, limit: f32) -> Result<Enrolled> {
+    /// features of unequal length or of more than [`MAX_FEATURES`] numbers, a number that is not finite, or photos that
+    /// are so different from each other that they show no one thing.
+    pub fn new(name: &str, features: &[Vec<f32>], limit: f32) -> Result<Enrolled> {
         let bad = |reason: String| Error::BadInput { subject: format!("class '{name}'"), reason };
         let n = features.len();
         if !(MIN_PHOTOS..=MAX_PHOTOS).contains(&n) {
@@ -106,25 +117,30 @@ impl Enrolled {
             f.iter().enumerate().map(square).sum::<f64>().sqrt()
         };
         let own = (features.iter().map(to_others).sum::<f64>() / n as f64) as f32;
-        let shrunk = (n as f32 * own + PRIOR_PHOTOS * usual) / (n as f32 + PRIOR_PHOTOS);
-        Enrolled::from_parts(name, n, (SLACK * shrunk).min(limit), centroid)
+        if own > MAX_SPREAD * limit {
+            return Err(bad(format!(
+                "its photos have little in common for this network: they lie {own:.1} from each other, and what is \
+                 {limit:.1} from a class is not of it; take photos that show the thing alike and large"
+            )));
+        }
+        Enrolled::from_parts(name, n, own, centroid)
     }
 
     /// A class as it was stored; looks at everything.
-    fn from_parts(name: &str, photos: usize, radius: f32, centroid: Box<[f32]>) -> Result<Enrolled> {
+    fn from_parts(name: &str, photos: usize, spread: f32, centroid: Box<[f32]>) -> Result<Enrolled> {
         let bad = |reason: String| Error::BadInput { subject: format!("class '{name}'"), reason };
         let trimmed = name.trim();
         let name = Name::try_from(trimmed).map_err(|_| bad(format!("its name is longer than {MAX_NAME} bytes")))?;
         if name.is_empty() || name.chars().any(char::is_control) {
             return Err(bad("a name must have letters, and no line breaks or other control characters".into()));
         }
-        if !(radius.is_finite() && radius >= 0.0) || centroid.iter().any(|x| !x.is_finite()) {
-            return Err(bad("its radius or centroid is not a number; check the photos and the bundle".into()));
+        if !(spread.is_finite() && spread >= 0.0) || centroid.iter().any(|x| !x.is_finite()) {
+            return Err(bad("its spread or centroid is not a number; check the photos and the bundle".into()));
         }
         if centroid.is_empty() || centroid.len() > MAX_FEATURES || photos > MAX_PHOTOS {
             return Err(bad(format!("has {} numbers and {photos} photos, which is out of bounds", centroid.len())));
         }
-        Ok(Enrolled { name, photos, radius, centroid })
+        Ok(Enrolled { name, photos, spread, centroid })
     }
 
     /// ‖v − c‖₂ of a feature of the same length.
@@ -204,14 +220,17 @@ impl Enrolments {
         }
     }
 
-    /// The enrolled class that a frame with this `feature` (D numbers) and these `scores` is of: the nearest one, if the
-    /// frame lies within its radius and nearer to it than to any known class. Allocates nothing.
-    pub fn find(&self, feature: &[f32], scores: &Scores) -> Option<Match<'_>> {
+    /// The enrolled class that a frame with this `feature` (D numbers) and these `distances` to the known classes is of:
+    /// the nearest one in its own unit, if the frame lies within its radius and is nearer to it than to any known class,
+    /// whose units are the limits of `decider`. Allocates nothing.
+    pub fn find(&self, feature: &[f32], distances: &[f32], decider: &Decider) -> Option<Match<'_>> {
         let fitting = self.classes.iter().filter(|class| class.centroid.len() == feature.len());
-        let nearest = fitting
-            .map(|class| Match { class, distance: class.distance(feature) })
-            .min_by(|a, b| a.distance.total_cmp(&b.distance))?;
-        (nearest.distance <= nearest.class.radius && nearest.distance < scores.distance).then_some(nearest)
+        let matches = fitting.map(|class| Match { class, distance: class.distance(feature) });
+        let within = matches.filter(|m| m.distance <= m.class.radius());
+        let unit = |m: &Match| if m.distance == 0.0 { 0.0 } else { m.distance / m.class.spread };
+        let nearest = within.min_by(|a, b| unit(a).total_cmp(&unit(b)))?;
+        let known = distances.iter().enumerate().map(|(class, d)| d / decider.limit(class));
+        (unit(&nearest) < known.fold(f32::INFINITY, f32::min)).then_some(nearest)
     }
 }
 
@@ -219,42 +238,74 @@ impl Enrolments {
 mod tests {
     use super::*;
 
+    use crate::bundle::{Bundle, Class, Open, Preprocess, Resize, Rule};
+
+    /// Spread 2, radius 2.2.
     fn enrolled(name: &str, at: [f32; 2]) -> Enrolled {
         let features = [[at[0] - 1.0, at[1]], [at[0] + 1.0, at[1]]].map(Vec::from);
-        Enrolled::new(name, &features, 2.0, 100.0).unwrap()
+        Enrolled::new(name, &features, 100.0).unwrap()
     }
 
-    fn scores(distance: f32) -> Scores {
-        Scores { class: 0, probability: 0.5, nearest: 0, distance, reachability: 10.0 / distance }
+    /// Two known classes, open beyond distances of 10 and 5.
+    fn decider() -> Decider {
+        let class = |id: &str| Class { id: id.into(), name: id.into(), train_count: 9 };
+        Decider::new(&Bundle {
+            name: "test".into(),
+            classes: vec![class("x"), class("y")],
+            preprocess: Preprocess {
+                size: 8,
+                resize: Resize::Stretch,
+                resize_to: None,
+                mean: [0.0; 3],
+                std: [1.0; 3],
+                pad_color: None,
+            },
+            open: Open {
+                rule: Rule::Reachability,
+                reachability: 1.0,
+                probability: 0.1,
+                per_class: Some([("y".to_string(), 2.0)].into()),
+                calibration: Default::default(),
+            },
+            card: Default::default(),
+        })
     }
 
     #[test]
-    fn centroid_and_radius_of_a_worked_example() {
-        // Each photo is 2 from the other; two photos of 2 and five of `usual` 9: (4 + 45) / 7 = 7.
-        let class = Enrolled::new(" eel ", &[vec![0.0, 1.0], vec![2.0, 1.0]], 9.0, 100.0).unwrap();
+    fn centroid_and_spread_of_a_worked_example() {
+        // Each of two photos is 2 from the other. Of three, (0, 3, 6), the middle one is 0 from the mean of the others
+        // and the outer ones 4.5.
+        let class = Enrolled::new(" eel ", &[vec![0.0, 1.0], vec![2.0, 1.0]], 2.5).unwrap();
         assert_eq!((class.name(), class.photos(), class.centroid()), ("eel", 2, &[1.0, 1.0][..]));
-        assert!((class.radius() - SLACK * 7.0).abs() < 1e-5);
-        let narrow = Enrolled::new("eel", &[vec![0.0], vec![2.0]], 9.0, 3.0).unwrap();
-        assert_eq!(narrow.radius(), 3.0);
+        assert_eq!((class.spread(), class.radius()), (2.0, SLACK * 2.0));
+        let three = Enrolled::new("eel", &[vec![0.0], vec![3.0], vec![6.0]], 100.0).unwrap();
+        assert_eq!((three.spread(), three.centroid()), (3.0, &[3.0][..]));
+        let message = Enrolled::new("eel", &[vec![0.0], vec![2.0]], 2.4).unwrap_err().to_string();
+        assert!(message.contains("little in common"), "{message}");
     }
 
     #[test]
     fn a_frame_is_of_a_class_within_its_radius_and_nearer_than_any_known_one() {
+        let decider = decider();
         let mut all = Enrolments::new("h");
         all.add(enrolled("a", [0.0, 0.0])).unwrap();
         all.add(enrolled("b", [10.0, 0.0])).unwrap();
-        let radius = all.classes()[0].radius();
-        let name = |feature: [f32; 2], known| all.find(&feature, &scores(known)).map(|m| m.class.name().to_string());
-        assert_eq!(name([0.5, 0.0], 9.0).as_deref(), Some("a"));
-        assert_eq!(name([9.0, 0.0], 9.0).as_deref(), Some("b"));
-        assert_eq!(all.find(&[3.0, 4.0], &scores(9.0)).map(|m| m.distance), None);
-        assert!(name([radius, 0.0], 9.0).is_some() && name([radius + 0.01, 0.0], 9.0).is_none());
-        // A known class is as near, or nearer.
-        assert_eq!(name([1.0, 0.0], 1.0), None);
-        assert_eq!(name([1.0, 0.0], 1.01).as_deref(), Some("a"));
+        let name = |feature: [f32; 2], known: [f32; 2]| {
+            all.find(&feature, &known, &decider).map(|m| (m.class.name().to_string(), m.distance))
+        };
+        let far = [20.0, 20.0];
+        assert_eq!(name([0.5, 0.0], far), Some(("a".into(), 0.5)));
+        assert_eq!(name([9.0, 0.0], far), Some(("b".into(), 1.0)));
+        assert_eq!(name([3.0, 4.0], far), None);
+        assert!(name([2.19, 0.0], far).is_some() && name([2.21, 0.0], far).is_none());
+        // 1 is half of the spread; 5 of 10 or 2.5 of 5 is as near, which is not nearer.
+        assert_eq!((name([1.0, 0.0], [5.0, 20.0]), name([1.0, 0.0], [20.0, 2.5])), (None, None));
+        assert!(name([1.0, 0.0], [5.01, 2.51]).is_some());
+        // On the centroid itself nothing is nearer; and on that of a known class at once, the known one stays.
+        assert!(name([0.0, 0.0], [0.1, 0.1]).is_some() && name([0.0, 0.0], [0.0, 9.0]).is_none());
         // Features of another network.
-        assert_eq!(all.find(&[0.0; 3], &scores(9.0)), None);
-        assert_eq!(Enrolments::new("h").find(&[0.0; 2], &scores(9.0)), None);
+        assert_eq!(all.find(&[0.0; 3], &far, &decider), None);
+        assert_eq!(Enrolments::new("h").find(&[0.0; 2], &far, &decider), None);
     }
 
     #[test]
@@ -284,9 +335,9 @@ mod tests {
             ("a\nb", &two),
             (&"x".repeat(MAX_NAME + 1), &two),
         ] {
-            assert!(Enrolled::new(name, features, 1.0, 10.0).is_err(), "{name:?} {}", features.len());
+            assert!(Enrolled::new(name, features, 100.0).is_err(), "{name:?} {}", features.len());
         }
-        assert!(Enrolled::new(&"x".repeat(MAX_NAME), &two, 1.0, 10.0).is_ok());
+        assert!(Enrolled::new(&"x".repeat(MAX_NAME), &two, 100.0).is_ok());
         let mut all = Enrolments::new("h");
         for i in 0..MAX_CLASSES {
             all.add(enrolled(&i.to_string(), [0.0, 0.0])).unwrap();
@@ -295,6 +346,6 @@ mod tests {
         all.add(enrolled("7", [1.0, 0.0])).unwrap();
         let mut one = Enrolments::new("h");
         one.add(enrolled("a", [0.0, 0.0])).unwrap();
-        assert!(one.add(Enrolled::new("b", &two, 1.0, 1.0).unwrap()).is_err());
+        assert!(one.add(Enrolled::new("b", &two, 100.0).unwrap()).is_err());
     }
 }

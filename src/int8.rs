@@ -9,5 +9,5 @@ pub mod quant;
 mod tensor;
 
 pub use layers::Binary;
-pub use program::{Builder, Input, LayerInfo, Program, State};
+pub use program::{Builder, Input, LayerInfo, Program, State, Threads};
 pub use tensor::{Element, Tensor, TensorId};

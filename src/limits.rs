@@ -41,7 +41,8 @@ pub struct Limits {
     pub retries: u32,
     /// Photos that a watched folder is remembered to have given.
     pub watched_photos: usize,
-    /// Bytes that a model may take at run time (weights and arena), or `None` for no bound.
+    /// Bytes that may be taken at run time, or `None` for no bound: by a session with its weights and buffers, or by all
+    /// of a streaming program ([`Plan`](crate::pipeline::memory::Plan)).
     pub memory_bytes: Option<u64>,
 }
 

@@ -201,14 +201,23 @@ pub struct Summary {
     pub isa: String,
     /// Bytes of the weights as they lie in memory.
     pub weights_bytes: u64,
-    /// Bytes of the buffers of one session.
+    /// Bytes of the buffers of one session that hold what passes between layers.
     pub arena_bytes: u64,
+    /// Bytes that the kernels of one session work in beside, for each of its threads.
+    pub scratch_bytes: u64,
     /// Operators of the ONNX graph and how many of each.
     pub operators: BTreeMap<String, usize>,
     /// How the file is quantised, for people: `QDQ uint8 per channel`, `float`, …
     pub quantisation: String,
     /// The steps that run, in order.
     pub steps: Vec<Step>,
+}
+
+impl Summary {
+    /// Bytes that a model and one session of it take: weights, arena and scratch.
+    pub fn needed_bytes(&self) -> u64 {
+        self.weights_bytes.saturating_add(self.arena_bytes).saturating_add(self.scratch_bytes)
+    }
 }
 
 /// One step of a loaded graph.

@@ -143,10 +143,10 @@ pub fn run(
     let queue = Queue::new(depth, overflow, limits, || Slot::new(bytes))?;
     let name = source.name().to_string();
     let shared = Shared::default();
-    let capture = Capture::new(&queue, &shared, settings, overflow, limits);
+    let mut capture = Capture::new(&queue, &shared, settings, overflow, limits);
     let meter = Meter::new(settings.stats_every);
     let mut consumer = Consumer { name: &name, queue: &queue, shared: &shared, classifier, sink, tracker, meter };
-    thread::scope(|scope| {
+    let (ended, captured) = thread::scope(|scope| -> Result<_> {
         let thread = thread::Builder::new()
             .name("capture".into())
             .stack_size(CAPTURE_STACK)
@@ -156,11 +156,16 @@ pub fn run(
         // Whatever happened, the other thread must not wait for this one.
         queue.abandon();
         let captured = thread.join().unwrap_or_else(|_| Err(Error::Internal("the capture thread panicked".into())));
-        // A sink that failed is told no more; one whose source failed is.
-        let ended = ended?;
-        let stats = consumer.finish()?;
-        captured.map(|()| Report { ended, stats })
-    })
+        Ok((ended, captured))
+    })?;
+    // A sink that failed is told no more; one whose source failed is.
+    let stats = ended.is_ok().then(|| consumer.finish()).transpose();
+    let confirmed = capture.confirm(source);
+    let ended = ended?;
+    captured?;
+    confirmed?;
+    let stats = stats?.unwrap_or_default();
+    Ok(Report { ended, stats })
 }
 
 /// The thread that classifies, decides and tells.
@@ -185,8 +190,9 @@ impl Consumer<'_> {
             match next {
                 Next::Frame(slot) => {
                     self.tell_damage(slot.ordinal)?;
-                    let dropped = self.meter.dropped_since(counts.dropped);
+                    let (seq, dropped) = (slot.frame.stamp().seq, self.meter.dropped_since(counts.dropped));
                     self.handle(slot, dropped)?;
+                    self.shared.done.store(seq + 1, Ordering::Relaxed);
                 }
                 Next::Nothing => {
                     self.tell_damage(u64::MAX)?;

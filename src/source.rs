@@ -3,6 +3,7 @@
 //! Photos are found ([`photos`]) and decoded ([`photo`]) one by one. What gives frames one after another is a
 //! [`FrameSource`]: the pipeline reads any through it, a user's own too.
 
+pub mod camera;
 pub mod files;
 pub mod jpeg;
 pub mod photo;
@@ -70,8 +71,8 @@ pub trait FrameSource: Send {
     /// source that reads in parts refuses another with [`Error::BadInput`]). After [`Next::Damaged`], [`Next::End`] or
     /// an error its content means nothing.
     ///
-    /// Frames may change in size and format from one to the next; none exceeds [`Bounds::frame_bytes`]: what would is
-    /// [`Next::Damaged`].
+    /// Frames may change in size and format from one to the next; none exceeds [`Bounds::frame_bytes`]: one that would is
+    /// [`Next::Damaged`], and an error where all that follow would.
     ///
     /// # Errors
     /// [`Error::Unavailable`] for a camera that is gone, from which [`FrameSource::reconnect`] may recover; anything else

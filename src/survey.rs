@@ -22,9 +22,6 @@ pub const MAX_JOBS: usize = 64;
 /// Seed of the bootstrap: the same photos give the same intervals.
 const SEED: u64 = 0;
 
-/// How many names a message lists before it says how many more there are.
-const NAMES: usize = 3;
-
 /// What came out for one photo.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
@@ -40,6 +37,8 @@ pub struct Record {
     pub own_distance: Option<f32>,
     /// The direct feature, empty unless asked for.
     pub features: Vec<f32>,
+    /// The distances to all centroids, empty unless the features are asked for.
+    pub distances: Vec<f32>,
 }
 
 /// What came out for all photos.
@@ -75,7 +74,7 @@ pub struct Times {
 pub struct Options<'a> {
     /// Photos at a time, 1..=[`MAX_JOBS`]; fewer where `Limits::memory_bytes` does not hold that many.
     pub jobs: usize,
-    /// Keep the features of each photo: 4 bytes a number.
+    /// Keep features and distances of each photo: 4 bytes a number.
     pub features: bool,
     /// Called after each photo, from any thread.
     pub progress: &'a (dyn Fn() + Sync),
@@ -96,7 +95,7 @@ impl Default for Options<'_> {
 /// on `jobs` and not on the number of photos (records apart: about 200 bytes each). The result depends on neither.
 ///
 /// # Errors
-/// [`Error::NotFound`] naming the first files that are not there, before anything is computed; [`Error::BadModel`] for
+/// [`Error::NotFound`] naming the first file that is not there, before anything is computed; [`Error::BadModel`] for
 /// a graph without `distances`. Photos that cannot be read, and such as the network computes NaN for, are
 /// [`Survey::failures`].
 pub fn run(
@@ -130,8 +129,9 @@ pub fn run(
                 let scores = scores::score(&outputs.logits, &outputs.distances).map_err(|e| named(&label.path, e))?;
                 let own_distance = truths[photo].and_then(|class| outputs.distances.get(class).copied());
                 let kinds = ScoreKind::all(&outputs.logits, &outputs.distances);
-                let features = if options.features { outputs.features.clone() } else { Vec::new() };
-                Ok((decode, Record { photo, truth: truths[photo], scores, kinds, own_distance, features }))
+                let kept = |values: &[f32]| if options.features { values.to_vec() } else { Vec::new() };
+                let (features, distances) = (kept(&outputs.features), kept(&outputs.distances));
+                Ok((decode, Record { photo, truth: truths[photo], scores, kinds, own_distance, features, distances }))
             });
             let times = session.times();
             let mut survey = survey.lock().expect("no thread panics");
@@ -170,7 +170,9 @@ pub fn run(
 fn jobs(model: &Model, wanted: usize, limits: &Limits) -> usize {
     let summary = model.summary();
     let room = match limits.memory_bytes {
-        Some(limit) => limit.saturating_sub(summary.weights_bytes) / summary.arena_bytes.max(1),
+        Some(limit) => {
+            limit.saturating_sub(summary.weights_bytes) / (summary.arena_bytes + summary.scratch_bytes).max(1)
+        }
         None => u64::MAX,
     };
     wanted.min(usize::try_from(room).unwrap_or(usize::MAX)).clamp(1, MAX_JOBS)
@@ -180,20 +182,16 @@ fn jobs(model: &Model, wanted: usize, limits: &Limits) -> usize {
 fn check_files(folder: &Path, photos: &[Label]) -> Result<()> {
     let missing: Vec<&str> =
         photos.iter().map(|label| label.path.as_str()).filter(|path| !folder.join(path).is_file()).collect();
-    match missing[..] {
-        [] => Ok(()),
-        [one] => Err(Error::NotFound { path: folder.join(one) }),
-        _ => Err(Error::BadInput {
-            subject: folder.display().to_string(),
-            reason: format!(
-                "{} of {} photos are not there ({}{}); is this the folder that the labels' paths start from?",
-                missing.len(),
-                photos.len(),
-                missing[..missing.len().min(NAMES)].join(", "),
-                if missing.len() > NAMES { ", …" } else { "" }
-            ),
-        }),
+    let Some(first) = missing.first() else { return Ok(()) };
+    if missing.len() > 1 {
+        log::warn!(
+            "{} of {} photos are not below {}; is it the folder that the labels' paths start from?",
+            missing.len(),
+            photos.len(),
+            folder.display()
+        );
     }
+    Err(Error::NotFound { path: folder.join(first) })
 }
 
 /// What the rule of `bundle` says of each of `records`.

@@ -19,10 +19,10 @@ const PROGRAM: &str = "OLTR_BOARD_PROGRAM";
 
 /// How far numbers of the photos' answers may be from this machine's, relative to them: the attention and the head are
 /// computed in floating point, by kernels of tract's that add in another order on each processor.
-const TOLERANCE: f64 = 1e-4;
+const TOLERANCE: f64 = 1e-5;
 
 /// How far the outputs of networks may be from this machine's, relative to the largest of them.
-const NETWORK_TOLERANCE: f32 = 1e-4;
+const NETWORK_TOLERANCE: f32 = 1e-5;
 
 /// A board as programs see it.
 struct Board {
@@ -88,7 +88,7 @@ const BOARDS_32: [Board; 1] = [Board {
     core: "cortex-a7",
     features: "half thumb fastmult vfp edsp neon vfpv3 tls vfpv4 idiva idivt vfpd32 lpae evtstrm",
     identity: ["0x41", "0x0", "0xc07", "5"],
-    kernels: "scalar",
+    kernels: "neon",
 }];
 
 /// The program under test.

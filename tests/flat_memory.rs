@@ -28,7 +28,7 @@ struct Bytes {
     frames: u64,
     at: usize,
     /// What the capturing thread had taken when it was warm, and in the end.
-    taken: std::sync::mpsc::Sender<Taken>,
+    taken: std::sync::mpsc::SyncSender<Taken>,
 }
 
 impl ByteInput for Bytes {
@@ -148,7 +148,7 @@ fn ten_thousand_frames_take_no_more_memory_than_two_hundred() {
         ("raw nv12", b"", picture(luma * 3 / 2), raw(PixelFormat::Nv12), Overflow::DropOldest),
         ("y4m", b"YUV4MPEG2 W320 H240 F60:1 C420jpeg\n", y4m, stream::Settings::default(), Overflow::DropOldest),
     ] {
-        let (sender, captured) = std::sync::mpsc::channel();
+        let (sender, captured) = std::sync::mpsc::sync_channel(2);
         let input = Bytes { head, frame, frames: 0, at: 0, taken: sender };
         let mut source = stream::from_input(Box::new(input), &reading, &limits, &|| false).unwrap();
         let bundle = model.bundle().unwrap();

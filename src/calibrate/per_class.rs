@@ -136,12 +136,12 @@ mod tests {
         let reachability = x.exp() as f32;
         let scores = Scores { class, probability: 1.0, nearest: class, distance: 10.0 / reachability, reachability };
         let kinds = [0.0; ScoreKind::ALL.len()];
-        Record { photo: 0, truth: truth.into(), scores, kinds, own_distance: None, features: vec![] }
+        Record { photo: 0, truth: truth.into(), scores, kinds, own_distance: None, features: vec![], distances: vec![] }
     }
 
     /// Classes 0 and 1 with many photos around 0 and 1, class 2 with one photo at `x`, class 3 with none.
     fn spreads(x: f64) -> Spreads {
-        let wave = |i: usize, centre: f64| centre + 0.1 * if i % 2 == 0 { 1.0 } else { -1.0 };
+        let wave = |i: usize, centre: f64| centre + 0.1 * if i.is_multiple_of(2) { 1.0 } else { -1.0 };
         let mut records: Vec<Record> =
             (0..200).map(|i| record(i % 4 / 2, i % 4 / 2, wave(i, (i % 4 / 2) as f64))).collect();
         records.push(record(2, 2, x));

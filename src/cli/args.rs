@@ -1,5 +1,6 @@
 //! The command line: what can be said, and what it means.
 
+mod enrol;
 mod study;
 
 use std::borrow::Cow;
@@ -17,6 +18,7 @@ use oltr::model::{self, Engine, Options, Summary};
 use super::output::{bytes, millis};
 use super::stream::args::StreamArgs;
 use super::table::printable;
+pub use enrol::{EnrolAction, EnrolArgs};
 pub use study::{CalibrateArgs, EvaluateArgs, PhotoArgs};
 
 const EXAMPLES: &str = "\
@@ -61,12 +63,16 @@ impl Cli {
 pub enum Command {
     Classify(ClassifyArgs),
     Stream(Box<StreamArgs>),
+    Cameras(CamerasArgs),
     Inspect(InspectArgs),
     Verify(VerifyArgs),
     Bench(BenchArgs),
     Evaluate(EvaluateArgs),
     Calibrate(CalibrateArgs),
+    Enrol(EnrolArgs),
     Doctor(DoctorArgs),
+    #[command(subcommand, hide = true)]
+    Generate(GenerateArgs),
 }
 
 /// Options that every command takes.
@@ -84,7 +90,8 @@ pub struct Common {
     /// Who computes the quantised parts of the graph
     #[arg(long, value_enum, default_value_t, global = true)]
     pub engine: EngineName,
-    /// Memory that oltr may take, as 64MiB; what needs more is refused [default: no bound]
+    /// Memory that oltr may take, as 64MiB: 'stream' plans for all of it, other commands for the model; what needs more
+    /// is refused [default: no bound]
     #[arg(long, value_name = "SIZE", global = true)]
     pub max_memory: Option<ByteSize>,
     /// Print JSON, one object a line, instead of a table
@@ -139,13 +146,13 @@ impl Common {
             Some(path) => Model::load(path, &options),
             None => Model::builtin(&options),
         }?;
-        let Summary { isa, weights_bytes, arena_bytes, .. } = model.summary();
+        let Summary { isa, weights_bytes, arena_bytes, scratch_bytes, .. } = model.summary();
         log::info!(
             "{} loaded in {} ms: {isa} kernels, {} weights, {} buffers",
             printable(model.name()),
             millis(begin.elapsed()),
             bytes(*weights_bytes),
-            bytes(*arena_bytes)
+            bytes(arena_bytes + scratch_bytes)
         );
         Ok(model)
     }
@@ -168,6 +175,8 @@ Examples:
   oltr classify cup.jpg                     one photo
   oltr classify --top 3 photos 'trap/*.jpg' a folder with its subfolders, a pattern; three classes each
   oltr classify --json @list.txt > out.jsonl  the photos that a file lists, one a line, for a program
+  oltr classify --explain cup.jpg           why: which score decided, what lies near, by what margin
+  oltr classify --attention seen.png cup.jpg  where the network looked
   curl -s http://camera/snapshot | oltr classify -
 
 A photo that cannot be read is reported in its place, the others are classified, and the exit code is 65
@@ -176,10 +185,31 @@ pub struct ClassifyArgs {
     /// Classes to list for each photo, most probable first [default: none in a table, 5 with --json]
     #[arg(long, value_name = "N")]
     pub top: Option<usize>,
+    /// Say why, in one or two sentences for each photo
+    #[arg(long)]
+    pub explain: bool,
+    /// Write the photo with the network's attention laid over it; of one photo, with a bundle that has the output
+    /// `attention`
+    #[arg(long, value_name = "OUT.png")]
+    pub attention: Option<PathBuf>,
+    /// File of enrolled classes, as 'oltr enrol' writes it [default: beside the model, if there is one]
+    #[arg(long, value_name = "FILE")]
+    pub enrolled: Option<PathBuf>,
+    /// Leave enrolled classes out
+    #[arg(long, conflicts_with = "enrolled")]
+    pub no_enrolled: bool,
     /// Files, folders, patterns, @LIST (a file of paths), or - for one photo on standard input
     #[arg(required = true, value_name = "INPUT")]
     pub inputs: Vec<OsString>,
 }
+
+/// List the cameras that are there, and what they offer of what oltr reads.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  oltr cameras                              a table: names for 'oltr stream', encodings, sizes, frames a second
+  oltr cameras --json | jq -r .source       one object a line")]
+pub struct CamerasArgs {}
 
 /// Show what a model consists of and how it will run here.
 #[derive(Debug, Args)]
@@ -268,6 +298,22 @@ Examples:
   oltr doctor --model model.onnx --max-memory 64MiB   will it fit?
   oltr doctor --json | jq -r '.findings[] | select(.status != \"ok\") | .remedy'")]
 pub struct DoctorArgs {}
+
+/// Write what packages install beside the program.
+#[derive(Debug, Subcommand)]
+pub enum GenerateArgs {
+    /// Completions for a shell, on standard output
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// The manual: a page for the program and one for each command
+    Manual {
+        /// Folder for the pages
+        #[arg(value_name = "FOLDER")]
+        folder: PathBuf,
+    },
+}
 
 /// A number of bytes: `64MiB`, `64M` (the same), `64MB` (64 000 000), `1.5GiB`, `65536`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

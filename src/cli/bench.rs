@@ -46,6 +46,7 @@ pub fn run(args: &BenchArgs, common: &Common, start: Instant) -> anyhow::Result<
         first_result_ms: millis(first_result),
         latency_ms: Latency::of(times),
         arena_bytes: summary.arena_bytes,
+        scratch_bytes: summary.scratch_bytes,
         weights_bytes: summary.weights_bytes,
         peak_rss_bytes: peak_rss(Path::new("/proc/self/status")),
         input: input.describe(),
@@ -74,6 +75,7 @@ struct Report<'a> {
     first_result_ms: f64,
     latency_ms: Latency,
     arena_bytes: u64,
+    scratch_bytes: u64,
     weights_bytes: u64,
     /// Peak resident memory of the process; `None` where the system does not tell.
     peak_rss_bytes: Option<u64>,
@@ -94,9 +96,12 @@ impl Report<'_> {
             "latency       {:.3} ms median of {} runs; {:.3} least, {:.3} for 95 %, {:.3} most",
             l.median, self.runs, l.min, l.p95, l.max
         ))?;
-        let [weights, arena] = [self.weights_bytes, self.arena_bytes].map(bytes);
+        let [weights, arena, scratch] = [self.weights_bytes, self.arena_bytes, self.scratch_bytes].map(bytes);
         let peak = self.peak_rss_bytes.map(|peak| format!("; the process took up to {}", bytes(peak)));
-        out.line(&format!("memory        {weights} weights, {arena} buffers{}", peak.unwrap_or_default()))?;
+        out.line(&format!(
+            "memory        {weights} weights, {arena} arena, {scratch} scratch{}",
+            peak.unwrap_or_default()
+        ))?;
         match &self.profile {
             Some(steps) => print_profile(steps, out),
             None => Ok(()),

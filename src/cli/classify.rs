@@ -4,7 +4,10 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use oltr::bundle::{Bundle, Shot};
+use oltr::calibrate::Calibration;
 use oltr::decide::{Decider, Decision};
+use oltr::enrol::Enrolments;
+use oltr::explain::{Case, Explanation, explain};
 use oltr::scores;
 use oltr::source::photo::Decoder;
 use oltr::source::photos::{self, Input};
@@ -12,6 +15,8 @@ use oltr::{Error, ErrorKind, Frame, Model, Outputs, Result, Session};
 use serde::Serialize;
 
 use super::args::{ClassifyArgs, Common};
+use super::attention;
+use super::enrol;
 use super::exit::{self, Exit};
 use super::output::{ErrorLine, GOOD, NOTABLE, Output, finite, millis};
 use super::shutdown::Shutdown;
@@ -26,8 +31,16 @@ pub fn run(args: &ClassifyArgs, common: &Common) -> anyhow::Result<Exit> {
     let limits = common.options().limits;
     let photos = photos::find(&args.inputs, &limits)?;
     let model = common.load(None)?;
+    if args.attention.is_some() {
+        attention::check(&model)?;
+        if photos.len() != 1 {
+            let reason = format!("--attention draws over one photo, {} were named", photos.len());
+            return Err(Error::Config(reason).into());
+        }
+    }
+    let enrolments = if args.no_enrolled { None } else { enrol::for_use(args.enrolled.as_deref(), common)? };
     let top = args.top.unwrap_or(if common.json { DEFAULT_TOP } else { 0 });
-    let classifier = Classifier::new(&model, top)?;
+    let classifier = Classifier { enrolments, explain: args.explain, ..Classifier::new(&model, top)? };
     let mut reporter = Reporter::new(&photos, classifier.bundle, common.json)?;
     let mut session = model.session()?;
     let mut decoder = Decoder::new(&limits);
@@ -42,6 +55,9 @@ pub fn run(args: &ClassifyArgs, common: &Common) -> anyhow::Result<Exit> {
         match decode(photo, &mut decoder, &mut frame).and_then(|decode| {
             let mut classification = classifier.classify(&source, session.run(&frame)?)?;
             classification.latency_ms = latency(decode, &session);
+            if let Some((path, attention)) = args.attention.as_ref().zip(session.attention()) {
+                attention::write(path, &frame, &attention, &classifier.bundle.preprocess)?;
+            }
             Ok(classification)
         }) {
             Ok(classification) => {
@@ -131,6 +147,22 @@ struct Classification<'a> {
     model: ModelId<'a>,
     /// Name of the class for people; `None` if open.
     name: Option<&'a str>,
+    /// The enrolled class that the photo is of, whose name is then `label`, and `class` none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    enrolled: Option<EnrolledAs<'a>>,
+    /// Why, where `--explain` asks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explanation: Option<Explanation>,
+}
+
+/// The enrolled class of a photo.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+struct EnrolledAs<'a> {
+    label: &'a str,
+    /// Distance to its centroid.
+    distance: f32,
+    /// Distance up to which photos are of it.
+    radius: f32,
 }
 
 /// The class whose centroid is nearest.
@@ -172,6 +204,10 @@ struct Classifier<'a> {
     decider: Decider,
     model: ModelId<'a>,
     top: usize,
+    enrolments: Option<Enrolments>,
+    explain: bool,
+    /// How the thresholds came about; what is usual for each class.
+    calibration: Option<Calibration>,
 }
 
 impl<'a> Classifier<'a> {
@@ -197,16 +233,21 @@ impl<'a> Classifier<'a> {
             }
         }
         let id = ModelId { name: &bundle.name, sha256: model.sha256() };
-        Ok(Classifier { bundle, decider: Decider::new(bundle), model: id, top })
+        let calibration = Calibration::of(&bundle.open);
+        let decider = Decider::new(bundle);
+        Ok(Classifier { bundle, decider, model: id, top, enrolments: None, explain: false, calibration })
     }
 
     /// What `outputs` say of the frame `source`; latencies are left to be filled in.
     fn classify<'s>(&'s self, source: &'s str, outputs: &Outputs) -> Result<Classification<'s>> {
         let scores = scores::score(&outputs.logits, &outputs.distances)?;
         let verdict = self.decider.decide(&scores);
+        let found = self.enrolments.as_ref().and_then(|e| e.find(&outputs.features, &outputs.distances, &self.decider));
+        let enrolled =
+            found.map(|f| EnrolledAs { label: f.class.name(), distance: f.distance, radius: f.class.radius() });
         let class = match verdict.decision {
-            Decision::Known(class) => Some(class),
-            Decision::Open => None,
+            Decision::Known(class) if enrolled.is_none() => Some(class),
+            Decision::Known(_) | Decision::Open => None,
         };
         let of = |class: usize| &self.bundle.classes[class];
         let candidate = |(class, probability)| {
@@ -217,8 +258,8 @@ impl<'a> Classifier<'a> {
         Ok(Classification {
             schema: "oltr.classification/1",
             source,
-            decision: if class.is_some() { "known" } else { "open" },
-            label: class.map(|c| of(c).id.as_str()),
+            decision: if class.is_some() || enrolled.is_some() { "known" } else { "open" },
+            label: enrolled.map(|e| e.label).or(class.map(|c| of(c).id.as_str())),
             class,
             probability: scores.probability,
             reachability: scores.reachability,
@@ -233,9 +274,30 @@ impl<'a> Classifier<'a> {
             top: scores::top(&outputs.logits, self.top).into_iter().map(candidate).collect(),
             latency_ms: Latency::default(),
             model: self.model,
-            name: class.map(|c| of(c).name.as_str()),
+            name: enrolled.map(|e| e.label).or(class.map(|c| of(c).name.as_str())),
+            enrolled,
+            explanation: self.explain.then(|| {
+                let Outputs { distances, .. } = outputs;
+                let calibration = self.calibration.as_ref();
+                let case = Case { bundle: self.bundle, calibration, scores: &scores, distances, verdict: &verdict };
+                let explanation = explain(&case);
+                match enrolled {
+                    Some(enrolled) => Explanation { text: because_enrolled(enrolled, &explanation), ..explanation },
+                    None => explanation,
+                }
+            }),
         })
     }
+}
+
+/// Why a photo is of an enrolled class; what would have been said of it otherwise follows.
+fn because_enrolled(enrolled: EnrolledAs, otherwise: &Explanation) -> String {
+    let EnrolledAs { label, distance, radius } = enrolled;
+    format!(
+        "{label}, enrolled on this device: its centroid is {distance:.2} away, within its radius of {radius:.2}, and \
+         by its own spread nearer than any known class. Without it: {}",
+        otherwise.text
+    )
 }
 
 /// Says what was found, as it is found.
@@ -271,7 +333,8 @@ impl Reporter {
             Reporter::Json(out) => out.json(c),
             Reporter::Person(out, table) => {
                 out.line(&table.row(&cells(c)))?;
-                c.top.iter().try_for_each(|candidate| out.line(&describe(candidate)))
+                c.top.iter().try_for_each(|candidate| out.line(&describe(candidate)))?;
+                c.explanation.iter().try_for_each(|why| out.line(&format!("    {}", printable(&why.text))))
             }
         }
     }
@@ -342,7 +405,8 @@ mod tests {
 
     fn classifier(bundle: &Bundle) -> Classifier<'_> {
         let model = ModelId { name: &bundle.name, sha256: "00" };
-        Classifier { bundle, decider: Decider::new(bundle), model, top: 2 }
+        let decider = Decider::new(bundle);
+        Classifier { bundle, decider, model, top: 2, enrolments: None, explain: false, calibration: None }
     }
 
     fn outputs(logits: [f32; 3], distances: [f32; 3]) -> Outputs {

@@ -30,7 +30,7 @@ pub fn run(_: &DoctorArgs, common: &Common) -> anyhow::Result<Exit> {
     findings.extend(board.health());
     findings.push(board.clock());
     findings.push(board.disk(Path::new(".")));
-    findings.extend(board.cameras());
+    findings.extend(board.cameras(&super::cameras::modes()));
     let exit = if findings.iter().all(|finding| finding.status != Status::Fail) {
         Exit::Success
     } else {
@@ -152,7 +152,7 @@ impl Trial {
     /// Weights and buffers, if the model runs.
     fn needed_bytes(&self) -> Option<u64> {
         let summary = self.0.as_ref().ok()?.model.summary();
-        Some(summary.weights_bytes.saturating_add(summary.arena_bytes))
+        Some(summary.needed_bytes())
     }
 
     fn findings(&self, common: &Common) -> Vec<Finding> {

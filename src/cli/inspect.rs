@@ -56,6 +56,7 @@ struct PortReport<'a> {
 struct Memory {
     weights_bytes: u64,
     arena_bytes: u64,
+    scratch_bytes: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -86,7 +87,8 @@ struct ClassReport<'a> {
 
 impl<'a> Report<'a> {
     fn new(model: &'a Model) -> Report<'a> {
-        let Summary { file_bytes, isa, weights_bytes, arena_bytes, operators, quantisation, steps } = model.summary();
+        let Summary { file_bytes, isa, weights_bytes, arena_bytes, scratch_bytes, operators, quantisation, steps } =
+            model.summary();
         Report {
             schema: "oltr.inspect/1",
             model: model.name(),
@@ -98,7 +100,7 @@ impl<'a> Report<'a> {
             quantisation,
             operators,
             isa,
-            memory: Memory { weights_bytes: *weights_bytes, arena_bytes: *arena_bytes },
+            memory: Memory { weights_bytes: *weights_bytes, arena_bytes: *arena_bytes, scratch_bytes: *scratch_bytes },
             steps,
             metadata: model.metadata(),
         }
@@ -111,9 +113,10 @@ impl<'a> Report<'a> {
         field(out, "outputs", &list(&self.outputs))?;
         field(out, "quantisation", self.quantisation)?;
         field(out, "kernels", self.isa)?;
-        let Memory { weights_bytes: weights, arena_bytes: arena } = self.memory;
-        let sum = bytes(weights.saturating_add(arena));
-        field(out, "memory", &format!("{sum}: {} weights, {} buffers", bytes(weights), bytes(arena)))?;
+        let Memory { weights_bytes: weights, arena_bytes: arena, scratch_bytes: scratch } = self.memory;
+        let sum = bytes(weights.saturating_add(arena).saturating_add(scratch));
+        let [weights, arena, scratch] = [weights, arena, scratch].map(bytes);
+        field(out, "memory", &format!("{sum}: {weights} weights, {arena} arena, {scratch} scratch"))?;
         match &self.bundle {
             Some(bundle) => bundle.print(out)?,
             None => field(out, "bundle", "no: the file names no classes (oltr.classes), so it cannot classify photos")?,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! oltr.enrolled/1 <SHA-256 of all that follows, 64 hexadecimal digits>
-//! {"graph_sha256":"…","classes":[{"name":"eel","photos":5,"radius":8.5,"centroid":[…]}]}
+//! {"graph_sha256":"…","classes":[{"name":"eel","photos":5,"spread":5.25,"centroid":[…]}]}
 //! ```
 
 use std::io::Read;
@@ -34,7 +34,7 @@ struct Content {
 struct Class {
     name: String,
     photos: usize,
-    radius: f32,
+    spread: f32,
     centroid: Vec<f32>,
 }
 
@@ -77,7 +77,7 @@ impl Enrolments {
         }
         let mut enrolments = Enrolments::new(&content.graph_sha256);
         for class in content.classes {
-            enrolments.add(Enrolled::from_parts(&class.name, class.photos, class.radius, class.centroid.into())?)?;
+            enrolments.add(Enrolled::from_parts(&class.name, class.photos, class.spread, class.centroid.into())?)?;
         }
         Ok(enrolments)
     }
@@ -99,7 +99,7 @@ impl Enrolments {
         let class = |class: &Enrolled| Class {
             name: class.name().into(),
             photos: class.photos,
-            radius: class.radius,
+            spread: class.spread,
             centroid: class.centroid.to_vec(),
         };
         let classes = self.classes.iter().map(class).collect();
@@ -118,8 +118,8 @@ mod tests {
 
     fn enrolments() -> Enrolments {
         let mut all = Enrolments::new("abc");
-        all.add(Enrolled::new("é \"el\"", &[vec![0.1, 1e-7], vec![2.5, -3.0]], 2.0, 9.0).unwrap()).unwrap();
-        all.add(Enrolled::new("b", &[vec![0.0, 1.0], vec![2.0, 1.0]], 2.0, 9.0).unwrap()).unwrap();
+        all.add(Enrolled::new("é \"el\"", &[vec![0.1, 1e-7], vec![2.5, -3.0]], 99.0).unwrap()).unwrap();
+        all.add(Enrolled::new("b", &[vec![0.0, 1.0], vec![2.0, 1.0]], 99.0).unwrap()).unwrap();
         all
     }
 
@@ -163,13 +163,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("m.enrolled");
         let class = |name: &str, more: &str| format!(r#"{{"name":"{name}","photos":5,{more}}}"#);
-        let good = class("a", r#""radius":1,"centroid":[0,1]"#);
+        let good = class("a", r#""spread":1,"centroid":[0,1]"#);
         for classes in [
-            class("a", r#""radius":-1,"centroid":[0,1]"#),
-            class("a", r#""radius":1e99,"centroid":[0,1]"#),
-            class("", r#""radius":1,"centroid":[0,1]"#),
-            class("a", r#""radius":1,"centroid":[]"#),
-            format!("{good},{}", class("b", r#""radius":1,"centroid":[0,1,2]"#)),
+            class("a", r#""spread":-1,"centroid":[0,1]"#),
+            class("a", r#""spread":1e99,"centroid":[0,1]"#),
+            class("", r#""spread":1,"centroid":[0,1]"#),
+            class("a", r#""spread":1,"centroid":[]"#),
+            format!("{good},{}", class("b", r#""spread":1,"centroid":[0,1,2]"#)),
             vec![good.as_str(); MAX_CLASSES + 1].join(","),
             "7".into(),
         ] {

@@ -12,12 +12,16 @@
 #[cfg(target_arch = "aarch64")]
 #[allow(clippy::needless_range_loop, clippy::too_many_arguments)]
 mod aarch64;
+#[cfg(target_arch = "arm")]
+mod arm;
 pub mod pool;
 pub(crate) mod scalar;
 #[cfg(test)]
 #[allow(clippy::needless_range_loop)]
 mod tests;
 mod transpose;
+#[cfg(any(target_arch = "aarch64", target_arch = "arm"))]
+mod window;
 // Indexed loops over vectors of sums, and wide argument lists, are what kernels are made of.
 #[cfg(target_arch = "x86_64")]
 #[allow(clippy::needless_range_loop, clippy::too_many_arguments)]
@@ -252,6 +256,8 @@ pub fn available() -> Vec<&'static dyn KernelSet> {
     sets.extend(x86_64::available());
     #[cfg(target_arch = "aarch64")]
     sets.extend(aarch64::available());
+    #[cfg(target_arch = "arm")]
+    sets.extend(arm::available());
     sets.push(&scalar::SCALAR);
     sets
 }

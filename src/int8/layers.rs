@@ -96,10 +96,9 @@ pub(super) fn reshape_copy(x: &Tensor, y: &Tensor) -> Copy {
 }
 
 impl State {
-    /// Arena, scratch of all threads, and the threads.
-    fn parts(&mut self, program: &Program) -> (&mut [u8], &mut [u8], &mut Pool) {
-        let (arena, scratch) = self.memory[self.skip..].split_at_mut(program.arena_bytes());
-        (arena, scratch, &mut self.pool)
+    /// Arena, and scratch of all threads.
+    fn parts(&mut self, program: &Program) -> (&mut [u8], &mut [u8]) {
+        self.memory[self.skip..].split_at_mut(program.arena_bytes())
     }
 }
 
@@ -159,10 +158,17 @@ fn light(bytes: usize) -> usize {
 }
 
 /// Runs one step.
-pub(super) fn run(program: &Program, step: &Step, state: &mut State, inputs: &[Input], outputs: &mut [&mut [f32]]) {
+pub(super) fn run(
+    program: &Program,
+    step: &Step,
+    state: &mut State,
+    pool: &mut Pool,
+    inputs: &[Input],
+    outputs: &mut [&mut [f32]],
+) {
     let kernels = program.kernels;
     let mask = kernels.storage().mask();
-    let (arena, scratch, pool) = state.parts(program);
+    let (arena, scratch) = state.parts(program);
     let Some(written) = step.writes else { return output(program, step, arena, outputs) };
     let y = &program.tensors[written.0];
     if matches!(step.layer, Layer::Constant(_) | Layer::Numbers(_)) {

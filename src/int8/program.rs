@@ -2,6 +2,7 @@
 
 mod float;
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::kernels::pool::Pool;
@@ -415,29 +416,50 @@ pub enum Input<'a> {
     Pixels(&'a [u8], &'a [[u8; 256]; 3]),
 }
 
+/// Threads that any number of states share, one run at a time.
+#[derive(Clone, Debug)]
+pub struct Threads(Arc<Mutex<Pool>>);
+
+impl Threads {
+    /// So many, the caller's own among them; at least that.
+    pub fn new(count: usize) -> Threads {
+        Threads(Arc::new(Mutex::new(Pool::new(count))))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pool> {
+        // A layer that panicked left nothing half done in the pool: it waits for all its threads.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The buffers of one run at a time.
 #[derive(Debug)]
 pub struct State {
     pub(super) memory: Vec<u8>,
     /// Bytes before the first aligned one.
     pub(super) skip: usize,
-    pub(super) pool: Pool,
+    threads: Threads,
     /// Nanoseconds of each layer in the last run; empty unless asked for.
     pub times: Vec<u64>,
 }
 
 impl Clone for State {
     fn clone(&self) -> State {
-        State::new(self.memory.len(), self.pool.threads())
+        State::new(self.memory.len(), self.threads.clone())
     }
 }
 
 impl State {
     /// Zeroed memory; the aligned part begins after `skip` bytes, which differs from one allocation to the next.
-    fn new(bytes: usize, threads: usize) -> State {
+    fn new(bytes: usize, threads: Threads) -> State {
         let memory = vec![0u8; bytes];
         let skip = memory.as_ptr().align_offset(plan::ALIGN).min(plan::ALIGN);
-        State { memory, skip, pool: Pool::new(threads), times: Vec::new() }
+        State { memory, skip, threads, times: Vec::new() }
+    }
+
+    /// Lets `threads` do the work from now on: at most as many as the state was made for take part.
+    pub fn set_threads(&mut self, threads: Threads) {
+        self.threads = threads;
     }
 }
 
@@ -472,9 +494,9 @@ impl Program {
         self.live
     }
 
-    /// Bytes of a [`State`] for this many threads.
-    pub fn state_bytes(&self, threads: usize) -> usize {
-        self.arena + threads * self.scratch + plan::ALIGN
+    /// Bytes beside the arena in a [`State`] for this many threads: what kernels work in, and what aligning takes.
+    pub fn scratch_bytes(&self, threads: usize) -> usize {
+        threads * self.scratch + plan::ALIGN
     }
 
     /// How bytes lie in memory for the kernels of this program.
@@ -496,9 +518,10 @@ impl Program {
         }
     }
 
-    /// Buffers for this program.
+    /// Buffers for this program, with room for this many threads; the caller's own works until it is told of
+    /// others ([`State::set_threads`]).
     pub fn state(&self, threads: usize) -> State {
-        State::new(self.state_bytes(threads), threads)
+        State::new(self.arena + self.scratch_bytes(threads), Threads::new(1))
     }
 
     /// Runs the program; `inputs` and `outputs` in the order of [`Program::inputs`] and [`Program::outputs`].
@@ -508,9 +531,11 @@ impl Program {
     pub fn run(&self, state: &mut State, inputs: &[Input], outputs: &mut [&mut [f32]]) -> Result<()> {
         self.check(inputs, outputs)?;
         let timed = !state.times.is_empty();
+        let threads = state.threads.clone();
+        let mut pool = threads.lock();
         for (index, step) in self.steps.iter().enumerate() {
             let start = timed.then(Instant::now);
-            layers::run(self, step, state, inputs, outputs);
+            layers::run(self, step, state, &mut pool, inputs, outputs);
             if let Some(start) = start {
                 state.times[index] = start.elapsed().as_nanos() as u64;
             }

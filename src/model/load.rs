@@ -38,6 +38,8 @@ pub(super) struct Loaded {
     pub outputs: Vec<Port>,
     pub summary: Summary,
     pub limits: Limits,
+    /// Threads of one session.
+    pub threads: usize,
     /// Runs on numbers.
     pub plan: Plan,
     /// Runs on the bytes of a picture, where the network begins with quantising it.
@@ -109,7 +111,8 @@ pub(super) fn load(name: &str, bytes: &[u8], options: &Options) -> Result<Loaded
 
     let picture = bundle.as_ref().and_then(|b| picture_input(&graph, &parts, b));
     let weights = float_weights(&graph) + parts.iter().map(|p| p.program.weights_bytes() as u64).sum::<u64>();
-    let arena = parts.iter().map(|p| p.program.state_bytes(options.threads) as u64).sum();
+    let arena = parts.iter().map(|p| p.program.arena_bytes() as u64).sum();
+    let scratch = parts.iter().map(|p| p.program.scratch_bytes(options.threads) as u64).sum();
     let proto = graph.to_proto();
     let inputs: Vec<Port> = graph.inputs.iter().map(|(n, s)| Port { name: n.clone(), shape: s.clone() }).collect();
     let output_names = std::mem::take(&mut graph.outputs);
@@ -137,6 +140,7 @@ pub(super) fn load(name: &str, bytes: &[u8], options: &Options) -> Result<Loaded
         isa: kernels.isa().into(),
         weights_bytes: weights,
         arena_bytes: arena,
+        scratch_bytes: scratch,
         operators,
         quantisation,
         steps: steps(&plan, &parts),
@@ -145,7 +149,20 @@ pub(super) fn load(name: &str, bytes: &[u8], options: &Options) -> Result<Loaded
     let sha256 = digest.iter().map(|b| format!("{b:02x}")).collect();
     let limits = options.limits.clone();
     let metadata = file.metadata;
-    Ok(Loaded { name: name.into(), sha256, bundle, metadata, inputs, outputs, summary, limits, plan, picture_plan })
+    let threads = options.threads;
+    Ok(Loaded {
+        name: name.into(),
+        sha256,
+        bundle,
+        metadata,
+        inputs,
+        outputs,
+        summary,
+        limits,
+        threads,
+        plan,
+        picture_plan,
+    })
 }
 
 /// Whether tract, with our operators, knows this one.

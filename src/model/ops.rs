@@ -8,10 +8,11 @@ use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::{
-    EvalContext, EvalOp, LaneId, Op, OpState, StaticName, TypedFact, TypedOp, as_op, not_out_of_plan, op_as_typed_op,
+    EvalContext, EvalOp, LaneId, Op, OpState, StaticName, TypedFact, TypedOp, as_op, ensure, not_out_of_plan,
+    op_as_typed_op,
 };
 use tract_onnx::tract_hir::infer::{InferenceOp, InferenceResult, Solver, TensorProxy};
-use tract_onnx::tract_hir::internal::{Expansion, TractErrorContext as _, expand};
+use tract_onnx::tract_hir::internal::{DimLike as _, Expansion, TractErrorContext as _, expand};
 
 use super::distances::{self, DISTANCES};
 use super::lower::PROGRAM;
@@ -233,6 +234,13 @@ impl Expansion for Linear {
         let rank = model.outlet_fact(inputs[0])?.rank();
         let axis = super::shapes::wrap(self.axis, rank).filter(|a| *a < rank || scales.len() == 1);
         let axis = axis.context("its axis is beyond the tensor's rank")?;
+        let extent = model.outlet_fact(inputs[0])?.shape.get(axis).and_then(|d| d.to_usize().ok());
+        ensure!(
+            scales.len() == zeros.len() && (scales.len() == 1 || extent == Some(scales.len())),
+            "its {} scales and {} zero points do not fit the {extent:?} channels of axis {axis}",
+            scales.len(),
+            zeros.len()
+        );
         let op = LinearOp { quantise: self.quantise, scales, zeros, axis, dtype: zero.datum_type() };
         model.wire_node(prefix, op, &[inputs[0]])
     }

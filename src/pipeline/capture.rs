@@ -42,15 +42,17 @@ pub struct Shared {
     pub decode_errors: AtomicU64,
     pub reconnects: AtomicU64,
     pub connected: AtomicBool,
+    /// One more than the number of the last frame that is done with, told of or dropped; 0 if none is.
+    pub done: AtomicU64,
     /// Each with the number of frames that had entered the queue before it.
     damages: Mutex<Deque<(u64, Damage), MAX_DAMAGES>>,
 }
 
 impl Default for Shared {
     fn default() -> Self {
-        let (skipped, decode_errors, reconnects) = Default::default();
+        let (skipped, decode_errors, reconnects, done) = Default::default();
         let damages = Mutex::new(Deque::new());
-        Shared { skipped, decode_errors, reconnects, connected: AtomicBool::new(true), damages }
+        Shared { skipped, decode_errors, reconnects, connected: AtomicBool::new(true), done, damages }
     }
 }
 
@@ -88,6 +90,8 @@ pub struct Capture<'a> {
     due: Duration,
     /// Attempts to bring the source back since its last frame.
     attempts: u32,
+    /// What of [`Shared::done`] the source knows.
+    confirmed: u64,
 }
 
 impl<'a> Capture<'a> {
@@ -99,20 +103,31 @@ impl<'a> Capture<'a> {
         limits: &Limits,
     ) -> Capture<'a> {
         let drops = overflow == Overflow::DropOldest;
-        let (pushed, seen, due, attempts) = Default::default();
-        Capture { queue, shared, settings, drops, retries: limits.retries, pushed, seen, due, attempts }
+        let (pushed, seen, due, attempts, confirmed) = Default::default();
+        Capture { queue, shared, settings, drops, retries: limits.retries, pushed, seen, due, attempts, confirmed }
     }
 
     /// Captures until the source ends or fails, or the queue is abandoned.
-    pub fn run(mut self, source: &mut dyn FrameSource) -> Result<()> {
+    pub fn run(&mut self, source: &mut dyn FrameSource) -> Result<()> {
         let _closes = Closes { queue: self.queue, shared: self.shared };
         self.capture(source)
+    }
+
+    /// Tells the source what is done with.
+    pub fn confirm(&mut self, source: &mut dyn FrameSource) -> Result<()> {
+        let done = self.shared.done.load(Ordering::Relaxed);
+        if done > self.confirmed {
+            self.confirmed = done;
+            source.confirm(done - 1)?;
+        }
+        Ok(())
     }
 
     fn capture(&mut self, source: &mut dyn FrameSource) -> Result<()> {
         let mut heard = Instant::now();
         let Some(mut slot) = self.queue.slot() else { return Ok(()) };
         while !self.queue.is_abandoned() {
+            self.confirm(source)?;
             match source.next(&mut slot.frame, TICK) {
                 Ok(Next::Frame) => {
                     heard = Instant::now();

@@ -63,7 +63,7 @@ impl Plan {
         let slots = (settings.depth_for(source) + SLOTS_IN_HAND) as u64;
         let running = [
             ("weights", summary.weights_bytes),
-            ("buffers of the network", summary.arena_bytes),
+            ("buffers of the network", summary.arena_bytes + summary.scratch_bytes),
             ("engine", ENGINE_BYTES),
             ("frames", slots * bounds.frame_bytes as u64),
             ("source and decoder", bounds.decoder_bytes as u64),

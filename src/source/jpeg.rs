@@ -1,5 +1,7 @@
 //! JPEG: where a picture ends, and its pixels.
 
+mod tables;
+
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::errors::DecodeErrors;
 use zune_jpeg::zune_core::bytestream::ZCursor;
@@ -34,10 +36,14 @@ struct Survey {
     len: usize,
     progressive: bool,
     scans: usize,
+    /// Whether it has Huffman tables.
+    tables: bool,
+    /// Where its first scan begins.
+    first_scan: usize,
 }
 
 fn survey(bytes: &[u8]) -> Option<Survey> {
-    let mut survey = Survey { len: 0, progressive: false, scans: 0 };
+    let mut survey = Survey { len: 0, progressive: false, scans: 0, tables: false, first_scan: 0 };
     let mut at = 0;
     loop {
         // In coded data 0xFF stands for itself when a 0 follows; a marker may be preceded by any number of 0xFF.
@@ -51,6 +57,10 @@ fn survey(bytes: &[u8]) -> Option<Survey> {
             // A stuffed 0xFF, TEM, a restart marker, the start of the picture: none has a length.
             0x00 | 0x01 | 0xD0..=0xD8 => {}
             _ => {
+                survey.tables |= marker == 0xC4;
+                if marker == 0xDA && survey.scans == 0 {
+                    survey.first_scan = at - 2;
+                }
                 let length = bytes.get(at..at + 2)?;
                 at += usize::from(u16::from_be_bytes([length[0], length[1]]));
                 if at > bytes.len() {
@@ -67,7 +77,7 @@ fn survey(bytes: &[u8]) -> Option<Survey> {
 /// decoder's use.
 ///
 /// Takes baseline and progressive pictures: grey, YCbCr, RGB, and CMYK and YCCK as Adobe writes them (inverted),
-/// without their colour profile. What follows the picture in `bytes` is passed over.
+/// without their colour profile, and Motion JPEG, which means the standard's Huffman tables. What follows the picture in `bytes` is passed over.
 ///
 /// # Errors
 /// [`Error::Limit`] from the header, before memory is taken; [`Error::BadImage`] for a picture that is cut off,
@@ -102,7 +112,12 @@ pub fn decode(
     // Where coded data is missing (a packet lost on the way from a camera), the decoder would go on with zeros until
     // the picture is full. So it is given what it cannot decode.
     scratch.clear();
-    scratch.extend_from_slice(&bytes[..survey.len - END_OF_IMAGE.len()]);
+    let (tables, coded) = bytes[..survey.len - END_OF_IMAGE.len()].split_at(survey.first_scan);
+    scratch.extend_from_slice(tables);
+    if !survey.tables {
+        scratch.extend_from_slice(&tables::STANDARD);
+    }
+    scratch.extend_from_slice(coded);
     scratch.extend_from_slice(&NO_CODE);
     scratch.extend_from_slice(&END_OF_IMAGE);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(scratch.as_slice()), options());

@@ -165,7 +165,13 @@ fn finish(frame: &mut Frame, seq: &mut u64) {
 }
 
 /// Bytes of a frame as it is transmitted, if it keeps to `limits`.
-fn bounded_bytes(name: &str, format: PixelFormat, size: (u32, u32), stride: usize, limits: &Limits) -> Result<usize> {
+pub(super) fn bounded_bytes(
+    name: &str,
+    format: PixelFormat,
+    size: (u32, u32),
+    stride: usize,
+    limits: &Limits,
+) -> Result<usize> {
     let (width, height) = size;
     crate::frame::check_size(name, width, height, limits)?;
     let first = stride as u64 * u64::from(height);

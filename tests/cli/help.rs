@@ -2,7 +2,8 @@
 
 use super::{command, oltr};
 
-const COMMANDS: [&str; 6] = ["classify", "stream", "inspect", "verify", "bench", "doctor"];
+const COMMANDS: [&str; 10] =
+    ["classify", "stream", "cameras", "evaluate", "calibrate", "enrol", "inspect", "verify", "bench", "doctor"];
 
 #[test]
 fn the_help_lists_the_commands_and_the_exit_codes() {
@@ -33,9 +34,15 @@ fn the_examples_are_valid_command_lines() {
         let lines: Vec<_> = examples.lines().filter(|line| line.contains("oltr ")).collect();
         assert!(!lines.is_empty());
         for line in lines {
-            let own = line[line.find("oltr ").unwrap()..].split(['|', '>']).next().unwrap();
-            // Explanations stand behind two blanks or more.
-            let own = own.split("   ").next().unwrap().split("  ").next().unwrap();
+            let own = &line[line.find("oltr ").unwrap()..];
+            // Explanations stand behind two blanks or more, what a shell does behind one with its sign.
+            let own = ["  ", " | ", " > ", " >> "].iter().fold(own, |own, end| own.split(end).next().unwrap());
+            // Of what is quoted the blanks do not matter here.
+            let words = own
+                .split('\'')
+                .enumerate()
+                .map(|(i, part)| if i % 2 == 1 { part.replace(' ', "-") } else { part.into() });
+            let own = words.collect::<String>();
             let args: Vec<_> = own.split_whitespace().skip(1).chain(["--help"]).collect();
             oltr(&args).code(0);
         }
@@ -87,4 +94,22 @@ fn the_version_says_which_kernels_run() {
 fn help_for_a_wide_terminal_has_no_overlong_lines() {
     let help: super::Ran = command(&["--help"]).env("COLUMNS", "200").output().unwrap().into();
     assert!(help.stdout.lines().all(|line| line.chars().count() <= 100), "{}", help.stdout);
+}
+
+#[test]
+fn packages_get_a_manual_and_completions() {
+    let folder = tempfile::tempdir().unwrap();
+    oltr(&["generate", "manual", folder.path().to_str().unwrap()]).code(0);
+    for name in COMMANDS {
+        let page = std::fs::read_to_string(folder.path().join(format!("oltr-{name}.1"))).unwrap();
+        assert!(page.contains("oltr") && page.contains("\\-\\-json"), "{page}");
+    }
+    assert!(std::fs::read_to_string(folder.path().join("oltr.1")).unwrap().contains(".SH SYNOPSIS"));
+    for shell in ["bash", "zsh", "fish"] {
+        let script = oltr(&["generate", "completions", shell]).code(0).stdout;
+        for name in COMMANDS {
+            assert!(script.contains(name), "{shell} does not complete {name}");
+        }
+    }
+    assert!(!oltr(&["--help"]).stdout.contains("generate"));
 }

@@ -1,10 +1,14 @@
 //! The program as its users meet it: every test runs the binary.
 
 mod classify;
+#[path = "../common/mod.rs"]
+mod common;
+mod enrol;
 mod help;
 mod report;
 mod stream;
 mod streams;
+mod study;
 mod verify;
 
 use std::collections::BTreeMap;

@@ -11,7 +11,7 @@ fn inspect_tells_programs_everything() {
     for part in [
         "{schema,model,sha256,file_bytes,bundle{name,groups{many,medium,few},classes[{id,name,train_count,shot}",
         "},inputs[{name,shape[]}],outputs[{name,shape[]}{name,shape[]}{name,shape[]}],quantisation,operators{",
-        "},isa,memory{weights_bytes,arena_bytes},steps[{name,op,dtype,shape[],macs,kernel,program}",
+        "},isa,memory{weights_bytes,arena_bytes,scratch_bytes},steps[{name,op,dtype,shape[],macs,kernel,program}",
         "],metadata{oltr.card,oltr.classes,oltr.name,oltr.open,oltr.preprocess,oltr.version",
     ] {
         assert!(keys.contains(part), "{part} is not in: {keys}");
@@ -62,7 +62,7 @@ fn bench_measures() {
     assert_eq!(
         keys(&ran.stdout),
         "{schema,model,threads,runs,isa,load_ms,first_result_ms,latency_ms{min,median,p95,max},\
-         arena_bytes,weights_bytes,peak_rss_bytes,input}"
+         arena_bytes,scratch_bytes,weights_bytes,peak_rss_bytes,input}"
     );
     let json = &ran.json()[0];
     assert_eq!((&json["schema"], &json["runs"], &json["threads"]), (&"oltr.bench/1".into(), &3.into(), &1.into()));
@@ -73,7 +73,7 @@ fn bench_measures() {
     assert!(number("/first_result_ms") >= number("/load_ms") + number("/latency_ms/min") / 2.0);
     assert!(number("/peak_rss_bytes") >= number("/weights_bytes"));
     let person = oltr(&["bench", "--runs", "1", "--warmup", "0", PLAIN_GRAPH]).code(0).stdout;
-    for part in ["odd.qdq.onnx", "latency", "median", "weights", "buffers"] {
+    for part in ["odd.qdq.onnx", "latency", "median", "weights", "arena", "scratch"] {
         assert!(person.contains(part), "'{part}' is not in: {person}");
     }
 }

@@ -3,6 +3,7 @@
 mod clients;
 mod faults;
 mod service;
+mod watch;
 
 use std::io::{Read, Write};
 use std::process::{Child, Stdio};
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{Folder, Ran, command, keys, oltr_with_input};
+use super::{Ran, command, keys, oltr_with_input};
 
 /// A YUV4MPEG2 stream of `frames` grey frames of 64×48 at their brightest or darkest.
 fn y4m(frames: usize) -> Vec<u8> {
@@ -151,4 +152,17 @@ fn wrong_usage_says_what_is_right() {
     usage(&["--every", "0", "-"], "--every");
     usage(&["--source-timeout", "soon", "-"], "--source-timeout");
     usage(&["--watch", "a", "b"], "--watch");
+}
+
+#[test]
+fn cameras_are_listed() {
+    // There may be none, which is no error.
+    let ran = super::oltr(&["cameras", "--json"]);
+    for line in ran.json() {
+        assert!(["oltr.camera/1", "oltr.error/1"].contains(&line["schema"].as_str().unwrap()), "{line}");
+    }
+    if !std::path::Path::new("/dev/video0").exists() {
+        ran.code(0).says(&["no camera"]);
+        super::oltr(&["stream", "v4l2:/dev/video0"]).code(66).says(&["/dev/video0"]);
+    }
 }

@@ -48,7 +48,7 @@ fn a_camera_that_returns_goes_on() {
     let attempts = attempts.lock().unwrap();
     let pauses: Vec<Duration> = attempts.windows(2).take(3).map(|w| w[1] - w[0]).collect();
     for (pause, expected) in pauses.iter().zip([40, 50, 50]) {
-        assert!(*pause >= expected * MS && *pause < (expected + 60) * MS, "{pauses:?}");
+        assert!(*pause >= expected * MS, "{pauses:?}");
     }
 }
 
@@ -72,12 +72,13 @@ fn a_stop_does_not_wait_for_a_lost_source() {
         std::thread::sleep(100 * MS);
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
     });
-    let settings = Settings { reconnect: Some(Backoff::default()), ..Settings::default() };
+    let backoff = Backoff { first: 60_000 * MS, longest: 60_000 * MS, attempts: 9 };
+    let settings = Settings { reconnect: Some(backoff), ..Settings::default() };
     let begin = Instant::now();
     let classifier = &mut ByValue::new(Duration::ZERO);
     let (report, _) = run_with(&mut source, classifier, Recorder::default(), &control, &settings);
     assert_eq!(report.unwrap().ended, Ended::Stopped);
-    assert!(begin.elapsed() < 700 * MS, "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < 5000 * MS, "{:?}", begin.elapsed());
 }
 
 #[test]
@@ -88,7 +89,7 @@ fn silence_is_a_loss_where_it_is_said_to_be() {
     let (report, _) = run(&mut Fake::new(true, script), &settings);
     let error = report.unwrap_err();
     assert!(matches!(&error, Error::Unavailable { reason, .. } if reason.contains("0.25 s")), "{error}");
-    assert!(begin.elapsed() >= 250 * MS && begin.elapsed() < 900 * MS, "{:?}", begin.elapsed());
+    assert!(begin.elapsed() >= 250 * MS && begin.elapsed() < 5000 * MS, "{:?}", begin.elapsed());
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod faults;
 mod flow;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -127,11 +128,14 @@ struct ByValue {
     refused: Option<u8>,
     /// Classifying this value fails for good.
     broken: Option<u8>,
+    /// Set in the middle of the second frame.
+    stops: Option<Arc<AtomicBool>>,
+    calls: u32,
 }
 
 impl ByValue {
     fn new(work: Duration) -> ByValue {
-        ByValue { bundle: bundle(), work, refused: None, broken: None }
+        ByValue { bundle: bundle(), work, refused: None, broken: None, stops: None, calls: 0 }
     }
 }
 
@@ -141,8 +145,13 @@ impl Classifier for ByValue {
     }
 
     fn classify(&mut self, frame: &Frame) -> Result<Judged> {
-        let value = frame.data()[0];
-        std::thread::sleep(self.work);
+        let (value, begin) = (frame.data()[0], Instant::now());
+        self.calls += 1;
+        std::thread::sleep(self.work / 2);
+        if let (2, Some(stop)) = (self.calls, &self.stops) {
+            stop.store(true, Ordering::Relaxed);
+        }
+        std::thread::sleep(self.work / 2);
         if self.refused == Some(value) {
             return Err(Error::BadInput { subject: "frame".into(), reason: "the region lies outside".into() });
         }
@@ -153,7 +162,7 @@ impl Classifier for ByValue {
         let decision = if value < 3 { Decision::Known(class) } else { Decision::Open };
         let scores = Scores { class, probability: 0.5, nearest: class, distance: 10.0, reachability: 1.0 };
         let verdict = Verdict { decision, threshold: 0.9 };
-        Ok(Judged { scores, verdict, preprocess: Duration::ZERO, inference: self.work })
+        Ok(Judged { scores, verdict, preprocess: Duration::ZERO, inference: begin.elapsed() })
     }
 }
 
@@ -187,6 +196,8 @@ struct Recorder {
     /// `f3` for frame 3, `!` for damage, `+1` and `-1` for an event that begins and ends, `s` for statistics.
     told: Vec<String>,
     ages: Vec<Duration>,
+    /// The longest inference.
+    inference: Duration,
     dropped: Vec<u64>,
     stats: Vec<Stats>,
     /// How long it takes to tell it of a frame.
@@ -214,6 +225,7 @@ impl Sink for Recorder {
         }
         self.told.push(format!("f{}", f.stamp.seq));
         self.ages.push(f.age);
+        self.inference = self.inference.max(f.inference);
         self.dropped.push(f.dropped);
         Ok(())
     }

@@ -3,7 +3,7 @@
 //! Everything is read below a root that tests replace. What a system does not tell is left out or said to be
 //! unknown: none of it is needed to run.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -123,8 +123,13 @@ impl Board {
         let (total, available) = (field("MemTotal").unwrap_or(0), field("MemAvailable").unwrap_or(0));
         let limit = self.memory_limit().filter(|limit| *limit < total);
         let of_limit = limit.map(|limit| format!(", this process may use {} (control group)", bytes(limit)));
-        let detail = format!("{} of {} free{}", bytes(available), bytes(total), of_limit.unwrap_or_default());
         let free = available.min(limit.unwrap_or(u64::MAX));
+        let allow = match free.saturating_sub(SCARCE_MEMORY) {
+            0 => String::new(),
+            most => format!("; --max-memory can be up to {}", bytes(most)),
+        };
+        let of_limit = of_limit.unwrap_or_default();
+        let detail = format!("{} of {} free{of_limit}{allow}", bytes(available), bytes(total));
         match needed {
             Some(needed) if needed > free => Finding::fail(
                 "memory",
@@ -159,7 +164,10 @@ impl Board {
 
     /// Heat, voltage and clock rate.
     pub fn health(&self) -> Vec<Finding> {
-        [self.temperature(), self.throttling(), self.governor()].into_iter().flatten().collect()
+        [self.temperature(), self.throttling(), self.voltage(), self.frequency(), self.governor()]
+            .into_iter()
+            .flatten()
+            .collect()
     }
 
     fn temperature(&self) -> Option<Finding> {
@@ -182,6 +190,37 @@ impl Board {
             Finding::ok("power", "no throttling since boot")
         } else {
             Finding::warn("power", said.join(", "), "use a stronger power supply and cable, and cool the board")
+        })
+    }
+
+    /// The Raspberry Pi's sensor of under-voltage, where the firmware's flags are not shown.
+    fn voltage(&self) -> Option<Finding> {
+        let sensors = self.entries("sys/class/hwmon", "hwmon");
+        let named = |name: &PathBuf| fs::read_to_string(name.join("name")).is_ok_and(|name| name.trim() == "rpi_volt");
+        let alarm = fs::read_to_string(sensors.into_iter().find(named)?.join("in0_lcrit_alarm")).ok()?;
+        Some(match alarm.trim() {
+            "0" => Finding::ok("voltage", "enough"),
+            _ => Finding::warn("voltage", "too low", "use a stronger power supply and a short, thick cable"),
+        })
+    }
+
+    /// Whether something holds the clock rate below what the processor can do.
+    fn frequency(&self) -> Option<Finding> {
+        let policies = self.entries("sys/devices/system/cpu/cpufreq", "policy");
+        let megahertz = |policy: &PathBuf, file: &str| {
+            let text = fs::read_to_string(policy.join(file)).ok()?;
+            Some(text.trim().parse::<u64>().ok()? / 1000)
+        };
+        let rates = |policy| Some((megahertz(policy, "scaling_max_freq")?, megahertz(policy, "cpuinfo_max_freq")?));
+        let (allowed, most) = policies.iter().filter_map(rates).max_by_key(|(_, most)| *most)?;
+        Some(if allowed < most {
+            Finding::warn(
+                "frequency",
+                format!("held at {allowed} of {most} MHz"),
+                "cool the board, or raise scaling_max_freq ('cpupower frequency-set -u') or the power mode (nvpmodel)",
+            )
+        } else {
+            Finding::ok("frequency", format!("up to {most} MHz"))
         })
     }
 
@@ -220,6 +259,9 @@ impl Board {
         if exists("run/systemd/timesync/synchronized") {
             return Finding::ok("clock", "synchronised");
         }
+        if exists("run/chrony/chronyd.pid") || exists("run/ntpd.pid") {
+            return Finding::ok("clock", "plausible, and a time daemon runs (see 'chronyc tracking')");
+        }
         if !self.entries("sys/class/rtc", "rtc").is_empty() {
             return Finding::ok("clock", "plausible, kept by a clock chip");
         }
@@ -238,8 +280,9 @@ impl Board {
         }
     }
 
-    /// The cameras and whether this user may use them.
-    pub fn cameras(&self) -> Vec<Finding> {
+    /// The cameras and whether this user may use them. `modes` says what each offers, by its path: the encodings that
+    /// oltr reads.
+    pub fn cameras(&self, modes: &BTreeMap<PathBuf, Vec<String>>) -> Vec<Finding> {
         let devices = self.entries("dev", "video");
         if devices.is_empty() {
             return vec![Finding::ok("cameras", "none; files and pipes work without")];
@@ -258,7 +301,16 @@ impl Board {
                     Finding::warn("camera", format!("{detail}; in use"), "end the program that uses it")
                 }
                 Err(kind) => Finding::warn("camera", format!("{detail}; {kind}"), "plug it in again, see 'dmesg'"),
-                Ok(_) => Finding::ok("camera", detail),
+                Ok(_) => match modes.get(&Path::new("/dev").join(&*file)) {
+                    Some(modes) if modes.is_empty() => Finding::warn(
+                        "camera",
+                        format!("{detail}; no encoding that oltr reads"),
+                        "convert: 'ffmpeg -f v4l2 -i DEVICE -f yuv4mpegpipe -pix_fmt yuv420p - | oltr stream -'",
+                    ),
+                    Some(modes) => Finding::ok("camera", format!("{detail}; {}", modes.join(", "))),
+                    // Not a camera but, say, a decoder: boards have some.
+                    None => Finding::ok("camera", detail),
+                },
             }
         };
         devices.iter().map(look).collect()
@@ -302,7 +354,7 @@ mod tests {
         let (_root, board) = system(&[]);
         let mut findings = vec![board.processor(), board.memory(Some(1)), board.clock(), board.disk(Path::new("."))];
         findings.extend(board.health());
-        findings.extend(board.cameras());
+        findings.extend(board.cameras(&BTreeMap::new()));
         assert!(findings.iter().all(|f| f.status != Status::Fail), "{findings:?}");
         assert!(board.instruction_sets().is_empty());
     }
@@ -329,7 +381,10 @@ mod tests {
     #[test]
     fn memory_must_hold_the_model() {
         let (_root, board) = system(&[("proc/meminfo", MEMINFO)]);
-        assert_eq!(seen(&board.memory(Some(1 << 20))), (Status::Ok, "512.0 MiB of 1.0 GiB free"));
+        assert_eq!(
+            seen(&board.memory(Some(1 << 20))),
+            (Status::Ok, "512.0 MiB of 1.0 GiB free; --max-memory can be up to 480.0 MiB")
+        );
         assert_eq!(board.memory(Some(500 << 20)).status, Status::Warn);
         assert_eq!(board.memory(Some(513 << 20)).status, Status::Fail);
         assert_eq!(board.memory(None).status, Status::Ok);
@@ -367,6 +422,16 @@ mod tests {
         assert_eq!(system_health(&power("0\n"))[0].status, Status::Ok);
         let said = (Status::Warn, "under-voltage now, under-voltage since boot");
         assert_eq!(seen(&system_health(&power("10001\n"))[0]), said);
+        let volts =
+            |alarm| [("sys/class/hwmon/hwmon0/name", "rpi_volt\n"), ("sys/class/hwmon/hwmon0/in0_lcrit_alarm", alarm)];
+        assert_eq!(seen(&system_health(&volts("0\n"))[0]), (Status::Ok, "enough"));
+        assert_eq!(seen(&system_health(&volts("1\n"))[0]), (Status::Warn, "too low"));
+        let rate = |allowed| {
+            let most = ("sys/devices/system/cpu/cpufreq/policy0/cpuinfo_max_freq", "1500000\n");
+            [most, ("sys/devices/system/cpu/cpufreq/policy0/scaling_max_freq", allowed)]
+        };
+        assert_eq!(seen(&system_health(&rate("1500000\n"))[0]), (Status::Ok, "up to 1500 MHz"));
+        assert_eq!(seen(&system_health(&rate("600000\n"))[0]), (Status::Warn, "held at 600 of 1500 MHz"));
         let governor = |name| [("sys/devices/system/cpu/cpufreq/policy0/scaling_governor", name)];
         assert_eq!(seen(&system_health(&governor("ondemand\n"))[0]), (Status::Ok, "ondemand"));
         assert_eq!(system_health(&governor("powersave\n"))[0].status, Status::Warn);
@@ -385,6 +450,8 @@ mod tests {
         let (_root, board) = system(&[("run/systemd/timesync/synchronized", "")]);
         assert_eq!(seen(&board.clock_at(FIRST_PLAUSIBLE_SECOND)), (Status::Ok, "synchronised"));
         assert_eq!(board.clock_at(FIRST_PLAUSIBLE_SECOND - 1).status, Status::Warn);
+        let (_root, board) = system(&[("run/chrony/chronyd.pid", "7\n")]);
+        assert_eq!(board.clock_at(FIRST_PLAUSIBLE_SECOND).status, Status::Ok);
         let (_root, board) = system(&[("sys/class/rtc/rtc0/name", "rtc")]);
         assert_eq!(board.clock_at(FIRST_PLAUSIBLE_SECOND).status, Status::Ok);
     }
@@ -399,6 +466,14 @@ mod tests {
     fn cameras_are_named() {
         let (_root, board) =
             system(&[("dev/video0", ""), ("dev/null", ""), ("sys/class/video4linux/video0/name", "Cam\n")]);
-        assert_eq!(board.cameras().iter().map(seen).collect::<Vec<_>>(), [(Status::Ok, "/dev/video0: Cam")]);
+        let camera = |modes: &[(&str, &[&str])]| {
+            let modes = modes.iter().map(|(path, modes)| (path.into(), modes.iter().map(|m| (*m).into()).collect()));
+            let [camera] = &board.cameras(&modes.collect())[..] else { panic!("not one camera") };
+            (seen(camera).0, camera.detail.clone())
+        };
+        assert_eq!(camera(&[]), (Status::Ok, "/dev/video0: Cam".into()));
+        let yuyv = [("/dev/video0", &["yuyv422 up to 640x480"][..]), ("/dev/video1", &[])];
+        assert_eq!(camera(&yuyv), (Status::Ok, "/dev/video0: Cam; yuyv422 up to 640x480".into()));
+        assert_eq!(camera(&[("/dev/video0", &[])]).0, Status::Warn);
     }
 }

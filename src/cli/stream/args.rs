@@ -133,6 +133,8 @@ impl StreamArgs {
             let pixels = u64::from(width) * u64::from(height);
             limits.photo_side = limits.photo_side.min(width.max(height));
             limits.photo_pixels = limits.photo_pixels.min(pixels);
+            // Nor does any encoding, but for what stands beside the pixels.
+            limits.photo_bytes = limits.photo_bytes.min(pixels.saturating_mul(4).saturating_add(1 << 20));
             limits.frame_bytes = limits.frame_bytes.min(pixels.saturating_mul(4).try_into().unwrap_or(usize::MAX));
         }
         limits

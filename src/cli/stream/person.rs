@@ -1,5 +1,6 @@
 //! Results for a person: a row for each event that begins or ends, and on a terminal a line that is always up to date.
 
+use std::io::IsTerminal;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use oltr::bundle::Bundle;
@@ -11,6 +12,9 @@ use oltr::{Error, Result};
 
 use super::super::output::{GOOD, NOTABLE, Output, PLAIN};
 use super::super::table::{Align, Cell, Column, Shrink, Table, printable};
+
+/// Columns of a terminal that does not say how many it has.
+const DEFAULT_WIDTH: usize = 80;
 
 /// How often the line on a terminal changes.
 const REFRESH: Duration = Duration::from_millis(250);
@@ -49,7 +53,7 @@ impl<'a> Person<'a> {
         ];
         let table = Table::new(columns, out.width());
         out.line(&table.header())?;
-        let live = out.width().map(|_| Instant::now());
+        let live = std::io::stdout().is_terminal().then(Instant::now);
         Ok(Person { out, table, bundle, frames, live, shown: false, last: None })
     }
 
@@ -82,7 +86,7 @@ impl Sink for Person<'_> {
             time_of_day(Duration::from_nanos(f.stamp.mono_ns)).into(),
             format!("frame {}", f.stamp.seq).into(),
             shows(self.name(verdict.decision), verdict.decision),
-            percent(scores.probability).into(),
+            percent(scores.probability),
             format!("{:.2} {sign} {:.2}", scores.reachability, verdict.threshold).into(),
             self.name(Decision::Known(scores.nearest)).into(),
         ])
@@ -99,7 +103,7 @@ impl Sink for Person<'_> {
             time_of_day(time).into(),
             what.into(),
             shows(self.name(event.label), event.label),
-            percent(event.mean_probability()).into(),
+            percent(event.mean_probability()),
             format!("{:.2}", event.mean_reachability()).into(),
             self.name(Decision::Known(event.best.nearest)).into(),
             event.frames.to_string().into(),
@@ -138,7 +142,8 @@ impl Sink for Person<'_> {
     }
 
     fn tick(&mut self, stats: &Stats, events: &mut dyn Iterator<Item = &Event>) -> Result<()> {
-        let (Some(last), Some(width)) = (self.live, self.out.width()) else { return Ok(()) };
+        let Some(last) = self.live else { return Ok(()) };
+        let width = self.out.width().unwrap_or(DEFAULT_WIDTH);
         if self.shown && last.elapsed() < REFRESH {
             return Ok(());
         }

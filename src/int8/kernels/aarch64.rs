@@ -10,7 +10,6 @@ mod neon;
 mod pool;
 mod taps;
 mod vectors;
-mod window;
 
 use std::fmt::Debug;
 use std::ops::Range;

@@ -128,7 +128,7 @@ fn an_event_has_one_id_from_beginning_to_end() {
 #[test]
 fn a_line_keeps_to_its_bound() {
     let long = "x".repeat(500);
-    let limits = Limits { line_bytes: 1024, ..Limits::default() };
+    let limits = Limits { line_bytes: 2048, ..Limits::default() };
     let told = lines(with_frames(), &limits, |sink| sink.frame(&frame(&long)).unwrap());
     let length = told[0].len() + 1;
     let exact = Limits { line_bytes: length, ..limits.clone() };

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use super::super::{Bounds, Damage, FrameSource, Next, jpeg};
 use super::input::{Arrival, Reader};
 use super::split::{Scan, Splitter, find_start};
-use super::{Opening, finish};
+use super::{Opening, bounded_bytes, finish};
 use crate::error::{Error, Result};
-use crate::frame::{Frame, check_size};
+use crate::frame::{Frame, PixelFormat};
 use crate::limits::Limits;
 
 /// Bytes of a JPEG beyond those of its pixels: EXIF data and tables.
@@ -22,6 +22,8 @@ const DECODER_BYTES_PER_PIXEL: usize = 16;
 /// Pictures are told apart by their markers. Zeros, 0xFF and line breaks between them are padding; anything else is
 /// damage, and the next picture is searched for. Pictures may change in size: room is made for those of the first one's
 /// size (or of `limits.frame_bytes`, if the header of the first cannot be read), and one that is larger is damage.
+///
+/// JPEG is of full range: GStreamer's `jpegenc` writes video's limited range as it comes unless `videoconvert` precedes it.
 ///
 /// A picture that is cut off in its coded data is told by the decoder, not shown half gray.
 pub struct Mjpeg {
@@ -44,13 +46,9 @@ impl Mjpeg {
         while splitter.size().is_none() && splitter.scan(reader.ahead()) == Scan::More && opening.more(&mut reader)? {}
         let frame_bytes = match splitter.size() {
             Some((width, height)) => {
-                check_size(reader.name(), width.into(), height.into(), limits)?;
-                let bytes = usize::from(width) * usize::from(height) * 3;
-                if bytes > limits.frame_bytes {
-                    let (value, limit) = (bytes as u64, limits.frame_bytes as u64);
-                    return Err(Error::Limit { subject: reader.name().into(), what: "frame_bytes", value, limit });
-                }
-                bytes
+                let size = (u32::from(width), u32::from(height));
+                let stride = PixelFormat::Rgb24.row_bytes(size.0);
+                bounded_bytes(reader.name(), PixelFormat::Rgb24, size, stride, limits)?
             }
             None => limits.frame_bytes,
         };
@@ -69,8 +67,8 @@ impl Mjpeg {
     fn search(&mut self) -> bool {
         let start = find_start(self.reader.ahead(), 0);
         let pass = start.unwrap_or(self.reader.ahead().len());
-        if !is_padding(&self.reader.ahead()[..pass]) && self.lost_since.is_none() {
-            self.lost_since = Some(self.reader.offset());
+        if let Some(first) = self.reader.ahead()[..pass].iter().position(|b| !is_padding(*b)) {
+            self.lost_since.get_or_insert(self.reader.offset() + first as u64);
         }
         self.reader.consume(pass);
         start.is_some()
@@ -113,9 +111,9 @@ impl Mjpeg {
     }
 }
 
-/// Whether these bytes may lie between two pictures.
-fn is_padding(bytes: &[u8]) -> bool {
-    bytes.iter().all(|b| matches!(b, 0 | 0xFF | b'\r' | b'\n'))
+/// Whether this byte may lie between two pictures.
+fn is_padding(byte: u8) -> bool {
+    matches!(byte, 0 | 0xFF | b'\r' | b'\n')
 }
 
 impl FrameSource for Mjpeg {
@@ -145,16 +143,16 @@ impl FrameSource for Mjpeg {
                     self.give_up();
                     continue;
                 }
+                Scan::Picture(_) if self.splitter.size().is_none() => {
+                    self.give_up();
+                    continue;
+                }
                 // What lies before a picture is reported once there is one.
-                _ if self.lost_since.is_some() && self.splitter.size().is_some() => {
+                Scan::Picture(_) if self.lost_since.is_some() => {
                     let since = self.lost_since.take().unwrap_or_default();
                     let bytes = self.reader.offset() - since;
                     let reason = format!("{bytes} bytes that are no whole picture were passed over");
                     return Ok(self.damaged(since, reason));
-                }
-                Scan::Picture(_) if self.splitter.size().is_none() => {
-                    self.give_up();
-                    continue;
                 }
                 Scan::Picture(length) => return self.decode(length, frame),
                 Scan::More if self.reader.is_full() => {
@@ -168,14 +166,17 @@ impl FrameSource for Mjpeg {
                 Arrival::Bytes(_) if Instant::now() >= deadline => return Ok(Next::Waiting),
                 Arrival::Bytes(_) => {}
                 Arrival::End => {
-                    if is_padding(self.reader.ahead()) {
+                    if self.reader.ahead().iter().all(|b| is_padding(*b)) {
                         self.reader.consume(self.reader.ahead().len());
                     }
-                    let left = self.reader.ahead().len();
+                    // A wrong length may have hidden pictures that are whole.
+                    if !self.reader.ahead().is_empty() {
+                        self.give_up();
+                        continue;
+                    }
                     self.splitter = Splitter::default();
                     let since = self.lost_since.take().unwrap_or(self.reader.offset());
-                    let bytes = self.reader.offset() + left as u64 - since;
-                    self.reader.consume(left);
+                    let bytes = self.reader.offset() - since;
                     return Ok(match bytes {
                         0 => Next::End,
                         _ => self.damaged(since, format!("the input ends within a picture, after {bytes} bytes of it")),

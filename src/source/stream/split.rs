@@ -81,6 +81,7 @@ impl Splitter {
                 0xD8 => return Scan::Broken("another picture begins before it ends"),
                 0x00 => return Scan::Broken("a marker is missing"),
                 0x01 | 0xD0..=0xD7 => self.at = next,
+                0x02..=0xBF => return Scan::Broken("a marker has no meaning"),
                 _ => {
                     self.segment = self.at + fill - 1;
                     let Some(length) = bytes.get(next..next + 2) else {

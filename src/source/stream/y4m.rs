@@ -83,10 +83,11 @@ fn chroma(name: &str) -> Result<(PixelFormat, Siting), String> {
         "444" => (PixelFormat::Yuv444p, Siting::Center),
         "mono" => (PixelFormat::Gray, Siting::Center),
         _ => {
-            let deep = name.trim_start_matches("mono").contains('p') && !name.contains("paldv")
-                || name.strip_prefix("mono").is_some_and(|bits| !bits.is_empty());
-            let what =
-                if deep { "has more than 8 bits a sample" } else { "has another chroma than 420, 422, 444, mono" };
+            let bits = name.rsplit_once('p').map_or(name.strip_prefix("mono").unwrap_or_default(), |(_, bits)| bits);
+            let what = match !bits.is_empty() && bits.bytes().all(|b| b.is_ascii_digit()) {
+                true => "has more than 8 bits a sample",
+                false => "has another chroma than 420, 422, 444, mono",
+            };
             return Err(format!("{what} (C{name}), which oltr does not read; convert it (ffmpeg -pix_fmt yuv420p)"));
         }
     })
@@ -193,7 +194,11 @@ impl Y4m {
             State::Pixels { offset, filled } => {
                 (offset, format!("the input ends after {filled} of the frame's {} bytes", self.expected))
             }
-            State::Lost { offset } => (offset, self.passed_over(offset)),
+            State::Lost { offset } => {
+                // What might have become the beginning of a frame.
+                self.reader.consume(self.reader.ahead().len());
+                (offset, self.passed_over(offset))
+            }
             State::Between | State::Start if self.reader.ahead().is_empty() => return Next::End,
             State::Between | State::Start => {
                 let offset = self.reader.offset();

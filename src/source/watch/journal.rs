@@ -191,6 +191,28 @@ mod tests {
         assert_eq!(journal.entries, HashSet::from([9, 10]));
     }
 
+    /// A full disk, as the system plays it.
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_full_disk_is_an_error_and_loses_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("taken");
+        let mut journal = Journal::open(&path, 9).unwrap();
+        journal.record(7).unwrap();
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let sound = std::mem::replace(&mut journal.file, full);
+        let error = journal.record(8).unwrap_err();
+        assert!(
+            matches!(&error, Error::Io { cause, .. } if cause.kind() == std::io::ErrorKind::StorageFull),
+            "{error}"
+        );
+        assert!(journal.contains(7) && !journal.contains(8));
+        // Room was made.
+        journal.file = sound;
+        journal.record(8).unwrap();
+        assert_eq!(Journal::open(&path, 9).unwrap().entries, HashSet::from([7, 8]));
+    }
+
     #[test]
     fn another_file_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();

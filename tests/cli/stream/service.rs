@@ -32,7 +32,10 @@ fn a_signal_ends_the_stream_after_the_frame_in_hand() {
         let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let last = lines.last().unwrap();
         let count = |name: &str| last[name].as_u64().unwrap();
-        assert_eq!((&last["schema"], count("captured")), (&"oltr.stats/1".into(), count("classified") + count("dropped")));
+        assert_eq!(
+            (&last["schema"], count("captured")),
+            (&"oltr.stats/1".into(), count("classified") + count("dropped"))
+        );
         assert_eq!(count("classified"), super::of(&lines, "oltr.frame/1").len() as u64);
         // What had begun has an end.
         let types = |t: &str| super::of(&lines, "oltr.event/1").iter().filter(|e| e["type"] == t).count();
@@ -63,7 +66,7 @@ fn a_signal_ends_the_program_that_waits_for_frames() {
 
 #[test]
 fn statistics_come_on_request_and_on_time() {
-    let mut child = start(&["--json", "-"]);
+    let mut child = start(&["--json", "--overflow", "block", "-"]);
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(&y4m(4)).unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -130,7 +133,7 @@ fn the_service_manager_is_told() {
 fn a_terminal_shows_a_line_that_is_always_up_to_date() {
     let folder = Folder::new();
     let clip = folder.file("clip.y4m", &y4m(30));
-    let line = format!("{} stream --max-fps 30 {clip}", env!("CARGO_BIN_EXE_oltr"));
+    let line = format!("stty cols 120; {} stream --max-fps 30 {clip}", env!("CARGO_BIN_EXE_oltr"));
     let run = std::process::Command::new("script").args(["-qec", &line, "/dev/null"]).stdin(Stdio::null()).output();
     let Ok(output) = run else {
         println!("skipped: script (of util-linux) is not installed");

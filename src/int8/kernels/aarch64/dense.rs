@@ -3,10 +3,10 @@
 use std::fmt::Debug;
 use std::ops::Range;
 
+use super::super::window::{Pixels, Run, Windows};
 use super::super::{Conv, PackedConv};
 use super::epilogue::{Destination, Epilogue, LANES, Target};
 use super::vectors::to_signed;
-use super::window::{Pixels, Run, Windows};
 
 /// The weights of a layer or group before packing.
 pub(super) struct Weights<'a> {

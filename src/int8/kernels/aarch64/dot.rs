@@ -7,10 +7,10 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
+use super::super::window::{CHUNK, Pixels, chunks};
 use super::dense::{Tiles, Weights};
 use super::epilogue::{LANES, Target};
 use super::vectors::{Narrow, round};
-use super::window::{CHUNK, Pixels, chunks};
 
 /// Activations that are multiplied at once.
 const QUAD: usize = 4;

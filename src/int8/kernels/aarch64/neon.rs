@@ -13,10 +13,10 @@ use std::arch::aarch64::*;
 use std::arch::asm;
 use std::ops::Range;
 
+use super::super::window::{CHUNK, Chunk, Pixels, chunks};
 use super::dense::{Tiles, Weights};
 use super::epilogue::{LANES, Target};
 use super::vectors::round;
-use super::window::{CHUNK, Chunk, Pixels, chunks};
 
 /// Pixels and channels of a tile.
 const PIXELS: usize = 4;
@@ -535,7 +535,7 @@ mod tests {
 
     /// How many pairs of chunks are deep for `depth` equal weights.
     fn deep_pairs(depth: usize, weight: i8) -> usize {
-        let runs = [super::super::window::Run { offset: 0, len: depth }];
+        let runs = [super::super::super::window::Run { offset: 0, len: depth }];
         let layer = Weights { values: &vec![weight; depth], channels: 1, runs: &runs, bias: vec![0; LANES] };
         NeonTiles::pack(Neon, layer).quarters[0].deep
     }

@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use super::super::{Conv, Storage};
+use super::{Conv, Storage};
 
 /// Bytes of activations that a tile loads at a time.
 pub(super) const CHUNK: usize = 16;

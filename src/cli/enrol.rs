@@ -1,0 +1,207 @@
+//! `oltr enrol`: classes learnt on the device.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use oltr::bundle::Bundle;
+use oltr::decide::{Decider, Decision};
+use oltr::enrol::{Enrolled, Enrolments, MAX_PHOTOS};
+use oltr::source::photo::Decoder;
+use oltr::source::photos::{self, Input};
+use oltr::{Error, ErrorKind, Frame, Model, Outputs, model, scores};
+use serde::Serialize;
+
+use super::args::{Common, EnrolAction, EnrolArgs};
+use super::exit::Exit;
+use super::output::Output;
+use super::study::bundle;
+use super::table::{Align, Cell, Column, Shrink, Table, printable};
+
+/// Runs the command.
+pub fn run(args: &EnrolArgs, common: &Common) -> anyhow::Result<Exit> {
+    let (name, bytes) = common.model_bytes(None)?;
+    let hash = model::graph_sha256(&name, &bytes, &common.options().limits)?;
+    let path = place(args.enrolled.as_deref(), common)?;
+    let mut enrolments = match Enrolments::read(&path, &hash) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Enrolments::new(&hash),
+        other => other?,
+    };
+    let mut out = Output::new();
+    match &args.action {
+        EnrolAction::Add { name: class, inputs } => {
+            let model = Model::from_bytes(&name, &bytes, &common.options())?;
+            let limit = limit(bundle(&model)?)?;
+            let photos = photos_of(class, inputs, &model, common)?;
+            let features: Vec<Vec<f32>> = photos.iter().map(|photo| photo.features.clone()).collect();
+            enrolments.add(Enrolled::new(class, &features, limit)?)?;
+            enrolments.write(&path)?;
+            let enrolled = enrolments.classes().iter().find(|c| c.name() == class.trim());
+            let report = Added::new(enrolled, &photos, &enrolments, &model)?;
+            report.warn();
+            if common.json {
+                out.json(&report)?;
+            } else {
+                out.line(&report.sentence())?;
+            }
+        }
+        EnrolAction::Remove { name: class } => {
+            enrolments.remove(class)?;
+            enrolments.write(&path)?;
+            log::info!("wrote {}", path.display());
+        }
+        EnrolAction::List if common.json => {
+            for class in enrolments.classes() {
+                out.json(&Listed { name: class.name(), photos: class.photos(), radius: class.radius() })?;
+            }
+        }
+        EnrolAction::List => list(&enrolments, &mut out)?,
+        EnrolAction::Export => out.line(&enrolments.to_json()?)?,
+    }
+    Ok(Exit::Success)
+}
+
+/// The file of enrolled classes: as named, else beside the model.
+///
+/// # Errors
+/// [`Error::Config`] for the built-in model, which has no place beside it.
+fn place(named: Option<&Path>, common: &Common) -> oltr::Result<PathBuf> {
+    let beside = || common.model(None).map(Enrolments::path_beside);
+    named.map(PathBuf::from).or_else(beside).ok_or_else(|| {
+        Error::Config("the built-in bundle has no folder to enrol beside; name a file with --enrolled".into())
+    })
+}
+
+/// Distance beyond which `bundle` calls everything open.
+///
+/// # Errors
+/// [`Error::BadInput`] for a bundle that calls nothing open by its distance.
+fn limit(bundle: &Bundle) -> oltr::Result<f32> {
+    let limit = 10.0 / bundle.open.reachability;
+    if limit.is_finite() {
+        return Ok(limit);
+    }
+    let reason = "has no reachability threshold to hold a new class against; calibrate it first".into();
+    Err(Error::BadInput { subject: format!("bundle '{}'", bundle.name), reason })
+}
+
+/// The enrolled classes that `classify` uses: those of `named`, else of a file beside the model if there is one.
+///
+/// # Errors
+/// As [`Enrolments::read`].
+pub fn for_use(named: Option<&Path>, common: &Common) -> oltr::Result<Option<Enrolments>> {
+    let path = match (named, common.model(None).map(Enrolments::path_beside)) {
+        (Some(named), _) => named.to_path_buf(),
+        (None, Some(beside)) if beside.exists() => beside,
+        _ => return Ok(None),
+    };
+    let (name, bytes) = common.model_bytes(None)?;
+    let hash = model::graph_sha256(&name, &bytes, &common.options().limits)?;
+    let enrolments = Enrolments::read(&path, &hash)?;
+    log::info!("{} enrolled classes from {}", enrolments.classes().len(), path.display());
+    Ok(Some(enrolments))
+}
+
+/// What the network computes for each of the photos that `inputs` name.
+fn photos_of(class: &str, inputs: &[OsString], model: &Model, common: &Common) -> anyhow::Result<Vec<Outputs>> {
+    let limits = common.options().limits;
+    let photos = photos::find(inputs, &limits)?;
+    // Before an hour of computing.
+    if photos.len() > MAX_PHOTOS {
+        let reason = format!("{} photos; enrol it from at most {MAX_PHOTOS}, or train a bundle with it", photos.len());
+        return Err(Error::BadInput { subject: format!("class '{class}'"), reason }.into());
+    }
+    let mut session = model.session()?;
+    let mut decoder = Decoder::new(&limits);
+    let mut frame = Frame::default();
+    let mut all = Vec::with_capacity(photos.len());
+    for photo in photos {
+        match photo {
+            Input::File(path) => decoder.read(path, &mut frame)?,
+            Input::Stdin => decoder.read_from("standard input", std::io::stdin().lock(), &mut frame)?,
+            Input::Unusable { error, .. } => return Err(error.into()),
+        }
+        all.push(session.run(&frame)?.clone());
+    }
+    Ok(all)
+}
+
+/// `oltr.enrolled/1`: what enrolling gave.
+#[derive(Debug, Serialize)]
+struct Added<'a> {
+    schema: &'static str,
+    name: &'a str,
+    photos: usize,
+    radius: f32,
+    /// Of its own photos, those that now come out under its name.
+    recognised: usize,
+    /// Of its own photos, those that the bundle calls a class it knows.
+    known_before: usize,
+}
+
+impl<'a> Added<'a> {
+    fn new(
+        enrolled: Option<&'a Enrolled>,
+        photos: &[Outputs],
+        enrolments: &Enrolments,
+        model: &Model,
+    ) -> anyhow::Result<Added<'a>> {
+        let class = enrolled.ok_or_else(|| Error::Internal("a class that was enrolled is not there".into()))?;
+        let decider = Decider::new(bundle(model)?);
+        let (mut recognised, mut known_before) = (0, 0);
+        for outputs in photos {
+            let scores = scores::score(&outputs.logits, &outputs.distances)?;
+            known_before += usize::from(decider.decide(&scores).decision != Decision::Open);
+            let found = enrolments.find(&outputs.features, &outputs.distances, &decider);
+            recognised += usize::from(found.is_some_and(|found| found.class.name() == class.name()));
+        }
+        let (name, photos, radius) = (class.name(), class.photos(), class.radius());
+        Ok(Added { schema: "oltr.enrolled/1", name, photos, radius, recognised, known_before })
+    }
+
+    fn warn(&self) {
+        let Added { photos, recognised, known_before, .. } = self;
+        if *known_before > 0 {
+            log::warn!(
+                "{known_before} of the {photos} photos come out as a class that the bundle knows; the network may not \
+                 tell '{}' from it",
+                printable(self.name)
+            );
+        }
+        if recognised < photos {
+            log::warn!("only {recognised} of the {photos} photos come out as '{}' now", printable(self.name));
+        }
+    }
+
+    fn sentence(&self) -> String {
+        format!("{}: {} photos, radius {:.2}", printable(self.name), self.photos, self.radius)
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Listed<'a> {
+    name: &'a str,
+    photos: usize,
+    radius: f32,
+}
+
+fn list(enrolments: &Enrolments, out: &mut Output) -> anyhow::Result<()> {
+    let rows: Vec<Vec<Cell>> = enrolments
+        .classes()
+        .iter()
+        .map(|class| {
+            vec![class.name().into(), class.photos().to_string().into(), format!("{:.2}", class.radius()).into()]
+        })
+        .collect();
+    if rows.is_empty() {
+        log::info!("no class is enrolled");
+        return Ok(());
+    }
+    let columns = vec![
+        Column::new("NAME", Align::Left, Shrink::End),
+        Column::new("PHOTOS", Align::Right, Shrink::Never),
+        Column::new("RADIUS", Align::Right, Shrink::Never),
+    ];
+    let table = Table::fit(columns, &rows, out.width());
+    out.line(&table.header())?;
+    rows.iter().try_for_each(|row| out.line(&table.row(row)))
+}
