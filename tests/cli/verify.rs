@@ -12,18 +12,18 @@ const SMALL_GOLDEN: &str = "tests/graphs/lite0s.qdq.npz";
 fn the_shipped_bundle_agrees_with_onnx_runtime() {
     let ran = oltr(&["verify", "--json", BUNDLE, GOLDEN]).code(0);
     let output = "{name,cosine,max_abs,mean_rel,argmax_equal,ok}";
-    assert_eq!(keys(&ran.stdout), format!("{{schema,outputs[{output}{output}{output}],ok}}"));
+    assert_eq!(keys(&ran.stdout), format!("{{schema,outputs[{output}{output}{output}{output}],ok}}"));
     let json = &ran.json()[0];
     assert_eq!((&json["schema"], &json["ok"]), (&"oltr.verify/1".into(), &true.into()));
     let names: Vec<_> = json["outputs"].as_array().unwrap().iter().map(|o| o["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["logits", "distances", "features"]);
+    assert_eq!(names, ["logits", "distances", "features", "attention"]);
     for output in json["outputs"].as_array().unwrap() {
         let number = |field: &str| output[field].as_f64().unwrap();
         assert!((0.99..=1.0).contains(&number("cosine")), "{output}");
         assert!(number("max_abs") >= 0.0 && (0.0..0.1).contains(&number("mean_rel")), "{output}");
     }
     let table = oltr(&["verify", BUNDLE, GOLDEN]).code(0).stdout;
-    assert!(table.starts_with("OUTPUT ") && table.lines().filter(|line| line.ends_with(" ok")).count() == 3, "{table}");
+    assert!(table.starts_with("OUTPUT ") && table.lines().filter(|line| line.ends_with(" ok")).count() == 4, "{table}");
 }
 
 #[test]

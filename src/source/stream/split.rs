@@ -93,6 +93,9 @@ impl Splitter {
                     }
                     // SOF0 to SOF15, without DHT, JPG and DAC, which lie between.
                     if matches!(code, 0xC0..=0xCF) && !matches!(code, 0xC4 | 0xC8 | 0xCC) {
+                        if self.size.is_some() {
+                            return Scan::Broken("it has two frame headers");
+                        }
                         let Some(&[y1, y0, x1, x0]) = bytes.get(next + 3..next + 7) else {
                             return Scan::More;
                         };
