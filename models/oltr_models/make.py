@@ -24,7 +24,8 @@ TRAINING: dict[str, tuple[tuple[str, ...], ...]] = {
                   "--turn", "--most", "150", "--epochs", "2", "2", "--epoch-photos", "5000", "--evaluate-every", "9",
                   "--backbone-rate", "5e-4", "--feature-rate", "4e-4"),),
 }
-GOLDEN_PHOTO = "../examples/photos/cup.jpg"  # of nobody's set; what a bundle answers to it matters only to other runtimes
+# Of nobody's set: what a bundle answers to them matters only to other runtimes.
+GOLDEN_PHOTOS = {"everyday": "cup.jpg", "fish": "brick_wall.jpg", "plankton": "cup.jpg"}
 
 
 def commands(name: str, images: Path, labels: Path, work: Path, folder: Path) -> list[list[str]]:
@@ -44,7 +45,7 @@ def commands(name: str, images: Path, labels: Path, work: Path, folder: Path) ->
         ["oltr_models.quantise", str(original), str(bundle), *photos],
         ["oltr_models.check", str(original), str(bundle), *photos, "--output", str(report)],
         ["oltr_models.card", str(bundle), str(folder / f"{name}.card.md"), "--report", str(report)],
-        ["oltr_models.golden", str(bundle), str(folder / GOLDEN_PHOTO), str(folder / f"{name}.golden.npz")],
+        ["oltr_models.golden", str(bundle), str(folder / "../examples/photos" / GOLDEN_PHOTOS[name]), str(folder / f"{name}.golden.npz")],
     ]
 
 

@@ -1,0 +1,30 @@
+"""The commands behind the shipped bundles."""
+
+import importlib
+import unittest
+from pathlib import Path
+
+from oltr_models.make import GOLDEN_PHOTOS, TRAINING, commands
+from oltr_models.train import arguments
+
+
+class MakeTest(unittest.TestCase):
+    def test_every_command_is_there_and_every_training_has_valid_options(self):
+        for name in TRAINING:
+            listed = commands(name, Path("photos"), Path("labels.tsv"), Path("work"), Path("."))
+            self.assertEqual([c[0].split(".")[1] for c in listed if c[0] != "oltr_models.train"],
+                             ["export", "quantise", "check", "card", "golden"])
+            for command in listed:
+                self.assertTrue(callable(importlib.import_module(command[0]).main))
+                if command[0] == "oltr_models.train":
+                    args = arguments("train", "").parse_args(command[1:])
+                    self.assertEqual(args.size, 224 if name == "everyday" else 128)
+
+    def test_golden_photos_are_there(self):
+        examples = Path(__file__).resolve().parents[2] / "examples" / "photos"
+        for photo in GOLDEN_PHOTOS.values():
+            self.assertTrue((examples / photo).exists(), photo)
+
+
+if __name__ == "__main__":
+    unittest.main()
