@@ -84,6 +84,8 @@ enum Yield {
     Bytes,
     /// Bytes with bounds narrower than the range, as ReLU6 gives.
     Clamped,
+    /// Bytes of products that do not fit 32 bits, by multipliers above 1, narrowed.
+    Overflowing,
     /// Bytes plus a residual.
     Added,
     /// Single-precision numbers.
@@ -153,12 +155,12 @@ impl ConvCase {
         let terms = taps * in_channels / self.groups;
         let output = Map { height, width, channels, stride: channels + self.slack[1] };
         // Scaled so that the results of a random layer spread over some of the range and leave it at both ends.
-        let multiplier: Vec<f32> = (0..channels)
-            .map(|_| (0.5 + rng.unit()) / (70.0 * (terms as f32).sqrt()) * rng.pick(&[0.01, 0.3, 1.0, 1.0]))
-            .collect();
+        let scales = if self.result == Yield::Overflowing { [0.3, 1.0, 1e6, 1e9] } else { [0.01, 0.3, 1.0, 1.0] };
+        let multiplier: Vec<f32> =
+            (0..channels).map(|_| (0.5 + rng.unit()) / (70.0 * (terms as f32).sqrt()) * rng.pick(&scales)).collect();
         let zero_point = rng.pick(&[0, 1, 128, 255, rng.0 as u8]);
         let (lo, hi) = match self.result {
-            Yield::Clamped => {
+            Yield::Clamped | Yield::Overflowing => {
                 let lo = rng.below(256) as u8;
                 (lo, lo.saturating_add(rng.below(256) as u8))
             }
@@ -446,6 +448,23 @@ fn depthwise() {
         }
     }
     cases.retain(|case| case.size().is_some());
+    check(&cases);
+}
+
+#[test]
+fn products_beyond_32_bits_saturate() {
+    let result = Yield::Overflowing;
+    let mut cases = Vec::new();
+    for channels in [7, 16, 33] {
+        let input = [9, 9, channels];
+        cases.push(ConvCase { input, channels, result, ..BASE });
+        cases.push(ConvCase { input, channels: 24, result, ..POINT });
+        cases.push(ConvCase { input: [1, 1, 64], channels, result, ..FULL });
+        for size in [3, 5, 7] {
+            let (kernel, pad) = ([size; 2], [size / 2; 4]);
+            cases.push(ConvCase { input, channels, groups: channels, kernel, pad, result, ..DEPTH });
+        }
+    }
     check(&cases);
 }
 

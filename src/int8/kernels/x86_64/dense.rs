@@ -410,6 +410,8 @@ unsafe fn tiles<S: Simd, const N: usize>(strip: &Strip) {
 
 /// `M` pixels by `N` vectors, from pixel `at` of the strip on: sums in registers, weights loaded once for all pixels.
 ///
+/// Two steps in a turn of the loop win nothing on AVX2 (within 1 % on whole networks): it runs at 90 % of the peak.
+///
 /// # Safety
 /// As for [`strip`]; pixels `at..at + M` exist.
 #[inline(always)]
