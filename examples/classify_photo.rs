@@ -18,7 +18,7 @@ fn main() -> oltr::Result<()> {
     let nearest = &bundle.classes[scores.nearest].name;
     match verdict.decision {
         Decision::Known(class) => println!("{path}: {}", bundle.classes[class].name),
-        Decision::Open => println!("{path}: open, resembles {nearest}"),
+        Decision::Enrolled(_) | Decision::Open => println!("{path}: open, resembles {nearest}"),
     }
     println!("reachability {:.3}, threshold {:.3}", scores.reachability, verdict.threshold);
     Ok(())

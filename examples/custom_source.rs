@@ -56,6 +56,7 @@ impl Sink for Printer<'_> {
         let event = &result.change.event;
         let label = match event.label {
             Decision::Known(class) => &self.0.classes[class].name,
+            Decision::Enrolled(_) => "enrolled",
             Decision::Open => "open",
         };
         println!("{:?} {label}: {} frames", result.change.phase, event.frames);

@@ -13,6 +13,9 @@ use crate::scores::Scores;
 pub enum Decision {
     /// One of the bundle's classes, by index.
     Known(usize),
+    /// A class learnt on the device, by its place among the [enrolled](crate::enrol::Enrolments::classes): never the
+    /// rule's own decision, only what is made of it where classes are enrolled.
+    Enrolled(usize),
     /// Something that the bundle does not know.
     Open,
 }

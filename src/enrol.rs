@@ -159,6 +159,8 @@ pub struct Enrolments {
 /// An enrolled class that a frame is of.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Match<'a> {
+    /// Its place among [`Enrolments::classes`].
+    pub index: usize,
     /// The class.
     pub class: &'a Enrolled,
     /// Distance of the frame to its centroid.
@@ -179,6 +181,11 @@ impl Enrolments {
     /// The classes, in the order of their enrolment.
     pub fn classes(&self) -> &[Enrolled] {
         &self.classes
+    }
+
+    /// Bytes that they take, centroids and all.
+    pub fn bytes(&self) -> usize {
+        size_of_val(self) + self.classes.iter().map(|class| size_of_val(&*class.centroid)).sum::<usize>()
     }
 
     /// Adds `class`, or replaces the one of that name.
@@ -223,8 +230,8 @@ impl Enrolments {
     /// the nearest one in its own unit, if the frame lies within its radius and is nearer to it than to any known class,
     /// whose units are the limits of `decider`. Allocates nothing.
     pub fn find(&self, feature: &[f32], distances: &[f32], decider: &Decider) -> Option<Match<'_>> {
-        let fitting = self.classes.iter().filter(|class| class.centroid.len() == feature.len());
-        let matches = fitting.map(|class| Match { class, distance: class.distance(feature) });
+        let fitting = self.classes.iter().enumerate().filter(|(_, class)| class.centroid.len() == feature.len());
+        let matches = fitting.map(|(index, class)| Match { index, class, distance: class.distance(feature) });
         let within = matches.filter(|m| m.distance <= m.class.radius());
         let unit = |m: &Match| if m.distance == 0.0 { 0.0 } else { m.distance / m.class.spread };
         let nearest = within.min_by(|a, b| unit(a).total_cmp(&unit(b)))?;
@@ -290,7 +297,10 @@ mod tests {
         all.add(enrolled("a", [0.0, 0.0])).unwrap();
         all.add(enrolled("b", [10.0, 0.0])).unwrap();
         let name = |feature: [f32; 2], known: [f32; 2]| {
-            all.find(&feature, &known, &decider).map(|m| (m.class.name().to_string(), m.distance))
+            all.find(&feature, &known, &decider).map(|m| {
+                assert_eq!(m.class, &all.classes()[m.index]);
+                (m.class.name().to_string(), m.distance)
+            })
         };
         let far = [20.0, 20.0];
         assert_eq!(name([0.5, 0.0], far), Some(("a".into(), 0.5)));

@@ -24,10 +24,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("decide", &["bundle", "error", "limits", "scores"]),
     ("queue", &["error", "limits"]),
     ("source", &["clock", "error", "frame", "limits"]),
-    ("sink", &["bundle", "clock", "decide", "error", "frame", "limits", "scores"]),
+    ("sink", &["bundle", "clock", "decide", "enrol", "error", "frame", "limits", "scores"]),
     (
         "pipeline",
-        &["bundle", "clock", "decide", "error", "frame", "limits", "model", "queue", "scores", "sink", "source"],
+        &[
+            "bundle", "clock", "decide", "enrol", "error", "frame", "limits", "model", "queue", "scores", "sink",
+            "source",
+        ],
     ),
     ("labels", &["bundle", "error", "limits"]),
     ("metrics", &["bundle", "error"]),

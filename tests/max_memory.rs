@@ -5,6 +5,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use oltr::enrol::{Enrolled, Enrolments, MAX_CLASSES};
 use oltr::pipeline::memory::Plan;
 use oltr::pipeline::{self, Control, ModelClassifier, Settings};
 use oltr::sink::json::{self, JsonLines};
@@ -133,13 +134,25 @@ fn open(kind: Stream) -> (Limits, Box<dyn FrameSource>) {
     (limits, source)
 }
 
+/// As many enrolled classes as there can be, with features as long as the model's.
+fn enrolments() -> Enrolments {
+    let mut enrolments = Enrolments::new("");
+    for i in 0..MAX_CLASSES {
+        let photos = [vec![i as f32; 512], vec![i as f32 + 0.1; 512]];
+        enrolments.add(Enrolled::new(&i.to_string(), &photos, 10.0).unwrap()).unwrap();
+    }
+    assert!(enrolments.bytes() > MAX_CLASSES * 512 * 4);
+    enrolments
+}
+
 /// Everything from the model's file to the last frame; the plan that was made meanwhile.
 fn stream(kind: Stream) -> Plan {
     let model = Model::builtin(&Default::default()).unwrap();
     let (limits, mut source) = open(kind);
     let settings = Settings::default();
-    let plan = Plan::new(&model, 1, source.as_ref(), &settings, &limits);
-    let mut classifier = ModelClassifier::new(&model).unwrap();
+    let enrolments = enrolments();
+    let plan = Plan::new(&model, 1, source.as_ref(), &settings, &limits).with_enrolments(&enrolments);
+    let mut classifier = ModelClassifier::new(&model).unwrap().with_enrolments(&enrolments);
     let lines = json::Settings { frames: true, ..Default::default() };
     let mut sink = JsonLines::new(std::io::sink(), model.bundle().unwrap(), lines, &limits);
     let control = Control::default();
@@ -169,6 +182,9 @@ fn what_does_not_fit_is_refused() {
     let model = Model::builtin(&Default::default()).unwrap();
     let (mut limits, source) = open(Stream::Raw(PixelFormat::Rgb24));
     let plan = Plan::new(&model, 1, source.as_ref(), &Settings::default(), &limits);
+    let enrolments = enrolments();
+    let with = plan.clone().with_enrolments(&enrolments).total();
+    assert_eq!(with, plan.total() + enrolments.bytes() as u64);
     limits.memory_bytes = Some(plan.total());
     plan.check("model", &limits).unwrap();
     limits.memory_bytes = Some(plan.total() - 1);

@@ -247,7 +247,7 @@ impl<'a> Classifier<'a> {
             found.map(|f| EnrolledAs { label: f.class.name(), distance: f.distance, radius: f.class.radius() });
         let class = match verdict.decision {
             Decision::Known(class) if enrolled.is_none() => Some(class),
-            Decision::Known(_) | Decision::Open => None,
+            Decision::Known(_) | Decision::Enrolled(_) | Decision::Open => None,
         };
         let of = |class: usize| &self.bundle.classes[class];
         let candidate = |(class, probability)| {

@@ -84,7 +84,8 @@ fn limit(bundle: &Bundle) -> oltr::Result<f32> {
     Err(Error::BadInput { subject: format!("bundle '{}'", bundle.name), reason })
 }
 
-/// The enrolled classes that `classify` uses: those of `named`, else of a file beside the model if there is one.
+/// The enrolled classes that `classify` and `stream` use: those of `named`, else of a file beside the model if there is
+/// one.
 ///
 /// # Errors
 /// As [`Enrolments::read`].

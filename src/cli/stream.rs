@@ -16,6 +16,7 @@ use oltr::sink::{EventResult, Failure, FrameResult, Sink, Stats};
 use oltr::{Error, Result};
 
 use super::args::Common;
+use super::enrol;
 use super::exit::Exit;
 use super::shutdown;
 use args::StreamArgs;
@@ -42,11 +43,19 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
     if let Some(bytes) = common.model(None).and_then(|path| std::fs::metadata(path).ok()).map(|meta| meta.len()) {
         memory::check_loading(source.name(), bytes, &limits)?;
     }
+    let enrolments = if args.no_enrolled { None } else { enrol::for_use(args.enrolled.as_deref(), common)? };
+    let enrolments = enrolments.as_ref();
     let model = common.load(None)?;
-    let plan = Plan::new(&model, options.threads, source.as_ref(), &settings, &limits);
+    let mut plan = Plan::new(&model, options.threads, source.as_ref(), &settings, &limits);
+    if let Some(enrolments) = enrolments {
+        plan = plan.with_enrolments(enrolments);
+    }
     log::info!("{plan}");
-    plan.check(model.name(), &limits)?;
+    plan.check(source.name(), &limits).map_err(|e| args.with_remedy(e))?;
     let mut classifier = ModelClassifier::new(&model)?;
+    if let Some(enrolments) = enrolments {
+        classifier = classifier.with_enrolments(enrolments);
+    }
     let bundle = model.bundle().ok_or_else(|| Error::Internal("a classifier without classes".into()))?;
     let mut out = Out {
         to: if common.json {
@@ -56,9 +65,13 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
                 planned_bytes: Some(plan.total()),
                 limit_bytes: limits.memory_bytes,
             };
-            To::Json(Box::new(JsonLines::new(io::stdout(), bundle, settings, &limits)))
+            let lines = JsonLines::new(io::stdout(), bundle, settings, &limits);
+            To::Json(Box::new(match enrolments {
+                Some(enrolments) => lines.with_enrolments(enrolments),
+                None => lines,
+            }))
         } else {
-            To::Person(Person::new(bundle, args.per_frame)?)
+            To::Person(Person::new(bundle, enrolments, args.per_frame)?)
         },
         notifier: Notifier::new(),
     };

@@ -3,8 +3,9 @@
 //! One frame errs; the consensus of the last frames errs less, and a rare class may need more of them than a common
 //! one, or fewer. Each shot group, and open, has its own [`Rule`].
 //!
-//! Known against open is a matter of frames, since both are decided on different scales: the larger part of its
-//! window wins. Class against class is a matter of probability: the larger [`Agreed::support`] wins.
+//! Class against class is a matter of probability: the larger [`Agreed::support`] wins. Against open, and against
+//! classes enrolled on the device, it is a matter of frames, since the network's probability says little of either: the
+//! larger part of its window wins.
 
 use std::time::Duration;
 
@@ -38,7 +39,7 @@ pub struct Rules {
     pub many: Rule,
     /// For those between.
     pub medium: Rule,
-    /// For classes with few.
+    /// For classes with few, and for enrolled ones.
     pub few: Rule,
     /// For open frames.
     pub open: Rule,
@@ -158,6 +159,7 @@ impl Consensus {
     pub fn rule(&self, label: Decision) -> Rule {
         match label {
             Decision::Known(class) => self.shots.get(class).map_or(self.rules.few, |shot| self.rules.of_shot(*shot)),
+            Decision::Enrolled(_) => self.rules.few,
             Decision::Open => self.rules.open,
         }
     }
@@ -190,14 +192,14 @@ impl Consensus {
     }
 
     fn agree(&self) -> Option<Agreed> {
-        let labels = self.last.iter().map(|o| o.decision);
-        let known = labels.filter(|label| *label != Decision::Open).filter_map(|label| self.qualifies(label));
+        let labels = || self.last.iter().map(|o| o.decision);
+        let known = labels().filter(|label| matches!(label, Decision::Known(_)));
+        let known = known.filter_map(|label| self.qualifies(label));
         let known = known.reduce(|a, b| if self.beats(b, a, b.support, a.support) { b } else { a });
-        match (known, self.qualifies(Decision::Open)) {
-            (Some(known), Some(open)) if self.beats(open, known, open.share, known.share) => Some(open),
-            (None, open) => open,
-            (known, _) => known,
-        }
+        let enrolled = labels().filter(|label| matches!(label, Decision::Enrolled(_)));
+        let enrolled = enrolled.filter_map(|label| self.qualifies(label));
+        let all = known.into_iter().chain(enrolled).chain(self.qualifies(Decision::Open));
+        all.reduce(|a, b| if self.beats(b, a, b.share, a.share) { b } else { a })
     }
 
     /// Whether `a` wins over `b`: the higher score, of equals the one that has it already.

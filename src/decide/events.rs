@@ -57,7 +57,7 @@ pub struct Event {
     pub last: Duration,
     /// Frames that said so; those between that did not are not counted.
     pub frames: u64,
-    /// The most telling of them: of a class the most probable, of open the least reachable.
+    /// The most telling of them: of a class the most probable, of open or an enrolled class the least reachable.
     pub best: Observation,
     sum_probability: f64,
     sum_reachability: f64,
@@ -92,7 +92,7 @@ impl Event {
         self.sum_reachability += f64::from(o.reachability);
         let better = match self.label {
             Decision::Known(_) => o.probability > self.best.probability,
-            Decision::Open => o.reachability < self.best.reachability,
+            Decision::Enrolled(_) | Decision::Open => o.reachability < self.best.reachability,
         };
         if better {
             self.best = *o;

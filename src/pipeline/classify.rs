@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::bundle::Bundle;
-use crate::decide::{Decider, Verdict};
+use crate::decide::{Decider, Decision, Verdict};
+use crate::enrol::Enrolments;
 use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::model::{Model, Session};
@@ -34,12 +35,13 @@ pub trait Classifier {
     fn classify(&mut self, frame: &Frame) -> Result<Judged>;
 }
 
-/// Classifies with a model, by the rule of its bundle.
+/// Classifies with a model, by the rule of its bundle and the classes enrolled beside it.
 #[derive(Debug)]
 pub struct ModelClassifier<'a> {
     bundle: &'a Bundle,
     decider: Decider,
     session: Session,
+    enrolments: Option<&'a Enrolments>,
 }
 
 impl<'a> ModelClassifier<'a> {
@@ -59,7 +61,13 @@ impl<'a> ModelClassifier<'a> {
                 return Err(Error::BadModel { model: model.name().into(), reason });
             }
         }
-        Ok(ModelClassifier { bundle, decider: Decider::new(bundle), session: model.session()? })
+        let (decider, session) = (Decider::new(bundle), model.session()?);
+        Ok(ModelClassifier { bundle, decider, session, enrolments: None })
+    }
+
+    /// Gives frames that are of one of `enrolments` its name ([`Decision::Enrolled`]), whatever the rule says of them.
+    pub fn with_enrolments(self, enrolments: &'a Enrolments) -> ModelClassifier<'a> {
+        ModelClassifier { enrolments: Some(enrolments), ..self }
     }
 }
 
@@ -71,8 +79,12 @@ impl Classifier for ModelClassifier<'_> {
     fn classify(&mut self, frame: &Frame) -> Result<Judged> {
         let outputs = self.session.run(frame)?;
         let scores = scores::score(&outputs.logits, &outputs.distances)?;
+        let mut verdict = self.decider.decide(&scores);
+        let found = self.enrolments.and_then(|e| e.find(&outputs.features, &outputs.distances, &self.decider));
+        if let Some(found) = found {
+            verdict.decision = Decision::Enrolled(found.index);
+        }
         let times = self.session.times();
-        let verdict = self.decider.decide(&scores);
         Ok(Judged { scores, verdict, preprocess: times.preprocess, inference: times.inference })
     }
 }

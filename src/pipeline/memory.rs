@@ -8,6 +8,7 @@ use std::fmt;
 use heapless::Vec;
 
 use super::{CAPTURE_STACK, Settings};
+use crate::enrol::Enrolments;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::model::Model;
@@ -78,6 +79,14 @@ impl Plan {
             loading: loading(summary.file_bytes),
             elsewhere: elsewhere.into_iter().map(item).collect(),
         }
+    }
+
+    /// The plan with classes that are enrolled beside the model.
+    pub fn with_enrolments(mut self, enrolments: &Enrolments) -> Plan {
+        let item = Item { name: "enrolled classes", bytes: enrolments.bytes() as u64 };
+        let added = self.running.push(item);
+        debug_assert!(added.is_ok(), "a plan has one place for them");
+        self
     }
 
     /// The most that lies on the heap at any time.

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::{EventResult, Failure, FrameResult, Sink, Stats};
 use crate::bundle::Bundle;
 use crate::clock;
+use crate::enrol::Enrolments;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 use schema::{ErrorLine, EventLine, FrameLine, Head, Names, StatsLine, Time};
@@ -54,8 +55,14 @@ impl<'a, W: Write> JsonLines<'a, W> {
         let boot = boot_id.as_deref().and_then(|id| id.get(..8)).unwrap_or("00000000");
         let run = format!("{boot}-{:x}", asked.as_nanos());
         let line = Line { bytes: Vec::with_capacity(limits.line_bytes), limit: limits.line_bytes };
-        let (names, synchronised) = (Names(bundle), clock::is_synchronised());
+        let (names, synchronised) = (Names { bundle, enrolled: &[] }, clock::is_synchronised());
         JsonLines { out, names, settings, line, seq: 0, boot_id, run, synchronised, asked }
+    }
+
+    /// Names the classes of `enrolments` too, which a classifier may find.
+    pub fn with_enrolments(mut self, enrolments: &'a Enrolments) -> JsonLines<'a, W> {
+        self.names.enrolled = enrolments.classes();
+        self
     }
 
     /// Writes `line` with what all lines have: its number, and the time `mono`.

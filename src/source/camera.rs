@@ -91,6 +91,19 @@ pub fn choose(offers: &[Offer], wish: &Wish) -> Option<Offer> {
     offers.iter().filter(suits).min_by_key(|offer| distance(offer)).copied()
 }
 
+/// What is wrong with `offers`, of which none suits `wish`.
+pub fn unsuited(offers: &[Offer], wish: &Wish) -> String {
+    let mut names: Vec<&str> = offers.iter().map(|offer| offer.encoding.name()).collect();
+    names.sort_unstable();
+    names.dedup();
+    match wish.encoding {
+        Some(wanted) if !names.is_empty() => {
+            format!("offers no pictures as {}, but as {}", wanted.name(), names.join(", "))
+        }
+        _ => "offers no pictures that oltr reads".into(),
+    }
+}
+
 /// What a device was set to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mode {
@@ -318,5 +331,7 @@ mod tests {
         assert_eq!(choose(Wish { size: Some((600, 500)), ..Wish::default() }), webcam()[2]);
         let nv12 = Wish { encoding: Some(Encoding::Raw(PixelFormat::Nv12)), ..Wish::default() };
         assert_eq!(super::choose(&webcam(), &nv12), None);
+        assert_eq!(unsuited(&webcam(), &nv12), "offers no pictures as nv12, but as mjpeg, yuyv422");
+        assert_eq!(unsuited(&[], &nv12), "offers no pictures that oltr reads");
     }
 }

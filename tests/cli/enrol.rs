@@ -66,6 +66,42 @@ fn a_class_is_learnt_used_listed_and_forgotten() {
 }
 
 #[test]
+fn a_stream_names_enrolled_classes_in_frames_consensus_and_events() {
+    let folder = Folder::new();
+    let model = bundle(&folder);
+    let moons = [8, 16, 24].map(|shift| variant(&folder, "moon", shift));
+    let moons = moons.each_ref().map(String::as_str);
+    oltr(&[&["enrol", "--model", &model, "add", "full moon"], &moons[..]].concat()).code(0);
+    // What was not enrolled from, the thing once more, and what it is not.
+    let (own, other) = (variant(&folder, "moon", 4), variant(&folder, "moon", 12));
+    let photos = [&own[..], &other, &photo("coins"), &photo("cup")];
+    let stream = |args: &[&str]| {
+        let rules = ["--consensus", "1/1", "--linger", "0s", "--model", &model];
+        oltr(&[&["stream", "--per-frame"], &rules[..], args, &photos].concat()).code(0)
+    };
+    let lines = stream(&["-v", "--json"]).says(&["enrolled classes"]).json();
+    let of = |schema: &'static str| lines.iter().filter(move |line| line["schema"] == schema);
+    let frames: Vec<_> = of("oltr.frame/1").collect();
+    for frame in [frames[0], &frames[0]["consensus"], frames[1], &frames[1]["consensus"]] {
+        assert_eq!((&frame["decision"], &frame["label"]), (&"known".into(), &"full moon".into()), "{frame}");
+        assert!(frame["class"].is_null() && frame["shot"].is_null(), "{frame}");
+    }
+    let labels = |field: &str| frames.iter().map(|f| f[field].clone()).collect::<Vec<_>>();
+    assert_eq!(labels("label")[2..], [Value::Null, "cup".into()]);
+    assert_eq!(labels("decision"), ["known", "known", "open", "known"]);
+    let new: Vec<_> = of("oltr.event/1").filter(|e| e["type"] == "new").collect();
+    assert_eq!(new.iter().map(|e| &e["label"]).collect::<Vec<_>>(), [&"full moon".into(), &Value::Null, &"cup".into()]);
+    assert_eq!((&new[0]["decision"], &new[0]["class"]), (&"known".into(), &Value::Null));
+    assert!(stream(&[]).stdout.lines().any(|line| line.contains("event 1") && line.contains("full moon")));
+
+    let without = stream(&["--json", "--no-enrolled"]).json();
+    assert_eq!((&without[0]["decision"], &without[0]["label"]), (&"open".into(), &Value::Null));
+    let planned = |lines: &[Value]| lines.last().unwrap()["memory"]["planned_bytes"].as_u64().unwrap();
+    assert!(planned(&lines) > planned(&without) + 512 * 4, "the plan counts what is enrolled");
+    oltr(&["stream", "--enrolled", &folder.path("none"), "--model", &model, photos[0]]).code(66).says(&["none"]);
+}
+
+#[test]
 fn enrolments_outlive_a_calibration_but_not_another_network() {
     let folder = Folder::new();
     let model = bundle(&folder);

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{Ran, command, keys, oltr_with_input};
+use super::{Folder, PHOTOS, Ran, command, keys, oltr, oltr_with_input};
 
 /// A YUV4MPEG2 stream of `frames` grey frames of 64×48 at their brightest or darkest.
 fn y4m(frames: usize) -> Vec<u8> {
@@ -104,6 +104,41 @@ fn options_thin_frames_out() {
     let begin = Instant::now();
     assert_eq!(count(&["--max-fps", "20"]), (9, 0));
     assert!(begin.elapsed() > Duration::from_millis(400));
+}
+
+/// Decoding photos takes more than reading frames: what does not fit is refused before the first, and what the message
+/// proposes helps.
+#[test]
+fn photos_that_may_not_fit_are_refused_with_a_remedy_that_holds() {
+    let files = Folder::new();
+    let photo = format!("{PHOTOS}/cup.jpg");
+    let stream = |args: &[&str]| oltr(&[&["stream", "--json"], args].concat());
+    for source in [&[&photo[..]][..], &["--watch", &files.path("")]] {
+        let refused = stream(&[&["--max-memory", "64MiB"], source].concat()).code(78);
+        refused.says(&["bytes of memory", "--max-memory 1", "--max-frame, now 1920x1080", "--queue 1"]);
+    }
+    let said = stream(&["--max-memory", "64MiB", &photo]).stderr;
+    let enough = said.split_once("(--max-memory ").unwrap().1.split_once(')').unwrap().0;
+    let holds = |args: &[&str]| {
+        let lines = stream(&[args, &["--per-frame", &photo]].concat()).code(0).json();
+        let memory = &lines.last().unwrap()["memory"];
+        assert!(memory["planned_bytes"].as_u64() <= memory["limit_bytes"].as_u64(), "{memory}");
+        assert_eq!(lines[0]["label"], "cup");
+    };
+    holds(&["--max-memory", enough]);
+    holds(&["--max-memory", "64MiB", "--max-frame", "640x480"]);
+    let larger = stream(&["--max-memory", "64MiB", "--max-frame", "64x64", &photo]).code(65).json();
+    assert_eq!(larger[0]["schema"], "oltr.error/1");
+    assert!(larger[0]["error"].as_str().unwrap().contains("photo"), "{}", larger[0]);
+}
+
+#[test]
+fn what_only_cameras_do_is_not_ignored_elsewhere() {
+    for option in [["--encoding", "mjpg"], ["--fps", "5"]] {
+        let ran = oltr_with_input(&[&["stream"], &option[..], &["-"]].concat(), &y4m(1)).code(78);
+        ran.says(&[option[0], "camera"]);
+    }
+    oltr(&["stream", "--encoding", "h264", "v4l2:/dev/video0"]).code(2).says(&["mjpg", "yuyv", "nv12", "grey"]);
 }
 
 #[test]

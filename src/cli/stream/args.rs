@@ -9,8 +9,9 @@ use clap::{Args, ValueEnum};
 use oltr::decide::{consensus, events};
 use oltr::pipeline::{Backoff, Settings};
 use oltr::queue::Overflow;
+use oltr::source::camera::Encoding;
 use oltr::source::stream::{self, RawFormat};
-use oltr::{Limits, Matrix, PixelFormat, Range, Rect, Result, Rotation, View};
+use oltr::{Error, Limits, Matrix, PixelFormat, Range, Rect, Result, Rotation, View};
 
 use super::super::args::ByteSize;
 
@@ -55,6 +56,9 @@ pub struct StreamArgs {
     /// Frames a second to ask of a camera
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000), help_heading = "Source")]
     pub fps: Option<u32>,
+    /// How a camera is to transmit pictures [default: the best that it has for size and rate]
+    #[arg(long, value_enum, help_heading = "Source")]
+    pub encoding: Option<EncodingName>,
     /// Range of luma and chroma [default: the format's own]
     #[arg(long, value_enum, help_heading = "Source")]
     pub range: Option<RangeName>,
@@ -112,6 +116,13 @@ pub struct StreamArgs {
     #[arg(help_heading = "Events")]
     pub update_interval: Duration,
 
+    /// File of enrolled classes, as 'oltr enrol' writes it [default: beside the model, if there is one]
+    #[arg(long, value_name = "FILE", help_heading = "Frames")]
+    pub enrolled: Option<PathBuf>,
+    /// Leave enrolled classes out
+    #[arg(long, conflicts_with = "enrolled", help_heading = "Frames")]
+    pub no_enrolled: bool,
+
     /// Print each frame too
     #[arg(long, help_heading = "Output")]
     pub per_frame: bool,
@@ -126,8 +137,7 @@ const DEFAULT_MAX_FRAME: (u32, u32) = (1920, 1080);
 impl StreamArgs {
     /// The bounds of `common`, with those of frames.
     pub fn limits(&self, mut limits: Limits, max_memory: Option<ByteSize>) -> Limits {
-        let raw = self.size.filter(|_| self.format.is_some());
-        let largest = self.max_frame.or(max_memory.and(raw.or(Some(DEFAULT_MAX_FRAME))));
+        let largest = self.max_frame.or(max_memory.map(|_| self.largest_frame()));
         if let Some((width, height)) = largest {
             // Four bytes a pixel: no format takes more.
             let pixels = u64::from(width) * u64::from(height);
@@ -138,6 +148,29 @@ impl StreamArgs {
             limits.frame_bytes = limits.frame_bytes.min(pixels.saturating_mul(4).try_into().unwrap_or(usize::MAX));
         }
         limits
+    }
+
+    /// Width and height of the largest frame where memory is bounded.
+    fn largest_frame(&self) -> (u32, u32) {
+        let raw = self.size.filter(|_| self.format.is_some());
+        self.max_frame.or(raw).unwrap_or(DEFAULT_MAX_FRAME)
+    }
+
+    /// What to do about `error` where a stream does not fit into memory; any other as it is.
+    pub fn with_remedy(&self, error: Error) -> Error {
+        match error {
+            Error::Limit { subject, what: "memory_bytes", value, limit } => {
+                let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+                let (width, height) = self.largest_frame();
+                Error::Config(format!(
+                    "{subject}: needs {value} bytes of memory, --max-memory allows {limit}; allow more (--max-memory \
+                     {}MiB), accept smaller frames only (--max-frame, now {width}x{height}), or let fewer wait \
+                     (--queue 1); -v prints what takes how much",
+                    mib(value)
+                ))
+            }
+            error => error,
+        }
     }
 
     /// How the pipeline is to work.
@@ -183,6 +216,30 @@ impl StreamArgs {
             RangeName::Limited => Range::Limited,
         });
         stream::Settings { raw, matrix, range, timeout: self.source_timeout }
+    }
+}
+
+/// As [`Encoding`], by the names that cameras have for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EncodingName {
+    /// JPEG pictures
+    Mjpg,
+    /// 4:2:2, luma and chroma by turns
+    Yuyv,
+    /// 4:2:0, luma first
+    Nv12,
+    /// Luma alone
+    Grey,
+}
+
+impl From<EncodingName> for Encoding {
+    fn from(name: EncodingName) -> Encoding {
+        match name {
+            EncodingName::Mjpg => Encoding::Mjpeg,
+            EncodingName::Yuyv => Encoding::Raw(PixelFormat::Yuyv422),
+            EncodingName::Nv12 => Encoding::Raw(PixelFormat::Nv12),
+            EncodingName::Grey => Encoding::Raw(PixelFormat::Gray),
+        }
     }
 }
 

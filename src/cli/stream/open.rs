@@ -1,13 +1,13 @@
 //! From what the command line names to a source of frames.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use oltr::source::files::Photos;
 use oltr::source::photos::{self, EXTENSIONS, Input};
 use oltr::source::watch::Watch;
 use oltr::source::{FrameSource, stream};
-use oltr::{Limits, Result};
+use oltr::{Error, Limits, Result};
 
 use super::args::StreamArgs;
 
@@ -17,8 +17,17 @@ const CAMERA: &str = "v4l2:";
 /// Opens the source that `args` name; `stop` is asked meanwhile whether to give up.
 ///
 /// # Errors
-/// As the sources' own; [`Error::Config`] for a camera that this build cannot read.
+/// As the sources' own; [`Error::Config`] for a camera that this build cannot read, and for what only cameras can do.
 pub fn open(args: &StreamArgs, limits: &Limits, stop: &dyn Fn() -> bool) -> Result<Box<dyn FrameSource>> {
+    let is_camera = |source: &OsString| source.to_str().is_some_and(|s| s.starts_with(CAMERA));
+    if !args.source.iter().any(is_camera) {
+        for (option, given) in [("--encoding", args.encoding.is_some()), ("--fps", args.fps.is_some())] {
+            if given {
+                let reason = format!("{option} is asked of a camera ({CAMERA}/dev/video0), and the source is none");
+                return Err(Error::Config(reason));
+            }
+        }
+    }
     if let Some(folder) = &args.watch {
         return Ok(Box::new(Watch::open(folder, args.state.as_deref(), limits)?));
     }
@@ -60,11 +69,12 @@ fn photos(args: &StreamArgs, limits: &Limits) -> Result<Box<dyn FrameSource>> {
 fn camera(device: &str, args: &StreamArgs, limits: &Limits) -> Result<Box<dyn FrameSource>> {
     use oltr::source::camera::{Wish, v4l2};
     let stream::Settings { matrix, range, .. } = args.stream_settings();
-    let wish = Wish { size: args.size, fps: args.fps.map(f64::from), encoding: None, matrix, range };
+    let (fps, encoding) = (args.fps.map(f64::from), args.encoding.map(Into::into));
+    let wish = Wish { size: args.size, fps, encoding, matrix, range };
     Ok(Box::new(v4l2::open(device, &wish, limits)?))
 }
 
 #[cfg(not(all(feature = "v4l2", target_os = "linux")))]
 fn camera(device: &str, _: &StreamArgs, _: &Limits) -> Result<Box<dyn FrameSource>> {
-    Err(oltr::Error::Config(format!("{CAMERA}{device}: this oltr was built without cameras (feature v4l2)")))
+    Err(Error::Config(format!("{CAMERA}{device}: this oltr was built without cameras (feature v4l2)")))
 }

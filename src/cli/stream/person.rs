@@ -7,6 +7,7 @@ use oltr::bundle::Bundle;
 use oltr::clock;
 use oltr::decide::Decision;
 use oltr::decide::events::{Event, Phase};
+use oltr::enrol::{Enrolled, Enrolments};
 use oltr::sink::{EventResult, Failure, FrameResult, Sink, Stats};
 use oltr::{Error, Result};
 
@@ -24,6 +25,7 @@ pub struct Person<'a> {
     out: Output,
     table: Table,
     bundle: &'a Bundle,
+    enrolled: &'a [Enrolled],
     frames: bool,
     /// On a terminal, when the last line was last written; `None` elsewhere.
     live: Option<Instant>,
@@ -34,17 +36,19 @@ pub struct Person<'a> {
 }
 
 impl<'a> Person<'a> {
-    /// A table for the classes of `bundle`, with a row for each frame if `frames`.
+    /// A table for the classes of `bundle` and `enrolments`, with a row for each frame if `frames`.
     ///
     /// # Errors
     /// As [`Output::line`].
-    pub fn new(bundle: &'a Bundle, frames: bool) -> anyhow::Result<Person<'a>> {
+    pub fn new(bundle: &'a Bundle, enrolments: Option<&'a Enrolments>, frames: bool) -> anyhow::Result<Person<'a>> {
+        let enrolled = enrolments.map_or(&[][..], Enrolments::classes);
         let mut out = Output::new();
         let names = || bundle.classes.iter().map(|class| class.name.as_str());
         let columns = vec![
             Column::new("TIME", Align::Left, Shrink::Never).hold(["00:00:00Z"]),
             Column::new("WHAT", Align::Left, Shrink::End).hold(["frame 1000000"]),
-            Column::new("SHOWS", Align::Left, Shrink::End).hold(names().chain(["open"])),
+            Column::new("SHOWS", Align::Left, Shrink::End)
+                .hold(names().chain(enrolled.iter().map(Enrolled::name)).chain(["open"])),
             Column::new("PROBABILITY", Align::Right, Shrink::Never),
             Column::new("REACHABILITY", Align::Right, Shrink::Never),
             Column::new("RESEMBLES", Align::Left, Shrink::End).hold(names()),
@@ -54,12 +58,13 @@ impl<'a> Person<'a> {
         let table = Table::new(columns, out.width());
         out.line(&table.header())?;
         let live = std::io::stdout().is_terminal().then(Instant::now);
-        Ok(Person { out, table, bundle, frames, live, shown: false, last: None })
+        Ok(Person { out, table, bundle, enrolled, frames, live, shown: false, last: None })
     }
 
     fn name(&self, decision: Decision) -> &'a str {
         match decision {
             Decision::Known(class) => self.bundle.classes.get(class).map_or("?", |class| class.name.as_str()),
+            Decision::Enrolled(class) => self.enrolled.get(class).map_or("?", Enrolled::name),
             Decision::Open => "open",
         }
     }

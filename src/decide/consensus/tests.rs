@@ -58,6 +58,21 @@ fn classes_are_weighed_by_probability_and_open_by_frames() {
 }
 
 #[test]
+fn enrolled_classes_are_weighed_by_frames_and_need_as_many_as_rare_ones() {
+    let [a, b] = [Decision::Enrolled(0), Decision::Enrolled(1)];
+    let rules = Rules::all(rule(2, 5, 2));
+    let last = |frames: &[(Decision, f32)]| *labels(rules, frames).last().unwrap();
+    // What the known classes have of probability is not about them.
+    assert_eq!(last(&[(a, 0.05), (MANY, 0.9), (a, 0.05), (MANY, 0.9), (a, 0.05)]), Some(a));
+    assert_eq!(last(&[(a, 0.9), (MANY, 0.1), (a, 0.9), (MANY, 0.1), (MANY, 0.1)]), Some(MANY));
+    assert_eq!(last(&[(a, 0.9), (b, 0.1), (a, 0.9), (b, 0.1), (b, 0.1)]), Some(b));
+    assert_eq!(last(&[(OPEN, 0.9), (b, 0.1), (OPEN, 0.9), (b, 0.1), (b, 0.1)]), Some(b));
+    assert_eq!(last(&[(OPEN, 0.1), (b, 0.9), (OPEN, 0.1), (b, 0.9), (OPEN, 0.1)]), Some(OPEN));
+    let rules = Rules { many: rule(1, 1, 1), medium: rule(2, 3, 1), few: rule(4, 5, 2), open: rule(2, 2, 2) };
+    assert_eq!(labels(rules, &[(b, 0.5); 5]), [None, None, None, Some(b), Some(b)]);
+}
+
+#[test]
 fn of_equals_the_present_one_stays() {
     let said = labels(Rules::all(rule(1, 2, 1)), &[(MANY, 0.5), (FEW, 0.5), (FEW, 0.5)]);
     assert_eq!(said, [Some(MANY), Some(MANY), Some(FEW)]);

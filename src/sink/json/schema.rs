@@ -11,27 +11,34 @@ use crate::clock;
 use crate::decide::Decision;
 use crate::decide::consensus::{Agreed, Observation};
 use crate::decide::events::{EndReason, Phase};
+use crate::enrol::Enrolled;
 
 /// Names of classes by index.
 #[derive(Clone, Copy, Debug)]
-pub struct Names<'a>(pub &'a Bundle);
+pub struct Names<'a> {
+    pub bundle: &'a Bundle,
+    pub enrolled: &'a [Enrolled],
+}
 
 impl<'a> Names<'a> {
     fn label(self, decision: Decision) -> Label<'a> {
         match decision {
             Decision::Known(class) => Label { decision: "known", label: self.id(class), class: Some(class) },
+            Decision::Enrolled(class) => {
+                Label { decision: "known", label: self.enrolled.get(class).map(Enrolled::name), class: None }
+            }
             Decision::Open => Label { decision: "open", label: None, class: None },
         }
     }
 
     fn id(self, class: usize) -> Option<&'a str> {
-        self.0.classes.get(class).map(|class| class.id.as_str())
+        self.bundle.classes.get(class).map(|class| class.id.as_str())
     }
 
     fn shot(self, decision: Decision) -> Option<Shot> {
         match decision {
-            Decision::Known(class) => self.0.classes.get(class).map(|class| class.shot()),
-            Decision::Open => None,
+            Decision::Known(class) => self.bundle.classes.get(class).map(|class| class.shot()),
+            Decision::Enrolled(_) | Decision::Open => None,
         }
     }
 }
@@ -75,9 +82,9 @@ fn text<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::
 #[derive(Debug, Serialize)]
 struct Label<'a> {
     decision: &'static str,
-    /// Id of the class; `None` if open.
+    /// Id of the class, or the name of an enrolled one; `None` if open.
     label: Option<&'a str>,
-    /// Its place among the logits; `None` if open.
+    /// Its place among the logits; `None` if open or enrolled.
     class: Option<usize>,
 }
 

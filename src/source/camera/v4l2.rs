@@ -16,7 +16,7 @@ use linuxvideo::stream::ReadStream;
 use linuxvideo::{BufType, CapabilityFlags, Device as Node, Fract};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::{Camera, Device, Encoding, Mode, Offer, Switch, Wish, choose};
+use super::{Camera, Device, Encoding, Mode, Offer, Switch, Wish, choose, unsuited};
 use crate::error::{Error, Result};
 use crate::frame::PixelFormat;
 use crate::limits::Limits;
@@ -183,8 +183,8 @@ impl Switch for AtPath {
         let (offers, other) =
             offers(&node, self.wish.size()).map_err(|e| failed("it does not say what it offers", e))?;
         let Some(offer) = choose(&offers, &self.wish) else {
-            let other = if other.is_empty() { String::new() } else { format!(", only {}", other.join(", ")) };
-            return Err(self.refused(&format!("offers no pictures that suit{other}")));
+            let other = if other.is_empty() { String::new() } else { format!("; besides {}", other.join(", ")) };
+            return Err(self.refused(&format!("{}{other}", unsuited(&offers, &self.wish))));
         };
         let code = four_cc(&node, offer.encoding).map_err(|e| failed("it does not say what it offers", e))?;
         let code = code.ok_or_else(|| self.refused("no longer offers what it did"))?;
@@ -200,13 +200,16 @@ impl Switch for AtPath {
             Encoding::Raw(f) => (format.bytes_per_line() as usize).max(f.row_bytes(width)),
             Encoding::Mjpeg => 0,
         };
+        let mut rate = offer.fps.map_or("its own rate".into(), |fps| format!("at most {fps:.1} frames a second"));
         if let Some(fps) = self.wish.fps.filter(|fps| *fps > 0.0) {
             let interval = Fract::new(1000, ((fps * 1000.0).round() as u32).max(1));
             // Not every camera can be told; the pipeline takes what comes.
-            if let Err(e) = device.set_frame_interval(interval) {
-                log::warn!("{}: keeps its own frame rate ({e})", self.name);
+            match device.set_frame_interval(interval) {
+                Ok(set) => rate = format!("{:.1} frames a second", 1.0 / seconds(&set)),
+                Err(e) => log::warn!("{}: keeps its own frame rate ({e})", self.name),
             }
         }
+        log::info!("{}: {} {width}x{height}, {rate}", self.name, encoding.name());
         let stream = device.into_stream().map_err(|e| failed("it does not start, or is in use", e))?;
         let mode = Mode { encoding, width, height, stride, mapped_bytes: image.saturating_mul(BUFFERS) };
         Ok((mode, Box::new(Stream(stream))))
