@@ -8,6 +8,7 @@ mod elementwise;
 mod epilogue;
 mod neon;
 mod pool;
+mod quads;
 mod taps;
 mod vectors;
 

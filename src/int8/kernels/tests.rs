@@ -471,7 +471,7 @@ fn products_beyond_32_bits_saturate() {
 #[test]
 fn depthwise_of_other_windows() {
     let mut cases = Vec::new();
-    for channels in [3, 8, 33] {
+    for channels in [3, 8, 24, 33] {
         for kernel in [[1, 1], [2, 2], [3, 5], [7, 7], [1, 9], [4, 1]] {
             let base =
                 ConvCase { kernel, channels, groups: channels, input: [11, 12, channels], pad: [2, 3, 1, 0], ..DEPTH };

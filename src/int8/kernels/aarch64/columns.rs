@@ -3,9 +3,13 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::depthwise::{BLOCK, Blocks, Columns, ROWS, Strip, walk};
+use super::super::{Conv, PackedConv};
+use super::depthwise::{BLOCK, Blocks, Columns, Ends, ROWS, Strip, walk};
 use super::dot::DotProduct;
 use super::neon::Neon;
+use super::quads::Quads;
+use super::taps::Taps;
+use super::vectors::to_signed;
 
 /// Dot products: four rows of a column are one quad for each channel. At stride 1 two rows of outputs share it, the
 /// weights being moved down by one row for the second; at stride 2 each has its own.
@@ -39,6 +43,13 @@ unsafe impl Columns for DotColumns {
             }
         }
         Some(packed)
+    }
+
+    fn other(isa: DotProduct, conv: &Conv, ends: &dyn Fn(i16) -> Ends) -> Box<dyn PackedConv> {
+        if Quads::fits(conv) {
+            return Box::new(Quads::new(isa, conv, ends(to_signed(conv.input_zero))));
+        }
+        Box::new(Taps::new(conv, ends(0)))
     }
 
     #[inline(always)]
@@ -111,7 +122,7 @@ fn quads(above: int16x8_t, below: int16x8_t) -> [int8x16_t; 2] {
 
 /// `sums + products` of quads.
 #[inline(always)]
-fn sdot(sums: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t {
+pub(super) fn sdot(sums: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t {
     let mut sums = sums;
     // SAFETY: the instruction works on registers alone. It is there: only functions that enable it come here.
     unsafe {
@@ -155,6 +166,10 @@ unsafe impl Columns for NeonColumns {
             packed.extend((0..9).flat_map(|i| tap((i / 3, i % 3))));
         }
         Some(packed)
+    }
+
+    fn other(_: Neon, conv: &Conv, ends: &dyn Fn(i16) -> Ends) -> Box<dyn PackedConv> {
+        Box::new(Taps::new(conv, ends(0)))
     }
 
     #[inline(always)]

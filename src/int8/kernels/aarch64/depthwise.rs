@@ -2,7 +2,7 @@
 //!
 //! Windows of 3×3 walk along a row with three columns of the map in registers, beside the weights: each step loads one
 //! new column (two at stride 2) and yields an output in each of two rows, which share the rows of the map that both
-//! windows see. Other windows take their taps one by one.
+//! windows see. Of other windows, the taps are taken one by one, or four by four with the dot product.
 //!
 //! Places outside the map hold the zero point, whose share lies in the bias.
 
@@ -12,7 +12,6 @@ use std::ops::Range;
 
 use super::super::{Conv, KernelSet, Map, Output, PackedConv, Storage, Window};
 use super::epilogue::STORAGE;
-use super::taps::Taps;
 use super::vectors::{Rounding, round, to_signed};
 use crate::int8::kernels::scalar::Scalar;
 
@@ -38,18 +37,18 @@ pub(super) fn pack<C: Columns>(isa: C::Isa, conv: Conv) -> Box<dyn PackedConv> {
         return Scalar::new(Storage::Signed).conv(conv);
     }
     let rounding = Rounding::new(requant.zero_point, requant.lo, requant.hi);
+    let ends = |excess| Ends::new(&conv, excess, &requant.multiplier, rounding);
     let window = conv.window;
     let square = window.kernel == [3, 3] && window.dilation == [1, 1];
     let stepped = window.stride == [1, 1] || window.stride == [2, 2];
     if let (true, Some(weights)) = (square && stepped, C::pack(isa, &Blocks(&conv))) {
-        let ends = Ends::new(&conv, to_signed(conv.input_zero), &requant.multiplier, rounding);
-        return Box::new(Square::<C>::new(&conv, weights, ends));
+        return Box::new(Square::<C>::new(&conv, weights, ends(to_signed(conv.input_zero))));
     }
-    Box::new(Taps::new(&conv, Ends::new(&conv, 0, &requant.multiplier, rounding)))
+    C::other(isa, &conv, &ends)
 }
 
 /// Weights by blocks of channels.
-pub(super) struct Blocks<'a>(&'a Conv);
+pub(super) struct Blocks<'a>(pub &'a Conv);
 
 impl Blocks<'_> {
     /// Number of blocks.
@@ -114,6 +113,9 @@ pub(super) unsafe trait Columns: Debug + Send + Sync + 'static {
 
     /// Packs the weights; `None` where the kernel could not multiply them exactly.
     fn pack(isa: Self::Isa, blocks: &Blocks) -> Option<Vec<i8>>;
+
+    /// Packs a convolution that is not one of these, with what [`Ends`] has for activations too large by so much.
+    fn other(isa: Self::Isa, conv: &Conv, ends: &dyn Fn(i16) -> Ends) -> Box<dyn PackedConv>;
 
     /// Loads the weights of a block.
     unsafe fn weights(from: *const i8) -> Self::Weights;
