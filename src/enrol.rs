@@ -6,9 +6,8 @@
 //! known.
 //!
 //! *Nearer* is measured in each class's own unit, because trained centroids and means of photos lie at different
-//! distances from photos of their classes: (on a bundle of fish, 9.4 and 5.0 where features have length 10). For a known
-//! class it is the distance at which the bundle calls a frame open, for an enrolled one the mean distance of one of its
-//! photos to the mean of the others.
+//! distances from the photos of their classes. For a known class the unit is the distance at which the bundle calls a
+//! frame open, for an enrolled one the mean distance of one of its photos to the mean of the others.
 //!
 //! # Limits
 //! - The features were trained for the known classes: what those do not need to tell apart, an enrolment cannot either.

@@ -172,6 +172,15 @@ mod tests {
     }
 
     #[test]
+    fn a_centre_lies_between_its_photos_and_all_classes() {
+        let s = spreads(4.0);
+        let (few, _) = s.shrunk(s.classes[2]);
+        assert!(s.mean < few && few < 4.0, "{few}");
+        assert!((few - (s.mean + s.between / (s.between + s.within) * (4.0 - s.mean))).abs() < 1e-5, "{few}");
+        assert_eq!(s.shrunk(Moments::default()), (s.mean, (s.within + s.between).sqrt()));
+    }
+
+    #[test]
     fn classes_that_do_not_differ_share_a_threshold() {
         let records: Vec<Record> = (0..40).map(|i| record(i % 4, i % 4, 0.1 * (i / 4 % 5) as f64)).collect();
         let s = Spreads::new(4, &records);

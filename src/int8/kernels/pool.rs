@@ -2,12 +2,16 @@
 //!
 //! A layer takes some tens of microseconds, a sleeping thread as long to wake: so workers spin while a frame is being
 //! computed and sleep between frames. No thread is made per frame.
+//!
+//! A task is a number of parts that whoever is free claims, the caller among them. On a busy machine a worker may not
+//! get a core for milliseconds; then the caller computes all parts itself and waits for nobody. It only ever waits for
+//! a part that has been begun.
 
 use std::cell::UnsafeCell;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 
 /// Rounds that a worker looks for work before it sleeps; about 100 µs.
@@ -16,23 +20,67 @@ const SPINS: u32 = 20_000;
 /// After so many rounds of looking a spinning thread lets another run: two of them may share one core.
 const SPINS_PER_YIELD: u32 = 64;
 
+/// Threads of a pool, so that parts are counted in 16 bits.
+const MAX_THREADS: usize = 1024;
+
 type Task<'a> = &'a (dyn Fn(usize) + Sync);
 
+/// What is there to claim, in one word so that claiming is one compare-and-swap.
+#[derive(Clone, Copy)]
+struct Claims(u64);
+
+impl Claims {
+    /// All of `parts` of the task after this one's. The number of the task keeps a thread that looked long ago from
+    /// claiming a part of a later one; it would have to sleep through 2³² tasks in between.
+    fn next_task(self, parts: usize) -> Claims {
+        Claims(((self.0 >> 32).wrapping_add(1) << 32) | (parts as u64) << 16)
+    }
+
+    /// The first part that nobody has claimed.
+    fn part(self) -> Option<usize> {
+        let (part, parts) = (self.0 & 0xffff, self.0 >> 16 & 0xffff);
+        (part < parts).then_some(part as usize)
+    }
+}
+
 struct Shared {
-    /// Counts the tasks handed out; a change means work.
-    epoch: AtomicUsize,
-    /// Workers that have not finished the current task.
-    pending: AtomicUsize,
+    claims: AtomicU64,
+    /// Parts of the current task that have been finished.
+    finished: AtomicUsize,
     stop: AtomicBool,
     failed: AtomicBool,
     sleeping: Vec<AtomicBool>,
-    /// The current task, valid from a change of `epoch` until `pending` is 0.
+    /// The current task, valid for a thread from its claim of a part until it has counted the part as finished.
     task: UnsafeCell<Option<Task<'static>>>,
 }
 
-// SAFETY: `task` is written only by the owner of the pool while `pending` is 0, when no worker looks at it, and
-// published by the release store to `epoch` that the workers acquire.
+// SAFETY: `task` is written only by the owner of the pool while every part is finished and none can be claimed, and is
+// published by the store to `claims` that a claim acquires; who claimed a part reads it before counting that part.
 unsafe impl Sync for Shared {}
+
+impl Shared {
+    fn claims(&self) -> Claims {
+        Claims(self.claims.load(Ordering::SeqCst))
+    }
+
+    /// Claims a part and computes it; `false` where none is left.
+    fn step(&self) -> bool {
+        let claims = self.claims();
+        let Some(part) = claims.part() else { return false };
+        let claimed = self.claims.compare_exchange(claims.0, claims.0 + 1, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        if claimed {
+            // SAFETY: this part is claimed and not finished, so `run` has not returned and the task is in place.
+            let task = unsafe { *self.task.get() };
+            if let Some(task) = task
+                && catch_unwind(AssertUnwindSafe(|| task(part))).is_err()
+            {
+                self.failed.store(true, Ordering::Relaxed);
+            }
+            self.finished.fetch_add(1, Ordering::Release);
+        }
+        true
+    }
+}
 
 /// A fixed number of threads, the caller's own among them.
 pub struct Pool {
@@ -49,10 +97,10 @@ impl std::fmt::Debug for Pool {
 impl Pool {
     /// A pool of `threads` threads, at least 1. Where the system refuses one, the pool is smaller.
     pub fn new(threads: usize) -> Pool {
-        let workers = threads.max(1) - 1;
+        let workers = threads.clamp(1, MAX_THREADS) - 1;
         let shared = Arc::new(Shared {
-            epoch: AtomicUsize::new(0),
-            pending: AtomicUsize::new(0),
+            claims: AtomicU64::new(0),
+            finished: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             sleeping: (0..workers).map(|_| AtomicBool::new(false)).collect(),
@@ -93,55 +141,52 @@ impl Pool {
         if share >= items {
             return f(0..items, output, scratch);
         }
-        let each = scratch.len() / threads / 64 * 64;
+        let parts = items.div_ceil(share);
+        let each = scratch.len() / parts / 64 * 64;
         let (output, scratch) = (Pointer(output.as_mut_ptr()), Pointer(scratch.as_mut_ptr()));
-        self.run(&|thread| {
-            let range = (thread * share).min(items)..((thread + 1) * share).min(items);
-            if thread >= threads || range.is_empty() {
-                return;
-            }
-            // SAFETY: ranges of different threads do not overlap and end at `items`, for which `output` was sliced
-            // above; the parts of `scratch` neither, and `threads * each` is at most its length. Both slices are
-            // borrowed mutably until `run` returns, and `run` returns after every thread has finished.
+        self.run(parts, &|part| {
+            let range = part * share..((part + 1) * share).min(items);
+            // SAFETY: ranges of different parts do not overlap and end at `items`, for which `output` was sliced
+            // above; neither do their pieces of `scratch`, and `parts * each` is at most its length. A part is
+            // computed once. Both slices are borrowed mutably until `run` returns, after every part has finished.
             let (output, scratch) = unsafe {
                 (
                     std::slice::from_raw_parts_mut(output.get().add(range.start * stride), range.len() * stride),
-                    std::slice::from_raw_parts_mut(scratch.get().add(thread * each), each),
+                    std::slice::from_raw_parts_mut(scratch.get().add(part * each), each),
                 )
             };
             f(range, output, scratch);
         });
     }
 
-    /// Calls `task` with 0, 1, … on one thread each, and returns when all have finished.
-    fn run(&mut self, task: Task) {
-        // SAFETY: the reference is used only until `pending` is 0, which is waited for below, whatever happens.
+    /// Calls `task` once with each number below `parts`, on whatever threads, and returns when all have finished.
+    fn run(&mut self, parts: usize, task: Task) {
+        // SAFETY: the reference is used only until every part has finished, which is waited for below: `step` lets no
+        // panic out.
         let task: Task<'static> = unsafe { std::mem::transmute::<Task<'_>, Task<'static>>(task) };
-        // SAFETY: `pending` is 0, so no worker looks at the task; `&mut self` keeps other callers away.
-        unsafe { *self.shared.task.get() = Some(task) };
-        self.shared.pending.store(self.workers.len(), Ordering::Relaxed);
-        self.shared.epoch.fetch_add(1, Ordering::SeqCst);
-        for (worker, sleeping) in self.workers.iter().zip(&self.shared.sleeping) {
+        let shared = &*self.shared;
+        // SAFETY: all parts of the last task are finished and none is left to claim, so no worker looks at the task;
+        // `&mut self` keeps other callers away.
+        unsafe { *shared.task.get() = Some(task) };
+        shared.finished.store(0, Ordering::Relaxed);
+        shared.claims.store(shared.claims().next_task(parts).0, Ordering::SeqCst);
+        for (worker, sleeping) in self.workers.iter().zip(&shared.sleeping) {
             if sleeping.load(Ordering::SeqCst) {
                 worker.thread().unpark();
             }
         }
-        let own = catch_unwind(AssertUnwindSafe(|| task(0)));
+        while shared.step() {}
         let mut spins = 0;
-        while self.shared.pending.load(Ordering::Acquire) != 0 {
+        while shared.finished.load(Ordering::Acquire) != parts {
             spin(&mut spins);
         }
-        if let Err(panic) = own {
-            std::panic::resume_unwind(panic);
-        }
-        assert!(!self.shared.failed.load(Ordering::Relaxed), "a worker thread panicked");
+        assert!(!shared.failed.swap(false, Ordering::Relaxed), "a part of a layer panicked");
     }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::SeqCst);
-        self.shared.epoch.fetch_add(1, Ordering::SeqCst);
         for worker in self.workers.drain(..) {
             worker.thread().unpark();
             // A worker catches the panics of its tasks, so there is nothing to learn from its end.
@@ -172,33 +217,24 @@ fn spin(spins: &mut u32) {
 }
 
 fn work(shared: &Shared, index: usize) {
-    let mut seen = 0;
+    let mut spins = 0;
+    let idle = || shared.claims().part().is_none() && !shared.stop.load(Ordering::SeqCst);
     loop {
-        let mut spins = 0;
-        while shared.epoch.load(Ordering::SeqCst) == seen {
-            spin(&mut spins);
-            if spins >= SPINS {
-                shared.sleeping[index].store(true, Ordering::SeqCst);
-                // The caller first changes the epoch and then looks who sleeps: one of both sees the other.
-                while shared.epoch.load(Ordering::SeqCst) == seen {
-                    thread::park();
-                }
-                shared.sleeping[index].store(false, Ordering::SeqCst);
-            }
-        }
-        seen = seen.wrapping_add(1);
-        if shared.stop.load(Ordering::SeqCst) {
+        if shared.step() {
+            spins = 0;
+        } else if shared.stop.load(Ordering::SeqCst) {
             return;
+        } else if spins < SPINS {
+            spin(&mut spins);
+        } else {
+            shared.sleeping[index].store(true, Ordering::SeqCst);
+            // The caller first publishes and then looks who sleeps: one of both sees the other.
+            while idle() {
+                thread::park();
+            }
+            shared.sleeping[index].store(false, Ordering::SeqCst);
+            spins = 0;
         }
-        // SAFETY: the epoch changed, so the task was published, and it stays until `pending` is 0, to which this
-        // worker contributes below.
-        let task = unsafe { *shared.task.get() };
-        if let Some(task) = task
-            && catch_unwind(AssertUnwindSafe(|| task(index + 1))).is_err()
-        {
-            shared.failed.store(true, Ordering::Relaxed);
-        }
-        shared.pending.fetch_sub(1, Ordering::Release);
     }
 }
 
@@ -241,9 +277,40 @@ mod tests {
     #[test]
     fn a_panic_reaches_the_caller_and_the_threads_end() {
         let mut pool = Pool::new(2);
-        let result = catch_unwind(AssertUnwindSafe(|| {
-            pool.split((2, 1, 2), 1, &mut [0u8; 2], &mut [], |range, _, _| assert!(range.start == 0, "on purpose"));
-        }));
-        assert!(result.is_err());
+        for bad in [0, 1] {
+            let result = catch_unwind(AssertUnwindSafe(|| {
+                pool.split((2, 1, 2), 1, &mut [0u8; 2], &mut [], |range, _, _| {
+                    assert!(range.start != bad, "on purpose")
+                });
+            }));
+            assert!(result.is_err());
+        }
+        // The pool works on.
+        let mut output = [0u8; 2];
+        pool.split((2, 1, 2), 1, &mut output, &mut [], |_, out, _| out.fill(1));
+        assert_eq!(output, [1; 2]);
+    }
+
+    /// Whoever gets no core keeps no layer waiting.
+    #[test]
+    fn the_caller_does_not_wait_for_who_has_not_begun() {
+        let shared = Pool::new(1).shared.clone();
+        let computed = AtomicUsize::new(0);
+        let mut pool = Pool { shared, workers: Vec::new() };
+        for _ in 0..50 {
+            pool.run(4, &|_| {
+                computed.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+        assert_eq!(computed.into_inner(), 200);
+    }
+
+    #[test]
+    fn a_claim_of_a_past_task_is_worth_nothing() {
+        let first = Claims(0).next_task(2);
+        assert_eq!((first.part(), Claims(first.0 + 1).part(), Claims(first.0 + 2).part()), (Some(0), Some(1), None));
+        let second = Claims(first.0 + 2).next_task(2);
+        assert_ne!(first.0, second.0);
+        assert_eq!(Claims(u64::MAX << 32).next_task(3).part(), Some(0));
     }
 }
