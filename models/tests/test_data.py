@@ -32,6 +32,8 @@ class PreprocessTest(unittest.TestCase):
         rows = np.flatnonzero(red.any(1))
         self.assertEqual((rows[0], rows[-1]), (15, 47))  # 51 * 64 / 100 = 32.64, so 33 rows from (64 - 33) // 2
         self.assertTrue((out[0, 0] == (1, 2, 3)).all())
+        upright = np.asarray(Preprocess(64, "pad", pad_color=(1, 2, 3)).resized(photo.transpose(Image.Transpose.ROTATE_90)))
+        np.testing.assert_array_equal(upright, out.transpose(1, 0, 2))
 
     def test_normalises_on_the_255_scale_channels_first(self):
         out = Preprocess(2, "stretch", mean=(10, 20, 30), std=(2, 4, 5))(Image.new("RGB", (5, 5), (20, 40, 80)))
@@ -132,10 +134,11 @@ class LabelsTest(unittest.TestCase):
                 read_class_table(path, 2)
 
     def test_splits_a_folder_class_by_class(self):
-        write_set(self.folder, {"red": 20, "green": 3, "blue": 1})
+        write_set(self.folder, {"red": 20, "green": 3, "grey": 2, "blue": 1})
         samples = read_folder(self.folder, seed=1)
         by_class = {c: sorted(s.split for s in samples if s.cls == c) for c in class_ids(samples)}
         self.assertEqual(by_class["blue"], ["train"])
+        self.assertEqual(by_class["grey"], ["train", "val"])
         self.assertEqual(by_class["green"], ["test", "train", "val"])
         self.assertEqual(by_class["red"].count("train"), 14)
         self.assertEqual(samples, read_folder(self.folder, seed=1))
