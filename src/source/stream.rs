@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | YUV4MPEG2 | `YUV4MPEG2 ` | 8 bits, progressive: 420 (jpeg, mpeg2, paldv), 422, 444, mono; see [`Y4m`] |
 //! | JPEG pictures one after another | `FF D8 FF` | see [`Mjpeg`] |
-//! | raw frames | settings | any [`PixelFormat`](crate::PixelFormat); see [`Raw`] |
+//! | raw frames | settings | any [`PixelFormat`]; see [`Raw`] |
 //!
 //! Unless the stream or the settings say otherwise, luma and chroma are those of video: BT.601, limited range; gray of
 //! raw frames is of full range.
