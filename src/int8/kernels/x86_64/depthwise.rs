@@ -473,7 +473,7 @@ unsafe fn store<S: Interleave, const SIDE: usize>(
                     let mut rounded = [sums[side][0]; 4];
                     for (i, rounded) in rounded.iter_mut().enumerate() {
                         let (pixel, vector) = (side + i / S::STEP, i % S::STEP);
-                        *rounded = S::V::round(sums[pixel][vector], strip.multiplier.add(vector * lanes), rounding.top);
+                        *rounded = S::V::round(sums[pixel][vector], strip.multiplier.add(vector * lanes));
                     }
                     if side < count {
                         let bytes = S::V::pack_parts(rounded, &rounding);
