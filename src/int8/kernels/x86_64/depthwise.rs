@@ -507,6 +507,10 @@ impl<S: Interleave> PackedConv for Depthwise<S> {
         with_alignment(Self::STEPS + Self::SUMS) + channels_scratch(self.output.stride)
     }
 
+    fn grain(&self) -> usize {
+        rows_of(S::STEP, self.window.kernel[0], self.window.stride[0]) * self.output.width
+    }
+
     fn run(&self, input: &[u8], residual: Option<&[u8]>, output: &mut [u8], pixels: Range<usize>, scratch: &mut [u8]) {
         assert_eq!(output.len(), pixels.len() * self.output.stride);
         self.compute(input, residual, Destination::Bytes(output), pixels, scratch);
