@@ -173,6 +173,30 @@ pub trait PackedConv: Debug + Send + Sync {
     /// Computes bytes; for [`Output::Bytes`].
     fn run(&self, input: &[u8], residual: Option<&[u8]>, output: &mut [u8], pixels: Range<usize>, scratch: &mut [u8]);
 
+    /// Slices of channels that can be computed by themselves with [`PackedConv::run_slices`]; 1 where they cannot.
+    fn slices(&self) -> usize {
+        1
+    }
+
+    /// The channels of neighbouring slices.
+    fn slice(&self, _slices: Range<usize>) -> Range<usize> {
+        panic!("this layer has no slices")
+    }
+
+    /// Computes bytes of the channels of `slices` alone: threads that share a layer with few pixels then each read
+    /// their part of the weights. A pixel of `output` holds just these channels.
+    fn run_slices(
+        &self,
+        _input: &[u8],
+        _residual: Option<&[u8]>,
+        _output: &mut [u8],
+        _pixels: Range<usize>,
+        _slices: Range<usize>,
+        _scratch: &mut [u8],
+    ) {
+        panic!("this layer has no slices")
+    }
+
     /// Computes numbers; for [`Output::Floats`].
     fn run_f32(&self, input: &[u8], output: &mut [f32], pixels: Range<usize>, scratch: &mut [u8]);
 

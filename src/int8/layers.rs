@@ -68,6 +68,7 @@ pub(super) enum Layer {
 impl Layer {
     pub fn scratch_bytes(&self) -> usize {
         match self {
+            Layer::Conv(conv, map) if by_slices(&**conv, map) => conv.scratch_bytes() + map.volume() + ALIGN,
             Layer::Conv(conv, _) => conv.scratch_bytes(),
             Layer::MatMul(m) => m.scratch_bytes(),
             Layer::Float(f) => f.scratch_bytes(),
@@ -165,6 +166,20 @@ fn by_channels(step: &Step, map: &Map, input: usize, threads: usize) -> (usize, 
     (map.channels, CHANNELS, parts)
 }
 
+/// Whether threads share a convolution by its channels: where pixels are few, their number divides badly, and each part
+/// of them would read all weights.
+fn by_slices(conv: &dyn PackedConv, map: &Map) -> bool {
+    const PIXELS: usize = 64;
+    const SLICES: usize = 8;
+    map.pixels() <= PIXELS && conv.slices() >= SLICES
+}
+
+/// Into how many parts the slices of a convolution are cut: each copies the input once more.
+fn slice_parts(step: &Step, threads: usize) -> usize {
+    const MACS_OF_MORE: u64 = 8_000_000;
+    if step.info.macs < MACS_OF_MORE { threads } else { 2 * threads }
+}
+
 /// How the pixels of a convolution are cut: their number, that of those which stay together, and of parts.
 fn by_pixels(step: &Step, conv: &dyn PackedConv, map: &Map, threads: usize) -> (usize, usize, usize) {
     // Each part reads all weights once more: more parts than threads have to be this large to be worth it.
@@ -244,6 +259,14 @@ pub(super) fn run(
         }
         Layer::Conv(conv, map) => {
             let b = (step.reads.len() > 1).then_some(b);
+            if pool.threads() > 1 && parts(step) > 1 && by_slices(&**conv, map) {
+                let (shape, columns) =
+                    ((conv.slices(), slice_parts(step, pool.threads())), |slices| conv.slice(slices));
+                let out = &mut out[..map.volume()];
+                return pool.split_columns(shape, map.stride, columns, out, scratch, |slices, out, scratch| {
+                    conv.run_slices(a, b, out, 0..map.pixels(), slices, scratch)
+                });
+            }
             match (b, map.pixels()) {
                 (None, 1) => pool.split(
                     by_channels(step, map, a.len(), pool.threads()),

@@ -166,6 +166,46 @@ impl Pool {
         });
     }
 
+    /// Splits the columns of the rows of `output`, which are `stride` elements long, in `slices` slices, and calls
+    /// `f(slices, compact rows of their columns, rest of the thread's scratch)` for ranges of them. `columns` says which
+    /// columns slices are. Scratch has room for the rows beside what `f` needs.
+    ///
+    /// # Panics
+    /// If `output` is no whole number of rows, if columns lie outside a row, or if `f` panics.
+    pub fn split_columns(
+        &mut self,
+        (slices, parts): (usize, usize),
+        stride: usize,
+        columns: impl Fn(Range<usize>) -> Range<usize> + Sync,
+        output: &mut [u8],
+        scratch: &mut [u8],
+        f: impl Fn(Range<usize>, &mut [u8], &mut [u8]) + Sync,
+    ) {
+        assert!(output.len().is_multiple_of(stride));
+        let (rows, threads) = (output.len() / stride, self.threads());
+        let share = share(slices, parts, threads).max(1);
+        let each = scratch.len() / threads / 64 * 64;
+        let (output, scratch) = (Pointer(output.as_mut_ptr()), Pointer(scratch.as_mut_ptr()));
+        self.run(slices.div_ceil(share), &|part, thread| {
+            let slices = part * share..((part + 1) * share).min(slices);
+            let columns = columns(slices.clone());
+            assert!(columns.end <= stride);
+            // SAFETY: a thread's piece of `scratch` is its own, computes one part at a time, and `threads * each` is
+            // at most the length; it is borrowed mutably until `run` returns.
+            let scratch = unsafe { std::slice::from_raw_parts_mut(scratch.get().add(thread * each), each) };
+            let (compact, scratch) = scratch.split_at_mut(rows * columns.len());
+            f(slices, compact, scratch);
+            for (row, from) in compact.chunks_exact(columns.len().max(1)).enumerate() {
+                // SAFETY: the columns lie in the row, the row in `output`, which is borrowed mutably until `run`
+                // returns; no reference to its elements is made, and parts have different columns.
+                unsafe {
+                    let to = output.get().add(row * stride + columns.start);
+                    std::ptr::copy_nonoverlapping(from.as_ptr(), to, from.len());
+                }
+            }
+        });
+    }
+
     /// Calls `task` once with each number below `parts`, on whatever threads, and returns when all have finished. The
     /// caller is thread 0.
     fn run(&mut self, parts: usize, task: Task) {
@@ -294,6 +334,31 @@ mod tests {
             (0, 8, 4, 0),
         ] {
             assert_eq!(share(units, parts, threads), expected, "{units} units, {parts} parts, {threads} threads");
+        }
+    }
+
+    #[test]
+    fn columns_are_done_once_whatever_the_threads() {
+        for threads in [1, 2, 3] {
+            let mut pool = Pool::new(threads);
+            for slices in [1, 2, 5, 9] {
+                let (rows, stride) = (4, 3 * slices + 2);
+                let mut output = vec![7u8; rows * stride];
+                let columns = |slices: Range<usize>| 3 * slices.start..3 * slices.end;
+                let scratch = &mut vec![0; threads * 256];
+                pool.split_columns((slices, 9), stride, columns, &mut output, scratch, |slices, compact, scratch| {
+                    scratch.fill(1);
+                    let width = 3 * slices.len();
+                    assert_eq!(compact.len(), rows * width);
+                    for (i, byte) in compact.iter_mut().enumerate() {
+                        *byte = (i / width * 50 + 3 * slices.start + i % width) as u8;
+                    }
+                });
+                let wanted: Vec<u8> = (0..rows * stride)
+                    .map(|i| if i % stride < 3 * slices { (i / stride * 50 + i % stride) as u8 } else { 7 })
+                    .collect();
+                assert_eq!(output, wanted, "{threads} threads, {slices} slices");
+            }
         }
     }
 

@@ -265,7 +265,7 @@ fn outcomes(
     // What lies in scratch and in the output beforehand must not matter.
     let mut scratch = vec![0xa5; packed.scratch_bytes()];
     let mask = set.storage().mask();
-    let mut results = Vec::new();
+    let mut results: Vec<Vec<u32>> = Vec::new();
     for part in parts {
         let elements = part.len() * map.stride;
         let all: Vec<u32> = if let Output::Floats(_) = conv.result {
@@ -279,6 +279,22 @@ fn outcomes(
         };
         results.push(all.chunks(map.stride).flat_map(|pixel| pixel[..map.channels].to_vec()).collect());
     }
+    // The second part once more, by slices of the channels where there are any.
+    let mut sliced = results[1].clone();
+    if let (2.., Output::Bytes(..)) = (packed.slices(), &conv.result) {
+        let cut = packed.slices() / 3 + 1;
+        for slices in [0..cut, cut..packed.slices()] {
+            let channels = packed.slice(slices.clone());
+            let mut output = vec![0x5a; parts[1].len() * channels.len()];
+            packed.run_slices(&input, residual.as_deref(), &mut output, parts[1].clone(), slices, &mut scratch);
+            for (i, q) in output.iter().enumerate() {
+                let (pixel, channel) = (i / channels.len(), channels.start + i % channels.len());
+                sliced[pixel * map.channels + channel] = u32::from(q ^ mask);
+            }
+        }
+        assert_eq!(packed.slice(0..packed.slices()), 0..map.channels, "{}", packed.name());
+    }
+    results.push(sliced);
     if residual.is_none() {
         for part in channel_parts {
             results.push(if let Output::Floats(_) = conv.result {

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use super::super::Conv;
 use super::buffer::{Aligned, align, with_alignment};
-use super::epilogue::{Destination, Epilogue};
+use super::epilogue::{Destination, Epilogue, Place};
 use super::patch::{OVERRUN, Patch};
 use super::simd::Simd;
 use super::vectors::{Rounding, Vectors, store_bytes};
@@ -218,13 +218,38 @@ impl<S: Simd> Dense<S> {
         with_alignment(self.block.input_bytes + self.block.middle_bytes + pixels)
     }
 
+    /// Strips of channels.
+    pub fn strips(&self) -> usize {
+        self.strips.len()
+    }
+
+    /// The channels of strips, among those of the group.
+    pub fn channels_of(&self, strips: &Range<usize>) -> Range<usize> {
+        let start = |strip: usize| self.strips[..strip].iter().sum::<usize>() * S::V::LANES;
+        start(strips.start)..start(strips.end).min(self.epilogue.channels())
+    }
+
     /// Computes `pixels`; `to` begins at the first of them.
     pub fn run(
         &self,
         input: &[u8],
         residual: Option<&[u8]>,
-        mut to: Destination,
+        to: Destination,
         pixels: Range<usize>,
+        scratch: &mut [u8],
+    ) {
+        self.run_strips(input, residual, to, self.epilogue.map(), pixels, 0..self.strips.len(), scratch);
+    }
+
+    /// Computes the channels of `strips`, which lie in `to` as `place` says.
+    pub fn run_strips(
+        &self,
+        input: &[u8],
+        residual: Option<&[u8]>,
+        mut to: Destination,
+        place: Place,
+        pixels: Range<usize>,
+        strips: Range<usize>,
         scratch: &mut [u8],
     ) {
         assert!(scratch.len() >= self.scratch_bytes());
@@ -266,13 +291,13 @@ impl<S: Simd> Dense<S> {
                 // SAFETY: a value of `S` exists; `Block::new` sized the copy for every pixel and run.
                 unsafe { S::excess(source.as_ptr(), block_pixels, &self.runs, self.steps) };
             }
-            let to = to.part((at - pixels.start) * self.epilogue.stride());
-            self.block(source, block_pixels, residual, at, to, middle);
+            let to = to.part((at - pixels.start) * place.stride);
+            self.block(source, block_pixels, residual, at, to, place, strips.clone(), middle);
             at += rows * columns;
         }
     }
 
-    /// Computes the pixels of a block from its input.
+    /// Computes channels of the pixels of a block from its input.
     fn block(
         &self,
         source: &[u8],
@@ -280,14 +305,16 @@ impl<S: Simd> Dense<S> {
         residual: Option<&[u8]>,
         first_pixel: usize,
         mut to: Destination,
+        place: Place,
+        strips: Range<usize>,
         middle: &mut [u8],
     ) {
         let pixels = block_pixels.len();
         let run_bytes = self.runs.len() * self.steps * Self::VECTOR;
-        let mut first_vector = 0;
-        for &vectors in &self.strips {
+        let mut first_vector = self.strips[..strips.start].iter().sum::<usize>();
+        for &vectors in &self.strips[strips] {
             let lanes = first_vector * S::V::LANES..(first_vector + vectors) * S::V::LANES;
-            let target = self.epilogue.target(&lanes, pixels, &mut to, middle);
+            let target = self.epilogue.target(&lanes, pixels, place, &mut to, middle);
             let strip = Strip {
                 input: source.as_ptr(),
                 pixels: block_pixels,
@@ -301,7 +328,7 @@ impl<S: Simd> Dense<S> {
             // SAFETY: a value of `S` exists. `Block::new` sized the copy for every offset and run with OVERRUN to
             // spare, the weights and biases of the strip were sliced, and the target holds all pixels.
             unsafe { S::strip(&strip) };
-            self.epilogue.finish(self.simd.avx2(), &lanes, pixels, first_pixel, residual, &mut to, middle);
+            self.epilogue.finish(self.simd.avx2(), &lanes, pixels, first_pixel, residual, place, &mut to, middle);
             first_vector += vectors;
         }
     }

@@ -248,7 +248,8 @@ impl<S: Interleave> Depthwise<S> {
                             let sums = self.in_order(sums);
                             let lanes = lane..lane + Self::BLOCK;
                             let avx2 = self.simd.avx2();
-                            self.epilogue.finish_sums(avx2, &lanes, outputs, first_pixel, residual, &mut to, sums);
+                            let map = self.epilogue.map();
+                            self.epilogue.finish_sums(avx2, &lanes, outputs, first_pixel, residual, map, &mut to, sums);
                         }
                     }
                 }
