@@ -15,7 +15,7 @@ use oltr::pipeline::{self, Classifier, Control, Judged, Report, Settings};
 use oltr::scores::Scores;
 use oltr::sink::{EventResult, Failure, FrameResult, Sink, Stats};
 use oltr::source::{Bounds, Damage, FrameSource, Next};
-use oltr::{Error, Frame, Geometry, Limits, PixelFormat, Result, Stamp};
+use oltr::{Error, ErrorKind, Frame, Geometry, Limits, PixelFormat, Result, Stamp};
 
 /// What a made-up source does next.
 #[derive(Clone, Copy, Debug)]
@@ -82,7 +82,7 @@ impl<F: FnMut(u64) -> Step + Send> FrameSource for Fake<F> {
             Step::Damaged => {
                 self.seq += 1;
                 let reason = format!("damage {}", self.seq - 1);
-                return Ok(Next::Damaged(Damage { offset: Some(self.seq - 1), reason }));
+                return Ok(Next::Damaged(Damage { offset: Some(self.seq - 1), kind: ErrorKind::BadImage, reason }));
             }
             Step::Silence => {
                 std::thread::sleep(patience);
