@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::super::quant::{AddQuant, Quant, Requant};
 use super::scalar::SCALAR;
-use super::{AveragePool, Conv, KernelSet, Map, MaxPool, Output, Residual, Storage, Window};
+use super::{AveragePool, Conv, KernelSet, Map, MaxPool, Output, PAIRS, PairRow, Residual, Storage, Window};
 
 /// What every set under test is compared with; and the sets, emulated ones included.
 fn sets() -> Vec<&'static dyn KernelSet> {
@@ -637,6 +637,43 @@ fn pools() {
                                 failures.push(format!("{} {name} {average:?} {part:?}: {d}", set.isa()));
                             }
                         }
+                    }
+                }
+            }
+        }
+    }
+    report(&failures);
+}
+
+#[test]
+fn products_of_pairs() {
+    let mut rng = Rng(3);
+    let mut failures = Vec::new();
+    for count in [0, 1, 2, 3, 4, 5, 8, 9] {
+        for pairs in [1, 2, 7, 25, 320] {
+            for values in [Values::Random, Values::Extreme] {
+                // The full range, whose products overflow two by two, and what bytes less a zero point can be.
+                let number = |rng: &mut Rng| match values {
+                    Values::Random => (rng.below(511) as i16) - 255,
+                    _ => rng.pick(&[i16::MIN, i16::MAX, -1]),
+                };
+                let rows: Vec<[i16; 2]> = (0..count * pairs).map(|_| [number(&mut rng), number(&mut rng)]).collect();
+                let panel: Vec<PairRow> =
+                    (0..pairs).map(|_| std::array::from_fn(|_| [number(&mut rng), number(&mut rng)])).collect();
+                // By the definition, in 64 bits.
+                let wanted = |row: usize, column: usize| -> i32 {
+                    let pair = |i: usize| {
+                        let (x, w) = (rows[row * pairs + i].map(i64::from), panel[i][column].map(i64::from));
+                        x[0] * w[0] + x[1] * w[1]
+                    };
+                    (0..pairs).map(pair).sum::<i64>() as i32
+                };
+                let wanted: Vec<i32> = (0..count * PAIRS).map(|i| wanted(i / PAIRS, i % PAIRS)).collect();
+                for set in sets() {
+                    let mut got = vec![[77; PAIRS]; count];
+                    set.pair_products(&rows, &panel, &mut got);
+                    if let Some(d) = difference(got.as_flattened(), &wanted) {
+                        failures.push(format!("{} {count} rows of {pairs} pairs, {values:?}: {d}", set.isa()));
                     }
                 }
             }

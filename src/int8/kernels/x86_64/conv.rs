@@ -89,6 +89,10 @@ impl<S: Simd> PackedConv for Grouped<S> {
         self.groups.iter().map(Dense::scratch_bytes).max().unwrap_or(0) + channels_scratch(self.channels)
     }
 
+    fn grain(&self) -> usize {
+        self.groups[0].grain()
+    }
+
     fn run(&self, input: &[u8], residual: Option<&[u8]>, output: &mut [u8], pixels: Range<usize>, scratch: &mut [u8]) {
         assert_eq!(output.len(), pixels.len() * self.channels);
         for group in &self.groups {

@@ -201,6 +201,12 @@ impl<S: Simd> Dense<S> {
         format!("{}x{vectors}", S::PIXELS[vectors - 1])
     }
 
+    /// Pixels that are computed together: rows, as parts of two rows are two blocks, each of which reads all weights.
+    pub fn grain(&self) -> usize {
+        let flat = self.shape.patch.input[0] == 1;
+        if flat { 1 } else { self.shape.out_width }
+    }
+
     /// Bytes of weights, bias and multipliers.
     pub fn weights_bytes(&self) -> usize {
         self.weights.bytes() + self.bias.bytes() + self.epilogue.bytes()

@@ -473,7 +473,7 @@ unsafe fn store<S: Interleave, const SIDE: usize>(
                     let mut rounded = [sums[side][0]; 4];
                     for (i, rounded) in rounded.iter_mut().enumerate() {
                         let (pixel, vector) = (side + i / S::STEP, i % S::STEP);
-                        *rounded = S::V::round(sums[pixel][vector], strip.multiplier.add(vector * lanes), rounding.top);
+                        *rounded = S::V::round(sums[pixel][vector], strip.multiplier.add(vector * lanes));
                     }
                     if side < count {
                         let bytes = S::V::pack_parts(rounded, &rounding);
@@ -505,6 +505,10 @@ impl<S: Interleave> PackedConv for Depthwise<S> {
 
     fn scratch_bytes(&self) -> usize {
         with_alignment(Self::STEPS + Self::SUMS) + channels_scratch(self.output.stride)
+    }
+
+    fn grain(&self) -> usize {
+        rows_of(S::STEP, self.window.kernel[0], self.window.stride[0]) * self.output.width
     }
 
     fn run(&self, input: &[u8], residual: Option<&[u8]>, output: &mut [u8], pixels: Range<usize>, scratch: &mut [u8]) {

@@ -36,6 +36,8 @@ pub(super) struct Epilogue {
     stride: usize,
     /// One for each lane; zeros in those without a channel.
     multiplier: Aligned<f32>,
+    /// Whether tiles may requantise what they hold in registers.
+    in_registers: bool,
     kind: Kind,
 }
 
@@ -61,7 +63,8 @@ impl Epilogue {
             }
         };
         let multiplier = Aligned::padded(lanes, multiplier[channels.clone()].iter().copied());
-        Epilogue { channels, stride: conv.output.stride, multiplier, kind }
+        let in_registers = Rounding::in_registers(&multiplier);
+        Epilogue { channels, stride: conv.output.stride, multiplier, in_registers, kind }
     }
 
     /// Elements from one pixel of the result to the next.
@@ -79,10 +82,10 @@ impl Epilogue {
         &self.multiplier
     }
 
-    /// How sums become bytes, if that is all that becomes of them.
+    /// How sums become bytes, if that is all that becomes of them and can be done in registers.
     pub fn rounding(&self) -> Option<Rounding> {
         match &self.kind {
-            Kind::Bytes(rounding) => Some(*rounding),
+            Kind::Bytes(rounding) if self.in_registers => Some(*rounding),
             _ => None,
         }
     }
@@ -97,15 +100,15 @@ impl Epilogue {
     /// [`Epilogue::finish`] has work left to do.
     pub fn target(&self, lanes: &Range<usize>, pixels: usize, to: &mut Destination, middle: &mut [u8]) -> Target {
         let multiplier = self.multiplier[lanes.clone()].as_ptr();
-        match (&self.kind, to) {
-            (Kind::Bytes(rounding), Destination::Bytes(to)) if self.fits(lanes) => {
+        match (self.rounding(), to) {
+            (Some(rounding), Destination::Bytes(to)) if self.fits(lanes) => {
                 assert!(to.len() >= pixels * self.stride);
                 let to = to[self.channels.start + lanes.start..].as_mut_ptr();
-                Target::Bytes { to, stride: self.stride, multiplier, rounding: *rounding }
+                Target::Bytes { to, stride: self.stride, multiplier, rounding }
             }
-            (Kind::Bytes(rounding), Destination::Bytes(_)) => {
+            (Some(rounding), Destination::Bytes(_)) => {
                 assert!(middle.len() >= pixels * lanes.len());
-                Target::Bytes { to: middle.as_mut_ptr(), stride: lanes.len(), multiplier, rounding: *rounding }
+                Target::Bytes { to: middle.as_mut_ptr(), stride: lanes.len(), multiplier, rounding }
             }
             _ => {
                 assert!(middle.len() >= pixels * lanes.len() * size_of::<i32>());
@@ -125,9 +128,9 @@ impl Epilogue {
         to: &mut Destination,
         middle: &[u8],
     ) {
-        match (&self.kind, to) {
-            (Kind::Bytes(_), Destination::Bytes(_)) if self.fits(lanes) => {}
-            (Kind::Bytes(_), Destination::Bytes(to)) => {
+        match (self.rounding(), to) {
+            (Some(_), Destination::Bytes(_)) if self.fits(lanes) => {}
+            (Some(_), Destination::Bytes(to)) => {
                 let (first, count) = self.channels_of(lanes);
                 let rows = to.chunks_exact_mut(self.stride).zip(middle.chunks_exact(lanes.len()));
                 for (to, bytes) in rows.take(pixels) {

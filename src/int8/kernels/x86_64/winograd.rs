@@ -411,6 +411,10 @@ impl PackedConv for Winograd {
         self.own_scratch() + channels_scratch(self.epilogue.stride())
     }
 
+    fn grain(&self) -> usize {
+        OUT * self.output[1]
+    }
+
     fn run(&self, input: &[u8], residual: Option<&[u8]>, output: &mut [u8], pixels: Range<usize>, scratch: &mut [u8]) {
         assert_eq!(output.len(), pixels.len() * self.epilogue.stride());
         self.compute(input, residual, Destination::Bytes(output), pixels, scratch);
