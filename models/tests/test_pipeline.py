@@ -37,6 +37,14 @@ def command(module, *arguments) -> str:
     return out.getvalue()
 
 
+def oltr(*arguments) -> str:
+    """What the runtime prints on standard output; what it complains of, if it fails."""
+    done = subprocess.run([OLTR, *arguments], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise AssertionError(f"oltr {arguments[0]} ended with {done.returncode}: {done.stderr}")
+    return done.stdout
+
+
 class PipelineTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -80,10 +88,8 @@ class PipelineTest(unittest.TestCase):
         labels, calibrated = self.folder / "photos.tsv", self.folder / "calibrated.onnx"
         rows = [f"{s.path.relative_to(self.photos)}\t{s.cls}\tknown\t{s.split}" for s in self.samples]
         labels.write_text("\n".join(("path\tclass\trole\tsplit", *rows)) + "\n")
-        calibrate = [OLTR, "calibrate", "--labels", labels, "--images", self.photos, "--output", calibrated, self.int8_bundle]
-        subprocess.run(calibrate, check=True, capture_output=True)
-        out = subprocess.run([OLTR, "classify", "--json", "--model", calibrated, *(s.path for s in test)],
-                             check=True, capture_output=True, text=True).stdout
+        oltr("calibrate", "--labels", labels, "--images", self.photos, "--output", calibrated, self.int8_bundle)
+        out = oltr("classify", "--json", "--model", calibrated, *(s.path for s in test))
         answers = [json.loads(line) for line in out.splitlines()]
         truth = class_indices(test, ["blue", "green", "grey", "red"])
         self.assertGreaterEqual(np.mean([a["nearest"]["class"] == k for a, k in zip(answers, truth, strict=True)]), 0.8)
