@@ -471,17 +471,31 @@ unsafe fn tile<S: Simd, const M: usize, const N: usize>(strip: &Strip, at: usize
                 *pixel = pixel.add(*run);
             }
             for step in 0..strip.steps {
-                let mut w = [S::load_weights(weights); N];
-                for (n, w) in w.iter_mut().enumerate().skip(1) {
-                    *w = S::load_weights(weights.add(n * Dense::<S>::VECTOR));
-                }
-                weights = weights.add(N * Dense::<S>::VECTOR);
-                for m in 0..M {
-                    let x = S::broadcast(runs[m].add(S::STEP * S::ELEMENT * step));
+                // Whichever are fewer stay in registers, so that 3 × 4 sums leave room in AVX-VNNI's 16.
+                if S::EXACT && M < N {
+                    let mut x = [S::broadcast(runs[0].add(S::STEP * S::ELEMENT * step)); M];
+                    for (m, x) in x.iter_mut().enumerate().skip(1) {
+                        *x = S::broadcast(runs[m].add(S::STEP * S::ELEMENT * step));
+                    }
                     for n in 0..N {
-                        sums[m][n] = S::dot(sums[m][n], x, w[n]);
+                        let w = S::load_weights(weights.add(n * Dense::<S>::VECTOR));
+                        for m in 0..M {
+                            sums[m][n] = S::dot(sums[m][n], x[m], w);
+                        }
+                    }
+                } else {
+                    let mut w = [S::load_weights(weights); N];
+                    for (n, w) in w.iter_mut().enumerate().skip(1) {
+                        *w = S::load_weights(weights.add(n * Dense::<S>::VECTOR));
+                    }
+                    for m in 0..M {
+                        let x = S::broadcast(runs[m].add(S::STEP * S::ELEMENT * step));
+                        for n in 0..N {
+                            sums[m][n] = S::dot(sums[m][n], x, w[n]);
+                        }
                     }
                 }
+                weights = weights.add(N * Dense::<S>::VECTOR);
             }
         }
         match strip.target {

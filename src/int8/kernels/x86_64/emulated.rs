@@ -1,5 +1,6 @@
 //! The VNNI sets with every instruction emulated, so that their packing, tiling and edges are tested where the
-//! processor lacks them. Nothing is inlined, which would take minutes to compile. What stays untested there is which intrinsic stands in each one-line method.
+//! processor lacks them. Nothing is inlined, which would take minutes to compile. What stays untested there is which
+//! intrinsic stands in each one-line method: `cross/x86/kernels` tests that, on an emulated processor.
 
 use std::marker::PhantomData;
 
