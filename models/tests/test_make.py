@@ -12,13 +12,21 @@ class MakeTest(unittest.TestCase):
     def test_every_command_is_there_and_every_training_has_valid_options(self):
         for name in TRAINING:
             listed = commands(name, Path("photos"), Path("labels.tsv"), Path("work"), Path("."))
+            averaged = ["average"] if name == "plankton" else []
             self.assertEqual([c[0].split(".")[1] for c in listed if c[0] != "oltr_models.train"],
-                             ["export", "quantise", "check", "card", "golden"])
+                             [*averaged, "export", "quantise", "check", "card", "golden"])
             for command in listed:
                 self.assertTrue(callable(importlib.import_module(command[0]).main))
                 if command[0] == "oltr_models.train":
                     args = arguments("train", "").parse_args(command[1:])
                     self.assertEqual(args.size, 224 if name == "everyday" else 128)
+
+    def test_a_second_training_starts_from_the_first_and_both_are_averaged(self):
+        first, second, mean, export = commands("plankton", Path("photos"), Path("labels.tsv"), Path("work"), Path("."))[:4]
+        self.assertEqual(first[first.index("--work") + 1], "work/start1")
+        self.assertEqual(second[second.index("--start") + 1], "work/start1/stage1.pt")
+        self.assertEqual(mean[1:4], ["work/start1/best.pt", "work/best.pt", "work/averaged.pt"])
+        self.assertEqual(export[1], mean[3])
 
     def test_golden_photos_are_there(self):
         examples = Path(__file__).resolve().parents[2] / "examples" / "photos"
