@@ -244,7 +244,7 @@ impl Enrolments {
 mod tests {
     use super::*;
 
-    use crate::bundle::{Bundle, Class, Open, Preprocess, Resize, Rule};
+    use crate::bundle::example;
 
     /// Spread 2, radius 2.2.
     fn enrolled(name: &str, at: [f32; 2]) -> Enrolled {
@@ -254,27 +254,10 @@ mod tests {
 
     /// Two known classes, open beyond distances of 10 and 5.
     fn decider() -> Decider {
-        let class = |id: &str| Class { id: id.into(), name: id.into(), train_count: 9 };
-        Decider::new(&Bundle {
-            name: "test".into(),
-            classes: vec![class("x"), class("y")],
-            preprocess: Preprocess {
-                size: 8,
-                resize: Resize::Stretch,
-                resize_to: None,
-                mean: [0.0; 3],
-                std: [1.0; 3],
-                pad_color: None,
-            },
-            open: Open {
-                rule: Rule::Reachability,
-                reachability: 1.0,
-                probability: 0.1,
-                per_class: Some([("y".to_string(), 2.0)].into()),
-                calibration: Default::default(),
-            },
-            card: Default::default(),
-        })
+        let mut bundle = example::bundle(&[("x", 9), ("y", 9)]);
+        bundle.open.reachability = 1.0;
+        bundle.open.per_class = Some([("y".to_string(), 2.0)].into());
+        Decider::new(&bundle)
     }
 
     #[test]

@@ -132,7 +132,7 @@ pub enum Error {
         reason: String,
     },
     /// A bound would have been exceeded; nothing was allocated for it.
-    #[error("{subject}: {what} is {value}, the limit is {limit}; raise Limits::{what} if this is intended")]
+    #[error("{subject}: {what} is {value}, the limit is {limit}; raise this limit if that is intended")]
     Limit {
         /// File, node or frame concerned.
         subject: String,

@@ -124,27 +124,16 @@ fn neighbours(case: &Case) -> Vec<Neighbour> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bundle::{Class, Open, Preprocess, Resize};
+    use crate::bundle::example;
     use crate::calibrate::{Data, Promised, Rates, Spread};
     use crate::decide::Decider;
     use crate::scores::score;
 
     fn bundle(rule: Rule) -> Bundle {
-        let class = |id: &str| Class { id: id.into(), name: format!("a {id}"), train_count: 9 };
-        Bundle {
-            name: "test".into(),
-            classes: ["cup", "eel", "moth", "ant"].map(class).into(),
-            preprocess: Preprocess {
-                size: 8,
-                resize: Resize::Stretch,
-                resize_to: None,
-                mean: [0.0; 3],
-                std: [1.0; 3],
-                pad_color: None,
-            },
-            open: Open { rule, reachability: 1.0, probability: 0.5, per_class: None, calibration: Default::default() },
-            card: Default::default(),
-        }
+        let mut bundle = example::bundle(&["cup", "eel", "moth", "ant"].map(|id| (id, 9)));
+        bundle.classes.iter_mut().for_each(|class| class.name = format!("a {}", class.id));
+        (bundle.open.rule, bundle.open.reachability, bundle.open.probability) = (rule, 1.0, 0.5);
+        bundle
     }
 
     fn explained(rule: Rule, logits: [f32; 4], distances: [f32; 4]) -> Explanation {

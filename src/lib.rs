@@ -5,6 +5,10 @@
 //! `open`, with the reachability that decided.
 #![deny(missing_docs)]
 
+// What the tests inside the library share with those outside names it so.
+#[cfg(test)]
+extern crate self as oltr;
+
 pub mod atomic;
 pub mod bundle;
 pub mod calibrate;

@@ -273,9 +273,9 @@ impl Consumer<'_> {
     /// Tells of the damage that was found before the frame `ordinal`.
     fn tell_damage(&mut self, ordinal: u64) -> Result<()> {
         while let Some(damage) = self.shared.damage_before(ordinal) {
-            let (source, now, kind) = (self.name, now(), ErrorKind::BadImage);
-            let Damage { offset, reason } = &damage;
-            self.sink.failure(&Failure { source, now, kind, offset: *offset, reason })?;
+            let (source, now) = (self.name, now());
+            let Damage { offset, kind, ref reason } = damage;
+            self.sink.failure(&Failure { source, now, kind, offset, reason })?;
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ pub mod watch;
 
 use std::time::Duration;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Frame;
 
 /// What gives frames one after another.
@@ -130,6 +130,8 @@ pub enum Next {
 pub struct Damage {
     /// Where it began: bytes since the start of the input, for a source that is one.
     pub offset: Option<u64>,
+    /// What kind of error it is.
+    pub kind: ErrorKind,
     /// What is wrong, and the remedy.
     pub reason: String,
 }

@@ -7,8 +7,11 @@ mod common;
 
 use common::counting_allocator::{Taken, held_by, taken_by};
 use common::onnx::{self, Node, Tensor, dtype, value};
+use oltr::decide::Decision;
+use oltr::enrol::{Enrolled, Enrolments};
 use oltr::int8::Element;
 use oltr::model::{Engine, Options};
+use oltr::pipeline::{Classifier, ModelClassifier};
 use oltr::{Error, Frame, Limits, Model, PixelFormat};
 
 const MIB: f64 = (1 << 20) as f64;
@@ -35,6 +38,21 @@ fn a_frame_takes_nothing_from_the_allocator() {
     }
     for _ in 0..50 {
         let (held, taken) = held_by(|| taken_by(|| assert!(!session.run(&frame).unwrap().logits.is_empty())));
+        assert_eq!((held.now, taken), (0, Taken { times: 0, bytes: 0 }));
+    }
+}
+
+#[test]
+fn a_frame_of_an_enrolled_class_takes_nothing_either() {
+    let (model, frame) = (builtin(None), frame());
+    let features = model.session().unwrap().run(&frame).unwrap().features.clone();
+    let mut enrolments = Enrolments::new(model.sha256());
+    enrolments.add(Enrolled::new("this one", &vec![features; 3], 10.0).unwrap()).unwrap();
+    let mut classifier = ModelClassifier::new(&model).unwrap().with_enrolments(&enrolments);
+    let mut classify = || assert_eq!(classifier.classify(&frame).unwrap().verdict.decision, Decision::Enrolled(0));
+    classify();
+    for _ in 0..10 {
+        let (held, taken) = held_by(|| taken_by(&mut classify));
         assert_eq!((held.now, taken), (0, Taken { times: 0, bytes: 0 }));
     }
 }

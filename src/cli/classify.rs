@@ -374,33 +374,19 @@ fn percent(probability: f32) -> String {
 }
 
 #[cfg(test)]
+#[path = "../../tests/common/bundle.rs"]
+mod example;
+
+#[cfg(test)]
 mod tests {
     use super::*;
-    use oltr::bundle::{Class, Open, Preprocess, Resize, Rule};
-    use serde_json::Value;
 
     fn bundle() -> Bundle {
-        let class = |id: &str, name: &str, train_count| Class { id: id.into(), name: name.into(), train_count };
-        Bundle {
-            name: "test".into(),
-            classes: vec![class("c1", "cup", 120), class("c2", "moth", 50), class("c3", "eel", 4)],
-            preprocess: Preprocess {
-                size: 8,
-                resize: Resize::Stretch,
-                resize_to: None,
-                mean: [0.0; 3],
-                std: [1.0; 3],
-                pad_color: None,
-            },
-            open: Open {
-                rule: Rule::Reachability,
-                reachability: 0.5,
-                probability: 0.1,
-                per_class: None,
-                calibration: Value::Null,
-            },
-            card: Value::Null,
+        let mut bundle = example::bundle(&[("c1", 120), ("c2", 50), ("c3", 4)]);
+        for (class, name) in bundle.classes.iter_mut().zip(["cup", "moth", "eel"]) {
+            class.name = name.into();
         }
+        bundle
     }
 
     fn classifier(bundle: &Bundle) -> Classifier<'_> {

@@ -6,31 +6,11 @@ use proptest::prelude::*;
 
 use super::Decision;
 use super::consensus::Observation;
-use crate::bundle::{Bundle, Class, Open, Preprocess, Resize, Rule};
+use crate::bundle::{Bundle, example};
 
 /// Three classes: of many, medium and few shots.
 pub fn bundle() -> Bundle {
-    let class = |id: &str, train_count| Class { id: id.into(), name: id.into(), train_count };
-    Bundle {
-        name: "test".into(),
-        classes: vec![class("many", 100), class("medium", 50), class("few", 5)],
-        preprocess: Preprocess {
-            size: 8,
-            resize: Resize::Stretch,
-            resize_to: None,
-            mean: [0.0; 3],
-            std: [1.0; 3],
-            pad_color: None,
-        },
-        open: Open {
-            rule: Rule::Reachability,
-            reachability: 0.5,
-            probability: 0.1,
-            per_class: None,
-            calibration: serde_json::Value::Null,
-        },
-        card: serde_json::Value::Null,
-    }
+    example::bundle(&[("many", 100), ("medium", 50), ("few", 5)])
 }
 
 /// Frame `frame` of a stream of `fps` frames a second. What is probable is reachable too.

@@ -165,8 +165,37 @@ pub trait PackedConv: Debug + Send + Sync {
     /// Bytes of scratch that one thread needs.
     fn scratch_bytes(&self) -> usize;
 
+    /// Output pixels that are computed together: a range that begins at a multiple of so many wastes nothing.
+    fn grain(&self) -> usize {
+        1
+    }
+
     /// Computes bytes; for [`Output::Bytes`].
     fn run(&self, input: &[u8], residual: Option<&[u8]>, output: &mut [u8], pixels: Range<usize>, scratch: &mut [u8]);
+
+    /// Slices of channels that can be computed by themselves with [`PackedConv::run_slices`]; 1 where they cannot.
+    fn slices(&self) -> usize {
+        1
+    }
+
+    /// The channels of neighbouring slices.
+    fn slice(&self, _slices: Range<usize>) -> Range<usize> {
+        panic!("this layer has no slices")
+    }
+
+    /// Computes bytes of the channels of `slices` alone: threads that share a layer with few pixels then each read
+    /// their part of the weights. A pixel of `output` holds just these channels.
+    fn run_slices(
+        &self,
+        _input: &[u8],
+        _residual: Option<&[u8]>,
+        _output: &mut [u8],
+        _pixels: Range<usize>,
+        _slices: Range<usize>,
+        _scratch: &mut [u8],
+    ) {
+        panic!("this layer has no slices")
+    }
 
     /// Computes numbers; for [`Output::Floats`].
     fn run_f32(&self, input: &[u8], output: &mut [f32], pixels: Range<usize>, scratch: &mut [u8]);
@@ -219,6 +248,12 @@ pub struct MaxPool {
     pub window: Window,
 }
 
+/// Columns of a panel of pairs, see [`KernelSet::pair_products`].
+pub const PAIRS: usize = 16;
+
+/// Two rows of a matrix in [`PAIRS`] columns, place by place.
+pub type PairRow = [[i16; 2]; PAIRS];
+
 /// The kernels of one instruction set.
 pub trait KernelSet: Debug + Sync {
     /// `scalar`, `avx2`, …: as in kernel names and in reports.
@@ -247,6 +282,12 @@ pub trait KernelSet: Debug + Sync {
 
     /// The reverse of [`KernelSet::quantise`].
     fn dequantise(&self, quant: Quant, input_map: &Map, input: &[u8], output: &mut [f32]);
+
+    /// The product of two matrices of 16-bit numbers: `sums[row][column] = Σ rows[row][i] · panel[i][column]`, where a
+    /// pair's two products are both added. `rows` holds `panel.len()` pairs for each row of the sums. Wraps.
+    fn pair_products(&self, rows: &[[i16; 2]], panel: &[PairRow], sums: &mut [[i32; PAIRS]]) {
+        scalar::pair_products(rows, panel, sums);
+    }
 }
 
 /// Every kernel set that this machine can run, the fastest first. The scalar set is always there and the last.

@@ -68,6 +68,7 @@ pub(super) enum Layer {
 impl Layer {
     pub fn scratch_bytes(&self) -> usize {
         match self {
+            Layer::Conv(conv, map) if by_slices(&**conv, map) => conv.scratch_bytes() + map.volume() + ALIGN,
             Layer::Conv(conv, _) => conv.scratch_bytes(),
             Layer::MatMul(m) => m.scratch_bytes(),
             Layer::Float(f) => f.scratch_bytes(),
@@ -142,19 +143,52 @@ fn views<'a>(
     (w, [constants[0].unwrap_or(a), constants[1].unwrap_or(b)])
 }
 
-/// Channels of a fully connected layer are shared in whole vectors.
-const CHANNELS: usize = 64;
+/// Channels of a fully connected layer whose weights are read together.
+const CHANNELS: usize = 4;
 
-/// How many threads a layer of products is worth: handing work over costs about a microsecond.
+/// Into how many parts a layer of products may be cut: handing one over costs about a microsecond.
 fn parts(step: &Step) -> usize {
-    const MACS_A_THREAD: u64 = 50_000;
-    (step.info.macs / MACS_A_THREAD) as usize
+    const MACS_OF_A_PART: u64 = 50_000;
+    (step.info.macs / MACS_OF_A_PART) as usize
 }
 
-/// How many threads a layer that touches so many bytes once is worth.
+/// Into how many parts a layer that touches so many bytes once may be cut.
 fn light(bytes: usize) -> usize {
-    const BYTES_A_THREAD: usize = 16_384;
-    bytes / BYTES_A_THREAD
+    const BYTES_OF_A_PART: usize = 16_384;
+    bytes / BYTES_OF_A_PART
+}
+
+/// How the channels of a fully connected layer are cut, as [`by_pixels`] says.
+fn by_channels(step: &Step, map: &Map, input: usize, threads: usize) -> (usize, usize, usize) {
+    // Each part copies the input once more.
+    const INPUT: usize = 4096;
+    let parts = if input > INPUT { threads } else { parts(step) };
+    (map.channels, CHANNELS, parts)
+}
+
+/// Whether threads share a convolution by its channels: where pixels are few, their number divides badly, and each part
+/// of them would read all weights.
+fn by_slices(conv: &dyn PackedConv, map: &Map) -> bool {
+    const PIXELS: usize = 64;
+    const SLICES: usize = 8;
+    map.pixels() <= PIXELS && conv.slices() >= SLICES
+}
+
+/// Into how many parts the slices of a convolution are cut: each copies the input once more.
+fn slice_parts(step: &Step, threads: usize) -> usize {
+    const MACS_OF_MORE: u64 = 8_000_000;
+    if step.info.macs < MACS_OF_MORE { threads } else { 2 * threads }
+}
+
+/// How the pixels of a convolution are cut: their number, that of those which stay together, and of parts.
+fn by_pixels(step: &Step, conv: &dyn PackedConv, map: &Map, threads: usize) -> (usize, usize, usize) {
+    // Each part reads all weights once more: more parts than threads have to be this large to be worth it.
+    const PIXELS: usize = 128;
+    // Rows are cut only where there are few.
+    const ROWS: usize = 16;
+    let grain = if map.height < ROWS { 1 } else { map.width };
+    let parts = parts(step).min((map.pixels() / PIXELS).max(threads));
+    (map.pixels(), conv.grain().max(grain), parts)
 }
 
 /// Runs one step.
@@ -178,7 +212,12 @@ pub(super) fn run(
         let out = &mut arena[program.range(written)];
         match inputs[input] {
             Input::Numbers(numbers) => kernels.quantise(bytes_of(y), numbers, &y.map, out),
-            Input::Pixels(pixels, tables) => quantise_pixels(pixels, tables, out),
+            Input::Pixels(pixels, tables) => {
+                let (count, parts) = (pixels.len() / 3, light(pixels.len()));
+                pool.split((count, 1, parts), 3, out, &mut [], |range, out, _| {
+                    quantise_pixels(&pixels[3 * range.start..3 * range.end], tables, out)
+                });
+            }
         }
         return;
     }
@@ -202,25 +241,47 @@ pub(super) fn run(
         Layer::Conv(conv, map) if y.element == Element::Floats => {
             let out = numbers_mut(out);
             match map.pixels() {
-                1 => pool.split((map.channels, CHANNELS, parts(step)), 1, out, scratch, |channels, out, scratch| {
-                    conv.run_channels_f32(a, out, channels, scratch)
-                }),
-                n => pool.split((n, 1, parts(step)), map.stride, out, scratch, |pixels, out, scratch| {
-                    conv.run_f32(a, out, pixels, scratch)
-                }),
+                1 => pool.split(
+                    by_channels(step, map, a.len(), pool.threads()),
+                    1,
+                    out,
+                    scratch,
+                    |channels, out, scratch| conv.run_channels_f32(a, out, channels, scratch),
+                ),
+                _ => pool.split(
+                    by_pixels(step, &**conv, map, pool.threads()),
+                    map.stride,
+                    out,
+                    scratch,
+                    |pixels, out, scratch| conv.run_f32(a, out, pixels, scratch),
+                ),
             }
         }
         Layer::Conv(conv, map) => {
             let b = (step.reads.len() > 1).then_some(b);
+            if pool.threads() > 1 && parts(step) > 1 && by_slices(&**conv, map) {
+                let (shape, columns) =
+                    ((conv.slices(), slice_parts(step, pool.threads())), |slices| conv.slice(slices));
+                let out = &mut out[..map.volume()];
+                return pool.split_columns(shape, map.stride, columns, out, scratch, |slices, out, scratch| {
+                    conv.run_slices(a, b, out, 0..map.pixels(), slices, scratch)
+                });
+            }
             match (b, map.pixels()) {
-                (None, 1) => {
-                    pool.split((map.channels, CHANNELS, parts(step)), 1, out, scratch, |channels, out, scratch| {
-                        conv.run_channels(a, out, channels, scratch)
-                    })
-                }
-                (_, n) => pool.split((n, 1, parts(step)), map.stride, out, scratch, |pixels, out, scratch| {
-                    conv.run(a, b, out, pixels, scratch)
-                }),
+                (None, 1) => pool.split(
+                    by_channels(step, map, a.len(), pool.threads()),
+                    1,
+                    out,
+                    scratch,
+                    |channels, out, scratch| conv.run_channels(a, out, channels, scratch),
+                ),
+                _ => pool.split(
+                    by_pixels(step, &**conv, map, pool.threads()),
+                    map.stride,
+                    out,
+                    scratch,
+                    |pixels, out, scratch| conv.run(a, b, out, pixels, scratch),
+                ),
             }
         }
         Layer::Add(quant) => pool.split((out.len(), ALIGN, light(out.len())), 1, out, &mut [], |r, out, _| {
@@ -237,7 +298,7 @@ pub(super) fn run(
             })
         }
         Layer::Elementwise(e) => e.run(mask, a, b, out),
-        Layer::MatMul(m) => m.run(mask, a, b, out, scratch),
+        Layer::MatMul(m) => m.run(kernels, [a, b], out, parts(step), pool, scratch),
         Layer::Softmax(s) => s.run(mask, a, out),
         Layer::Float(f) => {
             f.run(bytemuck::cast_slice(a), bytemuck::cast_slice(b), numbers_mut(out), parts(step), pool, scratch)

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
 use tract_onnx::prelude::*;
@@ -41,9 +41,45 @@ pub(super) struct Loaded {
     /// Threads of one session.
     pub threads: usize,
     /// Runs on numbers.
-    pub plan: Plan,
+    numbers: Mutex<Numbers>,
     /// Runs on the bytes of a picture, where the network begins with quantising it.
     pub picture_plan: Option<Plan>,
+}
+
+/// The plan that runs on numbers. A camera never needs it where there is one that runs on pictures.
+#[derive(Debug)]
+enum Numbers {
+    Built(Plan),
+    /// What it is built from.
+    Later(Box<Source>),
+}
+
+/// What plans are built from.
+#[derive(Clone, Debug)]
+struct Source {
+    model: InferenceModel,
+    parts: Vec<Part>,
+    threads: usize,
+    /// As in [`Limits`].
+    tensor_elements: u64,
+}
+
+impl Loaded {
+    /// The plan that runs on numbers, built when first asked for.
+    ///
+    /// # Errors
+    /// [`Error::BadModel`] if tract cannot build it.
+    pub fn numbers_plan(&self) -> Result<Plan> {
+        let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Numbers::Later(source) = &*numbers {
+            let source = source.clone();
+            *numbers = Numbers::Built(guard(&self.name, || source.build(None))?);
+        }
+        match &*numbers {
+            Numbers::Built(plan) => Ok(plan.clone()),
+            Numbers::Later(_) => Err(Error::Internal("a plan that was built is not there".into())),
+        }
+    }
 }
 
 /// Reads a model file within the bound, which is looked at before anything is allocated.
@@ -117,20 +153,22 @@ pub(super) fn load(name: &str, bytes: &[u8], options: &Options) -> Result<Loaded
     let inputs: Vec<Port> = graph.inputs.iter().map(|(n, s)| Port { name: n.clone(), shape: s.clone() }).collect();
     let output_names = std::mem::take(&mut graph.outputs);
     drop(graph);
-    let built = guard(name, || -> TractResult<_> {
-        let inference = onnx.model_for_proto_model(&proto)?;
+    let (plan, numbers) = guard(name, || -> TractResult<_> {
+        let model = onnx.model_for_proto_model(&proto)?;
         drop(proto);
-        let limit = options.limits.tensor_elements;
-        let plan = build(inference.clone(), &parts, options.threads, None, limit)?;
-        let picture_plan = match &picture {
-            Some((tables, side)) => {
-                Some(build(inference, &parts, options.threads, Some((tables.clone(), *side)), limit)?)
+        let tensor_elements = options.limits.tensor_elements;
+        let source = Source { model, parts, threads: options.threads, tensor_elements };
+        match picture {
+            Some(picture) => {
+                let plan = source.clone().build(Some(picture))?;
+                Ok((plan, Numbers::Later(Box::new(source))))
             }
-            None => None,
-        };
-        Ok((plan, picture_plan))
+            None => {
+                let plan = source.build(None)?;
+                Ok((plan.clone(), Numbers::Built(plan)))
+            }
+        }
     })?;
-    let (plan, picture_plan) = built;
     let outputs = ports(name, &plan, output_names)?;
     if let Some(bundle) = &bundle {
         check_bundle(name, bundle, &inputs, &outputs)?;
@@ -143,7 +181,7 @@ pub(super) fn load(name: &str, bytes: &[u8], options: &Options) -> Result<Loaded
         scratch_bytes: scratch,
         operators,
         quantisation,
-        steps: steps(&plan, &parts),
+        steps: steps(&plan),
     };
     let digest = Sha256::digest(bytes);
     let sha256 = digest.iter().map(|b| format!("{b:02x}")).collect();
@@ -160,8 +198,8 @@ pub(super) fn load(name: &str, bytes: &[u8], options: &Options) -> Result<Loaded
         summary,
         limits,
         threads,
-        plan,
-        picture_plan,
+        picture_plan: matches!(numbers, Numbers::Later(_)).then_some(plan),
+        numbers: Mutex::new(numbers),
     })
 }
 
@@ -180,37 +218,35 @@ fn guard<T>(name: &str, f: impl FnOnce() -> TractResult<T>) -> Result<T> {
     }
 }
 
-/// Types the graph, puts the programs in, and makes a plan.
-fn build(
-    mut model: InferenceModel,
-    parts: &[Part],
-    threads: usize,
-    picture: Option<(Tables, usize)>,
-    tensor_elements: u64,
-) -> TractResult<Plan> {
-    if let Some((_, side)) = &picture {
-        model.set_input_fact(0, u8::fact([1, *side, *side, 3]).into())?;
-    }
-    let tables = picture.map(|p| p.0);
-    let mut typed = model.into_typed()?;
-    // The last look before constants are computed: shapes that only tract could infer.
-    for node in typed.nodes() {
-        for shape in node.outputs.iter().filter_map(|o| o.fact.shape.as_concrete()) {
-            let volume = shape.iter().try_fold(1u64, |v, d| v.checked_mul(*d as u64)).unwrap_or(u64::MAX);
-            let name = &node.name;
-            ensure!(
-                volume <= tensor_elements,
-                "'{name}' has the shape {shape:?}, the limit is {tensor_elements} elements"
-            );
+impl Source {
+    /// Types the graph, puts the programs in, and makes a plan; for a picture of this side with these tables, if one is
+    /// given.
+    fn build(self, picture: Option<(Tables, usize)>) -> TractResult<Plan> {
+        let Source { mut model, parts, threads, tensor_elements } = self;
+        if let Some((_, side)) = &picture {
+            model.set_input_fact(0, u8::fact([1, *side, *side, 3]).into())?;
         }
+        let tables = picture.map(|p| p.0);
+        let mut typed = model.into_typed()?;
+        // The last look before constants are computed: shapes that only tract could infer.
+        for node in typed.nodes() {
+            for shape in node.outputs.iter().filter_map(|o| o.fact.shape.as_concrete()) {
+                let volume = shape.iter().try_fold(1u64, |v, d| v.checked_mul(*d as u64)).unwrap_or(u64::MAX);
+                let name = &node.name;
+                ensure!(
+                    volume <= tensor_elements,
+                    "'{name}' has the shape {shape:?}, the limit is {tensor_elements} elements"
+                );
+            }
+        }
+        let ops: HashMap<usize, ProgramOp> = parts
+            .iter()
+            .enumerate()
+            .map(|(index, p)| (index, ProgramOp { index, program: p.program.clone(), threads, tables: tables.clone() }))
+            .collect();
+        ops::install(&mut typed, &ops);
+        typed.into_optimized()?.into_runnable()
     }
-    let ops: HashMap<usize, ProgramOp> = parts
-        .iter()
-        .enumerate()
-        .map(|(index, p)| (index, ProgramOp { index, program: p.program.clone(), threads, tables: tables.clone() }))
-        .collect();
-    ops::install(&mut typed, &ops);
-    typed.into_optimized()?.into_runnable()
 }
 
 /// Tells the program nodes the shapes of their results.
@@ -324,13 +360,13 @@ fn float_weights(graph: &Graph) -> u64 {
 }
 
 /// The steps of a plan, the layers of its programs in their places.
-fn steps(plan: &Plan, parts: &[Part]) -> Vec<Step> {
+fn steps(plan: &Plan) -> Vec<Step> {
     let model = plan.model();
     let mut steps = Vec::new();
     for id in plan.order_without_consts() {
         let node = model.node(*id);
         if let Some(op) = node.op_as::<ProgramOp>() {
-            steps.extend(parts[op.index].program.layers().map(|l| Step {
+            steps.extend(op.program.layers().map(|l| Step {
                 name: l.name.clone(),
                 op: l.op.clone(),
                 dtype: l.dtype.into(),

@@ -27,7 +27,7 @@ use units::{Operand, Sink, Unit};
 pub(super) const PROGRAM: &str = "OltrInt8Program";
 
 /// A program and the float tensors that it reads and computes, by name.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Part {
     pub program: Arc<Program>,
     pub inputs: Vec<String>,

@@ -235,7 +235,7 @@ impl Session {
     /// The plan for numbers and its input tensors, made when first needed and whole again after a run.
     fn ready(&mut self) -> Result<()> {
         if self.numbers.is_none() {
-            self.numbers = Some(spawn(&self.model.plan, &self.threads)?);
+            self.numbers = Some(spawn(&self.model.numbers_plan()?, &self.threads)?);
         }
         self.floats.resize(self.model.inputs.len(), Arc::new(Tensor::default()));
         for (port, tensor) in self.model.inputs.iter().zip(&mut self.floats) {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::stream::bounded_bytes;
 use super::{Bounds, Damage, FrameSource, Next, jpeg};
 use crate::clock::monotonic_ns;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::frame::{Color, Frame, Geometry, Matrix, PixelFormat, Range, Stamp};
 use crate::limits::Limits;
 
@@ -274,7 +274,7 @@ impl FrameSource for Camera {
                         frame.set_stamp(Stamp { seq, mono_ns: monotonic_ns() });
                         Ok(Next::Frame)
                     }
-                    Err(reason) => Ok(Next::Damaged(Damage { offset: None, reason })),
+                    Err(reason) => Ok(Next::Damaged(Damage { offset: None, kind: ErrorKind::BadImage, reason })),
                 }
             }
         }

@@ -92,6 +92,6 @@ impl FrameSource for Photos {
 pub(super) fn damaged(error: Error) -> Result<Next> {
     match error {
         e @ (Error::Internal(_) | Error::Config(_)) => Err(e),
-        e => Ok(Next::Damaged(Damage { offset: None, reason: e.to_string() })),
+        e => Ok(Next::Damaged(Damage { offset: None, kind: e.kind(), reason: e.to_string() })),
     }
 }

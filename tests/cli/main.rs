@@ -5,6 +5,8 @@ mod classify;
 mod common;
 mod enrol;
 mod help;
+#[cfg(all(target_os = "linux", feature = "demo-model"))]
+mod memory;
 mod report;
 mod stream;
 mod streams;

@@ -128,7 +128,7 @@ fn photos_that_may_not_fit_are_refused_with_a_remedy_that_holds() {
     holds(&["--max-memory", enough]);
     holds(&["--max-memory", "64MiB", "--max-frame", "640x480"]);
     let larger = stream(&["--max-memory", "64MiB", "--max-frame", "64x64", &photo]).code(65).json();
-    assert_eq!(larger[0]["schema"], "oltr.error/1");
+    assert_eq!((&larger[0]["schema"], &larger[0]["kind"]), (&"oltr.error/1".into(), &"limit".into()));
     assert!(larger[0]["error"].as_str().unwrap().contains("photo"), "{}", larger[0]);
 }
 

@@ -1,5 +1,7 @@
 //! The pipeline with sources, classifiers and sinks of the tests' own: what becomes of frames, and of faults.
 
+#[path = "../common/bundle.rs"]
+mod example;
 mod faults;
 mod flow;
 
@@ -7,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use oltr::bundle::{Bundle, Class, Open, Preprocess, Resize, Rule};
+use oltr::bundle::Bundle;
 use oltr::clock::monotonic_ns;
 use oltr::decide::events::Phase;
 use oltr::decide::{Decision, Verdict};
@@ -15,7 +17,7 @@ use oltr::pipeline::{self, Classifier, Control, Judged, Report, Settings};
 use oltr::scores::Scores;
 use oltr::sink::{EventResult, Failure, FrameResult, Sink, Stats};
 use oltr::source::{Bounds, Damage, FrameSource, Next};
-use oltr::{Error, Frame, Geometry, Limits, PixelFormat, Result, Stamp};
+use oltr::{Error, ErrorKind, Frame, Geometry, Limits, PixelFormat, Result, Stamp};
 
 /// What a made-up source does next.
 #[derive(Clone, Copy, Debug)]
@@ -82,7 +84,7 @@ impl<F: FnMut(u64) -> Step + Send> FrameSource for Fake<F> {
             Step::Damaged => {
                 self.seq += 1;
                 let reason = format!("damage {}", self.seq - 1);
-                return Ok(Next::Damaged(Damage { offset: Some(self.seq - 1), reason }));
+                return Ok(Next::Damaged(Damage { offset: Some(self.seq - 1), kind: ErrorKind::BadImage, reason }));
             }
             Step::Silence => {
                 std::thread::sleep(patience);
@@ -167,27 +169,7 @@ impl Classifier for ByValue {
 }
 
 fn bundle() -> Bundle {
-    let class = |id: &str, train_count| Class { id: id.into(), name: id.into(), train_count };
-    Bundle {
-        name: "fake".into(),
-        classes: vec![class("many", 100), class("medium", 50), class("few", 5)],
-        preprocess: Preprocess {
-            size: 8,
-            resize: Resize::Stretch,
-            resize_to: None,
-            mean: [0.0; 3],
-            std: [1.0; 3],
-            pad_color: None,
-        },
-        open: Open {
-            rule: Rule::Reachability,
-            reachability: 0.5,
-            probability: 0.1,
-            per_class: None,
-            calibration: serde_json::Value::Null,
-        },
-        card: serde_json::Value::Null,
-    }
+    example::bundle(&[("many", 100), ("medium", 50), ("few", 5)])
 }
 
 /// Remembers all it is told, in order.

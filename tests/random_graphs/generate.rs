@@ -1,6 +1,7 @@
 //! Graphs out of a tape of choices, so that a failing one shrinks to a small one.
 
 use super::common::onnx::{self, Node, Tensor, dtype, value};
+use super::qoperator;
 use super::reference::{Clamp, Quant, Quantised, Weights, Window};
 
 /// Choices, one after the other; zeros when they run out.
@@ -61,6 +62,17 @@ pub fn graph(tape: Tape) -> Case {
     let mut story = format!("{shape:?} {}", if g.signed { "int8" } else { "uint8" });
     for _ in 0..1 + g.tape.below(6) {
         story += &format!(", {}", g.operator());
+    }
+    match g.tape.below(3) {
+        0 => {}
+        1 => {
+            qoperator::rewrite(&mut g.model, || true);
+            story += ", as QOperator";
+        }
+        _ => {
+            qoperator::rewrite(&mut g.model, || g.tape.below(2) == 1);
+            story += ", partly as QOperator";
+        }
     }
     let last = g.computed.len() - 1;
     let y = &g.computed[last];

@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod generate;
+mod qoperator;
 mod reference;
 
 use oltr::Model;

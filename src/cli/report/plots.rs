@@ -6,6 +6,7 @@ use oltr::metrics::{Oscr, Point, Separation};
 use oltr::scores::ScoreKind;
 use oltr::survey::Record;
 use oltr::{Error, Result};
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 
 /// Size of a plot in pixels of the page.
@@ -128,26 +129,7 @@ fn curves(
 ) -> Result<String> {
     let all = CURVES.iter().map(|(kind, color)| Ok((*kind, *color, curve(*kind)?))).collect::<Result<Vec<_>>>()?;
     draw(|area| {
-        let mut chart = ChartBuilder::on(area)
-            .margin(8)
-            .margin_right(28)
-            .x_label_area_size(44)
-            .y_label_area_size(60)
-            .build_cartesian_2d(0.0..1.0, 0.0..1.0)?;
-        let percent = |x: &f64| format!("{:.0} %", x * 100.0);
-        chart
-            .configure_mesh()
-            .light_line_style(WHITE)
-            .bold_line_style(GREY.mix(0.3))
-            .label_style(FONT)
-            .axis_desc_style(FONT)
-            .x_labels(6)
-            .y_labels(6)
-            .x_desc("unknown photos called a class")
-            .y_desc(gained)
-            .x_label_formatter(&percent)
-            .y_label_formatter(&percent)
-            .draw()?;
+        let mut chart = percents(area, "unknown photos called a class", gained)?;
         if diagonal {
             chart.draw_series(LineSeries::new([(0.0, 0.0), (1.0, 1.0)], GREY.mix(0.6)))?;
         }
@@ -212,26 +194,7 @@ pub fn by_training_count(evaluation: &Evaluation) -> Result<String> {
 pub fn reliability(evaluation: &Evaluation) -> Result<String> {
     let bins = &evaluation.closed.reliability;
     draw(|area| {
-        let mut chart = ChartBuilder::on(area)
-            .margin(8)
-            .margin_right(28)
-            .x_label_area_size(44)
-            .y_label_area_size(60)
-            .build_cartesian_2d(0.0..1.0, 0.0..1.0)?;
-        let percent = |x: &f64| format!("{:.0} %", x * 100.0);
-        chart
-            .configure_mesh()
-            .light_line_style(WHITE)
-            .bold_line_style(GREY.mix(0.3))
-            .label_style(FONT)
-            .axis_desc_style(FONT)
-            .x_labels(6)
-            .y_labels(6)
-            .x_desc("probability that the network states")
-            .y_desc("known photos named rightly")
-            .x_label_formatter(&percent)
-            .y_label_formatter(&percent)
-            .draw()?;
+        let mut chart = percents(area, "probability that the network states", "known photos named rightly")?;
         let width = 1.0 / bins.len() as f64;
         let bar = |(i, bin): (usize, &oltr::metrics::Bin)| {
             let left = i as f64 * width;
@@ -243,8 +206,35 @@ pub fn reliability(evaluation: &Evaluation) -> Result<String> {
     })
 }
 
-type Drawn = std::result::Result<(), Box<dyn std::error::Error>>;
+type Plotted<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+type Drawn = Plotted<()>;
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
+type Percents<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+
+/// A frame for rates against rates, whose axes are called `x` and `y`.
+fn percents<'a, 'b>(area: &'a Area<'b>, x: &str, y: &str) -> Plotted<Percents<'a, 'b>> {
+    let mut chart = ChartBuilder::on(area)
+        .margin(8)
+        .margin_right(28)
+        .x_label_area_size(44)
+        .y_label_area_size(60)
+        .build_cartesian_2d(0.0..1.0, 0.0..1.0)?;
+    let percent = |x: &f64| format!("{:.0} %", x * 100.0);
+    chart
+        .configure_mesh()
+        .light_line_style(WHITE)
+        .bold_line_style(GREY.mix(0.3))
+        .label_style(FONT)
+        .axis_desc_style(FONT)
+        .x_labels(6)
+        .y_labels(6)
+        .x_desc(x)
+        .y_desc(y)
+        .x_label_formatter(&percent)
+        .y_label_formatter(&percent)
+        .draw()?;
+    Ok(chart)
+}
 
 fn draw(plot: impl FnOnce(&Area) -> Drawn) -> Result<String> {
     let mut svg = String::new();
@@ -257,8 +247,8 @@ fn draw(plot: impl FnOnce(&Area) -> Drawn) -> Result<String> {
     Ok(svg)
 }
 
-fn legend<'a, X, Y>(
-    chart: &mut ChartContext<'a, SVGBackend<'a>, Cartesian2d<X, Y>>,
+fn legend<'a, 'b: 'a, X, Y>(
+    chart: &mut ChartContext<'a, SVGBackend<'b>, Cartesian2d<X, Y>>,
     position: SeriesLabelPosition,
 ) -> Drawn
 where

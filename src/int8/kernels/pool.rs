@@ -3,9 +3,10 @@
 //! A layer takes some tens of microseconds, a sleeping thread as long to wake: so workers spin while a frame is being
 //! computed and sleep between frames. No thread is made per frame.
 //!
-//! A task is a number of parts that whoever is free claims, the caller among them. On a busy machine a worker may not
-//! get a core for milliseconds; then the caller computes all parts itself and waits for nobody. It only ever waits for
-//! a part that has been begun.
+//! A task is a number of parts that whoever is free claims, the caller among them. Cores are not equally fast (another
+//! program, a neighbour on the same core, big and little ones), so that there are more parts than threads where parts
+//! stay large enough. On a busy machine a worker may not get a core for milliseconds; then the caller computes all parts
+//! itself and waits for nobody. It only ever waits for a part that has been begun.
 
 use std::cell::UnsafeCell;
 use std::ops::Range;
@@ -17,13 +18,18 @@ use std::thread::{self, JoinHandle};
 /// Rounds that a worker looks for work before it sleeps; about 100 µs.
 const SPINS: u32 = 20_000;
 
-/// After so many rounds of looking a spinning thread lets another run: two of them may share one core.
-const SPINS_PER_YIELD: u32 = 64;
+/// After so many rounds of looking, some 20 µs, a spinning thread lets another run: two of them may share one core. Not
+/// sooner: on a busy machine who yields gets its core back after milliseconds, and most parts take less than this.
+const SPINS_PER_YIELD: u32 = 4096;
+
+/// Parts for each thread, at most.
+const PARTS_PER_THREAD: usize = 8;
 
 /// Threads of a pool, so that parts are counted in 16 bits.
 const MAX_THREADS: usize = 1024;
 
-type Task<'a> = &'a (dyn Fn(usize) + Sync);
+/// Called with the number of a part and that of the thread.
+type Task<'a> = &'a (dyn Fn(usize, usize) + Sync);
 
 /// What is there to claim, in one word so that claiming is one compare-and-swap.
 #[derive(Clone, Copy)]
@@ -63,8 +69,8 @@ impl Shared {
         Claims(self.claims.load(Ordering::SeqCst))
     }
 
-    /// Claims a part and computes it; `false` where none is left.
-    fn step(&self) -> bool {
+    /// Claims a part and computes it on thread `thread`; `false` where none is left.
+    fn step(&self, thread: usize) -> bool {
         let claims = self.claims();
         let Some(part) = claims.part() else { return false };
         let claimed = self.claims.compare_exchange(claims.0, claims.0 + 1, Ordering::AcqRel, Ordering::Relaxed).is_ok();
@@ -72,7 +78,7 @@ impl Shared {
             // SAFETY: this part is claimed and not finished, so `run` has not returned and the task is in place.
             let task = unsafe { *self.task.get() };
             if let Some(task) = task
-                && catch_unwind(AssertUnwindSafe(|| task(part))).is_err()
+                && catch_unwind(AssertUnwindSafe(|| task(part, thread))).is_err()
             {
                 self.failed.store(true, Ordering::Relaxed);
             }
@@ -119,8 +125,8 @@ impl Pool {
         self.workers.len() + 1
     }
 
-    /// Splits `items` items, each `stride` elements of `output`, into one range for each thread, and calls
-    /// `f(range, its part of output, its part of scratch)` for all of them at the same time.
+    /// Splits `items` items, each `stride` elements of `output`, into ranges, and calls
+    /// `f(range, its part of output, the thread's part of scratch)` for all of them, some at the same time.
     ///
     /// `parts` bounds the number of ranges; ranges begin at multiples of `grain` items. The result does not depend on
     /// the number of threads as long as `f` computes each item by itself.
@@ -136,30 +142,72 @@ impl Pool {
         f: impl Fn(Range<usize>, &mut [T], &mut [u8]) + Sync,
     ) {
         let output = &mut output[..items * stride];
-        let threads = self.threads().min(parts).max(1);
-        let share = items.div_ceil(threads).next_multiple_of(grain.max(1));
-        if share >= items {
+        let threads = self.threads();
+        let grain = grain.max(1);
+        let share = grain * share(items.div_ceil(grain), parts, threads);
+        if threads == 1 || share >= items {
             return f(0..items, output, scratch);
         }
-        let parts = items.div_ceil(share);
-        let each = scratch.len() / parts / 64 * 64;
+        let each = scratch.len() / threads / 64 * 64;
         let (output, scratch) = (Pointer(output.as_mut_ptr()), Pointer(scratch.as_mut_ptr()));
-        self.run(parts, &|part| {
+        self.run(items.div_ceil(share), &|part, thread| {
             let range = part * share..((part + 1) * share).min(items);
             // SAFETY: ranges of different parts do not overlap and end at `items`, for which `output` was sliced
-            // above; neither do their pieces of `scratch`, and `parts * each` is at most its length. A part is
-            // computed once. Both slices are borrowed mutably until `run` returns, after every part has finished.
+            // above; a part is computed once. A thread's piece of `scratch` is its own, computes one part at a time,
+            // and `threads * each` is at most the length. Both slices are borrowed mutably until `run` returns,
+            // after every part has finished.
             let (output, scratch) = unsafe {
                 (
                     std::slice::from_raw_parts_mut(output.get().add(range.start * stride), range.len() * stride),
-                    std::slice::from_raw_parts_mut(scratch.get().add(part * each), each),
+                    std::slice::from_raw_parts_mut(scratch.get().add(thread * each), each),
                 )
             };
             f(range, output, scratch);
         });
     }
 
-    /// Calls `task` once with each number below `parts`, on whatever threads, and returns when all have finished.
+    /// Splits the columns of the rows of `output`, which are `stride` elements long, in `slices` slices, and calls
+    /// `f(slices, compact rows of their columns, rest of the thread's scratch)` for ranges of them. `columns` says which
+    /// columns slices are. Scratch has room for the rows beside what `f` needs.
+    ///
+    /// # Panics
+    /// If `output` is no whole number of rows, if columns lie outside a row, or if `f` panics.
+    pub fn split_columns(
+        &mut self,
+        (slices, parts): (usize, usize),
+        stride: usize,
+        columns: impl Fn(Range<usize>) -> Range<usize> + Sync,
+        output: &mut [u8],
+        scratch: &mut [u8],
+        f: impl Fn(Range<usize>, &mut [u8], &mut [u8]) + Sync,
+    ) {
+        assert!(output.len().is_multiple_of(stride));
+        let (rows, threads) = (output.len() / stride, self.threads());
+        let share = share(slices, parts, threads).max(1);
+        let each = scratch.len() / threads / 64 * 64;
+        let (output, scratch) = (Pointer(output.as_mut_ptr()), Pointer(scratch.as_mut_ptr()));
+        self.run(slices.div_ceil(share), &|part, thread| {
+            let slices = part * share..((part + 1) * share).min(slices);
+            let columns = columns(slices.clone());
+            assert!(columns.end <= stride);
+            // SAFETY: a thread's piece of `scratch` is its own, computes one part at a time, and `threads * each` is
+            // at most the length; it is borrowed mutably until `run` returns.
+            let scratch = unsafe { std::slice::from_raw_parts_mut(scratch.get().add(thread * each), each) };
+            let (compact, scratch) = scratch.split_at_mut(rows * columns.len());
+            f(slices, compact, scratch);
+            for (row, from) in compact.chunks_exact(columns.len().max(1)).enumerate() {
+                // SAFETY: the columns lie in the row, the row in `output`, which is borrowed mutably until `run`
+                // returns; no reference to its elements is made, and parts have different columns.
+                unsafe {
+                    let to = output.get().add(row * stride + columns.start);
+                    std::ptr::copy_nonoverlapping(from.as_ptr(), to, from.len());
+                }
+            }
+        });
+    }
+
+    /// Calls `task` once with each number below `parts`, on whatever threads, and returns when all have finished. The
+    /// caller is thread 0.
     fn run(&mut self, parts: usize, task: Task) {
         // SAFETY: the reference is used only until every part has finished, which is waited for below: `step` lets no
         // panic out.
@@ -175,7 +223,7 @@ impl Pool {
                 worker.thread().unpark();
             }
         }
-        while shared.step() {}
+        while shared.step(0) {}
         let mut spins = 0;
         while shared.finished.load(Ordering::Acquire) != parts {
             spin(&mut spins);
@@ -193,6 +241,15 @@ impl Drop for Pool {
             let _ = worker.join();
         }
     }
+}
+
+/// Units of a part, so that `threads` threads finish `units` units in at most `parts` parts as early as can be; of such
+/// divisions the finest.
+fn share(units: usize, parts: usize, threads: usize) -> usize {
+    let finish = |share: usize| units.div_ceil(share).div_ceil(threads) * share;
+    let most = parts.min(PARTS_PER_THREAD * threads).min(units).max(1);
+    // Of shares that finish at the same time the last one is the smallest.
+    (1..=most).map(|parts| units.div_ceil(parts)).min_by_key(|share| (finish((*share).max(1)), *share)).unwrap_or(units)
 }
 
 /// A pointer that threads may share; what they do with it is `split`'s business.
@@ -220,7 +277,7 @@ fn work(shared: &Shared, index: usize) {
     let mut spins = 0;
     let idle = || shared.claims().part().is_none() && !shared.stop.load(Ordering::SeqCst);
     loop {
-        if shared.step() {
+        if shared.step(index + 1) {
             spins = 0;
         } else if shared.stop.load(Ordering::SeqCst) {
             return;
@@ -262,6 +319,50 @@ mod tests {
     }
 
     #[test]
+    fn shares_are_even_and_as_fine_as_they_may_be() {
+        // All parts that are allowed where they divide evenly; else those that finish first.
+        for (units, parts, threads, expected) in [
+            (112, usize::MAX, 2, 7),
+            (14, usize::MAX, 2, 1),
+            (7, usize::MAX, 2, 1),
+            (56, 4, 2, 14),
+            (56, 3, 2, 28),
+            (49, 2, 2, 25),
+            (49, 1, 2, 49),
+            (100, usize::MAX, 3, 17),
+            (1, 8, 4, 1),
+            (0, 8, 4, 0),
+        ] {
+            assert_eq!(share(units, parts, threads), expected, "{units} units, {parts} parts, {threads} threads");
+        }
+    }
+
+    #[test]
+    fn columns_are_done_once_whatever_the_threads() {
+        for threads in [1, 2, 3] {
+            let mut pool = Pool::new(threads);
+            for slices in [1, 2, 5, 9] {
+                let (rows, stride) = (4, 3 * slices + 2);
+                let mut output = vec![7u8; rows * stride];
+                let columns = |slices: Range<usize>| 3 * slices.start..3 * slices.end;
+                let scratch = &mut vec![0; threads * 256];
+                pool.split_columns((slices, 9), stride, columns, &mut output, scratch, |slices, compact, scratch| {
+                    scratch.fill(1);
+                    let width = 3 * slices.len();
+                    assert_eq!(compact.len(), rows * width);
+                    for (i, byte) in compact.iter_mut().enumerate() {
+                        *byte = (i / width * 50 + 3 * slices.start + i % width) as u8;
+                    }
+                });
+                let wanted: Vec<u8> = (0..rows * stride)
+                    .map(|i| if i % stride < 3 * slices { (i / stride * 50 + i % stride) as u8 } else { 7 })
+                    .collect();
+                assert_eq!(output, wanted, "{threads} threads, {slices} slices");
+            }
+        }
+    }
+
+    #[test]
     fn a_pool_wakes_after_a_rest() {
         let mut pool = Pool::new(3);
         for round in 0..20 {
@@ -298,7 +399,7 @@ mod tests {
         let computed = AtomicUsize::new(0);
         let mut pool = Pool { shared, workers: Vec::new() };
         for _ in 0..50 {
-            pool.run(4, &|_| {
+            pool.run(4, &|_, _| {
                 computed.fetch_add(1, Ordering::Relaxed);
             });
         }

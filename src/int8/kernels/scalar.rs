@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::super::quant::{AddQuant, Quant, round_saturate};
-use super::{AveragePool, Conv, KernelSet, Map, MaxPool, Output, PackedConv, Storage, Window};
+use super::{AveragePool, Conv, KernelSet, Map, MaxPool, Output, PAIRS, PackedConv, PairRow, Storage, Window};
 
 /// The scalar kernels, for either storage.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +29,20 @@ fn taps(window: Window, map: Map, oy: usize, ox: usize) -> impl Iterator<Item = 
         let x = (ox * window.stride[1] + tap % kw * window.dilation[1]).checked_sub(window.pad[1])?;
         (y < map.height && x < map.width).then_some((tap, y * map.width + x))
     })
+}
+
+/// [`KernelSet::pair_products`]; in a form that compilers turn into vectors, for sets without a kernel of their own.
+pub(super) fn pair_products(rows: &[[i16; 2]], panel: &[PairRow], sums: &mut [[i32; PAIRS]]) {
+    assert_eq!(rows.len(), panel.len() * sums.len());
+    for (row, sums) in rows.chunks_exact(panel.len().max(1)).zip(sums) {
+        *sums = [0; PAIRS];
+        for (x, panel) in row.iter().zip(panel) {
+            let x = x.map(i32::from);
+            for (sum, w) in sums.iter_mut().zip(panel) {
+                *sum = sum.wrapping_add(x[0] * i32::from(w[0])).wrapping_add(x[1] * i32::from(w[1]));
+            }
+        }
+    }
 }
 
 #[derive(Debug)]

@@ -9,11 +9,15 @@ use proptest::prelude::*;
 
 use super::super::quant::{AddQuant, Quant, Requant};
 use super::scalar::SCALAR;
-use super::{AveragePool, Conv, KernelSet, Map, MaxPool, Output, Residual, Storage, Window};
+use super::{AveragePool, Conv, KernelSet, Map, MaxPool, Output, PAIRS, PairRow, Residual, Storage, Window};
 
-/// What every set under test is compared with; and the sets, emulated ones included.
+/// The sets under test: all that this machine has, emulated ones, and scalar with signed storage; or the one that
+/// [`super::ISA_VARIABLE`] names, which must be there, so that a test meant for it cannot pass without it.
 fn sets() -> Vec<&'static dyn KernelSet> {
     static SIGNED: super::scalar::Scalar = super::scalar::Scalar::new(Storage::Signed);
+    if std::env::var_os(super::ISA_VARIABLE).is_some_and(|name| !name.is_empty()) {
+        return vec![super::select().unwrap_or_else(|message| panic!("{message}"))];
+    }
     let mut sets = super::available();
     sets.push(&SIGNED);
     sets.extend(super::emulated());
@@ -265,7 +269,7 @@ fn outcomes(
     // What lies in scratch and in the output beforehand must not matter.
     let mut scratch = vec![0xa5; packed.scratch_bytes()];
     let mask = set.storage().mask();
-    let mut results = Vec::new();
+    let mut results: Vec<Vec<u32>> = Vec::new();
     for part in parts {
         let elements = part.len() * map.stride;
         let all: Vec<u32> = if let Output::Floats(_) = conv.result {
@@ -279,6 +283,22 @@ fn outcomes(
         };
         results.push(all.chunks(map.stride).flat_map(|pixel| pixel[..map.channels].to_vec()).collect());
     }
+    // The second part once more, by slices of the channels where there are any.
+    let mut sliced = results[1].clone();
+    if let (2.., Output::Bytes(..)) = (packed.slices(), &conv.result) {
+        let cut = packed.slices() / 3 + 1;
+        for slices in [0..cut, cut..packed.slices()] {
+            let channels = packed.slice(slices.clone());
+            let mut output = vec![0x5a; parts[1].len() * channels.len()];
+            packed.run_slices(&input, residual.as_deref(), &mut output, parts[1].clone(), slices, &mut scratch);
+            for (i, q) in output.iter().enumerate() {
+                let (pixel, channel) = (i / channels.len(), channels.start + i % channels.len());
+                sliced[pixel * map.channels + channel] = u32::from(q ^ mask);
+            }
+        }
+        assert_eq!(packed.slice(0..packed.slices()), 0..map.channels, "{}", packed.name());
+    }
+    results.push(sliced);
     if residual.is_none() {
         for part in channel_parts {
             results.push(if let Output::Floats(_) = conv.result {
@@ -637,6 +657,43 @@ fn pools() {
                                 failures.push(format!("{} {name} {average:?} {part:?}: {d}", set.isa()));
                             }
                         }
+                    }
+                }
+            }
+        }
+    }
+    report(&failures);
+}
+
+#[test]
+fn products_of_pairs() {
+    let mut rng = Rng(3);
+    let mut failures = Vec::new();
+    for count in [0, 1, 2, 3, 4, 5, 8, 9] {
+        for pairs in [1, 2, 7, 25, 320] {
+            for values in [Values::Random, Values::Extreme] {
+                // The full range, whose products overflow two by two, and what bytes less a zero point can be.
+                let number = |rng: &mut Rng| match values {
+                    Values::Random => (rng.below(511) as i16) - 255,
+                    _ => rng.pick(&[i16::MIN, i16::MAX, -1]),
+                };
+                let rows: Vec<[i16; 2]> = (0..count * pairs).map(|_| [number(&mut rng), number(&mut rng)]).collect();
+                let panel: Vec<PairRow> =
+                    (0..pairs).map(|_| std::array::from_fn(|_| [number(&mut rng), number(&mut rng)])).collect();
+                // By the definition, in 64 bits.
+                let wanted = |row: usize, column: usize| -> i32 {
+                    let pair = |i: usize| {
+                        let (x, w) = (rows[row * pairs + i].map(i64::from), panel[i][column].map(i64::from));
+                        x[0] * w[0] + x[1] * w[1]
+                    };
+                    (0..pairs).map(pair).sum::<i64>() as i32
+                };
+                let wanted: Vec<i32> = (0..count * PAIRS).map(|i| wanted(i / PAIRS, i % PAIRS)).collect();
+                for set in sets() {
+                    let mut got = vec![[77; PAIRS]; count];
+                    set.pair_products(&rows, &panel, &mut got);
+                    if let Some(d) = difference(got.as_flattened(), &wanted) {
+                        failures.push(format!("{} {count} rows of {pairs} pairs, {values:?}: {d}", set.isa()));
                     }
                 }
             }

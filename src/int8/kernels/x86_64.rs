@@ -13,6 +13,7 @@ mod gemv;
 mod pairs;
 mod patch;
 mod pool;
+mod products;
 mod rows;
 mod simd;
 mod taps;
@@ -26,7 +27,7 @@ use std::sync::LazyLock;
 
 use super::super::quant::{AddQuant, Quant};
 use super::scalar::SCALAR;
-use super::{AveragePool, Conv, KernelSet, Map, MaxPool, PackedConv, Storage};
+use super::{AveragePool, Conv, KernelSet, Map, MaxPool, PAIRS, PackedConv, PairRow, Storage};
 use avx2::Avx2;
 use simd::Simd;
 use vnni::{Avx512Vnni, AvxVnni};
@@ -95,5 +96,9 @@ impl<S: Simd> KernelSet for Set<S> {
 
     fn dequantise(&self, quant: Quant, input_map: &Map, input: &[u8], output: &mut [f32]) {
         elementwise::dequantise(self.0.avx2(), quant, input_map, input, output);
+    }
+
+    fn pair_products(&self, rows: &[[i16; 2]], panel: &[PairRow], sums: &mut [[i32; PAIRS]]) {
+        products::pair_products(self.0.avx2(), rows, panel, sums);
     }
 }

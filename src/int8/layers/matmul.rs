@@ -2,10 +2,13 @@
 
 use multiversion::multiversion;
 
+use super::super::kernels::pool::Pool;
+use super::super::kernels::{KernelSet, PAIRS, PairRow};
 use super::super::quant::{Quant, round_saturate};
+use super::light;
 
-/// Inner products run over this many values at a time; rows are padded with zeros.
-const STEP: usize = 16;
+/// Rows of sums that are held at a time.
+const ROWS: usize = 8;
 
 /// Product of two tensors of bytes, `[.., m, k] × [.., k, n]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,79 +24,105 @@ pub(in super::super) struct MatMul {
 }
 
 impl MatMul {
-    /// Both operands widened to 16 bits, the second transposed.
+    /// Pairs in a row of the first operand.
+    fn pairs(&self) -> usize {
+        self.size[1].div_ceil(2)
+    }
+
+    /// Both operands widened to 16 bits, the second in panels of [`PAIRS`] columns.
     pub fn scratch_bytes(&self) -> usize {
-        let [m, k, n] = self.size;
-        2 * k.next_multiple_of(STEP) * (m + n)
+        let [m, _, n] = self.size;
+        size_of::<[i16; 2]>() * self.pairs() * (m + n.next_multiple_of(PAIRS))
     }
 
-    /// Exact sums of products in 32 bits, requantised once (ONNX QLinearMatMul).
-    pub fn run(&self, mask: u8, a: &[u8], b: &[u8], y: &mut [u8], scratch: &mut [u8]) {
-        let [m, k, n] = self.size;
-        let padded = k.next_multiple_of(STEP);
-        let wide: &mut [i16] = bytemuck::cast_slice_mut(&mut scratch[..self.scratch_bytes()]);
-        let (rows, columns) = wide.split_at_mut(m * padded);
+    /// Exact sums of products in 32 bits, requantised once (ONNX QLinearMatMul). `parts` says into how many parts the
+    /// work may be cut.
+    pub fn run(
+        &self,
+        kernels: &dyn KernelSet,
+        [a, b]: [&[u8]; 2],
+        y: &mut [u8],
+        parts: usize,
+        pool: &mut Pool,
+        scratch: &mut [u8],
+    ) {
+        let ([m, k, n], pairs) = (self.size, self.pairs());
+        let mask = kernels.storage().mask();
+        let wide: &mut [[i16; 2]] = bytemuck::cast_slice_mut(&mut scratch[..self.scratch_bytes()]);
+        let (rows, panels) = wide.split_at_mut(m * pairs);
+        let panels: &mut [PairRow] = bytemuck::cast_slice_mut(panels);
         for ((a, b), y) in a.chunks_exact(m * k).zip(b.chunks_exact(k * n)).zip(y.chunks_exact_mut(m * n)) {
-            rows.fill(0);
-            columns.fill(0);
-            for (row, a) in rows.chunks_exact_mut(padded).zip(a.chunks_exact(k)) {
-                for (w, q) in row.iter_mut().zip(a) {
-                    *w = i16::from(q ^ mask) - i16::from(self.zero[0]);
+            for (row, a) in rows.chunks_exact_mut(pairs).zip(a.chunks_exact(k)) {
+                let widen = |q: Option<&u8>| q.map_or(0, |q| i16::from(q ^ mask) - i16::from(self.zero[0]));
+                for (i, pair) in row.iter_mut().enumerate() {
+                    *pair = [widen(a.get(2 * i)), widen(a.get(2 * i + 1))];
                 }
             }
-            for (j, column) in columns.chunks_exact_mut(padded).enumerate() {
-                for (w, b) in column.iter_mut().zip(b.chunks_exact(n)) {
-                    *w = i16::from(b[j] ^ mask) - i16::from(self.zero[1]);
+            pool.split((n.div_ceil(PAIRS), 1, light(b.len())), pairs, panels, &mut [], |numbers, panels, _| {
+                for (number, panel) in numbers.zip(panels.chunks_exact_mut(pairs)) {
+                    let columns = number * PAIRS..n.min((number + 1) * PAIRS);
+                    for (rows, to) in b.chunks(2 * n).zip(panel) {
+                        let (first, second) = rows.split_at(n);
+                        let second = second.get(columns.clone()).unwrap_or(&[]);
+                        interleave(mask, self.zero[1], &first[columns.clone()], second, to);
+                    }
                 }
-            }
-            for (row, y) in rows.chunks_exact(padded).zip(y.chunks_exact_mut(n)) {
-                self.row(mask, row, columns, y);
-            }
+            });
+            let (rows, panels) = (&*rows, &*panels);
+            pool.split((m, ROWS, parts), n, y, &mut [], |range, y, _| {
+                let rows = &rows[range.start * pairs..range.end * pairs];
+                for (number, panel) in panels.chunks_exact(pairs).enumerate() {
+                    let columns = number * PAIRS..n.min((number + 1) * PAIRS);
+                    for (rows, y) in rows.chunks(ROWS * pairs).zip(y.chunks_mut(ROWS * n)) {
+                        let mut sums = [[0; PAIRS]; ROWS];
+                        kernels.pair_products(rows, panel, &mut sums[..rows.len() / pairs]);
+                        for (sums, y) in sums.iter().zip(y.chunks_exact_mut(n)) {
+                            self.finish(mask, sums, &mut y[columns.clone()]);
+                        }
+                    }
+                }
+            });
         }
     }
 
-    fn row(&self, mask: u8, row: &[i16], columns: &[i16], y: &mut [u8]) {
-        let (lo, hi) = self.bounds;
-        let finish = |sum: i32| round_saturate(sum as f32 * self.multiplier, self.y.zero_point, lo, hi) ^ mask;
-        let mut quads = columns.chunks_exact(4 * row.len());
-        let mut out = y.chunks_exact_mut(4);
-        for (four, y) in quads.by_ref().zip(out.by_ref()) {
-            for (y, sum) in y.iter_mut().zip(four_products(row, four)) {
-                *y = finish(sum);
-            }
-        }
-        for (column, y) in quads.remainder().chunks_exact(row.len()).zip(out.into_remainder()) {
-            *y = finish(row.iter().zip(column).map(|(a, b)| i32::from(*a) * i32::from(*b)).sum());
-        }
+    fn finish(&self, mask: u8, sums: &[i32; PAIRS], y: &mut [u8]) {
+        finish(self.multiplier, self.y.zero_point, self.bounds, mask, sums, y);
     }
 }
 
-/// Inner products of `row` with four columns: the row is loaded once for all.
+/// Two rows less their zero point, place by place; a row that does not exist is 0.
 #[multiversion(targets("x86_64+avx2"))]
-fn four_products(row: &[i16], columns: &[i16]) -> [i32; 4] {
-    let n = row.len();
-    let mut sums = [[0i32; STEP]; 4];
-    let chunks = columns[..n].chunks_exact(STEP).zip(columns[n..2 * n].chunks_exact(STEP));
-    let others = columns[2 * n..3 * n].chunks_exact(STEP).zip(columns[3 * n..4 * n].chunks_exact(STEP));
-    for ((row, (a, b)), (c, d)) in row.chunks_exact(STEP).zip(chunks).zip(others) {
-        for i in 0..STEP {
-            let r = i32::from(row[i]);
-            sums[0][i] += r * i32::from(a[i]);
-            sums[1][i] += r * i32::from(b[i]);
-            sums[2][i] += r * i32::from(c[i]);
-            sums[3][i] += r * i32::from(d[i]);
+fn interleave(mask: u8, zero: u8, first: &[u8], second: &[u8], to: &mut PairRow) {
+    let widen = |q: u8| i16::from(q ^ mask) - i16::from(zero);
+    if let (Ok(first), Ok(second)) = (<&[u8; PAIRS]>::try_from(first), <&[u8; PAIRS]>::try_from(second)) {
+        for i in 0..PAIRS {
+            to[i] = [widen(first[i]), widen(second[i])];
         }
+        return;
     }
-    sums.map(|s| s.iter().sum())
+    for (i, to) in to.iter_mut().enumerate() {
+        *to = [first, second].map(|row| row.get(i).map_or(0, |q| widen(*q)));
+    }
+}
+
+#[multiversion(targets("x86_64+avx2"))]
+fn finish(multiplier: f32, zero_point: u8, (lo, hi): (u8, u8), mask: u8, sums: &[i32; PAIRS], y: &mut [u8]) {
+    // Whole vectors first, then as many as there is room for.
+    let bytes = sums.map(|sum| round_saturate(sum as f32 * multiplier, zero_point, lo, hi) ^ mask);
+    y.copy_from_slice(&bytes[..y.len()]);
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::kernels::Storage;
+    use super::super::super::kernels::scalar::Scalar;
     use super::*;
 
+    static SCALARS: [Scalar; 2] = [Scalar::new(Storage::Unsigned), Scalar::new(Storage::Signed)];
+
     #[test]
-    fn products_are_exact_at_every_size_around_the_step() {
-        for [m, k, n] in [[1, 1, 1], [2, 15, 3], [3, 16, 4], [2, 17, 5], [4, 49, 9], [1, 33, 8]] {
+    fn products_are_exact_at_every_size_around_the_tile() {
+        for [m, k, n] in [[1, 1, 1], [2, 15, 3], [3, 16, 15], [7, 17, 16], [8, 49, 17], [9, 33, 40], [49, 2, 70]] {
             for mask in [0, 0x80] {
                 let y = Quant { scale: 1.0, zero_point: 9 };
                 let matmul = MatMul { size: [m, k, n], zero: [3, 200], multiplier: 0.001, y, bounds: (5, 240) };
@@ -101,7 +130,9 @@ mod tests {
                 let a: Vec<u8> = (0..2 * m * k).map(byte).collect();
                 let b: Vec<u8> = (0..2 * k * n).map(|i| byte(i + 5)).collect();
                 let mut out = vec![0; 2 * m * n];
-                matmul.run(mask, &a, &b, &mut out, bytemuck::cast_slice_mut(&mut vec![77i16; 4096]));
+                let (mut scratch, mut pool) = (vec![77i16; 8192], Pool::new(1 + m % 3));
+                let scratch = bytemuck::cast_slice_mut(&mut scratch);
+                matmul.run(&SCALARS[usize::from(mask >> 7)], [&a, &b], &mut out, 9, &mut pool, scratch);
                 for (i, got) in out.iter().enumerate() {
                     let (batch, row, column) = (i / (m * n), i / n % m, i % n);
                     let product = |j: usize| {

@@ -6,7 +6,7 @@ use super::super::{Bounds, Damage, FrameSource, Next, jpeg};
 use super::input::{Arrival, Reader};
 use super::split::{Scan, Splitter, find_start};
 use super::{Opening, bounded_bytes, finish};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::frame::{Frame, PixelFormat};
 use crate::limits::Limits;
 
@@ -60,7 +60,7 @@ impl Mjpeg {
 
     fn damaged(&mut self, offset: u64, reason: String) -> Next {
         self.seq += 1;
-        Next::Damaged(Damage { offset: Some(offset), reason })
+        Next::Damaged(Damage { offset: Some(offset), kind: ErrorKind::BadImage, reason })
     }
 
     /// Passes over what is no picture; whether one may begin where that ends.

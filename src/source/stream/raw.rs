@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::super::{Bounds, Damage, FrameSource, Next};
 use super::input::{Arrival, ByteInput, Reader};
 use super::{Settings, bounded_bytes, finish, same_frame};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::frame::{Color, Frame, Geometry, PixelFormat, Range};
 use crate::limits::Limits;
 
@@ -115,6 +115,7 @@ impl FrameSource for Raw {
                     self.seq += 1;
                     return Ok(Next::Damaged(Damage {
                         offset: Some(self.reader.offset() - filled as u64),
+                        kind: ErrorKind::BadImage,
                         reason: format!("the input ends after {filled} of the frame's {} bytes", self.frame_bytes),
                     }));
                 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::super::{Bounds, Damage, FrameSource, Next};
 use super::input::{Arrival, Reader};
 use super::{Opening, Settings, bounded_bytes, finish, same_frame};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::frame::{Color, Frame, Geometry, PixelFormat, Range, Siting};
 use crate::limits::Limits;
 
@@ -207,7 +207,7 @@ impl Y4m {
             }
         };
         self.seq += 1;
-        Next::Damaged(Damage { offset: Some(offset), reason })
+        Next::Damaged(Damage { offset: Some(offset), kind: ErrorKind::BadImage, reason })
     }
 
     fn passed_over(&self, since: u64) -> String {
@@ -297,7 +297,7 @@ impl FrameSource for Y4m {
                         let frame_next = self.reader.ahead().starts_with(FRAME);
                         self.state = if frame_next { State::Between } else { State::Start };
                         self.seq += 1;
-                        return Ok(Next::Damaged(Damage { offset: Some(offset), reason }));
+                        return Ok(Next::Damaged(Damage { offset: Some(offset), kind: ErrorKind::BadImage, reason }));
                     }
                     self.reader.more(deadline)?
                 }

@@ -66,7 +66,8 @@ fn a_signal_ends_the_program_that_waits_for_frames() {
 
 #[test]
 fn statistics_come_on_request_and_on_time() {
-    let mut child = start(&["--json", "--overflow", "block", "-"]);
+    // Where nothing is said the silent source ends the wait.
+    let mut child = start(&["--json", "--overflow", "block", "--source-timeout", "20s", "-"]);
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(&y4m(4)).unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -80,7 +81,7 @@ fn statistics_come_on_request_and_on_time() {
     ended(child, Duration::from_secs(5)).code(0);
     drop(stdin);
 
-    let mut child = start(&["--stats-interval", "200ms", "-"]);
+    let mut child = start(&["--stats-interval", "200ms", "--source-timeout", "20s", "-"]);
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(&y4m(2)).unwrap();
     // For a person they are said on stderr, beside the results.

@@ -196,12 +196,9 @@ impl Vectors for Ymm {
     }
 
     #[inline(always)]
-    unsafe fn round(sums: __m256i, multiplier: *const f32, top: f32) -> __m256i {
+    unsafe fn round(sums: __m256i, multiplier: *const f32) -> __m256i {
         // SAFETY: the caller's.
-        unsafe {
-            let product = _mm256_mul_ps(_mm256_cvtepi32_ps(sums), _mm256_loadu_ps(multiplier));
-            _mm256_cvtps_epi32(_mm256_min_ps(product, _mm256_set1_ps(top)))
-        }
+        unsafe { _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_cvtepi32_ps(sums), _mm256_loadu_ps(multiplier))) }
     }
 
     #[inline(always)]
@@ -211,7 +208,8 @@ impl Vectors for Ymm {
             let zero_point = _mm256_set1_epi16(rounding.zero_point);
             let ab = _mm256_adds_epi16(_mm256_packs_epi32(a, b), zero_point);
             let cd = _mm256_adds_epi16(_mm256_packs_epi32(c, d), zero_point);
-            _mm256_max_epu8(_mm256_packus_epi16(ab, cd), _mm256_set1_epi8(rounding.lo as i8))
+            let bytes = _mm256_max_epu8(_mm256_packus_epi16(ab, cd), _mm256_set1_epi8(rounding.lo as i8));
+            _mm256_min_epu8(bytes, _mm256_set1_epi8(rounding.hi as i8))
         }
     }
 

@@ -6,7 +6,7 @@ use super::super::{Conv, PackedConv};
 use super::avx2::{Avx2, Ymm};
 use super::dense::Dense;
 use super::depthwise::{Depthwise, Interleave};
-use super::epilogue::Destination;
+use super::epilogue::{Destination, Place};
 use super::gemv::Gemv;
 use super::pairs::Avx2Pairs;
 use super::simd::Simd;
@@ -87,6 +87,33 @@ impl<S: Simd> PackedConv for Grouped<S> {
 
     fn scratch_bytes(&self) -> usize {
         self.groups.iter().map(Dense::scratch_bytes).max().unwrap_or(0) + channels_scratch(self.channels)
+    }
+
+    fn grain(&self) -> usize {
+        self.groups[0].grain()
+    }
+
+    fn slices(&self) -> usize {
+        if self.groups.len() == 1 { self.groups[0].strips() } else { 1 }
+    }
+
+    fn slice(&self, slices: Range<usize>) -> Range<usize> {
+        self.groups[0].channels_of(&slices)
+    }
+
+    fn run_slices(
+        &self,
+        input: &[u8],
+        residual: Option<&[u8]>,
+        output: &mut [u8],
+        pixels: Range<usize>,
+        slices: Range<usize>,
+        scratch: &mut [u8],
+    ) {
+        let channels = self.slice(slices.clone());
+        assert!(self.groups.len() == 1 && output.len() == pixels.len() * channels.len());
+        let place = Place { first: channels.start, stride: channels.len() };
+        self.groups[0].run_strips(input, residual, Destination::Bytes(output), place, pixels, slices, scratch);
     }
 
     fn run(&self, input: &[u8], residual: Option<&[u8]>, output: &mut [u8], pixels: Range<usize>, scratch: &mut [u8]) {

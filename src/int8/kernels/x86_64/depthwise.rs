@@ -9,7 +9,8 @@
 //!
 //! What lost on AVX2: rolling along the row with the sums of all open outputs in registers (24 cycles for 16 outputs
 //! of a 3×3 window): requantising one output at a time is a chain that the processor cannot look past. Four rows of
-//! outputs from the same steps instead of two: a third less unpacking, but no gain of time.
+//! outputs from the same steps instead of two: a third less unpacking, but no gain of time. Slices of channels for each
+//! thread where pixels are few, as dense layers have them: nothing that could be told from noise.
 
 use std::ops::Range;
 
@@ -248,7 +249,8 @@ impl<S: Interleave> Depthwise<S> {
                             let sums = self.in_order(sums);
                             let lanes = lane..lane + Self::BLOCK;
                             let avx2 = self.simd.avx2();
-                            self.epilogue.finish_sums(avx2, &lanes, outputs, first_pixel, residual, &mut to, sums);
+                            let map = self.epilogue.map();
+                            self.epilogue.finish_sums(avx2, &lanes, outputs, first_pixel, residual, map, &mut to, sums);
                         }
                     }
                 }
@@ -473,7 +475,7 @@ unsafe fn store<S: Interleave, const SIDE: usize>(
                     let mut rounded = [sums[side][0]; 4];
                     for (i, rounded) in rounded.iter_mut().enumerate() {
                         let (pixel, vector) = (side + i / S::STEP, i % S::STEP);
-                        *rounded = S::V::round(sums[pixel][vector], strip.multiplier.add(vector * lanes), rounding.top);
+                        *rounded = S::V::round(sums[pixel][vector], strip.multiplier.add(vector * lanes));
                     }
                     if side < count {
                         let bytes = S::V::pack_parts(rounded, &rounding);
@@ -505,6 +507,10 @@ impl<S: Interleave> PackedConv for Depthwise<S> {
 
     fn scratch_bytes(&self) -> usize {
         with_alignment(Self::STEPS + Self::SUMS) + channels_scratch(self.output.stride)
+    }
+
+    fn grain(&self) -> usize {
+        rows_of(S::STEP, self.window.kernel[0], self.window.stride[0]) * self.output.width
     }
 
     fn run(&self, input: &[u8], residual: Option<&[u8]>, output: &mut [u8], pixels: Range<usize>, scratch: &mut [u8]) {

@@ -1,5 +1,6 @@
 //! The VNNI sets with every instruction emulated, so that their packing, tiling and edges are tested where the
-//! processor lacks them. Nothing is inlined, which would take minutes to compile. What stays untested there is which intrinsic stands in each one-line method.
+//! processor lacks them. Nothing is inlined, which would take minutes to compile. What stays untested there is which
+//! intrinsic stands in each one-line method: `cross/x86/kernels` tests that, on an emulated processor.
 
 use std::marker::PhantomData;
 
@@ -73,13 +74,13 @@ impl<S: Simd> Vectors for EmulatedVectors<S> {
     }
 
     #[inline(never)]
-    unsafe fn round(sums: Lanes, multiplier: *const f32, top: f32) -> Lanes {
+    unsafe fn round(sums: Lanes, multiplier: *const f32) -> Lanes {
         std::array::from_fn(|i| {
             if i >= Self::LANES {
                 return 0;
             }
             // SAFETY: the caller's.
-            let product = (sums[i] as f32 * unsafe { multiplier.add(i).read_unaligned() }).min(top);
+            let product = sums[i] as f32 * unsafe { multiplier.add(i).read_unaligned() };
             // As `cvtps2dq`: what does not fit becomes the smallest integer, also if it is too large.
             if (-2147483648.0..2147483648.0).contains(&product) { product.round_ties_even() as i32 } else { i32::MIN }
         })
@@ -90,7 +91,7 @@ impl<S: Simd> Vectors for EmulatedVectors<S> {
         std::array::from_fn(|i| {
             let (part, vector, lane) = (i / PART, i % PART / PART_LANES, i % PART_LANES);
             let word = rounded[vector][part * PART_LANES + lane].clamp(-32768, 32767) as i16;
-            (word.saturating_add(rounding.zero_point).clamp(0, 255) as u8).max(rounding.lo)
+            (word.saturating_add(rounding.zero_point).clamp(0, 255) as u8).max(rounding.lo).min(rounding.hi)
         })
     }
 

@@ -28,6 +28,15 @@ impl Destination<'_> {
     }
 }
 
+/// Where channels lie in a destination.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    /// Channel of the map at the destination's first element.
+    pub first: usize,
+    /// Elements from one pixel to the next.
+    pub stride: usize,
+}
+
 /// The end of a convolution whose channels were brought up to whole vectors.
 #[derive(Debug)]
 pub(super) struct Epilogue {
@@ -36,6 +45,8 @@ pub(super) struct Epilogue {
     stride: usize,
     /// One for each lane; zeros in those without a channel.
     multiplier: Aligned<f32>,
+    /// Whether tiles may requantise what they hold in registers.
+    in_registers: bool,
     kind: Kind,
 }
 
@@ -61,12 +72,23 @@ impl Epilogue {
             }
         };
         let multiplier = Aligned::padded(lanes, multiplier[channels.clone()].iter().copied());
-        Epilogue { channels, stride: conv.output.stride, multiplier, kind }
+        let in_registers = Rounding::in_registers(&multiplier);
+        Epilogue { channels, stride: conv.output.stride, multiplier, in_registers, kind }
     }
 
     /// Elements from one pixel of the result to the next.
     pub fn stride(&self) -> usize {
         self.stride
+    }
+
+    /// Output channels of the layer, or of its group.
+    pub fn channels(&self) -> usize {
+        self.channels.len()
+    }
+
+    /// The whole map.
+    pub fn map(&self) -> Place {
+        Place { first: 0, stride: self.stride }
     }
 
     /// Bytes in memory.
@@ -79,33 +101,40 @@ impl Epilogue {
         &self.multiplier
     }
 
-    /// How sums become bytes, if that is all that becomes of them.
+    /// How sums become bytes, if that is all that becomes of them and can be done in registers.
     pub fn rounding(&self) -> Option<Rounding> {
         match &self.kind {
-            Kind::Bytes(rounding) => Some(*rounding),
+            Kind::Bytes(rounding) if self.in_registers => Some(*rounding),
             _ => None,
         }
     }
 
     /// Bytes that a strip writes for a pixel, where they fit between the strip's first channel and the next pixel:
     /// what they overwrite are padding channels, or channels of a later group that is computed later.
-    fn fits(&self, lanes: &Range<usize>) -> bool {
-        self.channels.start + lanes.end <= self.stride
+    fn fits(&self, lanes: &Range<usize>, place: Place) -> bool {
+        self.channels.start + lanes.end - place.first <= place.stride
     }
 
     /// Where the tiles of lanes `lanes` write `pixels` pixels: straight into the result, or to `middle` if
     /// [`Epilogue::finish`] has work left to do.
-    pub fn target(&self, lanes: &Range<usize>, pixels: usize, to: &mut Destination, middle: &mut [u8]) -> Target {
+    pub fn target(
+        &self,
+        lanes: &Range<usize>,
+        pixels: usize,
+        place: Place,
+        to: &mut Destination,
+        middle: &mut [u8],
+    ) -> Target {
         let multiplier = self.multiplier[lanes.clone()].as_ptr();
-        match (&self.kind, to) {
-            (Kind::Bytes(rounding), Destination::Bytes(to)) if self.fits(lanes) => {
-                assert!(to.len() >= pixels * self.stride);
-                let to = to[self.channels.start + lanes.start..].as_mut_ptr();
-                Target::Bytes { to, stride: self.stride, multiplier, rounding: *rounding }
+        match (self.rounding(), to) {
+            (Some(rounding), Destination::Bytes(to)) if self.fits(lanes, place) => {
+                assert!(to.len() >= pixels * place.stride);
+                let to = to[self.channels.start + lanes.start - place.first..].as_mut_ptr();
+                Target::Bytes { to, stride: place.stride, multiplier, rounding }
             }
-            (Kind::Bytes(rounding), Destination::Bytes(_)) => {
+            (Some(rounding), Destination::Bytes(_)) => {
                 assert!(middle.len() >= pixels * lanes.len());
-                Target::Bytes { to: middle.as_mut_ptr(), stride: lanes.len(), multiplier, rounding: *rounding }
+                Target::Bytes { to: middle.as_mut_ptr(), stride: lanes.len(), multiplier, rounding }
             }
             _ => {
                 assert!(middle.len() >= pixels * lanes.len() * size_of::<i32>());
@@ -122,19 +151,20 @@ impl Epilogue {
         pixels: usize,
         first_pixel: usize,
         residual: Option<&[u8]>,
+        place: Place,
         to: &mut Destination,
         middle: &[u8],
     ) {
-        match (&self.kind, to) {
-            (Kind::Bytes(_), Destination::Bytes(_)) if self.fits(lanes) => {}
-            (Kind::Bytes(_), Destination::Bytes(to)) => {
+        match (self.rounding(), to) {
+            (Some(_), Destination::Bytes(_)) if self.fits(lanes, place) => {}
+            (Some(_), Destination::Bytes(to)) => {
                 let (first, count) = self.channels_of(lanes);
-                let rows = to.chunks_exact_mut(self.stride).zip(middle.chunks_exact(lanes.len()));
+                let rows = to.chunks_exact_mut(place.stride).zip(middle.chunks_exact(lanes.len()));
                 for (to, bytes) in rows.take(pixels) {
-                    to[first..][..count].copy_from_slice(&bytes[..count]);
+                    to[first - place.first..][..count].copy_from_slice(&bytes[..count]);
                 }
             }
-            (_, to) => self.finish_sums(avx2, lanes, pixels, first_pixel, residual, to, as_sums(middle)),
+            (_, to) => self.finish_sums(avx2, lanes, pixels, first_pixel, residual, place, to, as_sums(middle)),
         }
     }
 
@@ -146,26 +176,28 @@ impl Epilogue {
         pixels: usize,
         first_pixel: usize,
         residual: Option<&[u8]>,
+        place: Place,
         to: &mut Destination,
         sums: &[i32],
     ) {
         let (first, count) = self.channels_of(lanes);
         let multiplier = &self.multiplier[lanes.clone()];
-        let rows = Rows { pixels, lanes: lanes.len(), count, sums, multiplier, stride: self.stride };
+        let rows = Rows { pixels, lanes: lanes.len(), count, sums, multiplier, stride: place.stride };
+        let at = first - place.first;
         match (&self.kind, to) {
             (Kind::Floats, Destination::Floats(to)) => {
-                let rows = to.chunks_exact_mut(self.stride).zip(sums.chunks_exact(lanes.len()));
+                let rows = to.chunks_exact_mut(place.stride).zip(sums.chunks_exact(lanes.len()));
                 for (to, sums) in rows.take(pixels) {
-                    for ((to, sum), multiplier) in to[first..][..count].iter_mut().zip(sums).zip(multiplier) {
+                    for ((to, sum), multiplier) in to[at..][..count].iter_mut().zip(sums).zip(multiplier) {
                         *to = *sum as f32 * multiplier;
                     }
                 }
             }
-            (Kind::Bytes(rounding), Destination::Bytes(to)) => requantise(avx2, &rows, rounding, &mut to[first..]),
+            (Kind::Bytes(rounding), Destination::Bytes(to)) => requantise(avx2, &rows, rounding, &mut to[at..]),
             (Kind::Added(rounding, addition), Destination::Bytes(to)) => {
                 let residual = residual.expect("the residual is given where the layer adds one");
                 let residual = (&residual[first_pixel * addition.stride + first..], addition.stride);
-                add_residual(avx2, &rows, rounding, &addition.add, residual, &mut to[first..]);
+                add_residual(avx2, &rows, rounding, &addition.add, residual, &mut to[at..]);
             }
             _ => panic!("a layer yields either bytes or numbers, and its destination is of that kind"),
         }

@@ -15,27 +15,43 @@ struct Taps {
     columns: usize,
 }
 
-/// The taps of output pixel `pixel`.
-fn taps(window: &Window, input: &Map, output: &Map, pixel: usize) -> Taps {
-    let inside = |axis: usize, at: usize, size: usize| {
-        let start = (at * window.stride[axis]) as isize - window.pad[axis] as isize;
-        let dilation = window.dilation[axis];
-        let skipped = start.min(0).unsigned_abs().div_ceil(dilation);
-        let first = (start + (skipped * dilation) as isize) as usize;
-        let end = size.saturating_sub(first).div_ceil(dilation) + skipped;
-        (first, end.min(window.kernel[axis]).saturating_sub(skipped))
+/// Of the taps along an axis, the place of the first that lies in the map, and how many do.
+fn inside(window: &Window, axis: usize, at: usize, size: usize) -> (usize, usize) {
+    let start = (at * window.stride[axis]) as isize - window.pad[axis] as isize;
+    let before = start.min(0).unsigned_abs();
+    // A division takes as long as the maximum of a window.
+    let (skipped, first, end) = match window.dilation[axis] {
+        1 => (before, start.max(0) as usize, size.saturating_sub(start.max(0) as usize) + before),
+        dilation => {
+            let skipped = before.div_ceil(dilation);
+            let first = (start + (skipped * dilation) as isize) as usize;
+            (skipped, first, size.saturating_sub(first).div_ceil(dilation) + skipped)
+        }
     };
-    let (y, rows) = inside(0, pixel / output.width, input.height);
-    let (x, columns) = inside(1, pixel % output.width, input.width);
-    Taps { first: y * input.width + x, rows, columns }
+    (first, end.min(window.kernel[axis]).saturating_sub(skipped))
+}
+
+/// The taps of output pixels `pixels`, one after the other.
+fn taps(window: &Window, input: &Map, output: &Map, pixels: Range<usize>) -> impl Iterator<Item = Taps> {
+    let (mut y, mut x) = (pixels.start / output.width, pixels.start % output.width);
+    let mut down = inside(window, 0, y, input.height);
+    pixels.map(move |_| {
+        if x == output.width {
+            (y, x) = (y + 1, 0);
+            down = inside(window, 0, y, input.height);
+        }
+        let (column, columns) = inside(window, 1, x, input.width);
+        x += 1;
+        Taps { first: down.0 * input.width + column, rows: down.1, columns }
+    })
 }
 
 /// Output pixels `pixels`; `output` begins at the first of them.
 pub(super) fn max(_: Avx2, pool: &MaxPool, input: &[u8], output: &mut [u8], pixels: Range<usize>) {
     assert!(input.len() >= pool.input.volume() && output.len() >= pixels.len() * pool.output.stride);
     assert!(pool.input.channels == pool.output.channels && pixels.end <= pool.output.pixels());
-    for (pixel, output) in pixels.zip(output.chunks_exact_mut(pool.output.stride)) {
-        let taps = taps(&pool.window, &pool.input, &pool.output, pixel);
+    let taps = taps(&pool.window, &pool.input, &pool.output, pixels);
+    for (taps, output) in taps.zip(output.chunks_exact_mut(pool.output.stride)) {
         // SAFETY: the token proves that AVX2 is there; the taps lie in the input.
         unsafe { max_avx2(pool, &taps, input, &mut output[..pool.output.channels]) }
     }
@@ -47,33 +63,18 @@ pub(super) fn max(_: Avx2, pool: &MaxPool, input: &[u8], output: &mut [u8], pixe
 unsafe fn max_avx2(pool: &MaxPool, taps: &Taps, input: &[u8], output: &mut [u8]) {
     let [down, right] = [pool.window.dilation[0] * pool.input.width, pool.window.dilation[1]];
     let stride = pool.input.stride;
-    let mut channel = 0;
-    // SAFETY: 32, then 16 channels are taken where there are as many.
+    let whole = output.len() / 8 * 8;
+    let from = input.as_ptr().wrapping_add(taps.first * stride);
+    // Loops whose lengths are known are unrolled: a window of nine takes as long as leaving three loops at the wrong time.
+    // SAFETY: 32, then 8 channels are taken where there are as many.
     unsafe {
-        while channel + 32 <= output.len() {
-            let mut max = _mm256_setzero_si256();
-            for row in 0..taps.rows {
-                let from = input.as_ptr().add((taps.first + row * down) * stride + channel);
-                for column in 0..taps.columns {
-                    max = _mm256_max_epu8(max, _mm256_loadu_si256(from.add(column * right * stride).cast()));
-                }
-            }
-            _mm256_storeu_si256(output.as_mut_ptr().add(channel).cast(), max);
-            channel += 32;
-        }
-        while channel + 8 <= output.len() {
-            let mut max = _mm_setzero_si128();
-            for row in 0..taps.rows {
-                let from = input.as_ptr().add((taps.first + row * down) * stride + channel);
-                for column in 0..taps.columns {
-                    max = _mm_max_epu8(max, _mm_loadl_epi64(from.add(column * right * stride).cast()));
-                }
-            }
-            _mm_storel_epi64(output.as_mut_ptr().add(channel).cast(), max);
-            channel += 8;
+        match (taps.rows, taps.columns) {
+            (3, 3) => max_window(from, [3, 3], [down * stride, right * stride], whole, output),
+            (2, 2) => max_window(from, [2, 2], [down * stride, right * stride], whole, output),
+            (rows, columns) => max_window(from, [rows, columns], [down * stride, right * stride], whole, output),
         }
     }
-    for (channel, output) in output.iter_mut().enumerate().skip(channel) {
+    for (channel, output) in output.iter_mut().enumerate().skip(whole) {
         let row = |row: usize| {
             let place = taps.first + row * down;
             (0..taps.columns).map(move |column| input[(place + column * right) * stride + channel])
@@ -82,12 +83,52 @@ unsafe fn max_avx2(pool: &MaxPool, taps: &Taps, input: &[u8], output: &mut [u8])
     }
 }
 
+/// The first `whole` channels, a multiple of eight, of the maximum over `rows × columns` taps.
+///
+/// # Safety
+/// AVX2 is enabled in the caller; the taps have so many channels, and so does `output`.
+#[inline(always)]
+unsafe fn max_window(
+    from: *const u8,
+    [rows, columns]: [usize; 2],
+    [down, right]: [usize; 2],
+    whole: usize,
+    output: &mut [u8],
+) {
+    let mut channel = 0;
+    // SAFETY: the caller's.
+    unsafe {
+        while channel + 32 <= whole {
+            let mut max = _mm256_setzero_si256();
+            for row in 0..rows {
+                for column in 0..columns {
+                    let from = from.add(row * down + column * right + channel);
+                    max = _mm256_max_epu8(max, _mm256_loadu_si256(from.cast()));
+                }
+            }
+            _mm256_storeu_si256(output.as_mut_ptr().add(channel).cast(), max);
+            channel += 32;
+        }
+        while channel < whole {
+            let mut max = _mm_setzero_si128();
+            for row in 0..rows {
+                for column in 0..columns {
+                    let from = from.add(row * down + column * right + channel);
+                    max = _mm_max_epu8(max, _mm_loadl_epi64(from.cast()));
+                }
+            }
+            _mm_storel_epi64(output.as_mut_ptr().add(channel).cast(), max);
+            channel += 8;
+        }
+    }
+}
+
 /// Output pixels `pixels`; `output` begins at the first of them.
 pub(super) fn average(_: Avx2, pool: &AveragePool, input: &[u8], output: &mut [u8], pixels: Range<usize>) {
     assert!(input.len() >= pool.input.volume() && output.len() >= pixels.len() * pool.output.stride);
     assert!(pool.input.channels == pool.output.channels && pixels.end <= pool.output.pixels());
-    for (pixel, output) in pixels.zip(output.chunks_exact_mut(pool.output.stride)) {
-        let taps = taps(&pool.window, &pool.input, &pool.output, pixel);
+    let taps = taps(&pool.window, &pool.input, &pool.output, pixels);
+    for (taps, output) in taps.zip(output.chunks_exact_mut(pool.output.stride)) {
         // SAFETY: the token proves that AVX2 is there; the taps lie in the input.
         unsafe { average_avx2(pool, &taps, input, &mut output[..pool.output.channels]) }
     }

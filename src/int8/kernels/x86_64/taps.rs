@@ -91,7 +91,8 @@ impl Taps {
                     unsafe { self.sum(input, first + i, lane, sums) };
                 }
                 let mut to = to.part((first - pixels.start) * self.output.stride);
-                self.epilogue.finish_sums(self.avx2, &(lane..lane + LANES), count, first, residual, &mut to, sums);
+                let (lanes, map) = (lane..lane + LANES, self.epilogue.map());
+                self.epilogue.finish_sums(self.avx2, &lanes, count, first, residual, map, &mut to, sums);
             }
         }
     }

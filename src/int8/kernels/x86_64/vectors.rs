@@ -25,12 +25,12 @@ pub(super) trait Vectors {
     /// `sums - subtrahend` in every lane.
     unsafe fn subtract(sums: Self::Sums, subtrahend: i32) -> Self::Sums;
 
-    /// The products with the multipliers at `multiplier`, at most `top`, rounded to nearest, ties to even. What is too
-    /// small for an integer becomes the smallest one.
-    unsafe fn round(sums: Self::Sums, multiplier: *const f32, top: f32) -> Self::Sums;
+    /// The products with the multipliers at `multiplier`, rounded to nearest, ties to even. They are below 2³¹, see
+    /// [`Rounding::in_registers`].
+    unsafe fn round(sums: Self::Sums, multiplier: *const f32) -> Self::Sums;
 
-    /// Four vectors of rounded products to bytes: the zero point is added, all saturate, and are at least `lo`. Each
-    /// 128-bit part of the result holds what that part of the four vectors held.
+    /// Four vectors of rounded products to bytes: the zero point is added, all saturate, and are brought between `lo`
+    /// and `hi`. Each 128-bit part of the result holds what that part of the four vectors held.
     unsafe fn pack_parts(rounded: [Self::Sums; 4], rounding: &Rounding) -> Self::Bytes;
 
     /// From the order of [`Vectors::pack_parts`] to one vector after the other.
@@ -67,7 +67,7 @@ pub(super) unsafe fn store_bytes<V: Vectors, const M: usize, const N: usize>(
             for (i, rounded) in rounded.iter_mut().enumerate() {
                 let (m, n) = ((first + i) / N, (first + i) % N);
                 if m < M {
-                    *rounded = V::round(sums[m][n], multiplier.add(n * V::LANES), rounding.top);
+                    *rounded = V::round(sums[m][n], multiplier.add(n * V::LANES));
                 }
             }
             let bytes = V::join_parts(V::pack_parts(rounded, rounding));
@@ -108,6 +108,13 @@ pub(super) struct Rounding {
 }
 
 impl Rounding {
+    /// Whether products with these multipliers all fit 32 bits, so that the bounds can be left to the packing, which
+    /// sees four vectors at once: sums are at most 2³¹ in size, and a multiplier below 1 leaves no product that large.
+    /// The rare layer with another takes the way of [`super::rows::requantise`].
+    pub fn in_registers(multipliers: &[f32]) -> bool {
+        multipliers.iter().all(|multiplier| (0.0..1.0).contains(multiplier))
+    }
+
     pub fn new(zero_point: u8, lo: u8, hi: u8) -> Rounding {
         Rounding { top: f32::from(hi) - f32::from(zero_point), zero_point: i16::from(zero_point), lo, hi }
     }

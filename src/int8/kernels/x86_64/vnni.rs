@@ -187,12 +187,9 @@ impl Vectors for Zmm {
     }
 
     #[inline(always)]
-    unsafe fn round(sums: __m512i, multiplier: *const f32, top: f32) -> __m512i {
+    unsafe fn round(sums: __m512i, multiplier: *const f32) -> __m512i {
         // SAFETY: the caller's.
-        unsafe {
-            let product = _mm512_mul_ps(_mm512_cvtepi32_ps(sums), _mm512_loadu_ps(multiplier));
-            _mm512_cvtps_epi32(_mm512_min_ps(product, _mm512_set1_ps(top)))
-        }
+        unsafe { _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(sums), _mm512_loadu_ps(multiplier))) }
     }
 
     #[inline(always)]
@@ -202,7 +199,8 @@ impl Vectors for Zmm {
             let zero_point = _mm512_set1_epi16(rounding.zero_point);
             let ab = _mm512_adds_epi16(_mm512_packs_epi32(a, b), zero_point);
             let cd = _mm512_adds_epi16(_mm512_packs_epi32(c, d), zero_point);
-            _mm512_max_epu8(_mm512_packus_epi16(ab, cd), _mm512_set1_epi8(rounding.lo as i8))
+            let bytes = _mm512_max_epu8(_mm512_packus_epi16(ab, cd), _mm512_set1_epi8(rounding.lo as i8));
+            _mm512_min_epu8(bytes, _mm512_set1_epi8(rounding.hi as i8))
         }
     }
 

@@ -275,7 +275,8 @@ impl Winograd {
                         let sums = &outputs[(line * self.tiles * OUT + x) * lanes.len()..];
                         let mut to = to.part((wanted.start - pixels.start) * self.epilogue.stride());
                         let (count, first) = (wanted.len(), wanted.start);
-                        self.epilogue.finish_sums(self.avx2, &lanes, count, first, residual, &mut to, sums);
+                        let map = self.epilogue.map();
+                        self.epilogue.finish_sums(self.avx2, &lanes, count, first, residual, map, &mut to, sums);
                     }
                 }
                 first_vector += vectors;
@@ -409,6 +410,10 @@ impl PackedConv for Winograd {
 
     fn scratch_bytes(&self) -> usize {
         self.own_scratch() + channels_scratch(self.epilogue.stride())
+    }
+
+    fn grain(&self) -> usize {
+        OUT * self.output[1]
     }
 
     fn run(&self, input: &[u8], residual: Option<&[u8]>, output: &mut [u8], pixels: Range<usize>, scratch: &mut [u8]) {
