@@ -1,4 +1,4 @@
-//! The quantised layers of two networks, by class, for counting what they cost.
+//! The quantised layers of three networks, by class, for counting what they cost.
 
 use crate::int8::kernels::{AveragePool, Conv, Map, MaxPool, Output, Residual, Window};
 use crate::int8::quant::{AddQuant, Quant, Requant};
@@ -20,13 +20,14 @@ pub enum Layer {
 pub type Class = &'static str;
 
 /// The networks that can be counted.
-pub const NETWORKS: [&str; 2] = ["resnet10", "mobilenet_v2"];
+pub const NETWORKS: [&str; 3] = ["resnet10", "mobilenet_v2", "everyday"];
 
 /// The layers of a network at 224×224, with their classes; `None` if there is no such network.
 pub fn layers(network: &str) -> Option<Vec<(Class, Layer)>> {
     match network {
         "resnet10" => Some(resnet10()),
         "mobilenet_v2" => Some(mobilenet_v2()),
+        "everyday" => Some(everyday()),
         _ => None,
     }
 }
@@ -116,43 +117,106 @@ fn resnet10() -> Vec<(Class, Layer)> {
     for _ in 0..3 {
         layers.push(("conv 1x1", Shape::new(7, 512, 256, 1, 1).layer()));
     }
-    layers.push(("fully connected", Shape::new(1, 25088, 49, 1, 1).layer()));
-    for _ in 0..4 {
-        layers.push(("fully connected", Shape::new(1, 512, 1000, 1, 1).layer()));
+    layers.push(("fully connected", Shape::new(1, 7 * 7 * 512, 49, 1, 1).layer()));
+    layers.push(("conv 1x1", Shape::new(7, 256, 512, 1, 1).layer()));
+    // Feature, hallucinator, concept selector, memory.
+    for (inputs, outputs) in [(512, 512), (512, 1000), (512, 512), (1000, 512)] {
+        layers.push(("fully connected", Shape::new(1, inputs, outputs, 1, 1).layer()));
     }
     layers
 }
 
 /// MobileNetV2 1.0, without OLTR's head.
 fn mobilenet_v2() -> Vec<(Class, Layer)> {
-    let mut layers = vec![
-        ("quantise", Layer::Quantise(map(224, 3))),
-        ("stem", Shape::new(224, 3, 32, 3, 2).layer()),
-    ];
+    let mut layers = inverted_residuals(&[
+        (1, 16, 1, 1, 3),
+        (6, 24, 2, 2, 3),
+        (6, 32, 3, 2, 3),
+        (6, 64, 4, 2, 3),
+        (6, 96, 3, 1, 3),
+        (6, 160, 3, 2, 3),
+        (6, 320, 1, 1, 3),
+    ]);
+    layers.extend(top());
+    layers.push(("fully connected", Shape::new(1, 1280, 1000, 1, 1).layer()));
+    layers
+}
+
+/// The shipped bundle: OLTR on EfficientNet-Lite0, with modulated attention before the top. Its head is in float.
+fn everyday() -> Vec<(Class, Layer)> {
+    let mut layers = inverted_residuals(&[
+        (1, 16, 1, 1, 3),
+        (6, 24, 2, 2, 3),
+        (6, 40, 2, 2, 5),
+        (6, 80, 3, 2, 3),
+        (6, 112, 3, 1, 5),
+        (6, 192, 4, 2, 5),
+        (6, 320, 1, 1, 3),
+    ]);
+    for _ in 0..3 {
+        layers.push(("conv 1x1", Shape::new(7, 320, 160, 1, 1).layer()));
+    }
+    layers.push(("fully connected", Shape::new(1, 7 * 7 * 320, 49, 1, 1).layer()));
+    layers.push(("conv 1x1", Shape::new(7, 160, 320, 1, 1).layer()));
+    layers.extend(top());
+    layers.push(("fully connected", Shape::new(1, 1280, 512, 1, 1).layer()));
+    layers
+}
+
+/// Image, stem and blocks of the MobileNetV2 family. For each stage: expansion, channels, blocks, stride of the first
+/// block, size of the depthwise window. The map of the last block is 7×7.
+fn inverted_residuals(stages: &[(usize, usize, usize, usize, usize)]) -> Vec<(Class, Layer)> {
+    let mut layers = vec![("quantise", Layer::Quantise(map(224, 3))), ("stem", Shape::new(224, 3, 32, 3, 2).layer())];
     let (mut size, mut inputs) = (112, 32);
-    // Expansion, channels, blocks, stride of the first block.
-    for (expansion, outputs, blocks, first) in
-        [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)]
-    {
+    for &(expansion, outputs, blocks, first, kernel) in stages {
         for block in 0..blocks {
             let stride = if block == 0 { first } else { 1 };
             let inner = inputs * expansion;
             if expansion > 1 {
                 layers.push(("conv 1x1", Shape::new(size, inputs, inner, 1, 1).layer()));
             }
-            let depthwise = Shape { groups: inner, ..Shape::new(size, inner, inner, 3, stride) };
-            layers.push((if stride == 1 { "depthwise s1" } else { "depthwise s2" }, depthwise.layer()));
+            let depthwise = Shape { groups: inner, ..Shape::new(size, inner, inner, kernel, stride) };
+            let class = match (kernel, stride) {
+                (3, 1) => "depthwise s1",
+                (3, _) => "depthwise s2",
+                (_, 1) => "depthwise 5x5 s1",
+                _ => "depthwise 5x5 s2",
+            };
+            layers.push((class, depthwise.layer()));
             size /= stride;
             let project = Shape { residual: block > 0, ..Shape::new(size, inner, outputs, 1, 1) };
             layers.push(("conv 1x1", project.layer()));
             inputs = outputs;
         }
     }
-    layers.push(("conv 1x1", Shape::new(7, inputs, 1280, 1, 1).layer()));
+    layers
+}
+
+/// From the last block's 320 channels to the mean of 1280.
+fn top() -> [(Class, Layer); 2] {
     let window = Window { kernel: [7, 7], ..Window::POINT };
     let (input, output) = (map(7, 1280), map(1, 1280));
     let average = AveragePool { input, output, window, count_pad: false, x: QUANT, y: QUANT, lo: 0, hi: 255 };
-    layers.push(("pool", Layer::AveragePool(average)));
-    layers.push(("fully connected", Shape::new(1, 1280, 1000, 1, 1).layer()));
-    layers
+    [("conv 1x1", Shape::new(7, 320, 1280, 1, 1).layer()), ("pool", Layer::AveragePool(average))]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Multiply-accumulates of a network's convolutions and fully connected layers.
+    fn macs(network: &str) -> usize {
+        let layers = layers(network).unwrap();
+        let convs = layers.iter().filter_map(|(_, layer)| match layer {
+            Layer::Conv(conv) => Some(conv),
+            _ => None,
+        });
+        convs.map(|conv| conv.output.pixels() * conv.weights.len()).sum()
+    }
+
+    #[test]
+    fn networks_are_as_large_as_the_graphs_that_they_stand_for() {
+        // What `oltr inspect` says of the graphs' layers of bytes, added up.
+        assert_eq!(NETWORKS.map(macs), [917_185_024, 300_774_272, 395_366_432]);
+    }
 }
