@@ -1,12 +1,14 @@
 // What the emulated machine runs instead of an operating system: loads one static, position-independent Linux program
-// into memory, and answers the few system calls that a test makes. It has no threads, no files, and the time is the
-// number of instructions. What the program writes goes to the emulator's port.
+// into memory, and answers the few system calls that a test makes. It has no threads, no files but one of
+// random bytes, and the time is the number of instructions. What the program writes goes to the emulator's port.
 #include <stdint.h>
 
-enum { WRITE = 1, POLL = 7, MMAP = 9, MPROTECT, MUNMAP, BRK, SIGACTION, SIGPROCMASK, IOCTL = 16, WRITEV = 20,
+enum { READ, WRITE, OPEN, POLL = 7, MMAP = 9, MPROTECT, MUNMAP, BRK, SIGACTION, SIGPROCMASK, IOCTL = 16, WRITEV = 20,
        SCHED_YIELD = 24, MREMAP, MADVISE = 28, CLONE = 56, EXIT = 60, SIGALTSTACK = 131, ARCH_PRCTL = 158, FUTEX = 202,
        SET_TID_ADDRESS = 218, CLOCK_GETTIME = 228, EXIT_GROUP = 231, OPENAT = 257, GETRANDOM = 318 };
-enum { ENOENT = 2, EAGAIN = 11, ENOMEM = 12, ENOTTY = 25, ENOSYS = 38 };
+enum { ENOENT = 2, EBADF = 9, EAGAIN = 11, ENOMEM = 12, ENOTTY = 25, ENOSYS = 38 };
+
+enum { RANDOM_FILE = 3 }; // the descriptor
 
 typedef struct { uint8_t ident[16]; uint16_t type, machine; uint32_t version; uint64_t entry, segments, sections;
                  uint32_t flags; uint16_t size, segment_size, segment_count; } File;
@@ -42,6 +44,23 @@ static int64_t map(uint64_t length) { // never given back
     return at;
 }
 
+static int64_t fill(uint8_t *bytes, uint64_t count) {
+    for (uint64_t i = 0; i < count; i++) {
+        state->random = state->random * 6364136223846793005 + 1442695040888963407; // Knuth's MMIX generator
+        bytes[i] = state->random >> 56;
+    }
+    return count;
+}
+
+static int starts_with(const char *text, const char *with) {
+    while (*with && *text == *with) text++, with++;
+    return !*with;
+}
+
+static int64_t open(const char *path) {
+    return starts_with(path, "/dev/random") || starts_with(path, "/dev/urandom") ? RANDOM_FILE : -ENOENT;
+}
+
 int64_t system_call(uint64_t a, uint64_t b, uint64_t c, uint64_t number) {
     switch (number) {
     case WRITE: out(0xe9, (const char *)b, c); return c;
@@ -70,14 +89,11 @@ int64_t system_call(uint64_t a, uint64_t b, uint64_t c, uint64_t number) {
         ((uint64_t *)b)[0] = instructions() / 1000000000;
         ((uint64_t *)b)[1] = instructions() % 1000000000;
         return 0;
-    case GETRANDOM:
-        for (uint64_t i = 0; i < b; i++) {
-            state->random = state->random * 6364136223846793005 + 1442695040888963407; // Knuth's MMIX generator
-            ((uint8_t *)a)[i] = state->random >> 56;
-        }
-        return b;
+    case READ: return a == RANDOM_FILE ? fill((uint8_t *)b, c) : -EBADF;
+    case GETRANDOM: return fill((uint8_t *)a, b);
     case CLONE: return -EAGAIN; // Rust's test runner then does without threads
-    case OPENAT: return -ENOENT;
+    case OPENAT: return open((const char *)b);
+    case OPEN: return open((const char *)a);
     case IOCTL: return -ENOTTY;
     case SET_TID_ADDRESS: return 1;
     case EXIT: case EXIT_GROUP:
