@@ -10,6 +10,7 @@
 mod check;
 mod distances;
 mod graph;
+mod guard;
 mod load;
 mod lower;
 mod metadata;
@@ -29,6 +30,7 @@ use crate::error::{Error, Result};
 use crate::int8::kernels;
 use crate::limits::Limits;
 
+pub use guard::panics_are_errors;
 pub use metadata::{graph_sha256, with_metadata};
 pub use session::{Attention, Outputs, RunTimes, Session};
 

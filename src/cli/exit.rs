@@ -79,10 +79,15 @@ pub fn report(error: &anyhow::Error) -> Exit {
     exit
 }
 
-/// Makes a defect of oltr, wherever it shows, end the program with its own code.
+/// Makes a defect of oltr, wherever it shows, end the program with its own code. What a broken graph does to tract is
+/// none.
 pub fn on_panic() {
     let show = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
+        if oltr::model::panics_are_errors() {
+            log::debug!("{panic}");
+            return;
+        }
         show(panic);
         let _ = writeln!(io::stderr(), "oltr: internal error; please report this with the model and the input");
         std::process::exit(Exit::Internal as i32);

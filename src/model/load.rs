@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,6 +12,7 @@ use tract_onnx::tract_core::internal::ensure;
 use super::check;
 use super::distances;
 use super::graph::{self, Graph, is_onnx};
+use super::guard::catch;
 use super::lower::{self, Part};
 use super::normalise;
 use super::ops::{self, ProgramOp, Tables};
@@ -211,10 +211,10 @@ fn knows(onnx: &tract_onnx::Onnx, node: &graph::Node) -> bool {
 /// Runs `f`, which hands a file's content to tract: an error or a panic there is the file's fault.
 fn guard<T>(name: &str, f: impl FnOnce() -> TractResult<T>) -> Result<T> {
     let bad = |reason: String| Error::BadModel { model: name.into(), reason };
-    match catch_unwind(AssertUnwindSafe(f)) {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(e)) => Err(bad(format!("the graph does not hold together: {e:#}"))),
-        Err(_) => Err(bad("the graph does not hold together, and checking it failed".into())),
+    match catch(f) {
+        Some(Ok(value)) => Ok(value),
+        Some(Err(e)) => Err(bad(format!("the graph does not hold together: {e:#}"))),
+        None => Err(bad("the graph does not hold together, and checking it failed".into())),
     }
 }
 

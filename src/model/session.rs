@@ -1,11 +1,11 @@
 //! One run at a time through a model.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tract_onnx::prelude::*;
 
+use super::guard::catch;
 use super::load::{Loaded, Plan};
 use super::ops::ProgramState;
 use super::{Port, StepTime};
@@ -291,13 +291,13 @@ fn spawn(plan: &Plan, threads: &Threads) -> Result<PlanState> {
 /// one of ours.
 fn guard<T>(model: &Loaded, f: impl FnOnce() -> TractResult<T>) -> Result<T> {
     let bad = |reason: String| Error::BadModel { model: model.name.clone(), reason };
-    match catch_unwind(AssertUnwindSafe(f)) {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(e)) => Err(match e.downcast::<Error>() {
+    match catch(f) {
+        Some(Ok(value)) => Ok(value),
+        Some(Err(e)) => Err(match e.downcast::<Error>() {
             Ok(own) => own,
             Err(e) => bad(format!("the graph loads but does not run: {e:#}; export it again, with fixed shapes")),
         }),
-        Err(_) => Err(bad("the graph loads but does not run, computing it failed; export it again".into())),
+        None => Err(bad("the graph loads but does not run, computing it failed; export it again".into())),
     }
 }
 
