@@ -72,7 +72,7 @@ impl From<&Offer> for Mode {
     }
 }
 
-#[cfg(all(feature = "v4l2", target_os = "linux"))]
+#[cfg(all(feature = "v4l2", target_os = "linux", target_pointer_width = "64"))]
 fn list() -> oltr::Result<Vec<oltr::Result<Camera>>> {
     use oltr::source::camera::v4l2;
     let camera = |info: v4l2::Info| Camera {
@@ -88,9 +88,15 @@ fn list() -> oltr::Result<Vec<oltr::Result<Camera>>> {
     Ok(v4l2::list()?.into_iter().map(|info| info.map(camera)).collect())
 }
 
-#[cfg(not(all(feature = "v4l2", target_os = "linux")))]
+/// What to do where this program opens no cameras.
+#[cfg(not(all(feature = "v4l2", target_os = "linux", target_pointer_width = "64")))]
+pub const NO_CAMERAS: &str = "this oltr opens no cameras (it was built for 32 bits, or without the feature v4l2); pipe \
+                              the frames in, for example: ffmpeg -v error -f v4l2 -i /dev/video0 -f yuv4mpegpipe \
+                              -pix_fmt yuv420p - | oltr stream -";
+
+#[cfg(not(all(feature = "v4l2", target_os = "linux", target_pointer_width = "64")))]
 fn list() -> oltr::Result<Vec<oltr::Result<Camera>>> {
-    Err(oltr::Error::Config("this oltr was built without cameras (feature v4l2)".into()))
+    Err(oltr::Error::Config(NO_CAMERAS.into()))
 }
 
 /// For each camera that can be asked, by its path: the encodings that oltr reads, each with its largest size.

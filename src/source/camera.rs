@@ -2,7 +2,7 @@
 //!
 //! The device itself is behind a trait, so that everything here is tested without one; `v4l2` is Video4Linux's.
 
-#[cfg(all(feature = "v4l2", target_os = "linux"))]
+#[cfg(all(feature = "v4l2", target_os = "linux", target_pointer_width = "64"))]
 pub mod v4l2;
 
 use std::time::{Duration, Instant};

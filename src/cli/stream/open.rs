@@ -65,7 +65,7 @@ fn photos(args: &StreamArgs, limits: &Limits) -> Result<Box<dyn FrameSource>> {
     Ok(Box::new(Photos::new(&name, found, limits)))
 }
 
-#[cfg(all(feature = "v4l2", target_os = "linux"))]
+#[cfg(all(feature = "v4l2", target_os = "linux", target_pointer_width = "64"))]
 fn camera(device: &str, args: &StreamArgs, limits: &Limits) -> Result<Box<dyn FrameSource>> {
     use oltr::source::camera::{Wish, v4l2};
     let stream::Settings { matrix, range, .. } = args.stream_settings();
@@ -74,7 +74,7 @@ fn camera(device: &str, args: &StreamArgs, limits: &Limits) -> Result<Box<dyn Fr
     Ok(Box::new(v4l2::open(device, &wish, limits)?))
 }
 
-#[cfg(not(all(feature = "v4l2", target_os = "linux")))]
+#[cfg(not(all(feature = "v4l2", target_os = "linux", target_pointer_width = "64")))]
 fn camera(device: &str, _: &StreamArgs, _: &Limits) -> Result<Box<dyn FrameSource>> {
-    Err(Error::Config(format!("{CAMERA}{device}: this oltr was built without cameras (feature v4l2)")))
+    Err(Error::Config(format!("{CAMERA}{device}: {}", super::super::cameras::NO_CAMERAS)))
 }
