@@ -24,6 +24,13 @@ const TOLERANCE: f64 = 1e-5;
 /// How far the outputs of networks may be from this machine's, relative to the largest of them.
 const NETWORK_TOLERANCE: f32 = 1e-5;
 
+/// Operators that no program takes (weights of unsigned bytes, a factor of the product): tract computes them in float,
+/// adding in another order on each processor, and what lies between two bytes may become either.
+const IN_FLOAT: [&str; 2] = ["qlinearconv-weights-u8", "qgemm-alpha"];
+
+/// One step of their quantised results, relative to the largest of them.
+const STEP: f32 = 1.01 / 237.0;
+
 /// A board as programs see it.
 struct Board {
     name: &'static str,
@@ -266,14 +273,16 @@ fn graphs_give_the_numbers_of_this_machine() {
                     farthest = farthest.max(apart);
                     // Single operators are all integers: not a bit may differ. (A NaN differs too.)
                     let same = got.iter().zip(expected).all(|(x, y)| x.to_bits() == y.to_bits());
-                    if if exact { !same } else { apart.is_nan() || apart > NETWORK_TOLERANCE } {
+                    let in_float = IN_FLOAT.contains(&name.as_str());
+                    let tolerance = if in_float { STEP } else { NETWORK_TOLERANCE };
+                    if if exact && !in_float { !same } else { apart.is_nan() || apart > tolerance } {
                         wrong.push(format!("{}: {output} of {name} is {apart:e} apart", board.core));
                     }
                 }
             }
         }
     }
-    println!("{operators} operators equal, {networks} networks at most {farthest:.1e} apart");
+    println!("{operators} operators and {networks} networks, at most {farthest:.1e} apart where they are in float");
     assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
     assert!(operators > 40 && networks > 15, "only {operators} operators and {networks} networks were found");
 }
