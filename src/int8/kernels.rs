@@ -143,6 +143,16 @@ impl Conv {
         self.groups > 1 && self.groups == self.input.channels && self.groups == self.output.channels
     }
 
+    /// The largest size that a sum of output channel `channel` can have, whatever the input is.
+    pub fn largest_sum(&self, channel: usize) -> u64 {
+        let [kh, kw] = self.window.kernel;
+        let terms = kh * kw * (self.input.channels / self.groups);
+        let weights = &self.weights[channel * terms..][..terms];
+        let input = u64::from(self.input_zero.max(255 - self.input_zero));
+        let products: u64 = weights.iter().map(|w| u64::from(w.unsigned_abs()) * input).sum();
+        products + u64::from(self.bias[channel].unsigned_abs())
+    }
+
     /// Multiply-accumulates of one run, padding counted.
     pub fn macs(&self) -> u64 {
         let [kh, kw] = self.window.kernel;

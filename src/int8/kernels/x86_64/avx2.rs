@@ -7,7 +7,7 @@ use super::conv;
 use super::dense::{self, Pixel, Strip};
 use super::patch::OVERRUN;
 use super::simd::Simd;
-use super::vectors::{Rounding, Vectors};
+use super::vectors::{Addition, Rounding, Vectors};
 
 /// The proof that the processor has AVX2.
 #[derive(Clone, Copy, Debug)]
@@ -199,6 +199,20 @@ impl Vectors for Ymm {
     unsafe fn round(sums: __m256i, multiplier: *const f32) -> __m256i {
         // SAFETY: the caller's.
         unsafe { _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_cvtepi32_ps(sums), _mm256_loadu_ps(multiplier))) }
+    }
+
+    #[inline(always)]
+    unsafe fn add_residual(rounded: __m256i, residual: *const u8, addition: &Addition) -> __m256i {
+        let Addition { bounds: [low, high], shift, zero, scales, .. } = *addition;
+        // SAFETY: the caller's.
+        unsafe {
+            let a = _mm256_min_epi32(_mm256_max_epi32(rounded, _mm256_set1_epi32(low)), _mm256_set1_epi32(high));
+            let a = _mm256_cvtepi32_ps(_mm256_add_epi32(a, _mm256_set1_epi32(shift)));
+            let b = _mm256_cvtepu8_epi32(_mm_loadl_epi64(residual.cast()));
+            let b = _mm256_cvtepi32_ps(_mm256_sub_epi32(b, _mm256_set1_epi32(zero)));
+            let [a, b] = [_mm256_mul_ps(a, _mm256_set1_ps(scales[0])), _mm256_mul_ps(b, _mm256_set1_ps(scales[1]))];
+            _mm256_cvtps_epi32(_mm256_div_ps(_mm256_add_ps(a, b), _mm256_set1_ps(scales[2])))
+        }
     }
 
     #[inline(always)]

@@ -12,7 +12,7 @@ use super::buffer::{Aligned, align, with_alignment};
 use super::epilogue::{Destination, Epilogue, Place};
 use super::patch::{OVERRUN, Patch};
 use super::simd::Simd;
-use super::vectors::{Rounding, Vectors, store_bytes};
+use super::vectors::{ResidualAt, Rounding, Vectors, store_added, store_bytes};
 
 /// Bytes of copied input under a block where the weights stay in the L2 cache: the block stays in L1.
 const SMALL_BLOCK: usize = 24 << 10;
@@ -104,6 +104,8 @@ pub(super) enum Target {
     Sums(*mut i32),
     /// Bytes.
     Bytes { to: *mut u8, stride: usize, multiplier: *const f32, rounding: Rounding },
+    /// Bytes to which the residual was added.
+    Added { to: *mut u8, stride: usize, multiplier: *const f32, residual: ResidualAt },
 }
 
 impl<S: Simd> Dense<S> {
@@ -314,7 +316,7 @@ impl<S: Simd> Dense<S> {
         let mut first_vector = self.strips[..strips.start].iter().sum::<usize>();
         for &vectors in &self.strips[strips] {
             let lanes = first_vector * S::V::LANES..(first_vector + vectors) * S::V::LANES;
-            let target = self.epilogue.target(&lanes, pixels, place, &mut to, middle);
+            let target = self.epilogue.target(&lanes, pixels, first_pixel, residual, place, &mut to, middle);
             let strip = Strip {
                 input: source.as_ptr(),
                 pixels: block_pixels,
@@ -508,6 +510,10 @@ unsafe fn tile<S: Simd, const M: usize, const N: usize>(strip: &Strip, at: usize
             }
             Target::Bytes { to, stride, multiplier, rounding } => {
                 store_bytes::<S::V, M, N>(&sums, multiplier, &rounding, to.add(at * stride), stride);
+            }
+            Target::Added { to, stride, multiplier, residual } => {
+                let in_memory = sums;
+                store_added::<S::V, N>(&in_memory, multiplier, &residual.from(at), to.add(at * stride), stride);
             }
         }
     }

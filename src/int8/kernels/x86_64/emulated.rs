@@ -10,7 +10,7 @@ use super::conv;
 use super::dense::{self, Pixel, Strip};
 use super::depthwise::{self, Interleave};
 use super::simd::Simd;
-use super::vectors::{Rounding, Vectors};
+use super::vectors::{Addition, Rounding, Vectors};
 
 /// Bytes of a 128-bit part, lanes in it, and the most parts.
 const PART: usize = 16;
@@ -48,6 +48,11 @@ pub(super) struct EmulatedVectors<S: Simd>(PhantomData<S>);
 
 type Lanes = [i32; PARTS * PART_LANES];
 
+/// As `cvtps2dq`: what does not fit becomes the smallest integer, also if it is too large.
+fn convert(x: f32) -> i32 {
+    if (-2147483648.0..2147483648.0).contains(&x) { x.round_ties_even() as i32 } else { i32::MIN }
+}
+
 impl<S: Simd> Vectors for EmulatedVectors<S> {
     type Sums = Lanes;
     type Bytes = [u8; PARTS * PART];
@@ -80,9 +85,21 @@ impl<S: Simd> Vectors for EmulatedVectors<S> {
                 return 0;
             }
             // SAFETY: the caller's.
-            let product = sums[i] as f32 * unsafe { multiplier.add(i).read_unaligned() };
-            // As `cvtps2dq`: what does not fit becomes the smallest integer, also if it is too large.
-            if (-2147483648.0..2147483648.0).contains(&product) { product.round_ties_even() as i32 } else { i32::MIN }
+            convert(sums[i] as f32 * unsafe { multiplier.add(i).read_unaligned() })
+        })
+    }
+
+    #[inline(never)]
+    unsafe fn add_residual(rounded: Lanes, residual: *const u8, addition: &Addition) -> Lanes {
+        let Addition { bounds: [low, high], shift, zero, scales, .. } = *addition;
+        std::array::from_fn(|i| {
+            if i >= Self::LANES {
+                return 0;
+            }
+            // SAFETY: the caller's.
+            let b = i32::from(unsafe { residual.add(i).read() }) - zero;
+            let a = rounded[i].clamp(low, high) + shift;
+            convert((a as f32 * scales[0] + b as f32 * scales[1]) / scales[2])
         })
     }
 

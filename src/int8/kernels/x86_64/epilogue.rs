@@ -7,7 +7,7 @@ use super::avx2::Avx2;
 use super::buffer::Aligned;
 use super::dense::Target;
 use super::rows::{Rows, add_residual, requantise};
-use super::vectors::Rounding;
+use super::vectors::{Addition, ResidualAt, Rounding};
 
 /// The result of a layer, from the first pixel to be computed on.
 #[derive(Debug)]
@@ -72,7 +72,8 @@ impl Epilogue {
             }
         };
         let multiplier = Aligned::padded(lanes, multiplier[channels.clone()].iter().copied());
-        let in_registers = Rounding::in_registers(&multiplier);
+        let in_registers =
+            channels.clone().all(|c| Rounding::in_registers(conv.largest_sum(c), multiplier[c - channels.start]));
         Epilogue { channels, stride: conv.output.stride, multiplier, in_registers, kind }
     }
 
@@ -109,37 +110,61 @@ impl Epilogue {
         }
     }
 
+    /// What tiles of lanes `lanes` do with their sums, if they can do all of it in registers: the last rounding, and the
+    /// addition before it.
+    fn tiles(&self, lanes: &Range<usize>) -> Option<(Rounding, Option<(Addition, usize)>)> {
+        match &self.kind {
+            Kind::Bytes(_) => self.rounding().map(|rounding| (rounding, None)),
+            // Whole vectors of the residual are read.
+            Kind::Added(rounding, residual)
+                if self.in_registers && self.channels.start + lanes.end <= residual.stride =>
+            {
+                let addition = Addition::new(rounding, &residual.add)?;
+                Some((addition.rounding, Some((addition, residual.stride))))
+            }
+            _ => None,
+        }
+    }
+
     /// Bytes that a strip writes for a pixel, where they fit between the strip's first channel and the next pixel:
     /// what they overwrite are padding channels, or channels of a later group that is computed later.
     fn fits(&self, lanes: &Range<usize>, place: Place) -> bool {
         self.channels.start + lanes.end - place.first <= place.stride
     }
 
-    /// Where the tiles of lanes `lanes` write `pixels` pixels: straight into the result, or to `middle` if
-    /// [`Epilogue::finish`] has work left to do.
+    /// Where the tiles of lanes `lanes` write `pixels` pixels, the first of which is `first_pixel` of the map: straight
+    /// into the result, or to `middle` if [`Epilogue::finish`] has work left to do.
     pub fn target(
         &self,
         lanes: &Range<usize>,
         pixels: usize,
+        first_pixel: usize,
+        residual: Option<&[u8]>,
         place: Place,
         to: &mut Destination,
         middle: &mut [u8],
     ) -> Target {
+        let (Some((rounding, added)), Destination::Bytes(to)) = (self.tiles(lanes), to) else {
+            assert!(middle.len() >= pixels * lanes.len() * size_of::<i32>());
+            return Target::Sums(middle.as_mut_ptr().cast());
+        };
         let multiplier = self.multiplier[lanes.clone()].as_ptr();
-        match (self.rounding(), to) {
-            (Some(rounding), Destination::Bytes(to)) if self.fits(lanes, place) => {
-                assert!(to.len() >= pixels * place.stride);
-                let to = to[self.channels.start + lanes.start - place.first..].as_mut_ptr();
-                Target::Bytes { to, stride: place.stride, multiplier, rounding }
-            }
-            (Some(rounding), Destination::Bytes(_)) => {
-                assert!(middle.len() >= pixels * lanes.len());
-                Target::Bytes { to: middle.as_mut_ptr(), stride: lanes.len(), multiplier, rounding }
-            }
-            _ => {
-                assert!(middle.len() >= pixels * lanes.len() * size_of::<i32>());
-                Target::Sums(middle.as_mut_ptr().cast())
-            }
+        let first_lane = self.channels.start + lanes.start;
+        let residual = added.map(|(addition, stride)| {
+            let residual = residual.expect("the residual is given where the layer adds one");
+            assert!(residual.len() >= (first_pixel + pixels) * stride);
+            ResidualAt { addition, bytes: residual[first_pixel * stride + first_lane..].as_ptr(), stride }
+        });
+        let (to, stride) = if self.fits(lanes, place) {
+            assert!(to.len() >= pixels * place.stride);
+            (to[first_lane - place.first..].as_mut_ptr(), place.stride)
+        } else {
+            assert!(middle.len() >= pixels * lanes.len());
+            (middle.as_mut_ptr(), lanes.len())
+        };
+        match residual {
+            None => Target::Bytes { to, stride, multiplier, rounding },
+            Some(residual) => Target::Added { to, stride, multiplier, residual },
         }
     }
 
@@ -155,7 +180,7 @@ impl Epilogue {
         to: &mut Destination,
         middle: &[u8],
     ) {
-        match (self.rounding(), to) {
+        match (self.tiles(lanes), to) {
             (Some(_), Destination::Bytes(_)) if self.fits(lanes, place) => {}
             (Some(_), Destination::Bytes(to)) => {
                 let (first, count) = self.channels_of(lanes);

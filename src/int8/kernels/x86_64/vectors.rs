@@ -1,6 +1,6 @@
 //! Vectors of 32-bit sums, and the way from sums to bytes in registers.
 
-use crate::int8::quant::round_saturate;
+use crate::int8::quant::{AddQuant, round_saturate};
 
 /// Vectors of one width.
 ///
@@ -28,6 +28,10 @@ pub(super) trait Vectors {
     /// The products with the multipliers at `multiplier`, rounded to nearest, ties to even. They are below 2³¹, see
     /// [`Rounding::in_registers`].
     unsafe fn round(sums: Self::Sums, multiplier: *const f32) -> Self::Sums;
+
+    /// Brings rounded products between the bounds of `addition` and adds [`Vectors::LANES`] bytes of the residual: the
+    /// quotients, rounded as by [`Vectors::round`].
+    unsafe fn add_residual(rounded: Self::Sums, residual: *const u8, addition: &Addition) -> Self::Sums;
 
     /// Four vectors of rounded products to bytes: the zero point is added, all saturate, and are brought between `lo`
     /// and `hi`. Each 128-bit part of the result holds what that part of the four vectors held.
@@ -92,6 +96,44 @@ pub(super) unsafe fn store_bytes<V: Vectors, const M: usize, const N: usize>(
     }
 }
 
+/// Requantises pixels of `N` vectors, up to 4, adds the residual and stores them `stride` bytes apart.
+///
+/// The sums come from memory, and so as not to burden the tile's loop: unrolled over them, this would not leave them in
+/// registers there.
+///
+/// # Safety
+/// The instructions of `V` are enabled in the caller; there are `N` vectors of multipliers and, for each pixel, of sums;
+/// there is room for the pixels, and the residual has as many bytes.
+#[inline(always)]
+pub(super) unsafe fn store_added<V: Vectors, const N: usize>(
+    pixels: &[[V::Sums; N]],
+    multiplier: *const f32,
+    residual: &ResidualAt,
+    to: *mut u8,
+    stride: usize,
+) {
+    for (m, sums) in pixels.iter().enumerate() {
+        // SAFETY: the caller's.
+        unsafe {
+            let from = residual.bytes.add(m * residual.stride);
+            let mut rounded = [sums[0]; 4];
+            for n in 0..N {
+                let product = V::round(sums[n], multiplier.add(n * V::LANES));
+                rounded[n] = V::add_residual(product, from.add(n * V::LANES), &residual.addition);
+            }
+            let bytes = V::join_parts(V::pack_parts(rounded, &residual.addition.rounding));
+            let to = to.add(m * stride);
+            if N == 4 {
+                V::store_four(bytes, to);
+            } else {
+                for n in 0..N {
+                    V::store_one(bytes, n, to.add(n * V::LANES));
+                }
+            }
+        }
+    }
+}
+
 /// What requantisation needs beside the multipliers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Rounding {
@@ -107,12 +149,62 @@ pub(super) struct Rounding {
     pub hi: u8,
 }
 
+/// A residual addition in registers ([`AddQuant`], whose `a` is what a convolution yields).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Addition {
+    /// Of the convolution's rounded products: its bytes' bounds, less its zero point.
+    pub bounds: [i32; 2],
+    /// From rounded products to what `a`'s scale multiplies: the convolution's zero point less that of `a`.
+    pub shift: i32,
+    /// Zero point of the residual.
+    pub zero: i32,
+    /// Scales of `a`, of the residual and of the sum.
+    pub scales: [f32; 3],
+    /// How the quotient becomes a byte.
+    pub rounding: Rounding,
+}
+
+impl Addition {
+    /// For the bytes that `rounding` makes; `None` if a quotient may not fit 32 bits.
+    pub fn new(rounding: &Rounding, add: &AddQuant) -> Option<Addition> {
+        let scales = [add.a.scale, add.b.scale, add.y.scale];
+        let [a, b, y] = scales.map(f64::from);
+        let bound = |byte: u8| i32::from(byte) - i32::from(rounding.zero_point);
+        (255.0 * (a + b) / y < f64::from(1 << 30)).then(|| Addition {
+            bounds: [bound(rounding.lo), bound(rounding.hi)],
+            shift: i32::from(rounding.zero_point) - i32::from(add.a.zero_point),
+            zero: i32::from(add.b.zero_point),
+            scales,
+            rounding: Rounding::new(add.y.zero_point, add.lo, add.hi),
+        })
+    }
+}
+
+/// The residual of pixels.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ResidualAt {
+    pub addition: Addition,
+    /// Of the first of the pixels, the first channel.
+    pub bytes: *const u8,
+    /// Bytes from one pixel to the next.
+    pub stride: usize,
+}
+
+impl ResidualAt {
+    /// From pixel `at` on.
+    #[inline(always)]
+    pub fn from(mut self, at: usize) -> ResidualAt {
+        self.bytes = self.bytes.wrapping_add(at * self.stride);
+        self
+    }
+}
+
 impl Rounding {
-    /// Whether products with these multipliers all fit 32 bits, so that the bounds can be left to the packing, which
-    /// sees four vectors at once: sums are at most 2³¹ in size, and a multiplier below 1 leaves no product that large.
-    /// The rare layer with another takes the way of [`super::rows::requantise`].
-    pub fn in_registers(multipliers: &[f32]) -> bool {
-        multipliers.iter().all(|multiplier| (0.0..1.0).contains(multiplier))
+    /// Whether the products of sums of at most this size with this multiplier all fit 32 bits, with a bit to spare for
+    /// rounding, so that the bounds can be left to the packing, which sees four vectors at once. The rare layer that has
+    /// a channel with others takes the way of [`super::rows::requantise`].
+    pub fn in_registers(largest_sum: u64, multiplier: f32) -> bool {
+        multiplier >= 0.0 && largest_sum as f64 * f64::from(multiplier) < f64::from(1 << 30)
     }
 
     pub fn new(zero_point: u8, lo: u8, hi: u8) -> Rounding {

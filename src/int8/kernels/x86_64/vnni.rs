@@ -8,7 +8,7 @@ use super::conv;
 use super::dense::{self, Pixel, Strip};
 use super::depthwise::{self, Interleave};
 use super::simd::Simd;
-use super::vectors::{Rounding, Vectors};
+use super::vectors::{Addition, Rounding, Vectors};
 
 /// The proof that the processor has AVX-VNNI.
 #[derive(Clone, Copy, Debug)]
@@ -190,6 +190,20 @@ impl Vectors for Zmm {
     unsafe fn round(sums: __m512i, multiplier: *const f32) -> __m512i {
         // SAFETY: the caller's.
         unsafe { _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(sums), _mm512_loadu_ps(multiplier))) }
+    }
+
+    #[inline(always)]
+    unsafe fn add_residual(rounded: __m512i, residual: *const u8, addition: &Addition) -> __m512i {
+        let Addition { bounds: [low, high], shift, zero, scales, .. } = *addition;
+        // SAFETY: the caller's.
+        unsafe {
+            let a = _mm512_min_epi32(_mm512_max_epi32(rounded, _mm512_set1_epi32(low)), _mm512_set1_epi32(high));
+            let a = _mm512_cvtepi32_ps(_mm512_add_epi32(a, _mm512_set1_epi32(shift)));
+            let b = _mm512_cvtepu8_epi32(_mm_loadu_si128(residual.cast()));
+            let b = _mm512_cvtepi32_ps(_mm512_sub_epi32(b, _mm512_set1_epi32(zero)));
+            let [a, b] = [_mm512_mul_ps(a, _mm512_set1_ps(scales[0])), _mm512_mul_ps(b, _mm512_set1_ps(scales[1]))];
+            _mm512_cvtps_epi32(_mm512_div_ps(_mm512_add_ps(a, b), _mm512_set1_ps(scales[2])))
+        }
     }
 
     #[inline(always)]
