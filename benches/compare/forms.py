@@ -8,6 +8,7 @@ ncnn_int8 the same with int8 weights and activations
 """
 
 import hashlib
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -84,7 +85,8 @@ class Forms:
         source = self.floating()
         param, weights = self._path("ncnn.param"), self._path("ncnn.bin")
         if not (param.exists() and weights.exists()):
-            pnnx = Path(sys.executable).parent / "pnnx"
+            # The program itself: the script of its name imports PyTorch, which it does without.
+            pnnx = Path(importlib.util.find_spec("pnnx").submodule_search_locations[0]) / "pnnx"
             scratch = self.stem.parent / "pnnx"
             scratch.mkdir(exist_ok=True)
             names = {"pnnxparam": "p.param", "pnnxbin": "p.bin", "pnnxpy": "p.py", "pnnxonnx": "p.onnx"}

@@ -36,7 +36,7 @@ impl Function {
     }
 }
 
-#[multiversion(targets("x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx2+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 fn run(function: Function, x: &[f32], y: &mut [f32]) {
     match function {
         Function::Clip(low, high) => each(x, y, |x| clip(x, low, high)),
@@ -89,7 +89,7 @@ impl Binary {
     }
 }
 
-#[multiversion(targets("x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx2+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 fn run_two(binary: Binary, a: &[f32], b: &[f32], y: &mut [f32]) {
     match binary {
         Binary::Add => pairs(a, b, y, |a, b| a + b),

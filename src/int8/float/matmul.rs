@@ -65,7 +65,7 @@ impl<'a> Panels<'a> {
     }
 }
 
-#[multiversion(targets("x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx2+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 fn product(b: Panels, a: &[f32], bias: Option<&[f32]>, columns: Range<usize>, y: &mut [f32]) {
     let (width, k) = (columns.len(), b.k);
     for first in columns.clone().step_by(PANEL) {

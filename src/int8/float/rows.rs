@@ -14,7 +14,7 @@ pub fn softmax(row: &mut [f32]) {
     softmax_row(row);
 }
 
-#[multiversion(targets("x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx2+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 fn softmax_row(row: &mut [f32]) {
     let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     row.iter_mut().for_each(|x| *x = exp(*x - max));
@@ -44,7 +44,7 @@ pub fn distances(v: &[f32], c: &[f32], y: &mut [f32]) {
     distances_of(v, c, y);
 }
 
-#[multiversion(targets("x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx2+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 fn distances_of(v: &[f32], c: &[f32], y: &mut [f32]) {
     for (c, y) in c.chunks_exact(v.len()).zip(y) {
         let mut sums = [0.0f32; LANES];
@@ -85,7 +85,7 @@ impl Reduction {
     }
 }
 
-#[multiversion(targets("x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx2+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 fn reduce(reduction: Reduction, width: usize, x: &[f32], y: &mut [f32]) {
     for (row, y) in x.chunks_exact(width).zip(y) {
         *y = match reduction {

@@ -36,7 +36,7 @@ impl Elementwise {
 }
 
 /// One row; an operand of a single byte stands for a whole row of it.
-#[multiversion(targets("x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx2+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 fn row(product: bool, quant: &AddQuant, mask: u8, a: &[u8], b: &[u8], y: &mut [u8]) {
     let finish = |v: f32| round_saturate(v / quant.y.scale, quant.y.zero_point, quant.lo, quant.hi) ^ mask;
     let combine = |a: f32, b: f32| if product { a * b } else { a + b };

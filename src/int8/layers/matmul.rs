@@ -91,7 +91,7 @@ impl MatMul {
 }
 
 /// Two rows less their zero point, place by place; a row that does not exist is 0.
-#[multiversion(targets("x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx2+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 fn interleave(mask: u8, zero: u8, first: &[u8], second: &[u8], to: &mut PairRow) {
     let widen = |q: u8| i16::from(q ^ mask) - i16::from(zero);
     if let (Ok(first), Ok(second)) = (<&[u8; PAIRS]>::try_from(first), <&[u8; PAIRS]>::try_from(second)) {
@@ -105,7 +105,7 @@ fn interleave(mask: u8, zero: u8, first: &[u8], second: &[u8], to: &mut PairRow)
     }
 }
 
-#[multiversion(targets("x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx2+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 fn finish(multiplier: f32, zero_point: u8, (lo, hi): (u8, u8), mask: u8, sums: &[i32; PAIRS], y: &mut [u8]) {
     // Whole vectors first, then as many as there is room for.
     let bytes = sums.map(|sum| round_saturate(sum as f32 * multiplier, zero_point, lo, hi) ^ mask);

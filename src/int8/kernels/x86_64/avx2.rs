@@ -5,6 +5,7 @@ use std::arch::x86_64::*;
 use super::super::{Conv, PackedConv};
 use super::conv;
 use super::dense::{self, Pixel, Strip};
+use super::gemv::{self, Matvec, ROWS, Stream};
 use super::patch::OVERRUN;
 use super::simd::Simd;
 use super::vectors::{Addition, Rounding, Vectors};
@@ -165,6 +166,67 @@ unsafe impl Simd for Avx2 {
 
     fn avx2(self) -> Avx2 {
         self
+    }
+}
+
+// SAFETY: pairs of products of bytes do not overflow.
+unsafe impl Matvec for Avx2 {
+    /// Two chains of sums.
+    const WIDTH: usize = 32;
+    type Lanes = [__m256i; 2];
+
+    #[inline(always)]
+    unsafe fn no_sums() -> [__m256i; 2] {
+        // SAFETY: the caller enables AVX2.
+        [unsafe { _mm256_setzero_si256() }; 2]
+    }
+
+    #[inline(always)]
+    unsafe fn accumulate(mut sums: [__m256i; 2], x: *const u8, weights: *const i8) -> [__m256i; 2] {
+        // SAFETY: the caller's.
+        unsafe {
+            for (i, sums) in sums.iter_mut().enumerate() {
+                let w = _mm256_cvtepi8_epi16(_mm_load_si128(weights.add(16 * i).cast()));
+                let products = _mm256_madd_epi16(_mm256_load_si256(x.add(32 * i).cast()), w);
+                *sums = _mm256_add_epi32(*sums, products);
+            }
+            sums
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn totals(rows: [[__m256i; 2]; ROWS]) -> [i32; ROWS] {
+        // SAFETY: the caller enables AVX2.
+        unsafe {
+            let mut four = [rows[0][0]; ROWS];
+            for (four, row) in four.iter_mut().zip(rows) {
+                *four = _mm256_add_epi32(row[0], row[1]);
+            }
+            totals(four)
+        }
+    }
+
+    #[target_feature(enable = "avx2")]
+    unsafe fn rows(stream: &Stream, all: bool) -> [i32; ROWS] {
+        // SAFETY: the caller's; AVX2 is enabled.
+        unsafe { if all { gemv::rows::<Self, ROWS>(stream) } else { gemv::rows::<Self, 1>(stream) } }
+    }
+}
+
+/// The sum of the lanes of each of four vectors.
+///
+/// # Safety
+/// AVX2 is enabled in the caller.
+#[inline(always)]
+pub(super) unsafe fn totals(rows: [__m256i; ROWS]) -> [i32; ROWS] {
+    // SAFETY: the caller's.
+    unsafe {
+        let pairs = [_mm256_hadd_epi32(rows[0], rows[1]), _mm256_hadd_epi32(rows[2], rows[3])];
+        let sums = _mm256_hadd_epi32(pairs[0], pairs[1]);
+        let sums = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums));
+        let mut all = [0; ROWS];
+        _mm_storeu_si128(all.as_mut_ptr().cast(), sums);
+        all
     }
 }
 

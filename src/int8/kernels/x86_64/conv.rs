@@ -7,7 +7,7 @@ use super::avx2::{Avx2, Ymm};
 use super::dense::Dense;
 use super::depthwise::{Depthwise, Interleave};
 use super::epilogue::{Destination, Place};
-use super::gemv::Gemv;
+use super::gemv::{Gemv, Matvec};
 use super::pairs::Avx2Pairs;
 use super::simd::Simd;
 use super::taps::Taps;
@@ -39,11 +39,11 @@ pub(super) fn avx2(simd: Avx2, conv: &Conv) -> Box<dyn PackedConv> {
 }
 
 /// Packs `conv` for a set that multiplies bytes.
-pub(super) fn vnni<S: Interleave>(simd: S, conv: &Conv) -> Box<dyn PackedConv> {
+pub(super) fn vnni<S: Interleave + Matvec>(simd: S, conv: &Conv) -> Box<dyn PackedConv> {
     if let Some(depthwise) = depthwise(simd, conv) {
         return depthwise;
     }
-    match Gemv::new(simd.avx2(), conv) {
+    match Gemv::new(simd, conv) {
         Some(gemv) => Box::new(gemv),
         None => dense(simd, conv),
     }

@@ -362,9 +362,8 @@ unsafe fn square<S: Interleave, const K: usize, const T: usize, const SIDE: usiz
                 let values = values.add(output * T * S::STEP * lanes);
                 let mut sums = [[S::V::load(strip.bias); 4]; SIDE];
                 for vector in 0..S::STEP {
-                    for sums in &mut sums {
-                        sums[vector] = S::V::load(strip.bias.add(vector * lanes));
-                    }
+                    // Sums of their own, for those of all vectors do not stay in registers.
+                    let mut of_vector = [S::V::load(strip.bias.add(vector * lanes)); SIDE];
                     for step in 0..steps {
                         let mut w = [S::load_weights(weights); K];
                         for (column, w) in w.iter_mut().enumerate() {
@@ -374,12 +373,15 @@ unsafe fn square<S: Interleave, const K: usize, const T: usize, const SIDE: usiz
                         // Each column once, for all the outputs under whose window it lies.
                         for column in 0..(SIDE - 1) * T + K {
                             let x = S::V::load(values.add(((step * COLUMNS + column) * S::STEP + vector) * lanes));
-                            for (side, sums) in sums.iter_mut().enumerate() {
+                            for (side, sum) in of_vector.iter_mut().enumerate() {
                                 if column >= side * T && column < side * T + K {
-                                    sums[vector] = S::dot(sums[vector], x, w[column - side * T]);
+                                    *sum = S::dot(*sum, x, w[column - side * T]);
                                 }
                             }
                         }
+                    }
+                    for (sums, sum) in sums.iter_mut().zip(of_vector) {
+                        sums[vector] = sum;
                     }
                 }
                 store::<S, SIDE>(strip, row, output, &sums);

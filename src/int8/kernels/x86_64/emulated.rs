@@ -9,6 +9,7 @@ use super::avx2::Avx2;
 use super::conv;
 use super::dense::{self, Pixel, Strip};
 use super::depthwise::{self, Interleave};
+use super::gemv::{self, Matvec, ROWS, Stream};
 use super::simd::Simd;
 use super::vectors::{Addition, Rounding, Vectors};
 
@@ -145,7 +146,7 @@ impl<S: Simd> Vectors for EmulatedVectors<S> {
 }
 
 // SAFETY: plain arithmetic.
-unsafe impl<S: Interleave> Simd for Emulated<S> {
+unsafe impl<S: Interleave + Matvec> Simd for Emulated<S> {
     type V = EmulatedVectors<S>;
     type Activations = Lanes;
     type Weights = Lanes;
@@ -217,8 +218,35 @@ unsafe impl<S: Interleave> Simd for Emulated<S> {
     }
 }
 
+// SAFETY: as before.
+unsafe impl<S: Interleave + Matvec> Matvec for Emulated<S> {
+    const WIDTH: usize = S::WIDTH;
+    type Lanes = i32;
+
+    unsafe fn no_sums() -> i32 {
+        0
+    }
+
+    #[inline(never)]
+    unsafe fn accumulate(sums: i32, x: *const u8, weights: *const i8) -> i32 {
+        assert_eq!((x as usize % S::WIDTH, weights as usize % S::WIDTH), (0, 0), "on whole vectors");
+        // SAFETY: the caller's.
+        let product = |i| unsafe { i32::from(x.add(i).read()) * i32::from(weights.add(i).read()) };
+        (0..S::WIDTH).fold(sums, |sum, i| sum.wrapping_add(product(i)))
+    }
+
+    unsafe fn totals(rows: [i32; ROWS]) -> [i32; ROWS] {
+        rows
+    }
+
+    unsafe fn rows(stream: &Stream, all: bool) -> [i32; ROWS] {
+        // SAFETY: the caller's.
+        unsafe { if all { gemv::rows::<Self, ROWS>(stream) } else { gemv::rows::<Self, 1>(stream) } }
+    }
+}
+
 // SAFETY: as before; `count` bytes are touched.
-unsafe impl<S: Interleave> Interleave for Emulated<S> {
+unsafe impl<S: Interleave + Matvec> Interleave for Emulated<S> {
     const SIDE: usize = S::SIDE;
 
     #[inline(never)]

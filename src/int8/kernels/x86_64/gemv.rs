@@ -1,37 +1,98 @@
-//! Fully connected layers, and other convolutions with one output pixel: products of a matrix and a vector on AVX2.
+//! Fully connected layers, and other convolutions with one output pixel: products of a matrix and a vector.
 //!
-//! Each weight is used once, so reading them is what takes the time: they stay bytes in memory, row by row, and are
-//! widened on the way. The input is copied and widened once.
+//! Each weight is used once, so reading them is what takes the time: they stay bytes in memory, row by row, and where the
+//! set multiplies wider numbers they are widened on the way. The input is copied, and widened, once.
 
 use std::arch::x86_64::*;
 use std::ops::Range;
 
 use super::super::{Conv, PackedConv};
-use super::avx2::Avx2;
 use super::buffer::{Aligned, align, with_alignment};
 use super::epilogue::{Destination, Epilogue};
 use super::patch::{OVERRUN, Patch};
-
-/// Weights that a step takes of each row: two steps, for two chains of sums.
-const WIDTH: usize = 32;
+use super::simd::Simd;
 
 /// Rows of the matrix that share the loads of the input.
-const ROWS: usize = 4;
+pub(super) const ROWS: usize = 4;
 
 /// Bytes of weights that are fetched ahead: from the next page, where the processor does not look by itself.
 const AHEAD: usize = 4096;
 
+/// Sums along rows of a matrix.
+///
+/// # Safety
+/// As for [`Simd`].
+pub(super) unsafe trait Matvec: Simd {
+    /// Weights of each row in a step.
+    const WIDTH: usize;
+
+    /// Running sums of a row, in as many lanes as the set likes.
+    type Lanes: Copy;
+
+    /// Zeros.
+    unsafe fn no_sums() -> Self::Lanes;
+
+    /// `sums` plus the products of [`Matvec::WIDTH`] copied activations and weights; both lie on whole vectors.
+    unsafe fn accumulate(sums: Self::Lanes, x: *const u8, weights: *const i8) -> Self::Lanes;
+
+    /// The sum over the lanes of each row.
+    unsafe fn totals(rows: [Self::Lanes; ROWS]) -> [i32; ROWS];
+
+    /// [`rows`] of [`ROWS`] rows, or of one, in a function that enables the instructions.
+    unsafe fn rows(stream: &Stream, all: bool) -> [i32; ROWS];
+}
+
+/// What the sums of neighbouring rows are made of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stream {
+    /// The first row's first weights.
+    weights: *const i8,
+    copied: *const u8,
+    /// Rows of the window, and the bytes from one of its copies to the next.
+    window_rows: usize,
+    pitch: usize,
+    steps: usize,
+}
+
+/// The sums of `N` rows of the same four; zeros for the others.
+///
+/// # Safety
+/// The instructions of `S` are enabled in the caller; weights and copy hold all rows of the window.
+#[inline(always)]
+pub(super) unsafe fn rows<S: Matvec, const N: usize>(stream: &Stream) -> [i32; ROWS] {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut sums = [S::no_sums(); ROWS];
+        let mut weights = stream.weights;
+        for window_row in 0..stream.window_rows {
+            let mut x = stream.copied.add(window_row * stream.pitch);
+            for _ in 0..stream.steps {
+                for (n, sums) in sums.iter_mut().enumerate().take(N) {
+                    *sums = S::accumulate(*sums, x, weights.add(n * S::WIDTH));
+                }
+                for line in 0..ROWS * S::WIDTH / 64 {
+                    _mm_prefetch::<_MM_HINT_T0>(weights.wrapping_add(AHEAD + 64 * line));
+                }
+                x = x.add(S::WIDTH * S::ELEMENT);
+                weights = weights.add(ROWS * S::WIDTH);
+            }
+        }
+        S::totals(sums)
+    }
+}
+
 /// A layer of one output pixel, packed.
 #[derive(Debug)]
-pub(super) struct Gemv {
-    avx2: Avx2,
+pub(super) struct Gemv<S: Matvec> {
+    simd: S,
+    name: String,
     patch: Patch,
     /// Height and width of the window.
     kernel: [usize; 2],
     /// Steps of a row of the window.
     steps: usize,
     channels: usize,
-    /// `[four channels][row of the window][step][channel][WIDTH]`, so that reading is one stream. Zeros behind the end
+    /// `[four channels][row of the window][step][channel][Matvec::WIDTH]`, so that reading is one stream. Zeros behind the end
     /// of a row of the window.
     weights: Aligned<i8>,
     /// `-zero * sum of weights` included.
@@ -39,21 +100,21 @@ pub(super) struct Gemv {
     epilogue: Epilogue,
 }
 
-impl Gemv {
+impl<S: Matvec> Gemv<S> {
     /// Packs `conv` if it is such a layer.
-    pub fn new(avx2: Avx2, conv: &Conv) -> Option<Gemv> {
+    pub fn new(simd: S, conv: &Conv) -> Option<Gemv<S>> {
         let window = conv.window;
         (conv.output.pixels() == 1 && conv.groups == 1 && window.dilation == [1, 1]).then(|| {
             let [kh, kw] = window.kernel;
             let row = kw * conv.input.channels;
-            let steps = row.div_ceil(WIDTH);
+            let steps = row.div_ceil(S::WIDTH);
             let channels = conv.output.channels;
-            let mut weights = Aligned::zeros(channels.next_multiple_of(ROWS) * kh * steps * WIDTH);
+            let mut weights = Aligned::zeros(channels.next_multiple_of(ROWS) * kh * steps * S::WIDTH);
             for (i, row) in conv.weights.chunks_exact(row).enumerate() {
                 let (channel, window_row) = (i / kh, i % kh);
-                for (step, part) in row.chunks(WIDTH).enumerate() {
+                for (step, part) in row.chunks(S::WIDTH).enumerate() {
                     let place = ((channel / ROWS * kh + window_row) * steps + step) * ROWS + channel % ROWS;
-                    weights[place * WIDTH..][..part.len()].copy_from_slice(part);
+                    weights[place * S::WIDTH..][..part.len()].copy_from_slice(part);
                 }
             }
             let bias = conv.weights.chunks_exact(kh * row).zip(&conv.bias).map(|(weights, bias)| {
@@ -61,7 +122,8 @@ impl Gemv {
                 bias.wrapping_sub(i32::from(conv.input_zero) * sum)
             });
             Gemv {
-                avx2,
+                simd,
+                name: format!("gemv_u8s8_{ROWS}__{}", S::ISA),
                 patch: Patch {
                     input: [conv.input.height, conv.input.width],
                     stride: conv.input.stride,
@@ -84,7 +146,7 @@ impl Gemv {
 
     /// Bytes from one copied row of the window to the next.
     fn pitch(&self) -> usize {
-        (self.steps * WIDTH * 2 + OVERRUN).next_multiple_of(OVERRUN)
+        (self.steps * S::WIDTH * S::ELEMENT + OVERRUN).next_multiple_of(OVERRUN)
     }
 
     /// The sums of channels `channels`, at the start of scratch.
@@ -94,63 +156,27 @@ impl Gemv {
         let (copied, sums) = align(scratch).split_at_mut(self.kernel[0] * pitch);
         // SAFETY: every pattern of bits is a number; `align_to_mut` sees to the alignment.
         let sums = unsafe { sums.align_to_mut::<i32>().1 };
-        self.patch.copy::<Avx2>(input, [0, 0], self.kernel, pitch, copied);
+        self.patch.copy::<S>(input, [0, 0], self.kernel, pitch, copied);
+        let group = self.kernel[0] * self.steps * ROWS * S::WIDTH;
         let mut at = channels.start;
         while at < channels.end {
-            let to = &mut sums[at - channels.start..];
-            // SAFETY: the token proves that AVX2 is there; weights and input hold all rows of the window.
-            at += unsafe {
-                match at.is_multiple_of(ROWS) && channels.end - at >= ROWS {
-                    true => self.rows::<ROWS>(at, copied.as_ptr(), to),
-                    false => self.rows::<1>(at, copied.as_ptr(), to),
-                }
+            let all = at.is_multiple_of(ROWS) && channels.end - at >= ROWS;
+            let stream = Stream {
+                weights: self.weights[at / ROWS * group + at % ROWS * S::WIDTH..].as_ptr(),
+                copied: copied.as_ptr(),
+                window_rows: self.kernel[0],
+                pitch,
+                steps: self.steps,
             };
+            // SAFETY: a value of `S` exists; weights and copy hold all rows of the window.
+            let totals = unsafe { S::rows(&stream, all) };
+            let count = if all { ROWS } else { 1 };
+            for (n, total) in totals.iter().enumerate().take(count) {
+                sums[at - channels.start + n] = total.wrapping_add(self.bias[at + n]);
+            }
+            at += count;
         }
         sums
-    }
-
-    /// The sums of channels `first..first + N`, of the same group of four. Returns `N`.
-    ///
-    /// # Safety
-    /// AVX2 is there; the channels exist, and `copied` holds all rows of the window.
-    #[target_feature(enable = "avx2")]
-    unsafe fn rows<const N: usize>(&self, first: usize, copied: *const u8, to: &mut [i32]) -> usize {
-        let group = self.kernel[0] * self.steps * ROWS * WIDTH;
-        let mut sums = [[_mm256_setzero_si256(); 2]; N];
-        // SAFETY: the caller's.
-        unsafe {
-            let mut weights = self.weights.as_ptr().add(first / ROWS * group + first % ROWS * WIDTH);
-            for window_row in 0..self.kernel[0] {
-                let x = copied.add(window_row * self.pitch()).cast::<__m256i>();
-                for step in 0..self.steps {
-                    for i in 0..2 {
-                        let x = _mm256_load_si256(x.add(2 * step + i));
-                        for n in 0..N {
-                            let w = _mm256_cvtepi8_epi16(_mm_load_si128(weights.add(n * WIDTH + 16 * i).cast()));
-                            sums[n][i] = _mm256_add_epi32(sums[n][i], _mm256_madd_epi16(x, w));
-                        }
-                    }
-                    for line in 0..ROWS * WIDTH / 64 {
-                        _mm_prefetch::<_MM_HINT_T0>(weights.wrapping_add(AHEAD + 64 * line));
-                    }
-                    weights = weights.add(ROWS * WIDTH);
-                }
-            }
-            // The sums of four rows to one vector; with fewer rows some of it is nothing.
-            let mut four = [_mm256_setzero_si256(); ROWS];
-            for (four, sums) in four.iter_mut().zip(sums) {
-                *four = _mm256_add_epi32(sums[0], sums[1]);
-            }
-            let pairs = [_mm256_hadd_epi32(four[0], four[1]), _mm256_hadd_epi32(four[2], four[3])];
-            let sum = _mm256_hadd_epi32(pairs[0], pairs[1]);
-            let sum = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256::<1>(sum));
-            let mut all = [0i32; ROWS];
-            _mm_storeu_si128(all.as_mut_ptr().cast(), sum);
-            for (n, to) in to.iter_mut().enumerate().take(N) {
-                *to = all[n].wrapping_add(self.bias[first + n]);
-            }
-        }
-        N
     }
 
     fn compute(
@@ -162,13 +188,13 @@ impl Gemv {
         scratch: &mut [u8],
     ) {
         let sums = self.sums(input, channels.clone(), scratch);
-        self.epilogue.finish_channels(self.avx2, channels, residual, &mut to, sums);
+        self.epilogue.finish_channels(self.simd.avx2(), channels, residual, &mut to, sums);
     }
 }
 
-impl PackedConv for Gemv {
+impl<S: Matvec> PackedConv for Gemv<S> {
     fn name(&self) -> &str {
-        "gemv_u8s8_4__avx2"
+        &self.name
     }
 
     fn weights_bytes(&self) -> usize {

@@ -3,10 +3,11 @@
 use std::arch::x86_64::*;
 
 use super::super::{Conv, PackedConv};
-use super::avx2::{Avx2, Ymm};
+use super::avx2::{Avx2, Ymm, totals};
 use super::conv;
 use super::dense::{self, Pixel, Strip};
 use super::depthwise::{self, Interleave};
+use super::gemv::{self, Matvec, ROWS, Stream};
 use super::simd::Simd;
 use super::vectors::{Addition, Rounding, Vectors};
 
@@ -156,6 +157,72 @@ unsafe impl Simd for Avx512Vnni {
     unsafe fn dot(sums: __m512i, x: __m512i, w: __m512i) -> __m512i {
         // SAFETY: the caller enables AVX-512-VNNI.
         unsafe { _mm512_dpbusd_epi32(sums, x, w) }
+    }
+}
+
+// SAFETY: as for `Simd`.
+unsafe impl Matvec for AvxVnni {
+    const WIDTH: usize = 32;
+    type Lanes = __m256i;
+
+    #[inline(always)]
+    unsafe fn no_sums() -> __m256i {
+        // SAFETY: the caller enables AVX2.
+        unsafe { _mm256_setzero_si256() }
+    }
+
+    #[inline(always)]
+    unsafe fn accumulate(sums: __m256i, x: *const u8, weights: *const i8) -> __m256i {
+        // SAFETY: the caller's.
+        unsafe { Self::dot(sums, _mm256_load_si256(x.cast()), _mm256_load_si256(weights.cast())) }
+    }
+
+    #[inline(always)]
+    unsafe fn totals(rows: [__m256i; ROWS]) -> [i32; ROWS] {
+        // SAFETY: the caller's.
+        unsafe { totals(rows) }
+    }
+
+    #[target_feature(enable = "avx2,avxvnni")]
+    unsafe fn rows(stream: &Stream, all: bool) -> [i32; ROWS] {
+        // SAFETY: the caller's; the instructions are enabled.
+        unsafe { if all { gemv::rows::<Self, ROWS>(stream) } else { gemv::rows::<Self, 1>(stream) } }
+    }
+}
+
+// SAFETY: as for `Simd`.
+unsafe impl Matvec for Avx512Vnni {
+    const WIDTH: usize = 64;
+    type Lanes = __m512i;
+
+    #[inline(always)]
+    unsafe fn no_sums() -> __m512i {
+        // SAFETY: the caller enables AVX-512.
+        unsafe { _mm512_setzero_si512() }
+    }
+
+    #[inline(always)]
+    unsafe fn accumulate(sums: __m512i, x: *const u8, weights: *const i8) -> __m512i {
+        // SAFETY: the caller's.
+        unsafe { Self::dot(sums, _mm512_load_si512(x.cast()), _mm512_load_si512(weights.cast())) }
+    }
+
+    #[inline(always)]
+    unsafe fn totals(rows: [__m512i; ROWS]) -> [i32; ROWS] {
+        // SAFETY: the caller enables AVX-512 and AVX2.
+        unsafe {
+            let mut halves = [_mm512_castsi512_si256(rows[0]); ROWS];
+            for (half, row) in halves.iter_mut().zip(rows) {
+                *half = _mm256_add_epi32(_mm512_castsi512_si256(row), _mm512_extracti64x4_epi64::<1>(row));
+            }
+            totals(halves)
+        }
+    }
+
+    #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vnni")]
+    unsafe fn rows(stream: &Stream, all: bool) -> [i32; ROWS] {
+        // SAFETY: the caller's; the instructions are enabled.
+        unsafe { if all { gemv::rows::<Self, ROWS>(stream) } else { gemv::rows::<Self, 1>(stream) } }
     }
 }
 
