@@ -2,6 +2,7 @@
 
 mod float;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -49,6 +50,8 @@ pub struct Builder {
     inputs: Vec<Vec<usize>>,
     outputs: Vec<Vec<usize>>,
     name: String,
+    /// Tensors that are copies: of which tensor, and where it has their elements, as strides of their shape.
+    views: BTreeMap<usize, (TensorId, Vec<usize>)>,
 }
 
 impl Builder {
@@ -61,6 +64,7 @@ impl Builder {
             inputs: Vec::new(),
             outputs: Vec::new(),
             name: String::new(),
+            views: BTreeMap::new(),
         }
     }
 
@@ -268,22 +272,29 @@ impl Builder {
         Ok(self.push("concat".into(), 0, Layer::Copies(copies), parts, output))
     }
 
-    /// The same bytes in another shape: ONNX Reshape (`permutation` none) or Transpose.
+    /// The same bytes in another shape: ONNX Reshape (`permutation` none) or Transpose. A copy of a copy is taken from
+    /// where the first took it, so that reshapes and transpositions that undo each other are one plain copy.
     ///
     /// # Errors
     /// [`Error::Internal`] for a tensor of numbers.
     pub fn reshape(&mut self, x: TensorId, shape: &[usize], permutation: Option<&[usize]>) -> Result<TensorId> {
         let (tensor, q) = self.bytes(x)?;
         let output = Tensor::new(shape, Element::Bytes(q));
-        let copy = match permutation {
-            Some(permutation) => {
-                let strides = tensor.strides();
-                let from: Vec<usize> = permutation.iter().map(|p| strides[*p]).collect();
-                vec![Copy { moves: Move::new(shape, &from, &output.strides(), 0), table: None }]
-            }
-            None => vec![layers::reshape_copy(tensor, &output)],
+        let own = (x, tensor.strides());
+        let (source, strides) = self.views.get(&x.0).unwrap_or(&own);
+        let view = match permutation {
+            Some(permutation) => Some((*source, permutation.iter().map(|p| strides[*p]).collect::<Vec<_>>())),
+            None => layers::reshape_view(&tensor.shape, strides, shape).map(|strides| (*source, strides)),
         };
-        Ok(self.push("copy".into(), 0, Layer::Copies(copy), &[x], output))
+        let (source, copy) = match &view {
+            Some((source, from)) => {
+                (*source, Copy { moves: Move::new(shape, from, &output.strides(), 0), table: None })
+            }
+            None => (x, layers::reshape_copy(tensor, &output)),
+        };
+        let id = self.push("copy".into(), 0, Layer::Copies(vec![copy]), &[source], output);
+        self.views.extend(view.map(|view| (id.0, view)));
+        Ok(id)
     }
 
     /// Product of two matrices of bytes, `[.., m, k] × [.., k, n]`, both row-major.
@@ -351,15 +362,32 @@ impl Builder {
         output
     }
 
+    /// Takes out copies that nobody reads.
+    fn drop_unread_copies(&mut self) {
+        let mut read: BTreeSet<TensorId> = BTreeSet::new();
+        for at in (0..self.steps.len()).rev() {
+            let step = &self.steps[at];
+            match step.writes {
+                Some(id) if matches!(step.layer, Layer::Copies(_)) && !read.contains(&id) => {
+                    drop(self.steps.remove(at))
+                }
+                _ => read.extend(&step.reads),
+            }
+        }
+    }
+
     /// Plans the arena and closes the program.
-    pub fn finish(self) -> Program {
+    pub fn finish(mut self) -> Program {
+        self.drop_unread_copies();
         let buffers: Vec<Buffer> = self
             .tensors
             .iter()
             .enumerate()
             .map(|(id, tensor)| {
                 let id = TensorId(id);
-                let written = self.steps.iter().position(|s| s.writes == Some(id)).unwrap_or(0);
+                let Some(written) = self.steps.iter().position(|s| s.writes == Some(id)) else {
+                    return Buffer { bytes: 0, first: 0, last: 0 };
+                };
                 let constant = matches!(self.steps[written].layer, Layer::Constant(_) | Layer::Numbers(_));
                 let read = self.steps.iter().rposition(|s| s.reads.contains(&id)).unwrap_or(written);
                 let bytes = if constant { 0 } else { tensor.map.volume() * tensor.element.size() };

@@ -6,7 +6,7 @@ use super::quant::Quant;
 use crate::error::{Error, Result};
 
 /// A tensor inside a program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TensorId(pub(super) usize);
 
 /// What the elements of a tensor are.

@@ -99,6 +99,6 @@ impl<S: Simd> KernelSet for Set<S> {
     }
 
     fn pair_products(&self, rows: &[[i16; 2]], panel: &[PairRow], sums: &mut [[i32; PAIRS]]) {
-        products::pair_products(self.0.avx2(), rows, panel, sums);
+        self.0.pair_products(rows, panel, sums);
     }
 }

@@ -53,10 +53,7 @@ impl MatMul {
         let panels: &mut [PairRow] = bytemuck::cast_slice_mut(panels);
         for ((a, b), y) in a.chunks_exact(m * k).zip(b.chunks_exact(k * n)).zip(y.chunks_exact_mut(m * n)) {
             for (row, a) in rows.chunks_exact_mut(pairs).zip(a.chunks_exact(k)) {
-                let widen = |q: Option<&u8>| q.map_or(0, |q| i16::from(q ^ mask) - i16::from(self.zero[0]));
-                for (i, pair) in row.iter_mut().enumerate() {
-                    *pair = [widen(a.get(2 * i)), widen(a.get(2 * i + 1))];
-                }
+                widen(mask, self.zero[0], a, row);
             }
             pool.split((n.div_ceil(PAIRS), 1, light(b.len())), pairs, panels, &mut [], |numbers, panels, _| {
                 for (number, panel) in numbers.zip(panels.chunks_exact_mut(pairs)) {
@@ -87,6 +84,18 @@ impl MatMul {
 
     fn finish(&self, mask: u8, sums: &[i32; PAIRS], y: &mut [u8]) {
         finish(self.multiplier, self.y.zero_point, self.bounds, mask, sums, y);
+    }
+}
+
+/// A row less its zero point; a last pair that is not whole ends with 0.
+#[multiversion(targets("x86_64+avx2+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+fn widen(mask: u8, zero: u8, from: &[u8], to: &mut [[i16; 2]]) {
+    let widen = |q: u8| i16::from(q ^ mask) - i16::from(zero);
+    for (pair, to) in from.chunks_exact(2).zip(to.iter_mut()) {
+        *to = [widen(pair[0]), widen(pair[1])];
+    }
+    if let ([last], Some(to)) = (from.chunks_exact(2).remainder(), to.last_mut()) {
+        *to = [widen(*last), 0];
     }
 }
 

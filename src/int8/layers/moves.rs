@@ -15,7 +15,10 @@ impl Move {
     /// Over `shape`, with the strides of the input and of the output.
     pub fn new(shape: &[usize], from: &[usize], to: &[usize], offset: usize) -> Move {
         let mut dims: Vec<(usize, usize, usize)> = Vec::new();
-        for i in (0..shape.len()).filter(|i| shape[*i] != 1) {
+        // In the order of the output, so that what it has in one piece is found to be one.
+        let mut order: Vec<usize> = (0..shape.len()).filter(|i| shape[*i] != 1).collect();
+        order.sort_by_key(|i| std::cmp::Reverse(to[*i]));
+        for i in order {
             match dims.last_mut() {
                 // Dimensions that follow each other on both sides are one.
                 Some(last) if last.1 == shape[i] * from[i] && last.2 == shape[i] * to[i] => {

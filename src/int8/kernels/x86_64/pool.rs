@@ -50,17 +50,25 @@ fn taps(window: &Window, input: &Map, output: &Map, pixels: Range<usize>) -> imp
 pub(super) fn max(_: Avx2, pool: &MaxPool, input: &[u8], output: &mut [u8], pixels: Range<usize>) {
     assert!(input.len() >= pool.input.volume() && output.len() >= pixels.len() * pool.output.stride);
     assert!(pool.input.channels == pool.output.channels && pixels.end <= pool.output.pixels());
+    // SAFETY: the token proves that AVX2 is there; the lengths were checked.
+    unsafe { max_avx2(pool, input, output, pixels) }
+}
+
+/// # Safety
+/// AVX2 is there; the slices hold input and output pixels.
+#[target_feature(enable = "avx2")]
+unsafe fn max_avx2(pool: &MaxPool, input: &[u8], output: &mut [u8], pixels: Range<usize>) {
     let taps = taps(&pool.window, &pool.input, &pool.output, pixels);
     for (taps, output) in taps.zip(output.chunks_exact_mut(pool.output.stride)) {
-        // SAFETY: the token proves that AVX2 is there; the taps lie in the input.
-        unsafe { max_avx2(pool, &taps, input, &mut output[..pool.output.channels]) }
+        // SAFETY: the taps lie in the input.
+        unsafe { max_pixel(pool, &taps, input, &mut output[..pool.output.channels]) }
     }
 }
 
 /// # Safety
-/// AVX2 is there; the taps lie in the input.
-#[target_feature(enable = "avx2")]
-unsafe fn max_avx2(pool: &MaxPool, taps: &Taps, input: &[u8], output: &mut [u8]) {
+/// AVX2 is enabled in the caller; the taps lie in the input.
+#[inline(always)]
+unsafe fn max_pixel(pool: &MaxPool, taps: &Taps, input: &[u8], output: &mut [u8]) {
     let [down, right] = [pool.window.dilation[0] * pool.input.width, pool.window.dilation[1]];
     let stride = pool.input.stride;
     let whole = output.len() / 8 * 8;

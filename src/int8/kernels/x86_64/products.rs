@@ -1,9 +1,10 @@
-//! Products of matrices that are both computed, on AVX2.
+//! Products of matrices that are both computed, on AVX2 and on AVX-512-VNNI.
 
 use std::arch::x86_64::*;
 
 use super::super::{PAIRS, PairRow};
 use super::avx2::Avx2;
+use super::vnni::Avx512Vnni;
 
 /// Rows that share the loads of a panel: eight sums, two vectors of the panel and a broadcast fit the registers.
 const ROWS: usize = 4;
@@ -51,5 +52,47 @@ unsafe fn tile<const M: usize>(rows: &[[i16; 2]], panel: &[PairRow], to: [&mut [
             _mm256_storeu_si256(to, sums[0]);
             _mm256_storeu_si256(to.add(1), sums[1]);
         }
+    }
+}
+
+/// The same with `vpdpwssd`, which adds both products of a pair to a sum: eight rows share the loads of a panel.
+pub(super) fn pair_products_vnni(_: Avx512Vnni, rows: &[[i16; 2]], panel: &[PairRow], sums: &mut [[i32; PAIRS]]) {
+    const ROWS: usize = 8;
+    let pairs = panel.len();
+    assert_eq!(rows.len(), pairs * sums.len());
+    for (i, sums) in sums.chunks_mut(ROWS).enumerate() {
+        let mut rows = &rows[i * ROWS * pairs..];
+        // SAFETY: the token proves that AVX-512-VNNI is there; there are `pairs` pairs for each row of sums.
+        unsafe {
+            match sums {
+                [a, b, c, d, e, f, g, h] => tile_vnni(rows, panel, [a, b, c, d, e, f, g, h]),
+                _ => {
+                    for sums in sums {
+                        tile_vnni(rows, panel, [sums]);
+                        rows = &rows[pairs..];
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// # Safety
+/// AVX-512-VNNI is there; `rows` holds `M` rows of `panel.len()` pairs.
+#[target_feature(enable = "avx512f,avx512vnni")]
+unsafe fn tile_vnni<const M: usize>(rows: &[[i16; 2]], panel: &[PairRow], to: [&mut [i32; PAIRS]; M]) {
+    let mut sums = [_mm512_setzero_si512(); M];
+    for (i, pair_row) in panel.iter().enumerate() {
+        // SAFETY: a row of the panel is a vector; the pairs are the caller's.
+        let w = unsafe { _mm512_loadu_si512(pair_row.as_ptr().cast()) };
+        for (m, sum) in sums.iter_mut().enumerate() {
+            // SAFETY: as before.
+            let x = unsafe { rows.as_ptr().add(m * panel.len() + i).cast::<i32>().read_unaligned() };
+            *sum = _mm512_dpwssd_epi32(*sum, w, _mm512_set1_epi32(x));
+        }
+    }
+    for (to, sum) in to.into_iter().zip(sums) {
+        // SAFETY: a vector.
+        unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), sum) }
     }
 }

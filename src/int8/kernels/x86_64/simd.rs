@@ -2,8 +2,9 @@
 
 use std::fmt::Debug;
 
-use super::super::{Conv, PackedConv};
+use super::super::{Conv, PAIRS, PackedConv, PairRow};
 use super::dense::{Pixel, Strip};
+use super::products;
 use super::vectors::Vectors;
 
 /// The sums of a set.
@@ -83,6 +84,11 @@ pub(super) unsafe trait Simd: Copy + Debug + Send + Sync + 'static {
 
     /// Packs a convolution.
     fn conv(self, conv: &Conv) -> Box<dyn PackedConv>;
+
+    /// See [`super::super::KernelSet::pair_products`].
+    fn pair_products(self, rows: &[[i16; 2]], panel: &[PairRow], sums: &mut [[i32; PAIRS]]) {
+        products::pair_products(self.avx2(), rows, panel, sums);
+    }
 
     /// The proof that AVX2 is there too, as it is wherever there is more.
     fn avx2(self) -> super::avx2::Avx2;

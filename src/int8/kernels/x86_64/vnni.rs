@@ -2,12 +2,13 @@
 
 use std::arch::x86_64::*;
 
-use super::super::{Conv, PackedConv};
+use super::super::{Conv, PAIRS, PackedConv, PairRow};
 use super::avx2::{Avx2, Ymm, totals};
 use super::conv;
 use super::dense::{self, Pixel, Strip};
 use super::depthwise::{self, Interleave};
 use super::gemv::{self, Matvec, ROWS, Stream};
+use super::products;
 use super::simd::Simd;
 use super::vectors::{Addition, Rounding, Vectors};
 
@@ -140,6 +141,10 @@ unsafe impl Simd for Avx512Vnni {
     const PIXELS: [usize; 4] = [8, 8, 8, 4];
 
     bytes_by_fours!("avx512vnni", "avx2,avx512f,avx512bw,avx512vnni");
+
+    fn pair_products(self, rows: &[[i16; 2]], panel: &[PairRow], sums: &mut [[i32; PAIRS]]) {
+        products::pair_products_vnni(self, rows, panel, sums);
+    }
 
     #[inline(always)]
     unsafe fn broadcast(from: *const u8) -> __m512i {
