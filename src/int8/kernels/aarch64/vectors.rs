@@ -4,6 +4,7 @@
 //! moves after them: the bounds may be applied to bytes at the very end. Bytes are signed, value minus 128.
 
 use std::arch::aarch64::*;
+use std::arch::asm;
 
 use super::epilogue::LANES;
 use crate::int8::quant::AddQuant;
@@ -167,4 +168,14 @@ pub(super) fn widen(bytes: int8x16_t, zero: int8x8_t) -> [float32x4_t; 4] {
         [vmovl_s16(vget_low_s16(low)), vmovl_high_s16(low), vmovl_s16(vget_low_s16(high)), vmovl_high_s16(high)]
             .map(|v| vcvtq_f32_s32(v))
     }
+}
+
+/// The same address, but the compiler does not know: what lies there is loaded again for each pixel, two vectors at a
+/// time, rather than copied from register to register one by one.
+#[inline(always)]
+pub(super) fn opaque<T>(address: *const T) -> *const T {
+    let mut address = address;
+    // SAFETY: there is no instruction.
+    unsafe { asm!("/* {} */", inout(reg) address, options(readonly, nostack, preserves_flags)) };
+    address
 }
