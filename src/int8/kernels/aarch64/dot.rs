@@ -7,8 +7,8 @@ use std::arch::aarch64::*;
 use std::arch::asm;
 
 use super::epilogue::{LANES, Target};
-use super::panels::{self, CHANNELS, Product, Strip, VECTOR};
-use super::vectors::{Narrow, opaque, round};
+use super::panels::{CHANNELS, Product, Strip, VECTOR, load_again, store_bytes};
+use super::vectors::round;
 
 /// The proof that the processor has dot products.
 #[derive(Clone, Copy, Debug)]
@@ -20,52 +20,58 @@ impl DotProduct {
     }
 }
 
-// SAFETY: `tile` reads chunks, and quads that are parts of chunks, and stores four sums or bytes for each quarter.
+// SAFETY: `tiles` reads chunks, and quads that are parts of chunks, and stores four sums or bytes for each quarter.
 unsafe impl Product for DotProduct {
     const NAME: &'static str = "conv_s8s8s8_6x16__neondot";
     const TERMS: usize = 4;
     const TOGETHER: usize = 1;
 
+    #[inline(never)]
     #[target_feature(enable = "dotprod")]
-    unsafe fn tiles<const N: usize>(strip: &Strip) {
-        // SAFETY: the caller's.
-        unsafe { panels::tiles::<DotProduct, N>(strip) }
-    }
-
-    #[inline(always)]
-    unsafe fn tile<const M: usize, const N: usize>(strip: &Strip, pixels: &[*const i8; M], at: usize) {
-        // SAFETY: the caller's.
-        unsafe {
-            let mut sums = [[vdupq_n_s32(0); N]; M];
-            for sums in &mut sums {
-                let bias = opaque(strip.bias);
-                for (n, sum) in sums.iter_mut().enumerate() {
-                    *sum = vld1q_s32(bias.add(n * CHANNELS));
-                }
-            }
-            let mut weights = strip.weights;
-            for offset in strip.chunks {
-                let mut x = [vdupq_n_s8(0); M];
-                for m in 0..M {
-                    x[m] = vld1q_s8(pixels[m].add(*offset as usize));
-                }
-                multiply::<0, M, N>(&mut sums, weights, &x);
-                multiply::<1, M, N>(&mut sums, weights.add(N * VECTOR), &x);
-                multiply::<2, M, N>(&mut sums, weights.add(2 * N * VECTOR), &x);
-                multiply::<3, M, N>(&mut sums, weights.add(3 * N * VECTOR), &x);
-                weights = weights.add(4 * N * VECTOR);
-            }
-            for offset in strip.steps {
-                let mut x = [vdupq_n_s8(0); M];
-                for m in 0..M {
-                    let quad = pixels[m].add(*offset as usize).cast::<i32>().read_unaligned();
-                    x[m] = vreinterpretq_s8_s32(vsetq_lane_s32::<0>(quad, vdupq_n_s32(0)));
-                }
-                multiply::<0, M, N>(&mut sums, weights, &x);
-                weights = weights.add(N * VECTOR);
-            }
-            store(&sums, strip.target, at);
+    unsafe fn tiles<const M: usize, const N: usize>(strip: &Strip) {
+        let mut target = strip.target;
+        for pixels in strip.pixels.as_chunks().0 {
+            // SAFETY: the caller's.
+            unsafe { tile::<M, N>(strip, pixels, target) };
+            target = target.after(M);
         }
+    }
+}
+
+/// `M` pixels by `N` quarters.
+///
+/// # Safety
+/// As for [`Product::tiles`]; the target has the pixels.
+#[inline(always)]
+unsafe fn tile<const M: usize, const N: usize>(strip: &Strip, pixels: &[*const i8; M], target: Target) {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut sums = [[vdupq_n_s32(0); N]; M];
+        for sums in &mut sums {
+            *sums = load_again(strip.bias);
+        }
+        let mut weights = strip.weights;
+        for offset in strip.chunks {
+            let mut x = [vdupq_n_s8(0); M];
+            for m in 0..M {
+                x[m] = vld1q_s8(pixels[m].add(*offset as usize));
+            }
+            multiply::<0, M, N>(&mut sums, weights, &x);
+            multiply::<1, M, N>(&mut sums, weights.add(N * VECTOR), &x);
+            multiply::<2, M, N>(&mut sums, weights.add(2 * N * VECTOR), &x);
+            multiply::<3, M, N>(&mut sums, weights.add(3 * N * VECTOR), &x);
+            weights = weights.add(4 * N * VECTOR);
+        }
+        for offset in strip.steps {
+            let mut x = [vdupq_n_s8(0); M];
+            for m in 0..M {
+                let quad = pixels[m].add(*offset as usize).cast::<i32>().read_unaligned();
+                x[m] = vreinterpretq_s8_s32(vsetq_lane_s32::<0>(quad, vdupq_n_s32(0)));
+            }
+            multiply::<0, M, N>(&mut sums, weights, &x);
+            weights = weights.add(N * VECTOR);
+        }
+        store(&sums, target);
     }
 }
 
@@ -100,75 +106,41 @@ unsafe fn multiply<const LANE: usize, const M: usize, const N: usize>(
     }
 }
 
-/// Stores the sums of a tile, or their bytes; the first pixel is pixel `at` of the strip.
+/// Stores the sums of a tile, or their bytes.
 ///
 /// # Safety
 /// The target has the pixels and `N` quarters.
 #[inline(always)]
-unsafe fn store<const M: usize, const N: usize>(sums: &[[int32x4_t; N]; M], target: Target, at: usize) {
+unsafe fn store<const M: usize, const N: usize>(sums: &[[int32x4_t; N]; M], target: Target) {
     // SAFETY: the caller's.
     unsafe {
         match target {
             Target::Sums(to) => {
                 for (m, sums) in sums.iter().enumerate() {
                     for (n, sum) in sums.iter().enumerate() {
-                        vst1q_s32(to.add((at + m) * LANES + n * CHANNELS), *sum);
+                        vst1q_s32(to.add(m * LANES + n * CHANNELS), *sum);
                     }
                 }
             }
-            Target::Bytes { to, stride, multiplier, rounding } => {
+            Target::Bytes { mut to, stride, multiplier, rounding } => {
                 let narrow = rounding.load();
                 let mut multipliers = [vdupq_n_f32(0.0); N];
                 for (n, m) in multipliers.iter_mut().enumerate() {
                     *m = vld1q_f32(multiplier.add(n * CHANNELS));
                 }
-                let mut to = to.add(at * stride);
-                if N == 4 && rounding.is_free() {
-                    for sums in sums {
-                        let rounded = std::array::from_fn(|n| round(sums[n % N], multipliers[n % N]));
-                        vst1q_s8(to.cast(), narrow.narrow_free(rounded));
-                        to = to.wrapping_add(stride);
-                    }
-                } else {
-                    for sums in sums {
-                        store_pixel(sums, &multipliers, &narrow, to);
-                        to = to.wrapping_add(stride);
-                    }
+                let mut bytes = sums.map(|sums| {
+                    let rounded = |n: usize| round(sums[n % N], multipliers[n % N]);
+                    let low = [rounded(0), rounded(1)];
+                    if N < 3 { narrow.half_free(low) } else { narrow.free([low[0], low[1], rounded(2), rounded(3)]) }
+                });
+                if !rounding.is_free() {
+                    bytes = bytes.map(|bytes| narrow.bound(bytes));
+                }
+                for bytes in bytes {
+                    store_bytes::<N>(to, bytes);
+                    to = to.wrapping_add(stride);
                 }
             }
-        }
-    }
-}
-
-/// Requantises and stores the bytes of one pixel.
-///
-/// # Safety
-/// `4 * N` bytes can be written.
-#[inline(always)]
-unsafe fn store_pixel<const N: usize>(
-    sums: &[int32x4_t; N],
-    multipliers: &[float32x4_t; N],
-    narrow: &Narrow,
-    to: *mut u8,
-) {
-    // SAFETY: the caller's.
-    unsafe {
-        let mut rounded = [vdupq_n_s32(0); 4];
-        for (n, sum) in sums.iter().enumerate() {
-            rounded[n] = round(*sum, multipliers[n]);
-        }
-        let to = to.cast::<i8>();
-        if N == 4 {
-            return vst1q_s8(to, narrow.narrow(rounded));
-        }
-        let [a, b, c, _] = rounded;
-        let first = narrow.narrow_half([a, b]);
-        match N {
-            1 => vst1_lane_s32::<0>(to.cast(), vreinterpret_s32_s8(first)),
-            _ => vst1_s8(to, first),
-        }
-        if N == 3 {
-            vst1_lane_s32::<0>(to.add(8).cast(), vreinterpret_s32_s8(narrow.narrow_half([c, c])));
         }
     }
 }

@@ -9,8 +9,8 @@ use std::arch::asm;
 
 use super::dot::DotProduct;
 use super::epilogue::{LANES, Target};
-use super::panels::{self, CHANNELS, Product, Strip, VECTOR};
-use super::vectors::{opaque, round};
+use super::panels::{CHANNELS, Product, Strip, VECTOR, load_again, store_bytes};
+use super::vectors::round;
 
 /// Terms of a channel in a vector.
 const TERMS: usize = 8;
@@ -29,28 +29,27 @@ impl MatrixProduct {
 /// The sums of two pixels and a quarter of the channels: of its first two channels and of the others.
 type Sums = [int32x4_t; 2];
 
-// SAFETY: `tile` reads chunks, and halves of chunks, and stores four sums or bytes for each quarter.
+// SAFETY: `tiles` reads chunks, and halves of chunks, and stores four sums or bytes for each quarter.
 unsafe impl Product for MatrixProduct {
     const NAME: &'static str = "conv_s8s8s8_6x16__neoni8mm";
     const TERMS: usize = TERMS;
     const TOGETHER: usize = 2;
 
+    #[inline(never)]
     #[target_feature(enable = "i8mm")]
-    unsafe fn tiles<const N: usize>(strip: &Strip) {
-        // SAFETY: the caller's.
-        unsafe { panels::tiles::<MatrixProduct, N>(strip) }
-    }
-
-    #[inline(always)]
-    unsafe fn tile<const M: usize, const N: usize>(strip: &Strip, pixels: &[*const i8; M], at: usize) {
-        // SAFETY: the caller's.
-        unsafe {
-            match M {
-                1 | 2 => pairs::<1, N>(strip, pixels, at),
-                3 | 4 => pairs::<2, N>(strip, pixels, at),
-                5 | 6 => pairs::<3, N>(strip, pixels, at),
-                _ => pairs::<4, N>(strip, pixels, at),
+    unsafe fn tiles<const M: usize, const N: usize>(strip: &Strip) {
+        let mut target = strip.target;
+        for pixels in strip.pixels.as_chunks::<M>().0 {
+            // SAFETY: the caller's.
+            unsafe {
+                match M {
+                    1 | 2 => tile::<1, N>(strip, pixels, target),
+                    3 | 4 => tile::<2, N>(strip, pixels, target),
+                    5 | 6 => tile::<3, N>(strip, pixels, target),
+                    _ => tile::<4, N>(strip, pixels, target),
+                }
             }
+            target = target.after(M);
         }
     }
 }
@@ -58,18 +57,20 @@ unsafe impl Product for MatrixProduct {
 /// `P` pairs of pixels by `N` quarters; an odd last pixel makes a pair with itself.
 ///
 /// # Safety
-/// As for [`Product::tile`].
+/// As for [`Product::tiles`]; the target has the pixels.
 #[inline(always)]
-unsafe fn pairs<const P: usize, const N: usize>(strip: &Strip, pixels: &[*const i8], at: usize) {
+unsafe fn tile<const P: usize, const N: usize>(strip: &Strip, pixels: &[*const i8], target: Target) {
     // SAFETY: the caller's.
     unsafe {
         let both: [[*const i8; 2]; P] =
             std::array::from_fn(|p| [2 * p, 2 * p + 1].map(|m| pixels[m.min(pixels.len() - 1)]));
         let mut sums = [[[vdupq_n_s32(0); 2]; N]; P];
         for sums in &mut sums {
-            let bias = opaque(strip.bias);
-            for (n, sums) in sums.iter_mut().enumerate() {
-                *sums = [0, 1].map(|half| vld1q_s32(bias.add((2 * n + half) * 4)));
+            // The biases of a quarter are two vectors, twice one bias after twice another.
+            let low: [int32x4_t; N] = load_again(strip.bias);
+            let high: [int32x4_t; N] = load_again(strip.bias.add(N * CHANNELS));
+            for (i, sum) in sums.as_flattened_mut().iter_mut().enumerate() {
+                *sum = if i < N { low[i % N] } else { high[i % N] };
             }
         }
         let mut weights = strip.weights;
@@ -100,7 +101,7 @@ unsafe fn pairs<const P: usize, const N: usize>(strip: &Strip, pixels: &[*const 
             multiply::<P, N>(&mut sums, weights, &x);
             weights = weights.add(2 * N * VECTOR);
         }
-        store(&sums, strip.target, at, pixels.len());
+        store(&sums, target, pixels.len());
     }
 }
 
@@ -228,92 +229,61 @@ fn smmla(sums: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t {
     sums
 }
 
-/// Stores the sums of a tile's `count` pixels, or their bytes; the first pixel is pixel `at` of the strip.
+/// Stores the sums of a tile's `count` pixels, or their bytes.
 ///
 /// # Safety
 /// The target has the pixels and `N` quarters.
 #[inline(always)]
-unsafe fn store<const P: usize, const N: usize>(sums: &[[Sums; N]; P], target: Target, at: usize, count: usize) {
+unsafe fn store<const P: usize, const N: usize>(sums: &[[Sums; N]; P], target: Target, count: usize) {
+    // Of a pair the second is stored first: of an odd last pixel both have one address.
     // SAFETY: the caller's.
     unsafe {
         match target {
-            Target::Sums(to) => {
-                let mut to = to.add(at * LANES);
+            Target::Sums(mut to) => {
                 for (p, sums) in sums.iter().enumerate() {
                     let next = if 2 * p + 1 < count { to.wrapping_add(LANES) } else { to };
                     for (n, sums) in sums.iter().enumerate() {
                         let [a, b] = sums.map(|v| vreinterpretq_s64_s32(v));
-                        // The second first: of an odd last pixel they have one address.
                         vst1q_s32(next.add(n * CHANNELS), vreinterpretq_s32_s64(vtrn2q_s64(a, b)));
                         vst1q_s32(to.add(n * CHANNELS), vreinterpretq_s32_s64(vtrn1q_s64(a, b)));
                     }
                     to = next.wrapping_add(LANES);
                 }
             }
-            Target::Bytes { to, stride, multiplier, rounding } => {
+            Target::Bytes { mut to, stride, multiplier, rounding } => {
                 let narrow = rounding.load();
-                let free = rounding.is_free();
-                let mut to = to.add(at * stride);
-                for (p, sums) in sums.iter().enumerate() {
+                let mut multipliers = [[vdupq_n_f32(0.0); 2]; N];
+                for (i, m) in multipliers.as_flattened_mut().iter_mut().enumerate() {
+                    // As the sums lie: two multipliers, twice.
+                    let two = multiplier.add(2 * i).cast::<u64>().read_unaligned();
+                    *m = vreinterpretq_f32_u64(vdupq_n_u64(two));
+                }
+                // The bytes of both pixels, two channels of one, two of the other; of quarters 0 and 1, and 2 and 3.
+                let mut bytes = sums.map(|sums| {
+                    let rounded = |n: usize| [0, 1].map(|half| round(sums[n % N][half], multipliers[n % N][half]));
+                    let [a, b] = rounded(0);
+                    if N == 1 {
+                        return [narrow.half_free([a, b]); 2];
+                    }
+                    let [c, d] = rounded(1);
+                    let low = narrow.free([a, b, c, d]);
+                    if N == 2 {
+                        return [low; 2];
+                    }
+                    let ([a, b], [c, d]) = (rounded(2), rounded(3));
+                    [low, if N == 3 { narrow.half_free([a, b]) } else { narrow.free([a, b, c, d]) }]
+                });
+                if !rounding.is_free() {
+                    bytes = bytes.map(|bytes| bytes.map(|bytes| narrow.bound(bytes)));
+                }
+                for (p, bytes) in bytes.iter().enumerate() {
+                    let [low, high] = bytes.map(|v| vreinterpretq_s16_s8(v));
                     let next = if 2 * p + 1 < count { to.wrapping_add(stride) } else { to };
-                    let bytes = if N == 4 && free {
-                        pair_bytes(sums, multiplier, |rounded| narrow.narrow_free(rounded))
-                    } else {
-                        pair_bytes(sums, multiplier, |rounded| narrow.narrow(rounded))
-                    };
-                    // The second first: of an odd last pixel they have one address.
-                    store_bytes::<N>(next, bytes[1]);
-                    store_bytes::<N>(to, bytes[0]);
+                    store_bytes::<N>(next, vreinterpretq_s8_s16(vuzp2q_s16(low, high)));
+                    store_bytes::<N>(to, vreinterpretq_s8_s16(vuzp1q_s16(low, high)));
                     to = next.wrapping_add(stride);
                 }
             }
-        }
-    }
-}
-
-/// The bytes of two pixels, each `4 * N` and more that mean nothing.
-///
-/// # Safety
-/// `4 * N` multipliers can be read.
-#[inline(always)]
-unsafe fn pair_bytes<const N: usize>(
-    sums: &[Sums; N],
-    multiplier: *const f32,
-    narrow: impl Fn([int32x4_t; 4]) -> int8x16_t,
-) -> [int8x16_t; 2] {
-    // SAFETY: the caller's.
-    unsafe {
-        // As the sums lie: two multipliers twice.
-        let twice = |n: usize, half: usize| {
-            let pair = multiplier.add(n * CHANNELS + 2 * half).cast::<u64>().read_unaligned();
-            vreinterpretq_f32_u64(vdupq_n_u64(pair))
-        };
-        let rounded = |n: usize| [0, 1].map(|half| round(sums[n][half], twice(n, half)));
-        let half = |n: usize| {
-            let ([a, b], [c, d]) = (rounded(n), rounded((n + 1).min(N - 1)));
-            vreinterpretq_s16_s8(narrow([a, b, c, d]))
-        };
-        let low = half(0);
-        let high = if N > 2 { half(2) } else { low };
-        [vuzp1q_s16(low, high), vuzp2q_s16(low, high)].map(|v| vreinterpretq_s8_s16(v))
-    }
-}
-
-/// Stores the first `4 * N` bytes.
-///
-/// # Safety
-/// They can be written.
-#[inline(always)]
-unsafe fn store_bytes<const N: usize>(to: *mut u8, bytes: int8x16_t) {
-    // SAFETY: the caller's.
-    unsafe {
-        match N {
-            1 => vst1q_lane_s32::<0>(to.cast(), vreinterpretq_s32_s8(bytes)),
-            2 | 3 => vst1_s8(to.cast(), vget_low_s8(bytes)),
-            _ => vst1q_s8(to.cast(), bytes),
-        }
-        if N == 3 {
-            vst1q_lane_s32::<2>(to.add(8).cast(), vreinterpretq_s32_s8(bytes));
         }
     }
 }

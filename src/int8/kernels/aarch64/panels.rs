@@ -5,6 +5,8 @@
 //! eight of two for the matrix product. A chunk of a run is as many such steps as it takes, from one load per pixel.
 //! What is left of a run goes step by step.
 
+use std::arch::aarch64::*;
+use std::arch::asm;
 use std::fmt::Debug;
 
 use super::super::window::{CHUNK, Pixels, chunks};
@@ -23,7 +25,7 @@ const PIXELS: [usize; 4] = [8, 8, 6, 6];
 /// How an instruction set multiplies. A value proves that the processor has the instructions.
 ///
 /// # Safety
-/// [`Product::tile`] reads the whole chunks of its pixels, and writes what [`Target`] says for them; nothing else.
+/// [`Product::tiles`] reads the whole chunks of its pixels, and writes what [`Target`] says for them; nothing else.
 pub(super) unsafe trait Product: Copy + Debug + Send + Sync + 'static {
     /// Name of the kernel.
     const NAME: &'static str;
@@ -34,17 +36,12 @@ pub(super) unsafe trait Product: Copy + Debug + Send + Sync + 'static {
     /// Pixels that are multiplied at once: tiles of a multiple of so many waste nothing.
     const TOGETHER: usize;
 
-    /// [`tiles`] in a function that enables the instructions.
+    /// Tiles of `M` pixels by `N` quarters, for the whole strip. In a function of its own, which enables the
+    /// instructions: in one with other tiles' the compiler runs out of registers.
     ///
     /// # Safety
-    /// The processor has them; the strip has `N` quarters and valid pointers.
-    unsafe fn tiles<const N: usize>(strip: &Strip);
-
-    /// `M` pixels by `N` quarters; the first pixel is pixel `at` of the strip.
-    ///
-    /// # Safety
-    /// As for [`Product::tiles`]; pixels `at..at + M` exist.
-    unsafe fn tile<const M: usize, const N: usize>(strip: &Strip, pixels: &[*const i8; M], at: usize);
+    /// The processor has the instructions; the strip has a multiple of `M` pixels, `N` quarters, and valid pointers.
+    unsafe fn tiles<const M: usize, const N: usize>(strip: &Strip);
 }
 
 /// Weights packed for `P`.
@@ -63,9 +60,10 @@ pub(super) struct Panels<P> {
     bias: Vec<i32>,
 }
 
-/// A strip for its pixels.
+/// A strip for some pixels.
+#[derive(Clone, Copy)]
 pub(super) struct Strip<'a> {
-    pixels: Pixels<'a>,
+    pub pixels: Pixels<'a>,
     pub chunks: &'a [u32],
     pub steps: &'a [u32],
     pub weights: *const i8,
@@ -132,10 +130,10 @@ unsafe impl<P: Product> Tiles for Panels<P> {
         // of the strip are there; the rest is the caller's.
         unsafe {
             match (self.quarters - first).min(LANES / CHANNELS) {
-                1 => P::tiles::<1>(&strip),
-                2 => P::tiles::<2>(&strip),
-                3 => P::tiles::<3>(&strip),
-                _ => P::tiles::<4>(&strip),
+                1 => tiles::<P, 1>(&strip),
+                2 => tiles::<P, 2>(&strip),
+                3 => tiles::<P, 3>(&strip),
+                _ => tiles::<P, 4>(&strip),
             }
         }
     }
@@ -144,46 +142,79 @@ unsafe impl<P: Product> Tiles for Panels<P> {
 /// Cuts the pixels into tiles of about the same size: tiles that are nearly full are nearly as good as full ones.
 ///
 /// # Safety
-/// As for [`Product::tiles`], in whose implementations this is.
-#[inline(always)]
-pub(super) unsafe fn tiles<P: Product, const N: usize>(strip: &Strip) {
+/// The processor has the instructions of `P`; the strip has `N` quarters and valid pointers.
+unsafe fn tiles<P: Product, const N: usize>(strip: &Strip) {
     let pixels = strip.pixels.len();
     let units = pixels.div_ceil(P::TOGETHER);
     let count = units.div_ceil(PIXELS[N - 1] / P::TOGETHER);
     let size = units.div_ceil(count);
     // So many tiles of `size` units, the others have one less. The very last lacks the pixels that its last unit does.
     let large = units - count * (size - 1);
-    let mut at = 0;
-    for (size, count) in [(size, large), (size - 1, count - large), (0, 1)] {
-        let left = pixels - at;
-        let (size, count) = match size * P::TOGETHER {
-            0 if P::TOGETHER == 1 => break,
-            0 => (left, 1),
-            size => (size, count.min(left / size)),
-        };
+    let (size, smaller) = (size * P::TOGETHER, (size - 1) * P::TOGETHER);
+    let (first, rest) = strip.pixels.split_at((large * size).min(pixels / size * size));
+    let (second, last) = rest.split_at(if smaller == 0 { 0 } else { rest.len() / smaller * smaller });
+    for (size, pixels, at) in
+        [(size, first, 0), (smaller, second, first.len()), (last.len(), last, first.len() + second.len())]
+    {
+        if pixels.is_empty() {
+            continue;
+        }
+        let strip = Strip { pixels, target: strip.target.after(at), ..*strip };
         macro_rules! tiles {
             ($($m:literal)*) => {
                 match size {
                     // The guard is known when this is compiled: larger tiles leave no code.
                     // SAFETY: the caller's; the tiles' pixels are among the strip's.
-                    $($m if $m <= PIXELS[N - 1] => unsafe { same_tiles::<P, $m, N>(strip, at, count) },)*
-                    _ => {}
+                    $($m if $m <= PIXELS[N - 1] => unsafe { P::tiles::<$m, N>(&strip) },)*
+                    _ => unreachable!("tiles are no larger than registers hold"),
                 }
             };
         }
         tiles!(1 2 3 4 5 6 7 8);
-        at += size * count;
     }
 }
 
-/// `count` tiles of `M` pixels, from pixel `at` on.
+/// `N` vectors from memory, two at a time, though the same were loaded before: for each pixel of a tile the compiler
+/// would copy them from register to register one by one.
 ///
 /// # Safety
-/// As for [`tiles`]; the pixels exist.
+/// They can be read.
 #[inline(always)]
-unsafe fn same_tiles<P: Product, const M: usize, const N: usize>(strip: &Strip, at: usize, count: usize) {
-    for (i, pixels) in strip.pixels[at..].as_chunks::<M>().0.iter().take(count).enumerate() {
-        // SAFETY: the caller's.
-        unsafe { P::tile::<M, N>(strip, pixels, at + i * M) };
+pub(super) unsafe fn load_again<const N: usize>(from: *const i32) -> [int32x4_t; N] {
+    // SAFETY: the caller's; the instructions change no memory.
+    unsafe {
+        let mut all = [vdupq_n_s32(0); 4];
+        let [a, b, c, d] = &mut all;
+        match N {
+            1 => asm!("ldr {a:q}, [{from}]", a = out(vreg) *a, from = in(reg) from,
+                options(readonly, nostack, preserves_flags)),
+            2 => asm!("ldp {a:q}, {b:q}, [{from}]", a = out(vreg) *a, b = out(vreg) *b, from = in(reg) from,
+                options(readonly, nostack, preserves_flags)),
+            3 => asm!("ldp {a:q}, {b:q}, [{from}]", "ldr {c:q}, [{from}, #32]", a = out(vreg) *a, b = out(vreg) *b,
+                c = out(vreg) *c, from = in(reg) from, options(readonly, nostack, preserves_flags)),
+            _ => asm!("ldp {a:q}, {b:q}, [{from}]", "ldp {c:q}, {d:q}, [{from}, #32]", a = out(vreg) *a,
+                b = out(vreg) *b, c = out(vreg) *c, d = out(vreg) *d, from = in(reg) from,
+                options(readonly, nostack, preserves_flags)),
+        }
+        std::array::from_fn(|n| all[n])
+    }
+}
+
+/// Stores the first `4 * N` bytes.
+///
+/// # Safety
+/// They can be written.
+#[inline(always)]
+pub(super) unsafe fn store_bytes<const N: usize>(to: *mut u8, bytes: int8x16_t) {
+    // SAFETY: the caller's.
+    unsafe {
+        match N {
+            1 => vst1q_lane_s32::<0>(to.cast(), vreinterpretq_s32_s8(bytes)),
+            2 | 3 => vst1_s8(to.cast(), vget_low_s8(bytes)),
+            _ => vst1q_s8(to.cast(), bytes),
+        }
+        if N == 3 {
+            vst1q_lane_s32::<2>(to.add(8).cast(), vreinterpretq_s32_s8(bytes));
+        }
     }
 }
