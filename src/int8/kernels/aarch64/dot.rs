@@ -128,13 +128,19 @@ unsafe fn store<const M: usize, const N: usize>(sums: &[[int32x4_t; N]; M], targ
                 for (n, m) in multipliers.iter_mut().enumerate() {
                     *m = vld1q_f32(multiplier.add(n * CHANNELS));
                 }
-                let mut bytes = sums.map(|sums| {
-                    let rounded = |n: usize| round(sums[n % N], multipliers[n % N]);
-                    let low = [rounded(0), rounded(1)];
-                    if N < 3 { narrow.half_free(low) } else { narrow.free([low[0], low[1], rounded(2), rounded(3)]) }
-                });
+                let mut bytes = [vdupq_n_s8(0); M];
+                for (sums, bytes) in sums.iter().zip(&mut bytes) {
+                    let mut rounded = [vdupq_n_s32(0); 4];
+                    for n in 0..N {
+                        rounded[n] = round(sums[n], multipliers[n]);
+                    }
+                    let [a, b, ..] = rounded;
+                    *bytes = if N < 3 { narrow.half_free([a, b]) } else { narrow.free(rounded) };
+                }
                 if !rounding.is_free() {
-                    bytes = bytes.map(|bytes| narrow.bound(bytes));
+                    for bytes in &mut bytes {
+                        *bytes = narrow.bound(*bytes);
+                    }
                 }
                 for bytes in bytes {
                     store_bytes::<N>(to, bytes);

@@ -259,22 +259,26 @@ unsafe fn store<const P: usize, const N: usize>(sums: &[[Sums; N]; P], target: T
                     *m = vreinterpretq_f32_u64(vdupq_n_u64(two));
                 }
                 // The bytes of both pixels, two channels of one, two of the other; of quarters 0 and 1, and 2 and 3.
-                let mut bytes = sums.map(|sums| {
-                    let rounded = |n: usize| [0, 1].map(|half| round(sums[n % N][half], multipliers[n % N][half]));
-                    let [a, b] = rounded(0);
-                    if N == 1 {
-                        return [narrow.half_free([a, b]); 2];
+                let mut bytes = [[vdupq_n_s8(0); 2]; P];
+                for (sums, [low, high]) in sums.iter().zip(&mut bytes) {
+                    let mut rounded = [[vdupq_n_s32(0); 2]; 4];
+                    for n in 0..N {
+                        for half in 0..2 {
+                            rounded[n][half] = round(sums[n][half], multipliers[n][half]);
+                        }
                     }
-                    let [c, d] = rounded(1);
-                    let low = narrow.free([a, b, c, d]);
-                    if N == 2 {
-                        return [low; 2];
-                    }
-                    let ([a, b], [c, d]) = (rounded(2), rounded(3));
-                    [low, if N == 3 { narrow.half_free([a, b]) } else { narrow.free([a, b, c, d]) }]
-                });
+                    let [[a, b], [c, d], [e, f], [g, h]] = rounded;
+                    *low = if N == 1 { narrow.half_free([a, b]) } else { narrow.free([a, b, c, d]) };
+                    *high = match N {
+                        1 | 2 => *low,
+                        3 => narrow.half_free([e, f]),
+                        _ => narrow.free([e, f, g, h]),
+                    };
+                }
                 if !rounding.is_free() {
-                    bytes = bytes.map(|bytes| bytes.map(|bytes| narrow.bound(bytes)));
+                    for bytes in bytes.as_flattened_mut() {
+                        *bytes = narrow.bound(*bytes);
+                    }
                 }
                 for (p, bytes) in bytes.iter().enumerate() {
                     let [low, high] = bytes.map(|v| vreinterpretq_s16_s8(v));
