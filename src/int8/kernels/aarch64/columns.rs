@@ -100,9 +100,9 @@ unsafe impl Columns for DotColumns {
     }
 
     #[target_feature(enable = "dotprod")]
-    unsafe fn walk<const S: usize, const R: usize>(strip: &Strip) {
+    unsafe fn walk<const S: usize, const R: usize, const FREE: bool>(strip: &Strip) {
         // SAFETY: the caller's.
-        unsafe { walk::<DotColumns, S, R>(strip) }
+        unsafe { walk::<DotColumns, S, R, FREE>(strip) }
     }
 }
 
@@ -217,8 +217,8 @@ unsafe impl Columns for NeonColumns {
         all
     }
 
-    unsafe fn walk<const S: usize, const R: usize>(strip: &Strip) {
+    unsafe fn walk<const S: usize, const R: usize, const FREE: bool>(strip: &Strip) {
         // SAFETY: the caller's.
-        unsafe { walk::<NeonColumns, S, R>(strip) }
+        unsafe { walk::<NeonColumns, S, R, FREE>(strip) }
     }
 }
