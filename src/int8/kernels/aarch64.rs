@@ -1,5 +1,6 @@
 //! The kernel sets of 64-bit ARM. Bytes are stored signed, as their instructions multiply signed ones.
 
+mod bands;
 mod columns;
 mod dense;
 mod depthwise;

@@ -97,10 +97,10 @@ unsafe impl<P: Product> Tiles for Panels<P> {
                 for chunk in chunks {
                     for step in steps_of(chunk.len.max(most)) {
                         for channel in channels.clone() {
-                            weights.extend(
-                                (step..step + P::TERMS)
-                                    .map(|at| if at < chunk.len { layer.at(channel, chunk.place + at) } else { 0 }),
-                            );
+                            let [first, last] = [step, step + P::TERMS].map(|at| chunk.place + at.min(chunk.len));
+                            let end = weights.len() + P::TERMS;
+                            weights.extend_from_slice(layer.of(channel, first..last));
+                            weights.resize(end, 0);
                         }
                     }
                 }
