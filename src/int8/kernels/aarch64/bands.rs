@@ -1,8 +1,8 @@
 //! Depthwise convolutions of 5×5 with the dot product, in bands of four rows of outputs, or of two at stride 2.
 //!
 //! The map under a band, eight channels of it, is sorted into columns first: of each channel four rows one after the
-//! other, and the next four. From there each output takes five columns, whatever their place in the map was. All rows of
-//! a band multiply with the same columns; those rows of a column that an output does not see have weights of 0.
+//! other, and the next four. From there each output takes five columns, whatever their place in the map was. All rows
+//! of a band multiply with the same columns; those rows of a column that an output does not see have weights of 0.
 //!
 //! Places outside the map hold the zero point, whose share lies in the bias.
 

@@ -105,8 +105,8 @@ unsafe fn tile<const P: usize, const N: usize>(strip: &Strip, pixels: &[*const i
     }
 }
 
-/// Products of three pairs of pixels, the activations of which are in registers `$x`, with a vector of weights `$w`, added
-/// to sums `$s`.
+/// Products of three pairs of pixels, the activations of which are in registers `$x`, with a vector of weights `$w`,
+/// added to sums `$s`.
 macro_rules! products {
     ($w:literal: $x0:literal $s0:literal, $x1:literal $s1:literal, $x2:literal $s2:literal) => {
         concat!(product!($s0 $x0 $w), product!($s1 $x1 $w), product!($s2 $x2 $w))

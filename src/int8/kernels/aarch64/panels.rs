@@ -152,7 +152,7 @@ unsafe fn tiles<P: Product, const N: usize>(strip: &Strip) {
     let large = units - count * (size - 1);
     let (size, smaller) = (size * P::TOGETHER, (size - 1) * P::TOGETHER);
     let (first, rest) = strip.pixels.split_at((large * size).min(pixels / size * size));
-    let (second, last) = rest.split_at(if smaller == 0 { 0 } else { rest.len() / smaller * smaller });
+    let (second, last) = rest.split_at(rest.len() - rest.len().checked_rem(smaller).unwrap_or(rest.len()));
     for (size, pixels, at) in
         [(size, first, 0), (smaller, second, first.len()), (last.len(), last, first.len() + second.len())]
     {
