@@ -37,7 +37,7 @@ pub use session::{Attention, Outputs, RunTimes, Session};
 /// The environment variable that names the kernels to use, for tests and comparisons.
 pub const ISA_VARIABLE: &str = kernels::ISA_VARIABLE;
 
-/// Names of the kernel sets that this machine can run, the fastest first: `avx2`, `neondot`, `scalar`, …
+/// Names of the kernel sets that this machine can run, the fastest first: `avx2`, `neoni8mm`, `scalar`, …
 pub fn available_kernels() -> Vec<&'static str> {
     kernels::available().iter().map(|set| set.isa()).collect()
 }
@@ -199,7 +199,7 @@ pub fn read_file(path: impl AsRef<Path>, limits: &Limits) -> Result<Vec<u8>> {
 pub struct Summary {
     /// Bytes of the file.
     pub file_bytes: u64,
-    /// Instruction set of the kernels: `scalar`, `avx2`, `avxvnni`, `avx512vnni`, `neon`, `neondot`, …
+    /// Instruction set of the kernels: `scalar`, `avx2`, `avxvnni`, `avx512vnni`, `neon`, `neondot`, `neoni8mm`, …
     pub isa: String,
     /// Bytes of the weights as they lie in memory.
     pub weights_bytes: u64,

@@ -12,11 +12,17 @@ import subprocess
 import sys
 
 # Multiply-accumulates of an instruction on full vectors.
-MACS = {"sdot": 16, "smull": 8, "smlal": 8, "smull2": 8, "smlal2": 8}
+MACS = {"smmla": 32, "sdot": 16, "smull": 8, "smlal": 8, "smull2": 8, "smlal2": 8}
 # 16-bit operands give half as many.
 WIDE = re.compile(r"\.4s, v\d+\.[48]h")
-# The second model is of the Neoverse N1, the same core as the Cortex-A76; the A76's own model is an older core's.
-CORES = {"cortex-a72": ["-mcpu=cortex-a72"], "cortex-a76": ["-mcpu=neoverse-n1", "-mattr=+dotprod"]}
+# The second model is of the Neoverse N1, the same core as the Cortex-A76; the A76's own model is an older core's. In
+# the same way the Neoverse N2 stands for the Cortex-A710. The Neoverse V1 is its own.
+CORES = {
+    "cortex-a72": ["-mcpu=cortex-a72"],
+    "cortex-a76": ["-mcpu=neoverse-n1", "-mattr=+dotprod"],
+    "cortex-a710": ["-mcpu=neoverse-n2"],
+    "neoverse-v1": ["-mcpu=neoverse-v1"],
+}
 # Loops of a kernel that are shown: its whole tiles, not those at the edges.
 LARGEST = 4
 LINE = re.compile(r"^\s*([0-9a-f]+):\t(.*)$")

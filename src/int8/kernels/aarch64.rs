@@ -1,12 +1,15 @@
 //! The kernel sets of 64-bit ARM. Bytes are stored signed, as their instructions multiply signed ones.
 
+mod bands;
 mod columns;
 mod dense;
 mod depthwise;
 mod dot;
 mod elementwise;
 mod epilogue;
+mod matrix;
 mod neon;
+mod panels;
 mod pool;
 mod quads;
 mod taps;
@@ -20,8 +23,10 @@ use super::super::quant::{AddQuant, Quant};
 use super::{AveragePool, Conv, KernelSet, Map, MaxPool, PackedConv, Storage};
 use columns::{DotColumns, NeonColumns};
 use dense::Dense;
-use dot::{DotProduct, DotTiles};
+use dot::DotProduct;
+use matrix::MatrixProduct;
 use neon::{Neon, NeonTiles};
+use panels::Panels;
 
 /// The kernels of a set whose convolutions multiply with the instructions that `I` proves.
 #[derive(Debug)]
@@ -55,7 +60,7 @@ impl Isa for DotProduct {
     const NAME: &'static str = "neondot";
 
     fn dense(self, conv: &Conv) -> Box<dyn PackedConv> {
-        Box::new(Dense::<DotTiles>::new(self, conv))
+        Box::new(Dense::<Panels<DotProduct>>::new(self, conv))
     }
 
     fn depthwise(self, conv: Conv) -> Box<dyn PackedConv> {
@@ -63,13 +68,28 @@ impl Isa for DotProduct {
     }
 }
 
+impl Isa for MatrixProduct {
+    const NAME: &'static str = "neoni8mm";
+
+    fn dense(self, conv: &Conv) -> Box<dyn PackedConv> {
+        Box::new(Dense::<Panels<MatrixProduct>>::new(self, conv))
+    }
+
+    /// Without channels to sum over there is no matrix.
+    fn depthwise(self, conv: Conv) -> Box<dyn PackedConv> {
+        self.0.depthwise(conv)
+    }
+}
+
 static NEON: Set<Neon> = Set(Neon);
 static DOT: LazyLock<Option<Set<DotProduct>>> = LazyLock::new(|| DotProduct::new().map(Set));
+static MATRIX: LazyLock<Option<Set<MatrixProduct>>> = LazyLock::new(|| MatrixProduct::new().map(Set));
 
 /// The sets that this processor can run, the fastest first.
 pub(super) fn available() -> Vec<&'static dyn KernelSet> {
+    let matrix = MATRIX.as_ref().map(|set| set as &dyn KernelSet);
     let dot = DOT.as_ref().map(|set| set as &dyn KernelSet);
-    dot.into_iter().chain([&NEON as &dyn KernelSet]).collect()
+    matrix.into_iter().chain(dot).chain([&NEON as &dyn KernelSet]).collect()
 }
 
 impl<I: Isa> KernelSet for Set<I> {

@@ -333,8 +333,8 @@ fn report(failures: &[String]) {
     assert!(failures.is_empty(), "{} failures:\n{shown}", failures.len());
 }
 
-/// Channel counts at, below and above the edges of tiles and vectors.
-const EDGES: [usize; 15] = [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 48, 64, 65];
+/// Channel counts at, below and above the edges of tiles and vectors, and of quarters of the former.
+const EDGES: [usize; 17] = [1, 2, 3, 4, 7, 8, 9, 12, 15, 16, 17, 31, 32, 33, 48, 64, 65];
 
 #[test]
 fn dense_channels_around_tile_edges() {

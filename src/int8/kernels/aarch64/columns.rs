@@ -4,6 +4,7 @@ use std::arch::aarch64::*;
 use std::arch::asm;
 
 use super::super::{Conv, PackedConv};
+use super::bands::Bands;
 use super::depthwise::{BLOCK, Blocks, Columns, Ends, ROWS, Strip, walk};
 use super::dot::DotProduct;
 use super::neon::Neon;
@@ -46,6 +47,9 @@ unsafe impl Columns for DotColumns {
     }
 
     fn other(isa: DotProduct, conv: &Conv, ends: &dyn Fn(i16) -> Ends) -> Box<dyn PackedConv> {
+        if Bands::fits(conv) {
+            return Box::new(Bands::new(isa, conv, ends(to_signed(conv.input_zero))));
+        }
         if Quads::fits(conv) {
             return Box::new(Quads::new(isa, conv, ends(to_signed(conv.input_zero))));
         }
@@ -100,22 +104,22 @@ unsafe impl Columns for DotColumns {
     }
 
     #[target_feature(enable = "dotprod")]
-    unsafe fn walk<const S: usize, const R: usize>(strip: &Strip) {
+    unsafe fn walk<const S: usize, const R: usize, const FREE: bool>(strip: &Strip) {
         // SAFETY: the caller's.
-        unsafe { walk::<DotColumns, S, R>(strip) }
+        unsafe { walk::<DotColumns, S, R, FREE>(strip) }
     }
 }
 
 /// Pairs of the bytes of two rows.
 #[inline(always)]
-fn interleave(a: int8x8_t, b: int8x8_t) -> int16x8_t {
+pub(super) fn interleave(a: int8x8_t, b: int8x8_t) -> int16x8_t {
     // SAFETY: NEON is part of the target.
     unsafe { vreinterpretq_s16_s8(vcombine_s8(vzip1_s8(a, b), vzip2_s8(a, b))) }
 }
 
 /// Quads of two pairs of rows, for both halves of the block.
 #[inline(always)]
-fn quads(above: int16x8_t, below: int16x8_t) -> [int8x16_t; 2] {
+pub(super) fn quads(above: int16x8_t, below: int16x8_t) -> [int8x16_t; 2] {
     // SAFETY: NEON is part of the target.
     unsafe { [vreinterpretq_s8_s16(vzip1q_s16(above, below)), vreinterpretq_s8_s16(vzip2q_s16(above, below))] }
 }
@@ -217,8 +221,8 @@ unsafe impl Columns for NeonColumns {
         all
     }
 
-    unsafe fn walk<const S: usize, const R: usize>(strip: &Strip) {
+    unsafe fn walk<const S: usize, const R: usize, const FREE: bool>(strip: &Strip) {
         // SAFETY: the caller's.
-        unsafe { walk::<NeonColumns, S, R>(strip) }
+        unsafe { walk::<NeonColumns, S, R, FREE>(strip) }
     }
 }

@@ -19,10 +19,10 @@ pub(super) struct Weights<'a> {
 }
 
 impl Weights<'_> {
-    /// The weight of `channel` at `place`; 0 for lanes without a channel.
-    pub fn at(&self, channel: usize, place: usize) -> i8 {
-        let places = self.values.len() / self.channels;
-        if channel < self.channels { self.values[channel * places + place] } else { 0 }
+    /// The weights of `channel` at `places`; none for lanes without a channel.
+    pub fn of(&self, channel: usize, places: Range<usize>) -> &[i8] {
+        let all = self.values.len() / self.channels;
+        if channel < self.channels { &self.values[channel * all..][places] } else { &[] }
     }
 }
 

@@ -7,6 +7,7 @@
 //! Places outside the map hold the zero point, whose share lies in the bias.
 
 use std::arch::aarch64::*;
+use std::arch::asm;
 use std::fmt::Debug;
 use std::ops::Range;
 
@@ -132,7 +133,7 @@ pub(super) unsafe trait Columns: Debug + Send + Sync + 'static {
     ) -> [[int32x4_t; 2]; R];
 
     /// [`walk`] in a function that enables the instructions.
-    unsafe fn walk<const S: usize, const R: usize>(strip: &Strip);
+    unsafe fn walk<const S: usize, const R: usize, const FREE: bool>(strip: &Strip);
 }
 
 /// Outputs side by side, in one row or in two, of one block of channels.
@@ -215,6 +216,7 @@ impl<C: Columns> PackedConv for Square<C> {
         outside.fill(self.outside);
         let outside = &*outside;
         let step = self.window.stride[0];
+        let free = self.ends.rounding.is_free();
         let columns = (STRIP_BYTES / (ROWS * self.input.stride * step)).max(STRIP);
         let mut at = pixels.start;
         while at < pixels.end {
@@ -247,11 +249,13 @@ impl<C: Columns> PackedConv for Square<C> {
                     // or as long, pixels of both maps have room for whole blocks, and the outputs are in the slice:
                     // two rows of them where there are two rows left.
                     unsafe {
-                        match (step, two) {
-                            (1, true) => C::walk::<1, 2>(&strip),
-                            (1, false) => C::walk::<1, 1>(&strip),
-                            (_, true) => C::walk::<2, 2>(&strip),
-                            (_, false) => C::walk::<2, 1>(&strip),
+                        match (step, two, free) {
+                            (1, true, true) => C::walk::<1, 2, true>(&strip),
+                            (1, true, false) => C::walk::<1, 2, false>(&strip),
+                            (1, false, _) => C::walk::<1, 1, false>(&strip),
+                            (_, true, true) => C::walk::<2, 2, true>(&strip),
+                            (_, true, false) => C::walk::<2, 2, false>(&strip),
+                            (_, false, _) => C::walk::<2, 1, false>(&strip),
                         }
                     }
                 }
@@ -275,12 +279,12 @@ impl<C: Columns> PackedConv for Square<C> {
     }
 }
 
-/// The outputs of a strip, `S` columns of the map apart and in `R` rows.
+/// The outputs of a strip, `S` columns of the map apart and in `R` rows; `FREE` if the bounds are those of all bytes.
 ///
 /// # Safety
 /// The instructions of `C` are enabled in the caller; the strip's pointers are valid for what it says.
 #[inline(always)]
-pub(super) unsafe fn walk<C: Columns, const S: usize, const R: usize>(strip: &Strip) {
+pub(super) unsafe fn walk<C: Columns, const S: usize, const R: usize, const FREE: bool>(strip: &Strip) {
     // SAFETY: the caller's.
     unsafe {
         let weights = C::weights(strip.weights);
@@ -291,15 +295,14 @@ pub(super) unsafe fn walk<C: Columns, const S: usize, const R: usize>(strip: &St
         let mut yield_one = |columns: [&C::Column; 3]| {
             let sums = C::sums::<S, R>(bias, &weights, columns);
             let [a, b] = [round(sums[0][0], multiplier[0]), round(sums[0][1], multiplier[1])];
-            if R == 1 {
-                vst1_s8(to[0].cast(), narrow.narrow_half([a, b]));
+            let bytes = if R == 1 {
+                narrow.half_free([a, b])
             } else {
                 let [c, d] = [round(sums[R - 1][0], multiplier[0]), round(sums[R - 1][1], multiplier[1])];
-                let bytes = vreinterpretq_s64_s8(narrow.narrow([a, b, c, d]));
-                vst1q_lane_s64::<0>(to[0].cast(), bytes);
-                vst1q_lane_s64::<1>(to[1].cast(), bytes);
-            }
-            to = to.map(|to| to.wrapping_add(strip.to_stride));
+                narrow.free([a, b, c, d])
+            };
+            let bytes = if FREE { bytes } else { narrow.bound(bytes) };
+            store(bytes, &mut to, strip.to_stride, R);
         };
         // Any column, outside the map too.
         let any = |column: isize| {
@@ -331,12 +334,15 @@ pub(super) unsafe fn walk<C: Columns, const S: usize, const R: usize>(strip: &St
                     at += 3 * strip.stride;
                 }
             } else {
-                for _ in 0..steps {
+                steps -= steps % 2;
+                for _ in 0..steps / 2 {
                     let b = C::column::<S, R>(&strip.rows, at);
                     let c = C::column::<S, R>(&strip.rows, at + strip.stride);
                     yield_one([&a, &b, &c]);
-                    a = c;
-                    at += 2 * strip.stride;
+                    let b = C::column::<S, R>(&strip.rows, at + 2 * strip.stride);
+                    a = C::column::<S, R>(&strip.rows, at + 3 * strip.stride);
+                    yield_one([&c, &b, &a]);
+                    at += 4 * strip.stride;
                 }
             }
             left -= steps;
@@ -356,6 +362,24 @@ pub(super) unsafe fn walk<C: Columns, const S: usize, const R: usize>(strip: &St
             }
             left -= 1;
             column += S as isize;
+        }
+    }
+}
+
+/// Stores eight bytes for each of `rows` outputs, one or two, and moves on to the next ones. The compiler takes five
+/// instructions for these two.
+///
+/// # Safety
+/// They can be written.
+#[inline(always)]
+unsafe fn store(bytes: int8x16_t, [first, second]: &mut [*mut u8; 2], stride: usize, rows: usize) {
+    // SAFETY: the caller's.
+    unsafe {
+        asm!("st1 {{{b:v}.8b}}, [{to}], {stride}", b = in(vreg) bytes, to = inout(reg) *first, stride = in(reg) stride,
+            options(nostack, preserves_flags));
+        if rows == 2 {
+            asm!("st1 {{{b:v}.d}}[1], [{to}], {stride}", b = in(vreg) bytes, to = inout(reg) *second,
+                stride = in(reg) stride, options(nostack, preserves_flags));
         }
     }
 }

@@ -137,9 +137,8 @@ impl Packed {
     fn new(layer: &Weights, first: usize, chunk: &Chunk) -> Vec<Packed> {
         let mut weights = [[0; CHUNK]; CHANNELS];
         for (channel, weights) in weights.iter_mut().enumerate() {
-            for (at, weight) in weights.iter_mut().enumerate().take(chunk.len) {
-                *weight = layer.at(first + channel, chunk.place + at);
-            }
+            let of = layer.of(first + channel, chunk.place..chunk.place + chunk.len);
+            weights[..of.len()].copy_from_slice(of);
         }
         let whole = Packed::of(chunk.offset, weights);
         if whole.largest < 2 * u16::from(i8::MIN.unsigned_abs()) {

@@ -81,13 +81,19 @@ impl Narrow {
     /// Adds the zero point and narrows to bytes within the bounds.
     #[inline(always)]
     pub fn narrow(&self, rounded: [int32x4_t; 4]) -> int8x16_t {
+        self.bound(self.free(rounded))
+    }
+
+    /// Applies the bounds.
+    #[inline(always)]
+    pub fn bound(&self, bytes: int8x16_t) -> int8x16_t {
         // SAFETY: NEON is part of the target.
-        unsafe { vminq_s8(vmaxq_s8(self.narrow_free(rounded), self.lo), self.hi) }
+        unsafe { vminq_s8(vmaxq_s8(bytes, self.lo), self.hi) }
     }
 
     /// The same, where the bounds are those of all bytes.
     #[inline(always)]
-    pub fn narrow_free(&self, [a, b, c, d]: [int32x4_t; 4]) -> int8x16_t {
+    pub fn free(&self, [a, b, c, d]: [int32x4_t; 4]) -> int8x16_t {
         // SAFETY: NEON is part of the target.
         unsafe {
             let ab = vqaddq_s16(vqmovn_high_s32(vqmovn_s32(a), b), self.zero);
@@ -96,7 +102,17 @@ impl Narrow {
         }
     }
 
-    /// The same for eight bytes.
+    /// The same for eight bytes; the others mean nothing.
+    #[inline(always)]
+    pub fn half_free(&self, [a, b]: [int32x4_t; 2]) -> int8x16_t {
+        // SAFETY: NEON is part of the target.
+        unsafe {
+            let bytes = vqmovn_s16(vqaddq_s16(vqmovn_high_s32(vqmovn_s32(a), b), self.zero));
+            vcombine_s8(bytes, vdup_n_s8(0))
+        }
+    }
+
+    /// [`Narrow::narrow`] for eight bytes.
     #[inline(always)]
     pub fn narrow_half(&self, [a, b]: [int32x4_t; 2]) -> int8x8_t {
         // SAFETY: NEON is part of the target.
