@@ -20,7 +20,7 @@ pub use elementwise::Binary;
 pub(super) use elementwise::{Elementwise, Softmax};
 pub(super) use float::{Dense, Float, MatMul as FloatMatMul};
 pub(super) use matmul::MatMul;
-pub(super) use moves::Move;
+pub(super) use moves::{Move, reshape_view};
 
 /// A copy of bytes, through a table if they change their scale.
 #[derive(Clone, Debug, PartialEq)]
@@ -94,33 +94,6 @@ pub(super) fn reshape_copy(x: &Tensor, y: &Tensor) -> Copy {
     let rows = row_major(&shape);
     let (from, to) = if map_is_input { (x.strides(), rows) } else { (rows, y.strides()) };
     Copy { moves: Move::new(&shape, &from, &to, 0), table: None }
-}
-
-/// Where the elements of a tensor of shape `shape` that lie at `strides` are found under the shape `to`, in the same order
-/// (ONNX Reshape); `None` where no strides say that.
-pub(super) fn reshape_view(shape: &[usize], strides: &[usize], to: &[usize]) -> Option<Vec<usize>> {
-    // Runs of dimensions that follow each other in memory as in the shape, the last first.
-    let mut runs: Vec<(usize, usize)> = Vec::new();
-    for (n, stride) in shape.iter().copied().zip(strides.iter().copied()).rev().filter(|(n, _)| *n != 1) {
-        match runs.last_mut() {
-            Some((length, step)) if stride == *length * *step => *length *= n,
-            _ => runs.push((n, stride)),
-        }
-    }
-    let mut runs = runs.into_iter();
-    let mut run = (1, 1);
-    let mut found = vec![0; to.len()];
-    for (found, n) in found.iter_mut().zip(to).rev().filter(|(_, n)| **n != 1) {
-        if run.0 == 1 {
-            run = runs.next()?;
-        }
-        if !run.0.is_multiple_of(*n) {
-            return None;
-        }
-        *found = run.1;
-        run = (run.0 / n, run.1 * n);
-    }
-    (run.0 == 1 && runs.next().is_none()).then_some(found)
 }
 
 impl State {

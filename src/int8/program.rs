@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::kernels::pool::Pool;
 use super::kernels::{AveragePool, Conv, KernelSet, MaxPool, Storage, Window};
-use super::layers::{self, Binary, Copy, Elementwise, Layer, MatMul, Move, Softmax, row_major};
+use super::layers::{self, Binary, Copy, Elementwise, Layer, MatMul, Move, Softmax, reshape_view, row_major};
 use super::plan::{self, Buffer};
 use super::quant::{AddQuant, Quant};
 use super::tensor::{Element, Tensor, TensorId, broadcast};
@@ -284,7 +284,7 @@ impl Builder {
         let (source, strides) = self.views.get(&x.0).unwrap_or(&own);
         let view = match permutation {
             Some(permutation) => Some((*source, permutation.iter().map(|p| strides[*p]).collect::<Vec<_>>())),
-            None => layers::reshape_view(&tensor.shape, strides, shape).map(|strides| (*source, strides)),
+            None => reshape_view(&tensor.shape, strides, shape).map(|strides| (*source, strides)),
         };
         let (source, copy) = match &view {
             Some((source, from)) => {
@@ -593,5 +593,69 @@ impl Program {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::kernels::scalar::SCALAR;
+    use super::*;
+
+    /// Runs `build` on a map of 5 channels, 3 × 2 pixels, that holds its elements' numbers in ONNX order.
+    fn run(build: impl Fn(&mut Builder, TensorId)) -> (Vec<String>, Vec<Vec<f32>>) {
+        let mut builder = Builder::new(&SCALAR);
+        let x = builder.quantise(&[1, 5, 3, 2], Quant { scale: 1.0, zero_point: 0 });
+        build(&mut builder, x);
+        let program = builder.finish();
+        let numbers: Vec<f32> = (0..30u8).map(f32::from).collect();
+        let mut outputs: Vec<Vec<f32>> = program.outputs().iter().map(|s| vec![-1.0; s.iter().product()]).collect();
+        let mut views: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
+        program.run(&mut program.state(1), &[Input::Numbers(&numbers)], &mut views).unwrap();
+        (program.layers().map(|layer| layer.op.clone()).collect(), outputs)
+    }
+
+    /// Channel by channel for each pixel.
+    fn pixel_by_pixel() -> Vec<f32> {
+        (0..6u8).flat_map(|pixel| (0..5u8).map(move |channel| f32::from(channel * 6 + pixel))).collect()
+    }
+
+    #[test]
+    fn a_copy_of_a_copy_is_one_copy() {
+        let (ops, outputs) = run(|builder, x| {
+            let flat = builder.reshape(x, &[1, 5, 6], None).unwrap();
+            let rows = builder.reshape(flat, &[1, 6, 5], Some(&[0, 2, 1])).unwrap();
+            builder.output(rows);
+        });
+        assert_eq!(ops, ["quantise", "copy", "dequantise"]);
+        assert_eq!(outputs, [pixel_by_pixel()]);
+    }
+
+    #[test]
+    fn copies_there_and_back_give_the_map() {
+        let (ops, outputs) = run(|builder, x| {
+            let flat = builder.reshape(x, &[1, 5, 6], None).unwrap();
+            let rows = builder.reshape(flat, &[1, 6, 5], Some(&[0, 2, 1])).unwrap();
+            let back = builder.reshape(rows, &[1, 5, 6], Some(&[0, 2, 1])).unwrap();
+            let map = builder.reshape(back, &[1, 5, 3, 2], None).unwrap();
+            builder.output(map);
+        });
+        assert_eq!(ops, ["quantise", "copy", "dequantise"]);
+        assert_eq!(outputs, [(0..30u8).map(f32::from).collect::<Vec<_>>()]);
+    }
+
+    #[test]
+    fn a_copy_that_is_read_stays_and_what_is_no_view_is_copied_twice() {
+        let (ops, outputs) = run(|builder, x| {
+            let flat = builder.reshape(x, &[1, 5, 6], None).unwrap();
+            let rows = builder.reshape(flat, &[1, 6, 5], Some(&[0, 2, 1])).unwrap();
+            // As it lies.
+            let as_it_lies = builder.reshape(rows, &[1, 3, 10], None).unwrap();
+            // Across pixels and channels: no strides say that of the map.
+            let across = builder.reshape(flat, &[1, 3, 10], None).unwrap();
+            builder.output(as_it_lies);
+            builder.output(across);
+        });
+        assert_eq!(ops, ["quantise", "copy", "copy", "copy", "dequantise", "dequantise"]);
+        assert_eq!(outputs, [pixel_by_pixel(), (0..30u8).map(f32::from).collect::<Vec<_>>()]);
     }
 }

@@ -176,7 +176,9 @@ impl ConvCase {
             Yield::Added => {
                 let lo = rng.pick(&[0, 3, 128]);
                 let quant = |rng: &mut Rng| Quant { scale: 0.01 + rng.unit(), zero_point: rng.next() as u8 };
-                let add = AddQuant { a: quant(rng), b: quant(rng), y: quant(rng), lo, hi: rng.pick(&[255, 254, 130]) };
+                // Also quotients that do not fit 32 bits.
+                let y = Quant { scale: rng.pick(&[1.0, 1.0, 1.0, 1e-20]) * (0.01 + rng.unit()), ..quant(rng) };
+                let add = AddQuant { a: quant(rng), b: quant(rng), y, lo, hi: rng.pick(&[255, 254, 130]) };
                 Output::Bytes(requant, Some(Residual { add, stride: channels + rng.pick(&[0, 5]) }))
             }
             _ => Output::Bytes(requant, None),

@@ -55,6 +55,33 @@ impl Move {
     }
 }
 
+/// Where the elements of a tensor of shape `shape` that lie at `strides` are found under the shape `to`, in the same order
+/// (ONNX Reshape); `None` where no strides say that.
+pub(in super::super) fn reshape_view(shape: &[usize], strides: &[usize], to: &[usize]) -> Option<Vec<usize>> {
+    // Runs of dimensions that follow each other in memory as in the shape, the last first.
+    let mut runs: Vec<(usize, usize)> = Vec::new();
+    for (n, stride) in shape.iter().copied().zip(strides.iter().copied()).rev().filter(|(n, _)| *n != 1) {
+        match runs.last_mut() {
+            Some((length, step)) if stride == *length * *step => *length *= n,
+            _ => runs.push((n, stride)),
+        }
+    }
+    let mut runs = runs.into_iter();
+    let mut run = (1, 1);
+    let mut found = vec![0; to.len()];
+    for (found, n) in found.iter_mut().zip(to).rev().filter(|(_, n)| **n != 1) {
+        if run.0 == 1 {
+            run = runs.next()?;
+        }
+        if !run.0.is_multiple_of(*n) {
+            return None;
+        }
+        *found = run.1;
+        run = (run.0 / n, run.1 * n);
+    }
+    (run.0 == 1 && runs.next().is_none()).then_some(found)
+}
+
 /// Calls `f` with the last two dimensions (or fewer), and where input and output begin for each index of the others.
 fn outer<T>(
     dims: &[(usize, usize, usize)],
@@ -95,7 +122,55 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    #[test]
+    fn views_are_found_where_strides_say_them() {
+        // Channels last, 7 × 7 pixels of 5 channels that take 16: rows and columns are one dimension.
+        assert_eq!(reshape_view(&[1, 5, 7, 7], &[0, 1, 112, 16], &[1, 5, 49]), Some(vec![0, 1, 16]));
+        assert_eq!(reshape_view(&[5, 49], &[1, 16], &[1, 5, 7, 7]), Some(vec![0, 1, 112, 16]));
+        // Channels and columns are none, and a number of elements that differs is no view of anything.
+        assert_eq!(reshape_view(&[1, 5, 7, 7], &[0, 1, 112, 16], &[35, 7]), None);
+        assert_eq!(reshape_view(&[4], &[1], &[2]), None);
+        assert_eq!(reshape_view(&[2], &[1], &[2, 2]), None);
+        assert_eq!(reshape_view(&[1, 1], &[9, 9], &[]), Some(vec![]));
+    }
+
+    /// Places of the elements in the order of the shape.
+    fn places(shape: &[usize], strides: &[usize]) -> Vec<usize> {
+        let rows = super::super::row_major(shape);
+        let volume: usize = shape.iter().product();
+        let place = |i: usize| (0..shape.len()).map(|d| i / rows[d] % shape[d] * strides[d]).sum();
+        (0..volume).map(place).collect()
+    }
+
     proptest! {
+        #[test]
+        fn a_view_has_the_same_elements_in_the_same_order(
+            factors in prop::collection::vec(1usize..5, 1..6),
+            seed in any::<u64>(),
+        ) {
+            // Neighbouring factors are joined in two ways; gaps in memory are where the seed has them.
+            let join = |bits: u64| {
+                let mut shape: Vec<usize> = Vec::new();
+                for (i, factor) in factors.iter().enumerate() {
+                    match shape.last_mut() {
+                        Some(last) if bits >> i & 1 == 1 => *last *= factor,
+                        _ => shape.push(*factor),
+                    }
+                }
+                shape
+            };
+            let (shape, to) = (join(seed), join(seed >> 8));
+            let mut strides = vec![1; shape.len()];
+            for i in (1..shape.len()).rev() {
+                strides[i - 1] = strides[i] * shape[i] + (seed >> (16 + i) & 1) as usize;
+            }
+            if let Some(view) = reshape_view(&shape, &strides, &to) {
+                prop_assert_eq!(places(&shape, &strides), places(&to, &view));
+            } else {
+                prop_assert!(strides != super::super::row_major(&shape), "what has no gaps has every view");
+            }
+        }
+
         #[test]
         fn every_order_of_dimensions_is_copied(
             shape in prop::collection::vec(1usize..12, 0..5),
