@@ -35,10 +35,9 @@ impl Avx512Vnni {
     }
 }
 
-/// Strips of four vectors, or of three where that leaves none over.
+/// Strips of four vectors, but none of one beside others.
 pub(super) fn strips(vectors: usize) -> Vec<usize> {
     match vectors {
-        3 | 6 | 9 => vec![3; vectors / 3],
         _ if vectors % 4 == 1 && vectors > 1 => [vec![4; vectors / 4 - 1], vec![3, 2]].concat(),
         _ => {
             let mut strips = vec![4; vectors / 4];
