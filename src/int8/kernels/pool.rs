@@ -7,6 +7,9 @@
 //! program, a neighbour on the same core, big and little ones), so that there are more parts than threads where parts
 //! stay large enough. On a busy machine a worker may not get a core for milliseconds; then the caller computes all parts
 //! itself and waits for nobody. It only ever waits for a part that has been begun.
+//!
+//! The caller claims from the first part on, the others from the last one back: of two threads, each has the same end of
+//! the map in every layer, and what it wrote in one is in its own cache when the next reads it.
 
 use std::cell::UnsafeCell;
 use std::ops::Range;
@@ -31,7 +34,8 @@ const MAX_THREADS: usize = 1024;
 /// Called with the number of a part and that of the thread.
 type Task<'a> = &'a (dyn Fn(usize, usize) + Sync);
 
-/// What is there to claim, in one word so that claiming is one compare-and-swap.
+/// What is there to claim, in one word so that claiming is one compare-and-swap: the number of the task, the end and the
+/// start of the parts that nobody has claimed.
 #[derive(Clone, Copy)]
 struct Claims(u64);
 
@@ -42,10 +46,13 @@ impl Claims {
         Claims(((self.0 >> 32).wrapping_add(1) << 32) | (parts as u64) << 16)
     }
 
-    /// The first part that nobody has claimed.
-    fn part(self) -> Option<usize> {
-        let (part, parts) = (self.0 & 0xffff, self.0 >> 16 & 0xffff);
-        (part < parts).then_some(part as usize)
+    /// The part that is left for `thread`, and what is there to claim after it.
+    fn part(self, thread: usize) -> Option<(usize, Claims)> {
+        let (start, end) = (self.0 & 0xffff, self.0 >> 16 & 0xffff);
+        (start < end).then(|| match thread {
+            0 => (start as usize, Claims(self.0 + 1)),
+            _ => (end as usize - 1, Claims(self.0 - (1 << 16))),
+        })
     }
 }
 
@@ -72,8 +79,8 @@ impl Shared {
     /// Claims a part and computes it on thread `thread`; `false` where none is left.
     fn step(&self, thread: usize) -> bool {
         let claims = self.claims();
-        let Some(part) = claims.part() else { return false };
-        let claimed = self.claims.compare_exchange(claims.0, claims.0 + 1, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        let Some((part, left)) = claims.part(thread) else { return false };
+        let claimed = self.claims.compare_exchange(claims.0, left.0, Ordering::AcqRel, Ordering::Relaxed).is_ok();
         if claimed {
             // SAFETY: this part is claimed and not finished, so `run` has not returned and the task is in place.
             let task = unsafe { *self.task.get() };
@@ -275,7 +282,7 @@ fn spin(spins: &mut u32) {
 
 fn work(shared: &Shared, index: usize) {
     let mut spins = 0;
-    let idle = || shared.claims().part().is_none() && !shared.stop.load(Ordering::SeqCst);
+    let idle = || shared.claims().part(index + 1).is_none() && !shared.stop.load(Ordering::SeqCst);
     loop {
         if shared.step(index + 1) {
             spins = 0;
@@ -409,9 +416,28 @@ mod tests {
     #[test]
     fn a_claim_of_a_past_task_is_worth_nothing() {
         let first = Claims(0).next_task(2);
-        assert_eq!((first.part(), Claims(first.0 + 1).part(), Claims(first.0 + 2).part()), (Some(0), Some(1), None));
         let second = Claims(first.0 + 2).next_task(2);
         assert_ne!(first.0, second.0);
-        assert_eq!(Claims(u64::MAX << 32).next_task(3).part(), Some(0));
+        assert_eq!(Claims(u64::MAX << 32).next_task(3).part(0).map(|claim| claim.0), Some(0));
+    }
+
+    #[test]
+    fn each_part_is_claimed_once_from_both_ends() {
+        for (threads, wanted) in [
+            ([0, 0, 0, 0, 0], [0, 1, 2, 3, 4]),
+            ([1, 1, 1, 1, 1], [4, 3, 2, 1, 0]),
+            ([0, 1, 0, 2, 1], [0, 4, 1, 3, 2]),
+            ([1, 1, 1, 0, 0], [4, 3, 2, 0, 1]),
+        ] {
+            let mut claims = Claims(7 << 32).next_task(5);
+            let parts = threads.map(|thread| {
+                let (part, left) = claims.part(thread).unwrap();
+                claims = left;
+                part
+            });
+            assert_eq!(parts, wanted, "{threads:?}");
+            assert!(claims.part(0).is_none() && claims.part(1).is_none());
+            assert_eq!(claims.0 >> 32, 8, "claims do not reach the number of the task");
+        }
     }
 }

@@ -262,6 +262,7 @@ impl<S: Simd> Dense<S> {
         // the sizes before are multiples of a line nothing is lost.
         let block_pixels = unsafe { block_pixels.align_to_mut::<Pixel>().1 };
         let mut at = pixels.start;
+        let mut offsets_of = None;
         while at < pixels.end {
             let (y, x) = (at / width, at % width);
             let left = pixels.end - at;
@@ -284,9 +285,13 @@ impl<S: Simd> Dense<S> {
             };
             assert!(source.len() >= (rows - 1) * down + (columns - 1) * right + self.depth);
             let block_pixels = &mut block_pixels[..rows * columns];
-            for (row, pixels) in block_pixels.chunks_exact_mut(columns).enumerate() {
-                for (column, pixel) in pixels.iter_mut().enumerate() {
-                    pixel.offset = (row * down + column * right) as u32;
+            // Blocks of one size have the same offsets.
+            if offsets_of != Some([rows, columns]) {
+                offsets_of = Some([rows, columns]);
+                for (row, pixels) in block_pixels.chunks_exact_mut(columns).enumerate() {
+                    for (column, pixel) in pixels.iter_mut().enumerate() {
+                        pixel.offset = (row * down + column * right) as u32;
+                    }
                 }
             }
             if !S::EXACT {
