@@ -14,6 +14,7 @@ mod pairs;
 mod patch;
 mod pool;
 mod products;
+mod quantise;
 mod rows;
 mod simd;
 mod taps;
@@ -91,7 +92,7 @@ impl<S: Simd> KernelSet for Set<S> {
     }
 
     fn quantise(&self, quant: Quant, input: &[f32], output_map: &Map, output: &mut [u8]) {
-        elementwise::quantise(self.0.avx2(), quant, input, output_map, output);
+        self.0.quantise(quant, input, output_map, output);
     }
 
     fn dequantise(&self, quant: Quant, input_map: &Map, input: &[u8], output: &mut [f32]) {

@@ -2,10 +2,12 @@
 
 use std::fmt::Debug;
 
-use super::super::{Conv, PAIRS, PackedConv, PairRow};
+use super::super::{Conv, Map, PAIRS, PackedConv, PairRow};
 use super::dense::{Pixel, Strip};
+use super::elementwise;
 use super::products;
 use super::vectors::Vectors;
+use crate::int8::quant::Quant;
 
 /// The sums of a set.
 pub(super) type Sums<S> = <<S as Simd>::V as Vectors>::Sums;
@@ -88,6 +90,11 @@ pub(super) unsafe trait Simd: Copy + Debug + Send + Sync + 'static {
     /// See [`super::super::KernelSet::pair_products`].
     fn pair_products(self, rows: &[[i16; 2]], panel: &[PairRow], sums: &mut [[i32; PAIRS]]) {
         products::pair_products(self.avx2(), rows, panel, sums);
+    }
+
+    /// See [`super::super::KernelSet::quantise`].
+    fn quantise(self, quant: Quant, input: &[f32], map: &Map, output: &mut [u8]) {
+        elementwise::quantise(self.avx2(), quant, input, map, output);
     }
 
     /// The proof that AVX2 is there too, as it is wherever there is more.

@@ -211,6 +211,12 @@ impl Rounding {
         Rounding { top: f32::from(hi) - f32::from(zero_point), zero_point: i16::from(zero_point), lo, hi }
     }
 
+    /// Whether packing, which saturates, is all the clamping there is.
+    #[inline(always)]
+    pub fn is_full(&self) -> bool {
+        (self.lo, self.hi) == (0, 255)
+    }
+
     /// The byte for one product.
     #[inline(always)]
     pub fn apply(&self, product: f32) -> u8 {

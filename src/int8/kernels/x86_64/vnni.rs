@@ -2,15 +2,17 @@
 
 use std::arch::x86_64::*;
 
-use super::super::{Conv, PAIRS, PackedConv, PairRow};
+use super::super::{Conv, Map, PAIRS, PackedConv, PairRow};
 use super::avx2::{Avx2, Ymm, totals};
 use super::conv;
 use super::dense::{self, Pixel, Strip};
 use super::depthwise::{self, Interleave};
 use super::gemv::{self, Matvec, ROWS, Stream};
 use super::products;
+use super::quantise;
 use super::simd::Simd;
 use super::vectors::{Addition, Rounding, Vectors};
+use crate::int8::quant::Quant;
 
 /// The proof that the processor has AVX-VNNI.
 #[derive(Clone, Copy, Debug)]
@@ -140,6 +142,10 @@ unsafe impl Simd for Avx512Vnni {
     const PIXELS: [usize; 4] = [12, 10, 6, 4];
 
     bytes_by_fours!("avx512vnni", "avx2,avx512f,avx512bw,avx512vnni");
+
+    fn quantise(self, quant: Quant, input: &[f32], map: &Map, output: &mut [u8]) {
+        quantise::quantise(self, quant, input, map, output);
+    }
 
     fn pair_products(self, rows: &[[i16; 2]], panel: &[PairRow], sums: &mut [[i32; PAIRS]]) {
         products::pair_products_vnni(self, rows, panel, sums);
@@ -284,7 +290,11 @@ impl Vectors for Zmm {
             let zero_point = _mm512_set1_epi16(rounding.zero_point);
             let ab = _mm512_adds_epi16(_mm512_packs_epi32(a, b), zero_point);
             let cd = _mm512_adds_epi16(_mm512_packs_epi32(c, d), zero_point);
-            let bytes = _mm512_max_epu8(_mm512_packus_epi16(ab, cd), _mm512_set1_epi8(rounding.lo as i8));
+            let bytes = _mm512_packus_epi16(ab, cd);
+            if rounding.is_full() {
+                return bytes;
+            }
+            let bytes = _mm512_max_epu8(bytes, _mm512_set1_epi8(rounding.lo as i8));
             _mm512_min_epu8(bytes, _mm512_set1_epi8(rounding.hi as i8))
         }
     }
