@@ -30,7 +30,7 @@ use crate::error::{Error, Result};
 use crate::int8::kernels;
 use crate::limits::Limits;
 
-pub use guard::panics_are_errors;
+pub use guard::error_of_panic;
 pub use metadata::{graph_sha256, with_metadata};
 pub use session::{Attention, Outputs, RunTimes, Session};
 

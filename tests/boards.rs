@@ -10,7 +10,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use common::npz;
+use common::{npz, onnx};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -179,13 +179,18 @@ impl Runner {
 
     /// Standard output of a run whose exit code is one of `codes`.
     fn run(&self, arguments: &[&Path], codes: &[i32]) -> String {
+        self.run_and_hear(arguments, codes)[0].clone()
+    }
+
+    /// Standard output and standard error of such a run.
+    fn run_and_hear(&self, arguments: &[&Path], codes: &[i32]) -> [String; 2] {
         let mut command = Command::new(&self.words[0]);
         command.args(&self.words[1..]).args(arguments).stdin(Stdio::null()).current_dir(env!("CARGO_MANIFEST_DIR"));
         let ran = command.output().unwrap_or_else(|e| panic!("{:?}: {e}", self.words[0]));
         let code = ran.status.code();
         let errors = String::from_utf8_lossy(&ran.stderr);
         assert!(code.is_some_and(|code| codes.contains(&code)), "{:?}: {}: {errors}", self.words, ran.status);
-        String::from_utf8(ran.stdout).unwrap()
+        [ran.stdout, ran.stderr].map(|text| String::from_utf8(text).unwrap())
     }
 
     /// The answers to the sample photos, by photo.
@@ -216,6 +221,20 @@ fn boards_get_their_kernels() {
         assert_eq!(kernels, Some(board.kernels), "{} ({}): {said}", board.name, board.core);
         println!("{} ({}): {}", board.name, board.core, board.kernels);
     }
+}
+
+/// In programs of the profile `dist` panics do not unwind: the hook must say what the library cannot.
+#[test]
+#[ignore = "needs a program built for ARM and an emulator: cross/emulate program"]
+fn a_graph_that_makes_tract_panic_is_a_bad_model() {
+    let program = Program::from_environment();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gather.onnx");
+    std::fs::write(&path, onnx::tract_panics().encode()).unwrap();
+    let arguments = ["bench".as_ref(), "--runs".as_ref(), "1".as_ref(), path.as_path()];
+    let [_, said] = program.on(&program.boards()[0]).run_and_hear(&arguments, &[65]);
+    assert!(said.contains("gather.onnx") && said.contains("does not run"), "{said}");
+    assert!(!said.contains("panicked") && !said.contains("internal error"), "{said}");
 }
 
 #[test]

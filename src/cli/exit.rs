@@ -80,12 +80,15 @@ pub fn report(error: &anyhow::Error) -> Exit {
 }
 
 /// Makes a defect of oltr, wherever it shows, end the program with its own code. What a broken graph does to tract is
-/// none.
+/// none: the library makes an error of it, or, in a program whose panics do not unwind, what the hook does is the end.
 pub fn on_panic() {
     let show = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        if oltr::model::panics_are_errors() {
+        if let Some(error) = oltr::model::error_of_panic() {
             log::debug!("{panic}");
+            if cfg!(panic = "abort") {
+                std::process::exit(report(&error.into()) as i32);
+            }
             return;
         }
         show(panic);

@@ -30,7 +30,7 @@ pub(super) type Plan = Arc<TypedSimplePlan>;
 /// Everything about a file that sessions share.
 #[derive(Debug)]
 pub(super) struct Loaded {
-    pub name: String,
+    pub name: Arc<str>,
     pub sha256: String,
     pub bundle: Option<Bundle>,
     pub metadata: BTreeMap<String, String>,
@@ -153,7 +153,8 @@ pub(super) fn load(name: &str, bytes: &[u8], options: &Options) -> Result<Loaded
     let inputs: Vec<Port> = graph.inputs.iter().map(|(n, s)| Port { name: n.clone(), shape: s.clone() }).collect();
     let output_names = std::mem::take(&mut graph.outputs);
     drop(graph);
-    let (plan, numbers) = guard(name, || -> TractResult<_> {
+    let shared_name: Arc<str> = name.into();
+    let (plan, numbers) = guard(&shared_name, || -> TractResult<_> {
         let model = onnx.model_for_proto_model(&proto)?;
         drop(proto);
         let tensor_elements = options.limits.tensor_elements;
@@ -189,7 +190,7 @@ pub(super) fn load(name: &str, bytes: &[u8], options: &Options) -> Result<Loaded
     let metadata = file.metadata;
     let threads = options.threads;
     Ok(Loaded {
-        name: name.into(),
+        name: shared_name,
         sha256,
         bundle,
         metadata,
@@ -209,13 +210,11 @@ fn knows(onnx: &tract_onnx::Onnx, node: &graph::Node) -> bool {
 }
 
 /// Runs `f`, which hands a file's content to tract: an error or a panic there is the file's fault.
-fn guard<T>(name: &str, f: impl FnOnce() -> TractResult<T>) -> Result<T> {
-    let bad = |reason: String| Error::BadModel { model: name.into(), reason };
-    match catch(f) {
-        Some(Ok(value)) => Ok(value),
-        Some(Err(e)) => Err(bad(format!("the graph does not hold together: {e:#}"))),
-        None => Err(bad("the graph does not hold together, and checking it failed".into())),
-    }
+fn guard<T>(name: &Arc<str>, f: impl FnOnce() -> TractResult<T>) -> Result<T> {
+    catch(name, "the graph does not hold together, and checking it failed", f)?.map_err(|e| Error::BadModel {
+        model: name.to_string(),
+        reason: format!("the graph does not hold together: {e:#}"),
+    })
 }
 
 impl Source {

@@ -72,7 +72,7 @@ impl Session {
     pub(super) fn new(model: Arc<Loaded>) -> Result<Session> {
         let needed = model.summary.needed_bytes();
         if let Some(limit) = model.limits.memory_bytes.filter(|limit| needed > *limit) {
-            return Err(Error::Limit { subject: model.name.clone(), what: "memory_bytes", value: needed, limit });
+            return Err(Error::Limit { subject: model.name.to_string(), what: "memory_bytes", value: needed, limit });
         }
         let side = match (&model.picture_plan, &model.bundle) {
             (Some(_), Some(bundle)) => bundle.preprocess.size as usize,
@@ -105,7 +105,7 @@ impl Session {
         let model = self.model.clone();
         let Some(bundle) = &model.bundle else {
             return Err(Error::Metadata {
-                model: model.name.clone(),
+                model: model.name.to_string(),
                 key: "oltr.preprocess",
                 reason: "is missing; the graph says nothing about pictures and classes, export it as a bundle".into(),
             });
@@ -222,7 +222,7 @@ impl Session {
         let model = self.model.clone();
         if inputs.len() != model.inputs.len() {
             let reason = format!("{} inputs were given, the graph has {}", inputs.len(), model.inputs.len());
-            return Err(Error::BadInput { subject: model.name.clone(), reason });
+            return Err(Error::BadInput { subject: model.name.to_string(), reason });
         }
         self.ready()?;
         for ((port, input), tensor) in model.inputs.iter().zip(inputs).zip(&mut self.floats) {
@@ -290,15 +290,13 @@ fn spawn(plan: &Plan, threads: &Threads) -> Result<PlanState> {
 /// Runs `f`, in which tract computes what a file says: an error or a panic there is the file's fault, unless it is
 /// one of ours.
 fn guard<T>(model: &Loaded, f: impl FnOnce() -> TractResult<T>) -> Result<T> {
-    let bad = |reason: String| Error::BadModel { model: model.name.clone(), reason };
-    match catch(f) {
-        Some(Ok(value)) => Ok(value),
-        Some(Err(e)) => Err(match e.downcast::<Error>() {
-            Ok(own) => own,
-            Err(e) => bad(format!("the graph loads but does not run: {e:#}; export it again, with fixed shapes")),
-        }),
-        None => Err(bad("the graph loads but does not run, computing it failed; export it again".into())),
-    }
+    let panicked = "the graph loads but does not run, computing it failed; export it again";
+    catch(&model.name, panicked, f)?.map_err(|e| {
+        e.downcast::<Error>().unwrap_or_else(|e| Error::BadModel {
+            model: model.name.to_string(),
+            reason: format!("the graph loads but does not run: {e:#}; export it again, with fixed shapes"),
+        })
+    })
 }
 
 fn internal(cause: impl std::fmt::Display) -> Error {

@@ -13,9 +13,15 @@ use std::fs::File;
 use std::io::{Cursor, Read};
 use std::path::Path;
 
-use image::error::UnsupportedErrorKind;
+use image::codecs::bmp::BmpDecoder;
+use image::codecs::gif::GifDecoder;
+use image::codecs::png::PngDecoder;
+use image::codecs::pnm::PnmDecoder;
+use image::codecs::tiff::TiffDecoder;
+use image::codecs::webp::WebPDecoder;
+use image::error::{UnsupportedError, UnsupportedErrorKind};
 use image::metadata::Orientation;
-use image::{ColorType, ImageDecoder, ImageError, ImageFormat, ImageReader};
+use image::{ColorType, ImageDecoder, ImageError, ImageFormat, ImageResult};
 
 use crate::error::{Error, Result};
 use crate::frame::{Frame, Geometry, PixelFormat, check_size};
@@ -146,12 +152,10 @@ impl Decoder {
         frame: &mut Frame,
     ) -> Result<Orientation> {
         let failed = |e: ImageError| Error::BadImage { subject: subject.into(), reason: reason(e, format) };
-        let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
         let mut limits = image::Limits::no_limits();
         // The picture itself, at 8 bytes a pixel (RGBA of 16 bits), and as much again for the decoder.
         limits.max_alloc = Some(self.limits.photo_pixels.saturating_mul(16));
-        reader.limits(limits);
-        let mut decoder = reader.into_decoder().map_err(failed)?;
+        let mut decoder = decoder(bytes, format, limits).map_err(failed)?;
         let (width, height) = decoder.dimensions();
         check_size(subject, width, height, &self.limits)?;
         let color = decoder.color_type();
@@ -175,6 +179,27 @@ impl Decoder {
     fn too_long(&self, subject: &str, bytes: u64) -> Error {
         Error::Limit { subject: subject.into(), what: "photo_bytes", value: bytes, limit: self.limits.photo_bytes }
     }
+}
+
+/// The decoder of a format other than JPEG. `ImageReader` would take JPEG too, with a decoder that is never used and that
+/// takes a hundred kilobytes of the program.
+fn decoder<'a>(bytes: &'a [u8], format: ImageFormat, limits: image::Limits) -> ImageResult<Box<dyn ImageDecoder + 'a>> {
+    let reader = Cursor::new(bytes);
+    let mut decoder: Box<dyn ImageDecoder + 'a> = match format {
+        // Its text chunks are read at once.
+        ImageFormat::Png => Box::new(PngDecoder::with_limits(reader, limits.clone())?),
+        ImageFormat::Gif => Box::new(GifDecoder::new(reader)?),
+        ImageFormat::WebP => Box::new(WebPDecoder::new(reader)?),
+        ImageFormat::Tiff => Box::new(TiffDecoder::new(reader)?),
+        ImageFormat::Bmp => Box::new(BmpDecoder::new(reader)?),
+        ImageFormat::Pnm => Box::new(PnmDecoder::new(reader)?),
+        _ => {
+            let kind = UnsupportedErrorKind::Format(format.into());
+            return Err(ImageError::Unsupported(UnsupportedError::from_format_and_kind(format.into(), kind)));
+        }
+    };
+    decoder.set_limits(limits)?;
+    Ok(decoder)
 }
 
 /// Why bytes of no known format are refused.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::common::onnx::{self, Node, Tensor, dtype, value};
+use super::common::onnx;
 use super::{BUNDLE, Folder, PLAIN_GRAPH, Ran, command, keys, oltr};
 
 #[test]
@@ -129,21 +129,9 @@ fn doctor_tells_what_is_wrong_with_a_model() {
 
 #[test]
 fn a_graph_that_makes_tract_panic_is_a_bad_model_not_a_defect() {
-    let graph = onnx::Model {
-        nodes: vec![
-            Node::new("Add", &["x", "far"], &["beyond"]),
-            Node::new("Cast", &["beyond"], &["index"]).int("to", dtype::INT64),
-            Node::new("Gather", &["table", "index"], &["y"]),
-        ],
-        tensors: vec![Tensor::floats("table", &[4], &[1.0; 4]), Tensor::floats("far", &[1], &[1000.0])],
-        inputs: vec![value("x", dtype::FLOAT, &[1])],
-        outputs: vec![value("y", dtype::FLOAT, &[1])],
-        opset: Some(13),
-        ..onnx::Model::default()
-    };
     let files = Folder::new();
     let path = files.path("gather.onnx");
-    std::fs::write(&path, graph.encode()).unwrap();
+    std::fs::write(&path, onnx::tract_panics().encode()).unwrap();
     let ran = oltr(&["bench", "--runs", "1", &path]).code(65).says(&[&path, "does not run"]);
     assert!(!ran.stderr.contains("panicked") && !ran.stderr.contains("internal error"), "{}", ran.stderr);
     // Who asks for everything is told.

@@ -223,3 +223,19 @@ pub fn value(name: &str, dtype: i64, dims: &[i64]) -> Message {
     let tensor = Message::default().int(1, dtype).message(2, &shape);
     Message::default().bytes(1, name).message(2, &Message::default().message(1, &tensor))
 }
+
+/// A graph that makes tract panic when it runs: it reads far beyond a table.
+pub fn tract_panics() -> Model {
+    Model {
+        nodes: vec![
+            Node::new("Add", &["x", "far"], &["beyond"]),
+            Node::new("Cast", &["beyond"], &["index"]).int("to", dtype::INT64),
+            Node::new("Gather", &["table", "index"], &["y"]),
+        ],
+        tensors: vec![Tensor::floats("table", &[4], &[1.0; 4]), Tensor::floats("far", &[1], &[1000.0])],
+        inputs: vec![value("x", dtype::FLOAT, &[1])],
+        outputs: vec![value("y", dtype::FLOAT, &[1])],
+        opset: Some(13),
+        ..Model::default()
+    }
+}
