@@ -18,7 +18,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from . import metrics
-from .bundle import Runner, metadata
+from .bundle import Runner, classifier, metadata
 from .cli import run
 from .data import read_samples, select
 from .evaluation import class_indices, run_samples
@@ -36,13 +36,8 @@ def lifts(train_counts: list[int], share: float, cap: int) -> np.ndarray:
 
 def lift(model: onnx.ModelProto, share: float, cap: int) -> None:
     """Gives the classifier of a bundle, float or int8, a bias."""
-    values = metadata(model)
-    node = next((n for n in model.graph.node if "logits" in n.output), None)
-    if "classes" not in values or node is None:
-        raise ValueError("no oltr bundle; make one with `python -m oltr_models.export`")
-    if node.op_type != "MatMul":
-        raise ValueError("its classifier has a bias already; start from the bundle as it was exported")
-    bias = lifts([c["train_count"] for c in json.loads(values["classes"])], share, cap)
+    node, _ = classifier(model)
+    bias = lifts([c["train_count"] for c in json.loads(metadata(model)["classes"])], share, cap)
     model.graph.initializer.append(numpy_helper.from_array(bias, BIAS))
     node.CopyFrom(helper.make_node("Gemm", [*node.input, BIAS], list(node.output), name=node.name))
     onnx.checker.check_model(model, full_check=True)

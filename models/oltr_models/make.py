@@ -28,6 +28,8 @@ TRAINING: dict[str, tuple[tuple[str, ...], ...]] = {
 }
 # Share of the last training in the mean of its weights and those of the one before; chosen on val.
 SHARE = {"plankton": 0.6}
+# Options of `refit` and of `lift`, for a tail that training leaves short; chosen on val.
+TAIL: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {"plankton": (("--turn",), ("--share", "0.75", "--cap", "50"))}
 # Of nobody's set: what a bundle answers to them matters only to other runtimes. A class must not hang on rounding:
 # the cup is what everyday knows; on it fish's largest logit leads by 0.06, and fish and plankton take the photo
 # of examples/photos on which it leads by most, as ONNX Runtime computes it (docs/quantisation.md).
@@ -48,9 +50,15 @@ def commands(name: str, images: Path, labels: Path, work: Path, folder: Path) ->
     if name in SHARE:
         before, last, best = work / f"start{len(TRAINING[name]) - 1}" / "best.pt", best, work / "averaged.pt"
         trainings.append(["oltr_models.average", str(before), str(last), str(best), "--share", str(SHARE[name])])
+    exported, tail = original, []
+    if name in TAIL:
+        exported, fitted = work / f"{name}.exported.onnx", work / f"{name}.refit.onnx"
+        tail = [["oltr_models.refit", str(exported), str(fitted), *photos, *TAIL[name][0]],
+                ["oltr_models.lift", str(fitted), str(original), *TAIL[name][1]]]
     return trainings + [
-        ["oltr_models.export", str(best), str(original), "--name", name,
+        ["oltr_models.export", str(best), str(exported), "--name", name,
          *(["--names", str(names)] if names.exists() else [])],
+        *tail,
         ["oltr_models.quantise", str(original), str(bundle), *photos],
         ["oltr_models.check", str(original), str(bundle), *photos, "--output", str(report)],
         ["oltr_models.card", str(bundle), str(folder / f"{name}.card.md"), "--report", str(report)],

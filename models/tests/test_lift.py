@@ -47,7 +47,7 @@ class LiftTest(unittest.TestCase):
         self.assertEqual(before.keys(), after.keys())
         for name, value in before.items():
             np.testing.assert_array_equal(value, after[name])
-        with self.assertRaisesRegex(ValueError, "a bias already"):
+        with self.assertRaisesRegex(ValueError, "lifted already"):
             lift(model, 0.75, 20)
 
     def test_the_table_says_what_a_lifted_bundle_would_do(self):
