@@ -227,16 +227,16 @@ fn two_bundles_are_compared_photo_by_photo() {
     let strict = folder.path("strict.onnx");
     let args = ["--split", "test", "--target", "open-reject=1", "--output", &strict, BUNDLE];
     study("calibrate", LABELS, &args).code(0);
-    // To call the cat open, cup and face have to be called open too.
-    let ran = evaluate(LABELS, &["--json", "--compare", &strict, "--gate", "drift<=0.3", BUNDLE]).code(1);
-    for (field, expected) in [("changed", 3), ("known_to_open", 3), ("open_to_known", 0), ("other_label", 0)] {
+    // To call the cat open, the cup has to be called open too.
+    let ran = evaluate(LABELS, &["--json", "--compare", &strict, "--gate", "drift<=0.2", BUNDLE]).code(1);
+    for (field, expected) in [("changed", 2), ("known_to_open", 2), ("open_to_known", 0), ("other_label", 0)] {
         assert_eq!(figure(&ran, &format!("/comparison/{field}")), expected, "{field}");
     }
-    assert_eq!(figure(&ran, "/comparison/drift"), 3.0 / 8.0);
-    assert_eq!(figure(&ran, "/comparison/mcnemar/only_first"), 2);
+    assert_eq!(figure(&ran, "/comparison/drift"), 2.0 / 8.0);
+    assert_eq!(figure(&ran, "/comparison/mcnemar/only_first"), 1);
     assert_eq!(figure(&ran, "/comparison/mcnemar/only_second"), 1);
     let person = evaluate(LABELS, &["--compare", &strict, BUNDLE]).code(0).stdout;
-    assert!(person.contains("3 of 8 decisions differ (37.50 %): 3 known here and open there"), "{person}");
+    assert!(person.contains("2 of 8 decisions differ (25.00 %): 2 known here and open there"), "{person}");
 }
 
 #[test]
@@ -278,9 +278,9 @@ fn calibrating_changes_the_rule_and_nothing_else() {
     let ran = calibrate(LABELS, &["--json", "--target", "known-accept=0.6", "--output", &new, BUNDLE]).code(0);
     let report = &ran.json()[0];
     assert_eq!(report["schema"], "oltr.calibration/1");
-    // Two of three known photos: motorbike (1.179) and face (1.102); the next lower score is the cup's (1.076).
+    // Two of three known photos: motorbike (1.210) and face (1.170); the next lower score is the cat's (1.069).
     let threshold = report["reachability"].as_f64().unwrap();
-    assert!((1.076..1.102).contains(&threshold), "{threshold}");
+    assert!((1.069..1.170).contains(&threshold), "{threshold}");
     let c = &report["calibration"];
     assert_eq!(c["data"], serde_json::json!({"known": 3, "known_classes": 3, "open": 5, "open_classes": 5}));
     assert!((c["reached"]["known_accepted"].as_f64().unwrap() - 2.0 / 3.0).abs() < 1e-5);
