@@ -1,8 +1,9 @@
-"""`python -m oltr_models.average`: the weighted mean of two networks' weights, the second trained on from the first.
+"""`python -m oltr_models.average`: the weighted mean of two networks' weights.
 
 Tuning longer makes the known classes surer and can blur what is unknown. Between two networks of which one goes on
 from the other the loss has no barrier, and their mean keeps most of what each does better (Wortsman et al., "Robust
-fine-tuning of zero-shot models", CVPR 2022). The share is chosen on val.
+fine-tuning of zero-shot models", CVPR 2022); between two that were tuned from the same pretrained one there mostly is none
+either (Wortsman et al., "Model soups", ICML 2022). The share is chosen on val.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ def average(first: Checkpoint, second: Checkpoint, share: float) -> Checkpoint:
         raise ValueError(f"--share {share}: give the second network's share, from 0 to 1")
     if (first.net.arch, first.classes, first.preprocess) != (second.net.arch, second.classes, second.preprocess):
         raise ValueError("the two checkpoints differ in architecture, classes or preprocessing; only networks of which "
-                         "one was trained on from the other have a mean")
+                         "one was trained on from the other, or both from the same start, have a mean")
     earlier = first.net.state_dict()
     mean = {name: earlier[name].lerp(value, share) for name, value in second.net.state_dict().items()}
     second.net.load_state_dict(mean)
@@ -30,10 +31,10 @@ def average(first: Checkpoint, second: Checkpoint, share: float) -> Checkpoint:
 def main() -> None:
     """Runs the command."""
     parser = argparse.ArgumentParser(
-        prog="python -m oltr_models.average", description="Average the weights of two networks, the second trained on from the first.",
+        prog="python -m oltr_models.average", description="Average the weights of two networks, one trained on from the other or both from one start.",
         epilog="example: python -m oltr_models.average work/start1/best.pt work/best.pt work/averaged.pt --share 0.6")
     parser.add_argument("first", type=Path, help="best.pt of the earlier training")
-    parser.add_argument("second", type=Path, help="best.pt of the training that went on from it")
+    parser.add_argument("second", type=Path, help="best.pt of the training that went on from it, or from the same start")
     parser.add_argument("target", type=Path, help="checkpoint to write")
     parser.add_argument("--share", type=float, required=True, help="of the second network, 0 to 1")
     args = parser.parse_args()

@@ -36,6 +36,16 @@ def metadata(model: onnx.ModelProto) -> dict[str, str]:
     return {p.key.removeprefix("oltr."): p.value for p in model.metadata_props if p.key.startswith("oltr.")}
 
 
+def classifier(model: onnx.ModelProto) -> tuple[onnx.NodeProto, onnx.TensorProto]:
+    """The node of a bundle that computes the logits, and its weights `[D, K]`."""
+    node = next((n for n in model.graph.node if "logits" in n.output), None)
+    if node is None or "classes" not in metadata(model):
+        raise ValueError("no oltr bundle; make one with `python -m oltr_models.export`")
+    if node.op_type != "MatMul":
+        raise ValueError("its logits were lifted already; start from the bundle as it was before")
+    return node, next(i for i in model.graph.initializer if i.name == node.input[1])
+
+
 class Runner:
     """A bundle run by ONNX Runtime with its default optimisations, one photo at a time."""
 

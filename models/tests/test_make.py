@@ -12,9 +12,10 @@ class MakeTest(unittest.TestCase):
     def test_every_command_is_there_and_every_training_has_valid_options(self):
         for name in TRAINING:
             listed = commands(name, Path("photos"), Path("labels.tsv"), Path("work"), Path("."))
-            averaged = ["average"] if name == "plankton" else []
+            averaged = [] if name == "fish" else ["average"]
+            tail = ["refit", "lift"] if name == "plankton" else []
             self.assertEqual([c[0].split(".")[1] for c in listed if c[0] != "oltr_models.train"],
-                             [*averaged, "export", "quantise", "check", "card", "golden"])
+                             [*averaged, "export", *tail, "quantise", "check", "card", "golden"])
             for command in listed:
                 self.assertTrue(callable(importlib.import_module(command[0]).main))
                 if command[0] == "oltr_models.train":
@@ -27,6 +28,18 @@ class MakeTest(unittest.TestCase):
         self.assertEqual(second[second.index("--start") + 1], "work/start1/stage1.pt")
         self.assertEqual(mean[1:4], ["work/start1/best.pt", "work/best.pt", "work/averaged.pt"])
         self.assertEqual(export[1], mean[3])
+
+    def test_both_trainings_of_everyday_start_from_the_pretrained_network(self):
+        first, second, mean = commands("everyday", Path("photos"), Path("labels.tsv"), Path("work"), Path("."))[:3]
+        self.assertEqual(first[first.index("--work") + 1], "work/start1")
+        self.assertNotIn("--start", first + second)
+        self.assertEqual(mean[1:], ["work/start1/best.pt", "work/best.pt", "work/averaged.pt", "--share", "0.7"])
+
+    def test_the_tail_is_mended_between_export_and_quantise(self):
+        export, refit, lift, quantise, check = commands("plankton", Path("photos"), Path("labels.tsv"), Path("work"), Path("."))[3:8]
+        self.assertEqual(refit[1], export[2])
+        self.assertEqual(lift[1], refit[2])
+        self.assertEqual([quantise[1], check[1]], [lift[2]] * 2)
 
     def test_golden_photos_are_there(self):
         examples = Path(__file__).resolve().parents[2] / "examples" / "photos"
