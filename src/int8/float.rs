@@ -9,5 +9,5 @@ mod matmul;
 mod rows;
 
 pub use functions::{Binary, Function};
-pub use matmul::{PANEL, Panels};
+pub use matmul::{PANEL, Panels, ROWS};
 pub use rows::{Reduction, distances, softmax};

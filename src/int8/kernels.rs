@@ -287,8 +287,9 @@ pub trait KernelSet: Debug + Sync {
     /// `output[i] = table[input[i]]`. The table is indexed by and yields bytes as they lie in memory.
     fn table(&self, table: &[u8; 256], input: &[u8], output: &mut [u8]);
 
-    /// Quantises `channels` planes (ONNX NCHW) of `output.pixels()` numbers each into a channels-last map.
-    fn quantise(&self, quant: Quant, input: &[f32], output_map: &Map, output: &mut [u8]);
+    /// Quantises pixels `pixels` of `channels` planes (ONNX NCHW) of `output_map.pixels()` numbers each into a
+    /// channels-last map; `output` begins at the first of them and ends with the last.
+    fn quantise(&self, quant: Quant, input: &[f32], output_map: &Map, output: &mut [u8], pixels: Range<usize>);
 
     /// The reverse of [`KernelSet::quantise`].
     fn dequantise(&self, quant: Quant, input_map: &Map, input: &[u8], output: &mut [f32]);

@@ -169,7 +169,7 @@ fn by_channels(step: &Step, map: &Map, input: usize, threads: usize) -> (usize, 
 /// Whether threads share a convolution by its channels: where pixels are few, their number divides badly, and each part
 /// of them would read all weights.
 fn by_slices(conv: &dyn PackedConv, map: &Map) -> bool {
-    const PIXELS: usize = 64;
+    const PIXELS: usize = 63;
     const SLICES: usize = 8;
     map.pixels() <= PIXELS && conv.slices() >= SLICES
 }
@@ -188,7 +188,9 @@ fn by_pixels(step: &Step, conv: &dyn PackedConv, map: &Map, threads: usize) -> (
     const ROWS: usize = 16;
     let grain = if map.height < ROWS { 1 } else { map.width };
     let parts = parts(step).min((map.pixels() / PIXELS).max(threads));
-    (map.pixels(), conv.grain().max(grain), parts)
+    // Rows that are best computed together are torn apart only where threads would have none.
+    let rows = if map.height * map.width < threads * conv.grain() { map.height / threads } else { map.height };
+    (map.pixels(), conv.grain().min(rows.max(1) * map.width).max(grain), parts)
 }
 
 /// Runs one step.
@@ -211,7 +213,12 @@ pub(super) fn run(
     if let Layer::Quantise { input } = step.layer {
         let out = &mut arena[program.range(written)];
         match inputs[input] {
-            Input::Numbers(numbers) => kernels.quantise(bytes_of(y), numbers, &y.map, out),
+            Input::Numbers(numbers) => {
+                let (shape, stride) = ((y.map.pixels(), ALIGN, light(numbers.len())), y.map.stride);
+                pool.split(shape, stride, out, &mut [], |range, out, _| {
+                    kernels.quantise(bytes_of(y), numbers, &y.map, out, range)
+                });
+            }
             Input::Pixels(pixels, tables) => {
                 let (count, parts) = (pixels.len() / 3, light(pixels.len()));
                 pool.split((count, 1, parts), 3, out, &mut [], |range, out, _| {
@@ -307,7 +314,7 @@ pub(super) fn run(
             let x = &program.tensors[step.reads[0].0];
             kernels.dequantise(bytes_of(x), &x.map, a, numbers_mut(out));
         }
-        Layer::ToBytes => kernels.quantise(bytes_of(y), bytemuck::cast_slice(a), &y.map, out),
+        Layer::ToBytes => kernels.quantise(bytes_of(y), bytemuck::cast_slice(a), &y.map, out, 0..pixels),
         Layer::Constant(_)
         | Layer::Numbers(_)
         | Layer::Quantise { .. }

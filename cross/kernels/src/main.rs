@@ -85,7 +85,7 @@ fn compute(set: &dyn KernelSet, layer: Layer, times: usize) {
         Layer::Quantise(map) => {
             let (numbers, mut output) = (vec![0.3; map.pixels() * map.channels], vec![0; map.volume()]);
             let quant = Quant { scale: 0.0173, zero_point: 114 };
-            (0..times).for_each(|_| set.quantise(quant, &numbers, &map, &mut output));
+            (0..times).for_each(|_| set.quantise(quant, &numbers, &map, &mut output, 0..map.pixels()));
         }
     }
 }

@@ -7,7 +7,7 @@ use std::ops::Range;
 pub const PANEL: usize = 32;
 
 /// Rows of a tile.
-const ROWS: usize = 2;
+pub const ROWS: usize = 2;
 
 /// The second matrix of a product, `[k, n]`, in panels of [`PANEL`] columns: `[panel][k][column]`, zeros beyond `n`.
 #[derive(Clone, Copy, Debug)]
@@ -30,8 +30,12 @@ impl<'a> Panels<'a> {
             let columns = PANEL.min(n.saturating_sub(first));
             for (row, to) in to.chunks_exact_mut(PANEL).enumerate() {
                 let from = &b[row * strides[0]..];
-                for (column, to) in to[..columns].iter_mut().enumerate() {
-                    *to = from[(first + column) * strides[1]];
+                if strides[1] == 1 {
+                    to[..columns].copy_from_slice(&from[first..first + columns]);
+                } else {
+                    for (column, to) in to[..columns].iter_mut().enumerate() {
+                        *to = from[(first + column) * strides[1]];
+                    }
                 }
                 to[columns..].fill(0.0);
             }

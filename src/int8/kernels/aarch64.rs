@@ -121,8 +121,8 @@ impl<I: Isa> KernelSet for Set<I> {
         elementwise::table(table, input, output);
     }
 
-    fn quantise(&self, quant: Quant, input: &[f32], output_map: &Map, output: &mut [u8]) {
-        elementwise::quantise(quant, input, output_map, output);
+    fn quantise(&self, quant: Quant, input: &[f32], output_map: &Map, output: &mut [u8], pixels: Range<usize>) {
+        elementwise::quantise(quant, input, output_map, output, pixels);
     }
 
     fn dequantise(&self, quant: Quant, input_map: &Map, input: &[u8], output: &mut [f32]) {

@@ -77,8 +77,8 @@ impl KernelSet for Neon {
         REST.table(table, input, output);
     }
 
-    fn quantise(&self, quant: Quant, input: &[f32], output_map: &Map, output: &mut [u8]) {
-        REST.quantise(quant, input, output_map, output);
+    fn quantise(&self, quant: Quant, input: &[f32], output_map: &Map, output: &mut [u8], pixels: Range<usize>) {
+        REST.quantise(quant, input, output_map, output, pixels);
     }
 
     fn dequantise(&self, quant: Quant, input_map: &Map, input: &[u8], output: &mut [f32]) {

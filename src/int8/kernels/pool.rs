@@ -40,10 +40,11 @@ type Task<'a> = &'a (dyn Fn(usize, usize) + Sync);
 struct Claims(u64);
 
 impl Claims {
-    /// All of `parts` of the task after this one's. The number of the task keeps a thread that looked long ago from
-    /// claiming a part of a later one; it would have to sleep through 2³² tasks in between.
+    /// All of `parts` of the task after this one's but the first, which is the caller's without asking. The number of the
+    /// task keeps a thread that looked long ago from claiming a part of a later one; it would have to sleep through 2³²
+    /// tasks in between.
     fn next_task(self, parts: usize) -> Claims {
-        Claims(((self.0 >> 32).wrapping_add(1) << 32) | (parts as u64) << 16)
+        Claims(((self.0 >> 32).wrapping_add(1) << 32) | (parts as u64) << 16 | 1)
     }
 
     /// The part that is left for `thread`, and what is there to claim after it.
@@ -56,13 +57,23 @@ impl Claims {
     }
 }
 
+/// What lies on cache lines of its own, so that who writes it takes nothing else from the others' caches; two lines, as
+/// processors fetch them in pairs.
+#[repr(align(128))]
+struct Apart<T>(T);
+
 struct Shared {
-    claims: AtomicU64,
-    /// Parts of the current task that have been finished.
-    finished: AtomicUsize,
+    posted: Apart<Posted>,
+    /// Parts of the current task that workers have finished.
+    finished: Apart<AtomicUsize>,
     stop: AtomicBool,
     failed: AtomicBool,
     sleeping: Vec<AtomicBool>,
+}
+
+/// What workers look at for work.
+struct Posted {
+    claims: AtomicU64,
     /// The current task, valid for a thread from its claim of a part until it has counted the part as finished.
     task: UnsafeCell<Option<Task<'static>>>,
 }
@@ -73,25 +84,36 @@ unsafe impl Sync for Shared {}
 
 impl Shared {
     fn claims(&self) -> Claims {
-        Claims(self.claims.load(Ordering::SeqCst))
+        Claims(self.posted.0.claims.load(Ordering::Acquire))
     }
 
-    /// Claims a part and computes it on thread `thread`; `false` where none is left.
-    fn step(&self, thread: usize) -> bool {
+    /// Claims a part for thread `thread`; the error says whether another took it.
+    fn claim(&self, thread: usize) -> Result<usize, bool> {
         let claims = self.claims();
-        let Some((part, left)) = claims.part(thread) else { return false };
-        let claimed = self.claims.compare_exchange(claims.0, left.0, Ordering::AcqRel, Ordering::Relaxed).is_ok();
-        if claimed {
-            // SAFETY: this part is claimed and not finished, so `run` has not returned and the task is in place.
-            let task = unsafe { *self.task.get() };
-            if let Some(task) = task
-                && catch_unwind(AssertUnwindSafe(|| task(part, thread))).is_err()
-            {
-                self.failed.store(true, Ordering::Relaxed);
-            }
-            self.finished.fetch_add(1, Ordering::Release);
+        let (part, left) = claims.part(thread).ok_or(false)?;
+        let taken = self.posted.0.claims.compare_exchange(claims.0, left.0, Ordering::AcqRel, Ordering::Relaxed);
+        taken.map(|_| part).map_err(|_| true)
+    }
+
+    fn compute(&self, task: Task, part: usize, thread: usize) {
+        if catch_unwind(AssertUnwindSafe(|| task(part, thread))).is_err() {
+            self.failed.store(true, Ordering::Relaxed);
         }
-        true
+    }
+
+    /// Computes a part on worker `thread`; `false` where none is left.
+    fn step(&self, thread: usize) -> bool {
+        match self.claim(thread) {
+            Ok(part) => {
+                // SAFETY: this part is claimed and not finished, so `run` has not returned and the task is in place.
+                if let Some(task) = unsafe { *self.posted.0.task.get() } {
+                    self.compute(task, part, thread);
+                }
+                self.finished.0.fetch_add(1, Ordering::Release);
+                true
+            }
+            Err(lost) => lost,
+        }
     }
 }
 
@@ -112,12 +134,11 @@ impl Pool {
     pub fn new(threads: usize) -> Pool {
         let workers = threads.clamp(1, MAX_THREADS) - 1;
         let shared = Arc::new(Shared {
-            claims: AtomicU64::new(0),
-            finished: AtomicUsize::new(0),
+            posted: Apart(Posted { claims: AtomicU64::new(0), task: UnsafeCell::new(None) }),
+            finished: Apart(AtomicUsize::new(0)),
             stop: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             sleeping: (0..workers).map(|_| AtomicBool::new(false)).collect(),
-            task: UnsafeCell::new(None),
         });
         let spawn = |i: usize| {
             let shared = shared.clone();
@@ -216,23 +237,38 @@ impl Pool {
     /// Calls `task` once with each number below `parts`, on whatever threads, and returns when all have finished. The
     /// caller is thread 0.
     fn run(&mut self, parts: usize, task: Task) {
-        // SAFETY: the reference is used only until every part has finished, which is waited for below: `step` lets no
+        if parts == 0 {
+            return;
+        }
+        // SAFETY: the reference is used only until every part has finished, which is waited for below: `compute` lets no
         // panic out.
         let task: Task<'static> = unsafe { std::mem::transmute::<Task<'_>, Task<'static>>(task) };
         let shared = &*self.shared;
         // SAFETY: all parts of the last task are finished and none is left to claim, so no worker looks at the task;
         // `&mut self` keeps other callers away.
-        unsafe { *shared.task.get() = Some(task) };
-        shared.finished.store(0, Ordering::Relaxed);
-        shared.claims.store(shared.claims().next_task(parts).0, Ordering::SeqCst);
+        unsafe { *shared.posted.0.task.get() = Some(task) };
+        shared.finished.0.store(0, Ordering::Relaxed);
+        shared.posted.0.claims.store(shared.claims().next_task(parts).0, Ordering::Release);
+        // Who falls asleep just now is not seen here, but at the next task.
         for (worker, sleeping) in self.workers.iter().zip(&shared.sleeping) {
-            if sleeping.load(Ordering::SeqCst) {
+            if sleeping.load(Ordering::Relaxed) {
                 worker.thread().unpark();
             }
         }
-        while shared.step(0) {}
+        shared.compute(task, 0, 0);
+        let mut own = 1;
+        loop {
+            match shared.claim(0) {
+                Ok(part) => {
+                    shared.compute(task, part, 0);
+                    own += 1;
+                }
+                Err(true) => {}
+                Err(false) => break,
+            }
+        }
         let mut spins = 0;
-        while shared.finished.load(Ordering::Acquire) != parts {
+        while shared.finished.0.load(Ordering::Acquire) + own != parts {
             spin(&mut spins);
         }
         assert!(!shared.failed.swap(false, Ordering::Relaxed), "a part of a layer panicked");
@@ -292,7 +328,6 @@ fn work(shared: &Shared, index: usize) {
             spin(&mut spins);
         } else {
             shared.sleeping[index].store(true, Ordering::SeqCst);
-            // The caller first publishes and then looks who sleeps: one of both sees the other.
             while idle() {
                 thread::park();
             }
@@ -418,7 +453,7 @@ mod tests {
         let first = Claims(0).next_task(2);
         let second = Claims(first.0 + 2).next_task(2);
         assert_ne!(first.0, second.0);
-        assert_eq!(Claims(u64::MAX << 32).next_task(3).part(0).map(|claim| claim.0), Some(0));
+        assert_eq!(Claims(u64::MAX << 32).next_task(3).part(0).map(|claim| claim.0), Some(1));
     }
 
     #[test]
@@ -429,7 +464,7 @@ mod tests {
             ([0, 1, 0, 2, 1], [0, 4, 1, 3, 2]),
             ([1, 1, 1, 0, 0], [4, 3, 2, 0, 1]),
         ] {
-            let mut claims = Claims(7 << 32).next_task(5);
+            let mut claims = Claims(Claims(7 << 32).next_task(5).0 - 1);
             let parts = threads.map(|thread| {
                 let (part, left) = claims.part(thread).unwrap();
                 claims = left;

@@ -196,12 +196,13 @@ impl KernelSet for Scalar {
         }
     }
 
-    fn quantise(&self, quant: Quant, input: &[f32], output_map: &Map, output: &mut [u8]) {
-        let pixels = output_map.pixels();
-        assert_eq!(input.len(), pixels * output_map.channels);
-        for (pixel, out) in output.chunks_exact_mut(output_map.stride).enumerate() {
+    fn quantise(&self, quant: Quant, input: &[f32], output_map: &Map, output: &mut [u8], pixels: Range<usize>) {
+        let plane = output_map.pixels();
+        assert_eq!(input.len(), plane * output_map.channels);
+        assert_eq!(output.len(), pixels.len() * output_map.stride);
+        for (pixel, out) in pixels.zip(output.chunks_exact_mut(output_map.stride)) {
             for (channel, out) in out[..output_map.channels].iter_mut().enumerate() {
-                *out = quant.quantise(input[channel * pixels + pixel]) ^ self.storage.mask();
+                *out = quant.quantise(input[channel * plane + pixel]) ^ self.storage.mask();
             }
         }
     }

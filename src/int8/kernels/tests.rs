@@ -751,6 +751,7 @@ fn quantise_and_dequantise() {
                 let map = Map { height, width, channels, stride: channels + slack };
                 let scale = rng.pick(&[1.0, 0.5, 0.0123, 0.0173, 2.0 / 255.0, 1e-38]);
                 let quant = Quant { scale, zero_point: rng.pick(&[0, 1, 114, 128, 255]) };
+                let cut = rng.below(map.pixels() + 1);
                 // Ties, values beside them, and what no conversion holds: often, seldom and never, for kernels that
                 // look at many at a time.
                 let (often, least) = rng.pick(&[(4, 0), (4, 1), (64, 0), (usize::MAX, 0)]);
@@ -764,9 +765,11 @@ fn quantise_and_dequantise() {
                     })
                     .collect();
                 let bytes: Vec<u8> = (0..map.volume()).map(|_| rng.next() as u8).collect();
-                let run = |set: &dyn KernelSet| {
+                let run = |set: &dyn KernelSet, cut: usize| {
                     let mut quantised = vec![0; map.volume()];
-                    set.quantise(quant, &numbers, &map, &mut quantised);
+                    let (first, second) = quantised.split_at_mut(cut * map.stride);
+                    set.quantise(quant, &numbers, &map, first, 0..cut);
+                    set.quantise(quant, &numbers, &map, second, cut..map.pixels());
                     let quantised: Vec<u32> = quantised
                         .chunks(map.stride)
                         .flat_map(|p| p[..channels].iter().map(|q| u32::from(q ^ set.storage().mask())))
@@ -775,9 +778,9 @@ fn quantise_and_dequantise() {
                     set.dequantise(quant, &map, &masked(&bytes, set.storage()), &mut dequantised);
                     [quantised, dequantised.iter().map(|v| v.to_bits()).collect()]
                 };
-                let wanted = run(&SCALAR);
+                let wanted = run(&SCALAR, map.pixels());
                 for set in sets() {
-                    for (got, wanted) in run(set).iter().zip(&wanted) {
+                    for (got, wanted) in run(set, cut).iter().zip(&wanted) {
                         if let Some(d) = difference(got, wanted) {
                             failures.push(format!("{} {map:?} {quant:?}: {d}", set.isa()));
                         }

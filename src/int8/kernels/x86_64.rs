@@ -91,8 +91,8 @@ impl<S: Simd> KernelSet for Set<S> {
         SCALAR.table(table, input, output);
     }
 
-    fn quantise(&self, quant: Quant, input: &[f32], output_map: &Map, output: &mut [u8]) {
-        self.0.quantise(quant, input, output_map, output);
+    fn quantise(&self, quant: Quant, input: &[f32], output_map: &Map, output: &mut [u8], pixels: Range<usize>) {
+        self.0.quantise(quant, input, output_map, output, pixels);
     }
 
     fn dequantise(&self, quant: Quant, input_map: &Map, input: &[u8], output: &mut [f32]) {

@@ -66,12 +66,15 @@ pub(in super::super) struct MatMul {
 }
 
 impl MatMul {
-    fn run(&self, a: &[f32], b: &[f32], y: &mut [f32], scratch: &mut [u8]) {
+    fn run(&self, a: &[f32], b: &[f32], y: &mut [f32], parts: usize, pool: &mut Pool, scratch: &mut [u8]) {
         let [m, k, n] = self.size;
         let panels: &mut [f32] = bytemuck::cast_slice_mut(&mut scratch[..self.scratch_bytes()]);
         for ((a, b), y) in a.chunks_exact(m * k).zip(b.chunks_exact(k * n)).zip(y.chunks_exact_mut(m * n)) {
             Panels::pack([k, n], b, [n, 1], panels);
-            Panels::new([k, n], panels).product(a, None, 0..n, y);
+            let panels = Panels::new([k, n], panels);
+            pool.split((m, float::ROWS, parts), n, y, &mut [], |rows, y, _| {
+                panels.product(&a[rows.start * k..rows.end * k], None, 0..n, y)
+            });
         }
     }
 
@@ -120,7 +123,7 @@ impl Float {
                 }
                 [_, _, n] => dense.run(a, 0..n, y),
             },
-            Float::MatMul(m) => m.run(a, b, y, scratch),
+            Float::MatMul(m) => m.run(a, b, y, parts, pool, scratch),
             Float::Transpose(moves) => moves.run(a, y),
         }
     }

@@ -1,6 +1,7 @@
 //! Additions, tables, and the conversions between bytes and numbers.
 
 use std::arch::aarch64::*;
+use std::ops::Range;
 
 use super::super::Map;
 use super::epilogue::STORAGE;
@@ -77,11 +78,11 @@ pub(super) fn table(table: &[u8; 256], input: &[u8], output: &mut [u8]) {
     }
 }
 
-/// Quantises planes into a channels-last map.
-pub(super) fn quantise(quant: Quant, input: &[f32], map: &Map, output: &mut [u8]) {
-    let pixels = map.pixels();
-    assert_eq!(input.len(), pixels * map.channels);
-    assert!(output.len() >= map.volume());
+/// Quantises pixels of planes into a channels-last map.
+pub(super) fn quantise(quant: Quant, input: &[f32], map: &Map, output: &mut [u8], pixels: Range<usize>) {
+    let plane = map.pixels();
+    assert_eq!(input.len(), plane * map.channels);
+    assert!(output.len() == pixels.len() * map.stride && pixels.end <= plane);
     let rounding = Rounding::new(quant.zero_point, 0, 255).load();
     // SAFETY: NEON is part of the target; an array is as long as its vectors.
     let sixteen = |numbers: &[f32; VECTOR]| unsafe {
@@ -89,10 +90,10 @@ pub(super) fn quantise(quant: Quant, input: &[f32], map: &Map, output: &mut [u8]
         rounding
             .narrow(std::array::from_fn(|i| vcvtnq_s32_f32(vdivq_f32(vld1q_f32(numbers.as_ptr().add(4 * i)), scale))))
     };
-    let whole = pixels / VECTOR * VECTOR;
+    let whole = pixels.len() / VECTOR * VECTOR;
     for first in (0..whole).step_by(VECTOR) {
         let bytes = |channel: usize| {
-            let numbers = &input[channel * pixels + first..];
+            let numbers = &input[channel * plane + pixels.start + first..];
             sixteen(numbers.first_chunk().expect("the pixels were counted"))
         };
         let output = &mut output[first * map.stride..][..VECTOR * map.stride];
@@ -109,9 +110,9 @@ pub(super) fn quantise(quant: Quant, input: &[f32], map: &Map, output: &mut [u8]
             }
         }
     }
-    for (i, pixel) in output.chunks_exact_mut(map.stride).enumerate().take(pixels).skip(whole) {
+    for (i, pixel) in output.chunks_exact_mut(map.stride).enumerate().skip(whole) {
         for (channel, byte) in pixel[..map.channels].iter_mut().enumerate() {
-            *byte = quant.quantise(input[channel * pixels + i]) ^ STORAGE.mask();
+            *byte = quant.quantise(input[channel * plane + pixels.start + i]) ^ STORAGE.mask();
         }
     }
 }

@@ -9,15 +9,14 @@
 //!
 //! What lost on AVX2: rolling along the row with the sums of all open outputs in registers (24 cycles for 16 outputs
 //! of a 3×3 window): requantising one output at a time is a chain that the processor cannot look past. Four rows of
-//! outputs from the same steps instead of two: a third less unpacking, but no gain of time. Slices of channels for each
-//! thread where pixels are few, as dense layers have them: nothing that could be told from noise.
+//! outputs from the same steps instead of two: a third less unpacking, but no gain of time.
 
 use std::ops::Range;
 
 use super::super::{Conv, Map, PackedConv, Window};
 use super::buffer::{Aligned, align, with_alignment};
 use super::conv::{channels_scratch, run_channels, run_channels_f32};
-use super::epilogue::{Destination, Epilogue};
+use super::epilogue::{Destination, Epilogue, Place};
 use super::simd::{Simd, Sums};
 use super::vectors::{Rounding, Vectors};
 
@@ -204,12 +203,21 @@ impl<S: Interleave> Depthwise<S> {
         }
     }
 
+    /// Blocks of channels.
+    fn blocks(&self) -> usize {
+        self.output.channels.div_ceil(Self::BLOCK)
+    }
+
+    /// Computes the channels of `blocks`; `to` has those of `place` only, from the first pixel of `pixels` on.
+    #[expect(clippy::too_many_arguments)]
     fn compute(
         &self,
         input: &[u8],
         residual: Option<&[u8]>,
         mut to: Destination,
+        place: Place,
         pixels: Range<usize>,
+        blocks: Range<usize>,
         scratch: &mut [u8],
     ) {
         assert!(input.len() >= self.input.volume() && scratch.len() >= with_alignment(Self::STEPS + Self::SUMS));
@@ -227,16 +235,15 @@ impl<S: Interleave> Depthwise<S> {
             let in_rows = self.rows(input, y * stride);
             for x in (first..last).step_by(outputs_of_strip) {
                 let outputs = outputs_of_strip.min(last - x);
-                for lane in (0..self.output.channels).step_by(Self::BLOCK) {
-                    let place = (y * width + x - pixels.start) * self.output.stride;
+                for lane in blocks.clone().map(|block| block * Self::BLOCK) {
                     let strip_to = match (self.epilogue.rounding(), &mut to) {
                         (Some(rounding), Destination::Bytes(to)) => {
-                            let row = width * self.output.stride;
-                            let to = &mut to[place..];
-                            assert!(to.len() >= (rows - 1) * row + outputs * self.output.stride);
-                            let channels = Self::BLOCK.min(self.output.stride - lane);
-                            let to = to[lane..].as_mut_ptr();
-                            To::Bytes { to, stride: self.output.stride, row, channels, rounding }
+                            let (stride, row) = (place.stride, width * place.stride);
+                            let to = &mut to[(y * width + x - pixels.start) * stride..];
+                            assert!(to.len() >= (rows - 1) * row + outputs * stride);
+                            let at = lane - place.first;
+                            let channels = Self::BLOCK.min(stride - at);
+                            To::Bytes { to: to[at..].as_mut_ptr(), stride, row, channels, rounding }
                         }
                         _ => To::Sums { to: sums.as_mut_ptr().cast(), row: STRIP * Self::BLOCK },
                     };
@@ -293,7 +300,7 @@ impl<S: Interleave> Depthwise<S> {
     ) {
         let ([size, _], [stride, _]) = (self.window.kernel, self.window.stride);
         let block = lane / Self::BLOCK;
-        let block_weights = self.weights.len() / self.output.channels.div_ceil(Self::BLOCK);
+        let block_weights = self.weights.len() / self.blocks();
         let strip = Strip {
             rows: in_rows,
             lane,
@@ -515,14 +522,46 @@ impl<S: Interleave> PackedConv for Depthwise<S> {
         rows_of(S::STEP, self.window.kernel[0], self.window.stride[0]) * self.output.width
     }
 
+    fn slices(&self) -> usize {
+        // What is not rounded in registers goes through whole pixels.
+        if self.epilogue.rounding().is_some() { self.blocks() } else { 1 }
+    }
+
+    fn slice(&self, slices: Range<usize>) -> Range<usize> {
+        slices.start * Self::BLOCK..(slices.end * Self::BLOCK).min(self.output.channels)
+    }
+
+    fn run_slices(
+        &self,
+        input: &[u8],
+        residual: Option<&[u8]>,
+        output: &mut [u8],
+        pixels: Range<usize>,
+        slices: Range<usize>,
+        scratch: &mut [u8],
+    ) {
+        let channels = self.slice(slices.clone());
+        assert!(self.epilogue.rounding().is_some() && output.len() == pixels.len() * channels.len());
+        let place = Place { first: channels.start, stride: channels.len() };
+        self.compute(input, residual, Destination::Bytes(output), place, pixels, slices, scratch);
+    }
+
     fn run(&self, input: &[u8], residual: Option<&[u8]>, output: &mut [u8], pixels: Range<usize>, scratch: &mut [u8]) {
         assert_eq!(output.len(), pixels.len() * self.output.stride);
-        self.compute(input, residual, Destination::Bytes(output), pixels, scratch);
+        self.compute(
+            input,
+            residual,
+            Destination::Bytes(output),
+            self.epilogue.map(),
+            pixels,
+            0..self.blocks(),
+            scratch,
+        );
     }
 
     fn run_f32(&self, input: &[u8], output: &mut [f32], pixels: Range<usize>, scratch: &mut [u8]) {
         assert_eq!(output.len(), pixels.len() * self.output.stride);
-        self.compute(input, None, Destination::Floats(output), pixels, scratch);
+        self.compute(input, None, Destination::Floats(output), self.epilogue.map(), pixels, 0..self.blocks(), scratch);
     }
 
     fn run_channels(&self, input: &[u8], output: &mut [u8], channels: Range<usize>, scratch: &mut [u8]) {

@@ -1,6 +1,7 @@
 //! Additions and conversions between bytes and numbers, on AVX2.
 
 use std::arch::x86_64::*;
+use std::ops::Range;
 
 use super::super::Map;
 use super::avx2::Avx2;
@@ -105,19 +106,19 @@ unsafe fn add_avx2(add: &AddQuant, a: &[u8], b: &[u8], output: &mut [u8]) {
     }
 }
 
-/// Quantises planes to a channels-last map.
-pub(super) fn quantise(_: Avx2, quant: Quant, input: &[f32], map: &Map, output: &mut [u8]) {
-    let pixels = map.pixels();
-    assert!(input.len() == pixels * map.channels && output.len() >= map.volume());
+/// Quantises pixels of planes to a channels-last map.
+pub(super) fn quantise(_: Avx2, quant: Quant, input: &[f32], map: &Map, output: &mut [u8], pixels: Range<usize>) {
+    assert!(input.len() == map.pixels() * map.channels && output.len() == pixels.len() * map.stride);
+    assert!(pixels.end <= map.pixels());
     // SAFETY: the token proves that AVX2 is there; the lengths were checked.
-    unsafe { quantise_avx2(quant, input, map, output) }
+    unsafe { quantise_avx2(quant, input, map, output, pixels) }
 }
 
 /// # Safety
-/// AVX2 is there; the slices hold the map.
+/// AVX2 is there; the slices hold the planes and the pixels.
 #[target_feature(enable = "avx2")]
-unsafe fn quantise_avx2(quant: Quant, input: &[f32], map: &Map, output: &mut [u8]) {
-    let pixels = map.pixels();
+unsafe fn quantise_avx2(quant: Quant, input: &[f32], map: &Map, output: &mut [u8], pixels: Range<usize>) {
+    let (plane, first, pixels) = (map.pixels(), pixels.start, pixels.len());
     let (scale, rounder) = (_mm256_set1_ps(quant.scale), Rounder::new(quant.zero_point, 0, 255));
     let whole = pixels / 8 * 8;
     let packed_rgb = map.channels == 3 && map.stride == 3;
@@ -125,7 +126,7 @@ unsafe fn quantise_avx2(quant: Quant, input: &[f32], map: &Map, output: &mut [u8
         let mut planes = [_mm_setzero_si128(); 3];
         for channel in 0..map.channels {
             // SAFETY: eight more numbers are there.
-            let v = unsafe { _mm256_loadu_ps(input.as_ptr().add(channel * pixels + pixel)) };
+            let v = unsafe { _mm256_loadu_ps(input.as_ptr().add(channel * plane + first + pixel)) };
             let bytes = narrow(rounder.round(_mm256_div_ps(v, scale)));
             if packed_rgb {
                 planes[channel] = bytes;
@@ -163,7 +164,7 @@ unsafe fn quantise_avx2(quant: Quant, input: &[f32], map: &Map, output: &mut [u8
     }
     for pixel in whole..pixels {
         for channel in 0..map.channels {
-            output[pixel * map.stride + channel] = quant.quantise(input[channel * pixels + pixel]);
+            output[pixel * map.stride + channel] = quant.quantise(input[channel * plane + first + pixel]);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Pictures in planes to bytes, pixel by pixel, on AVX-512.
 
 use std::arch::x86_64::*;
+use std::ops::Range;
 
 use super::super::Map;
 use super::elementwise;
@@ -39,19 +40,26 @@ static PLACES: [[[i8; 16]; 3]; 3] = [
 ];
 
 /// [`super::super::KernelSet::quantise`]: three packed channels here, other maps as on AVX2.
-pub(super) fn quantise(simd: Avx512Vnni, quant: Quant, input: &[f32], map: &Map, output: &mut [u8]) {
+pub(super) fn quantise(
+    simd: Avx512Vnni,
+    quant: Quant,
+    input: &[f32],
+    map: &Map,
+    output: &mut [u8],
+    pixels: Range<usize>,
+) {
     // Beyond, a reciprocal may not be a normal number.
     let usual = (1e-30..1e30).contains(&quant.scale);
     if !usual || (map.channels, map.stride) != (3, 3) {
-        return elementwise::quantise(simd.avx2(), quant, input, map, output);
+        return elementwise::quantise(simd.avx2(), quant, input, map, output, pixels);
     }
-    let pixels = map.pixels();
-    assert!(input.len() == 3 * pixels && output.len() >= 3 * pixels);
+    let plane = map.pixels();
+    assert!(input.len() == 3 * plane && output.len() == 3 * pixels.len() && pixels.end <= plane);
     // SAFETY: the token proves that AVX-512 is there; the lengths were checked.
-    unsafe { quantise_rgb(quant, input, pixels, output) }
-    for pixel in pixels / STEP * STEP..pixels {
+    unsafe { quantise_rgb(quant, input, plane, output, pixels.clone()) }
+    for pixel in pixels.len() / STEP * STEP..pixels.len() {
         for channel in 0..3 {
-            output[3 * pixel + channel] = quant.quantise(input[channel * pixels + pixel]);
+            output[3 * pixel + channel] = quant.quantise(input[channel * plane + pixels.start + pixel]);
         }
     }
 }
@@ -59,18 +67,18 @@ pub(super) fn quantise(simd: Avx512Vnni, quant: Quant, input: &[f32], map: &Map,
 /// Whole steps of pixels.
 ///
 /// # Safety
-/// AVX-512 is there; the slices hold three planes and as many bytes.
+/// AVX-512 is there; the slices hold three planes of `plane` numbers, `pixels` lie in them, three bytes for each.
 #[target_feature(enable = "avx2,avx512f,avx512bw")]
-unsafe fn quantise_rgb(quant: Quant, input: &[f32], pixels: usize, output: &mut [u8]) {
+unsafe fn quantise_rgb(quant: Quant, input: &[f32], plane: usize, output: &mut [u8], pixels: Range<usize>) {
     let (scale, reciprocal) = (_mm512_set1_ps(quant.scale), _mm512_set1_ps(1.0 / quant.scale));
     let zero = i32::from(quant.zero_point);
     let (low, high) = (_mm512_set1_ps(-zero as f32), _mm512_set1_ps((255 - zero) as f32));
     let (zero, far) = (_mm512_set1_epi32(zero), _mm512_set1_ps(0.5 - NEAR));
-    for pixel in (0..pixels / STEP * STEP).step_by(STEP) {
+    for pixel in (0..pixels.len() / STEP * STEP).step_by(STEP) {
         let mut colours = [_mm_setzero_si128(); 3];
         for (channel, colour) in colours.iter_mut().enumerate() {
             // SAFETY: 16 more numbers are there.
-            let v = unsafe { _mm512_loadu_ps(input.as_ptr().add(channel * pixels + pixel)) };
+            let v = unsafe { _mm512_loadu_ps(input.as_ptr().add(channel * plane + pixels.start + pixel)) };
             let product = _mm512_mul_ps(v, reciprocal);
             let mut whole = _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(product);
             let distance = _mm512_abs_ps(_mm512_sub_ps(product, whole));

@@ -1,6 +1,7 @@
 //! The few vector operations that the convolutions are written in.
 
 use std::fmt::Debug;
+use std::ops::Range;
 
 use super::super::{Conv, Map, PAIRS, PackedConv, PairRow};
 use super::dense::{Pixel, Strip};
@@ -93,8 +94,8 @@ pub(super) unsafe trait Simd: Copy + Debug + Send + Sync + 'static {
     }
 
     /// See [`super::super::KernelSet::quantise`].
-    fn quantise(self, quant: Quant, input: &[f32], map: &Map, output: &mut [u8]) {
-        elementwise::quantise(self.avx2(), quant, input, map, output);
+    fn quantise(self, quant: Quant, input: &[f32], map: &Map, output: &mut [u8], pixels: Range<usize>) {
+        elementwise::quantise(self.avx2(), quant, input, map, output, pixels);
     }
 
     /// The proof that AVX2 is there too, as it is wherever there is more.

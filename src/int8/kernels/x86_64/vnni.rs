@@ -1,6 +1,7 @@
 //! AVX-VNNI and AVX-512-VNNI: one instruction multiplies four bytes by four bytes and adds all to a sum, exactly.
 
 use std::arch::x86_64::*;
+use std::ops::Range;
 
 use super::super::{Conv, Map, PAIRS, PackedConv, PairRow};
 use super::avx2::{Avx2, Ymm, totals};
@@ -143,8 +144,8 @@ unsafe impl Simd for Avx512Vnni {
 
     bytes_by_fours!("avx512vnni", "avx2,avx512f,avx512bw,avx512vnni");
 
-    fn quantise(self, quant: Quant, input: &[f32], map: &Map, output: &mut [u8]) {
-        quantise::quantise(self, quant, input, map, output);
+    fn quantise(self, quant: Quant, input: &[f32], map: &Map, output: &mut [u8], pixels: Range<usize>) {
+        quantise::quantise(self, quant, input, map, output, pixels);
     }
 
     fn pair_products(self, rows: &[[i16; 2]], panel: &[PairRow], sums: &mut [[i32; PAIRS]]) {
