@@ -367,6 +367,21 @@ fn dense_widths_around_tile_edges() {
     check(&cases);
 }
 
+/// Few steps: kernels may hold their weights in registers.
+#[test]
+fn dense_shallow_layers() {
+    let mut cases = Vec::new();
+    for depth in [12, 16, 20, 24, 28, 32] {
+        for channels in [16, 32, 48, 64, 96] {
+            for width in [1, 2, 3, 4, 5, 7, 12] {
+                cases.push(ConvCase { input: [3, width, depth], channels, ..POINT });
+            }
+            cases.push(ConvCase { input: [3, 5, depth], channels, slack: [16, 16], ..POINT });
+        }
+    }
+    check(&cases);
+}
+
 #[test]
 fn dense_windows() {
     let mut cases = Vec::new();

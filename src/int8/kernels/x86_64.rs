@@ -10,6 +10,7 @@ mod elementwise;
 mod emulated;
 mod epilogue;
 mod gemv;
+mod held;
 mod pairs;
 mod patch;
 mod pool;

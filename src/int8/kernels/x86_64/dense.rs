@@ -334,7 +334,11 @@ impl<S: Simd> Dense<S> {
             };
             // SAFETY: a value of `S` exists. `Block::new` sized the copy for every offset and run with OVERRUN to
             // spare, the weights and biases of the strip were sliced, and the target holds all pixels.
-            unsafe { S::strip(&strip) };
+            unsafe {
+                if !S::held(&strip) {
+                    S::strip(&strip)
+                }
+            };
             self.epilogue.finish(self.simd.avx2(), &lanes, pixels, first_pixel, residual, place, &mut to, middle);
             first_vector += vectors;
         }

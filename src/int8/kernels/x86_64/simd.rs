@@ -72,6 +72,11 @@ pub(super) unsafe trait Simd: Copy + Debug + Send + Sync + 'static {
     /// [`super::dense::strip`] in a function that enables the instructions.
     unsafe fn strip(strip: &Strip);
 
+    /// [`super::held::strip`] in such a function, where there are registers for weights; `false` if it computed nothing.
+    unsafe fn held(_strip: &Strip) -> bool {
+        false
+    }
+
     /// [`super::dense::excess`] in a function that enables the instructions.
     unsafe fn excess(input: *const u8, pixels: &mut [Pixel], runs: &[usize], steps: usize);
 

@@ -77,6 +77,9 @@ pub(super) unsafe fn store_bytes<V: Vectors, const M: usize, const N: usize>(
             let bytes = V::join_parts(V::pack_parts(rounded, rounding));
             if N.is_multiple_of(4) {
                 V::store_four(bytes, to.add(first / N * stride + first % N * V::LANES));
+            } else if N == 1 && stride == V::LANES && first + 4 <= M {
+                // The pixels lie side by side.
+                V::store_four(bytes, to.add(first * V::LANES));
             } else {
                 for half in 0..2 {
                     let (m, n) = ((first + 2 * half) / N, (first + 2 * half) % N);

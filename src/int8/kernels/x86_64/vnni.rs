@@ -9,6 +9,7 @@ use super::conv;
 use super::dense::{self, Pixel, Strip};
 use super::depthwise::{self, Interleave};
 use super::gemv::{self, Matvec, ROWS, Stream};
+use super::held;
 use super::products;
 use super::quantise;
 use super::simd::Simd;
@@ -143,6 +144,12 @@ unsafe impl Simd for Avx512Vnni {
     const PIXELS: [usize; 4] = [12, 10, 6, 4];
 
     bytes_by_fours!("avx512vnni", "avx2,avx512f,avx512bw,avx512vnni");
+
+    #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vnni")]
+    unsafe fn held(strip: &Strip) -> bool {
+        // SAFETY: the caller's; the instructions are enabled.
+        unsafe { held::strip::<Self>(strip) }
+    }
 
     fn quantise(self, quant: Quant, input: &[f32], map: &Map, output: &mut [u8], pixels: Range<usize>) {
         quantise::quantise(self, quant, input, map, output, pixels);
