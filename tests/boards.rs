@@ -34,6 +34,8 @@ const STEP: f32 = 1.01 / 237.0;
 /// A board as programs see it.
 struct Board {
     name: &'static str,
+    /// What its device tree calls it.
+    model: &'static str,
     /// The core as qemu names it.
     core: &'static str,
     /// What `/proc/cpuinfo` says of each core there: features, and implementer, variant, part and revision.
@@ -46,6 +48,7 @@ struct Board {
 const BOARDS_64: [Board; 6] = [
     Board {
         name: "Raspberry Pi Zero 2 W, 3B+",
+        model: "Raspberry Pi Zero 2 W Rev 1.0",
         core: "cortex-a53",
         features: "fp asimd evtstrm crc32 cpuid",
         identity: ["0x41", "0x0", "0xd03", "4"],
@@ -53,6 +56,7 @@ const BOARDS_64: [Board; 6] = [
     },
     Board {
         name: "Raspberry Pi 4",
+        model: "Raspberry Pi 4 Model B Rev 1.4",
         core: "cortex-a72",
         features: "fp asimd evtstrm crc32 cpuid",
         identity: ["0x41", "0x0", "0xd08", "3"],
@@ -60,6 +64,7 @@ const BOARDS_64: [Board; 6] = [
     },
     Board {
         name: "Jetson Nano",
+        model: "NVIDIA Jetson Nano Developer Kit",
         core: "cortex-a57",
         features: "fp asimd evtstrm aes pmull sha1 sha2 crc32",
         identity: ["0x41", "0x1", "0xd07", "1"],
@@ -67,6 +72,7 @@ const BOARDS_64: [Board; 6] = [
     },
     Board {
         name: "Raspberry Pi 5",
+        model: "Raspberry Pi 5 Model B Rev 1.0",
         core: "cortex-a76",
         features: "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp",
         identity: ["0x41", "0x4", "0xd0b", "1"],
@@ -75,6 +81,7 @@ const BOARDS_64: [Board; 6] = [
     // qemu 7 has no Cortex-A78AE; of the cores that it has, this one is the nearest.
     Board {
         name: "Jetson Orin Nano",
+        model: "NVIDIA Jetson Orin Nano Developer Kit",
         core: "neoverse-n1",
         features: "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp \
                    uscat ilrcpc flagm",
@@ -84,6 +91,7 @@ const BOARDS_64: [Board; 6] = [
     // qemu 7 has no core with the matrix product, but one with all that it knows. A phone's small cores, as Linux lists them.
     Board {
         name: "a phone of 2022 (Snapdragon 8 Gen 1)",
+        model: "Qualcomm Technologies, Inc. SM8450",
         core: "max",
         features: "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm jscvt fcma lrcpc dcpop \
                    sha3 sm3 sm4 asimddp sha512 sve asimdfhm dit uscat ilrcpc flagm ssbs sb paca pacg dcpodp flagm2 \
@@ -95,6 +103,7 @@ const BOARDS_64: [Board; 6] = [
 
 const BOARDS_32: [Board; 1] = [Board {
     name: "Raspberry Pi 2, or a later one with a 32-bit system",
+    model: "Raspberry Pi 2 Model B Rev 1.1",
     core: "cortex-a7",
     features: "half thumb fastmult vfp edsp neon vfpv3 tls vfpv4 idiva idivt vfpd32 lpae evtstrm",
     identity: ["0x41", "0x0", "0xc07", "5"],
@@ -143,8 +152,19 @@ impl Program {
         // The emulator looks for each file here first, and shows the rest of this machine's.
         let root = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink(libraries, root.path().join("lib")).unwrap();
-        std::fs::create_dir(root.path().join("proc")).unwrap();
-        std::fs::write(root.path().join("proc/cpuinfo"), board.cpuinfo()).unwrap();
+        let texts = [
+            ("proc/cpuinfo", board.cpuinfo()),
+            // As the kernel shows texts of the device tree.
+            ("proc/device-tree/model", format!("{}\0", board.model)),
+            ("proc/sys/kernel/arch", "aarch64\n".to_owned()),
+            ("sys/class/thermal/thermal_zone0/temp", "81500\n".to_owned()),
+            ("sys/devices/platform/soc/soc:firmware/get_throttled", "50005\n".to_owned()),
+        ];
+        for (path, text) in texts {
+            let path = root.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
         let mut words: Vec<OsString> = [emulator, "-cpu", board.core, "-L"].map(OsString::from).into();
         words.extend([root.path().into(), self.path.clone().into()]);
         Runner { words, _root: Some(root) }
@@ -220,6 +240,41 @@ fn boards_get_their_kernels() {
         let kernels = said.lines().find_map(|line| line.strip_prefix("kernels: "));
         assert_eq!(kernels, Some(board.kernels), "{} ({}): {said}", board.name, board.core);
         println!("{} ({}): {}", board.name, board.core, board.kernels);
+    }
+}
+
+#[test]
+#[ignore = "needs a program built for ARM and an emulator: cross/emulate program"]
+fn doctor_names_the_board_and_its_kernels_and_what_is_wrong() {
+    let program = Program::from_environment();
+    for board in program.boards() {
+        let said = program.on(board).run(&["doctor", "--json"].map(Path::new), &[0]);
+        let report: Value = serde_json::from_str(&said).unwrap();
+        let finding = |check: &str| {
+            let mut findings = report["findings"].as_array().unwrap().iter();
+            let found = findings.find(|finding| finding["check"] == check);
+            let found = found.unwrap_or_else(|| panic!("{}: nothing about '{check}': {said}", board.name));
+            let text = |key: &str| found[key].as_str().unwrap_or_default().to_owned();
+            (text("status"), text("detail"), text("remedy"))
+        };
+        let (status, detail, _) = finding("kernels");
+        let sets = ["neon", "asimd", "asimddp", "i8mm", "sve"];
+        let has = sets.into_iter().filter(|set| board.features.split(' ').any(|feature| feature == *set));
+        let expected = format!("{} in use, the processor has {}", board.kernels, has.collect::<Vec<_>>().join(" "));
+        assert_eq!((status.as_str(), detail), ("ok", expected), "{} ({})", board.name, board.core);
+        let (status, detail, remedy) = finding("processor");
+        assert!(detail.starts_with(&format!("{}, ", board.model)), "{}: {detail}", board.name);
+        match program.machine {
+            Machine::Aarch64 => assert_eq!(status, "ok", "{}: {detail}", board.name),
+            Machine::Arm => assert!(status == "warn" && remedy.contains("64-bit"), "{}: {detail}", board.name),
+        }
+        let (status, detail, remedy) = finding("temperature");
+        assert!(status == "warn" && detail == "82 °C" && remedy.contains("cool"), "{}: {detail}", board.name);
+        let (status, detail, remedy) = finding("power");
+        assert!(status == "warn" && remedy.contains("power supply"), "{}: {detail}", board.name);
+        assert_eq!(detail, "under-voltage now, throttled now, under-voltage since boot, throttled since boot");
+        assert_eq!(finding("model").0, "ok", "{}: {said}", board.name);
+        println!("{}: {}", board.model, finding("kernels").1);
     }
 }
 
