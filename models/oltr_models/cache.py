@@ -48,12 +48,13 @@ def activations(path: Path, net: Lite0, blocks: int, samples: list[Sample], prep
     if path.exists() and key_path.exists() and json.loads(key_path.read_text()) == json.loads(json.dumps(key)):
         return np.load(path, mmap_mode="r")
     key_path.unlink(missing_ok=True)
+    device = net.stem.weight.device
 
     @torch.no_grad()
     def run(start: int) -> np.ndarray:
         images = [_input(s, preprocess, view, seed, start + i, turn) for i, s in enumerate(samples[start:start + BATCH])]
-        batch = torch.from_numpy(np.stack(images)).contiguous(memory_format=torch.channels_last)
-        return net.early(batch, blocks).numpy()
+        batch = torch.from_numpy(np.stack(images)).to(device).contiguous(memory_format=torch.channels_last)
+        return net.early(batch, blocks).cpu().numpy()
 
     starts = range(0, len(samples), BATCH)
     out = np.lib.format.open_memmap(path, "w+", np.float16, (len(samples), *run(0).shape[1:]))

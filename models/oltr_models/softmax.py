@@ -35,7 +35,7 @@ class SoftmaxTrainer(Trainer):
         """Puts the linear classifier in place before stage 2."""
         if stage == 2:
             self.net.attention = None
-            self.net.fc = nn.Linear(TOP_CHANNELS, len(self.classes))
+            self.net.fc = nn.Linear(TOP_CHANNELS, len(self.classes)).to(self.device)
         super().run_stage(stage, epochs)
 
     def start_memory(self) -> None:
@@ -60,7 +60,7 @@ class SoftmaxTrainer(Trainer):
         """Logits; there are no distances, so reachability is the same for all."""
         if stage == 1:
             return super().answers(net, source, stage, cut)
-        logits = net.fc(self.pooled(net, source, False, cut)).numpy()
+        logits = net.fc(self.pooled(net, source, False, cut)).cpu().numpy()
         return Answers(logits, np.ones_like(logits))
 
 

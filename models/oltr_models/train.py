@@ -57,6 +57,7 @@ def arguments(prog: str, description: str) -> argparse.ArgumentParser:
     add("--average", type=float, default=0.98, help="decay of the moving average of the weights")
     add("--seed", type=int, default=0, help="of splits, views, sampling and initial weights")
     add("--threads", type=int, default=2, help="CPU threads")
+    add("--device", default="cpu", help="cpu, or cuda where PyTorch finds one; the result is not the same to the last bit")
     add("--evaluate-every", type=int, default=1, help="epochs between evaluations on val")
     add("--report-test", action="store_true", help="print the float figures on test too; choose nothing by them")
     add("--restart", action="store_true", help="train anew instead of going on with what --work holds")

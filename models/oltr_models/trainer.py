@@ -45,6 +45,7 @@ class Trainer:
         self.args = args
         torch.manual_seed(args.seed)
         torch.set_num_threads(args.threads)
+        self.device = usable_device(args.device)
         keep_freed_memory()
         args.work.mkdir(parents=True, exist_ok=True)
         samples = read_samples(args.images, args.labels, args.seed)
@@ -56,7 +57,7 @@ class Trainer:
         parts = {part: part not in args.ablate for part in ABLATIONS}
         self.net = Oltr(Architecture(args.size, len(self.classes), args.dim, **parts))
         self.net.backbone = pretrained_lite0()
-        self.net.to(memory_format=torch.channels_last)
+        self.net.to(self.device, memory_format=torch.channels_last)
         self.cut = args.frozen_blocks
 
         self.samples = samples
@@ -98,7 +99,7 @@ class Trainer:
         if path.exists() and path.stat().st_mtime > of.stat().st_mtime:
             return np.load(path, mmap_mode="r")
         rows = np.array_split(np.arange(len(source)), math.ceil(len(source) / BATCH))
-        maps = np.concatenate([self.net.backbone.late(self.batch(source, r), self.cut).half().numpy()
+        maps = np.concatenate([self.net.backbone.late(self.batch(source, r), self.cut).half().cpu().numpy()
                                for r in tqdm(rows, desc="map " + what, unit="batch")])
         fresh = path.with_name("fresh-" + path.name)
         np.save(fresh, maps)
@@ -107,8 +108,10 @@ class Trainer:
 
     def batch(self, source: np.ndarray, rows: np.ndarray) -> torch.Tensor:
         """Rows of cached activations as float32."""
-        x = torch.from_numpy(np.asarray(source[rows], np.float32))
-        return x.contiguous(memory_format=torch.channels_last)
+        return self._input(np.asarray(source[rows], np.float32))
+
+    def _input(self, x: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(x).to(self.device).contiguous(memory_format=torch.channels_last)
 
     @torch.no_grad()
     def pooled(self, net: Oltr, source: np.ndarray, attend: bool, cut: int | None = None) -> torch.Tensor:
@@ -121,10 +124,10 @@ class Trainer:
         """Stage 1's start: that of another run, or discriminant values of the fully connected layer, the
         classifier and the centroids."""
         if self.args.start:
-            self.net.load_state_dict(torch.load(self.args.start, weights_only=True)["state"])
+            self.net.load_state_dict(torch.load(self.args.start, map_location=self.device, weights_only=True)["state"])
             return
         pooled = self.pooled(self.net, self.clean, attend=False)
-        weight, bias = whitening(pooled.numpy(), self.labels, self.args.dim, self.args.shrinkage)
+        weight, bias = whitening(pooled.cpu().numpy(), self.labels, self.args.dim, self.args.shrinkage)
         with torch.no_grad():
             self.net.fc.weight.copy_(torch.from_numpy(weight))
             self.net.fc.bias.copy_(torch.from_numpy(bias))
@@ -134,8 +137,8 @@ class Trainer:
     @torch.no_grad()
     def class_means(self, net: Oltr, attend: bool) -> torch.Tensor:
         """Class means of the direct features, scaled back to the sphere."""
-        features = net.direct(self.pooled(net, self.clean, attend)).numpy()
-        return on_sphere(torch.from_numpy(class_means(features, self.labels)))
+        features = net.direct(self.pooled(net, self.clean, attend)).cpu().numpy()
+        return on_sphere(torch.from_numpy(class_means(features, self.labels)).to(self.device))
 
     def start_memory(self) -> None:
         """Stage 2's start: centroids between stage 1's class means and its classifier, which tells
@@ -164,7 +167,7 @@ class Trainer:
             logits, distances = self.net.head.plain_logits(v), None
         else:
             logits, distances = self.net.head(v)
-        total = torch.zeros(())
+        total = torch.zeros((), device=self.device)
         for share, target in pairs:
             total = total + share * losses.cross_entropy(logits, target, self.log_prior, args.smoothing)
             if distances is not None:
@@ -178,7 +181,7 @@ class Trainer:
         done = args.work / f"{self.run_name(stage)}.pt"
         options = json.dumps(options_of(args, stage), sort_keys=True)
         if done.exists() and not args.restart:
-            saved = torch.load(done, weights_only=True)
+            saved = torch.load(done, map_location=self.device, weights_only=True)
             if saved["options"] == options:
                 own = self.net.state_dict()  # an ablated network lacks parts that stage 1 was saved with
                 self.net.load_state_dict({name: value for name, value in saved["state"].items() if name in own})
@@ -192,7 +195,7 @@ class Trainer:
         power = SAMPLING[args.sampling[stage - 1]]
         drawn = torch.bincount(torch.from_numpy(self.labels), minlength=len(self.classes)).float() ** (1 - power)
         balance = args.balance if stage == 1 or args.stage2_balance is None else args.stage2_balance
-        self.log_prior = torch.log(drawn / drawn.sum()) * balance
+        self.log_prior = (torch.log(drawn / drawn.sum()) * balance).to(self.device)
         average = copy.deepcopy(self.net)
         optimiser = torch.optim.AdamW(self._groups(stage), weight_decay=args.weight_decay)
         peak = [g["lr"] for g in optimiser.param_groups]
@@ -201,7 +204,7 @@ class Trainer:
         start = 0
         part = args.work / f"{self.run_name(stage)}.part.pt"
         if part.exists() and not args.restart:
-            saved = torch.load(part, weights_only=True)
+            saved = torch.load(part, map_location=self.device, weights_only=True)
             if saved["options"] == options:
                 self.net.load_state_dict(saved["net"])
                 average.load_state_dict(saved["average"])
@@ -218,8 +221,8 @@ class Trainer:
                 for group, rate in zip(optimiser.param_groups, peak):
                     group["lr"] = rate * scale
                 x = self.mixed_views(rng, batch)
-                labels = torch.from_numpy(self.labels[batch])
-                partner = torch.from_numpy(rng.permutation(len(batch)))
+                labels = torch.from_numpy(self.labels[batch]).to(self.device)
+                partner = torch.from_numpy(rng.permutation(len(batch))).to(self.device)
                 lam = float(rng.beta(args.mixup, args.mixup)) if args.mixup > 0 else 1.0
                 if lam < 1:
                     x = lam * x + (1 - lam) * x[partner]
@@ -249,13 +252,7 @@ class Trainer:
     def mixed_views(self, rng: np.random.Generator, rows: np.ndarray) -> torch.Tensor:
         """Each row from a random one of its cached views."""
         chosen = rng.integers(len(self.views), size=len(rows))
-        return self.batch_of([self.views[v][r] for v, r in zip(chosen, rows)])
-
-    @staticmethod
-    def batch_of(arrays: list[np.ndarray]) -> torch.Tensor:
-        """Single activations as one float32 batch."""
-        x = torch.from_numpy(np.stack(arrays).astype(np.float32))
-        return x.contiguous(memory_format=torch.channels_last)
+        return self._input(np.stack([self.views[v][r] for v, r in zip(chosen, rows)]).astype(np.float32))
 
     def _groups(self, stage: int) -> list[dict]:
         args, net = self.args, self.net
@@ -289,7 +286,7 @@ class Trainer:
             logits, distances = net.head(v)
         else:
             logits, distances = net.head.plain_logits(v), torch.cdist(v, on_sphere(net.head.weight))
-        return Answers(logits.numpy(), distances.numpy())
+        return Answers(logits.cpu().numpy(), distances.cpu().numpy())
 
     def evaluate(self, net: Oltr, stage: int) -> dict:
         """Closed-set accuracy and AUROC on the val split."""
@@ -317,6 +314,15 @@ class Trainer:
         return figures(answers, class_indices(known, self.classes), unknown, self.counts, threshold, self.score)
 
 
+def usable_device(name: str) -> torch.device:
+    """The device of that name, if something can be computed on it here."""
+    try:
+        return torch.zeros(1, device=name).device
+    except (AssertionError, NotImplementedError, RuntimeError) as error:  # by version and build of PyTorch
+        raise ValueError(f"--device {name}: PyTorch cannot use it here ({str(error).splitlines()[0]}); leave --device out "
+                         "to train on the CPU") from error
+
+
 def thinned(samples: list[Sample], most: int, seed: int) -> list[Sample]:
     """At most `most` photos of each class, drawn at random; 0 keeps all."""
     if most == 0:
@@ -333,6 +339,6 @@ def thinned(samples: list[Sample], most: int, seed: int) -> list[Sample]:
 
 def options_of(args: argparse.Namespace, stage: int = 2) -> dict:
     """The options that decide the result up to a stage, as plain values."""
-    ignored = {"work", "threads", "restart", "evaluate_every", "report_test"} | (STAGE2_OPTIONS if stage == 1 else set())
+    ignored = {"work", "threads", "device", "restart", "evaluate_every", "report_test"} | (STAGE2_OPTIONS if stage == 1 else set())
     values = {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items() if k not in ignored}
     return values | {"epochs": args.epochs[:stage], "sampling": args.sampling[:stage]}

@@ -12,6 +12,7 @@ from unittest import mock
 
 import numpy as np
 import onnx
+import torch
 from PIL import Image
 
 from oltr_models import check, export, golden, methods, quantise, softmax, train, trainer
@@ -183,6 +184,31 @@ class PipelineTest(unittest.TestCase):
             states.append(Checkpoint.load(work / "best.pt").net.state_dict())
         for key, value in states[0].items():
             np.testing.assert_array_equal(value.numpy(), states[1][key].numpy(), key)
+
+    def test_a_device_that_is_not_there_is_named_before_any_work(self):
+        work = self.folder / "elsewhere"
+        options = tuple(work if option == self.folder / "work" else option for option in self.train_options)
+        for device in ("abacus", *(() if torch.cuda.is_available() else ("cuda",))):
+            with self.subTest(device), self.assertRaisesRegex(ValueError, f"--device {device}: PyTorch cannot use it here"):
+                command(train, *options, "--device", device)
+        self.assertEqual(list(work.iterdir()) if work.exists() else [], [])
+
+    def test_training_computes_on_its_device_and_gives_back_numbers(self):
+        """With PyTorch's device of shapes without numbers, on which an operand from elsewhere is an error."""
+        args = train.arguments("train", "").parse_args([*map(str, self.train_options)])
+        args.epochs, args.sampling, args.ablate = [1, 1], ["photo", "photo"], []
+        args.smoothing = 0.0  # older PyTorch cannot smooth labels there
+        with contextlib.redirect_stderr(io.StringIO()):
+            run_here = trainer.Trainer(args)
+        run_here.device = torch.device("meta")
+        run_here.net.to("meta")
+        run_here.log_prior = torch.zeros(4, device="meta")
+        rows = np.arange(5)
+        x = run_here.batch(run_here.clean, rows)
+        self.assertEqual(run_here.mixed_views(np.random.default_rng(0), rows).device.type, "meta")
+        labels, partner = (torch.zeros(5, dtype=torch.int64, device="meta") for _ in range(2))
+        for stage in (1, 2):
+            self.assertEqual(run_here.loss(x, labels, partner, 0.7, stage).device.type, "meta")
 
     def test_calibration_uses_training_photos_of_every_class(self):
         chosen = quantise.calibration_samples(self.samples, 8, seed=0)
