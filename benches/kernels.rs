@@ -100,7 +100,7 @@ fn elementwise(c: &mut Criterion) {
         group.throughput(Throughput::Bytes(image.volume() as u64));
         let quantised = &mut output[..image.volume()];
         group.bench_function("quantise 224x224x3", |bench| {
-            bench.iter(|| set.quantise(quant(0.02), &numbers, &image, quantised));
+            bench.iter(|| set.quantise(quant(0.02), &numbers, &image, quantised, 0..image.pixels()));
         });
     }
 }
