@@ -90,23 +90,23 @@ pub(super) fn quantise(quant: Quant, input: &[f32], map: &Map, output: &mut [u8]
         rounding
             .narrow(std::array::from_fn(|i| vcvtnq_s32_f32(vdivq_f32(vld1q_f32(numbers.as_ptr().add(4 * i)), scale))))
     };
+    let of = |channel: usize| &input[channel * plane..][pixels.clone()];
     let whole = pixels.len() / VECTOR * VECTOR;
-    for first in (0..whole).step_by(VECTOR) {
-        let bytes = |channel: usize| {
-            let numbers = &input[channel * plane + pixels.start + first..];
-            sixteen(numbers.first_chunk().expect("the pixels were counted"))
-        };
-        let output = &mut output[first * map.stride..][..VECTOR * map.stride];
-        if map.channels == 3 && map.stride == 3 {
-            let interleaved = int8x16x3_t(bytes(0), bytes(1), bytes(2));
+    if map.channels == 3 && map.stride == 3 {
+        let [red, green, blue] = [0, 1, 2].map(|channel| of(channel).as_chunks().0);
+        let (groups, _) = output.as_chunks_mut::<{ 3 * VECTOR }>();
+        for (((red, green), blue), bytes) in red.iter().zip(green).zip(blue).zip(groups) {
+            let interleaved = int8x16x3_t(sixteen(red), sixteen(green), sixteen(blue));
             // SAFETY: sixteen pixels of three bytes.
-            unsafe { vst3q_s8(output.as_mut_ptr().cast(), interleaved) };
-            continue;
+            unsafe { vst3q_s8(bytes.as_mut_ptr().cast(), interleaved) };
         }
+    } else {
         for channel in 0..map.channels {
-            let bytes = store(bytes(channel));
-            for (pixel, byte) in output.chunks_exact_mut(map.stride).zip(bytes) {
-                pixel[channel] = byte;
+            let groups = output.chunks_exact_mut(VECTOR * map.stride);
+            for (numbers, pixels) in of(channel).as_chunks().0.iter().zip(groups) {
+                for (pixel, byte) in pixels.chunks_exact_mut(map.stride).zip(store(sixteen(numbers))) {
+                    pixel[channel] = byte;
+                }
             }
         }
     }
