@@ -101,10 +101,10 @@ pub(super) fn quantise(quant: Quant, input: &[f32], map: &Map, output: &mut [u8]
             unsafe { vst3q_s8(bytes.as_mut_ptr().cast(), interleaved) };
         }
     } else {
-        for channel in 0..map.channels {
-            let groups = output.chunks_exact_mut(VECTOR * map.stride);
-            for (numbers, pixels) in of(channel).as_chunks().0.iter().zip(groups) {
-                for (pixel, byte) in pixels.chunks_exact_mut(map.stride).zip(store(sixteen(numbers))) {
+        for (i, group) in output.chunks_exact_mut(VECTOR * map.stride).enumerate() {
+            for channel in 0..map.channels {
+                let numbers = &of(channel).as_chunks().0[i];
+                for (pixel, byte) in group.chunks_exact_mut(map.stride).zip(store(sixteen(numbers))) {
                     pixel[channel] = byte;
                 }
             }
@@ -112,7 +112,7 @@ pub(super) fn quantise(quant: Quant, input: &[f32], map: &Map, output: &mut [u8]
     }
     for (i, pixel) in output.chunks_exact_mut(map.stride).enumerate().skip(whole) {
         for (channel, byte) in pixel[..map.channels].iter_mut().enumerate() {
-            *byte = quant.quantise(input[channel * plane + pixels.start + i]) ^ STORAGE.mask();
+            *byte = quant.quantise(of(channel)[i]) ^ STORAGE.mask();
         }
     }
 }
