@@ -1,18 +1,21 @@
 //! An int8 program: a straight list of layers over one arena.
 
 mod float;
+mod run;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::sync::Arc;
 
-use super::kernels::pool::Pool;
 use super::kernels::{AveragePool, Conv, KernelSet, MaxPool, Storage, Window};
-use super::layers::{self, Binary, Copy, Elementwise, Layer, MatMul, Move, Softmax, reshape_view, row_major};
+use super::layers::{
+    self, Agenda, Binary, Copy, Elementwise, Layer, MatMul, Move, Panels, Softmax, reshape_view, row_major,
+};
 use super::plan::{self, Buffer};
 use super::quant::{AddQuant, Quant};
 use super::tensor::{Element, Tensor, TensorId, broadcast};
 use crate::error::{Error, Result};
+
+pub use run::{Input, State, Threads};
 
 /// What a program is made of, layer by layer; see [`Program::layers`].
 #[derive(Clone, Debug, PartialEq)]
@@ -311,15 +314,19 @@ impl Builder {
         bounds: (u8, u8),
     ) -> Result<TensorId> {
         let ((_, qa), (_, qb)) = (self.bytes(a)?, self.bytes(b)?);
+        let batch = shape.iter().product::<usize>() / (m * n).max(1);
+        let panels = Panels { size: [k, n], zero: qb.zero_point };
+        let packed = Tensor::new(&[batch * panels.of_matrix() * panels.bytes()], Element::Bytes(qb));
+        let packed = self.push("panels".into(), 0, Layer::Panels(panels), &[b], packed);
         let layer = Layer::MatMul(MatMul {
             size: [m, k, n],
-            zero: [qa.zero_point, qb.zero_point],
+            zero: qa.zero_point,
             multiplier: qa.scale * qb.scale / y.scale,
             y,
             bounds,
         });
         let tensor = Tensor::new(shape, Element::Bytes(y));
-        Ok(self.push("matmul".into(), (m * k * n) as u64, layer, &[a, b], tensor))
+        Ok(self.push("matmul".into(), (batch * m * k * n) as u64, layer, &[a, packed], tensor))
     }
 
     /// Softmax over the last dimension of a row-major tensor.
@@ -435,62 +442,6 @@ pub struct Program {
     pub(super) scratch: usize,
 }
 
-/// What a program reads.
-#[derive(Clone, Copy, Debug)]
-pub enum Input<'a> {
-    /// Numbers in ONNX order.
-    Numbers(&'a [f32]),
-    /// An interleaved picture, with the byte that each value of each channel is quantised to.
-    Pixels(&'a [u8], &'a [[u8; 256]; 3]),
-}
-
-/// Threads that any number of states share, one run at a time.
-#[derive(Clone, Debug)]
-pub struct Threads(Arc<Mutex<Pool>>);
-
-impl Threads {
-    /// So many, the caller's own among them; at least that.
-    pub fn new(count: usize) -> Threads {
-        Threads(Arc::new(Mutex::new(Pool::new(count))))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Pool> {
-        // A layer that panicked left nothing half done in the pool: it waits for all its threads.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The buffers of one run at a time.
-#[derive(Debug)]
-pub struct State {
-    pub(super) memory: Vec<u8>,
-    /// Bytes before the first aligned one.
-    pub(super) skip: usize,
-    threads: Threads,
-    /// Nanoseconds of each layer in the last run; empty unless asked for.
-    pub times: Vec<u64>,
-}
-
-impl Clone for State {
-    fn clone(&self) -> State {
-        State::new(self.memory.len(), self.threads.clone())
-    }
-}
-
-impl State {
-    /// Zeroed memory; the aligned part begins after `skip` bytes, which differs from one allocation to the next.
-    fn new(bytes: usize, threads: Threads) -> State {
-        let memory = vec![0u8; bytes];
-        let skip = memory.as_ptr().align_offset(plan::ALIGN).min(plan::ALIGN);
-        State { memory, skip, threads, times: Vec::new() }
-    }
-
-    /// Lets `threads` do the work from now on: at most as many as the state was made for take part.
-    pub fn set_threads(&mut self, threads: Threads) {
-        self.threads = threads;
-    }
-}
-
 impl Program {
     /// ONNX shapes of the inputs.
     pub fn inputs(&self) -> &[Vec<usize>] {
@@ -522,8 +473,14 @@ impl Program {
         self.live
     }
 
-    /// Bytes beside the arena in a [`State`] for this many threads: what kernels work in, and what aligning takes.
+    /// Bytes beside the arena in a [`State`] for this many threads: what kernels work in, what aligning takes, and how the
+    /// threads go about it.
     pub fn scratch_bytes(&self, threads: usize) -> usize {
+        self.room(threads) + Agenda::new(self, threads, false).bytes()
+    }
+
+    /// Bytes that kernels of so many threads work in, and what aligning takes.
+    fn room(&self, threads: usize) -> usize {
         threads * self.scratch + plan::ALIGN
     }
 
@@ -549,50 +506,7 @@ impl Program {
     /// Buffers for this program, with room for this many threads; the caller's own works until it is told of
     /// others ([`State::set_threads`]).
     pub fn state(&self, threads: usize) -> State {
-        State::new(self.arena + self.scratch_bytes(threads), Threads::new(1))
-    }
-
-    /// Runs the program; `inputs` and `outputs` in the order of [`Program::inputs`] and [`Program::outputs`].
-    ///
-    /// # Errors
-    /// [`Error::BadInput`] where a length does not fit.
-    pub fn run(&self, state: &mut State, inputs: &[Input], outputs: &mut [&mut [f32]]) -> Result<()> {
-        self.check(inputs, outputs)?;
-        let timed = !state.times.is_empty();
-        let threads = state.threads.clone();
-        let mut pool = threads.lock();
-        for (index, step) in self.steps.iter().enumerate() {
-            let start = timed.then(Instant::now);
-            layers::run(self, step, state, &mut pool, inputs, outputs);
-            if let Some(start) = start {
-                state.times[index] = start.elapsed().as_nanos() as u64;
-            }
-        }
-        Ok(())
-    }
-
-    fn check(&self, inputs: &[Input], outputs: &[&mut [f32]]) -> Result<()> {
-        let bad = |what: &str, i: usize, given: usize, shape: &[usize]| Error::BadInput {
-            subject: format!("program {what} {i}"),
-            reason: format!("has {given} elements, its shape is {shape:?}"),
-        };
-        for (i, shape) in self.inputs.iter().enumerate() {
-            let given = match inputs.get(i) {
-                Some(Input::Numbers(n)) => n.len(),
-                Some(Input::Pixels(p, _)) => p.len(),
-                None => 0,
-            };
-            if given != shape.iter().product::<usize>() {
-                return Err(bad("input", i, given, shape));
-            }
-        }
-        for (i, shape) in self.outputs.iter().enumerate() {
-            let given = outputs.get(i).map_or(0, |o| o.len());
-            if given != shape.iter().product::<usize>() {
-                return Err(bad("output", i, given, shape));
-            }
-        }
-        Ok(())
+        State::new(self.arena + self.room(threads), Threads::new(1), Some(Arc::new(Agenda::new(self, threads, false))))
     }
 }
 

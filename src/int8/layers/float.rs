@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use super::super::float::{self, Function, Panels, Reduction, softmax};
-use super::super::kernels::pool::Pool;
+use super::super::kernels::pool::Cut;
 use super::broadcast::Broadcast;
 use super::moves::Move;
 
@@ -24,8 +24,10 @@ pub(in super::super) enum Float {
     Distances,
     /// A product with constant weights.
     Dense(Dense),
-    /// A product of two tensors.
-    MatMul(MatMul),
+    /// Matrices in panels, for a product.
+    Panels([usize; 2]),
+    /// A product of a tensor with [`Float::Panels`].
+    MatMul([usize; 3]),
     /// A change of order.
     Transpose(Move),
 }
@@ -59,39 +61,7 @@ impl Dense {
     }
 }
 
-/// `[.., m, k] × [.., k, n]`.
-#[derive(Clone, Debug, PartialEq)]
-pub(in super::super) struct MatMul {
-    pub size: [usize; 3],
-}
-
-impl MatMul {
-    fn run(&self, a: &[f32], b: &[f32], y: &mut [f32], parts: usize, pool: &mut Pool, scratch: &mut [u8]) {
-        let [m, k, n] = self.size;
-        let panels: &mut [f32] = bytemuck::cast_slice_mut(&mut scratch[..self.scratch_bytes()]);
-        for ((a, b), y) in a.chunks_exact(m * k).zip(b.chunks_exact(k * n)).zip(y.chunks_exact_mut(m * n)) {
-            Panels::pack([k, n], b, [n, 1], panels);
-            let panels = Panels::new([k, n], panels);
-            pool.split((m, float::ROWS, parts), n, y, &mut [], |rows, y, _| {
-                panels.product(&a[rows.start * k..rows.end * k], None, 0..n, y)
-            });
-        }
-    }
-
-    fn scratch_bytes(&self) -> usize {
-        4 * Panels::volume(self.size[1], self.size[2])
-    }
-}
-
 impl Float {
-    /// Bytes of scratch.
-    pub fn scratch_bytes(&self) -> usize {
-        match self {
-            Float::MatMul(m) => m.scratch_bytes(),
-            _ => 0,
-        }
-    }
-
     /// Bytes of weights that belong to the layer.
     pub fn weights_bytes(&self) -> usize {
         match self {
@@ -100,8 +70,19 @@ impl Float {
         }
     }
 
-    /// Computes `y` from the operands; `parts` says how many threads it is worth.
-    pub fn run(&self, a: &[f32], b: &[f32], y: &mut [f32], parts: usize, pool: &mut Pool, scratch: &mut [u8]) {
+    /// How a layer whose result has `count` numbers is cut, for which `parts` parts are worth it; one item where it is not.
+    pub fn cut(&self, count: usize, parts: usize, threads: usize) -> Cut {
+        match self {
+            Float::Distances => Cut::items((count, 1, parts), 4, threads),
+            // Threads share the columns of the one row.
+            Float::Dense(Dense { size: [1, _, n], .. }) => Cut::items((*n, float::PANEL, parts), 4, threads),
+            Float::MatMul([_, _, n]) => Cut::items((count / n, float::ROWS, parts), 4 * n, threads),
+            _ => Cut::whole(4 * count),
+        }
+    }
+
+    /// Computes the items `range` of `y` from the operands.
+    pub fn run(&self, a: &[f32], b: &[f32], range: Range<usize>, y: &mut [f32]) {
         match self {
             Float::Function(f) => f.run(&a[..y.len()], y),
             Float::Binary(f, broadcast) => broadcast.rows(a, b, y, &|a, b, y| f.run(a, b, y)),
@@ -111,19 +92,29 @@ impl Float {
                 y.chunks_exact_mut(*width).for_each(softmax);
             }
             Float::Distances => {
-                let d = b.len() / y.len();
-                pool.split((y.len(), 1, parts), 1, y, &mut [], |rows, y, _| {
-                    float::distances(&a[..d], &b[rows.start * d..rows.end * d], y)
-                });
+                let d = a.len();
+                float::distances(a, &b[range.start * d..range.end * d], y)
             }
             Float::Dense(dense) => match dense.size {
-                // Threads share the columns of the one row.
-                [1, _, n] => {
-                    pool.split((n, float::PANEL, parts), 1, y, &mut [], |columns, y, _| dense.run(a, columns, y))
-                }
+                [1, _, _] => dense.run(a, range, y),
                 [_, _, n] => dense.run(a, 0..n, y),
             },
-            Float::MatMul(m) => m.run(a, b, y, parts, pool, scratch),
+            Float::Panels([k, n]) => {
+                for (b, to) in a.chunks_exact(k * n).zip(y.chunks_exact_mut(Panels::volume(*k, *n))) {
+                    Panels::pack([*k, *n], b, [*n, 1], to);
+                }
+            }
+            Float::MatMul([m, k, n]) => {
+                let mut at = range.start;
+                while at < range.end {
+                    let (matrix, rows) = (at / m, range.end.min((at / m + 1) * m) - at);
+                    let volume = Panels::volume(*k, *n);
+                    let panels = Panels::new([*k, *n], &b[matrix * volume..][..volume]);
+                    let y = &mut y[(at - range.start) * n..][..rows * n];
+                    panels.product(&a[at * k..(at + rows) * k], None, 0..*n, y);
+                    at += rows;
+                }
+            }
             Float::Transpose(moves) => moves.run(a, y),
         }
     }

@@ -1,22 +1,65 @@
-//! Products of two tensors of bytes, as the attention needs them.
+//! Products of two tensors of bytes, as the attention needs them: first the second operand is laid out in panels, then
+//! rows of the first one are multiplied with them.
+
+use std::ops::Range;
 
 use multiversion::multiversion;
 
-use super::super::kernels::pool::Pool;
 use super::super::kernels::{KernelSet, PAIRS, PairRow};
 use super::super::quant::{Quant, round_saturate};
-use super::light;
 
 /// Rows of sums that are held at a time.
-const ROWS: usize = 8;
+pub(super) const ROWS: usize = 8;
+
+/// `[.., k, n]` bytes widened to 16 bits, less their zero point, in panels of [`PAIRS`] columns: `[panel][pair of
+/// rows][column]`.
+#[derive(Clone, Debug, PartialEq)]
+pub(in super::super) struct Panels {
+    /// k, n
+    pub size: [usize; 2],
+    pub zero: u8,
+}
+
+impl Panels {
+    /// Pairs of rows, the last of which may be half one.
+    fn pairs(&self) -> usize {
+        self.size[0].div_ceil(2)
+    }
+
+    /// Panels of a matrix.
+    pub fn of_matrix(&self) -> usize {
+        self.size[1].div_ceil(PAIRS)
+    }
+
+    /// Bytes of a panel.
+    pub fn bytes(&self) -> usize {
+        self.pairs() * size_of::<PairRow>()
+    }
+
+    /// Lays out panels `numbers`, counted through all matrices.
+    pub fn run(&self, mask: u8, b: &[u8], numbers: Range<usize>, to: &mut [u8]) {
+        let [k, n] = self.size;
+        let to: &mut [PairRow] = bytemuck::cast_slice_mut(to);
+        for (number, panel) in numbers.zip(to.chunks_exact_mut(self.pairs())) {
+            let b = &b[number / self.of_matrix() * k * n..][..k * n];
+            let first = number % self.of_matrix() * PAIRS;
+            let columns = first..n.min(first + PAIRS);
+            for (rows, to) in b.chunks(2 * n).zip(panel) {
+                let (first, second) = rows.split_at(n);
+                let second = second.get(columns.clone()).unwrap_or(&[]);
+                interleave(mask, self.zero, &first[columns.clone()], second, to);
+            }
+        }
+    }
+}
 
 /// Product of two tensors of bytes, `[.., m, k] × [.., k, n]`.
 #[derive(Clone, Debug, PartialEq)]
 pub(in super::super) struct MatMul {
     /// m, k, n
     pub size: [usize; 3],
-    /// Zero points of both operands.
-    pub zero: [u8; 2],
+    /// Zero point of the first operand.
+    pub zero: u8,
     /// `scale_a * scale_b / scale_y`
     pub multiplier: f32,
     pub y: Quant,
@@ -29,56 +72,46 @@ impl MatMul {
         self.size[1].div_ceil(2)
     }
 
-    /// Both operands widened to 16 bits, the second in panels of [`PAIRS`] columns.
+    /// Rows of the first operand widened to 16 bits.
     pub fn scratch_bytes(&self) -> usize {
-        let [m, _, n] = self.size;
-        size_of::<[i16; 2]>() * self.pairs() * (m + n.next_multiple_of(PAIRS))
+        size_of::<[i16; 2]>() * self.pairs() * self.size[0]
     }
 
-    /// Exact sums of products in 32 bits, requantised once (ONNX QLinearMatMul). `parts` says into how many parts the
-    /// work may be cut.
+    /// Exact sums of products in 32 bits, requantised once (ONNX QLinearMatMul): rows `range` of the result, counted through
+    /// all matrices, from `a` and the [`Panels`] of the second operand.
     pub fn run(
         &self,
         kernels: &dyn KernelSet,
-        [a, b]: [&[u8]; 2],
+        [a, panels]: [&[u8]; 2],
+        range: Range<usize>,
         y: &mut [u8],
-        parts: usize,
-        pool: &mut Pool,
         scratch: &mut [u8],
     ) {
         let ([m, k, n], pairs) = (self.size, self.pairs());
         let mask = kernels.storage().mask();
         let wide: &mut [[i16; 2]] = bytemuck::cast_slice_mut(&mut scratch[..self.scratch_bytes()]);
-        let (rows, panels) = wide.split_at_mut(m * pairs);
-        let panels: &mut [PairRow] = bytemuck::cast_slice_mut(panels);
-        for ((a, b), y) in a.chunks_exact(m * k).zip(b.chunks_exact(k * n)).zip(y.chunks_exact_mut(m * n)) {
-            for (row, a) in rows.chunks_exact_mut(pairs).zip(a.chunks_exact(k)) {
-                widen(mask, self.zero[0], a, row);
+        let panels: &[PairRow] = bytemuck::cast_slice(panels);
+        let of_matrix = n.div_ceil(PAIRS) * pairs;
+        let mut at = range.start;
+        while at < range.end {
+            let (matrix, rows) = (at / m, range.end.min((at / m + 1) * m) - at);
+            let wide = &mut wide[..rows * pairs];
+            for (row, a) in wide.chunks_exact_mut(pairs).zip(a[at * k..].chunks_exact(k)) {
+                widen(mask, self.zero, a, row);
             }
-            pool.split((n.div_ceil(PAIRS), 1, light(b.len())), pairs, panels, &mut [], |numbers, panels, _| {
-                for (number, panel) in numbers.zip(panels.chunks_exact_mut(pairs)) {
-                    let columns = number * PAIRS..n.min((number + 1) * PAIRS);
-                    for (rows, to) in b.chunks(2 * n).zip(panel) {
-                        let (first, second) = rows.split_at(n);
-                        let second = second.get(columns.clone()).unwrap_or(&[]);
-                        interleave(mask, self.zero[1], &first[columns.clone()], second, to);
+            let y = &mut y[(at - range.start) * n..][..rows * n];
+            let panels = &panels[matrix * of_matrix..][..of_matrix];
+            for (number, panel) in panels.chunks_exact(pairs).enumerate() {
+                let columns = number * PAIRS..n.min((number + 1) * PAIRS);
+                for (rows, y) in wide.chunks(ROWS * pairs).zip(y.chunks_mut(ROWS * n)) {
+                    let mut sums = [[0; PAIRS]; ROWS];
+                    kernels.pair_products(rows, panel, &mut sums[..rows.len() / pairs]);
+                    for (sums, y) in sums.iter().zip(y.chunks_exact_mut(n)) {
+                        self.finish(mask, sums, &mut y[columns.clone()]);
                     }
                 }
-            });
-            let (rows, panels) = (&*rows, &*panels);
-            pool.split((m, ROWS, parts), n, y, &mut [], |range, y, _| {
-                let rows = &rows[range.start * pairs..range.end * pairs];
-                for (number, panel) in panels.chunks_exact(pairs).enumerate() {
-                    let columns = number * PAIRS..n.min((number + 1) * PAIRS);
-                    for (rows, y) in rows.chunks(ROWS * pairs).zip(y.chunks_mut(ROWS * n)) {
-                        let mut sums = [[0; PAIRS]; ROWS];
-                        kernels.pair_products(rows, panel, &mut sums[..rows.len() / pairs]);
-                        for (sums, y) in sums.iter().zip(y.chunks_exact_mut(n)) {
-                            self.finish(mask, sums, &mut y[columns.clone()]);
-                        }
-                    }
-                }
-            });
+            }
+            at += rows;
         }
     }
 
@@ -134,14 +167,27 @@ mod tests {
         for [m, k, n] in [[1, 1, 1], [2, 15, 3], [3, 16, 15], [7, 17, 16], [8, 49, 17], [9, 33, 40], [49, 2, 70]] {
             for mask in [0, 0x80] {
                 let y = Quant { scale: 1.0, zero_point: 9 };
-                let matmul = MatMul { size: [m, k, n], zero: [3, 200], multiplier: 0.001, y, bounds: (5, 240) };
+                let panels = Panels { size: [k, n], zero: 200 };
+                let matmul = MatMul { size: [m, k, n], zero: 3, multiplier: 0.001, y, bounds: (5, 240) };
                 let byte = |i: usize| (i * 97 + i / 7 * 31) as u8;
                 let a: Vec<u8> = (0..2 * m * k).map(byte).collect();
                 let b: Vec<u8> = (0..2 * k * n).map(|i| byte(i + 5)).collect();
-                let mut out = vec![0; 2 * m * n];
-                let (mut scratch, mut pool) = (vec![77i16; 8192], Pool::new(1 + m % 3));
+                let kernels = &SCALARS[usize::from(mask >> 7)];
+                let mut packed =
+                    vec![PairRow::default(); 2 * panels.of_matrix() * panels.bytes() / size_of::<PairRow>()];
+                let packed: &mut [u8] = bytemuck::cast_slice_mut(&mut packed);
+                // In two parts each, that begin anywhere.
+                let (count, rows) = (2 * panels.of_matrix(), 2 * m);
+                for range in [0..count / 3, count / 3..count] {
+                    let to = &mut packed[range.start * panels.bytes()..range.end * panels.bytes()];
+                    panels.run(mask, &b, range, to);
+                }
+                let (mut out, mut scratch) = (vec![0; rows * n], vec![[77i16; 2]; 2048]);
                 let scratch = bytemuck::cast_slice_mut(&mut scratch);
-                matmul.run(&SCALARS[usize::from(mask >> 7)], [&a, &b], &mut out, 9, &mut pool, scratch);
+                for range in [0..rows / 3, rows / 3..rows] {
+                    let y = &mut out[range.start * n..range.end * n];
+                    matmul.run(kernels, [&a, packed], range, y, scratch);
+                }
                 for (i, got) in out.iter().enumerate() {
                     let (batch, row, column) = (i / (m * n), i / n % m, i % n);
                     let product = |j: usize| {

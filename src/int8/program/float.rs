@@ -2,8 +2,8 @@
 //!
 //! Shapes are given with each layer: a row-major tensor can be read in any shape of as many elements.
 
-use super::super::float::{self, Function, Reduction};
-use super::super::layers::{Broadcast, Dense, Float, FloatMatMul, Layer, Move, row_major};
+use super::super::float::{self, Function, Panels, Reduction};
+use super::super::layers::{Broadcast, Dense, Float, Layer, Move, row_major};
 use super::super::quant::Quant;
 use super::super::tensor::{Element, Tensor, TensorId, broadcast};
 use super::Builder;
@@ -152,8 +152,8 @@ impl Builder {
         let batch = shape.iter().product::<usize>() / (m * n).max(1);
         self.expect(a, batch * m * k)?;
         self.expect(b, batch * k * n)?;
-        let layer = Float::MatMul(FloatMatMul { size });
-        Ok(self.float("matmul", (batch * m * k * n) as u64, layer, &[a, b], shape))
+        let panels = self.float("panels", 0, Float::Panels([k, n]), &[b], &[batch * Panels::volume(k, n)]);
+        Ok(self.float("matmul", (batch * m * k * n) as u64, Float::MatMul(size), &[a, panels], shape))
     }
 
     /// Transposition of numbers of shape `from` to `shape`.

@@ -1,0 +1,142 @@
+//! Running a program: its buffers, and the threads that share the work.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use super::super::kernels::pool::Pool;
+use super::super::layers::{self, Agenda, Entry};
+use super::super::plan;
+use super::Program;
+use crate::error::{Error, Result};
+
+/// What a program reads.
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'a> {
+    /// Numbers in ONNX order.
+    Numbers(&'a [f32]),
+    /// An interleaved picture, with the byte that each value of each channel is quantised to.
+    Pixels(&'a [u8], &'a [[u8; 256]; 3]),
+}
+
+/// Threads that any number of states share, one run at a time.
+#[derive(Clone, Debug)]
+pub struct Threads(Arc<Mutex<Pool>>);
+
+impl Threads {
+    /// So many, the caller's own among them; at least that.
+    pub fn new(count: usize) -> Threads {
+        Threads(Arc::new(Mutex::new(Pool::new(count))))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pool> {
+        // A layer that panicked left nothing half done in the pool: it waits for all its threads.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The buffers of one run at a time.
+#[derive(Debug)]
+pub struct State {
+    memory: Vec<u8>,
+    /// Bytes before the first aligned one.
+    skip: usize,
+    threads: Threads,
+    /// How the threads go about it.
+    agenda: Option<Arc<Agenda>>,
+    /// Nanoseconds of each layer in the last run; empty unless asked for.
+    pub times: Vec<u64>,
+}
+
+impl Clone for State {
+    fn clone(&self) -> State {
+        State::new(self.memory.len(), self.threads.clone(), self.agenda.clone())
+    }
+}
+
+impl State {
+    /// Zeroed memory; the aligned part begins after `skip` bytes, which differs from one allocation to the next.
+    pub(super) fn new(bytes: usize, threads: Threads, agenda: Option<Arc<Agenda>>) -> State {
+        let memory = vec![0u8; bytes];
+        let skip = memory.as_ptr().align_offset(plan::ALIGN).min(plan::ALIGN);
+        State { memory, skip, threads, agenda, times: Vec::new() }
+    }
+
+    /// Arena, and scratch of all threads.
+    pub(in super::super) fn parts(&mut self, program: &Program) -> (&mut [u8], &mut [u8]) {
+        self.memory[self.skip..].split_at_mut(program.arena_bytes())
+    }
+
+    /// Lets `threads` do the work from now on: at most as many as the state was made for take part.
+    pub fn set_threads(&mut self, threads: Threads) {
+        self.threads = threads;
+    }
+}
+
+impl Program {
+    /// Runs the program; `inputs` and `outputs` in the order of [`Program::inputs`] and [`Program::outputs`].
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] where a length does not fit.
+    pub fn run(&self, state: &mut State, inputs: &[Input], outputs: &mut [&mut [f32]]) -> Result<()> {
+        self.check(inputs, outputs)?;
+        let timed = !state.times.is_empty();
+        let threads = state.threads.clone();
+        let mut pool = threads.lock();
+        let agenda = self.agenda(state, pool.threads(), timed);
+        for entry in &agenda.entries {
+            let start = timed.then(Instant::now);
+            let first = match entry {
+                Entry::Step(index) => {
+                    layers::run(self, &self.steps[*index], state, inputs, outputs);
+                    *index
+                }
+                Entry::Segment { segment, first } => {
+                    let (arena, scratch) = state.parts(self);
+                    let compute = |round: usize, part, out: &mut [u8], reads: [&[u8]; 2], scratch: &mut [u8]| {
+                        layers::compute(self, &self.steps[agenda.steps[round]], inputs, part, out, reads, scratch)
+                    };
+                    pool.run_segment(&agenda.schedule, *segment, arena, scratch, compute);
+                    *first
+                }
+            };
+            if let Some(start) = start {
+                state.times[first] = start.elapsed().as_nanos() as u64;
+            }
+        }
+        Ok(())
+    }
+
+    /// How `threads` threads, or as many as the state has room for, go about it; made anew only where that changes.
+    fn agenda(&self, state: &mut State, threads: usize, apart: bool) -> Arc<Agenda> {
+        let scratch = state.parts(self).1.len();
+        let threads = scratch.checked_div(self.scratch).map_or(threads, |room| threads.min(room)).max(1);
+        match &state.agenda {
+            Some(agenda) if agenda.schedule.threads() == threads && agenda.apart == apart => agenda.clone(),
+            _ => state.agenda.insert(Arc::new(Agenda::new(self, threads, apart))).clone(),
+        }
+    }
+
+    fn check(&self, inputs: &[Input], outputs: &[&mut [f32]]) -> Result<()> {
+        let bad = |what: &str, i: usize, given: usize, shape: &[usize]| Error::BadInput {
+            subject: format!("program {what} {i}"),
+            reason: format!("has {given} elements, its shape is {shape:?}"),
+        };
+        for (i, shape) in self.inputs.iter().enumerate() {
+            let given = match inputs.get(i) {
+                Some(Input::Numbers(n)) => n.len(),
+                Some(Input::Pixels(p, _)) => p.len(),
+                None => 0,
+            };
+            if given != shape.iter().product::<usize>() {
+                return Err(bad("input", i, given, shape));
+            }
+        }
+        for (i, shape) in self.outputs.iter().enumerate() {
+            let given = outputs.get(i).map_or(0, |o| o.len());
+            if given != shape.iter().product::<usize>() {
+                return Err(bad("output", i, given, shape));
+            }
+        }
+        Ok(())
+    }
+}
