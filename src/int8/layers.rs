@@ -115,18 +115,6 @@ impl Program {
     }
 }
 
-/// Into how many parts a layer of products may be cut: handing one over costs about a microsecond.
-fn parts(step: &Step) -> usize {
-    const MACS_OF_A_PART: u64 = 50_000;
-    (step.info.macs / MACS_OF_A_PART) as usize
-}
-
-/// Into how many parts a layer that touches so many bytes once may be cut.
-fn light(bytes: usize) -> usize {
-    const BYTES_OF_A_PART: usize = 16_384;
-    bytes / BYTES_OF_A_PART
-}
-
 /// Runs one step that is not a round of a segment.
 pub(super) fn run(program: &Program, step: &Step, state: &mut State, inputs: &[Input], outputs: &mut [&mut [f32]]) {
     let (arena, _) = state.parts(program);

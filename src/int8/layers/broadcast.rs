@@ -1,5 +1,7 @@
 //! Broadcasting (ONNX, numpy): walking two operands and a result row by row.
 
+use std::ops::Range;
+
 /// Two operands and a result of one shape, broadcast by strides of 0.
 #[derive(Clone, Debug, PartialEq)]
 pub(in super::super) struct Broadcast {
@@ -23,31 +25,45 @@ impl Broadcast {
             }
         }
         if merged.is_empty() {
-            merged.push((1, [0; 3]));
+            merged.push((1, [0, 0, 1]));
         }
         Broadcast { dims: merged }
     }
 
-    /// Calls `f` with the rows of both operands and of the result; an operand of a single element stands for a whole
-    /// row of it.
-    pub fn rows<T>(&self, a: &[T], b: &[T], y: &mut [T], f: &impl Fn(&[T], &[T], &mut [T])) {
-        rows(&self.dims, a, b, y, f);
+    /// How many items there are along the outermost dimension, and the elements of the result from one to the next.
+    pub fn items(&self) -> [usize; 2] {
+        let (n, [_, _, step]) = self.dims[0];
+        [n, step]
+    }
+
+    /// Calls `f` with the rows of both operands and of the result, of the items `range`, at the first of which `y` begins;
+    /// an operand of a single element stands for a whole row of it.
+    pub fn rows<T>(&self, range: Range<usize>, a: &[T], b: &[T], y: &mut [T], f: &impl Fn(&[T], &[T], &mut [T])) {
+        let (_, [sa, sb, sy]) = self.dims[0];
+        let first = (range.len(), [sa, sb, sy]);
+        if !range.is_empty() {
+            rows(first, &self.dims[1..], &a[range.start * sa..], &b[range.start * sb..], y, f);
+        }
     }
 }
 
-fn rows<T>(dims: &[(usize, [usize; 3])], a: &[T], b: &[T], y: &mut [T], f: &impl Fn(&[T], &[T], &mut [T])) {
-    match dims {
-        [(n, [sa, sb, 1])] if *sa <= 1 && *sb <= 1 => f(operand(a, *sa, *n), operand(b, *sb, *n), &mut y[..*n]),
-        [(n, [sa, sb, sy]), rest @ ..] => {
-            for i in 0..*n {
-                let (a, b, y) = (&a[i * sa..], &b[i * sb..], &mut y[i * sy..]);
-                match rest {
-                    [] => f(&a[..1], &b[..1], &mut y[..1]),
-                    _ => rows(rest, a, b, y, f),
-                }
-            }
+fn rows<T>(
+    (n, [sa, sb, sy]): (usize, [usize; 3]),
+    rest: &[(usize, [usize; 3])],
+    a: &[T],
+    b: &[T],
+    y: &mut [T],
+    f: &impl Fn(&[T], &[T], &mut [T]),
+) {
+    if rest.is_empty() && sy == 1 && sa <= 1 && sb <= 1 {
+        return f(operand(a, sa, n), operand(b, sb, n), &mut y[..n]);
+    }
+    for i in 0..n {
+        let (a, b, y) = (&a[i * sa..], &b[i * sb..], &mut y[i * sy..]);
+        match rest {
+            [] => f(&a[..1], &b[..1], &mut y[..1]),
+            [next, rest @ ..] => rows(*next, rest, a, b, y, f),
         }
-        [] => {}
     }
 }
 

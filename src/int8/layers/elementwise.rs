@@ -1,7 +1,11 @@
 //! Arithmetic element by element: sums and products with broadcasting, softmax.
 
+use std::ops::Range;
+
 use multiversion::multiversion;
 
+use super::super::kernels::pool::Cut;
+use super::super::plan::ALIGN;
 use super::super::quant::{AddQuant, Quant, round_saturate};
 use super::broadcast::Broadcast;
 
@@ -28,10 +32,18 @@ impl Elementwise {
         Elementwise { binary, quant, broadcast: Broadcast::new(shape, strides) }
     }
 
-    /// Dequantise both, add or multiply in single precision, quantise (ONNX QDQ Add, Mul).
-    pub fn run(&self, mask: u8, a: &[u8], b: &[u8], y: &mut [u8]) {
+    /// How it is cut, into at most `parts` parts.
+    pub fn cut(&self, parts: usize, threads: usize) -> Cut {
+        let [items, step] = self.broadcast.items();
+        let grain = if step == 1 { ALIGN } else { 1 };
+        Cut::items((items, grain, parts), step, threads)
+    }
+
+    /// Dequantise both, add or multiply in single precision, quantise (ONNX QDQ Add, Mul); the items `range`, at the first of
+    /// which `y` begins.
+    pub fn run(&self, mask: u8, a: &[u8], b: &[u8], range: Range<usize>, y: &mut [u8]) {
         let product = self.binary == Binary::Mul;
-        self.broadcast.rows(a, b, y, &|a, b, y| row(product, &self.quant, mask, a, b, y));
+        self.broadcast.rows(range, a, b, y, &|a, b, y| row(product, &self.quant, mask, a, b, y));
     }
 }
 
@@ -73,6 +85,16 @@ impl Softmax {
         Softmax { width, x, y, powers: Box::new(std::array::from_fn(power)) }
     }
 
+    /// Bytes of a row.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// How rows of `bytes` bytes altogether are cut, into at most `parts` parts.
+    pub fn cut(&self, bytes: usize, parts: usize, threads: usize) -> Cut {
+        Cut::items((bytes / self.width, 1, parts), self.width, threads)
+    }
+
     /// Dequantise, softmax in single precision, quantise (ONNX QDQ Softmax over the last axis).
     pub fn run(&self, mask: u8, x: &[u8], y: &mut [u8]) {
         for (x, y) in x.chunks_exact(self.width).zip(y.chunks_exact_mut(self.width)) {
@@ -106,6 +128,7 @@ mod tests {
             a_row: bool,
             b_row: bool,
             zeros: [u8; 3],
+            cut in 0.0..1.0f64,
         ) {
             let q = AddQuant { a: quant(0.03, zeros[0]), b: quant(0.07, zeros[1]), y: quant(0.11, zeros[2]), lo: 3, hi: 250 };
             let binary = if product { Binary::Mul } else { Binary::Add };
@@ -115,7 +138,13 @@ mod tests {
             let (a, b) = (&bytes[..], &bytes[1..]);
             for mask in [0, 0x80] {
                 let mut y = vec![0; outer * inner];
-                layer.run(mask, a, b, &mut y);
+                // In two parts.
+                let [items, step] = layer.broadcast.items();
+                prop_assert_eq!(items * step, y.len());
+                let cut = (cut * items as f64) as usize;
+                let (first, second) = y.split_at_mut(cut * step);
+                layer.run(mask, a, b, 0..cut, first);
+                layer.run(mask, a, b, cut..items, second);
                 for i in 0..outer * inner {
                     let (a, b) = (a[if a_row { i } else { 0 }] ^ mask, b[if b_row { i } else { 0 }] ^ mask);
                     let (a, b) = (q.a.dequantise(a), q.b.dequantise(b));

@@ -8,6 +8,7 @@ use super::super::float::{self, Function, Panels, Reduction, softmax};
 use super::super::kernels::pool::Cut;
 use super::broadcast::Broadcast;
 use super::moves::Move;
+use super::rounds::arithmetic;
 
 /// A layer that reads numbers and computes numbers.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,6 +78,7 @@ impl Float {
             // Threads share the columns of the one row.
             Float::Dense(Dense { size: [1, _, n], .. }) => Cut::items((*n, float::PANEL, parts), 4, threads),
             Float::MatMul([_, _, n]) => Cut::items((count / n, float::ROWS, parts), 4 * n, threads),
+            Float::Softmax(width) => Cut::items((count / width, 1, arithmetic(count)), 4 * width, threads),
             _ => Cut::whole(4 * count),
         }
     }
@@ -85,10 +87,10 @@ impl Float {
     pub fn run(&self, a: &[f32], b: &[f32], range: Range<usize>, y: &mut [f32]) {
         match self {
             Float::Function(f) => f.run(&a[..y.len()], y),
-            Float::Binary(f, broadcast) => broadcast.rows(a, b, y, &|a, b, y| f.run(a, b, y)),
+            Float::Binary(f, broadcast) => broadcast.rows(0..broadcast.items()[0], a, b, y, &|a, b, y| f.run(a, b, y)),
             Float::Reduce(reduction, width) => reduction.run(*width, a, y),
             Float::Softmax(width) => {
-                y.copy_from_slice(&a[..y.len()]);
+                y.copy_from_slice(&a[range.start * width..][..y.len()]);
                 y.chunks_exact_mut(*width).for_each(softmax);
             }
             Float::Distances => {

@@ -8,10 +8,13 @@ use super::super::kernels::{Map, PackedConv};
 use super::super::plan::ALIGN;
 use super::super::program::{Input, Program, Step};
 use super::super::tensor::Element;
-use super::{Layer, bytes_of, light, matmul, numbers_mut, parts, quantise_pixels};
+use super::{Layer, bytes_of, matmul, numbers_mut, quantise_pixels};
 
 /// Channels of a fully connected layer whose weights are read together.
 const CHANNELS: usize = 4;
+
+/// Pixels whose numbers are quantised together.
+const PIXELS: usize = 16;
 
 /// How the layers of a program are run: some by the caller, one after the other, and segments of others by all threads.
 #[derive(Debug)]
@@ -80,15 +83,17 @@ fn work(program: &Program, step: &Step, threads: usize) -> Option<Work> {
     let cut = match &step.layer {
         Layer::Quantise { .. } => Cut::items((pixels, ALIGN, light(pixels * tensor.map.channels)), stride, threads),
         Layer::Conv(conv, map) => conv_cut(step, &**conv, map, tensor.element, read(0).len(), threads),
-        Layer::Add(_) | Layer::Table(_) => Cut::items((bytes, ALIGN, light(bytes)), 1, threads),
+        Layer::Add(_) => Cut::items((bytes, ALIGN, arithmetic(bytes)), 1, threads),
+        Layer::Table(_) => Cut::items((bytes, ALIGN, light(bytes)), 1, threads),
         Layer::MaxPool(_) | Layer::AveragePool(_) => Cut::items((pixels, 1, light(read(0).len())), stride, threads),
         Layer::Panels(panels) => Cut::items((bytes / panels.bytes(), 1, light(read(0).len())), panels.bytes(), threads),
         Layer::MatMul(m) => Cut::items((bytes / m.size[2], matmul::ROWS, parts(step)), m.size[2], threads),
         Layer::Float(float) => float.cut(bytes / 4, parts(step), threads),
         Layer::Copies(copies) if copies.len() > 1 => return None,
-        Layer::Copies(_) | Layer::Elementwise(_) | Layer::Softmax(_) | Layer::ToNumbers | Layer::ToBytes => {
-            Cut::whole(bytes)
-        }
+        Layer::Elementwise(e) => e.cut(arithmetic(bytes), threads),
+        Layer::Softmax(s) => s.cut(bytes, arithmetic(bytes), threads),
+        Layer::ToBytes => Cut::items((pixels, PIXELS, arithmetic(bytes)), stride, threads),
+        Layer::Copies(_) | Layer::ToNumbers => Cut::whole(bytes),
         Layer::Input { .. }
         | Layer::Constant(_)
         | Layer::Numbers(_)
@@ -96,6 +101,28 @@ fn work(program: &Program, step: &Step, threads: usize) -> Option<Work> {
         | Layer::Floats { .. } => return None,
     };
     (bytes > 0).then(|| Work { write, reads: [read(0), read(1)], cut })
+}
+
+/// Into how many parts a layer of products may be cut. To wait for the other threads at its end takes some 0.2 µs.
+fn parts(step: &Step) -> usize {
+    let macs_of_a_part = match step.layer {
+        Layer::Float(_) => 8_000,
+        Layer::MatMul(_) => 20_000,
+        _ => 50_000,
+    };
+    (step.info.macs / macs_of_a_part) as usize
+}
+
+/// Into how many parts a layer that touches so many bytes once may be cut.
+fn light(bytes: usize) -> usize {
+    const BYTES_OF_A_PART: usize = 16_384;
+    bytes / BYTES_OF_A_PART
+}
+
+/// The same where there is some arithmetic for each of so many elements.
+pub(super) fn arithmetic(elements: usize) -> usize {
+    const ELEMENTS_OF_A_PART: usize = 2048;
+    elements / ELEMENTS_OF_A_PART
 }
 
 /// How a convolution is cut.
@@ -188,14 +215,14 @@ pub(in super::super) fn compute(
         Layer::Panels(panels) => panels.run(mask, a, range, out),
         Layer::MatMul(m) => m.run(kernels, [a, b], range, out, scratch),
         Layer::Float(f) => f.run(bytemuck::cast_slice(a), bytemuck::cast_slice(b), range, numbers_mut(out)),
-        Layer::Elementwise(e) => e.run(mask, a, b, out),
-        Layer::Softmax(s) => s.run(mask, a, out),
+        Layer::Elementwise(e) => e.run(mask, a, b, range, out),
+        Layer::Softmax(s) => s.run(mask, &a[range.start * s.width()..], out),
         Layer::Copies(copies) => copies[0].moves.run_bytes(copies[0].table.as_deref(), a, out),
         Layer::ToNumbers => {
             let x = &program.tensors[step.reads[0].0];
             kernels.dequantise(bytes_of(x), &x.map, a, numbers_mut(out));
         }
-        Layer::ToBytes => kernels.quantise(bytes_of(y), bytemuck::cast_slice(a), &y.map, out, 0..y.map.pixels()),
+        Layer::ToBytes => kernels.quantise(bytes_of(y), bytemuck::cast_slice(a), &y.map, out, range),
         Layer::Input { .. }
         | Layer::Constant(_)
         | Layer::Numbers(_)

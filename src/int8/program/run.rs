@@ -140,3 +140,69 @@ impl Program {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::kernels::best;
+    use super::super::super::layers::Binary;
+    use super::super::super::quant::Quant;
+    use super::super::Builder;
+    use super::*;
+
+    const PLANE: [usize; 4] = [1, 160, 15, 15];
+
+    /// Every layer that is cut by something other than the pixels of a convolution.
+    fn program() -> Program {
+        let q = |scale: f32| Quant { scale, zero_point: 119 };
+        let mut b = Builder::new(best());
+        let x = b.quantise(&PLANE, q(0.02));
+        let mask = b.quantise(&[1, 1, 15, 15], q(0.01));
+        let product = b.binary(Binary::Mul, x, mask, &PLANE, q(0.01), (0, 255)).unwrap();
+        let sum = b.binary(Binary::Add, x, product, &PLANE, q(0.03), (3, 250)).unwrap();
+        let rows = b.reshape(sum, &[1, 160, 225], None).unwrap();
+        let columns = b.reshape(rows, &[1, 225, 160], Some(&[0, 2, 1])).unwrap();
+        let doubled = b.binary(Binary::Mul, columns, columns, &[1, 225, 160], q(0.05), (0, 255)).unwrap();
+        let scores = b.matmul(doubled, rows, [225, 160, 225], &[1, 225, 225], q(0.5), (0, 255)).unwrap();
+        let shares = b.softmax(scores, q(0.004)).unwrap();
+        let numbers = b.to_numbers(columns);
+        let planes = b.to_numbers(rows);
+        let products = b.float_matmul([numbers, planes], [225, 160, 225], &[1, 225, 225]).unwrap();
+        let float_shares = b.float_softmax(products, &[1, 225, 225]).unwrap();
+        let bytes = b.to_bytes(planes, &PLANE, q(0.07)).unwrap();
+        let first = b.numbers(&[1, 225], (0..225u8).map(f32::from).collect());
+        let distances = b.distances(first, planes, &[160]).unwrap();
+        let weights: Vec<f32> = (0..160 * 200).map(|i| (i % 13) as f32 - 6.0).collect();
+        let dense = b.dense(distances, [1, 160, 200], (&weights, [200, 1]), None, &[1, 200]).unwrap();
+        for output in [sum, shares, float_shares, bytes, dense] {
+            b.output(output);
+        }
+        b.finish()
+    }
+
+    #[test]
+    fn threads_change_no_result() {
+        let program = program();
+        let volume: usize = PLANE.iter().product();
+        let image: Vec<f32> = (0..volume).map(|i| ((i * 37 + i / 9) % 501) as f32 / 100.0 - 2.5).collect();
+        let inputs = [Input::Numbers(&image), Input::Numbers(&image[..225])];
+        let run = |threads: usize| {
+            let mut state = program.state(threads);
+            state.set_threads(Threads::new(threads));
+            let mut outputs: Vec<Vec<f32>> = program.outputs().iter().map(|s| vec![-1.0; s.iter().product()]).collect();
+            let mut views: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
+            program.run(&mut state, &inputs, &mut views).unwrap();
+            outputs
+        };
+        let wanted = run(1);
+        assert!(wanted.iter().all(|output| output.iter().any(|x| *x != output[0])), "something is computed");
+        for threads in [2, 3, 5] {
+            // Products and panels, softmaxes, sum and products of bytes, numbers that are quantised, distances, dense.
+            let agenda = Agenda::new(&program, threads, false);
+            let shared = (0..agenda.steps.len()).filter(|round| agenda.schedule.parts(*round) > 1).count();
+            assert!(shared >= 12, "{shared} rounds are cut");
+            for _ in 0..20 {
+                assert_eq!(run(threads), wanted, "{threads} threads");
+            }
+        }
+    }
+}

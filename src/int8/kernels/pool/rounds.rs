@@ -177,7 +177,7 @@ impl Schedule {
     }
 
     /// Parts of a round.
-    pub(super) fn parts(&self, round: usize) -> usize {
+    pub fn parts(&self, round: usize) -> usize {
         (self.before[round + 1] - self.before[round]) as usize
     }
 
