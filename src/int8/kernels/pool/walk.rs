@@ -103,9 +103,7 @@ impl Walk<'_> {
             if round > rounds.start {
                 self.wait(round - 1);
             }
-            while let Some(part) = self.claim(round, self.thread) {
-                self.compute(round, part);
-            }
+            self.work_off(round, self.thread, 1);
         }
         match to_the_end {
             true => self.wait(rounds.end - 1),
@@ -119,10 +117,14 @@ impl Walk<'_> {
         self.posting.first() + (self.schedule.before(round) - self.schedule.before(first))
     }
 
-    /// Claims a part of a round among those that are dealt to `lane`.
-    fn claim(&self, round: usize, lane: usize) -> Option<usize> {
-        let dealt = self.schedule.dealt(round, lane);
-        self.shared.lanes[lane].claim(self.number(round), dealt.len()).map(|claimed| dealt.start + claimed)
+    /// Computes what nobody has claimed of the parts of a round that are dealt to `lane`, if at least so many are.
+    fn work_off(&self, round: usize, lane: usize, least: usize) {
+        let (number, dealt) = (self.number(round), self.schedule.dealt(round, lane));
+        if dealt.len() >= least {
+            while let Some(claimed) = self.shared.lanes[lane].claim(number, dealt.len()) {
+                self.compute(round, dealt.start + claimed);
+            }
+        }
     }
 
     /// Computes a part that was claimed.
@@ -151,13 +153,9 @@ impl Walk<'_> {
     }
 
     /// Computes what is left of the parts of others, of those to whom at least so many were dealt.
-    fn take(&self, round: usize, dealt: usize) {
+    fn take(&self, round: usize, least: usize) {
         for lane in (0..self.schedule.threads()).filter(|lane| *lane != self.thread) {
-            while self.schedule.dealt(round, lane).len() >= dealt
-                && let Some(part) = self.claim(round, lane)
-            {
-                self.compute(round, part);
-            }
+            self.work_off(round, lane, least);
         }
     }
 }
