@@ -11,7 +11,7 @@
 //!
 //! Cores are not equally fast (another program, a neighbour on the same core, big and little ones), and on a busy machine
 //! a thread may not get a core for milliseconds. So there are more parts than threads where parts stay large enough, and
-//! a thread that has waited a while claims parts that were dealt to others: nobody waits for a part that has not been
+//! a thread that has done its own claims parts that were dealt to others, the only one of another after a while: nobody waits for a part that has not been
 //! begun. Who gets a core in the middle of a segment finds its parts of the past rounds claimed and goes on to the
 //! current one.
 //!

@@ -71,3 +71,17 @@ fn rows<T>(
 fn operand<T>(x: &[T], stride: usize, n: usize) -> &[T] {
     &x[..if stride == 0 { 1 } else { n }]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_single_element_is_an_item() {
+        let broadcast = Broadcast::new(&[1, 1], [vec![1, 1], vec![0, 0], vec![1, 1]]);
+        assert_eq!(broadcast.items(), [1, 1]);
+        let mut y = [0];
+        broadcast.rows(0..1, &[5], &[7], &mut y, &|a, b, y| y[0] = a[0] * b[0]);
+        assert_eq!(y, [35]);
+    }
+}

@@ -85,19 +85,15 @@ impl Softmax {
         Softmax { width, x, y, powers: Box::new(std::array::from_fn(power)) }
     }
 
-    /// Bytes of a row.
-    pub fn width(&self) -> usize {
-        self.width
-    }
-
     /// How rows of `bytes` bytes altogether are cut, into at most `parts` parts.
     pub fn cut(&self, bytes: usize, parts: usize, threads: usize) -> Cut {
         Cut::items((bytes / self.width, 1, parts), self.width, threads)
     }
 
-    /// Dequantise, softmax in single precision, quantise (ONNX QDQ Softmax over the last axis).
-    pub fn run(&self, mask: u8, x: &[u8], y: &mut [u8]) {
-        for (x, y) in x.chunks_exact(self.width).zip(y.chunks_exact_mut(self.width)) {
+    /// Dequantise, softmax in single precision, quantise (ONNX QDQ Softmax over the last axis); the rows `range`, at the
+    /// first of which `y` begins.
+    pub fn run(&self, mask: u8, x: &[u8], range: Range<usize>, y: &mut [u8]) {
+        for (x, y) in x[range.start * self.width..].chunks_exact(self.width).zip(y.chunks_exact_mut(self.width)) {
             let max = x.iter().map(|q| q ^ mask).max().unwrap_or(0);
             // The largest power is 1: nothing can overflow, and the sum is at least 1.
             let power = |q: u8| self.powers[usize::from(max - (q ^ mask))];
@@ -160,7 +156,9 @@ mod tests {
         let y = quant(1.0 / 256.0, 0);
         let softmax = Softmax::new(4, quant(0.1, 7), y);
         let mut out = [0; 8];
-        softmax.run(0, &[255, 0, 255, 0, 10, 20, 30, 40], &mut out);
+        let x = [255, 0, 255, 0, 10, 20, 30, 40];
+        softmax.run(0, &x, 0..1, &mut out[..4]);
+        softmax.run(0, &x, 1..2, &mut out[4..]);
         assert_eq!(out[..4], [128, 0, 128, 0]);
         let expected = [0.0321, 0.0871, 0.2369, 0.6439].map(|p: f32| y.quantise(p));
         assert_eq!(out[4..], expected);

@@ -7,6 +7,7 @@ use std::ops::Range;
 use super::super::float::{self, Function, Panels, Reduction, softmax};
 use super::super::kernels::pool::Cut;
 use super::broadcast::Broadcast;
+use super::matmul::by_matrix;
 use super::moves::Move;
 use super::rounds::arithmetic;
 
@@ -107,14 +108,11 @@ impl Float {
                 }
             }
             Float::MatMul([m, k, n]) => {
-                let mut at = range.start;
-                while at < range.end {
-                    let (matrix, rows) = (at / m, range.end.min((at / m + 1) * m) - at);
-                    let volume = Panels::volume(*k, *n);
+                let (first, volume) = (range.start, Panels::volume(*k, *n));
+                for (matrix, rows) in by_matrix(range, *m) {
                     let panels = Panels::new([*k, *n], &b[matrix * volume..][..volume]);
-                    let y = &mut y[(at - range.start) * n..][..rows * n];
-                    panels.product(&a[at * k..(at + rows) * k], None, 0..*n, y);
-                    at += rows;
+                    let y = &mut y[(rows.start - first) * n..][..rows.len() * n];
+                    panels.product(&a[rows.start * k..rows.end * k], None, 0..*n, y);
                 }
             }
             Float::Transpose(moves) => moves.run(a, y),

@@ -92,14 +92,13 @@ impl MatMul {
         let wide: &mut [[i16; 2]] = bytemuck::cast_slice_mut(&mut scratch[..self.scratch_bytes()]);
         let panels: &[PairRow] = bytemuck::cast_slice(panels);
         let of_matrix = n.div_ceil(PAIRS) * pairs;
-        let mut at = range.start;
-        while at < range.end {
-            let (matrix, rows) = (at / m, range.end.min((at / m + 1) * m) - at);
-            let wide = &mut wide[..rows * pairs];
-            for (row, a) in wide.chunks_exact_mut(pairs).zip(a[at * k..].chunks_exact(k)) {
+        let first = range.start;
+        for (matrix, rows) in by_matrix(range, m) {
+            let wide = &mut wide[..rows.len() * pairs];
+            for (row, a) in wide.chunks_exact_mut(pairs).zip(a[rows.start * k..].chunks_exact(k)) {
                 widen(mask, self.zero, a, row);
             }
-            let y = &mut y[(at - range.start) * n..][..rows * n];
+            let y = &mut y[(rows.start - first) * n..][..rows.len() * n];
             let panels = &panels[matrix * of_matrix..][..of_matrix];
             for (number, panel) in panels.chunks_exact(pairs).enumerate() {
                 let columns = number * PAIRS..n.min((number + 1) * PAIRS);
@@ -111,13 +110,18 @@ impl MatMul {
                     }
                 }
             }
-            at += rows;
         }
     }
 
     fn finish(&self, mask: u8, sums: &[i32; PAIRS], y: &mut [u8]) {
         finish(self.multiplier, self.y.zero_point, self.bounds, mask, sums, y);
     }
+}
+
+/// The rows `range`, counted through matrices of `m` rows each: each matrix with its share of them.
+pub(super) fn by_matrix(range: Range<usize>, m: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
+    (range.start / m..range.end.div_ceil(m))
+        .map(move |matrix| (matrix, range.start.max(matrix * m)..range.end.min((matrix + 1) * m)))
 }
 
 /// A row less its zero point; a last pair that is not whole ends with 0.

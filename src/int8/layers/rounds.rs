@@ -14,7 +14,7 @@ use super::{Layer, bytes_of, matmul, numbers_mut, quantise_pixels};
 const CHANNELS: usize = 4;
 
 /// Pixels whose numbers are quantised together.
-const PIXELS: usize = 16;
+const QUANTISED: usize = 16;
 
 /// How the layers of a program are run: some by the caller, one after the other, and segments of others by all threads.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub(in super::super) struct Agenda {
 
 #[derive(Clone, Debug, PartialEq)]
 pub(in super::super) enum Entry {
-    /// A step that is not cut, or cuts itself.
+    /// A step that the caller runs by itself.
     Step(usize),
     /// A segment of the schedule, and its first step.
     Segment { segment: usize, first: usize },
@@ -42,7 +42,9 @@ impl Agenda {
         let (mut entries, mut works, mut steps) = (Vec::new(), Vec::new(), Vec::new());
         let mut segments: Vec<Range<usize>> = Vec::new();
         for (index, step) in program.steps.iter().enumerate() {
-            if matches!(step.layer, Layer::Constant(_) | Layer::Numbers(_)) {
+            // Constants lie where they are, and what is empty takes no part.
+            let empty = step.writes.is_some_and(|id| program.range(id).is_empty());
+            if empty || matches!(step.layer, Layer::Constant(_) | Layer::Numbers(_)) {
                 continue;
             }
             let Some(work) = work(program, step, threads) else {
@@ -92,7 +94,7 @@ fn work(program: &Program, step: &Step, threads: usize) -> Option<Work> {
         Layer::Copies(copies) if copies.len() > 1 => return None,
         Layer::Elementwise(e) => e.cut(arithmetic(bytes), threads),
         Layer::Softmax(s) => s.cut(bytes, arithmetic(bytes), threads),
-        Layer::ToBytes => Cut::items((pixels, PIXELS, arithmetic(bytes)), stride, threads),
+        Layer::ToBytes => Cut::items((pixels, QUANTISED, arithmetic(bytes)), stride, threads),
         Layer::Copies(_) | Layer::ToNumbers => Cut::whole(bytes),
         Layer::Input { .. }
         | Layer::Constant(_)
@@ -100,7 +102,7 @@ fn work(program: &Program, step: &Step, threads: usize) -> Option<Work> {
         | Layer::Dequantise { .. }
         | Layer::Floats { .. } => return None,
     };
-    (bytes > 0).then(|| Work { write, reads: [read(0), read(1)], cut })
+    Some(Work { write, reads: [read(0), read(1)], cut })
 }
 
 /// Into how many parts a layer of products may be cut. To wait for the other threads at its end takes some 0.2 µs.
@@ -216,7 +218,7 @@ pub(in super::super) fn compute(
         Layer::MatMul(m) => m.run(kernels, [a, b], range, out, scratch),
         Layer::Float(f) => f.run(bytemuck::cast_slice(a), bytemuck::cast_slice(b), range, numbers_mut(out)),
         Layer::Elementwise(e) => e.run(mask, a, b, range, out),
-        Layer::Softmax(s) => s.run(mask, &a[range.start * s.width()..], out),
+        Layer::Softmax(s) => s.run(mask, a, range, out),
         Layer::Copies(copies) => copies[0].moves.run_bytes(copies[0].table.as_deref(), a, out),
         Layer::ToNumbers => {
             let x = &program.tensors[step.reads[0].0];
