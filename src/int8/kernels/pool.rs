@@ -8,6 +8,7 @@
 //! thread goes through them by itself. A round's parts are dealt to the threads beforehand, neighbouring ones to one, so
 //! that what a thread wrote in one layer is in its own cache when the next reads it. A thread claims its next part on a
 //! cache line that it alone writes as a rule, and all that it ever waits for is that the rounds before are finished.
+//! Layers that are not cut are one round together where they follow one another.
 //!
 //! Cores are not equally fast (another program, a neighbour on the same core, big and little ones), and on a busy machine
 //! a thread may not get a core for milliseconds. So there are more parts than threads where parts stay large enough, and
@@ -139,8 +140,8 @@ impl Pool {
         self.workers.len() + 1
     }
 
-    /// Runs the rounds of a segment of `schedule` one after the other, on whatever threads: calls
-    /// `f(round, part, what it writes, what it reads, the thread's part of scratch)` once for each part. Scratch
+    /// Runs the works of a segment of `schedule` one after the other, on whatever threads: calls
+    /// `f(work, part, what it writes, what it reads, the thread's part of scratch)` once for each part. Scratch
     /// has room for the columns of a part beside what `f` needs.
     ///
     /// # Panics
@@ -157,12 +158,12 @@ impl Pool {
         assert!(threads <= self.shared.lanes.len() && memory.len() >= schedule.bytes());
         let each = scratch.len() / threads / 64 * 64;
         let (memory, scratch) = (Pointer(memory.as_mut_ptr()), Pointer(scratch.as_mut_ptr()));
-        let task = |round: usize, part: usize, thread: usize| {
-            let Work { write, reads, cut } = schedule.work(round);
-            // SAFETY: `Schedule::new` saw to it that what a round reads does not overlap what it writes, and that both
-            // end within the bytes that `memory` was held against. While a part of this round is computed, no other round
+        let one = |work: usize, part: usize, thread: usize| {
+            let Work { write, reads, cut } = schedule.work(work);
+            // SAFETY: `Schedule::new` saw to it that what a work reads does not overlap what it writes, and that both
+            // end within the bytes that `memory` was held against. While a part of this work is computed, no other work
             // is, so nobody writes this. A thread's piece of `scratch` is its own, computes one part at a time, and
-            // `threads * each` is at most the length. Both are borrowed mutably until all rounds are finished.
+            // `threads * each` is at most the length. Both are borrowed mutably until all works are finished.
             let (reads, scratch) = unsafe {
                 let read =
                     |range: &Range<usize>| std::slice::from_raw_parts(memory.get().add(range.start), range.len());
@@ -178,12 +179,12 @@ impl Pool {
                         let to = memory.get().add(write.start + range.start * stride);
                         std::slice::from_raw_parts_mut(to, range.len() * stride)
                     };
-                    f(round, Part::Items(range), out, reads, scratch);
+                    f(work, Part::Items(range), out, reads, scratch);
                 }
                 Cut::Columns { rows, stride, parts } => {
                     let [slices, columns] = &parts[part];
                     let (compact, scratch) = scratch.split_at_mut(rows * columns.len());
-                    f(round, Part::Slices(slices.clone()), compact, reads, scratch);
+                    f(work, Part::Slices(slices.clone()), compact, reads, scratch);
                     for (row, from) in compact.chunks_exact(columns.len().max(1)).enumerate() {
                         // SAFETY: as above; the columns lie in the row, the row in `write`, parts have different
                         // columns, and no reference to the bytes is made.
@@ -194,6 +195,9 @@ impl Pool {
                     }
                 }
             }
+        };
+        let task = |round: usize, part: usize, thread: usize| {
+            schedule.works(round).for_each(|work| one(work, part, thread));
         };
         if threads == 1 {
             for round in schedule.segment(segment) {

@@ -24,7 +24,7 @@ pub(in super::super) struct Agenda {
     /// Steps in order, those of a segment together.
     pub entries: Vec<Entry>,
     pub schedule: Arc<Schedule>,
-    /// The step that each round is.
+    /// The step that each of its works is.
     pub steps: Vec<usize>,
 }
 

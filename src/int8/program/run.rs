@@ -92,8 +92,8 @@ impl Program {
                 }
                 Entry::Segment { segment, first } => {
                     let (arena, scratch) = state.parts(self);
-                    let compute = |round: usize, part, out: &mut [u8], reads: [&[u8]; 2], scratch: &mut [u8]| {
-                        layers::compute(self, &self.steps[agenda.steps[round]], inputs, part, out, reads, scratch)
+                    let compute = |work: usize, part, out: &mut [u8], reads: [&[u8]; 2], scratch: &mut [u8]| {
+                        layers::compute(self, &self.steps[agenda.steps[work]], inputs, part, out, reads, scratch)
                     };
                     pool.run_segment(&agenda.schedule, *segment, arena, scratch, compute);
                     *first
@@ -143,6 +143,7 @@ impl Program {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::float::Function;
     use super::super::super::kernels::best;
     use super::super::super::layers::Binary;
     use super::super::super::quant::Quant;
@@ -198,11 +199,33 @@ mod tests {
         for threads in [2, 3, 5] {
             // Products and panels, softmaxes, sum and products of bytes, numbers that are quantised, distances, dense.
             let agenda = Agenda::new(&program, threads, false);
-            let shared = (0..agenda.steps.len()).filter(|round| agenda.schedule.parts(*round) > 1).count();
+            let rounds = agenda.schedule.segment(0);
+            let shared = rounds.filter(|round| agenda.schedule.parts(*round) > 1).count();
             assert!(shared >= 12, "{shared} rounds are cut");
             for _ in 0..20 {
                 assert_eq!(run(threads), wanted, "{threads} threads");
             }
+        }
+    }
+
+    #[test]
+    fn tensors_without_elements_take_no_part() {
+        let mut b = Builder::new(best());
+        let x = b.input(&[2, 3]);
+        let nothing = b.input(&[0, 3]);
+        let shares = b.float_softmax(nothing, &[0, 3]).unwrap();
+        let bytes = b.to_bytes(shares, &[0, 3], Quant { scale: 0.1, zero_point: 0 }).unwrap();
+        let negative = b.function("neg", x, Function::Neg, &[2, 3]).unwrap();
+        b.output(bytes);
+        b.output(negative);
+        let program = b.finish();
+        for threads in [1, 2] {
+            let mut state = program.state(threads);
+            state.set_threads(Threads::new(threads));
+            let mut numbers = [0.0; 6];
+            let inputs = [Input::Numbers(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), Input::Numbers(&[])];
+            program.run(&mut state, &inputs, &mut [&mut [], &mut numbers]).unwrap();
+            assert_eq!(numbers, [-1.0, -2.0, -3.0, -4.0, -5.0, -6.0]);
         }
     }
 }

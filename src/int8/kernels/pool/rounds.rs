@@ -1,4 +1,4 @@
-//! What the rounds of a segment read and write, and how they are cut.
+//! What is done in the rounds of a segment, what it reads and writes, and how it is cut.
 
 use std::ops::Range;
 
@@ -11,7 +11,7 @@ pub(super) const MAX_PARTS: usize = (1 << 16) - 1;
 /// Segments of a schedule, at most.
 pub(super) const MAX_SEGMENTS: usize = (1 << 16) - 1;
 
-/// What a round reads and writes of a memory, and how it is cut.
+/// Something to be done: what it reads and writes of a memory, and how it is cut.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Work {
     /// Bytes that it writes.
@@ -22,7 +22,7 @@ pub struct Work {
     pub cut: Cut,
 }
 
-/// How a round is cut into parts.
+/// How a work is cut into parts.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Cut {
     /// By items, which lie one after the other.
@@ -45,7 +45,7 @@ pub enum Cut {
     },
 }
 
-/// A part of a round.
+/// A part of a work.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Part {
     /// Of [`Cut::Items`].
@@ -105,6 +105,9 @@ impl Cut {
 pub struct Schedule {
     threads: usize,
     works: Vec<Work>,
+    /// The works of each round: one that is cut, or neighbouring ones that are not. These are one part together, done one
+    /// after the other, which spares telling the other threads of each.
+    rounds: Vec<Range<usize>>,
     /// Parts before each round, and of all.
     before: Vec<u64>,
     segments: Vec<Range<usize>>,
@@ -113,21 +116,19 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// The rounds `works`, which are run in `segments`: neighbouring ones together.
+    /// `works` in order, of which neighbouring ones are run together in each of `segments`.
     ///
     /// # Panics
-    /// If a round reads what it writes, writes more than it says, has columns that overlap or lie outside their row,
-    /// more parts than can be counted, or none; if a segment is empty or not among the rounds.
+    /// If a work reads what it writes, writes more than it says, has columns that overlap or lie outside their row,
+    /// more parts than can be counted, or none; if a segment is empty or not among the works.
     pub fn new(threads: usize, mut works: Vec<Work>, mut segments: Vec<Range<usize>>) -> Schedule {
         works.shrink_to_fit();
         segments.shrink_to_fit();
-        let mut before = Vec::with_capacity(works.len() + 1);
-        before.push(0);
         let mut bytes = 0;
         for Work { write, reads, cut } in &works {
             assert!(cut.bytes() <= write.len());
             for range in reads.iter().filter(|range| !range.is_empty()) {
-                assert!(range.end <= write.start || write.end <= range.start, "a round reads what it writes");
+                assert!(range.end <= write.start || write.end <= range.start, "a work reads what it writes");
                 bytes = bytes.max(range.end);
             }
             if let Cut::Columns { stride, parts, .. } = cut {
@@ -139,11 +140,22 @@ impl Schedule {
             }
             assert!((1..=MAX_PARTS).contains(&cut.parts()));
             bytes = bytes.max(write.end);
-            before.push(before[before.len() - 1] + cut.parts() as u64);
         }
         assert!(segments.len() <= MAX_SEGMENTS);
         assert!(segments.iter().all(|s| !s.is_empty() && s.end <= works.len()));
-        Schedule { threads, works, before, segments, bytes }
+        let mut rounds = Vec::new();
+        for segment in &mut segments {
+            let first = rounds.len();
+            rounds.extend(rounds_of(&works, segment.clone()));
+            *segment = first..rounds.len();
+        }
+        rounds.shrink_to_fit();
+        let mut before = Vec::with_capacity(rounds.len() + 1);
+        before.push(0);
+        for round in &rounds {
+            before.push(before[before.len() - 1] + works[round.start].cut.parts() as u64);
+        }
+        Schedule { threads, works, rounds, before, segments, bytes }
     }
 
     /// Threads that it was made for.
@@ -158,7 +170,8 @@ impl Schedule {
             Cut::Columns { parts, .. } => size_of_val(&**parts),
         };
         let parts: usize = self.works.iter().map(parts).sum();
-        parts + size_of_val(&*self.works) + size_of_val(&*self.before) + size_of_val(&*self.segments)
+        let lists = size_of_val(&*self.works) + size_of_val(&*self.rounds) + size_of_val(&*self.before);
+        parts + lists + size_of_val(&*self.segments)
     }
 
     /// The rounds of a segment.
@@ -166,9 +179,14 @@ impl Schedule {
         self.segments[segment].clone()
     }
 
-    /// What a round does.
-    pub(super) fn work(&self, round: usize) -> &Work {
-        &self.works[round]
+    /// What is done in a round, one after the other, by number.
+    pub fn works(&self, round: usize) -> Range<usize> {
+        self.rounds[round].clone()
+    }
+
+    /// The work of a number.
+    pub(super) fn work(&self, work: usize) -> &Work {
+        &self.works[work]
     }
 
     /// Bytes of memory that rounds touch.
@@ -191,6 +209,19 @@ impl Schedule {
         let first = |thread: usize| (self.parts(round) * thread).div_ceil(self.threads);
         first(thread)..first(thread + 1)
     }
+}
+
+/// The rounds of a segment of works.
+fn rounds_of(works: &[Work], segment: Range<usize>) -> Vec<Range<usize>> {
+    let whole = |work: usize| works[work].cut.parts() == 1;
+    let mut rounds: Vec<Range<usize>> = Vec::new();
+    for work in segment {
+        match rounds.last_mut() {
+            Some(round) if whole(work) && whole(round.start) => round.end += 1,
+            _ => rounds.push(work..work + 1),
+        }
+    }
+    rounds
 }
 
 /// Units of a part, so that `threads` threads finish `units` units in at most `parts` parts as early as can be; of such
@@ -240,13 +271,29 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_is_not_cut_is_one_round_together() {
+        let work = |parts: usize| Work {
+            write: 0..parts,
+            reads: [0..0, 0..0],
+            cut: Cut::Items { items: parts, stride: 1, share: 1 },
+        };
+        let works = [1, 1, 3, 1, 1, 1, 2, 2].map(work).to_vec();
+        let schedule = Schedule::new(2, works, vec![0..4, 4..8]);
+        assert_eq!([schedule.segment(0), schedule.segment(1)], [0..3, 3..6]);
+        let rounds = || 0..6;
+        assert_eq!(rounds().map(|r| schedule.works(r)).collect::<Vec<_>>(), [0..2, 2..3, 3..4, 4..6, 6..7, 7..8]);
+        assert_eq!(rounds().map(|r| schedule.parts(r)).collect::<Vec<_>>(), [1, 3, 1, 1, 2, 2]);
+        assert_eq!(rounds().map(|r| schedule.before(r)).collect::<Vec<_>>(), [0, 1, 4, 5, 6, 8]);
+    }
+
     fn refused(write: Range<usize>, read: Range<usize>, cut: Cut) -> bool {
         let works = vec![Work { write, reads: [0..0, read], cut }];
         std::panic::catch_unwind(|| Schedule::new(2, works, vec![0..1])).is_err()
     }
 
     #[test]
-    fn rounds_that_would_not_be_sound_are_refused() {
+    fn works_that_would_not_be_sound_are_refused() {
         let columns = |parts: &[Range<usize>]| Cut::Columns {
             rows: 2,
             stride: 8,
@@ -261,7 +308,7 @@ mod tests {
         assert!(refused(8..24, 0..8, columns(&[0..9])), "columns of the next row");
         assert!(refused(8..16, 0..8, Cut::Items { items: 0, stride: 8, share: 1 }), "no part");
         let works = || vec![Work { write: 0..1, reads: [0..0, 0..0], cut: Cut::whole(1) }];
-        assert!(std::panic::catch_unwind(|| Schedule::new(2, works(), vec![0..2])).is_err(), "no such round");
-        assert!(std::panic::catch_unwind(|| Schedule::new(2, works(), vec![0..0])).is_err(), "no round at all");
+        assert!(std::panic::catch_unwind(|| Schedule::new(2, works(), vec![0..2])).is_err(), "no such work");
+        assert!(std::panic::catch_unwind(|| Schedule::new(2, works(), vec![0..0])).is_err(), "no work at all");
     }
 }

@@ -72,19 +72,19 @@ fn columns_are_done_once_whatever_the_threads() {
     }
 }
 
-/// 40 rounds of 24 bytes each, cut in all ways; each byte is one more than three of the round before, added up.
+/// 40 works of 24 bytes each, cut in all ways or not; each byte is one more than three of the work before, added up.
 fn chain(threads: usize, segments: Vec<Range<usize>>) -> Schedule {
     const BYTES: usize = 24;
-    let cut = |round: usize| match round % 5 {
-        0 => Cut::whole(BYTES),
+    let cut = |work: usize| match work % 7 {
+        0 | 4 | 5 => Cut::whole(BYTES),
         1 => Cut::columns((4, 4), [2, 12], |slices| 3 * slices.start..3 * slices.end, threads),
         n => Cut::items((BYTES / n, 1, 3 * n), n, threads),
     };
-    let works = (0..40).map(|round| after((round + 1) * BYTES, BYTES, cut(round))).collect();
+    let works = (0..40).map(|work| after((work + 1) * BYTES, BYTES, cut(work))).collect();
     Schedule::new(threads, works, segments)
 }
 
-fn chain_link(round: usize, part: Part, out: &mut [u8], read: &[u8]) {
+fn chain_link(work: usize, part: Part, out: &mut [u8], read: &[u8]) {
     let places: Vec<usize> = match part {
         Part::Slices(s) => {
             (0..2).flat_map(|row| (3 * s.start..3 * s.end).map(move |column| 12 * row + column)).collect()
@@ -96,21 +96,21 @@ fn chain_link(round: usize, part: Part, out: &mut [u8], read: &[u8]) {
     };
     assert_eq!(out.len(), places.len());
     for (out, at) in out.iter_mut().zip(places) {
-        let sum = [1, 7, 13].iter().fold(round as u8, |sum: u8, next| sum.wrapping_add(read[(at + next) % read.len()]));
+        let sum = [1, 7, 13].iter().fold(work as u8, |sum: u8, next| sum.wrapping_add(read[(at + next) % read.len()]));
         *out = sum.wrapping_add(1);
     }
 }
 
-/// A round sees all of the one before, however often and in whatever segments, and with two schedules taking turns.
+/// A work sees all of the one before, however often and in whatever segments, and with two schedules taking turns.
 #[test]
-fn rounds_follow_one_another() {
+fn works_follow_one_another() {
     let whole = 0..40;
     let start = |memory: &mut [u8]| memory.iter_mut().enumerate().for_each(|(i, byte)| *byte = (i * 37) as u8);
     let mut wanted = vec![0; 41 * 24];
     start(&mut wanted);
     let one = Arc::new(chain(1, vec![whole.clone()]));
-    Pool::new(1).run_segment(&one, 0, &mut wanted, &mut [0; 64], |round, part, out, [read, _], _| {
-        chain_link(round, part, out, read)
+    Pool::new(1).run_segment(&one, 0, &mut wanted, &mut [0; 64], |work, part, out, [read, _], _| {
+        chain_link(work, part, out, read)
     });
     for threads in [2, 3, 4] {
         let mut pool = Pool::new(threads);
@@ -125,7 +125,7 @@ fn rounds_follow_one_another() {
                     segment,
                     &mut memory,
                     &mut vec![0; threads * 64],
-                    |round, part, out, [read, _], _| chain_link(round, part, out, read),
+                    |work, part, out, [read, _], _| chain_link(work, part, out, read),
                 );
             }
             assert_eq!(memory, wanted, "{threads} threads, turn {turn}");
