@@ -1,5 +1,9 @@
 //! An ONNX graph as oltr sees it: nodes in order, constants by name. Protobuf ends here.
+//!
+//! Weights stay where the file is: a copy of them, made while the packed ones come into being, would leave a hole in the
+//! heap that nothing fills afterwards.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -12,17 +16,17 @@ use crate::limits::Limits;
 
 /// The values of a constant.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Values {
+pub(super) enum Values<'a> {
     F32(Vec<f32>),
-    U8(Vec<u8>),
-    I8(Vec<i8>),
+    U8(Cow<'a, [u8]>),
+    I8(Cow<'a, [i8]>),
     I32(Vec<i32>),
     I64(Vec<i64>),
     /// A type that only tract is asked to understand.
     Other(Box<pb::TensorProto>),
 }
 
-impl Values {
+impl Values<'_> {
     pub fn dtype(&self) -> &'static str {
         match self {
             Values::F32(_) => "f32",
@@ -37,13 +41,13 @@ impl Values {
 
 /// A constant: an initializer, or the value of a Constant node.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Const {
+pub(super) struct Const<'a> {
     pub shape: Vec<usize>,
-    pub values: Values,
+    pub values: Values<'a>,
 }
 
-impl Const {
-    pub fn floats(shape: &[usize], values: Vec<f32>) -> Arc<Const> {
+impl Const<'_> {
+    pub fn floats(shape: &[usize], values: Vec<f32>) -> Arc<Self> {
         Arc::new(Const { shape: shape.to_vec(), values: Values::F32(values) })
     }
 
@@ -167,9 +171,9 @@ pub(super) fn is_onnx(domain: &str) -> bool {
 
 /// A graph.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Graph {
+pub(super) struct Graph<'a> {
     pub nodes: Vec<Node>,
-    pub consts: HashMap<String, Arc<Const>>,
+    pub consts: HashMap<String, Arc<Const<'a>>>,
     /// Name and shape of each input; all are float32.
     pub inputs: Vec<(String, Vec<usize>)>,
     pub outputs: Vec<String>,
@@ -179,21 +183,22 @@ pub(super) struct Graph {
 
 /// What a file holds.
 #[derive(Debug)]
-pub(super) struct File {
-    pub graph: Graph,
+pub(super) struct File<'a> {
+    pub graph: Graph<'a>,
     pub metadata: BTreeMap<String, String>,
 }
 
 /// Reads an ONNX file. `model` is its name, for messages.
-pub(super) fn read(model: &str, bytes: &[u8], limits: &Limits) -> Result<File> {
+pub(super) fn read<'a>(model: &str, bytes: &'a [u8], limits: &Limits) -> Result<File<'a>> {
     let bad = |reason: String| Error::BadModel { model: model.into(), reason };
     if bytes.is_empty() {
         return Err(bad("the file is empty; copy it again".into()));
     }
     // Before decoding: a few bytes of protobuf can ask for a hundred times their size in memory.
     wire::check(model, bytes, limits)?;
-    let mut proto = pb::ModelProto::decode(bytes)
-        .map_err(|e| bad(format!("is not an ONNX file, or a damaged one ({e}); export or copy it again")))?;
+    let damaged = |e| bad(format!("is not an ONNX file, or a damaged one ({e}); export or copy it again"));
+    let (rest, tensors) = wire::without_initializers(bytes);
+    let mut proto = pb::ModelProto::decode(&rest[..]).map_err(damaged)?;
     let graph = proto.graph.take().ok_or_else(|| bad("holds no graph; is it an ONNX file?".into()))?;
     if !proto.functions.is_empty() {
         return Err(bad("defines functions of its own; export it with them inlined".into()));
@@ -203,11 +208,23 @@ pub(super) fn read(model: &str, bytes: &[u8], limits: &Limits) -> Result<File> {
     for entry in std::mem::take(&mut proto.metadata_props) {
         metadata.insert(entry.key, entry.value);
     }
-    let graph = graph_of(model, graph, opset, limits)?;
+    let mut initializers = Vec::with_capacity(tensors.len());
+    for tensor in tensors {
+        let (rest, raw) = wire::without_raw_data(tensor);
+        initializers.push((pb::TensorProto::decode(&rest[..]).map_err(damaged)?, raw));
+    }
+    let graph = graph_of(model, graph, initializers, opset, limits)?;
     Ok(File { graph, metadata })
 }
 
-fn graph_of(model: &str, proto: pb::GraphProto, opset: i64, limits: &Limits) -> Result<Graph> {
+/// `initializers` are those of `proto`, each with its raw data.
+fn graph_of<'a>(
+    model: &str,
+    proto: pb::GraphProto,
+    initializers: Vec<(pb::TensorProto, &'a [u8])>,
+    opset: i64,
+    limits: &Limits,
+) -> Result<Graph<'a>> {
     let bad = |reason: String| Error::BadModel { model: model.into(), reason };
     if !proto.sparse_initializer.is_empty() {
         return Err(bad("holds sparse initializers; export it with dense ones".into()));
@@ -221,9 +238,9 @@ fn graph_of(model: &str, proto: pb::GraphProto, opset: i64, limits: &Limits) -> 
         });
     }
     let mut consts = HashMap::new();
-    for tensor in proto.initializer {
+    for (tensor, raw) in initializers {
         let name = tensor.name.clone();
-        let value = constant(model, &name, tensor, limits)?;
+        let value = constant(model, &name, tensor, Cow::Borrowed(raw), limits)?;
         if consts.insert(name.clone(), Arc::new(value)).is_some() {
             return Err(bad(format!("initializer '{name}' is defined twice")));
         }
@@ -318,8 +335,14 @@ pub(super) fn check_volume(model: &str, name: &str, shape: &[usize], limits: &Li
     Ok(volume as usize)
 }
 
-/// A constant from protobuf, its bytes moved rather than copied where they can be.
-pub(super) fn constant(model: &str, name: &str, mut tensor: pb::TensorProto, limits: &Limits) -> Result<Const> {
+/// A constant from protobuf, `raw` being its raw data, which is not copied where it can stay.
+pub(super) fn constant<'a>(
+    model: &str,
+    name: &str,
+    mut tensor: pb::TensorProto,
+    raw: Cow<'a, [u8]>,
+    limits: &Limits,
+) -> Result<Const<'a>> {
     use pb::tensor_proto::DataType;
     let bad = |reason: String| Error::BadModel { model: model.into(), reason: format!("constant '{name}' {reason}") };
     if tensor.data_location == Some(pb::tensor_proto::DataLocation::External as i32) || !tensor.external_data.is_empty()
@@ -331,7 +354,6 @@ pub(super) fn constant(model: &str, name: &str, mut tensor: pb::TensorProto, lim
         shape.push(usize::try_from(*dim).map_err(|_| bad(format!("has a dimension of {dim}")))?);
     }
     let volume = check_volume(model, name, &shape, limits)?;
-    let raw = std::mem::take(&mut tensor.raw_data);
     let is_raw = !raw.is_empty();
     fn wide<T, const N: usize>(raw: &[u8], from: fn([u8; N]) -> T) -> Vec<T> {
         raw.chunks_exact(N).map(|b| from(b.try_into().expect("a whole chunk"))).collect()
@@ -348,12 +370,16 @@ pub(super) fn constant(model: &str, name: &str, mut tensor: pb::TensorProto, lim
         }
         Ok(DataType::String) => return Err(bad("is text; oltr computes with numbers".into())),
         Ok(DataType::Uint8) => {
-            let v: Vec<u8> = if is_raw { raw } else { int32.iter().map(|x| *x as u8).collect() };
+            let v = if is_raw { raw } else { int32.iter().map(|x| *x as u8).collect() };
             let n = v.len();
             (Values::U8(v), n)
         }
         Ok(DataType::Int8) => {
-            let v: Vec<i8> = if is_raw { bytemuck::cast_vec(raw) } else { int32.iter().map(|x| *x as i8).collect() };
+            let v = match raw {
+                _ if !is_raw => int32.iter().map(|x| *x as i8).collect(),
+                Cow::Borrowed(raw) => Cow::Borrowed(bytemuck::cast_slice(raw)),
+                Cow::Owned(raw) => Cow::Owned(bytemuck::cast_vec(raw)),
+            };
             let n = v.len();
             (Values::I8(v), n)
         }
@@ -372,7 +398,7 @@ pub(super) fn constant(model: &str, name: &str, mut tensor: pb::TensorProto, lim
             if let Some(i) = first_nan(other, &raw, &int32, &tensor.double_data) {
                 return Err(bad(nan(i)));
             }
-            tensor.raw_data = raw;
+            tensor.raw_data = raw.into_owned();
             tensor.int32_data = int32;
             (Values::Other(Box::new(tensor)), volume)
         }
@@ -414,7 +440,7 @@ pub(super) fn to_proto(name: &str, value: &Const) -> pb::TensorProto {
     }
     let (data_type, raw_data) = match &value.values {
         Values::F32(v) => (DataType::Float, raw(v, f32::to_le_bytes)),
-        Values::U8(v) => (DataType::Uint8, v.clone()),
+        Values::U8(v) => (DataType::Uint8, v.to_vec()),
         Values::I8(v) => (DataType::Int8, v.iter().map(|x| *x as u8).collect()),
         Values::I32(v) => (DataType::Int32, raw(v, i32::to_le_bytes)),
         Values::I64(v) => (DataType::Int64, raw(v, i64::to_le_bytes)),
@@ -424,7 +450,7 @@ pub(super) fn to_proto(name: &str, value: &Const) -> pb::TensorProto {
     pb::TensorProto { name: name.into(), dims, data_type: data_type as i32, raw_data, ..Default::default() }
 }
 
-impl Graph {
+impl Graph<'_> {
     /// The graph as protobuf, for tract. `custom` outputs of nodes keep their names.
     pub fn to_proto(&self) -> pb::ModelProto {
         let value = |name: &str, shape: Option<&[usize]>| pb::ValueInfoProto {

@@ -5,6 +5,7 @@
 //! of uint8) get the same dress. Afterwards every QuantizeLinear and DequantizeLinear has three inputs, Constant and
 //! Identity nodes are gone, and no other node touches a quantised tensor.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -50,9 +51,9 @@ pub(super) fn normalise(model: &str, graph: &mut Graph, limits: &Limits) -> Resu
     Ok(pass.unsupported)
 }
 
-struct Pass {
+struct Pass<'a> {
     out: Vec<Node>,
-    consts: HashMap<String, Arc<Const>>,
+    consts: HashMap<String, Arc<Const<'a>>>,
     renamed: HashMap<String, String>,
     /// Scale and zero point names of each quantised tensor.
     quantised: HashMap<String, (String, String)>,
@@ -62,7 +63,7 @@ struct Pass {
     fresh: usize,
 }
 
-impl Pass {
+impl Pass<'_> {
     /// A tensor name that no file uses.
     fn fresh(&mut self, base: &str) -> String {
         self.fresh += 1;
@@ -74,13 +75,17 @@ impl Pass {
         self.lost.extend(node.outputs.iter().cloned());
     }
 
-    fn constant(&mut self, model: &str, node: Node, limits: &Limits) -> Result<()> {
+    fn constant(&mut self, model: &str, mut node: Node, limits: &Limits) -> Result<()> {
         let floats = |a: &[f32], shape: &[usize]| Const { shape: shape.to_vec(), values: Values::F32(a.to_vec()) };
         let integers = |a: &[i64], shape: &[usize]| Const { shape: shape.to_vec(), values: Values::I64(a.to_vec()) };
+        let tensor = node.attributes.first_mut().filter(|a| a.name == "value").and_then(|a| a.t.take());
+        if let Some(mut tensor) = tensor {
+            let raw = std::mem::take(&mut tensor.raw_data);
+            let value = constant(model, node.output(), tensor, Cow::Owned(raw), limits)?;
+            self.consts.insert(node.output().to_string(), Arc::new(value));
+            return Ok(());
+        }
         let value = match node.attributes.first() {
-            Some(a) if a.name == "value" && a.t.is_some() => {
-                constant(model, node.output(), a.t.clone().expect("just seen"), limits)?
-            }
             Some(a) if a.name.starts_with("value_float") && a.floats.iter().chain([&a.f]).any(|f| f.is_nan()) => {
                 self.refuse(&node, "holds NaN; the training or export went wrong");
                 return Ok(());
@@ -144,9 +149,9 @@ impl Pass {
             let x = self.consts.get(&node.inputs[0]).map(|c| c.values.dtype());
             let zeros = vec![0u8; scales.len()];
             let values = match x {
-                Some("i8") => Values::I8(vec![0; zeros.len()]),
+                Some("i8") => Values::I8(vec![0; zeros.len()].into()),
                 Some("i32") => Values::I32(vec![0; zeros.len()]),
-                _ => Values::U8(zeros),
+                _ => Values::U8(zeros.into()),
             };
             let name = self.fresh(node.output());
             self.consts.insert(name.clone(), Arc::new(Const { shape: scales.shape.clone(), values }));
@@ -243,7 +248,7 @@ impl Pass {
         let scales = self.consts.get(scale).map_or(1, |c| c.len());
         let shape = self.consts.get(scale).map_or(vec![], |c| c.shape.clone());
         let name = self.fresh(scale);
-        self.consts.insert(name.clone(), Arc::new(Const { shape, values: Values::U8(vec![0; scales]) }));
+        self.consts.insert(name.clone(), Arc::new(Const { shape, values: Values::U8(vec![0; scales].into()) }));
         name
     }
 

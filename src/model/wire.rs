@@ -25,10 +25,16 @@ enum Kind {
     Leaf,
 }
 
+/// Number of a model's field that is its graph.
+const GRAPH: u64 = 7;
+
+/// Number of a tensor's field that is its raw data.
+const RAW_DATA: u64 = 9;
+
 /// What field `number` of a message of kind `kind` is (onnx.proto).
 fn field(kind: Kind, number: u64) -> Kind {
     match (kind, number) {
-        (Kind::Model, 7) => Kind::Graph,
+        (Kind::Model, GRAPH) => Kind::Graph,
         (Kind::Model, 8 | 14) => Kind::Small,
         (Kind::Model, 20) => Kind::Training,
         (Kind::Model, 25) => Kind::Function,
@@ -160,6 +166,43 @@ pub(super) fn fields(mut bytes: &[u8]) -> impl Iterator<Item = Option<Field<'_>>
     })
 }
 
+/// Of a model: its bytes without the initializers of its graph, and those; nothing of what lies behind a place where it
+/// breaks off.
+pub(super) fn without_initializers(model: &[u8]) -> (Vec<u8>, Vec<&[u8]>) {
+    let (mut rest, mut graph, mut has_graph, mut tensors) = (Vec::new(), Vec::new(), false, Vec::new());
+    for one in fields(model).map_while(|one| one) {
+        // A message that comes twice is one that has the fields of both.
+        match one.nested().filter(|_| field(Kind::Model, one.number) == Kind::Graph) {
+            None => rest.extend_from_slice(one.whole),
+            Some(content) => {
+                has_graph = true;
+                for one in fields(content).map_while(|one| one) {
+                    match one.nested().filter(|_| field(Kind::Graph, one.number) == Kind::Tensor) {
+                        None => graph.extend_from_slice(one.whole),
+                        Some(tensor) => tensors.push(tensor),
+                    }
+                }
+            }
+        }
+    }
+    if has_graph {
+        put_bytes(GRAPH, &graph, &mut rest);
+    }
+    (rest, tensors)
+}
+
+/// Of a tensor: its bytes without the raw data, and that.
+pub(super) fn without_raw_data(tensor: &[u8]) -> (Vec<u8>, &[u8]) {
+    let (mut rest, mut raw) = (Vec::new(), &[][..]);
+    for one in fields(tensor).map_while(|one| one) {
+        match one.nested().filter(|_| one.number == RAW_DATA) {
+            None => rest.extend_from_slice(one.whole),
+            Some(content) => raw = content,
+        }
+    }
+    (rest, raw)
+}
+
 /// Takes the first field off `bytes`; `None` if they break off.
 fn take<'a>(bytes: &mut &'a [u8]) -> Option<Field<'a>> {
     let start = *bytes;
@@ -208,4 +251,65 @@ fn varint(bytes: &mut &[u8]) -> Option<u64> {
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use prost::Message;
+
+    use super::super::graph::{self, Values};
+    use super::*;
+
+    fn tensor(name: &str, raw: &[u8]) -> pb::TensorProto {
+        let data_type = pb::tensor_proto::DataType::Int8 as i32;
+        let dims = vec![raw.len() as i64];
+        pb::TensorProto { name: name.into(), dims, data_type, raw_data: raw.to_vec(), ..Default::default() }
+    }
+
+    fn model(initializer: Vec<pb::TensorProto>, nodes: &[&str]) -> pb::ModelProto {
+        let node = |name: &&str| pb::NodeProto { name: name.to_string(), ..Default::default() };
+        let graph = pb::GraphProto { node: nodes.iter().map(node).collect(), initializer, ..Default::default() };
+        pb::ModelProto { ir_version: 8, graph: Some(graph), ..Default::default() }
+    }
+
+    /// What prost reads of a model is what it reads of its pieces, also where the graph comes twice.
+    #[test]
+    fn the_pieces_of_a_model_are_the_model() {
+        let first = model(vec![tensor("a", &[1, 2, 3]), tensor("b", &[])], &["x", "y"]).encode_to_vec();
+        let second = model(vec![tensor("c", &[4])], &["z"]).encode_to_vec();
+        let nothing = pb::ModelProto { ir_version: 7, ..Default::default() }.encode_to_vec();
+        for bytes in [first.clone(), [&first[..], &second].concat(), nothing] {
+            let (rest, tensors) = without_initializers(&bytes);
+            let mut together = pb::ModelProto::decode(&rest[..]).unwrap();
+            for tensor in tensors {
+                let (rest, raw) = without_raw_data(tensor);
+                let mut tensor = pb::TensorProto::decode(&rest[..]).unwrap();
+                assert!(tensor.raw_data.is_empty());
+                tensor.raw_data = raw.to_vec();
+                together.graph.as_mut().unwrap().initializer.push(tensor);
+            }
+            assert_eq!(together, pb::ModelProto::decode(&bytes[..]).unwrap());
+        }
+    }
+
+    #[test]
+    fn raw_data_that_comes_twice_is_the_last() {
+        let mut twice = tensor("a", &[1, 2]).encode_to_vec();
+        put_bytes(RAW_DATA, &[3, 4], &mut twice);
+        assert_eq!(pb::TensorProto::decode(&twice[..]).unwrap().raw_data, [3, 4]);
+        assert_eq!(without_raw_data(&twice).1, [3, 4]);
+    }
+
+    /// Nothing is copied of the weights.
+    #[test]
+    fn weights_stay_in_the_file() {
+        let bytes = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/graphs/lite0s.qdq.onnx")).unwrap();
+        let file = graph::read("lite0s", &bytes, &Limits::default()).unwrap();
+        let weights = file.graph.consts.values().filter(|c| c.shape.len() == 4);
+        let (stay, copied): (Vec<_>, Vec<_>) =
+            weights.partition(|c| matches!(&c.values, Values::I8(Cow::Borrowed(_)) | Values::U8(Cow::Borrowed(_))));
+        assert!(stay.len() > 20 && copied.is_empty(), "{} stay, {} are copied", stay.len(), copied.len());
+    }
 }

@@ -33,7 +33,7 @@ impl Params {
 #[derive(Clone, Debug)]
 pub(crate) struct QConst<'a> {
     pub name: &'a str,
-    pub value: &'a Const,
+    pub value: &'a Const<'a>,
     pub params: Params,
 }
 
@@ -81,7 +81,7 @@ impl QConst<'_> {
     /// The bytes in the engine's unsigned domain.
     pub fn bytes(&self) -> Option<Vec<u8>> {
         match &self.value.values {
-            Values::U8(v) => Some(v.clone()),
+            Values::U8(v) => Some(v.to_vec()),
             Values::I8(v) => Some(v.iter().map(|x| (*x as u8) ^ 0x80).collect()),
             _ => None,
         }
@@ -90,13 +90,13 @@ impl QConst<'_> {
 
 /// Look-ups over a graph in normal form.
 pub(crate) struct View<'a> {
-    pub graph: &'a Graph,
+    pub graph: &'a Graph<'a>,
     pub producers: HashMap<&'a str, usize>,
     pub consumers: HashMap<&'a str, Vec<usize>>,
 }
 
 impl<'a> View<'a> {
-    pub fn new(graph: &'a Graph) -> View<'a> {
+    pub fn new(graph: &'a Graph<'a>) -> View<'a> {
         View { graph, producers: graph.producers(), consumers: graph.consumers() }
     }
 
