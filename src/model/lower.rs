@@ -1,8 +1,9 @@
 //! From a graph in normal form to int8 programs and the float remainder.
 //!
-//! Quantised operators become units ([`units`]), and with them the float operators that hang on them ([`float`]). A unit's level counts the programs that any path to it has already
-//! passed through, so that all units of one level can run as one program: whatever lies between two units of a
-//! level on any path is of that level too. What no unit covers stays in the graph, with one node a program.
+//! Quantised operators become units ([`units`]), and with them the float operators that hang on them ([`float`]). A
+//! unit's level counts the programs that any path to it has already passed through, so that all units of one level can
+//! run as one program: whatever lies between two units of a level on any path is of that level too. What no unit
+//! covers stays in the graph, with one node a program.
 
 mod emit;
 mod float;

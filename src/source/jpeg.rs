@@ -77,7 +77,8 @@ fn survey(bytes: &[u8]) -> Option<Survey> {
 /// decoder's use.
 ///
 /// Takes baseline and progressive pictures: grey, YCbCr, RGB, and CMYK and YCCK as Adobe writes them (inverted),
-/// without their colour profile, and Motion JPEG, which means the standard's Huffman tables. What follows the picture in `bytes` is passed over.
+/// without their colour profile, and Motion JPEG, which means the standard's Huffman tables. What follows the picture
+/// in `bytes` is passed over.
 ///
 /// # Errors
 /// [`Error::Limit`] from the header, before memory is taken; [`Error::BadImage`] for a picture that is cut off,

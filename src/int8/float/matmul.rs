@@ -51,7 +51,8 @@ impl<'a> Panels<'a> {
     }
 
     /// Columns `columns` of `a × b + bias` for the rows of `a`, `[m, k]`: each result is the sum over k in order, then the
-    /// bias, if there is one. `columns` begin at a multiple of [`PANEL`]; `y` has a row of `columns.len()` for each row of `a`.
+    /// bias, if there is one. `columns` begin at a multiple of [`PANEL`]; `y` has a row of `columns.len()` for each
+    /// row of `a`.
     ///
     /// # Panics
     /// If a slice is too short.

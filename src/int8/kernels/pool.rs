@@ -12,9 +12,9 @@
 //!
 //! Cores are not equally fast (another program, a neighbour on the same core, big and little ones), and on a busy machine
 //! a thread may not get a core for milliseconds. So there are more parts than threads where parts stay large enough, and
-//! a thread that has done its own claims parts that were dealt to others, the only one of another after a while: nobody waits for a part that has not been
-//! begun. Who gets a core in the middle of a segment finds its parts of the past rounds claimed and goes on to the
-//! current one.
+//! a thread that has done its own claims parts that were dealt to others, the only one of another after a while:
+//! nobody waits for a part that has not been begun. Who gets a core in the middle of a segment finds its parts of the
+//! past rounds claimed and goes on to the current one.
 //!
 //! Rounds are numbered through all segments that a pool ever runs, by the parts that come before them. So a number
 //! never comes again, and a claim that comes too late is recognised, whatever segment it was meant for.
@@ -145,7 +145,8 @@ impl Pool {
     /// has room for the columns of a part beside what `f` needs.
     ///
     /// # Panics
-    /// If the schedule is for more threads than the pool was to have, if `memory` is shorter than it says, or if `f` panics.
+    /// If the schedule is for more threads than the pool was to have, if `memory` is shorter than it says, or if `f`
+    /// panics.
     pub fn run_segment(
         &mut self,
         schedule: &Arc<Schedule>,

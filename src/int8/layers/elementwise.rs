@@ -39,8 +39,8 @@ impl Elementwise {
         Cut::items((items, grain, parts), step, threads)
     }
 
-    /// Dequantise both, add or multiply in single precision, quantise (ONNX QDQ Add, Mul); the items `range`, at the first of
-    /// which `y` begins.
+    /// Dequantise both, add or multiply in single precision, quantise (ONNX QDQ Add, Mul); the items `range`, at the
+    /// first of which `y` begins.
     pub fn run(&self, mask: u8, a: &[u8], b: &[u8], range: Range<usize>, y: &mut [u8]) {
         let product = self.binary == Binary::Mul;
         self.broadcast.rows(range, a, b, y, &|a, b, y| row(product, &self.quant, mask, a, b, y));

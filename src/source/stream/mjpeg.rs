@@ -13,7 +13,8 @@ use crate::limits::Limits;
 /// Bytes of a JPEG beyond those of its pixels: EXIF data and tables.
 const OVERHEAD: usize = 64 << 10;
 
-/// Bytes that a decoder takes for each pixel of a progressive picture, as [`photo::Decoder`](super::super::photo::Decoder) states it.
+/// Bytes that a decoder takes for each pixel of a progressive picture, as
+/// [`photo::Decoder`](super::super::photo::Decoder) states it.
 const DECODER_BYTES_PER_PIXEL: usize = 16;
 
 /// JPEG pictures one after another, as ffmpeg's `image2pipe` and `mjpeg`, `rpicam-vid --codec mjpeg` and GStreamer's

@@ -456,8 +456,8 @@ unsafe fn tiles<S: Simd, const N: usize>(strip: &Strip) {
 ///
 /// On AVX2 it runs at 80 to 90 % of the peak, and nothing of this won anything: two steps in a turn of the loop; passes
 /// over part of the steps, so that a strip's weights stay in L1 (1280 > 640 channels at 7×7: 488 µs for 477); 5×2 tiles
-/// whose second vector of weights is an operand in memory (484); on AVX-512, fetching the next strip's weights ahead. 3×3 tiles in that way won 10 % of layers with 24
-/// channels, 0.2 % of a network, which is not worth inline assembly.
+/// whose second vector of weights is an operand in memory (484); on AVX-512, fetching the next strip's weights ahead.
+/// 3×3 tiles in that way won 10 % of layers with 24 channels, 0.2 % of a network, which is not worth inline assembly.
 ///
 /// # Safety
 /// As for [`strip`]; pixels `at..at + M` exist.

@@ -92,8 +92,8 @@ pub(super) struct Gemv<S: Matvec> {
     /// Steps of a row of the window.
     steps: usize,
     channels: usize,
-    /// `[four channels][row of the window][step][channel][Matvec::WIDTH]`, so that reading is one stream. Zeros behind the end
-    /// of a row of the window.
+    /// `[four channels][row of the window][step][channel][Matvec::WIDTH]`, so that reading is one stream. Zeros behind
+    /// the end of a row of the window.
     weights: Aligned<i8>,
     /// `-zero * sum of weights` included.
     bias: Aligned<i32>,
