@@ -32,7 +32,7 @@ pub fn run(args: &BenchArgs, common: &Common, start: Instant) -> anyhow::Result<
         times.push(input.run(&mut session)?);
     }
     let profile = match args.profile {
-        true => Some(profile(&model.summary().steps, &session.profile(args.runs as usize)?)),
+        true => Some(profile(&model.summary().steps, &session.profile(&input.raw(), args.runs as usize)?)),
         false => None,
     };
     let summary = model.summary();
@@ -229,12 +229,20 @@ impl Input {
                 session.run(frame)?;
                 Ok(session.times().inference)
             }
-            Input::Numbers(inputs) => {
-                let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
+            Input::Numbers(_) => {
+                let inputs = self.raw();
                 let begin = Instant::now();
                 session.run_raw(&inputs)?;
                 Ok(begin.elapsed())
             }
+        }
+    }
+
+    /// The numbers; none of a frame.
+    fn raw(&self) -> Vec<&[f32]> {
+        match self {
+            Input::Frame(_) => Vec::new(),
+            Input::Numbers(inputs) => inputs.iter().map(Vec::as_slice).collect(),
         }
     }
 

@@ -153,16 +153,13 @@ impl Clone for ProgramState {
 }
 
 impl ProgramState {
-    /// Has the next run note the time of each layer.
-    pub fn time_layers(&mut self, op: &dyn Op) {
-        if let Some(op) = op.downcast_ref::<ProgramOp>() {
-            self.state.times = vec![0; op.program.layers().count()];
-        }
-    }
-}
-
-impl OpState for ProgramState {
-    fn eval(&mut self, _: &EvalContext, op: &dyn Op, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+    /// Runs `op`, whose state this is, on `values`; where `borrowed` has numbers for an input, it reads those instead.
+    pub fn run<'a>(
+        &mut self,
+        op: &dyn Op,
+        values: &[TValue],
+        borrowed: impl Fn(usize) -> Option<&'a [f32]>,
+    ) -> TractResult<TVec<TValue>> {
         let op = op.downcast_ref::<ProgramOp>().context("a program's state belongs to a program")?;
         for output in &mut self.outputs {
             if Arc::get_mut(output).is_none() {
@@ -170,12 +167,13 @@ impl OpState for ProgramState {
             }
         }
         let mut given: TVec<Input> = tvec![];
-        for input in &inputs {
-            given.push(match &op.tables {
-                Some(tables) if input.datum_type() == u8::datum_type() => {
-                    Input::Pixels(input.try_as_plain_ram()?.as_slice::<u8>()?, tables)
+        for (i, value) in values.iter().enumerate() {
+            given.push(match (borrowed(i), &op.tables) {
+                (Some(numbers), _) => Input::Numbers(numbers),
+                (None, Some(tables)) if value.datum_type() == u8::datum_type() => {
+                    Input::Pixels(value.try_as_plain_ram()?.as_slice::<u8>()?, tables)
                 }
-                _ => Input::Numbers(input.try_as_plain_ram()?.as_slice::<f32>()?),
+                _ => Input::Numbers(value.try_as_plain_ram()?.as_slice::<f32>()?),
             });
         }
         {
@@ -187,6 +185,19 @@ impl OpState for ProgramState {
             op.program.run(&mut self.state, &given, &mut slices)?;
         }
         Ok(self.outputs.iter().map(|o| TValue::from_const(o.clone())).collect())
+    }
+
+    /// Has the next run note the time of each layer.
+    pub fn time_layers(&mut self, op: &dyn Op) {
+        if let Some(op) = op.downcast_ref::<ProgramOp>() {
+            self.state.times = vec![0; op.program.layers().count()];
+        }
+    }
+}
+
+impl OpState for ProgramState {
+    fn eval(&mut self, _: &EvalContext, op: &dyn Op, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        self.run(op, &inputs, |_| None)
     }
 
     fn reset_lanes(&mut self, _: &[LaneId]) -> TractResult<()> {

@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 use tract_onnx::prelude::*;
 
+use super::StepTime;
 use super::guard::catch;
 use super::load::{Loaded, Plan};
-use super::ops::ProgramState;
-use super::{Port, StepTime};
+use super::ops::{ProgramOp, ProgramState};
 use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::int8::Threads;
+use crate::int8::float::any_nan;
 use crate::preprocess::{Normaliser, Preprocessor};
 
 /// The outputs of one run of a bundle's graph.
@@ -50,6 +51,14 @@ pub struct RunTimes {
 
 type PlanState = TypedSimpleState;
 
+/// An input of a plan.
+#[derive(Clone, Copy, Debug)]
+struct Source {
+    outlet: OutletId,
+    /// Nothing but programs reads it: these take the caller's numbers, so that nothing is copied for tract.
+    only_programs: bool,
+}
+
 /// One run at a time through a [`Model`](super::Model): its buffers.
 #[derive(Debug)]
 pub struct Session {
@@ -63,6 +72,8 @@ pub struct Session {
     threads: Threads,
     pixels: Arc<Tensor>,
     floats: Vec<Arc<Tensor>>,
+    /// Where the plan for numbers has its inputs.
+    sources: Vec<Source>,
     outputs: Outputs,
     attention: Vec<f32>,
     times: RunTimes,
@@ -91,6 +102,7 @@ impl Session {
             threads,
             pixels,
             floats: Vec::new(),
+            sources: Vec::new(),
             outputs,
             attention,
             times,
@@ -138,7 +150,7 @@ impl Session {
             Normaliser::new(settings).run(bytes_of(&self.pixels)?, floats_mut(&mut self.floats[0])?)?;
             let preprocessed = Instant::now();
             self.times.preprocess = preprocessed - start;
-            let results = self.run_numbers()?;
+            let results = self.run_numbers(&[])?;
             self.times.inference = preprocessed.elapsed();
             results
         };
@@ -187,23 +199,27 @@ impl Session {
     /// [`Error::BadInput`] where a length differs from the input's shape or a value is NaN, [`Error::BadModel`] if
     /// what tract runs of the graph fails.
     pub fn run_raw(&mut self, inputs: &[&[f32]]) -> Result<Vec<Vec<f32>>> {
-        self.fill(inputs)?;
-        let results = self.run_numbers()?;
+        self.fill(inputs, |source| !source.only_programs)?;
+        let results = self.run_numbers(inputs)?;
         results.iter().map(|value| Ok(numbers_of(value)?.to_vec())).collect()
     }
 
-    /// Runs the graph `runs` times on the inputs of the last run and gives the median time of each step of
+    /// Runs the graph `runs` times on raw inputs as [`Session::run_raw`] takes them, or on the frame of the last
+    /// [`Session::run`] if there are none, and gives the median time of each step of
     /// [`Summary::steps`](super::Summary::steps).
     ///
     /// # Errors
-    /// [`Error::BadModel`] if what tract runs of the graph fails.
-    pub fn profile(&mut self, runs: usize) -> Result<Vec<StepTime>> {
+    /// As [`Session::run_raw`].
+    pub fn profile(&mut self, inputs: &[&[f32]], runs: usize) -> Result<Vec<StepTime>> {
+        if !inputs.is_empty() {
+            self.fill(inputs, |_| true)?;
+        }
         let mut times: Vec<Vec<u64>> = Vec::new();
         for _ in 0..runs.max(1) {
             self.ready()?;
             let (state, inputs) = match &mut self.picture {
-                Some(state) => (Some(state), tvec![TValue::from_const(self.pixels.clone())]),
-                None => (self.numbers.as_mut(), self.floats.iter().map(|f| TValue::from_const(f.clone())).collect()),
+                Some(state) if inputs.is_empty() => (Some(state), tvec![TValue::from_const(self.pixels.clone())]),
+                _ => (self.numbers.as_mut(), self.floats.iter().map(|f| TValue::from_const(f.clone())).collect()),
             };
             let state = state.ok_or_else(|| internal("no plan"))?;
             let run = guard(&self.model, || timed_run(state, inputs))?;
@@ -217,17 +233,29 @@ impl Session {
         Ok(times.into_iter().enumerate().map(|(step, all)| StepTime { step, micros: median(all) }).collect())
     }
 
-    /// Copies raw inputs in, having looked at them.
-    fn fill(&mut self, inputs: &[&[f32]]) -> Result<()> {
-        let model = self.model.clone();
+    /// Looks at raw inputs, and copies those in that are `copied`.
+    fn fill(&mut self, inputs: &[&[f32]], copied: impl Fn(&Source) -> bool) -> Result<()> {
+        self.ready()?;
+        let model = &self.model;
         if inputs.len() != model.inputs.len() {
             let reason = format!("{} inputs were given, the graph has {}", inputs.len(), model.inputs.len());
             return Err(Error::BadInput { subject: model.name.to_string(), reason });
         }
-        self.ready()?;
-        for ((port, input), tensor) in model.inputs.iter().zip(inputs).zip(&mut self.floats) {
-            check_input(port, input)?;
-            floats_mut(tensor)?.copy_from_slice(input);
+        for ((port, input), (source, tensor)) in
+            model.inputs.iter().zip(inputs).zip(self.sources.iter().zip(&mut self.floats))
+        {
+            if input.len() != port.volume() {
+                let reason = format!("has {} values, its shape is {:?}", input.len(), port.shape);
+                return Err(Error::BadInput { subject: format!("input '{}'", port.name), reason });
+            }
+            if any_nan(input) {
+                let place = input.iter().position(|x| x.is_nan()).unwrap_or_default();
+                let reason = format!("holds NaN at element {place}; inputs are numbers");
+                return Err(Error::BadInput { subject: format!("input '{}'", port.name), reason });
+            }
+            if copied(source) {
+                floats_mut(tensor)?.copy_from_slice(input);
+            }
         }
         Ok(())
     }
@@ -235,7 +263,9 @@ impl Session {
     /// The plan for numbers and its input tensors, made when first needed and whole again after a run.
     fn ready(&mut self) -> Result<()> {
         if self.numbers.is_none() {
-            self.numbers = Some(spawn(&self.model.numbers_plan()?, &self.threads)?);
+            let plan = self.model.numbers_plan()?;
+            self.sources = sources(plan.model());
+            self.numbers = Some(spawn(&plan, &self.threads)?);
         }
         self.floats.resize(self.model.inputs.len(), Arc::new(Tensor::default()));
         for (port, tensor) in self.model.inputs.iter().zip(&mut self.floats) {
@@ -246,15 +276,38 @@ impl Session {
         Ok(())
     }
 
-    fn run_numbers(&mut self) -> Result<TVec<TValue>> {
+    /// Runs the plan for numbers on its input tensors, or where only programs read them on `given`, unless that is empty.
+    fn run_numbers(&mut self, given: &[&[f32]]) -> Result<TVec<TValue>> {
         let inputs: TVec<TValue> = self.floats.iter().map(|f| TValue::from_const(f.clone())).collect();
         let state = self.numbers.as_mut().ok_or_else(|| internal("no plan"))?;
-        let results = guard(&self.model, || state.run(inputs));
+        let borrowed = |outlet: OutletId| {
+            let input = self.sources.iter().position(|s| s.outlet == outlet && s.only_programs)?;
+            given.get(input).copied()
+        };
+        let results = guard(&self.model, || {
+            state.run_plan_with_eval(inputs, |context, op_state, node, values| match op_state {
+                Some(state) => match state.downcast_mut::<ProgramState>() {
+                    Some(program) => program.run(node.op.as_op(), &values, |i| borrowed(node.inputs[i])),
+                    None => state.eval(context, node.op.as_op(), values),
+                },
+                None => node.op.eval(context, values),
+            })
+        });
         if results.is_err() {
             self.numbers = None;
         }
         results
     }
+}
+
+/// The inputs of a plan.
+fn sources(model: &TypedModel) -> Vec<Source> {
+    let source = |outlet: &OutletId| {
+        let readers = &model.node(outlet.node).outputs[outlet.slot].successors;
+        let programs = readers.iter().all(|reader| model.node(reader.node).op_as::<ProgramOp>().is_some());
+        Source { outlet: *outlet, only_programs: programs && !model.outputs.contains(outlet) }
+    };
+    model.inputs.iter().map(source).collect()
 }
 
 /// One run with the nanoseconds of each step, the layers of programs one by one.
@@ -321,17 +374,4 @@ fn bytes_of(tensor: &Tensor) -> Result<&[u8]> {
 
 fn numbers_of(tensor: &Tensor) -> Result<&[f32]> {
     tensor.try_as_plain_ram().and_then(|p| p.as_slice::<f32>()).map_err(internal)
-}
-
-fn check_input(port: &Port, input: &[f32]) -> Result<()> {
-    let bad = |reason: String| Error::BadInput { subject: format!("input '{}'", port.name), reason };
-    if input.len() != port.volume() {
-        return Err(bad(format!("has {} values, its shape is {:?}", input.len(), port.shape)));
-    }
-    // Looking at all numbers before deciding takes a fifth of the instructions of a search.
-    if !input.iter().fold(false, |any, x| any | x.is_nan()) {
-        return Ok(());
-    }
-    let place = input.iter().position(|x| x.is_nan()).unwrap_or_default();
-    Err(bad(format!("holds NaN at element {place}; inputs are numbers")))
 }
