@@ -8,6 +8,6 @@ mod functions;
 mod matmul;
 mod rows;
 
-pub use functions::{Binary, Function, any_nan};
+pub use functions::{Binary, Function, first_nan};
 pub use matmul::{PANEL, Panels, ROWS};
 pub use rows::{Reduction, distances, softmax};

@@ -12,6 +12,7 @@ use tract_onnx::pb;
 
 use super::wire;
 use crate::error::{Error, Result, UnsupportedNode};
+use crate::int8::float;
 use crate::limits::Limits;
 
 /// The values of a constant.
@@ -363,7 +364,7 @@ pub(super) fn constant<'a>(
         Ok(DataType::Float) => {
             let v = if is_raw { wide(&raw, f32::from_le_bytes) } else { std::mem::take(&mut tensor.float_data) };
             let n = v.len();
-            if let Some(i) = v.iter().position(|x| x.is_nan()) {
+            if let Some(i) = float::first_nan(&v) {
                 return Err(bad(nan(i)));
             }
             (Values::F32(v), n)

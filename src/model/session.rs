@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tract_onnx::prelude::*;
+use tract_onnx::tract_core::internal::{EvalContext, OpState};
 
 use super::StepTime;
 use super::guard::catch;
@@ -12,7 +13,7 @@ use super::ops::{ProgramOp, ProgramState};
 use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::int8::Threads;
-use crate::int8::float::any_nan;
+use crate::int8::float::first_nan;
 use crate::preprocess::{Normaliser, Preprocessor};
 
 /// The outputs of one run of a bundle's graph.
@@ -199,7 +200,7 @@ impl Session {
     /// [`Error::BadInput`] where a length differs from the input's shape or a value is NaN, [`Error::BadModel`] if
     /// what tract runs of the graph fails.
     pub fn run_raw(&mut self, inputs: &[&[f32]]) -> Result<Vec<Vec<f32>>> {
-        self.fill(inputs, |source| !source.only_programs)?;
+        self.fill(inputs)?;
         let results = self.run_numbers(inputs)?;
         results.iter().map(|value| Ok(numbers_of(value)?.to_vec())).collect()
     }
@@ -212,17 +213,18 @@ impl Session {
     /// As [`Session::run_raw`].
     pub fn profile(&mut self, inputs: &[&[f32]], runs: usize) -> Result<Vec<StepTime>> {
         if !inputs.is_empty() {
-            self.fill(inputs, |_| true)?;
+            self.fill(inputs)?;
         }
         let mut times: Vec<Vec<u64>> = Vec::new();
         for _ in 0..runs.max(1) {
             self.ready()?;
-            let (state, inputs) = match &mut self.picture {
+            let (state, values) = match &mut self.picture {
                 Some(state) if inputs.is_empty() => (Some(state), tvec![TValue::from_const(self.pixels.clone())]),
                 _ => (self.numbers.as_mut(), self.floats.iter().map(|f| TValue::from_const(f.clone())).collect()),
             };
             let state = state.ok_or_else(|| internal("no plan"))?;
-            let run = guard(&self.model, || timed_run(state, inputs))?;
+            let run =
+                guard(&self.model, || timed_run(state, values, |outlet| borrowed(&self.sources, inputs, outlet)))?;
             times.resize(run.len(), Vec::new());
             times.iter_mut().zip(run).for_each(|(all, t)| all.push(t));
         }
@@ -233,8 +235,8 @@ impl Session {
         Ok(times.into_iter().enumerate().map(|(step, all)| StepTime { step, micros: median(all) }).collect())
     }
 
-    /// Looks at raw inputs, and copies those in that are `copied`.
-    fn fill(&mut self, inputs: &[&[f32]], copied: impl Fn(&Source) -> bool) -> Result<()> {
+    /// Looks at raw inputs, and copies those in that tract reads.
+    fn fill(&mut self, inputs: &[&[f32]]) -> Result<()> {
         self.ready()?;
         let model = &self.model;
         if inputs.len() != model.inputs.len() {
@@ -248,12 +250,11 @@ impl Session {
                 let reason = format!("has {} values, its shape is {:?}", input.len(), port.shape);
                 return Err(Error::BadInput { subject: format!("input '{}'", port.name), reason });
             }
-            if any_nan(input) {
-                let place = input.iter().position(|x| x.is_nan()).unwrap_or_default();
+            if let Some(place) = first_nan(input) {
                 let reason = format!("holds NaN at element {place}; inputs are numbers");
                 return Err(Error::BadInput { subject: format!("input '{}'", port.name), reason });
             }
-            if copied(source) {
+            if !source.only_programs {
                 floats_mut(tensor)?.copy_from_slice(input);
             }
         }
@@ -280,17 +281,9 @@ impl Session {
     fn run_numbers(&mut self, given: &[&[f32]]) -> Result<TVec<TValue>> {
         let inputs: TVec<TValue> = self.floats.iter().map(|f| TValue::from_const(f.clone())).collect();
         let state = self.numbers.as_mut().ok_or_else(|| internal("no plan"))?;
-        let borrowed = |outlet: OutletId| {
-            let input = self.sources.iter().position(|s| s.outlet == outlet && s.only_programs)?;
-            given.get(input).copied()
-        };
         let results = guard(&self.model, || {
-            state.run_plan_with_eval(inputs, |context, op_state, node, values| match op_state {
-                Some(state) => match state.downcast_mut::<ProgramState>() {
-                    Some(program) => program.run(node.op.as_op(), &values, |i| borrowed(node.inputs[i])),
-                    None => state.eval(context, node.op.as_op(), values),
-                },
-                None => node.op.eval(context, values),
+            state.run_plan_with_eval(inputs, |context, op_state, node, values| {
+                eval(context, op_state, node, values, |outlet| borrowed(&self.sources, given, outlet))
             })
         });
         if results.is_err() {
@@ -310,18 +303,42 @@ fn sources(model: &TypedModel) -> Vec<Source> {
     model.inputs.iter().map(source).collect()
 }
 
+/// Which of the numbers `given` for `sources` are read from `outlet` without tract.
+fn borrowed<'a>(sources: &[Source], given: &[&'a [f32]], outlet: OutletId) -> Option<&'a [f32]> {
+    let input = sources.iter().position(|source| source.outlet == outlet && source.only_programs)?;
+    given.get(input).copied()
+}
+
+/// Evaluates a node; what programs read is `borrowed` where there is something for the outlet, else among `values`.
+fn eval<'a>(
+    context: &EvalContext,
+    op_state: Option<&mut dyn OpState>,
+    node: &TypedNode,
+    values: TVec<TValue>,
+    borrowed: impl Fn(OutletId) -> Option<&'a [f32]>,
+) -> TractResult<TVec<TValue>> {
+    match op_state {
+        Some(state) => match state.downcast_mut::<ProgramState>() {
+            Some(program) => program.run(node.op.as_op(), &values, |i| borrowed(node.inputs[i])),
+            None => state.eval(context, node.op.as_op(), values),
+        },
+        None => node.op.eval(context, values),
+    }
+}
+
 /// One run with the nanoseconds of each step, the layers of programs one by one.
-fn timed_run(state: &mut PlanState, inputs: TVec<TValue>) -> TractResult<Vec<u64>> {
+fn timed_run<'a>(
+    state: &mut PlanState,
+    inputs: TVec<TValue>,
+    borrowed: impl Fn(OutletId) -> Option<&'a [f32]>,
+) -> TractResult<Vec<u64>> {
     let mut times = Vec::new();
-    state.run_plan_with_eval(inputs, |context, mut op_state, node, inputs| -> TractResult<TVec<TValue>> {
+    state.run_plan_with_eval(inputs, |context, mut op_state, node, values| -> TractResult<TVec<TValue>> {
         if let Some(program) = op_state.as_mut().and_then(|s| s.downcast_mut::<ProgramState>()) {
             program.time_layers(node.op.as_op());
         }
         let start = Instant::now();
-        let result = match op_state.as_mut() {
-            Some(s) => s.eval(context, node.op.as_op(), inputs),
-            None => node.op.eval(context, inputs),
-        };
+        let result = eval(context, op_state.as_deref_mut(), node, values, &borrowed);
         let elapsed = start.elapsed().as_nanos() as u64;
         match op_state.and_then(|s| s.downcast_mut::<ProgramState>()) {
             Some(program) => times.append(&mut program.state.times),

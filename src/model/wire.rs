@@ -28,6 +28,9 @@ enum Kind {
 /// Number of a model's field that is its graph.
 const GRAPH: u64 = 7;
 
+/// Number of a graph's field that is an initializer.
+const INITIALIZER: u64 = 5;
+
 /// Number of a tensor's field that is its raw data.
 const RAW_DATA: u64 = 9;
 
@@ -39,7 +42,7 @@ fn field(kind: Kind, number: u64) -> Kind {
         (Kind::Model, 20) => Kind::Training,
         (Kind::Model, 25) => Kind::Function,
         (Kind::Graph, 1) => Kind::Node,
-        (Kind::Graph, 5) => Kind::Tensor,
+        (Kind::Graph, INITIALIZER) => Kind::Tensor,
         (Kind::Graph, 11..=14) => Kind::Small,
         (Kind::Graph, 15) => Kind::SparseTensor,
         (Kind::Node, 5) => Kind::Attribute,
@@ -169,38 +172,36 @@ pub(super) fn fields(mut bytes: &[u8]) -> impl Iterator<Item = Option<Field<'_>>
 /// Of a model: its bytes without the initializers of its graph, and those; nothing of what lies behind a place where it
 /// breaks off.
 pub(super) fn without_initializers(model: &[u8]) -> (Vec<u8>, Vec<&[u8]>) {
-    let (mut rest, mut graph, mut has_graph, mut tensors) = (Vec::new(), Vec::new(), false, Vec::new());
-    for one in fields(model).map_while(|one| one) {
-        // A message that comes twice is one that has the fields of both.
-        match one.nested().filter(|_| field(Kind::Model, one.number) == Kind::Graph) {
-            None => rest.extend_from_slice(one.whole),
-            Some(content) => {
-                has_graph = true;
-                for one in fields(content).map_while(|one| one) {
-                    match one.nested().filter(|_| field(Kind::Graph, one.number) == Kind::Tensor) {
-                        None => graph.extend_from_slice(one.whole),
-                        Some(tensor) => tensors.push(tensor),
-                    }
-                }
-            }
-        }
+    let (mut rest, graphs) = apart(model, GRAPH);
+    let (mut graph, mut initializers) = (Vec::new(), Vec::new());
+    // A message that comes twice is one that has the fields of both.
+    for content in &graphs {
+        let (others, tensors) = apart(content, INITIALIZER);
+        graph.extend(others);
+        initializers.extend(tensors);
     }
-    if has_graph {
+    if !graphs.is_empty() {
         put_bytes(GRAPH, &graph, &mut rest);
     }
-    (rest, tensors)
+    (rest, initializers)
 }
 
 /// Of a tensor: its bytes without the raw data, and that.
 pub(super) fn without_raw_data(tensor: &[u8]) -> (Vec<u8>, &[u8]) {
-    let (mut rest, mut raw) = (Vec::new(), &[][..]);
-    for one in fields(tensor).map_while(|one| one) {
-        match one.nested().filter(|_| one.number == RAW_DATA) {
+    let (rest, raw) = apart(tensor, RAW_DATA);
+    (rest, raw.last().copied().unwrap_or_default())
+}
+
+/// A message without its fields `number`, and the content of those.
+fn apart(message: &[u8], number: u64) -> (Vec<u8>, Vec<&[u8]>) {
+    let (mut rest, mut contents) = (Vec::new(), Vec::new());
+    for one in fields(message).flatten() {
+        match one.nested().filter(|_| one.number == number) {
             None => rest.extend_from_slice(one.whole),
-            Some(content) => raw = content,
+            Some(content) => contents.push(content),
         }
     }
-    (rest, raw)
+    (rest, contents)
 }
 
 /// Takes the first field off `bytes`; `None` if they break off.

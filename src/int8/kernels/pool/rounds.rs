@@ -180,7 +180,7 @@ impl Schedule {
     }
 
     /// What is done in a round, one after the other, by number.
-    pub fn works(&self, round: usize) -> Range<usize> {
+    pub(super) fn works(&self, round: usize) -> Range<usize> {
         self.rounds[round].clone()
     }
 
