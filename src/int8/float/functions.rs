@@ -182,10 +182,13 @@ mod tests {
         for length in [0, 1, 7, 8, 9, 31, 32, 33, 65] {
             let mut x = vec![f32::INFINITY; length];
             assert_eq!(first_nan(&x), None);
-            for place in (0..length).rev() {
+            for place in 0..length {
                 x[place] = -f32::NAN;
                 assert_eq!(first_nan(&x), Some(place), "of {length}");
+                x[place] = 1.0;
             }
+            x.fill(f32::NAN);
+            assert_eq!(first_nan(&x), (length > 0).then_some(0), "of {length} that all are none");
         }
     }
 
