@@ -430,7 +430,7 @@ fn dense_layers_of_many_blocks() {
     ]);
 }
 
-/// 3×3 convolutions of stride 1 with enough outputs and channels for minimal filtering, and sums at its limit.
+/// 3×3 convolutions with enough outputs and channels for each kind of minimal filtering, and sums at its limit.
 #[test]
 fn dense_layers_for_minimal_filtering() {
     let mut cases = Vec::new();
@@ -440,10 +440,24 @@ fn dense_layers_for_minimal_filtering() {
             cases.push(base);
             cases.push(ConvCase { pad: [0, 2, 1, 0], ..base });
         }
+        for (height, width) in [(7, 7), (8, 9), (6, 8)] {
+            let base = ConvCase { input: [height, width, [16, 32, 48][i % 3]], channels, slack: [i * 3, i], ..BASE };
+            cases.push(base);
+            cases.push(ConvCase { pad: [1, 2, 2, 1], ..base });
+        }
+        for (height, width) in [(14, 14), (21, 15), (12, 19)] {
+            let input = [height, width, [64, 80][i % 2]];
+            let base = ConvCase { input, channels, stride: [2, 2], slack: [i, i * 3], ..BASE };
+            cases.push(base);
+            cases.push(ConvCase { pad: [0, 0, 1, 1], ..base });
+        }
     }
     // 1024 channels of all 255 by all -128 give more than 2^25, 96 do not.
     cases.push(ConvCase { input: [12, 16, 1024], channels: 16, ..BASE });
     cases.push(ConvCase { input: [12, 16, 96], channels: 16, ..BASE });
+    // Several blocks of tiles.
+    cases.push(ConvCase { input: [7, 7, 512], channels: 16, ..BASE });
+    cases.push(ConvCase { input: [28, 28, 128], channels: 17, stride: [2, 2], ..BASE });
     check(&cases);
 }
 

@@ -39,6 +39,7 @@ unsafe impl Simd for Avx2 {
     const EXACT: bool = false;
     const ELEMENT: usize = 2;
     const WEIGHT: usize = 2;
+    const FETCHES: bool = true;
     const ISA: &'static str = "avx2";
     const PIXELS: [usize; 4] = [6, 4, 2, 2];
 

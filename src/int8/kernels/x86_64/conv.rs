@@ -12,7 +12,7 @@ use super::pairs::Avx2Pairs;
 use super::simd::Simd;
 use super::taps::Taps;
 use super::vectors::Vectors;
-use super::winograd::Winograd;
+use super::winograd;
 
 /// Packs `conv` for AVX2.
 pub(super) fn avx2(simd: Avx2, conv: &Conv) -> Box<dyn PackedConv> {
@@ -22,8 +22,8 @@ pub(super) fn avx2(simd: Avx2, conv: &Conv) -> Box<dyn PackedConv> {
     if let Some(gemv) = Gemv::new(simd, conv) {
         return Box::new(gemv);
     }
-    if let Some(winograd) = Winograd::new(simd, conv) {
-        return Box::new(winograd);
+    if let Some(winograd) = winograd::pack(simd, conv) {
+        return winograd;
     }
     let [kh, kw] = conv.window.kernel;
     let (runs, run) = if conv.window.dilation[1] == 1 { (kh, kw) } else { (kh * kw, 1) };

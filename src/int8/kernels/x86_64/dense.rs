@@ -5,6 +5,7 @@
 //! of `M` pixels by `N` vectors of channels then walk these runs. The zero point is not subtracted: `-zero * sum of
 //! weights` lies in the bias.
 
+use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
 use std::ops::Range;
 
 use super::super::Conv;
@@ -93,8 +94,44 @@ pub(super) struct Strip<'a> {
     pub steps: usize,
     pub vectors: usize,
     pub weights: *const u8,
+    /// Bytes after the strip's weights that belong to the next strip: they are fetched while this one is computed.
+    pub ahead: usize,
     pub bias: *const i32,
     pub target: Target,
+}
+
+/// Weights of the next strip, fetched while the tiles of this one are computed: so many lines of the cache in every
+/// chunk of steps, that all are there when the last tile is done.
+///
+/// All weights of a network do not fit the caches of a small processor, or its part of a shared one. A strip's
+/// first tile would wait for each line of them, which takes as long as several tiles' products.
+#[derive(Clone, Copy, Debug)]
+struct Ahead {
+    from: *const u8,
+    lines: usize,
+}
+
+impl Ahead {
+    /// Steps between fetches.
+    const CHUNK: usize = 16;
+
+    /// For a strip of `tiles` tiles with so many bytes of weights.
+    fn new(strip: &Strip, tiles: usize, weights: usize) -> Ahead {
+        let chunks = tiles * strip.runs.len() * strip.steps.div_ceil(Self::CHUNK);
+        Ahead {
+            from: strip.weights.wrapping_add(weights),
+            lines: strip.ahead.div_ceil(OVERRUN).div_ceil(chunks.max(1)),
+        }
+    }
+
+    #[inline(always)]
+    fn fetch(&mut self) {
+        for _ in 0..self.lines {
+            // SAFETY: nothing is read for the program, and no address is an error.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(self.from.cast()) };
+            self.from = self.from.wrapping_add(OVERRUN);
+        }
+    }
 }
 
 /// What the tiles of a strip write.
@@ -329,6 +366,7 @@ impl<S: Simd> Dense<S> {
                 steps: self.steps,
                 vectors,
                 weights: self.weights[first_vector * run_bytes..][..vectors * run_bytes].as_ptr(),
+                ahead: (vectors * run_bytes).min(self.weights.len() - (first_vector + vectors) * run_bytes),
                 bias: self.bias[lanes.clone()].as_ptr(),
                 target,
             };
@@ -435,6 +473,7 @@ unsafe fn tiles<S: Simd, const N: usize>(strip: &Strip) {
     let pixels = strip.pixels.len();
     let count = pixels.div_ceil(S::PIXELS[N - 1]);
     let mut at = 0;
+    let mut ahead = Ahead::new(strip, count, strip.runs.len() * strip.steps * N * Dense::<S>::VECTOR);
     for tile_number in 0..count {
         let size = (pixels - at).div_ceil(count - tile_number);
         macro_rules! tiles {
@@ -442,7 +481,7 @@ unsafe fn tiles<S: Simd, const N: usize>(strip: &Strip) {
                 match size {
                     // The guard is known when this is compiled: larger tiles than the set's leave no code.
                     // SAFETY: the caller's; the tile's pixels are among the strip's.
-                    $($m if $m <= S::PIXELS[N - 1] => unsafe { tile::<S, $m, N>(strip, at) },)*
+                    $($m if $m <= S::PIXELS[N - 1] => unsafe { tile::<S, $m, N>(strip, at, &mut ahead) },)*
                     _ => unreachable!("a tile has at least one pixel and at most as many as the set says"),
                 }
             };
@@ -462,7 +501,7 @@ unsafe fn tiles<S: Simd, const N: usize>(strip: &Strip) {
 /// # Safety
 /// As for [`strip`]; pixels `at..at + M` exist.
 #[inline(always)]
-unsafe fn tile<S: Simd, const M: usize, const N: usize>(strip: &Strip, at: usize) {
+unsafe fn tile<S: Simd, const M: usize, const N: usize>(strip: &Strip, at: usize, ahead: &mut Ahead) {
     // SAFETY: the caller's.
     unsafe {
         let mut sums = [[S::V::load(strip.bias); N]; M];
@@ -481,32 +520,40 @@ unsafe fn tile<S: Simd, const M: usize, const N: usize>(strip: &Strip, at: usize
             for pixel in &mut runs {
                 *pixel = pixel.add(*run);
             }
-            for step in 0..strip.steps {
-                // Whichever are fewer stay in registers, so that 3 × 4 sums leave room in AVX-VNNI's 16.
-                if S::EXACT && M < N {
-                    let mut x = [S::broadcast(runs[0].add(S::STEP * S::ELEMENT * step)); M];
-                    for (m, x) in x.iter_mut().enumerate().skip(1) {
-                        *x = S::broadcast(runs[m].add(S::STEP * S::ELEMENT * step));
-                    }
-                    for n in 0..N {
-                        let w = S::load_weights(weights.add(n * Dense::<S>::VECTOR));
-                        for m in 0..M {
-                            sums[m][n] = S::dot(sums[m][n], x[m], w);
-                        }
-                    }
-                } else {
-                    let mut w = [S::load_weights(weights); N];
-                    for (n, w) in w.iter_mut().enumerate().skip(1) {
-                        *w = S::load_weights(weights.add(n * Dense::<S>::VECTOR));
-                    }
-                    for m in 0..M {
-                        let x = S::broadcast(runs[m].add(S::STEP * S::ELEMENT * step));
-                        for n in 0..N {
-                            sums[m][n] = S::dot(sums[m][n], x, w[n]);
-                        }
-                    }
+            let mut first = 0;
+            while first < strip.steps {
+                let end = if S::FETCHES { strip.steps.min(first + Ahead::CHUNK) } else { strip.steps };
+                if S::FETCHES {
+                    ahead.fetch();
                 }
-                weights = weights.add(N * Dense::<S>::VECTOR);
+                for step in first..end {
+                    // Whichever are fewer stay in registers, so that 3 × 4 sums leave room in AVX-VNNI's 16.
+                    if S::EXACT && M < N {
+                        let mut x = [S::broadcast(runs[0].add(S::STEP * S::ELEMENT * step)); M];
+                        for (m, x) in x.iter_mut().enumerate().skip(1) {
+                            *x = S::broadcast(runs[m].add(S::STEP * S::ELEMENT * step));
+                        }
+                        for n in 0..N {
+                            let w = S::load_weights(weights.add(n * Dense::<S>::VECTOR));
+                            for m in 0..M {
+                                sums[m][n] = S::dot(sums[m][n], x[m], w);
+                            }
+                        }
+                    } else {
+                        let mut w = [S::load_weights(weights); N];
+                        for (n, w) in w.iter_mut().enumerate().skip(1) {
+                            *w = S::load_weights(weights.add(n * Dense::<S>::VECTOR));
+                        }
+                        for m in 0..M {
+                            let x = S::broadcast(runs[m].add(S::STEP * S::ELEMENT * step));
+                            for n in 0..N {
+                                sums[m][n] = S::dot(sums[m][n], x, w[n]);
+                            }
+                        }
+                    }
+                    weights = weights.add(N * Dense::<S>::VECTOR);
+                }
+                first = end;
             }
         }
         match strip.target {

@@ -23,6 +23,7 @@ unsafe impl Simd for Avx2Pairs {
     const ELEMENT: usize = 2;
     const WEIGHT: usize = 2;
     const EXACT: bool = true;
+    const FETCHES: bool = true;
     const ISA: &'static str = "avx2";
     const PIXELS: [usize; 4] = [8, 6, 3, 3];
 

@@ -44,6 +44,10 @@ pub(super) unsafe trait Simd: Copy + Debug + Send + Sync + 'static {
     /// What [`Simd::activation_products`] and [`Simd::weight_products`] are need not be asked: nothing.
     const EXACT: bool;
 
+    /// Whether tiles fetch the next strip's weights. Those of bytes are half as many as of 16 bits, and it brought
+    /// nothing on the processor with VNNI that it was measured on.
+    const FETCHES: bool = false;
+
     /// Name of the set.
     const ISA: &'static str;
 
