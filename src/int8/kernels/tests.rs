@@ -268,8 +268,8 @@ fn outcomes(
     let map = conv.output;
     let input = masked(input, set.storage());
     let residual = residual.map(|r| masked(r, set.storage()));
-    // What lies in scratch and in the output beforehand must not matter.
-    let mut scratch = vec![0xa5; packed.scratch_bytes()];
+    // What lies in scratch and in the output beforehand must not matter: 16 bits to which nothing can be added.
+    let mut scratch: Vec<u8> = [0xff, 0x7f, 0x00, 0x80].into_iter().cycle().take(packed.scratch_bytes()).collect();
     let mask = set.storage().mask();
     let mut results: Vec<Vec<u32>> = Vec::new();
     for part in parts {
@@ -412,6 +412,12 @@ fn stems() {
         ConvCase { slack: [13, 16], ..three },
         ConvCase { input: [17, 40, 1], ..seven },
         ConvCase { input: [17, 40, 4], channels: 16, ..three },
+        // Wide enough for minimal filtering.
+        ConvCase { input: [30, 35, 3], ..seven },
+        ConvCase { input: [23, 31, 4], channels: 17, slack: [0, 3], ..seven },
+        ConvCase { input: [21, 60, 3], channels: 40, pad: [2, 3, 3, 2], slack: [5, 0], ..seven },
+        ConvCase { input: [26, 33, 3], channels: 16, stride: [3, 2], pad: [0, 1, 1, 2], ..seven },
+        ConvCase { input: [29, 38, 4], channels: 24, kernel: [9, 7], stride: [1, 2], ..seven },
     ]);
 }
 
@@ -430,7 +436,7 @@ fn dense_layers_of_many_blocks() {
     ]);
 }
 
-/// 3×3 convolutions with enough outputs and channels for each kind of minimal filtering, and sums at its limit.
+/// 3×3 convolutions of stride 1 with enough outputs and channels for minimal filtering, and sums at its limit.
 #[test]
 fn dense_layers_for_minimal_filtering() {
     let mut cases = Vec::new();
@@ -440,24 +446,10 @@ fn dense_layers_for_minimal_filtering() {
             cases.push(base);
             cases.push(ConvCase { pad: [0, 2, 1, 0], ..base });
         }
-        for (height, width) in [(7, 7), (8, 9), (6, 8)] {
-            let base = ConvCase { input: [height, width, [16, 32, 48][i % 3]], channels, slack: [i * 3, i], ..BASE };
-            cases.push(base);
-            cases.push(ConvCase { pad: [1, 2, 2, 1], ..base });
-        }
-        for (height, width) in [(14, 14), (21, 15), (12, 19)] {
-            let input = [height, width, [64, 80][i % 2]];
-            let base = ConvCase { input, channels, stride: [2, 2], slack: [i, i * 3], ..BASE };
-            cases.push(base);
-            cases.push(ConvCase { pad: [0, 0, 1, 1], ..base });
-        }
     }
     // 1024 channels of all 255 by all -128 give more than 2^25, 96 do not.
     cases.push(ConvCase { input: [12, 16, 1024], channels: 16, ..BASE });
     cases.push(ConvCase { input: [12, 16, 96], channels: 16, ..BASE });
-    // Several blocks of tiles.
-    cases.push(ConvCase { input: [7, 7, 512], channels: 16, ..BASE });
-    cases.push(ConvCase { input: [28, 28, 128], channels: 17, stride: [2, 2], ..BASE });
     check(&cases);
 }
 

@@ -2,6 +2,7 @@
 
 mod avx2;
 mod buffer;
+mod bytes;
 mod conv;
 mod dense;
 mod depthwise;
@@ -18,6 +19,8 @@ mod products;
 mod quantise;
 mod rows;
 mod simd;
+mod split;
+mod stem;
 mod taps;
 mod vectors;
 mod vnni;
@@ -51,13 +54,16 @@ pub(super) fn available() -> Vec<&'static dyn KernelSet> {
     sets
 }
 
-/// The sets with more than AVX2, emulated.
+/// The sets with more than AVX2, emulated; and one that multiplies bytes wherever it can, whatever the weights are.
 #[cfg(test)]
 pub(super) fn emulated() -> Vec<&'static dyn KernelSet> {
     use emulated::Emulated;
+    static BYTES: LazyLock<Option<Set<bytes::Avx2Bytes>>> =
+        LazyLock::new(|| Avx2::new().map(bytes::Avx2Bytes).map(Set));
     static YMM: LazyLock<Option<Set<Emulated<AvxVnni>>>> = LazyLock::new(|| Avx2::new().map(Emulated::new).map(Set));
     static ZMM: LazyLock<Option<Set<Emulated<Avx512Vnni>>>> = LazyLock::new(|| Avx2::new().map(Emulated::new).map(Set));
     let mut sets: Vec<&'static dyn KernelSet> = Vec::new();
+    sets.extend(BYTES.as_ref().map(|set| set as &dyn KernelSet));
     sets.extend(YMM.as_ref().map(|set| set as &dyn KernelSet));
     sets.extend(ZMM.as_ref().map(|set| set as &dyn KernelSet));
     sets

@@ -12,7 +12,8 @@ use super::super::Conv;
 use super::buffer::{Aligned, align, with_alignment};
 use super::epilogue::{Destination, Epilogue, Place};
 use super::patch::{OVERRUN, Patch};
-use super::simd::Simd;
+use super::simd::{Simd, Sums};
+use super::split::{Extra, extra_steps, split};
 use super::vectors::{ResidualAt, Rounding, Vectors, store_added, store_bytes};
 
 /// Bytes of copied input under a block where the weights stay in the L2 cache: the block stays in L1.
@@ -46,9 +47,34 @@ pub(super) struct Dense<S: Simd> {
     strips: Vec<usize>,
     /// `[strip][run][step][vector]`, each as [`Simd::pack`] lays out its lanes.
     weights: Aligned<u8>,
+    /// What the weights were too large for.
+    extras: Extras,
     /// One for each lane of all strips, with `-zero * sum of weights` and less what the steps add too much.
     bias: Aligned<i32>,
     epilogue: Epilogue,
+}
+
+/// Steps beside those of the runs, each of one vector.
+#[derive(Debug, Default)]
+struct Extras {
+    /// The first of each vector, and behind the last.
+    first: Vec<usize>,
+    /// Bytes from a pixel's first activation.
+    offsets: Vec<u32>,
+    /// As [`Dense::weights`].
+    weights: Aligned<u8>,
+}
+
+/// Those of a vector.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Beside<'a> {
+    offsets: &'a [u32],
+    weights: *const u8,
+}
+
+impl Beside<'_> {
+    /// Nothing beside the runs.
+    pub const NONE: Beside<'static> = Beside { offsets: &[], weights: std::ptr::null() };
 }
 
 /// Sizes, after what need not be looked at was taken out: an unpadded 1×1 convolution of stride 1 is one row of
@@ -94,11 +120,16 @@ pub(super) struct Strip<'a> {
     pub steps: usize,
     pub vectors: usize,
     pub weights: *const u8,
+    /// For each vector; for sets with [`Simd::SPLITS`].
+    pub beside: [Beside<'a>; MOST_VECTORS],
     /// Bytes after the strip's weights that belong to the next strip: they are fetched while this one is computed.
     pub ahead: usize,
     pub bias: *const i32,
     pub target: Target,
 }
+
+/// Most vectors of a strip.
+pub(super) const MOST_VECTORS: usize = 4;
 
 /// Weights of the next strip, fetched while the tiles of this one are computed: so many lines of the cache in every
 /// chunk of steps, that all are there when the last tile is done.
@@ -166,7 +197,7 @@ impl<S: Simd> Dense<S> {
         let block = Block::new::<S>(&shape, conv, depth, weight_bytes, strips.iter().copied().max().unwrap_or(1));
 
         let step_bytes = depth * S::ELEMENT;
-        let runs = (0..run_count)
+        let runs: Vec<usize> = (0..run_count)
             .map(|run| match dilated {
                 true => {
                     (run / kw) * conv.window.dilation[0] * block.pitch
@@ -186,33 +217,58 @@ impl<S: Simd> Dense<S> {
 
         let first_channel = group * channels;
         let all = |channel: usize| &conv.weights[(first_channel + channel) * kh * kw * depth..][..kh * kw * depth];
-        // The weights of a step; zeros beyond the end of a run and in lanes without a channel.
-        let weights_of_step = |channel: usize, run: usize, step: usize| -> [i16; 4] {
-            std::array::from_fn(|i| {
-                let place = step * S::STEP + i;
-                let exists = i < S::STEP && channel < channels && place < taps_of_run * depth;
-                if exists { i16::from(all(channel)[run * taps_of_run * depth + place]) } else { 0 }
-            })
+        let lanes = S::V::LANES;
+        // A vector's weights for the activations of a run, `[activation][lane]`; zeros beyond the end of the run and in
+        // lanes without a channel.
+        let weights_of_run = |vector: usize, run: usize, to: &mut [i16]| {
+            to.fill(0);
+            for lane in 0..lanes.min(channels.saturating_sub(vector * lanes)) {
+                let from = &all(vector * lanes + lane)[run * taps_of_run * depth..][..taps_of_run * depth];
+                for (place, weight) in from.iter().enumerate() {
+                    to[place * lanes + lane] = i16::from(*weight);
+                }
+            }
         };
         let mut weights = Aligned::zeros(weight_bytes);
-        let mut bias = Aligned::zeros(vectors * S::V::LANES);
-        let mut to = weights.chunks_exact_mut(Self::VECTOR);
+        let mut bias = Aligned::zeros(vectors * lanes);
+        let expected = if S::SPLITS { extra_steps(&conv.weights, kh * kw * depth, taps_of_run * depth) } else { 0 };
+        let (mut extra_offsets, mut first_extras) = (Vec::with_capacity(expected), vec![0]);
+        let mut extra_weights = Vec::with_capacity(expected * Self::VECTOR);
+        let (mut of_run, mut of_run_extra) = (vec![0; steps * S::STEP * lanes], Vec::new());
         let mut first_vector = 0;
         for &width in &strips {
-            for run in 0..run_count {
-                for step in 0..steps {
-                    for vector in first_vector..first_vector + width {
-                        let to = to.next().expect("weights were counted");
-                        for lane in 0..S::V::LANES {
-                            let weights = weights_of_step(vector * S::V::LANES + lane, run, step);
+            for vector in first_vector..first_vector + width {
+                for run in 0..run_count {
+                    weights_of_run(vector, run, &mut of_run);
+                    for (lane, bias) in bias[vector * lanes..][..lanes].iter_mut().enumerate() {
+                        let sum: i32 = of_run[lane..].iter().step_by(lanes).map(|w| i32::from(*w)).sum();
+                        *bias = i32::wrapping_sub(*bias, i32::from(conv.input_zero) * sum);
+                    }
+                    if S::SPLITS {
+                        split(&mut of_run, &mut of_run_extra);
+                    }
+                    for Extra { place, weights } in &of_run_extra {
+                        extra_offsets.push((runs[run] + place * S::ELEMENT) as u32);
+                        let first = extra_weights.len();
+                        extra_weights.resize(first + Self::VECTOR, 0);
+                        for (lane, weights) in weights.iter().enumerate() {
+                            S::pack(*weights, lane, &mut extra_weights[first..]);
+                        }
+                    }
+                    for step in 0..steps {
+                        let at =
+                            first_vector * run_count * steps + (run * steps + step) * width + vector - first_vector;
+                        let to = &mut weights[at * Self::VECTOR..][..Self::VECTOR];
+                        for lane in 0..lanes {
+                            let of_step = |i| if i < S::STEP { of_run[(step * S::STEP + i) * lanes + lane] } else { 0 };
+                            let weights = std::array::from_fn(of_step);
                             S::pack(weights, lane, to);
-                            let sum: i32 = weights.iter().map(|w| i32::from(*w)).sum();
-                            let excess = i32::from(conv.input_zero) * sum + S::weight_products(weights);
-                            let bias = &mut bias[vector * S::V::LANES + lane];
-                            *bias = i32::wrapping_sub(*bias, excess);
+                            let bias = &mut bias[vector * lanes + lane];
+                            *bias = i32::wrapping_sub(*bias, S::weight_products(weights));
                         }
                     }
                 }
+                first_extras.push(extra_offsets.len());
             }
             first_vector += width;
         }
@@ -229,6 +285,11 @@ impl<S: Simd> Dense<S> {
             steps,
             strips,
             weights,
+            extras: Extras {
+                first: first_extras,
+                offsets: extra_offsets,
+                weights: Aligned::padded(extra_weights.len(), extra_weights.iter().copied()),
+            },
             bias,
             epilogue: Epilogue::new(conv, first_channel..first_channel + channels, vectors * S::V::LANES),
         }
@@ -248,7 +309,15 @@ impl<S: Simd> Dense<S> {
 
     /// Bytes of weights, bias and multipliers.
     pub fn weights_bytes(&self) -> usize {
-        self.weights.bytes() + self.bias.bytes() + self.epilogue.bytes()
+        let extras = self.extras.weights.bytes() + self.extras.offsets.len() * size_of::<u32>();
+        self.weights.bytes() + extras + self.bias.bytes() + self.epilogue.bytes()
+    }
+
+    /// Those of a vector beside the runs.
+    fn beside(&self, vector: usize) -> Beside<'_> {
+        let range = self.extras.first[vector]..self.extras.first[vector + 1];
+        let weights = self.extras.weights[range.start * Self::VECTOR..][..range.len() * Self::VECTOR].as_ptr();
+        Beside { offsets: &self.extras.offsets[range], weights }
     }
 
     /// Bytes of scratch.
@@ -366,6 +435,9 @@ impl<S: Simd> Dense<S> {
                 steps: self.steps,
                 vectors,
                 weights: self.weights[first_vector * run_bytes..][..vectors * run_bytes].as_ptr(),
+                beside: std::array::from_fn(|i| {
+                    if S::SPLITS && i < vectors { self.beside(first_vector + i) } else { Beside::NONE }
+                }),
                 ahead: (vectors * run_bytes).min(self.weights.len() - (first_vector + vectors) * run_bytes),
                 bias: self.bias[lanes.clone()].as_ptr(),
                 target,
@@ -474,20 +546,24 @@ unsafe fn tiles<S: Simd, const N: usize>(strip: &Strip) {
     let count = pixels.div_ceil(S::PIXELS[N - 1]);
     let mut at = 0;
     let mut ahead = Ahead::new(strip, count, strip.runs.len() * strip.steps * N * Dense::<S>::VECTOR);
-    for tile_number in 0..count {
-        let size = (pixels - at).div_ceil(count - tile_number);
+    let (size, larger) = (pixels / count, pixels % count);
+    for (size, count) in [(size + 1, larger), (size, count - larger)] {
         macro_rules! tiles {
             ($($m:literal)*) => {
                 match size {
                     // The guard is known when this is compiled: larger tiles than the set's leave no code.
-                    // SAFETY: the caller's; the tile's pixels are among the strip's.
-                    $($m if $m <= S::PIXELS[N - 1] => unsafe { tile::<S, $m, N>(strip, at, &mut ahead) },)*
-                    _ => unreachable!("a tile has at least one pixel and at most as many as the set says"),
+                    $($m if $m <= S::PIXELS[N - 1] => {
+                        for _ in 0..count {
+                            // SAFETY: the caller's; the tile's pixels are among the strip's.
+                            unsafe { tile::<S, $m, N>(strip, at, &mut ahead) };
+                            at += $m;
+                        }
+                    })*
+                    _ => assert_eq!(count, 0, "a tile has at least one pixel and at most as many as the set says"),
                 }
             };
         }
         tiles!(1 2 3 4 5 6 7 8 9 10 11 12 24);
-        at += size;
     }
 }
 
@@ -556,6 +632,12 @@ unsafe fn tile<S: Simd, const M: usize, const N: usize>(strip: &Strip, at: usize
                 first = end;
             }
         }
+        if S::SPLITS {
+            beside::<S, M, N, 0>(&mut sums, &pixels, strip);
+            beside::<S, M, N, 1>(&mut sums, &pixels, strip);
+            beside::<S, M, N, 2>(&mut sums, &pixels, strip);
+            beside::<S, M, N, 3>(&mut sums, &pixels, strip);
+        }
         match strip.target {
             Target::Sums(to) => {
                 for (m, sums) in sums.iter().enumerate() {
@@ -571,6 +653,32 @@ unsafe fn tile<S: Simd, const M: usize, const N: usize>(strip: &Strip, at: usize
                 let in_memory = sums;
                 store_added::<S::V, N>(&in_memory, multiplier, &residual.from(at), to.add(at * stride), stride);
             }
+        }
+    }
+}
+
+/// What vector `I` of a tile has beside the runs, if there is such a vector.
+///
+/// # Safety
+/// As for [`tile`]; each pixel has a step of activations at each offset.
+#[inline(always)]
+unsafe fn beside<S: Simd, const M: usize, const N: usize, const I: usize>(
+    sums: &mut [[Sums<S>; N]; M],
+    pixels: &[*const u8; M],
+    strip: &Strip,
+) {
+    if I >= N {
+        return;
+    }
+    let Beside { offsets, mut weights } = strip.beside[I];
+    for offset in offsets {
+        // SAFETY: the caller's; there are as many vectors of weights as offsets.
+        unsafe {
+            let w = S::load_weights(weights);
+            for m in 0..M {
+                sums[m][I] = S::dot(sums[m][I], S::broadcast(pixels[m].add(*offset as usize)), w);
+            }
+            weights = weights.add(Dense::<S>::VECTOR);
         }
     }
 }

@@ -48,6 +48,12 @@ pub(super) unsafe trait Simd: Copy + Debug + Send + Sync + 'static {
     /// nothing on the processor with VNNI that it was measured on.
     const FETCHES: bool = false;
 
+    /// Whether [`Simd::dot`] saturates where neighbouring weights are large, so that what is too much is split from them.
+    const SPLITS: bool = false;
+
+    /// In the names of kernels, where a set has several kinds of products.
+    const KIND: &'static str = "";
+
     /// Name of the set.
     const ISA: &'static str;
 

@@ -1,17 +1,15 @@
-//! Dense convolutions by Winograd's minimal filtering, exactly: 3×3 ones of stride 1, and of stride 2 in their phases.
+//! 3×3 convolutions of stride 1 by Winograd's minimal filtering F(4×4, 3×3), exactly.
 //!
-//! A tile of outputs is `AT [(G w GT) . (BT x B)] A`, where `.` sums the products over the input channels, at each point:
-//! 36 multiplications for each pair of channels where the direct form takes 144, for the largest of the schemes in
-//! [`schemes`]. The transforms are used over the integers:
+//! A tile of 4×4 outputs is `AT [(G w GT) . (BT x B)] A`, where `.` sums the products over the input channels: 36
+//! multiplications for each pair of channels where the direct form takes 144. The transforms (Lavin and Gray 2015,
+//! points 0, 1, -1, 2, -2 and infinity) are used over the integers:
 //!
-//! - `BT x B` has whole coefficients, and its values fit 16 bits.
-//! - The rows of `G` are scaled to whole numbers, so that `G w GT` fits 16 bits beside the former: their sums may not
-//!   overflow either, as [`Avx2`] multiplies by sums.
-//! - With `A` scaled to match, the result is a known multiple of the convolution, modulo 2^32 like every sum on the
-//!   way. A product with the inverse of the multiple's odd part leaves a power of two times the convolution, and
-//!   a shift the convolution itself, if that is small enough. A layer whose weights could give more stays direct.
-
-mod schemes;
+//! - `BT x B` has whole coefficients. Of activations between 0 and 255 its values lie within ±17340 ([`V_MAX`]).
+//! - The rows of `G` are scaled to whole numbers ([`G`]), so that `G w GT` fits 16 bits beside the former: their sums
+//!   may not overflow either, as [`Avx2`] multiplies by sums.
+//! - With `A` scaled to match ([`transform_sums`]) the result is 576 times the convolution, modulo 2^32 like every sum
+//!   on the way. 576 is 9 * 64: a product with the inverse of 9 modulo 2^32 leaves 64 times the convolution, and a
+//!   shift the convolution itself, if that is less than 2^25. A layer whose weights could give more stays direct.
 
 use std::arch::x86_64::*;
 use std::ops::Range;
@@ -20,32 +18,41 @@ use super::super::{Conv, PackedConv};
 use super::avx2::{Avx2, Ymm};
 use super::buffer::{Aligned, align, with_alignment};
 use super::conv::{channels_scratch, run_channels, run_channels_f32};
-use super::dense::{Pixel, Strip, Target};
-use super::epilogue::{Destination, Epilogue, Place};
+use super::dense::{Beside, MOST_VECTORS, Pixel, Strip, Target};
+use super::epilogue::{Destination, Epilogue};
 use super::patch::{OVERRUN, Patch};
 use super::simd::Simd;
 use super::vectors::Vectors;
-use schemes::{Four, Scheme, Two, TwoByTwo};
+
+/// Outputs of a tile along an axis, and inputs under them.
+const OUT: usize = 4;
+const IN: usize = 6;
+
+/// Products of a tile for a pair of channels.
+const POINTS: usize = IN * IN;
+
+/// 24 `G`, its rows scaled by 1, 1/2, 1/2, 1, 1, 1/2.
+const G: [[i32; 3]; IN] = [[6, 0, 0], [-2, -2, -2], [-2, 2, -2], [1, 2, 4], [1, -2, 4], [0, 0, 12]];
+
+/// The inverse of 9 modulo 2^32.
+const INVERSE_OF_9: i32 = 954_437_177;
+
+/// Sums up to here survive the multiplication by 64.
+const SUM_MAX: i64 = (1 << 25) - 1;
+
+/// Largest absolute value of a transformed activation.
+const V_MAX: i32 = 68 * 255;
 
 /// Bytes of transformed activations of a block of tiles: they stay in the L2 cache while all weights pass by.
 const BLOCK: usize = 320 << 10;
 
-/// Bytes of a vector of weights.
-const VECTOR: usize = Ymm::LANES * Avx2::STEP * Avx2::WEIGHT;
+/// Fewest tiles of a map: below, reading the weights, 8 bytes for each, takes longer than the multiplications saved.
+const FEWEST_TILES: usize = 12;
 
-/// Packs `conv` if one of the schemes fits and gains.
-pub(super) fn pack(avx2: Avx2, conv: &Conv) -> Option<Box<dyn PackedConv>> {
-    Winograd::<Four, 6, 4>::boxed(avx2, conv)
-        .or_else(|| Winograd::<Two, 4, 2>::boxed(avx2, conv))
-        .or_else(|| Winograd::<TwoByTwo, 3, 2>::boxed(avx2, conv))
-}
-
-/// A convolution packed for the transformed domain of a scheme.
+/// A convolution packed for the transformed domain.
 #[derive(Debug)]
-struct Winograd<S: Scheme<IN, OUT>, const IN: usize, const OUT: usize> {
+pub(super) struct Winograd {
     avx2: Avx2,
-    name: String,
-    scheme: std::marker::PhantomData<S>,
     patch: Patch,
     /// Height and width of the output.
     output: [usize; 2],
@@ -54,10 +61,6 @@ struct Winograd<S: Scheme<IN, OUT>, const IN: usize, const OUT: usize> {
     tiles: usize,
     rows: usize,
     strips: Vec<usize>,
-    /// `[row][column]`, what is multiplied at a point.
-    points: Vec<Point>,
-    /// Steps of all points.
-    steps: usize,
     /// `[strip][point][step][vector]`, each as [`Simd::pack`] lays out its lanes.
     weights: Aligned<u8>,
     /// `[strip][point][lane]`, what the steps add too much, negated.
@@ -65,17 +68,6 @@ struct Winograd<S: Scheme<IN, OUT>, const IN: usize, const OUT: usize> {
     /// One for each lane, `-zero * sum of weights` included.
     bias: Aligned<i32>,
     epilogue: Epilogue,
-}
-
-/// What is multiplied at a point: the channels of phases, which lie in a tile's values one after the other.
-#[derive(Debug)]
-struct Point {
-    /// Bytes from a tile's first value to each run of them.
-    runs: Vec<usize>,
-    /// Steps of a run.
-    steps: usize,
-    /// Steps of the points before.
-    first_step: usize,
 }
 
 /// Bytes of each part of the scratch.
@@ -95,48 +87,30 @@ struct Sizes {
     pixels: usize,
 }
 
-impl<S: Scheme<IN, OUT>, const IN: usize, const OUT: usize> Winograd<S, IN, OUT> {
-    /// Products of a tile for a pair of channels and each phase.
-    const POINTS: usize = IN * IN;
-
-    /// Even and odd rows and columns.
-    const PHASES: usize = S::STRIDE * S::STRIDE;
-
-    /// Inputs under a tile along an axis.
-    const SPAN: usize = IN * S::STRIDE;
-
-    /// From a tile's first input to the next one's.
-    const TILE_STEP: usize = OUT * S::STRIDE;
-
-    /// Sums up to here survive the scaling.
-    const SUM_MAX: i64 = (1 << (31 - S::SHIFT)) - 1;
-
+impl Winograd {
     /// Packs `conv` if it is such a convolution and gains.
-    fn boxed(avx2: Avx2, conv: &Conv) -> Option<Box<dyn PackedConv>> {
+    pub fn new(avx2: Avx2, conv: &Conv) -> Option<Winograd> {
         let window = conv.window;
         let tiles = [conv.output.height, conv.output.width].map(|size| size.div_ceil(OUT));
         let depth = conv.input.channels;
         let fits = window.kernel == [3, 3]
-            && window.stride == [S::STRIDE; 2]
+            && window.stride == [1, 1]
             && window.dilation == [1, 1]
             && conv.groups == 1
             && depth.is_multiple_of(16)
-            && depth >= S::FEWEST_CHANNELS
             && conv.output.channels >= 16
-            && tiles[0] * tiles[1] >= S::FEWEST_TILES
-            && conv.weights.chunks_exact(9 * depth).all(|weights| largest_sum(weights) <= Self::SUM_MAX);
-        fits.then(|| Box::new(Self::new(avx2, conv, tiles)) as Box<dyn PackedConv>)
+            && tiles[0] * tiles[1] >= FEWEST_TILES
+            && conv.weights.chunks_exact(9 * depth).all(sums_fit);
+        fits.then(|| Winograd::pack(avx2, conv, tiles))
     }
 
-    fn new(avx2: Avx2, conv: &Conv, tiles: [usize; 2]) -> Self {
+    fn pack(avx2: Avx2, conv: &Conv, tiles: [usize; 2]) -> Winograd {
+        const VECTOR: usize = Ymm::LANES * Avx2::STEP * Avx2::WEIGHT;
         let (depth, channels) = (conv.input.channels, conv.output.channels);
         let vectors = channels.div_ceil(Ymm::LANES);
         let strips = Avx2::strips(vectors);
-        let (points, steps) = Self::points(depth);
-        let mut weights = Aligned::zeros(vectors * steps * VECTOR);
-        let mut excess = Aligned::zeros(vectors * Self::POINTS * Ymm::LANES);
-        // Of a step's four values of a tile, `[value][row][column]`.
-        let mut transformed = vec![[[[0; IN]; IN]; Avx2::STEP]; Self::PHASES * depth / Avx2::STEP];
+        let mut weights = Aligned::zeros(vectors * POINTS * depth / 4 * VECTOR);
+        let mut excess = Aligned::zeros(vectors * POINTS * Ymm::LANES);
         let mut first_vector = 0;
         for &width in &strips {
             for lane in 0..width * Ymm::LANES {
@@ -145,24 +119,16 @@ impl<S: Scheme<IN, OUT>, const IN: usize, const OUT: usize> Winograd<S, IN, OUT>
                     break;
                 }
                 let weights_of = &conv.weights[channel * 9 * depth..][..9 * depth];
-                for (step, values) in transformed.iter_mut().enumerate() {
-                    for (i, values) in values.iter_mut().enumerate() {
-                        let (phase, from) = ((step * Avx2::STEP + i) / depth, (step * Avx2::STEP + i) % depth);
-                        *values = Self::transform_weights(phase, |tap| weights_of[tap * depth + from]);
-                    }
-                }
-                for (number, point) in points.iter().enumerate() {
-                    let of_point = number * width * Ymm::LANES + lane + first_vector * Ymm::LANES * Self::POINTS;
-                    let mut vector = (first_vector * steps + point.first_step * width) + lane / Ymm::LANES;
-                    for run in &point.runs {
-                        let first = run / (Avx2::STEP * Avx2::ELEMENT);
-                        for values in &transformed[first..first + point.steps] {
-                            let weights_of = std::array::from_fn(|i| values[i][number / IN][number % IN]);
-                            Avx2::pack(weights_of, lane % Ymm::LANES, &mut weights[vector * VECTOR..][..VECTOR]);
-                            let products = Avx2::weight_products(weights_of);
-                            excess[of_point] = i32::wrapping_sub(excess[of_point], products);
-                            vector += width;
-                        }
+                for step in 0..depth / 4 {
+                    let transformed: [[i16; POINTS]; 4] =
+                        std::array::from_fn(|i| transform_weights(|tap| weights_of[tap * depth + step * 4 + i]));
+                    for point in 0..POINTS {
+                        let weights_of = std::array::from_fn(|i| transformed[i][point]);
+                        let vector =
+                            (first_vector * POINTS + point * width) * depth / 4 + step * width + lane / Ymm::LANES;
+                        Avx2::pack(weights_of, lane % Ymm::LANES, &mut weights[vector * VECTOR..][..VECTOR]);
+                        let at = (first_vector * POINTS + point * width) * Ymm::LANES + lane;
+                        excess[at] = i32::wrapping_sub(excess[at], Avx2::weight_products(weights_of));
                     }
                 }
             }
@@ -172,13 +138,11 @@ impl<S: Scheme<IN, OUT>, const IN: usize, const OUT: usize> Winograd<S, IN, OUT>
             let sum: i32 = conv.weights[channel * 9 * depth..][..9 * depth].iter().map(|w| i32::from(*w)).sum();
             conv.bias[channel].wrapping_sub(i32::from(conv.input_zero) * sum)
         });
-        let row_bytes = tiles[1] * Self::POINTS * Self::PHASES * depth * Avx2::ELEMENT;
+        let row_bytes = tiles[1] * POINTS * depth * 2;
         // Blocks of about the same size.
         let rows = tiles[0].div_ceil(tiles[0].div_ceil((BLOCK / row_bytes).clamp(1, tiles[0])));
         Winograd {
             avx2,
-            name: format!("conv_u8s8_winograd{}_4x2__avx2", S::NAME),
-            scheme: std::marker::PhantomData,
             patch: Patch {
                 input: [conv.input.height, conv.input.width],
                 stride: conv.input.stride,
@@ -193,8 +157,6 @@ impl<S: Scheme<IN, OUT>, const IN: usize, const OUT: usize> Winograd<S, IN, OUT>
             tiles: tiles[1],
             rows,
             strips,
-            points,
-            steps,
             weights,
             excess,
             bias: Aligned::padded(vectors * Ymm::LANES, bias),
@@ -202,66 +164,24 @@ impl<S: Scheme<IN, OUT>, const IN: usize, const OUT: usize> Winograd<S, IN, OUT>
         }
     }
 
-    /// What is multiplied at each point, and the steps of all.
-    fn points(depth: usize) -> (Vec<Point>, usize) {
-        let mut first_step = 0;
-        let points = (0..Self::POINTS).map(|number| {
-            // At infinity the odd phases have nothing; phases are counted by rows, then by columns.
-            let odd = |place: usize| S::STRIDE == 2 && place < IN - 1;
-            let (runs, phases) = match (odd(number / IN), odd(number % IN)) {
-                (false, false) => (vec![0], 1),
-                (false, true) => (vec![0], 2),
-                (true, false) => (vec![0, 2 * depth * Avx2::ELEMENT], 1),
-                (true, true) => (vec![0], 4),
-            };
-            let point = Point { steps: phases * depth / Avx2::STEP, runs, first_step };
-            first_step += point.runs.len() * point.steps;
-            point
-        });
-        let points = points.collect();
-        (points, first_step)
-    }
-
-    /// `G w GT` of a phase of a channel's taps.
-    fn transform_weights(phase: usize, weight: impl Fn(usize) -> i8) -> [[i16; IN]; IN] {
-        let first = [phase / S::STRIDE, phase % S::STRIDE];
-        let tap = |row: usize, column: usize| match [first[0] + row * S::STRIDE, first[1] + column * S::STRIDE] {
-            [row, column] if row < 3 && column < 3 => i32::from(weight(row * 3 + column)),
-            _ => 0,
-        };
-        let filter = |taps: [i32; 3]| S::G.map(|g| g[0] * taps[0] + g[1] * taps[1] + g[2] * taps[2]);
-        let half: [[i32; IN]; 3] = std::array::from_fn(|column| filter(std::array::from_fn(|row| tap(row, column))));
-        std::array::from_fn(|row| filter(std::array::from_fn(|column| half[column][row])).map(|sum| sum as i16))
-    }
-
     fn sizes(&self) -> Sizes {
         let tiles = self.tiles * self.rows;
         let lanes = self.strips.iter().copied().max().unwrap_or(1) * Ymm::LANES;
         let line = |bytes: usize| bytes.next_multiple_of(OVERRUN);
-        let copied_pitch = line(self.copied_columns() * self.depth * Avx2::ELEMENT + OVERRUN);
+        let copied_pitch = line((self.tiles * OUT + 2) * self.depth * 2 + OVERRUN);
         // A line more than needed, lest the points of a tile fall into the same set of the cache.
-        let values_pitch = line(tiles * self.tile_bytes()) + OVERRUN;
+        let values_pitch = line(tiles * self.depth * 2) + OVERRUN;
         let sums_pitch = line(tiles * lanes * 4) + OVERRUN;
         Sizes {
             copied_pitch,
-            copied: Self::SPAN * copied_pitch,
+            copied: IN * copied_pitch,
             values_pitch,
-            values: Self::POINTS * values_pitch,
+            values: POINTS * values_pitch,
             sums_pitch,
-            sums: Self::POINTS * sums_pitch,
+            sums: POINTS * sums_pitch,
             outputs: line(OUT * self.tiles * OUT * lanes * 4),
-            pixels: line(Self::POINTS * tiles * size_of::<Pixel>()),
+            pixels: line(POINTS * tiles * size_of::<Pixel>()),
         }
-    }
-
-    /// Columns of the input under a row of tiles.
-    fn copied_columns(&self) -> usize {
-        (self.tiles - 1) * Self::TILE_STEP + Self::SPAN
-    }
-
-    /// Bytes of a tile's values at a point.
-    fn tile_bytes(&self) -> usize {
-        Self::PHASES * self.depth * Avx2::ELEMENT
     }
 
     fn own_scratch(&self) -> usize {
@@ -269,15 +189,12 @@ impl<S: Scheme<IN, OUT>, const IN: usize, const OUT: usize> Winograd<S, IN, OUT>
         with_alignment(s.copied + s.values + s.sums + s.outputs + s.pixels)
     }
 
-    /// Computes the channels of `strips`, which lie in `to` as `place` says.
     fn compute(
         &self,
         input: &[u8],
         residual: Option<&[u8]>,
         mut to: Destination,
-        place: Place,
         pixels: Range<usize>,
-        strips: Range<usize>,
         scratch: &mut [u8],
     ) {
         assert!(scratch.len() >= self.own_scratch() && pixels.end <= self.output[0] * self.output[1]);
@@ -299,40 +216,44 @@ impl<S: Scheme<IN, OUT>, const IN: usize, const OUT: usize> Winograd<S, IN, OUT>
             let rows = self.rows.min(tile_rows.end - first_row);
             let count = rows * self.tiles;
             for row in 0..rows {
-                let first = [(first_row + row) * Self::TILE_STEP, 0];
-                let span = [Self::SPAN, self.copied_columns()];
-                self.patch.copy::<Avx2>(input, first, span, sizes.copied_pitch, copied);
+                let first = [(first_row + row) * OUT, 0];
+                self.patch.copy::<Avx2>(input, first, [IN, self.tiles * OUT + 2], sizes.copied_pitch, copied);
                 for tile in 0..self.tiles {
-                    let to = &mut values[(row * self.tiles + tile) * self.tile_bytes()..];
-                    self.transform_tile(&copied[tile * Self::TILE_STEP * self.depth * Avx2::ELEMENT..], to, &sizes);
+                    let from = copied[tile * OUT * self.depth * 2..].as_ptr();
+                    let to = values[(row * self.tiles + tile) * self.depth * 2..].as_mut_ptr();
+                    // SAFETY: the token proves AVX2; `sizes` made room for all tiles.
+                    unsafe { transform_activations(from, sizes.copied_pitch, self.depth, to, sizes.values_pitch) };
                 }
             }
-            for (number, point) in self.points.iter().enumerate() {
-                let pixels = &mut all_pixels[number * count..][..count];
+            for point in 0..POINTS {
+                let pixels = &mut all_pixels[point * count..][..count];
                 for (tile, pixel) in pixels.iter_mut().enumerate() {
-                    pixel.offset = (tile * self.tile_bytes()) as u32;
+                    pixel.offset = (tile * self.depth * 2) as u32;
                 }
-                let values = values[number * sizes.values_pitch..][..sizes.values_pitch].as_ptr();
-                // SAFETY: the token proves AVX2; `sizes` made room for all tiles, and they were transformed.
-                unsafe { Avx2::excess(values, pixels, &point.runs, point.steps) };
+                let values = values[point * sizes.values_pitch..][..sizes.values_pitch].as_ptr();
+                // SAFETY: as before.
+                unsafe { Avx2::excess(values, pixels, &[0], self.depth / 4) };
             }
-            let mut first_vector = self.strips[..strips.start].iter().sum::<usize>();
-            for &vectors in &self.strips[strips.clone()] {
+            let mut first_vector = 0;
+            for &vectors in &self.strips {
                 let lanes = first_vector * Ymm::LANES..(first_vector + vectors) * Ymm::LANES;
-                for (number, point) in self.points.iter().enumerate() {
-                    let first = first_vector * self.steps + point.first_step * vectors;
-                    let steps = point.runs.len() * point.steps;
-                    let excess = (first_vector * Self::POINTS + number * vectors) * Ymm::LANES;
+                for point in 0..POINTS {
+                    let steps = self.depth / 4;
+                    let bytes = steps * vectors * Ymm::LANES * Avx2::STEP * Avx2::WEIGHT;
+                    let first = first_vector * POINTS + point * vectors;
+                    let first_byte = first * steps * Ymm::LANES * Avx2::STEP * Avx2::WEIGHT;
                     let strip = Strip {
-                        input: values[number * sizes.values_pitch..].as_ptr(),
-                        pixels: &all_pixels[number * count..][..count],
-                        runs: &point.runs,
-                        steps: point.steps,
+                        input: values[point * sizes.values_pitch..].as_ptr(),
+                        pixels: &all_pixels[point * count..][..count],
+                        runs: &[0],
+                        steps,
                         vectors,
-                        weights: self.weights[first * VECTOR..][..steps * vectors * VECTOR].as_ptr(),
-                        ahead: (steps * vectors * VECTOR).min(self.weights.len() - (first + steps * vectors) * VECTOR),
-                        bias: self.excess[excess..][..lanes.len()].as_ptr(),
-                        target: Target::Sums(sums[number * sizes.sums_pitch..][..sizes.sums_pitch].as_mut_ptr().cast()),
+                        weights: self.weights[first_byte..][..bytes].as_ptr(),
+                        beside: [Beside::NONE; MOST_VECTORS],
+                        // Those of the next point, or of the next strip's first.
+                        ahead: bytes.min(self.weights.len() - first_byte - bytes),
+                        bias: self.excess[first * Ymm::LANES..][..lanes.len()].as_ptr(),
+                        target: Target::Sums(sums[point * sizes.sums_pitch..][..sizes.sums_pitch].as_mut_ptr().cast()),
                     };
                     // SAFETY: the token proves AVX2; values and weights hold all steps, sums all tiles and lanes.
                     unsafe { Avx2::strip(&strip) };
@@ -344,7 +265,7 @@ impl<S: Scheme<IN, OUT>, const IN: usize, const OUT: usize> Winograd<S, IN, OUT>
                         let bias = self.bias[lanes.clone()].as_ptr();
                         let to_pitch = self.tiles * OUT * lanes.len();
                         // SAFETY: as before.
-                        unsafe { transform_sums::<S, IN, OUT>(from, sizes.sums_pitch, bias, vectors, to, to_pitch) };
+                        unsafe { transform_sums(from, sizes.sums_pitch, bias, vectors, to, to_pitch) };
                     }
                     for line in 0..OUT {
                         let y = (first_row + row) * OUT + line;
@@ -355,51 +276,57 @@ impl<S: Scheme<IN, OUT>, const IN: usize, const OUT: usize> Winograd<S, IN, OUT>
                         }
                         let x = wanted.start - y * width;
                         let sums = &outputs[(line * self.tiles * OUT + x) * lanes.len()..];
-                        let mut to = to.part((wanted.start - pixels.start) * place.stride);
+                        let mut to = to.part((wanted.start - pixels.start) * self.epilogue.stride());
                         let (count, first) = (wanted.len(), wanted.start);
-                        self.epilogue.finish_sums(self.avx2, &lanes, count, first, residual, place, &mut to, sums);
+                        let map = self.epilogue.map();
+                        self.epilogue.finish_sums(self.avx2, &lanes, count, first, residual, map, &mut to, sums);
                     }
                 }
                 first_vector += vectors;
             }
         }
     }
-
-    /// `BT x B` of each phase of a tile, from copied rows.
-    fn transform_tile(&self, from: &[u8], to: &mut [u8], sizes: &Sizes) {
-        let column_bytes = self.depth * Avx2::ELEMENT;
-        let last = (Self::SPAN - 1) * (sizes.copied_pitch + column_bytes) + column_bytes;
-        assert!(from.len() >= last && to.len() >= (Self::POINTS - 1) * sizes.values_pitch + self.tile_bytes());
-        for phase in 0..Self::PHASES {
-            let [row, column] = [phase / S::STRIDE, phase % S::STRIDE];
-            let from = from[row * sizes.copied_pitch + column * column_bytes..].as_ptr();
-            let pitches = [S::STRIDE * sizes.copied_pitch, S::STRIDE * column_bytes];
-            let to = to[phase * column_bytes..].as_mut_ptr();
-            // SAFETY: the token proves AVX2; the rest was asserted.
-            unsafe { transform_activations::<S, IN, OUT>(from, pitches, self.depth, to, sizes.values_pitch) };
-        }
-    }
 }
 
-/// The largest size that a sum of activations with these weights of an output channel can have, before the bias.
-fn largest_sum(weights: &[i8]) -> i64 {
+/// Whether no sum over these weights of an output channel can leave what the transform carries.
+fn sums_fit(weights: &[i8]) -> bool {
+    largest_sum(weights) <= SUM_MAX
+}
+
+/// The largest size that a sum of activations with these weights of an output channel can have.
+pub(super) fn largest_sum(weights: &[i8]) -> i64 {
     let sum = |sign: i64| -> i64 { weights.iter().map(|w| (i64::from(*w) * sign).max(0)).sum() };
     255 * sum(1).max(sum(-1))
 }
 
-/// `BT x B` of a phase of a tile: from 16-bit activations whose rows and columns are `pitches` bytes apart, to points
-/// `to_pitch` bytes apart.
+/// `G w GT` of a channel's taps.
+fn transform_weights(weight: impl Fn(usize) -> i8) -> [i16; POINTS] {
+    std::array::from_fn(|point| {
+        let (row, column) = (&G[point / IN], &G[point % IN]);
+        let sum: i32 = (0..9).map(|tap| row[tap / 3] * column[tap % 3] * i32::from(weight(tap))).sum();
+        debug_assert!(sum.abs() + V_MAX <= i32::from(i16::MAX));
+        sum as i16
+    })
+}
+
+/// `BT d`, for 16 channels.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn bt(d: [__m256i; IN]) -> [__m256i; IN] {
+    let (add, sub) = (|a, b| _mm256_add_epi16(a, b), |a, b| _mm256_sub_epi16(a, b));
+    let times_2 = |a| _mm256_add_epi16(a, a);
+    let times_4 = |a| _mm256_slli_epi16::<2>(a);
+    let (a, b) = (sub(d[4], times_4(d[2])), sub(d[3], times_4(d[1])));
+    let (c, e) = (sub(d[4], d[2]), times_2(sub(d[3], d[1])));
+    [add(times_4(sub(d[0], d[2])), c), add(a, b), sub(a, b), add(c, e), sub(c, e), sub(sub(d[5], d[3]), times_2(e))]
+}
+
+/// `BT x B` of a tile: from rows of 16-bit activations `pitch` bytes apart, to points `to_pitch` bytes apart.
 ///
 /// # Safety
-/// AVX2 is there; there are `IN`×`IN` places of `depth` activations (a multiple of 16), and room for as many values.
+/// AVX2 is there; there are 6×6 places of `depth` activations (a multiple of 16), and room for as many values.
 #[target_feature(enable = "avx2")]
-unsafe fn transform_activations<S: Scheme<IN, OUT>, const IN: usize, const OUT: usize>(
-    from: *const u8,
-    pitches: [usize; 2],
-    depth: usize,
-    to: *mut u8,
-    to_pitch: usize,
-) {
+unsafe fn transform_activations(from: *const u8, pitch: usize, depth: usize, to: *mut u8, to_pitch: usize) {
     for channel in (0..depth).step_by(16) {
         let mut half = [[_mm256_setzero_si256(); IN]; IN];
         // SAFETY: the caller's.
@@ -407,15 +334,15 @@ unsafe fn transform_activations<S: Scheme<IN, OUT>, const IN: usize, const OUT: 
             for column in 0..IN {
                 let mut d = [_mm256_setzero_si256(); IN];
                 for (row, d) in d.iter_mut().enumerate() {
-                    *d = _mm256_loadu_si256(from.add(row * pitches[0] + column * pitches[1] + channel * 2).cast());
+                    *d = _mm256_loadu_si256(from.add(row * pitch + (column * depth + channel) * 2).cast());
                 }
-                let d = S::bt(d);
+                let d = bt(d);
                 for row in 0..IN {
                     half[row][column] = d[row];
                 }
             }
             for (row, half) in half.into_iter().enumerate() {
-                for (column, value) in S::bt(half).into_iter().enumerate() {
+                for (column, value) in bt(half).into_iter().enumerate() {
                     _mm256_storeu_si256(to.add((row * IN + column) * to_pitch + channel * 2).cast(), value);
                 }
             }
@@ -423,13 +350,29 @@ unsafe fn transform_activations<S: Scheme<IN, OUT>, const IN: usize, const OUT: 
     }
 }
 
-/// The outputs of a tile, bias added: from points `pitch` bytes apart, to rows of `vectors * 8` lanes `to_pitch`
-/// numbers apart.
+/// `AT m`, for 8 channels, with the scales that [`G`] leaves out.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn at(m: [__m256i; IN]) -> [__m256i; OUT] {
+    let (add, sub) = (|a, b| _mm256_add_epi32(a, b), |a, b| _mm256_sub_epi32(a, b));
+    let times_2 = |a| _mm256_add_epi32(a, a);
+    let (s12, d12) = (times_2(add(m[1], m[2])), times_2(sub(m[1], m[2])));
+    let (s34, d34) = (add(m[3], m[4]), sub(m[3], m[4]));
+    [
+        add(m[0], add(s12, s34)),
+        add(d12, times_2(d34)),
+        add(s12, _mm256_slli_epi32::<2>(s34)),
+        add(add(d12, times_2(m[5])), _mm256_slli_epi32::<3>(d34)),
+    ]
+}
+
+/// `AT m A / 576 + bias` of a tile: from points `pitch` bytes apart, to rows of `vectors * 8` lanes `to_pitch` numbers
+/// apart.
 ///
 /// # Safety
-/// AVX2 is there; there are `IN`×`IN` points, and room for `OUT`×`OUT` outputs.
+/// AVX2 is there; there are 36 points, and room for 4×4 outputs.
 #[target_feature(enable = "avx2")]
-unsafe fn transform_sums<S: Scheme<IN, OUT>, const IN: usize, const OUT: usize>(
+unsafe fn transform_sums(
     from: *const u8,
     pitch: usize,
     bias: *const i32,
@@ -437,7 +380,7 @@ unsafe fn transform_sums<S: Scheme<IN, OUT>, const IN: usize, const OUT: usize>(
     to: *mut i32,
     to_pitch: usize,
 ) {
-    let (inverse, shift) = (_mm256_set1_epi32(S::INVERSE), _mm_cvtsi32_si128(S::SHIFT));
+    let inverse = _mm256_set1_epi32(INVERSE_OF_9);
     for vector in 0..vectors {
         let mut half = [[_mm256_setzero_si256(); IN]; OUT];
         // SAFETY: the caller's.
@@ -447,18 +390,15 @@ unsafe fn transform_sums<S: Scheme<IN, OUT>, const IN: usize, const OUT: usize>(
                 for (row, m) in m.iter_mut().enumerate() {
                     *m = _mm256_loadu_si256(from.add((row * IN + column) * pitch + vector * 32).cast());
                 }
-                let m = S::at(m);
+                let m = at(m);
                 for row in 0..OUT {
                     half[row][column] = m[row];
                 }
             }
             let bias = _mm256_loadu_si256(bias.add(vector * 8).cast());
             for (row, half) in half.into_iter().enumerate() {
-                for (column, mut sum) in S::at(half).into_iter().enumerate() {
-                    if S::INVERSE != 1 {
-                        sum = _mm256_mullo_epi32(sum, inverse);
-                    }
-                    let sum = _mm256_sra_epi32(sum, shift);
+                for (column, sum) in at(half).into_iter().enumerate() {
+                    let sum = _mm256_srai_epi32::<6>(_mm256_mullo_epi32(sum, inverse));
                     let to = to.add(row * to_pitch + (column * vectors + vector) * 8);
                     _mm256_storeu_si256(to.cast(), _mm256_add_epi32(sum, bias));
                 }
@@ -467,9 +407,9 @@ unsafe fn transform_sums<S: Scheme<IN, OUT>, const IN: usize, const OUT: usize>(
     }
 }
 
-impl<S: Scheme<IN, OUT>, const IN: usize, const OUT: usize> PackedConv for Winograd<S, IN, OUT> {
+impl PackedConv for Winograd {
     fn name(&self) -> &str {
-        &self.name
+        "conv_u8s8_winograd4x4_4x2__avx2"
     }
 
     fn weights_bytes(&self) -> usize {
@@ -486,38 +426,12 @@ impl<S: Scheme<IN, OUT>, const IN: usize, const OUT: usize> PackedConv for Winog
 
     fn run(&self, input: &[u8], residual: Option<&[u8]>, output: &mut [u8], pixels: Range<usize>, scratch: &mut [u8]) {
         assert_eq!(output.len(), pixels.len() * self.epilogue.stride());
-        let (to, strips) = (Destination::Bytes(output), 0..self.strips.len());
-        self.compute(input, residual, to, self.epilogue.map(), pixels, strips, scratch);
-    }
-
-    fn slices(&self) -> usize {
-        self.strips.len()
-    }
-
-    fn slice(&self, slices: Range<usize>) -> Range<usize> {
-        let start = |strip: usize| self.strips[..strip].iter().sum::<usize>() * Ymm::LANES;
-        start(slices.start)..start(slices.end).min(self.epilogue.channels())
-    }
-
-    fn run_slices(
-        &self,
-        input: &[u8],
-        residual: Option<&[u8]>,
-        output: &mut [u8],
-        pixels: Range<usize>,
-        slices: Range<usize>,
-        scratch: &mut [u8],
-    ) {
-        let channels = self.slice(slices.clone());
-        assert!(output.len() == pixels.len() * channels.len());
-        let place = Place { first: channels.start, stride: channels.len() };
-        self.compute(input, residual, Destination::Bytes(output), place, pixels, slices, scratch);
+        self.compute(input, residual, Destination::Bytes(output), pixels, scratch);
     }
 
     fn run_f32(&self, input: &[u8], output: &mut [f32], pixels: Range<usize>, scratch: &mut [u8]) {
         assert_eq!(output.len(), pixels.len() * self.epilogue.stride());
-        let (to, strips) = (Destination::Floats(output), 0..self.strips.len());
-        self.compute(input, None, to, self.epilogue.map(), pixels, strips, scratch);
+        self.compute(input, None, Destination::Floats(output), pixels, scratch);
     }
 
     fn run_channels(&self, input: &[u8], output: &mut [u8], channels: Range<usize>, scratch: &mut [u8]) {
