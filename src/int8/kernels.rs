@@ -188,6 +188,12 @@ pub trait PackedConv: Debug + Send + Sync {
         1
     }
 
+    /// Most pixels of a map whose threads better share it by its slices, as their number divides badly, and each part of
+    /// them would read all weights.
+    fn few_pixels(&self) -> usize {
+        63
+    }
+
     /// The channels of neighbouring slices.
     fn slice(&self, _slices: Range<usize>) -> Range<usize> {
         panic!("this layer has no slices")

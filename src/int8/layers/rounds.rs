@@ -148,12 +148,11 @@ fn by_channels(step: &Step, map: &Map, input: usize, threads: usize) -> (usize, 
     (map.channels, CHANNELS, parts)
 }
 
-/// Whether threads share a convolution by its channels: where pixels are few, their number divides badly, and each part
-/// of them would read all weights.
+/// Whether threads share a convolution by its channels.
 pub(super) fn by_slices(conv: &dyn PackedConv, map: &Map) -> bool {
-    const PIXELS: usize = 63;
     const SLICES: usize = 8;
-    map.pixels() <= PIXELS && conv.slices() >= SLICES
+    let few = conv.few_pixels();
+    map.pixels() <= few && conv.slices() >= SLICES
 }
 
 /// Into how many parts the slices of a convolution are cut: each copies the input once more.

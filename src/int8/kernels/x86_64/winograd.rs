@@ -19,7 +19,7 @@ use super::avx2::{Avx2, Ymm};
 use super::buffer::{Aligned, align, with_alignment};
 use super::conv::{channels_scratch, run_channels, run_channels_f32};
 use super::dense::{Beside, MOST_VECTORS, Pixel, Strip, Target};
-use super::epilogue::{Destination, Epilogue};
+use super::epilogue::{Destination, Epilogue, Place};
 use super::patch::{OVERRUN, Patch};
 use super::simd::Simd;
 use super::vectors::Vectors;
@@ -48,6 +48,10 @@ const BLOCK: usize = 320 << 10;
 
 /// Fewest tiles of a map: below, reading the weights, 8 bytes for each, takes longer than the multiplications saved.
 const FEWEST_TILES: usize = 12;
+
+/// Most pixels of a map whose threads share it by channels: the transforms that each makes of all activations are little
+/// beside its part of the weights.
+const FEW_PIXELS: usize = 256;
 
 /// A convolution packed for the transformed domain.
 #[derive(Debug)]
@@ -189,12 +193,15 @@ impl Winograd {
         with_alignment(s.copied + s.values + s.sums + s.outputs + s.pixels)
     }
 
+    /// Computes the channels of `strips`, which lie in `to` as `place` says.
     fn compute(
         &self,
         input: &[u8],
         residual: Option<&[u8]>,
         mut to: Destination,
+        place: Place,
         pixels: Range<usize>,
+        strips: Range<usize>,
         scratch: &mut [u8],
     ) {
         assert!(scratch.len() >= self.own_scratch() && pixels.end <= self.output[0] * self.output[1]);
@@ -234,8 +241,8 @@ impl Winograd {
                 // SAFETY: as before.
                 unsafe { Avx2::excess(values, pixels, &[0], self.depth / 4) };
             }
-            let mut first_vector = 0;
-            for &vectors in &self.strips {
+            let mut first_vector = self.strips[..strips.start].iter().sum::<usize>();
+            for &vectors in &self.strips[strips.clone()] {
                 let lanes = first_vector * Ymm::LANES..(first_vector + vectors) * Ymm::LANES;
                 for point in 0..POINTS {
                     let steps = self.depth / 4;
@@ -276,10 +283,9 @@ impl Winograd {
                         }
                         let x = wanted.start - y * width;
                         let sums = &outputs[(line * self.tiles * OUT + x) * lanes.len()..];
-                        let mut to = to.part((wanted.start - pixels.start) * self.epilogue.stride());
+                        let mut to = to.part((wanted.start - pixels.start) * place.stride);
                         let (count, first) = (wanted.len(), wanted.start);
-                        let map = self.epilogue.map();
-                        self.epilogue.finish_sums(self.avx2, &lanes, count, first, residual, map, &mut to, sums);
+                        self.epilogue.finish_sums(self.avx2, &lanes, count, first, residual, place, &mut to, sums);
                     }
                 }
                 first_vector += vectors;
@@ -426,12 +432,42 @@ impl PackedConv for Winograd {
 
     fn run(&self, input: &[u8], residual: Option<&[u8]>, output: &mut [u8], pixels: Range<usize>, scratch: &mut [u8]) {
         assert_eq!(output.len(), pixels.len() * self.epilogue.stride());
-        self.compute(input, residual, Destination::Bytes(output), pixels, scratch);
+        let (to, strips) = (Destination::Bytes(output), 0..self.strips.len());
+        self.compute(input, residual, to, self.epilogue.map(), pixels, strips, scratch);
+    }
+
+    fn slices(&self) -> usize {
+        self.strips.len()
+    }
+
+    fn few_pixels(&self) -> usize {
+        FEW_PIXELS
+    }
+
+    fn slice(&self, slices: Range<usize>) -> Range<usize> {
+        let start = |strip: usize| self.strips[..strip].iter().sum::<usize>() * Ymm::LANES;
+        start(slices.start)..start(slices.end).min(self.epilogue.channels())
+    }
+
+    fn run_slices(
+        &self,
+        input: &[u8],
+        residual: Option<&[u8]>,
+        output: &mut [u8],
+        pixels: Range<usize>,
+        slices: Range<usize>,
+        scratch: &mut [u8],
+    ) {
+        let channels = self.slice(slices.clone());
+        assert_eq!(output.len(), pixels.len() * channels.len());
+        let place = Place { first: channels.start, stride: channels.len() };
+        self.compute(input, residual, Destination::Bytes(output), place, pixels, slices, scratch);
     }
 
     fn run_f32(&self, input: &[u8], output: &mut [f32], pixels: Range<usize>, scratch: &mut [u8]) {
         assert_eq!(output.len(), pixels.len() * self.epilogue.stride());
-        self.compute(input, None, Destination::Floats(output), pixels, scratch);
+        let (to, strips) = (Destination::Floats(output), 0..self.strips.len());
+        self.compute(input, None, to, self.epilogue.map(), pixels, strips, scratch);
     }
 
     fn run_channels(&self, input: &[u8], output: &mut [u8], channels: Range<usize>, scratch: &mut [u8]) {
