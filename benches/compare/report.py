@@ -193,10 +193,10 @@ def _instruction_sets(run: dict) -> str:
         else "This processor has no VNNI. Its one instruction that multiplies uint8 by int8, vpmaddubsw, saturates\n"
         "the sum of two products at 16 bits. Where runtimes use it, as ONNX Runtime (without its exact mode) does,\n"
         "large weights give outputs that differ from those of every other machine: see the table of agreement. oltr\n"
-        "multiplies 16 bits wide (vpmaddwd), which is exact, and makes one multiplication of two products by Winograd's\n"
+        "uses it where few pairs of weights are large enough for that, and multiplies what those have too much by itself;\n"
+        "elsewhere it multiplies 16 bits wide (vpmaddwd), and makes one multiplication of two products by Winograd's\n"
         "product of sums. The peaks of the three on the machine of this document's first run, one thread: vpmaddwd and\n"
-        "vpaddd 84 GMAC/s; vpmaddubsw, vpmaddwd (which widens its 16-bit sums) and vpaddd 100; by sums 104. So there is\n"
-        "nothing to be gained from the saturating instruction, even where weights allow it."
+        "vpaddd 84 GMAC/s; vpmaddubsw, vpmaddwd (which widens its 16-bit sums) and vpaddd 100; by sums 104."
     )
     return (
         "## Instruction sets\n\n"

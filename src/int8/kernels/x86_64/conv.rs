@@ -203,3 +203,37 @@ pub(super) fn floats(scratch: &mut [u8], count: usize) -> (&mut [f32], &mut [u8]
 pub(super) fn channels_scratch(stride: usize) -> usize {
     (stride + 1) * size_of::<f32>()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::{Map, Output, Window};
+    use super::*;
+    use crate::int8::quant::Requant;
+
+    /// A 1×1 convolution of 64 channels whose weights are `weight` of the input channel.
+    fn point(weight: impl Fn(usize) -> i8) -> Conv {
+        let map = Map { height: 5, width: 5, channels: 64, stride: 64 };
+        Conv {
+            input: map,
+            output: map,
+            window: Window::POINT,
+            groups: 1,
+            input_zero: 0,
+            weights: (0..64 * 64).map(|i| weight(i % 64)).collect(),
+            bias: vec![0; 64],
+            result: Output::Bytes(Requant { multiplier: vec![0.01; 64], zero_point: 0, lo: 0, hi: 255 }, None),
+        }
+    }
+
+    #[test]
+    fn bytes_are_multiplied_where_few_weights_are_too_large() {
+        let Some(simd) = Avx2::new() else { return };
+        let name = |weight: &dyn Fn(usize) -> i8| avx2(simd, &point(weight)).name().to_owned();
+        // Of 16 steps none, four and five that need an extra one.
+        assert_eq!(name(&|_| 64), "conv_u8s8_5x2_bytes__avx2");
+        assert_eq!(name(&|i| if i % 16 < 2 { -65 } else { -64 }), "conv_u8s8_5x2_bytes__avx2");
+        assert_eq!(name(&|i| if i % 12 < 2 { 127 } else { 1 }), "conv_u8s8_4x2__avx2");
+        // Neighbours of different signs add up to less.
+        assert_eq!(name(&|i| if i % 2 == 0 { 127 } else { -128 }), "conv_u8s8_5x2_bytes__avx2");
+    }
+}
