@@ -22,6 +22,7 @@ mod simd;
 mod split;
 mod stem;
 mod taps;
+mod tiles;
 mod vectors;
 mod vnni;
 mod winograd;

@@ -4,10 +4,10 @@ use std::arch::x86_64::*;
 
 use super::super::{Conv, PackedConv};
 use super::conv;
-use super::dense::{self, Pixel, Strip};
 use super::gemv::{self, Matvec, ROWS, Stream};
 use super::patch::OVERRUN;
 use super::simd::Simd;
+use super::tiles::{self, Pixel, Strip};
 use super::vectors::{Addition, Rounding, Vectors};
 
 /// The proof that the processor has AVX2.
@@ -109,13 +109,13 @@ unsafe impl Simd for Avx2 {
     #[target_feature(enable = "avx2")]
     unsafe fn strip(strip: &Strip) {
         // SAFETY: the caller's; AVX2 is enabled.
-        unsafe { dense::strip::<Avx2>(strip) }
+        unsafe { tiles::strip::<Avx2>(strip) }
     }
 
     #[target_feature(enable = "avx2")]
     unsafe fn excess(input: *const u8, pixels: &mut [Pixel], runs: &[usize], steps: usize) {
         // SAFETY: the caller's; AVX2 is enabled.
-        unsafe { dense::excess::<Avx2>(input, pixels, runs, steps) }
+        unsafe { tiles::excess::<Avx2>(input, pixels, runs, steps) }
     }
 
     fn strips(vectors: usize) -> Vec<usize> {

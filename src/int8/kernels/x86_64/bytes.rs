@@ -5,9 +5,9 @@ use std::arch::x86_64::*;
 use super::super::{Conv, PackedConv};
 use super::avx2::{Avx2, Ymm};
 use super::conv;
-use super::dense::{self, Pixel, Strip};
 use super::patch;
 use super::simd::Simd;
+use super::tiles::{self, Pixel, Strip};
 
 /// Products of bytes (`vpmaddubsw`), added in pairs in 16 bits, where they do not saturate because large weights were split
 /// ([`super::split`]): three instructions for what takes [`Avx2`] four, half the weights and activations in memory, and
@@ -67,7 +67,7 @@ unsafe impl Simd for Avx2Bytes {
     #[target_feature(enable = "avx2")]
     unsafe fn strip(strip: &Strip) {
         // SAFETY: the caller's; AVX2 is enabled.
-        unsafe { dense::strip::<Self>(strip) }
+        unsafe { tiles::strip::<Self>(strip) }
     }
 
     unsafe fn excess(_: *const u8, _: &mut [Pixel], _: &[usize], _: usize) {}

@@ -5,16 +5,16 @@
 //! of `M` pixels by `N` vectors of channels then walk these runs. The zero point is not subtracted: `-zero * sum of
 //! weights` lies in the bias.
 
-use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
 use std::ops::Range;
 
 use super::super::Conv;
 use super::buffer::{Aligned, align, with_alignment};
 use super::epilogue::{Destination, Epilogue, Place};
 use super::patch::{OVERRUN, Patch};
-use super::simd::{Simd, Sums};
+use super::simd::Simd;
 use super::split::{Extra, extra_steps, split};
-use super::vectors::{ResidualAt, Rounding, Vectors, store_added, store_bytes};
+use super::tiles::{Beside, Pixel, Strip, vector_bytes};
+use super::vectors::Vectors;
 
 /// Bytes of copied input under a block where the weights stay in the L2 cache: the block stays in L1.
 const SMALL_BLOCK: usize = 24 << 10;
@@ -65,18 +65,6 @@ struct Extras {
     weights: Aligned<u8>,
 }
 
-/// Those of a vector.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Beside<'a> {
-    offsets: &'a [u32],
-    weights: *const u8,
-}
-
-impl Beside<'_> {
-    /// Nothing beside the runs.
-    pub const NONE: Beside<'static> = Beside { offsets: &[], weights: std::ptr::null() };
-}
-
 /// Sizes, after what need not be looked at was taken out: an unpadded 1×1 convolution of stride 1 is one row of
 /// pixels, and along an axis where the window has one tap only the places under it are copied.
 #[derive(Clone, Copy, Debug)]
@@ -101,84 +89,9 @@ struct Block {
     middle_bytes: usize,
 }
 
-/// A pixel of a block.
-#[derive(Clone, Copy, Debug)]
-#[repr(C)]
-pub(super) struct Pixel {
-    /// Bytes from the start of the copied input to its first activation.
-    pub offset: u32,
-    /// What [`Simd::dot`] adds too much for its activations.
-    pub excess: i32,
-}
-
-/// A strip's work on a block: its channels for all pixels.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Strip<'a> {
-    pub input: *const u8,
-    pub pixels: &'a [Pixel],
-    pub runs: &'a [usize],
-    pub steps: usize,
-    pub vectors: usize,
-    pub weights: *const u8,
-    /// For each vector; for sets with [`Simd::SPLITS`].
-    pub beside: [Beside<'a>; MOST_VECTORS],
-    /// Bytes after the strip's weights that belong to the next strip: they are fetched while this one is computed.
-    pub ahead: usize,
-    pub bias: *const i32,
-    pub target: Target,
-}
-
-/// Most vectors of a strip.
-pub(super) const MOST_VECTORS: usize = 4;
-
-/// Weights of the next strip, fetched while the tiles of this one are computed: so many lines of the cache in every
-/// chunk of steps, that all are there when the last tile is done.
-///
-/// All weights of a network do not fit the caches of a small processor, or its part of a shared one. A strip's
-/// first tile would wait for each line of them, which takes as long as several tiles' products.
-#[derive(Clone, Copy, Debug)]
-struct Ahead {
-    from: *const u8,
-    lines: usize,
-}
-
-impl Ahead {
-    /// Steps between fetches.
-    const CHUNK: usize = 16;
-
-    /// For a strip of `tiles` tiles with so many bytes of weights.
-    fn new(strip: &Strip, tiles: usize, weights: usize) -> Ahead {
-        let chunks = tiles * strip.runs.len() * strip.steps.div_ceil(Self::CHUNK);
-        Ahead {
-            from: strip.weights.wrapping_add(weights),
-            lines: strip.ahead.div_ceil(OVERRUN).div_ceil(chunks.max(1)),
-        }
-    }
-
-    #[inline(always)]
-    fn fetch(&mut self) {
-        for _ in 0..self.lines {
-            // SAFETY: nothing is read for the program, and no address is an error.
-            unsafe { _mm_prefetch::<_MM_HINT_T1>(self.from.cast()) };
-            self.from = self.from.wrapping_add(OVERRUN);
-        }
-    }
-}
-
-/// What the tiles of a strip write.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Target {
-    /// Sums, those of a pixel side by side.
-    Sums(*mut i32),
-    /// Bytes.
-    Bytes { to: *mut u8, stride: usize, multiplier: *const f32, rounding: Rounding },
-    /// Bytes to which the residual was added.
-    Added { to: *mut u8, stride: usize, multiplier: *const f32, residual: ResidualAt },
-}
-
 impl<S: Simd> Dense<S> {
     /// Bytes of a step's weights for a vector.
-    const VECTOR: usize = S::V::LANES * S::STEP * S::WEIGHT;
+    const VECTOR: usize = vector_bytes::<S>();
 
     /// Packs group `group` of `conv`.
     pub fn new(simd: S, conv: &Conv, group: usize) -> Dense<S> {
@@ -514,184 +427,5 @@ impl Block {
         }
         let middle_bytes = (rows * columns * vectors * S::V::LANES * 4).next_multiple_of(OVERRUN);
         Block { rows, columns, pitch: pitch(columns), input_bytes: bytes(rows, columns), middle_bytes }
-    }
-}
-
-/// All tiles of a strip.
-///
-/// # Safety
-/// The instructions of `S` are enabled in the caller, and the pointers of `strip` are valid for what its sizes say.
-#[inline(always)]
-pub(super) unsafe fn strip<S: Simd>(strip: &Strip) {
-    // SAFETY: the caller's.
-    unsafe {
-        match strip.vectors {
-            1 => tiles::<S, 1>(strip),
-            2 => tiles::<S, 2>(strip),
-            3 => tiles::<S, 3>(strip),
-            4 => tiles::<S, 4>(strip),
-            _ => unreachable!("strips have up to 4 vectors"),
-        }
-    }
-}
-
-/// Cuts the pixels into tiles of about the same size, for tiles that are nearly full are nearly as good as full ones,
-/// but a tile of one pixel is bound by its loads.
-///
-/// # Safety
-/// As for [`strip`]; the strip has `N` vectors.
-#[inline(always)]
-unsafe fn tiles<S: Simd, const N: usize>(strip: &Strip) {
-    let pixels = strip.pixels.len();
-    let count = pixels.div_ceil(S::PIXELS[N - 1]);
-    let mut at = 0;
-    let mut ahead = Ahead::new(strip, count, strip.runs.len() * strip.steps * N * Dense::<S>::VECTOR);
-    let (size, larger) = (pixels / count, pixels % count);
-    for (size, count) in [(size + 1, larger), (size, count - larger)] {
-        macro_rules! tiles {
-            ($($m:literal)*) => {
-                match size {
-                    // The guard is known when this is compiled: larger tiles than the set's leave no code.
-                    $($m if $m <= S::PIXELS[N - 1] => {
-                        for _ in 0..count {
-                            // SAFETY: the caller's; the tile's pixels are among the strip's.
-                            unsafe { tile::<S, $m, N>(strip, at, &mut ahead) };
-                            at += $m;
-                        }
-                    })*
-                    _ => assert_eq!(count, 0, "a tile has at least one pixel and at most as many as the set says"),
-                }
-            };
-        }
-        tiles!(1 2 3 4 5 6 7 8 9 10 11 12 24);
-    }
-}
-
-/// `M` pixels by `N` vectors, from pixel `at` of the strip on: sums in registers, weights loaded once for all pixels.
-///
-/// On AVX2 it runs at 80 to 90 % of the peak, and nothing of this won anything: two steps in a turn of the loop; passes
-/// over part of the steps, so that a strip's weights stay in L1 (1280 > 640 channels at 7×7: 488 µs for 477); 5×2 tiles
-/// whose second vector of weights is an operand in memory (484); on AVX-512, fetching the next strip's weights ahead.
-/// 3×3 tiles in that way won 10 % of layers with 24 channels, 0.2 % of a network, which is not worth inline assembly.
-///
-/// # Safety
-/// As for [`strip`]; pixels `at..at + M` exist.
-#[inline(always)]
-unsafe fn tile<S: Simd, const M: usize, const N: usize>(strip: &Strip, at: usize, ahead: &mut Ahead) {
-    // SAFETY: the caller's.
-    unsafe {
-        let mut sums = [[S::V::load(strip.bias); N]; M];
-        let mut pixels = [strip.input; M];
-        for m in 0..M {
-            let Pixel { offset, excess } = *strip.pixels.get_unchecked(at + m);
-            pixels[m] = strip.input.add(offset as usize);
-            for n in 0..N {
-                let bias = S::V::load(strip.bias.add(n * S::V::LANES));
-                sums[m][n] = if S::EXACT { bias } else { S::V::subtract(bias, excess) };
-            }
-        }
-        let mut weights = strip.weights;
-        for run in strip.runs {
-            let mut runs = pixels;
-            for pixel in &mut runs {
-                *pixel = pixel.add(*run);
-            }
-            let mut first = 0;
-            while first < strip.steps {
-                let end = if S::FETCHES { strip.steps.min(first + Ahead::CHUNK) } else { strip.steps };
-                if S::FETCHES {
-                    ahead.fetch();
-                }
-                for step in first..end {
-                    // Whichever are fewer stay in registers, so that 3 × 4 sums leave room in AVX-VNNI's 16.
-                    if S::EXACT && M < N {
-                        let mut x = [S::broadcast(runs[0].add(S::STEP * S::ELEMENT * step)); M];
-                        for (m, x) in x.iter_mut().enumerate().skip(1) {
-                            *x = S::broadcast(runs[m].add(S::STEP * S::ELEMENT * step));
-                        }
-                        for n in 0..N {
-                            let w = S::load_weights(weights.add(n * Dense::<S>::VECTOR));
-                            for m in 0..M {
-                                sums[m][n] = S::dot(sums[m][n], x[m], w);
-                            }
-                        }
-                    } else {
-                        let mut w = [S::load_weights(weights); N];
-                        for (n, w) in w.iter_mut().enumerate().skip(1) {
-                            *w = S::load_weights(weights.add(n * Dense::<S>::VECTOR));
-                        }
-                        for m in 0..M {
-                            let x = S::broadcast(runs[m].add(S::STEP * S::ELEMENT * step));
-                            for n in 0..N {
-                                sums[m][n] = S::dot(sums[m][n], x, w[n]);
-                            }
-                        }
-                    }
-                    weights = weights.add(N * Dense::<S>::VECTOR);
-                }
-                first = end;
-            }
-        }
-        if S::SPLITS {
-            beside::<S, M, N, 0>(&mut sums, &pixels, strip);
-            beside::<S, M, N, 1>(&mut sums, &pixels, strip);
-            beside::<S, M, N, 2>(&mut sums, &pixels, strip);
-            beside::<S, M, N, 3>(&mut sums, &pixels, strip);
-        }
-        match strip.target {
-            Target::Sums(to) => {
-                for (m, sums) in sums.iter().enumerate() {
-                    for (n, sum) in sums.iter().enumerate() {
-                        S::V::store(to.add(((at + m) * N + n) * S::V::LANES), *sum);
-                    }
-                }
-            }
-            Target::Bytes { to, stride, multiplier, rounding } => {
-                store_bytes::<S::V, M, N>(&sums, multiplier, &rounding, to.add(at * stride), stride);
-            }
-            Target::Added { to, stride, multiplier, residual } => {
-                let in_memory = sums;
-                store_added::<S::V, N>(&in_memory, multiplier, &residual.from(at), to.add(at * stride), stride);
-            }
-        }
-    }
-}
-
-/// What vector `I` of a tile has beside the runs, if there is such a vector.
-///
-/// # Safety
-/// As for [`tile`]; each pixel has a step of activations at each offset.
-#[inline(always)]
-unsafe fn beside<S: Simd, const M: usize, const N: usize, const I: usize>(
-    sums: &mut [[Sums<S>; N]; M],
-    pixels: &[*const u8; M],
-    strip: &Strip,
-) {
-    if I >= N {
-        return;
-    }
-    let Beside { offsets, mut weights } = strip.beside[I];
-    for offset in offsets {
-        // SAFETY: the caller's; there are as many vectors of weights as offsets.
-        unsafe {
-            let w = S::load_weights(weights);
-            for m in 0..M {
-                sums[m][I] = S::dot(sums[m][I], S::broadcast(pixels[m].add(*offset as usize)), w);
-            }
-            weights = weights.add(Dense::<S>::VECTOR);
-        }
-    }
-}
-
-/// Notes for each pixel what [`Simd::dot`] will add too much.
-///
-/// # Safety
-/// The instructions of `S` are enabled in the caller, and each pixel has its runs of steps in the input.
-#[inline(always)]
-pub(super) unsafe fn excess<S: Simd>(input: *const u8, pixels: &mut [Pixel], runs: &[usize], steps: usize) {
-    for pixel in pixels {
-        // SAFETY: the caller's.
-        let products = unsafe { S::activation_products(input.add(pixel.offset as usize), runs, steps) };
-        pixel.excess = products;
     }
 }

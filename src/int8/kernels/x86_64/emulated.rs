@@ -7,10 +7,10 @@ use std::marker::PhantomData;
 use super::super::{Conv, PackedConv};
 use super::avx2::Avx2;
 use super::conv;
-use super::dense::{self, Pixel, Strip};
 use super::depthwise::{self, Interleave};
 use super::gemv::{self, Matvec, ROWS, Stream};
 use super::simd::Simd;
+use super::tiles::{self, Pixel, Strip};
 use super::vectors::{Addition, Rounding, Vectors};
 
 /// Bytes of a 128-bit part, lanes in it, and the most parts.
@@ -191,7 +191,7 @@ unsafe impl<S: Interleave + Matvec> Simd for Emulated<S> {
 
     unsafe fn strip(strip: &Strip) {
         // SAFETY: the caller's.
-        unsafe { dense::strip::<Self>(strip) }
+        unsafe { tiles::strip::<Self>(strip) }
     }
 
     unsafe fn excess(_: *const u8, _: &mut [Pixel], _: &[usize], _: usize) {}

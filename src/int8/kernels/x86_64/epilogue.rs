@@ -5,8 +5,8 @@ use std::ops::Range;
 use super::super::{Conv, Output, Residual};
 use super::avx2::Avx2;
 use super::buffer::Aligned;
-use super::dense::Target;
 use super::rows::{Rows, add_residual, requantise};
+use super::tiles::Target;
 use super::vectors::{Addition, ResidualAt, Rounding};
 
 /// The result of a layer, from the first pixel to be computed on.

@@ -4,8 +4,8 @@
 //! after the other, as it does not look far enough ahead; with small ones it does both at once. They can be small
 //! because weights need not be loaded for each, or come with the product, as operands in memory.
 
-use super::dense::{Pixel, Strip, Target};
 use super::simd::Simd;
+use super::tiles::{Pixel, Strip, Target};
 use super::vectors::{Rounding, Vectors, store_bytes};
 
 /// Bytes of a pixel of a strip, and how they are made.
@@ -20,7 +20,7 @@ struct Bytes {
 /// All tiles of a strip, if it is such a layer's; `false` if it is not.
 ///
 /// # Safety
-/// As for [`super::dense::strip`].
+/// As for [`super::tiles::strip`].
 #[inline(always)]
 pub(super) unsafe fn strip<S: Simd>(strip: &Strip) -> bool {
     let Target::Bytes { to, stride, multiplier, rounding } = strip.target else { return false };

@@ -5,9 +5,9 @@ use std::arch::x86_64::*;
 use super::super::{Conv, PackedConv};
 use super::avx2::{Avx2, Ymm};
 use super::conv;
-use super::dense::{self, Pixel, Strip};
 use super::depthwise::{self, Interleave};
 use super::simd::Simd;
+use super::tiles::{self, Pixel, Strip};
 
 /// The plain form, two activations in a step: for layers with so few activations to sum over that the pass that
 /// [`Avx2`] makes over them would cost more than it saves.
@@ -62,7 +62,7 @@ unsafe impl Simd for Avx2Pairs {
     #[target_feature(enable = "avx2")]
     unsafe fn strip(strip: &Strip) {
         // SAFETY: the caller's; AVX2 is enabled.
-        unsafe { dense::strip::<Avx2Pairs>(strip) }
+        unsafe { tiles::strip::<Avx2Pairs>(strip) }
     }
 
     unsafe fn excess(_: *const u8, _: &mut [Pixel], _: &[usize], _: usize) {}

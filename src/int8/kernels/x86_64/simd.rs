@@ -4,9 +4,9 @@ use std::fmt::Debug;
 use std::ops::Range;
 
 use super::super::{Conv, Map, PAIRS, PackedConv, PairRow};
-use super::dense::{Pixel, Strip};
 use super::elementwise;
 use super::products;
+use super::tiles::{Pixel, Strip};
 use super::vectors::Vectors;
 use crate::int8::quant::Quant;
 
@@ -79,7 +79,7 @@ pub(super) unsafe trait Simd: Copy + Debug + Send + Sync + 'static {
     /// `sum + products` in each lane (plus what is too much). Wraps.
     unsafe fn dot(sums: Sums<Self>, activations: Self::Activations, weights: Self::Weights) -> Sums<Self>;
 
-    /// [`super::dense::strip`] in a function that enables the instructions.
+    /// [`super::tiles::strip`] in a function that enables the instructions.
     unsafe fn strip(strip: &Strip);
 
     /// [`super::held::strip`] in such a function, where there are registers for weights; `false` if it computed nothing.
@@ -87,7 +87,7 @@ pub(super) unsafe trait Simd: Copy + Debug + Send + Sync + 'static {
         false
     }
 
-    /// [`super::dense::excess`] in a function that enables the instructions.
+    /// [`super::tiles::excess`] in a function that enables the instructions.
     unsafe fn excess(input: *const u8, pixels: &mut [Pixel], runs: &[usize], steps: usize);
 
     /// Cuts `vectors` vectors of channels into strips.

@@ -14,10 +14,10 @@ use super::super::{Conv, PackedConv};
 use super::avx2::{Avx2, Ymm};
 use super::buffer::{Aligned, align, with_alignment};
 use super::conv::{channels_scratch, run_channels, run_channels_f32};
-use super::dense::{Beside, MOST_VECTORS, Pixel, Strip, Target};
 use super::epilogue::{Destination, Epilogue};
 use super::patch::{OVERRUN, Patch};
 use super::simd::Simd;
+use super::tiles::{Beside, MOST_VECTORS, Pixel, Strip, Target};
 use super::vectors::Vectors;
 use super::winograd::largest_sum;
 

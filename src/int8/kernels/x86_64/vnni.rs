@@ -6,13 +6,13 @@ use std::ops::Range;
 use super::super::{Conv, Map, PAIRS, PackedConv, PairRow};
 use super::avx2::{Avx2, Ymm, totals};
 use super::conv;
-use super::dense::{self, Pixel, Strip};
 use super::depthwise::{self, Interleave};
 use super::gemv::{self, Matvec, ROWS, Stream};
 use super::held;
 use super::products;
 use super::quantise;
 use super::simd::Simd;
+use super::tiles::{self, Pixel, Strip};
 use super::vectors::{Addition, Rounding, Vectors};
 use crate::int8::quant::Quant;
 
@@ -76,7 +76,7 @@ macro_rules! bytes_by_fours {
         #[target_feature(enable = $features)]
         unsafe fn strip(strip: &Strip) {
             // SAFETY: the caller's; the instructions are enabled.
-            unsafe { dense::strip::<Self>(strip) }
+            unsafe { tiles::strip::<Self>(strip) }
         }
 
         unsafe fn excess(_: *const u8, _: &mut [Pixel], _: &[usize], _: usize) {}

@@ -18,10 +18,10 @@ use super::super::{Conv, PackedConv};
 use super::avx2::{Avx2, Ymm};
 use super::buffer::{Aligned, align, with_alignment};
 use super::conv::{channels_scratch, run_channels, run_channels_f32};
-use super::dense::{Beside, MOST_VECTORS, Pixel, Strip, Target};
 use super::epilogue::{Destination, Epilogue, Place};
 use super::patch::{OVERRUN, Patch};
 use super::simd::Simd;
+use super::tiles::{Beside, MOST_VECTORS, Pixel, Strip, Target};
 use super::vectors::Vectors;
 
 /// Outputs of a tile along an axis, and inputs under them.
