@@ -49,7 +49,9 @@ pub(super) const MOST_VECTORS: usize = 4;
 #[derive(Clone, Copy, Debug)]
 struct Ahead {
     from: *const u8,
+    /// Lines of each chunk, and of all that are left.
     lines: usize,
+    left: usize,
 }
 
 impl Ahead {
@@ -59,15 +61,15 @@ impl Ahead {
     /// For a strip of `tiles` tiles with so many bytes of weights.
     fn new(strip: &Strip, tiles: usize, weights: usize) -> Ahead {
         let chunks = tiles * strip.runs.len() * strip.steps.div_ceil(Self::CHUNK);
-        Ahead {
-            from: strip.weights.wrapping_add(weights),
-            lines: strip.ahead.div_ceil(OVERRUN).div_ceil(chunks.max(1)),
-        }
+        let left = strip.ahead.div_ceil(OVERRUN);
+        Ahead { from: strip.weights.wrapping_add(weights), lines: left.div_ceil(chunks.max(1)), left }
     }
 
     #[inline(always)]
     fn fetch(&mut self) {
-        for _ in 0..self.lines {
+        let lines = self.lines.min(self.left);
+        self.left -= lines;
+        for _ in 0..lines {
             // SAFETY: nothing is read for the program, and no address is an error.
             unsafe { _mm_prefetch::<_MM_HINT_T1>(self.from.cast()) };
             self.from = self.from.wrapping_add(OVERRUN);
