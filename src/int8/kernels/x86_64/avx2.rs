@@ -23,10 +23,10 @@ impl Avx2 {
 /// Sums of products by sums (S. Winograd 1968): for four activations, `x0 w0 + x1 w1 + x2 w2 + x3 w3` is
 /// `(x0 + w2)(x2 + w0) + (x1 + w3)(x3 + w1) - (x0 x2 + x1 x3) - (w0 w2 + w1 w3)`.
 ///
-/// AVX2 has no exact product of bytes (`vpmaddubsw` saturates), so activations and weights are 16 bits wide. Four
-/// plain products then take two `vpmaddwd` and two `vpaddd`, which compete: multiplications run on two of Zen's four
-/// vector units, and additions, which can run on all four, get in their way (84 GMAC/s measured where 104 is the
-/// peak). This form has one multiplication to three additions and reaches the peak. What it adds too much depends on
+/// AVX2's product of bytes (`vpmaddubsw`) saturates, and where many weights are too large for it (see
+/// [`super::bytes::Avx2Bytes`]) activations and weights are 16 bits wide. Four plain products then take two `vpmaddwd` and
+/// two `vpaddd`, which compete: multiplications run on two of Zen's four vector units, and additions, which can run on
+/// all four, get in their way (84 GMAC/s measured where 104 is the peak). This form has one multiplication to three additions and reaches the peak. What it adds too much depends on
 /// the pixel alone (one pass over its activations serves all channels) or on the weights alone (in the bias).
 // SAFETY: the sums of an activation and a weight fit 16 bits (byte convolutions: 255 + 127; Winograd's transforms see
 // to it); everything else wraps, which is exact as

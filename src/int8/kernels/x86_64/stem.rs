@@ -1,9 +1,11 @@
 //! Stems: 7 taps wide, of stride 2, over the three or four channels of a picture, filtered minimally along rows.
 //!
 //! Along a row, the even taps of such a filter are one of 4 taps over the even pixels, and the odd ones one of 3 over the
-//! odd pixels. F(4, 4) takes 7 products for four outputs of the former, and, as there is nothing at infinity for
-//! the latter , 6: 273 products of a 7×7 window's taps for 588. Down the columns the window stays
-//! direct: its rows are what is summed over, beside the channels and phases.
+//! odd pixels, whose products are added before the interpolation. F(4, 4) takes 7 products for four outputs of the former
+//! (points 0, 1, -1, 2, -2, 3 and infinity), and, as a filter of 3 taps has nothing at infinity then, 6 for the latter: 273
+//! products of a 7×7 window's taps for 588. Down the columns the window stays direct: its rows are what is summed over,
+//! beside the channels and phases. All is whole numbers, as in [`super::winograd`]: the outputs are 120 times too large,
+//! modulo 2^32.
 //!
 //! Values of a tile lie row after row, so that those under a window are one run, wherever it begins.
 
