@@ -26,8 +26,9 @@ impl Avx2 {
 /// AVX2's product of bytes (`vpmaddubsw`) saturates, and where many weights are too large for it (see
 /// [`super::bytes::Avx2Bytes`]) activations and weights are 16 bits wide. Four plain products then take two `vpmaddwd` and
 /// two `vpaddd`, which compete: multiplications run on two of Zen's four vector units, and additions, which can run on
-/// all four, get in their way (84 GMAC/s measured where 104 is the peak). This form has one multiplication to three additions and reaches the peak. What it adds too much depends on
-/// the pixel alone (one pass over its activations serves all channels) or on the weights alone (in the bias).
+/// all four, get in their way (84 GMAC/s measured where 104 is the peak). This form has one multiplication to three
+/// additions and reaches the peak. What it adds too much depends on the pixel alone (one pass over its activations
+/// serves all channels) or on the weights alone (in the bias).
 // SAFETY: the sums of an activation and a weight fit 16 bits (byte convolutions: 255 + 127; Winograd's transforms see
 // to it); everything else wraps, which is exact as
 // the result is wanted modulo 2^32. The methods need AVX2 only.

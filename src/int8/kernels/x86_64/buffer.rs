@@ -46,12 +46,6 @@ impl<T: Number> Aligned<T> {
     }
 }
 
-impl<T: Number> Default for Aligned<T> {
-    fn default() -> Aligned<T> {
-        Aligned::zeros(0)
-    }
-}
-
 impl<T: Number> std::ops::Deref for Aligned<T> {
     type Target = [T];
 

@@ -54,9 +54,8 @@ pub(super) fn avx2(simd: Avx2, conv: &Conv) -> Box<dyn PackedConv> {
 /// Whether few enough weights of `conv` are too large for products of bytes. Its windows have `runs` runs of `run`
 /// activations.
 fn bytes_pay(conv: &Conv, runs: usize, run: usize) -> bool {
-    let vectors = conv.output.channels.div_ceil(Ymm::LANES);
-    let extra = split::extra_steps(&conv.weights, runs * run, run);
-    conv.groups == 1 && extra as f32 <= EXTRA_STEPS * (vectors * runs * run.div_ceil(Avx2Bytes::STEP)) as f32
+    let steps = conv.output.channels.div_ceil(Ymm::LANES) * runs * run.div_ceil(Avx2Bytes::STEP);
+    conv.groups == 1 && split::extra_steps(&conv.weights, runs * run, run) as f32 <= EXTRA_STEPS * steps as f32
 }
 
 /// Packs `conv` for a set that multiplies bytes.

@@ -12,8 +12,8 @@ use super::buffer::{Aligned, align, with_alignment};
 use super::epilogue::{Destination, Epilogue, Place};
 use super::patch::{OVERRUN, Patch};
 use super::simd::Simd;
-use super::split::{Extra, extra_steps, split};
-use super::tiles::{Beside, Pixel, Strip, vector_bytes};
+use super::split::{Extra, split};
+use super::tiles::{Beside, Pixel, Strip, channels_of, vector_bytes};
 use super::vectors::Vectors;
 
 /// Bytes of copied input under a block where the weights stay in the L2 cache: the block stays in L1.
@@ -55,7 +55,7 @@ pub(super) struct Dense<S: Simd> {
 }
 
 /// Steps beside those of the runs, each of one vector.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Extras {
     /// The first of each vector, and behind the last.
     first: Vec<usize>,
@@ -144,9 +144,7 @@ impl<S: Simd> Dense<S> {
         };
         let mut weights = Aligned::zeros(weight_bytes);
         let mut bias = Aligned::zeros(vectors * lanes);
-        let expected = if S::SPLITS { extra_steps(&conv.weights, kh * kw * depth, taps_of_run * depth) } else { 0 };
-        let (mut extra_offsets, mut first_extras) = (Vec::with_capacity(expected), vec![0]);
-        let mut extra_weights = Vec::with_capacity(expected * Self::VECTOR);
+        let (mut extra_offsets, mut extra_weights, mut first_extras) = (Vec::new(), Vec::new(), vec![0]);
         let (mut of_run, mut of_run_extra) = (vec![0; steps * S::STEP * lanes], Vec::new());
         let mut first_vector = 0;
         for &width in &strips {
@@ -246,8 +244,7 @@ impl<S: Simd> Dense<S> {
 
     /// The channels of strips, among those of the group.
     pub fn channels_of(&self, strips: &Range<usize>) -> Range<usize> {
-        let start = |strip: usize| self.strips[..strip].iter().sum::<usize>() * S::V::LANES;
-        start(strips.start)..start(strips.end).min(self.epilogue.channels())
+        channels_of::<S::V>(&self.strips, strips, self.epilogue.channels())
     }
 
     /// Computes `pixels`; `to` begins at the first of them.

@@ -228,6 +228,27 @@ impl Epilogue {
         }
     }
 
+    /// All that follows after the sums of a row, pixels `row` of the map, `lanes.len()` for each; of those that are among
+    /// `wanted`, with the first of which `to` begins.
+    pub fn finish_row(
+        &self,
+        avx2: Avx2,
+        lanes: &Range<usize>,
+        row: Range<usize>,
+        wanted: &Range<usize>,
+        residual: Option<&[u8]>,
+        place: Place,
+        to: &mut Destination,
+        sums: &[i32],
+    ) {
+        let pixels = wanted.start.max(row.start)..wanted.end.min(row.end);
+        if !pixels.is_empty() {
+            let sums = &sums[(pixels.start - row.start) * lanes.len()..];
+            let mut to = to.part((pixels.start - wanted.start) * place.stride);
+            self.finish_sums(avx2, lanes, pixels.len(), pixels.start, residual, place, &mut to, sums);
+        }
+    }
+
     /// All that follows after the sums of channels `channels` of pixel 0; `to` begins at the first of them.
     pub fn finish_channels(
         &self,

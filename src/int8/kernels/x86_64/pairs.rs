@@ -7,7 +7,7 @@ use super::avx2::{Avx2, Ymm};
 use super::conv;
 use super::depthwise::{self, Interleave};
 use super::simd::Simd;
-use super::tiles::{self, Pixel, Strip};
+use super::tiles::{self, Strip};
 
 /// The plain form, two activations in a step: for layers with so few activations to sum over that the pass that
 /// [`Avx2`] makes over them would cost more than it saves.
@@ -30,15 +30,6 @@ unsafe impl Simd for Avx2Pairs {
     fn pack(weights: [i16; 4], lane: usize, to: &mut [u8]) {
         to[lane * 4..][..2].copy_from_slice(&weights[0].to_le_bytes());
         to[lane * 4 + 2..][..2].copy_from_slice(&weights[1].to_le_bytes());
-    }
-
-    fn weight_products(_: [i16; 4]) -> i32 {
-        0
-    }
-
-    #[inline(always)]
-    unsafe fn activation_products(_: *const u8, _: &[usize], _: usize) -> i32 {
-        0
     }
 
     #[inline(always)]
@@ -64,8 +55,6 @@ unsafe impl Simd for Avx2Pairs {
         // SAFETY: the caller's; AVX2 is enabled.
         unsafe { tiles::strip::<Avx2Pairs>(strip) }
     }
-
-    unsafe fn excess(_: *const u8, _: &mut [Pixel], _: &[usize], _: usize) {}
 
     fn strips(vectors: usize) -> Vec<usize> {
         Avx2::strips(vectors)

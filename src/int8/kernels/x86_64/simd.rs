@@ -41,7 +41,8 @@ pub(super) unsafe trait Simd: Copy + Debug + Send + Sync + 'static {
     /// Bytes of a weight as the tiles read it.
     const WEIGHT: usize;
 
-    /// What [`Simd::activation_products`] and [`Simd::weight_products`] are need not be asked: nothing.
+    /// What [`Simd::activation_products`] and [`Simd::weight_products`] are need not be asked: nothing, as they and
+    /// [`Simd::excess`] are where a set does not say otherwise.
     const EXACT: bool;
 
     /// Whether tiles fetch the next strip's weights. Those of bytes are half as many as of 16 bits, and it brought
@@ -64,11 +65,16 @@ pub(super) unsafe trait Simd: Copy + Debug + Send + Sync + 'static {
     fn pack(weights: [i16; 4], lane: usize, to: &mut [u8]);
 
     /// What [`Simd::dot`] adds too much for a step's weights, whatever the activations are.
-    fn weight_products(weights: [i16; 4]) -> i32;
+    fn weight_products(_weights: [i16; 4]) -> i32 {
+        0
+    }
 
     /// What [`Simd::dot`] adds too much for a pixel's activations, whatever the weights are: `steps` of them at each
     /// of `runs`.
-    unsafe fn activation_products(pixel: *const u8, runs: &[usize], steps: usize) -> i32;
+    #[inline(always)]
+    unsafe fn activation_products(_pixel: *const u8, _runs: &[usize], _steps: usize) -> i32 {
+        0
+    }
 
     /// The step's activations at `from`.
     unsafe fn broadcast(from: *const u8) -> Self::Activations;
@@ -88,7 +94,7 @@ pub(super) unsafe trait Simd: Copy + Debug + Send + Sync + 'static {
     }
 
     /// [`super::tiles::excess`] in a function that enables the instructions.
-    unsafe fn excess(input: *const u8, pixels: &mut [Pixel], runs: &[usize], steps: usize);
+    unsafe fn excess(_input: *const u8, _pixels: &mut [Pixel], _runs: &[usize], _steps: usize) {}
 
     /// Cuts `vectors` vectors of channels into strips.
     fn strips(vectors: usize) -> Vec<usize>;

@@ -19,7 +19,7 @@ use super::conv::{channels_scratch, run_channels, run_channels_f32};
 use super::epilogue::{Destination, Epilogue};
 use super::patch::{OVERRUN, Patch};
 use super::simd::Simd;
-use super::tiles::{Beside, MOST_VECTORS, Pixel, Strip, Target};
+use super::tiles::{Beside, MOST_VECTORS, Pixel, Strip, Target, vector_bytes};
 use super::vectors::Vectors;
 use super::winograd::largest_sum;
 
@@ -31,8 +31,8 @@ const TAPS: usize = 4;
 /// Taps of a row of the window.
 const WIDTH: usize = 7;
 
-/// Bytes of a vector of weights.
-const VECTOR: usize = Ymm::LANES * Avx2::STEP * Avx2::WEIGHT;
+/// Bytes of a step's weights for a vector.
+const VECTOR: usize = vector_bytes::<Avx2>();
 
 /// Rows of outputs of a block: its values and a strip's sums stay close to the processor.
 const ROWS: usize = 4;
@@ -63,7 +63,6 @@ const SUM_MAX: i64 = (1 << (31 - SHIFT)) - 1;
 #[derive(Debug)]
 pub(super) struct Stem {
     avx2: Avx2,
-    name: String,
     patch: Patch,
     /// Height and width of the output.
     output: [usize; 2],
@@ -167,7 +166,6 @@ impl Stem {
         });
         Stem {
             avx2,
-            name: "conv_u8s8_winograd1x4s2_4x2__avx2".to_owned(),
             patch: Patch {
                 input: [conv.input.height, conv.input.width],
                 stride: conv.input.stride,
@@ -293,13 +291,10 @@ impl Stem {
                 };
                 for row in 0..rows {
                     let y = first_row + row;
-                    // Of the row's pixels, those that are wanted.
-                    let wanted = pixels.start.max(y * width)..pixels.end.min((y + 1) * width);
-                    let x = wanted.start - y * width;
-                    let sums = &outputs[(row * self.tiles * OUT + x) * lanes.len()..];
-                    let mut to = to.part((wanted.start - pixels.start) * self.epilogue.stride());
-                    let (count, first, map) = (wanted.len(), wanted.start, self.epilogue.map());
-                    self.epilogue.finish_sums(self.avx2, &lanes, count, first, residual, map, &mut to, sums);
+                    let pixels_of_row = y * width..(y + 1) * width;
+                    let sums = &outputs[row * self.tiles * OUT * lanes.len()..];
+                    let place = self.epilogue.map();
+                    self.epilogue.finish_row(self.avx2, &lanes, pixels_of_row, &pixels, residual, place, &mut to, sums);
                 }
                 first_vector += vectors;
             }
@@ -410,7 +405,7 @@ unsafe fn transform_sums(from: *const u8, pitch: usize, bias: *const i32, [count
 
 impl PackedConv for Stem {
     fn name(&self) -> &str {
-        &self.name
+        "conv_u8s8_winograd1x4s2_4x2__avx2"
     }
 
     fn weights_bytes(&self) -> usize {

@@ -1,6 +1,7 @@
 //! Tiles: some pixels by some vectors of channels, their sums in registers, over all steps of a strip.
 
 use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+use std::ops::Range;
 
 use super::patch::OVERRUN;
 use super::simd::{Simd, Sums};
@@ -9,6 +10,12 @@ use super::vectors::{ResidualAt, Rounding, Vectors, store_added, store_bytes};
 /// Bytes of a step's weights for a vector.
 pub(super) const fn vector_bytes<S: Simd>() -> usize {
     S::V::LANES * S::STEP * S::WEIGHT
+}
+
+/// The channels of neighbouring strips, of `channels`; each strip has so many vectors.
+pub(super) fn channels_of<V: Vectors>(strips: &[usize], of: &Range<usize>, channels: usize) -> Range<usize> {
+    let start = |strip: usize| strips[..strip].iter().sum::<usize>() * V::LANES;
+    start(of.start)..start(of.end).min(channels)
 }
 
 /// A pixel of a block.

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::super::{Conv, Map, PAIRS, PackedConv, PairRow};
 use super::avx2::{Avx2, Ymm, totals};
+use super::bytes::bytes_by_fours;
 use super::conv;
 use super::depthwise::{self, Interleave};
 use super::gemv::{self, Matvec, ROWS, Stream};
@@ -12,7 +13,7 @@ use super::held;
 use super::products;
 use super::quantise;
 use super::simd::Simd;
-use super::tiles::{self, Pixel, Strip};
+use super::tiles::{self, Strip};
 use super::vectors::{Addition, Rounding, Vectors};
 use crate::int8::quant::Quant;
 
@@ -51,60 +52,6 @@ pub(super) fn strips(vectors: usize) -> Vec<usize> {
     }
 }
 
-/// What both sets have in common: four activations in a step, which stay bytes.
-macro_rules! bytes_by_fours {
-    ($set:literal, $features:literal) => {
-        const STEP: usize = 4;
-        const ELEMENT: usize = 1;
-        const WEIGHT: usize = 1;
-        const EXACT: bool = true;
-        const ISA: &'static str = $set;
-
-        fn pack(weights: [i16; 4], lane: usize, to: &mut [u8]) {
-            to[lane * 4..][..4].copy_from_slice(&weights.map(|w| w as u8));
-        }
-
-        fn weight_products(_: [i16; 4]) -> i32 {
-            0
-        }
-
-        #[inline(always)]
-        unsafe fn activation_products(_: *const u8, _: &[usize], _: usize) -> i32 {
-            0
-        }
-
-        #[target_feature(enable = $features)]
-        unsafe fn strip(strip: &Strip) {
-            // SAFETY: the caller's; the instructions are enabled.
-            unsafe { tiles::strip::<Self>(strip) }
-        }
-
-        unsafe fn excess(_: *const u8, _: &mut [Pixel], _: &[usize], _: usize) {}
-
-        #[target_feature(enable = "avx2")]
-        unsafe fn widen(from: &[u8], stride: usize, depth: usize, count: usize, to: &mut [u8]) {
-            // SAFETY: the caller's.
-            unsafe { super::patch::copy_bytes(from, stride, depth, count, to) }
-        }
-
-        fn fill(to: &mut [u8], value: u8) {
-            to.fill(value);
-        }
-
-        fn strips(vectors: usize) -> Vec<usize> {
-            strips(vectors)
-        }
-
-        fn conv(self, conv: &Conv) -> Box<dyn PackedConv> {
-            conv::vnni(self, conv)
-        }
-
-        fn avx2(self) -> Avx2 {
-            self.0
-        }
-    };
-}
-
 // SAFETY: `vpdpbusd` does not saturate (`vpdpbusds` does).
 unsafe impl Simd for AvxVnni {
     type V = Ymm;
@@ -113,7 +60,7 @@ unsafe impl Simd for AvxVnni {
     /// 3 pixels by 4 vectors reach the peak, 2 × 4 and 4 × 2 93 %; larger tiles spill (16 registers).
     const PIXELS: [usize; 4] = [8, 4, 3, 3];
 
-    bytes_by_fours!("avxvnni", "avx2,avxvnni");
+    bytes_by_fours!("avxvnni", "avx2,avxvnni", strips, conv::vnni);
 
     #[inline(always)]
     unsafe fn broadcast(from: *const u8) -> __m256i {
@@ -143,7 +90,7 @@ unsafe impl Simd for Avx512Vnni {
     /// weights to come in time.
     const PIXELS: [usize; 4] = [12, 10, 6, 4];
 
-    bytes_by_fours!("avx512vnni", "avx2,avx512f,avx512bw,avx512vnni");
+    bytes_by_fours!("avx512vnni", "avx2,avx512f,avx512bw,avx512vnni", strips, conv::vnni);
 
     #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vnni")]
     unsafe fn held(strip: &Strip) -> bool {

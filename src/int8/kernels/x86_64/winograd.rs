@@ -21,7 +21,7 @@ use super::conv::{channels_scratch, run_channels, run_channels_f32};
 use super::epilogue::{Destination, Epilogue, Place};
 use super::patch::{OVERRUN, Patch};
 use super::simd::Simd;
-use super::tiles::{Beside, MOST_VECTORS, Pixel, Strip, Target};
+use super::tiles::{Beside, MOST_VECTORS, Pixel, Strip, Target, channels_of, vector_bytes};
 use super::vectors::Vectors;
 
 /// Outputs of a tile along an axis, and inputs under them.
@@ -45,6 +45,9 @@ const V_MAX: i32 = 68 * 255;
 
 /// Bytes of transformed activations of a block of tiles: they stay in the L2 cache while all weights pass by.
 const BLOCK: usize = 320 << 10;
+
+/// Bytes of a step's weights for a vector.
+const VECTOR: usize = vector_bytes::<Avx2>();
 
 /// Fewest tiles of a map: below, reading the weights, 8 bytes for each, takes longer than the multiplications saved.
 const FEWEST_TILES: usize = 12;
@@ -109,7 +112,6 @@ impl Winograd {
     }
 
     fn pack(avx2: Avx2, conv: &Conv, tiles: [usize; 2]) -> Winograd {
-        const VECTOR: usize = Ymm::LANES * Avx2::STEP * Avx2::WEIGHT;
         let (depth, channels) = (conv.input.channels, conv.output.channels);
         let vectors = channels.div_ceil(Ymm::LANES);
         let strips = Avx2::strips(vectors);
@@ -246,9 +248,9 @@ impl Winograd {
                 let lanes = first_vector * Ymm::LANES..(first_vector + vectors) * Ymm::LANES;
                 for point in 0..POINTS {
                     let steps = self.depth / 4;
-                    let bytes = steps * vectors * Ymm::LANES * Avx2::STEP * Avx2::WEIGHT;
+                    let bytes = steps * vectors * VECTOR;
                     let first = first_vector * POINTS + point * vectors;
-                    let first_byte = first * steps * Ymm::LANES * Avx2::STEP * Avx2::WEIGHT;
+                    let first_byte = first * steps * VECTOR;
                     let strip = Strip {
                         input: values[point * sizes.values_pitch..].as_ptr(),
                         pixels: &all_pixels[point * count..][..count],
@@ -276,16 +278,11 @@ impl Winograd {
                     }
                     for line in 0..OUT {
                         let y = (first_row + row) * OUT + line;
-                        // Of the row's pixels, those that are wanted.
-                        let wanted = pixels.start.max(y * width)..pixels.end.min((y + 1) * width);
-                        if y >= self.output[0] || wanted.is_empty() {
-                            continue;
+                        if y < self.output[0] {
+                            let row = y * width..(y + 1) * width;
+                            let sums = &outputs[line * self.tiles * OUT * lanes.len()..];
+                            self.epilogue.finish_row(self.avx2, &lanes, row, &pixels, residual, place, &mut to, sums);
                         }
-                        let x = wanted.start - y * width;
-                        let sums = &outputs[(line * self.tiles * OUT + x) * lanes.len()..];
-                        let mut to = to.part((wanted.start - pixels.start) * place.stride);
-                        let (count, first) = (wanted.len(), wanted.start);
-                        self.epilogue.finish_sums(self.avx2, &lanes, count, first, residual, place, &mut to, sums);
                     }
                 }
                 first_vector += vectors;
@@ -445,8 +442,7 @@ impl PackedConv for Winograd {
     }
 
     fn slice(&self, slices: Range<usize>) -> Range<usize> {
-        let start = |strip: usize| self.strips[..strip].iter().sum::<usize>() * Ymm::LANES;
-        start(slices.start)..start(slices.end).min(self.epilogue.channels())
+        channels_of::<Ymm>(&self.strips, &slices, self.epilogue.channels())
     }
 
     fn run_slices(
