@@ -9,6 +9,10 @@ pub const PANEL: usize = 32;
 /// Rows of a tile.
 pub const ROWS: usize = 2;
 
+/// Panels that one row is multiplied with at a time, far from each other: they are read once, and processors fetch each
+/// stream by itself. More sums would not stay in AVX2's registers.
+const STREAMS: usize = 3;
+
 /// The second matrix of a product, `[k, n]`, in panels of [`PANEL`] columns: `[panel][k][column]`, zeros beyond `n`.
 #[derive(Clone, Copy, Debug)]
 pub struct Panels<'a> {
@@ -73,33 +77,62 @@ impl<'a> Panels<'a> {
 #[multiversion(targets("x86_64+avx2+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 fn product(b: Panels, a: &[f32], bias: Option<&[f32]>, columns: Range<usize>, y: &mut [f32]) {
     let (width, k) = (columns.len(), b.k);
-    for first in columns.clone().step_by(PANEL) {
-        let panel = &b.values[first * k..][..PANEL * k];
-        let count = PANEL.min(columns.end - first);
-        let bias = bias.map(|b| &b[first..first + count]);
-        let at = first - columns.start;
+    let count = width.div_ceil(PANEL);
+    let panels = &b.values[columns.start * k..][..count * PANEL * k];
+    let bias = bias.map(|bias| &bias[columns.clone()]);
+    let finish = |sums: &[f32; PANEL], number: usize, y: &mut [f32]| {
+        let places = number * PANEL..width.min((number + 1) * PANEL);
+        finish(sums, bias.map(|bias| &bias[places.clone()]), &mut y[places]);
+    };
+    if a.len() == k {
+        let each = count / STREAMS;
+        for number in 0..each {
+            let streams = panels.chunks_exact((each * PANEL * k).max(1));
+            let mut each_panel = [panels; STREAMS];
+            for (panel, stream) in each_panel.iter_mut().zip(streams) {
+                *panel = &stream[number * PANEL * k..][..PANEL * k];
+            }
+            for (stream, sums) in tile([a], each_panel)[0].iter().enumerate() {
+                finish(sums, stream * each + number, y);
+            }
+        }
+        for number in STREAMS * each..count {
+            let panel = &panels[number * PANEL * k..][..PANEL * k];
+            finish(&tile([a], [panel])[0][0], number, y);
+        }
+        return;
+    }
+    for (number, panel) in panels.chunks_exact(PANEL * k).enumerate() {
         for (a, y) in a.chunks(ROWS * k).zip(y.chunks_mut(ROWS * width)) {
             match a.len() / k {
                 ROWS => {
-                    let sums = tile::<ROWS>([&a[..k], &a[k..]], panel);
-                    for (sums, y) in sums.iter().zip(y.chunks_exact_mut(width)) {
-                        finish(sums, bias, &mut y[at..at + count]);
+                    let sums = tile([&a[..k], &a[k..]], [panel]);
+                    for ([sums], y) in sums.iter().zip(y.chunks_exact_mut(width)) {
+                        finish(sums, number, y);
                     }
                 }
-                _ => finish(&tile::<1>([&a[..k]], panel)[0], bias, &mut y[at..at + count]),
+                _ => finish(&tile([&a[..k]], [panel])[0][0], number, y),
             }
         }
     }
 }
 
+/// The sums of rows with the columns of panels.
 #[inline(always)]
-fn tile<const M: usize>(a: [&[f32]; M], panel: &[f32]) -> [[f32; PANEL]; M] {
-    let mut sums = [[0.0f32; PANEL]; M];
-    for (i, row) in panel.chunks_exact(PANEL).enumerate() {
+fn tile<const M: usize, const P: usize>(a: [&[f32]; M], panels: [&[f32]; P]) -> [[[f32; PANEL]; P]; M] {
+    let mut sums = [[[0.0f32; PANEL]; P]; M];
+    let mut rows = [&[][..]; P];
+    for (rows, panel) in rows.iter_mut().zip(panels) {
+        *rows = panel.as_chunks::<PANEL>().0;
+    }
+    for i in 0..rows[0].len() {
         for m in 0..M {
             let x = a[m][i];
-            for j in 0..PANEL {
-                sums[m][j] += x * row[j];
+            for p in 0..P {
+                let row = &rows[p][i];
+                for j in 0..PANEL {
+                    sums[m][p][j] += x * row[j];
+                }
             }
         }
     }

@@ -44,23 +44,54 @@ pub fn distances(v: &[f32], c: &[f32], y: &mut [f32]) {
     distances_of(v, c, y);
 }
 
+/// Rows that are read at a time, from places far apart: they are read once, and processors fetch each stream by itself.
+const STREAMS: usize = 4;
+
 #[multiversion(targets("x86_64+avx2+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 fn distances_of(v: &[f32], c: &[f32], y: &mut [f32]) {
-    for (c, y) in c.chunks_exact(v.len()).zip(y) {
-        let mut sums = [0.0f32; LANES];
-        let (wide_v, wide_c) = (v.chunks_exact(LANES), c.chunks_exact(LANES));
-        let mut rest = 0.0;
-        for (v, c) in wide_v.remainder().iter().zip(wide_c.remainder()) {
-            rest += (v - c) * (v - c);
+    let each = y.len() / STREAMS;
+    let row = |number: usize| &c[number * v.len()..][..v.len()];
+    for i in 0..each {
+        let mut rows = [v; STREAMS];
+        for (n, of_stream) in rows.iter_mut().enumerate() {
+            *of_stream = row(n * each + i);
         }
-        for (v, c) in wide_v.zip(wide_c) {
+        for (n, distance) in distances_to(v, rows).into_iter().enumerate() {
+            y[n * each + i] = distance;
+        }
+    }
+    for number in STREAMS * each..y.len() {
+        [y[number]] = distances_to(v, [row(number)]);
+    }
+}
+
+/// Those to some rows as long as `v`.
+#[inline(always)]
+fn distances_to<const N: usize>(v: &[f32], c: [&[f32]; N]) -> [f32; N] {
+    let (wide_v, rest_v) = v.as_chunks::<LANES>();
+    let mut wide = [wide_v; N];
+    let mut y = [0.0f32; N];
+    for n in 0..N {
+        let rest_c;
+        (wide[n], rest_c) = c[n].as_chunks::<LANES>();
+        for (v, c) in rest_v.iter().zip(rest_c) {
+            y[n] += (v - c) * (v - c);
+        }
+    }
+    let mut sums = [[0.0f32; LANES]; N];
+    for (k, v) in wide_v.iter().enumerate() {
+        for n in 0..N {
+            let c = &wide[n][k];
             for i in 0..LANES {
                 let d = v[i] - c[i];
-                sums[i] += d * d;
+                sums[n][i] += d * d;
             }
         }
-        *y = (sums.iter().sum::<f32>() + rest).sqrt();
     }
+    for n in 0..N {
+        y[n] = (sums[n].iter().sum::<f32>() + y[n]).sqrt();
+    }
+    y
 }
 
 /// What becomes of a row (the ONNX operator Reduce… of the same name).

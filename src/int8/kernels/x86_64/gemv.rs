@@ -1,7 +1,8 @@
 //! Fully connected layers, and other convolutions with one output pixel: products of a matrix and a vector.
 //!
 //! Each weight is used once, so reading them is what takes the time: they stay bytes in memory, row by row, and where the
-//! set multiplies wider numbers they are widened on the way. The input is copied, and widened, once.
+//! set multiplies wider numbers they are widened on the way. The input is copied, and widened, once. Rows are multiplied
+//! four at a time from four places far apart: processors fetch each stream by itself, so that four come faster than one.
 
 use std::arch::x86_64::*;
 use std::ops::Range;
@@ -12,11 +13,14 @@ use super::epilogue::{Destination, Epilogue};
 use super::patch::{OVERRUN, Patch};
 use super::simd::Simd;
 
-/// Rows of the matrix that share the loads of the input.
+/// Rows of the matrix that share the loads of the input, each a stream of its own.
 pub(super) const ROWS: usize = 4;
 
-/// Bytes of weights that are fetched ahead: from the next page, where the processor does not look by itself.
-const AHEAD: usize = 4096;
+/// Bytes of each stream that are fetched ahead.
+const AHEAD: usize = 512;
+
+/// Bytes of a line of the cache.
+const LINE: usize = 64;
 
 /// Sums along rows of a matrix.
 ///
@@ -42,11 +46,11 @@ pub(super) unsafe trait Matvec: Simd {
     unsafe fn rows(stream: &Stream, all: bool) -> [i32; ROWS];
 }
 
-/// What the sums of neighbouring rows are made of.
+/// What the sums of some rows are made of.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stream {
-    /// The first row's first weights.
-    weights: *const i8,
+    /// Each row's first weights.
+    weights: [*const i8; ROWS],
     copied: *const u8,
     /// Rows of the window, and the bytes from one of its copies to the next.
     window_rows: usize,
@@ -54,7 +58,7 @@ pub(super) struct Stream {
     steps: usize,
 }
 
-/// The sums of `N` rows of the same four; zeros for the others.
+/// The sums of the first `N` of the rows; zeros for the others.
 ///
 /// # Safety
 /// The instructions of `S` are enabled in the caller; weights and copy hold all rows of the window.
@@ -66,15 +70,18 @@ pub(super) unsafe fn rows<S: Matvec, const N: usize>(stream: &Stream) -> [i32; R
         let mut weights = stream.weights;
         for window_row in 0..stream.window_rows {
             let mut x = stream.copied.add(window_row * stream.pitch);
-            for _ in 0..stream.steps {
-                for (n, sums) in sums.iter_mut().enumerate().take(N) {
-                    *sums = S::accumulate(*sums, x, weights.add(n * S::WIDTH));
+            for step in 0..stream.steps {
+                // Each line once: steps of half a line see to two of the streams in turn.
+                let lines = N * S::WIDTH / LINE;
+                for line in 0..lines {
+                    let row = weights[(step * lines + line) % N];
+                    _mm_prefetch::<_MM_HINT_T0>(row.wrapping_add(AHEAD + line / N * LINE));
                 }
-                for line in 0..ROWS * S::WIDTH / 64 {
-                    _mm_prefetch::<_MM_HINT_T0>(weights.wrapping_add(AHEAD + 64 * line));
+                for n in 0..N {
+                    sums[n] = S::accumulate(sums[n], x, weights[n]);
+                    weights[n] = weights[n].add(S::WIDTH);
                 }
                 x = x.add(S::WIDTH * S::ELEMENT);
-                weights = weights.add(ROWS * S::WIDTH);
             }
         }
         S::totals(sums)
@@ -92,8 +99,7 @@ pub(super) struct Gemv<S: Matvec> {
     /// Steps of a row of the window.
     steps: usize,
     channels: usize,
-    /// `[four channels][row of the window][step][channel][Matvec::WIDTH]`, so that reading is one stream. Zeros behind
-    /// the end of a row of the window.
+    /// `[channel][row of the window][step][Matvec::WIDTH]`. Zeros behind the end of a row of the window.
     weights: Aligned<i8>,
     /// `-zero * sum of weights` included.
     bias: Aligned<i32>,
@@ -109,13 +115,9 @@ impl<S: Matvec> Gemv<S> {
             let row = kw * conv.input.channels;
             let steps = row.div_ceil(S::WIDTH);
             let channels = conv.output.channels;
-            let mut weights = Aligned::zeros(channels.next_multiple_of(ROWS) * kh * steps * S::WIDTH);
-            for (i, row) in conv.weights.chunks_exact(row).enumerate() {
-                let (channel, window_row) = (i / kh, i % kh);
-                for (step, part) in row.chunks(S::WIDTH).enumerate() {
-                    let place = ((channel / ROWS * kh + window_row) * steps + step) * ROWS + channel % ROWS;
-                    weights[place * S::WIDTH..][..part.len()].copy_from_slice(part);
-                }
+            let mut weights = Aligned::zeros(channels * kh * steps * S::WIDTH);
+            for (to, row) in weights.chunks_exact_mut(steps * S::WIDTH).zip(conv.weights.chunks_exact(row)) {
+                to[..row.len()].copy_from_slice(row);
             }
             let bias = conv.weights.chunks_exact(kh * row).zip(&conv.bias).map(|(weights, bias)| {
                 let sum: i32 = weights.iter().map(|w| i32::from(*w)).sum();
@@ -157,24 +159,25 @@ impl<S: Matvec> Gemv<S> {
         // SAFETY: every pattern of bits is a number; `align_to_mut` sees to the alignment.
         let sums = unsafe { sums.align_to_mut::<i32>().1 };
         self.patch.copy::<S>(input, [0, 0], self.kernel, pitch, copied);
-        let group = self.kernel[0] * self.steps * ROWS * S::WIDTH;
-        let mut at = channels.start;
-        while at < channels.end {
-            let all = at.is_multiple_of(ROWS) && channels.end - at >= ROWS;
-            let stream = Stream {
-                weights: self.weights[at / ROWS * group + at % ROWS * S::WIDTH..].as_ptr(),
-                copied: copied.as_ptr(),
-                window_rows: self.kernel[0],
-                pitch,
-                steps: self.steps,
-            };
+        let row_bytes = self.kernel[0] * self.steps * S::WIDTH;
+        let stream = Stream {
+            weights: [self.weights[channels.start * row_bytes..channels.end * row_bytes].as_ptr(); ROWS],
+            copied: copied.as_ptr(),
+            window_rows: self.kernel[0],
+            pitch,
+            steps: self.steps,
+        };
+        // As many rows one after the other as each stream has; then what is left.
+        let (each, left) = (channels.len() / ROWS, channels.len() % ROWS);
+        let four = (0..each).map(|i| (std::array::from_fn(|n| n * each + i), true));
+        let one = (0..left).map(|i| ([ROWS * each + i; ROWS], false));
+        for (numbers, all) in four.chain(one) {
+            let weights = std::array::from_fn(|n| stream.weights[n].wrapping_add(numbers[n] * row_bytes));
             // SAFETY: a value of `S` exists; weights and copy hold all rows of the window.
-            let totals = unsafe { S::rows(&stream, all) };
-            let count = if all { ROWS } else { 1 };
-            for (n, total) in totals.iter().enumerate().take(count) {
-                sums[at - channels.start + n] = total.wrapping_add(self.bias[at + n]);
+            let totals = unsafe { S::rows(&Stream { weights, ..stream }, all) };
+            for (number, total) in numbers.into_iter().zip(totals).take(if all { ROWS } else { 1 }) {
+                sums[number] = total.wrapping_add(self.bias[channels.start + number]);
             }
-            at += count;
         }
         sums
     }
