@@ -283,10 +283,13 @@ impl Vectors for Ymm {
     unsafe fn pack_parts([a, b, c, d]: [__m256i; 4], rounding: &Rounding) -> __m256i {
         // SAFETY: the caller enables AVX2.
         unsafe {
+            let [ab, cd] = [_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d)];
+            if rounding.plain {
+                return _mm256_packus_epi16(ab, cd);
+            }
             let zero_point = _mm256_set1_epi16(rounding.zero_point);
-            let ab = _mm256_adds_epi16(_mm256_packs_epi32(a, b), zero_point);
-            let cd = _mm256_adds_epi16(_mm256_packs_epi32(c, d), zero_point);
-            let bytes = _mm256_max_epu8(_mm256_packus_epi16(ab, cd), _mm256_set1_epi8(rounding.lo as i8));
+            let bytes = _mm256_packus_epi16(_mm256_adds_epi16(ab, zero_point), _mm256_adds_epi16(cd, zero_point));
+            let bytes = _mm256_max_epu8(bytes, _mm256_set1_epi8(rounding.lo as i8));
             _mm256_min_epu8(bytes, _mm256_set1_epi8(rounding.hi as i8))
         }
     }

@@ -49,7 +49,7 @@ const DEEP: usize = 4;
 /// Most rows of outputs that are computed together.
 const ROWS: usize = 4;
 
-/// Most columns under a strip, with those of the outputs that fill up the last [`Interleave::SIDE`].
+/// Most columns under a strip, with those of the outputs that fill up the last tile.
 const COLUMNS: usize = STRIP + 12;
 
 /// Most rows under a strip.
@@ -333,68 +333,91 @@ pub(super) unsafe fn strip<S: Interleave>(strip: &Strip, window: [usize; 2]) {
     // SAFETY: the caller's.
     unsafe {
         match (window, S::SIDE) {
-            ([3, 1], 2) => square::<S, 3, 1, 2>(strip),
-            ([3, _], 2) => square::<S, 3, 2, 2>(strip),
-            ([_, 1], 2) => square::<S, 5, 1, 2>(strip),
-            ([_, _], 2) => square::<S, 5, 2, 2>(strip),
-            ([3, 1], _) => square::<S, 3, 1, 4>(strip),
-            ([3, _], _) => square::<S, 3, 2, 4>(strip),
-            ([_, 1], _) => square::<S, 5, 1, 4>(strip),
-            ([_, _], _) => square::<S, 5, 2, 4>(strip),
+            ([3, 1], 2) => square::<S, 3, 1, 2, 1>(strip),
+            ([3, _], 2) => square::<S, 3, 2, 2, 1>(strip),
+            ([_, 1], 2) => square::<S, 5, 1, 2, 1>(strip),
+            ([_, _], 2) => square::<S, 5, 2, 2, 1>(strip),
+            ([3, 1], _) => square::<S, 3, 1, 4, 3>(strip),
+            ([3, _], _) => square::<S, 3, 2, 4, 3>(strip),
+            ([_, 1], _) => square::<S, 5, 1, 4, 3>(strip),
+            ([_, _], _) => square::<S, 5, 2, 4, 3>(strip),
         }
     }
 }
 
-/// A strip of a `K`×`K` window of stride `T`, `SIDE` outputs of a row at a time.
+/// A strip of a `K`×`K` window of stride `T`, in tiles of `SIDE` outputs of a row or one less (`LESS`), so that few are
+/// computed that nobody wants: 14 outputs are 4 + 4 + 3 + 3.
 ///
 /// # Safety
 /// As for [`strip`].
 #[inline(always)]
-unsafe fn square<S: Interleave, const K: usize, const T: usize, const SIDE: usize>(strip: &Strip) {
-    let lanes = S::V::LANES;
+unsafe fn square<S: Interleave, const K: usize, const T: usize, const SIDE: usize, const LESS: usize>(strip: &Strip) {
     let steps = steps_of(S::STEP, K, T);
+    let tiles = strip.outputs.div_ceil(SIDE);
+    let smaller = (tiles * SIDE - strip.outputs).min(tiles);
     // SAFETY: the caller's; DEEP and COLUMNS hold the largest counts.
     unsafe {
         make_steps::<S>(
             strip,
             first_step(S::STEP, T, strip.output_rows - 1) + steps,
             (strip.outputs - 1) * T + K,
-            (strip.outputs.next_multiple_of(SIDE) - 1) * T + K,
+            (tiles * SIDE - smaller - 1) * T + K,
         );
         for row in 0..strip.output_rows {
-            let weights = strip.weights.add(row * K * steps * S::STEP * lanes * S::STEP * S::WEIGHT);
-            let values = strip.steps.add(first_step(S::STEP, T, row) * COLUMNS * S::STEP * lanes);
             let mut output = 0;
-            while output < strip.outputs {
-                let values = values.add(output * T * S::STEP * lanes);
-                let mut sums = [[S::V::load(strip.bias); 4]; SIDE];
-                for vector in 0..S::STEP {
-                    // Sums of their own, for those of all vectors do not stay in registers.
-                    let mut of_vector = [S::V::load(strip.bias.add(vector * lanes)); SIDE];
-                    for step in 0..steps {
-                        let mut w = [S::load_weights(weights); K];
-                        for (column, w) in w.iter_mut().enumerate() {
-                            let at = (column * steps + step) * S::STEP + vector;
-                            *w = S::load_weights(weights.add(at * lanes * S::STEP * S::WEIGHT));
-                        }
-                        // Each column once, for all the outputs under whose window it lies.
-                        for column in 0..(SIDE - 1) * T + K {
-                            let x = S::V::load(values.add(((step * COLUMNS + column) * S::STEP + vector) * lanes));
-                            for (side, sum) in of_vector.iter_mut().enumerate() {
-                                if column >= side * T && column < side * T + K {
-                                    *sum = S::dot(*sum, x, w[column - side * T]);
-                                }
-                            }
-                        }
-                    }
-                    for (sums, sum) in sums.iter_mut().zip(of_vector) {
-                        sums[vector] = sum;
-                    }
-                }
-                store::<S, SIDE>(strip, row, output, &sums);
+            for _ in smaller..tiles {
+                tile::<S, K, T, SIDE>(strip, row, output);
                 output += SIDE;
             }
+            for _ in 0..smaller {
+                tile::<S, K, T, LESS>(strip, row, output);
+                output += LESS;
+            }
         }
+    }
+}
+
+/// `SIDE` outputs of row `row`, from `output` on.
+///
+/// # Safety
+/// As for [`strip`]; the first of them exists, and the steps of all were made.
+#[inline(always)]
+unsafe fn tile<S: Interleave, const K: usize, const T: usize, const SIDE: usize>(
+    strip: &Strip,
+    row: usize,
+    output: usize,
+) {
+    let lanes = S::V::LANES;
+    let steps = steps_of(S::STEP, K, T);
+    // SAFETY: the caller's.
+    unsafe {
+        let weights = strip.weights.add(row * K * steps * S::STEP * lanes * S::STEP * S::WEIGHT);
+        let values = strip.steps.add((first_step(S::STEP, T, row) * COLUMNS + output * T) * S::STEP * lanes);
+        let mut sums = [[S::V::load(strip.bias); 4]; SIDE];
+        for vector in 0..S::STEP {
+            // Sums of their own, for those of all vectors do not stay in registers.
+            let mut of_vector = [S::V::load(strip.bias.add(vector * lanes)); SIDE];
+            for step in 0..steps {
+                let mut w = [S::load_weights(weights); K];
+                for (column, w) in w.iter_mut().enumerate() {
+                    let at = (column * steps + step) * S::STEP + vector;
+                    *w = S::load_weights(weights.add(at * lanes * S::STEP * S::WEIGHT));
+                }
+                // Each column once, for all the outputs under whose window it lies.
+                for column in 0..(SIDE - 1) * T + K {
+                    let x = S::V::load(values.add(((step * COLUMNS + column) * S::STEP + vector) * lanes));
+                    for (side, sum) in of_vector.iter_mut().enumerate() {
+                        if column >= side * T && column < side * T + K {
+                            *sum = S::dot(*sum, x, w[column - side * T]);
+                        }
+                    }
+                }
+            }
+            for (sums, sum) in sums.iter_mut().zip(of_vector) {
+                sums[vector] = sum;
+            }
+        }
+        store::<S, SIDE>(strip, row, output, &sums);
     }
 }
 
@@ -484,12 +507,14 @@ unsafe fn store<S: Interleave, const SIDE: usize>(
                     let mut rounded = [sums[side][0]; 4];
                     for (i, rounded) in rounded.iter_mut().enumerate() {
                         let (pixel, vector) = (side + i / S::STEP, i % S::STEP);
-                        *rounded = S::V::round(sums[pixel][vector], strip.multiplier.add(vector * lanes));
+                        if pixel < SIDE {
+                            *rounded = S::V::round(sums[pixel][vector], strip.multiplier.add(vector * lanes));
+                        }
                     }
                     if side < count {
                         let bytes = S::V::pack_parts(rounded, &rounding);
                         let to = to.add(row * row_bytes + (output + side) * stride);
-                        S::store_pixels(bytes, to, stride, count - side, channels);
+                        S::store_pixels(bytes, to, stride, (count - side).min(SIDE - side), channels);
                     }
                     side += 4 / S::STEP;
                 }

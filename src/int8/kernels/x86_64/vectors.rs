@@ -150,6 +150,8 @@ pub(super) struct Rounding {
     pub lo: u8,
     /// Largest byte of the result.
     pub hi: u8,
+    /// Whether packing, which saturates, is all there is to do: the zero point is 0, and all bytes are in bounds.
+    pub plain: bool,
 }
 
 /// A residual addition in registers ([`AddQuant`], whose `a` is what a convolution yields).
@@ -211,7 +213,8 @@ impl Rounding {
     }
 
     pub fn new(zero_point: u8, lo: u8, hi: u8) -> Rounding {
-        Rounding { top: f32::from(hi) - f32::from(zero_point), zero_point: i16::from(zero_point), lo, hi }
+        let plain = (zero_point, lo, hi) == (0, 0, 255);
+        Rounding { top: f32::from(hi) - f32::from(zero_point), zero_point: i16::from(zero_point), lo, hi, plain }
     }
 
     /// Whether packing, which saturates, is all the clamping there is.
