@@ -60,8 +60,8 @@ fn distances_of(v: &[f32], c: &[f32], y: &mut [f32]) {
             y[n * each + i] = distance;
         }
     }
-    for number in STREAMS * each..y.len() {
-        [y[number]] = distances_to(v, [row(number)]);
+    for (number, y) in y.iter_mut().enumerate().skip(STREAMS * each) {
+        [*y] = distances_to(v, [row(number)]);
     }
 }
 

@@ -18,8 +18,9 @@ use super::buffer::{Aligned, align, with_alignment};
 use super::conv::{channels_scratch, run_channels, run_channels_f32};
 use super::epilogue::{Destination, Epilogue};
 use super::patch::{OVERRUN, Patch};
+use super::points::Points;
 use super::simd::Simd;
-use super::tiles::{Beside, MOST_VECTORS, Pixel, Strip, Target, vector_bytes};
+use super::tiles::Pixel;
 use super::vectors::Vectors;
 use super::winograd::largest_sum;
 
@@ -30,9 +31,6 @@ const TAPS: usize = 4;
 
 /// Taps of a row of the window.
 const WIDTH: usize = 7;
-
-/// Bytes of a step's weights for a vector.
-const VECTOR: usize = vector_bytes::<Avx2>();
 
 /// Rows of outputs of a block: its values and a strip's sums stay close to the processor.
 const ROWS: usize = 4;
@@ -70,13 +68,7 @@ pub(super) struct Stem {
     rows: usize,
     step: usize,
     tiles: usize,
-    strips: Vec<usize>,
-    /// Steps of all points but infinity, each, and of that.
-    steps: [usize; 2],
-    /// `[strip][point][step][vector]`, each as [`Simd::pack`] lays out its lanes.
-    weights: Aligned<u8>,
-    /// `[strip][point][lane]`, what the steps add too much, negated.
-    excess: Aligned<i32>,
+    points: Points,
     /// One for each lane, `-zero * sum of weights` included.
     bias: Aligned<i32>,
     epilogue: Epilogue,
@@ -120,46 +112,21 @@ impl Stem {
 
     fn pack(avx2: Avx2, conv: &Conv) -> Stem {
         let (depth, channels, rows) = (conv.input.channels, conv.output.channels, conv.window.kernel[0]);
-        let vectors = channels.div_ceil(Ymm::LANES);
-        let strips = Avx2::strips(vectors);
         // Values of a row: those of both phases, but at infinity.
-        let places = [2 * depth, depth];
-        let steps = places.map(|places| (rows * places).div_ceil(Avx2::STEP));
-        let all_steps = (POINTS - 1) * steps[0] + steps[1];
-        let mut weights = Aligned::zeros(vectors * all_steps * VECTOR);
-        let mut excess = Aligned::zeros(vectors * POINTS * Ymm::LANES);
-        let mut first_vector = 0;
-        for &width in &strips {
-            for lane in 0..width * Ymm::LANES {
-                let channel = first_vector * Ymm::LANES + lane;
-                if channel >= channels {
-                    break;
-                }
-                let weights_of = &conv.weights[channel * rows * WIDTH * depth..][..rows * WIDTH * depth];
-                // The weight of a value: of channel `place % depth` of phase `place / depth` in a row.
-                let transformed = |point: usize, value: usize| -> i16 {
-                    let places = places[usize::from(point == POINTS - 1)];
-                    let (row, phase, from) = (value / places, value % places / depth, value % depth);
-                    if row >= rows {
-                        return 0;
-                    }
-                    let taps = G[point].iter().zip((phase..WIDTH).step_by(2));
-                    taps.map(|(g, tap)| g * i32::from(weights_of[(row * WIDTH + tap) * depth + from])).sum::<i32>()
-                        as i16
-                };
-                for point in 0..POINTS {
-                    let at = (first_vector * POINTS + point * width) * Ymm::LANES + lane;
-                    let first = first_vector * all_steps + point * steps[0] * width + lane / Ymm::LANES;
-                    for step in 0..steps[usize::from(point == POINTS - 1)] {
-                        let weights_of = std::array::from_fn(|i| transformed(point, step * Avx2::STEP + i));
-                        let to = &mut weights[(first + step * width) * VECTOR..][..VECTOR];
-                        Avx2::pack(weights_of, lane % Ymm::LANES, to);
-                        excess[at] = i32::wrapping_sub(excess[at], Avx2::weight_products(weights_of));
-                    }
+        let places = |point: usize| if point == POINTS - 1 { depth } else { 2 * depth };
+        let transform = |channel: usize, point: usize, to: &mut [i16]| {
+            let weights = &conv.weights[channel * rows * WIDTH * depth..][..rows * WIDTH * depth];
+            for (row, to) in weights.chunks_exact(WIDTH * depth).zip(to.chunks_exact_mut(places(point))) {
+                // A value of a row is that of channel `place % depth` of phase `place / depth`.
+                for (place, to) in to.iter_mut().enumerate() {
+                    let taps = G[point].iter().zip((place / depth..WIDTH).step_by(2));
+                    *to = taps.map(|(g, tap)| (g * i32::from(row[tap * depth + place % depth])) as i16).sum();
                 }
             }
-            first_vector += width;
-        }
+        };
+        let steps = (0..POINTS).map(|point| (rows * places(point)).div_ceil(Avx2::STEP)).collect();
+        let points = Points::new(avx2, channels, steps, transform);
+        let [lanes, _] = points.lanes();
         let bias = conv.weights.chunks_exact(rows * WIDTH * depth).zip(&conv.bias).map(|(weights, bias)| {
             let sum: i32 = weights.iter().map(|w| i32::from(*w)).sum();
             bias.wrapping_sub(i32::from(conv.input_zero) * sum)
@@ -179,12 +146,9 @@ impl Stem {
             rows,
             step: conv.window.stride[0],
             tiles: conv.output.width.div_ceil(OUT),
-            strips,
-            steps,
-            weights,
-            excess,
-            bias: Aligned::padded(vectors * Ymm::LANES, bias),
-            epilogue: Epilogue::new(conv, 0..channels, vectors * Ymm::LANES),
+            points,
+            bias: Aligned::padded(lanes, bias),
+            epilogue: Epilogue::new(conv, 0..channels, lanes),
         }
     }
 
@@ -199,7 +163,7 @@ impl Stem {
     }
 
     fn sizes(&self) -> Sizes {
-        let lanes = self.strips.iter().copied().max().unwrap_or(1) * Ymm::LANES;
+        let [_, lanes] = self.points.lanes();
         let line = |bytes: usize| bytes.next_multiple_of(OVERRUN);
         let rows = (ROWS - 1) * self.step + self.rows;
         let values_pitch = line(rows * self.row_bytes() + OVERRUN);
@@ -249,46 +213,28 @@ impl Stem {
             }
             let count = rows * self.tiles;
             for point in 0..POINTS {
-                let last = usize::from(point == POINTS - 1);
-                let step_bytes = self.step * self.row_bytes() / (1 + last);
+                let step_bytes = self.step * self.row_bytes() / if point == POINTS - 1 { 2 } else { 1 };
                 let pixels = &mut all_pixels[point * count..][..count];
                 for (i, pixel) in pixels.iter_mut().enumerate() {
                     let (row, tile) = (i / self.tiles, i % self.tiles);
                     pixel.offset = ((tile * POINTS + point) * sizes.values_pitch + row * step_bytes) as u32;
                 }
-                // SAFETY: the token proves AVX2; `sizes` made room for all steps of a window, and a line behind them.
-                unsafe { Avx2::excess(values.as_ptr(), pixels, &[0], self.steps[last]) };
+                // SAFETY: `sizes` made room for all steps of a window, and a line behind them.
+                unsafe { self.points.look(point, values.as_ptr(), pixels) };
             }
-            let mut first_vector = 0;
-            for &vectors in &self.strips {
-                let lanes = first_vector * Ymm::LANES..(first_vector + vectors) * Ymm::LANES;
-                let strip_steps = (POINTS - 1) * self.steps[0] + self.steps[1];
+            for part in self.points.parts(0..self.points.strips()) {
+                let lanes = part.lanes();
                 for point in 0..POINTS {
-                    let steps = self.steps[usize::from(point == POINTS - 1)];
-                    let first = first_vector * strip_steps + point * self.steps[0] * vectors;
-                    let excess = (first_vector * POINTS + point * vectors) * Ymm::LANES;
-                    let strip = Strip {
-                        input: values.as_ptr(),
-                        pixels: &all_pixels[point * count..][..count],
-                        runs: &[0],
-                        steps,
-                        vectors,
-                        weights: self.weights[first * VECTOR..][..steps * vectors * VECTOR].as_ptr(),
-                        beside: [Beside::NONE; MOST_VECTORS],
-                        // A stem's weights stay in the nearest caches.
-                        ahead: 0,
-                        bias: self.excess[excess..][..lanes.len()].as_ptr(),
-                        target: Target::Sums(sums[point * sizes.sums_pitch..][..sizes.sums_pitch].as_mut_ptr().cast()),
-                    };
-                    // SAFETY: the token proves AVX2; values and weights hold all steps, sums all tiles and lanes.
-                    unsafe { Avx2::strip(&strip) };
+                    let pixels = &all_pixels[point * count..][..count];
+                    let sums = sums[point * sizes.sums_pitch..][..sizes.sums_pitch].as_mut_ptr().cast();
+                    // SAFETY: values hold all steps, sums all tiles and lanes.
+                    unsafe { self.points.multiply(part, point, values.as_ptr(), pixels, sums) };
                 }
                 assert!(outputs.len() >= count * OUT * lanes.len());
                 let bias = self.bias[lanes.clone()].as_ptr();
-                // SAFETY: as before.
-                unsafe {
-                    transform_sums(sums.as_ptr(), sizes.sums_pitch, bias, [count, vectors], outputs.as_mut_ptr())
-                };
+                let (from, to_outputs) = (sums.as_ptr(), outputs.as_mut_ptr());
+                // SAFETY: the token proves AVX2; there is room for all outputs.
+                unsafe { transform_sums(from, sizes.sums_pitch, bias, [count, part.vectors], to_outputs) };
                 for row in 0..rows {
                     let y = first_row + row;
                     let pixels_of_row = y * width..(y + 1) * width;
@@ -296,7 +242,6 @@ impl Stem {
                     let place = self.epilogue.map();
                     self.epilogue.finish_row(self.avx2, &lanes, pixels_of_row, &pixels, residual, place, &mut to, sums);
                 }
-                first_vector += vectors;
             }
         }
     }
@@ -409,7 +354,7 @@ impl PackedConv for Stem {
     }
 
     fn weights_bytes(&self) -> usize {
-        self.weights.bytes() + self.excess.bytes() + self.bias.bytes() + self.epilogue.bytes()
+        self.points.bytes() + self.bias.bytes() + self.epilogue.bytes()
     }
 
     fn scratch_bytes(&self) -> usize {

@@ -4,9 +4,9 @@
 //! multiplications for each pair of channels where the direct form takes 144. The transforms (Lavin and Gray 2015,
 //! points 0, 1, -1, 2, -2 and infinity) are used over the integers:
 //!
-//! - `BT x B` has whole coefficients. Of activations between 0 and 255 its values lie within ±17340 ([`V_MAX`]).
+//! - `BT x B` has whole coefficients. Of activations between 0 and 255 its values lie within ±17340.
 //! - The rows of `G` are scaled to whole numbers ([`G`]), so that `G w GT` fits 16 bits beside the former: their sums
-//!   may not overflow either, as [`Avx2`] multiplies by sums.
+//!   may not overflow either, as [`Avx2`] multiplies by sums. They lie within ±31182.
 //! - With `A` scaled to match ([`transform_sums`]) the result is 576 times the convolution, modulo 2^32 like every sum
 //!   on the way. 576 is 9 * 64: a product with the inverse of 9 modulo 2^32 leaves 64 times the convolution, and a
 //!   shift the convolution itself, if that is less than 2^25. A layer whose weights could give more stays direct.
@@ -15,14 +15,14 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 
 use super::super::{Conv, PackedConv};
-use super::avx2::{Avx2, Ymm};
+use super::avx2::Avx2;
 use super::buffer::{Aligned, align, with_alignment};
 use super::conv::{channels_scratch, run_channels, run_channels_f32};
 use super::epilogue::{Destination, Epilogue, Place};
 use super::patch::{OVERRUN, Patch};
+use super::points::Points;
 use super::simd::Simd;
-use super::tiles::{Beside, MOST_VECTORS, Pixel, Strip, Target, channels_of, vector_bytes};
-use super::vectors::Vectors;
+use super::tiles::Pixel;
 
 /// Outputs of a tile along an axis, and inputs under them.
 const OUT: usize = 4;
@@ -40,14 +40,8 @@ const INVERSE_OF_9: i32 = 954_437_177;
 /// Sums up to here survive the multiplication by 64.
 const SUM_MAX: i64 = (1 << 25) - 1;
 
-/// Largest absolute value of a transformed activation.
-const V_MAX: i32 = 68 * 255;
-
 /// Bytes of transformed activations of a block of tiles: they stay in the L2 cache while all weights pass by.
 const BLOCK: usize = 320 << 10;
-
-/// Bytes of a step's weights for a vector.
-const VECTOR: usize = vector_bytes::<Avx2>();
 
 /// Fewest tiles of a map: below, reading the weights, 8 bytes for each, takes longer than the multiplications saved.
 const FEWEST_TILES: usize = 12;
@@ -67,11 +61,7 @@ pub(super) struct Winograd {
     /// Tiles of a row of tiles, and rows of tiles of a block.
     tiles: usize,
     rows: usize,
-    strips: Vec<usize>,
-    /// `[strip][point][step][vector]`, each as [`Simd::pack`] lays out its lanes.
-    weights: Aligned<u8>,
-    /// `[strip][point][lane]`, what the steps add too much, negated.
-    excess: Aligned<i32>,
+    points: Points,
     /// One for each lane, `-zero * sum of weights` included.
     bias: Aligned<i32>,
     epilogue: Epilogue,
@@ -113,33 +103,11 @@ impl Winograd {
 
     fn pack(avx2: Avx2, conv: &Conv, tiles: [usize; 2]) -> Winograd {
         let (depth, channels) = (conv.input.channels, conv.output.channels);
-        let vectors = channels.div_ceil(Ymm::LANES);
-        let strips = Avx2::strips(vectors);
-        let mut weights = Aligned::zeros(vectors * POINTS * depth / 4 * VECTOR);
-        let mut excess = Aligned::zeros(vectors * POINTS * Ymm::LANES);
-        let mut first_vector = 0;
-        for &width in &strips {
-            for lane in 0..width * Ymm::LANES {
-                let channel = first_vector * Ymm::LANES + lane;
-                if channel >= channels {
-                    break;
-                }
-                let weights_of = &conv.weights[channel * 9 * depth..][..9 * depth];
-                for step in 0..depth / 4 {
-                    let transformed: [[i16; POINTS]; 4] =
-                        std::array::from_fn(|i| transform_weights(|tap| weights_of[tap * depth + step * 4 + i]));
-                    for point in 0..POINTS {
-                        let weights_of = std::array::from_fn(|i| transformed[i][point]);
-                        let vector =
-                            (first_vector * POINTS + point * width) * depth / 4 + step * width + lane / Ymm::LANES;
-                        Avx2::pack(weights_of, lane % Ymm::LANES, &mut weights[vector * VECTOR..][..VECTOR]);
-                        let at = (first_vector * POINTS + point * width) * Ymm::LANES + lane;
-                        excess[at] = i32::wrapping_sub(excess[at], Avx2::weight_products(weights_of));
-                    }
-                }
-            }
-            first_vector += width;
-        }
+        let transform = |channel: usize, point: usize, to: &mut [i16]| {
+            transform_weights(point, &conv.weights[channel * 9 * depth..][..9 * depth], to);
+        };
+        let points = Points::new(avx2, channels, vec![depth / Avx2::STEP; POINTS], transform);
+        let [lanes, _] = points.lanes();
         let bias = (0..channels).map(|channel| {
             let sum: i32 = conv.weights[channel * 9 * depth..][..9 * depth].iter().map(|w| i32::from(*w)).sum();
             conv.bias[channel].wrapping_sub(i32::from(conv.input_zero) * sum)
@@ -162,17 +130,15 @@ impl Winograd {
             depth,
             tiles: tiles[1],
             rows,
-            strips,
-            weights,
-            excess,
-            bias: Aligned::padded(vectors * Ymm::LANES, bias),
-            epilogue: Epilogue::new(conv, 0..channels, vectors * Ymm::LANES),
+            points,
+            bias: Aligned::padded(lanes, bias),
+            epilogue: Epilogue::new(conv, 0..channels, lanes),
         }
     }
 
     fn sizes(&self) -> Sizes {
         let tiles = self.tiles * self.rows;
-        let lanes = self.strips.iter().copied().max().unwrap_or(1) * Ymm::LANES;
+        let [_, lanes] = self.points.lanes();
         let line = |bytes: usize| bytes.next_multiple_of(OVERRUN);
         let copied_pitch = line((self.tiles * OUT + 2) * self.depth * 2 + OVERRUN);
         // A line more than needed, lest the points of a tile fall into the same set of the cache.
@@ -241,31 +207,16 @@ impl Winograd {
                 }
                 let values = values[point * sizes.values_pitch..][..sizes.values_pitch].as_ptr();
                 // SAFETY: as before.
-                unsafe { Avx2::excess(values, pixels, &[0], self.depth / 4) };
+                unsafe { self.points.look(point, values, pixels) };
             }
-            let mut first_vector = self.strips[..strips.start].iter().sum::<usize>();
-            for &vectors in &self.strips[strips.clone()] {
-                let lanes = first_vector * Ymm::LANES..(first_vector + vectors) * Ymm::LANES;
+            for part in self.points.parts(strips.clone()) {
+                let (lanes, vectors) = (part.lanes(), part.vectors);
                 for point in 0..POINTS {
-                    let steps = self.depth / 4;
-                    let bytes = steps * vectors * VECTOR;
-                    let first = first_vector * POINTS + point * vectors;
-                    let first_byte = first * steps * VECTOR;
-                    let strip = Strip {
-                        input: values[point * sizes.values_pitch..].as_ptr(),
-                        pixels: &all_pixels[point * count..][..count],
-                        runs: &[0],
-                        steps,
-                        vectors,
-                        weights: self.weights[first_byte..][..bytes].as_ptr(),
-                        beside: [Beside::NONE; MOST_VECTORS],
-                        // Those of the next point, or of the next strip's first.
-                        ahead: bytes.min(self.weights.len() - first_byte - bytes),
-                        bias: self.excess[first * Ymm::LANES..][..lanes.len()].as_ptr(),
-                        target: Target::Sums(sums[point * sizes.sums_pitch..][..sizes.sums_pitch].as_mut_ptr().cast()),
-                    };
-                    // SAFETY: the token proves AVX2; values and weights hold all steps, sums all tiles and lanes.
-                    unsafe { Avx2::strip(&strip) };
+                    let values = values[point * sizes.values_pitch..][..sizes.values_pitch].as_ptr();
+                    let pixels = &all_pixels[point * count..][..count];
+                    let sums = sums[point * sizes.sums_pitch..][..sizes.sums_pitch].as_mut_ptr().cast();
+                    // SAFETY: values hold all steps, sums all tiles and lanes.
+                    unsafe { self.points.multiply(part, point, values, pixels, sums) };
                 }
                 for row in 0..rows {
                     for tile in 0..self.tiles {
@@ -285,7 +236,6 @@ impl Winograd {
                         }
                     }
                 }
-                first_vector += vectors;
             }
         }
     }
@@ -302,14 +252,14 @@ pub(super) fn largest_sum(weights: &[i8]) -> i64 {
     255 * sum(1).max(sum(-1))
 }
 
-/// `G w GT` of a channel's taps.
-fn transform_weights(weight: impl Fn(usize) -> i8) -> [i16; POINTS] {
-    std::array::from_fn(|point| {
-        let (row, column) = (&G[point / IN], &G[point % IN]);
-        let sum: i32 = (0..9).map(|tap| row[tap / 3] * column[tap % 3] * i32::from(weight(tap))).sum();
-        debug_assert!(sum.abs() + V_MAX <= i32::from(i16::MAX));
-        sum as i16
-    })
+/// Adds `G w GT` at a point, of a channel's taps, to as many numbers as each tap has weights.
+fn transform_weights(point: usize, weights: &[i8], to: &mut [i16]) {
+    for (tap, weights) in weights.chunks_exact(to.len()).enumerate() {
+        let factor = (G[point / IN][tap / 3] * G[point % IN][tap % 3]) as i16;
+        for (to, weight) in to.iter_mut().zip(weights) {
+            *to += factor * i16::from(*weight);
+        }
+    }
 }
 
 /// `BT d`, for 16 channels.
@@ -416,7 +366,7 @@ impl PackedConv for Winograd {
     }
 
     fn weights_bytes(&self) -> usize {
-        self.weights.bytes() + self.excess.bytes() + self.bias.bytes() + self.epilogue.bytes()
+        self.points.bytes() + self.bias.bytes() + self.epilogue.bytes()
     }
 
     fn scratch_bytes(&self) -> usize {
@@ -429,12 +379,12 @@ impl PackedConv for Winograd {
 
     fn run(&self, input: &[u8], residual: Option<&[u8]>, output: &mut [u8], pixels: Range<usize>, scratch: &mut [u8]) {
         assert_eq!(output.len(), pixels.len() * self.epilogue.stride());
-        let (to, strips) = (Destination::Bytes(output), 0..self.strips.len());
+        let (to, strips) = (Destination::Bytes(output), 0..self.points.strips());
         self.compute(input, residual, to, self.epilogue.map(), pixels, strips, scratch);
     }
 
     fn slices(&self) -> usize {
-        self.strips.len()
+        self.points.strips()
     }
 
     fn few_pixels(&self) -> usize {
@@ -442,7 +392,7 @@ impl PackedConv for Winograd {
     }
 
     fn slice(&self, slices: Range<usize>) -> Range<usize> {
-        channels_of::<Ymm>(&self.strips, &slices, self.epilogue.channels())
+        self.points.channels_of(&slices, self.epilogue.channels())
     }
 
     fn run_slices(
@@ -462,7 +412,7 @@ impl PackedConv for Winograd {
 
     fn run_f32(&self, input: &[u8], output: &mut [f32], pixels: Range<usize>, scratch: &mut [u8]) {
         assert_eq!(output.len(), pixels.len() * self.epilogue.stride());
-        let (to, strips) = (Destination::Floats(output), 0..self.strips.len());
+        let (to, strips) = (Destination::Floats(output), 0..self.points.strips());
         self.compute(input, None, to, self.epilogue.map(), pixels, strips, scratch);
     }
 
@@ -472,5 +422,53 @@ impl PackedConv for Winograd {
 
     fn run_channels_f32(&self, input: &[u8], output: &mut [f32], channels: Range<usize>, scratch: &mut [u8]) {
         run_channels_f32(self, self.epilogue.stride(), input, output, channels, scratch);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Along an axis the transforms give 24 times the convolution, for every pair of an input and a tap; and values and
+    /// weights fit 16 bits together.
+    #[test]
+    fn the_filtering_is_exact_and_fits_16_bits() {
+        if !is_x86_feature_detected!("avx2") {
+            return;
+        }
+        // SAFETY: AVX2 is there.
+        let bt = |input: usize| unsafe {
+            let d = std::array::from_fn(|i| _mm256_set1_epi16((i == input).into()));
+            bt(d).map(|v| i32::from(_mm256_extract_epi16::<5>(v) as i16))
+        };
+        // SAFETY: as before.
+        let at = |point: usize| unsafe {
+            at(std::array::from_fn(|i| _mm256_set1_epi32((i == point).into()))).map(|v| _mm256_extract_epi32::<5>(v))
+        };
+        let (bt, at): ([_; IN], [_; IN]) = (std::array::from_fn(bt), std::array::from_fn(at));
+        assert_eq!(576i32.wrapping_mul(INVERSE_OF_9), 64);
+        for (input, tap, output) in (0..IN * 3 * OUT).map(|i| (i / (3 * OUT), i / OUT % 3, i % OUT)) {
+            let sum: i32 = (0..IN).map(|point| at[point][output] * G[point][tap] * bt[input][point]).sum();
+            assert_eq!(sum, if output + tap == input { 24 } else { 0 }, "{input} {tap} {output}");
+        }
+        let mut worst = 0;
+        for point in 0..POINTS {
+            let inputs = || (0..IN * IN).map(|i| bt[i / IN][point / IN] * bt[i % IN][point % IN]);
+            let sum = |sign: i32| inputs().map(|factor| (factor * sign).max(0)).sum::<i32>();
+            let (mut least, mut most) = ([0; 1], [0; 1]);
+            let taps: Vec<i32> = (0..9).map(|tap| G[point / IN][tap / 3] * G[point % IN][tap % 3]).collect();
+            transform_weights(
+                point,
+                &std::array::from_fn::<_, 9, _>(|i| if taps[i] < 0 { 127 } else { -128 }),
+                &mut least,
+            );
+            transform_weights(
+                point,
+                &std::array::from_fn::<_, 9, _>(|i| if taps[i] > 0 { 127 } else { -128 }),
+                &mut most,
+            );
+            worst = worst.max(255 * sum(1) + i32::from(most[0])).max(255 * sum(-1) - i32::from(least[0]));
+        }
+        assert_eq!(worst, 31182);
     }
 }
