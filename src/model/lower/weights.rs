@@ -48,7 +48,12 @@ impl<'a> Weights<'a> {
     pub fn safe_bias(&self, bias: &[i32], zero: u8) -> Option<Vec<i32>> {
         let ([_, taps, i], [so, st, si]) = (self.counts, self.strides);
         let (low, high) = (-i64::from(zero), 255 - i64::from(zero));
+        // What no weights, each 128 at most, can give together need not be summed: nearly every layer's.
+        let most = (taps * i) as i64 * 128 * 255;
         let safe = |(o, bias): (usize, &i32)| {
+            if i64::from(bias.unsigned_abs()) + most <= i64::from(i32::MAX) {
+                return Some(*bias);
+            }
             let (mut positive, mut negative) = (0i64, 0i64);
             for t in 0..taps {
                 for i in 0..i {
@@ -100,5 +105,9 @@ mod tests {
         assert_eq!(w.safe_bias(&[7], 3), Some(vec![7]));
         assert_eq!(w.safe_bias(&[i32::MAX], 3), Some(vec![i32::MAX - 25_350]));
         assert_eq!(w.safe_bias(&[i32::MIN], 3), Some(vec![i32::MIN + 12_900]));
+        assert_eq!(w.safe_bias(&[i32::MAX - 25_350], 3), Some(vec![i32::MAX - 25_350]));
+        // Every tap counts: -65280 at least.
+        let w = weights(&[-128, -128], [1, 2, 1], [2, 1, 1]);
+        assert_eq!(w.safe_bias(&[i32::MIN + 40_000], 0), Some(vec![i32::MIN + 65_280]));
     }
 }
