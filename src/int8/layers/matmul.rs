@@ -153,8 +153,12 @@ fn interleave(mask: u8, zero: u8, first: &[u8], second: &[u8], to: &mut PairRow)
 
 #[multiversion(targets("x86_64+avx2+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 fn finish(multiplier: f32, zero_point: u8, (lo, hi): (u8, u8), mask: u8, sums: &[i32; PAIRS], y: &mut [u8]) {
-    // Whole vectors first, then as many as there is room for.
-    let bytes = sums.map(|sum| round_saturate(sum as f32 * multiplier, zero_point, lo, hi) ^ mask);
+    // Whole vectors first, then as many as there is room for; not by `map`, which would be compiled apart from this and
+    // without its instructions.
+    let mut bytes = [0; PAIRS];
+    for (byte, sum) in bytes.iter_mut().zip(sums) {
+        *byte = round_saturate(*sum as f32 * multiplier, zero_point, lo, hi) ^ mask;
+    }
     y.copy_from_slice(&bytes[..y.len()]);
 }
 
