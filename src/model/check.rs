@@ -31,7 +31,7 @@ const OPERATORS: [(usize, usize, &str); 16] = [
         1,
         1,
         "Abs Acos Acosh ArgMax ArgMin Asin Asinh Atan Atanh AveragePool Cast Ceil Celu ConstantOfShape Cos Cosh \
-         DepthToSpace DynamicQuantizeLinear Elu Erf Exp Flatten Floor Gelu GlobalAveragePool GlobalLpPool \
+         DepthToSpace DynamicQuantizeLinear Elu Erf Exp Flatten Floor Gelu GlobalAveragePool \
          GlobalMaxPool HardSigmoid HardSwish Hardmax Identity IsInf IsNaN LRN LeakyRelu Log LogSoftmax \
          LpNormalization MaxPool MeanVarianceNormalization Mish Neg Not Reciprocal Relu Round Selu Shape Shrink \
          Sigmoid Sign Sin Sinh Size Softmax Softplus Softsign SpaceToDepth Sqrt Swish Tan Tanh ThresholdedRelu \
@@ -89,6 +89,10 @@ pub(super) fn nodes(model: &str, graph: &Graph) -> Result<Vec<UnsupportedNode>> 
             unsupported.push(node.unsupported("oltr has no such operator"));
             continue;
         };
+        if node.is("Celu") && node.float("alpha", 1.0) != 1.0 {
+            unsupported.push(node.unsupported("oltr computes Celu with an alpha of 1 only; write it as Elu and Mul"));
+            continue;
+        }
         // Zero points of quantised operators can be left out in the middle: the normal form spells them out.
         let own = is_onnx(&node.domain) && !node.op.starts_with("QLinear");
         let missing = (0..least).find(|i| node.inputs.len() <= *i || own && node.inputs[*i].is_empty());
@@ -130,6 +134,7 @@ pub(super) fn geometry(model: &str, graph: &Graph, limits: &Limits) -> Result<()
             "DepthToSpace" | "SpaceToDepth" if !(1..=MAX_EXTENT).contains(&node.int("blocksize", 0)) => {
                 return Err(fault(format!("has a blocksize of {}", node.int("blocksize", 0))));
             }
+            "Pad" => pads(graph, node).map_err(fault)?,
             "Gather" | "GatherElements" => {
                 axes(graph, &shapes, node).and_then(|_| indices(graph, &shapes, node)).map_err(fault)?;
             }
@@ -202,6 +207,15 @@ fn channels(graph: &Graph, shapes: &Shapes, node: &Node) -> Result<(), String> {
         Some(n) if *n == scales => Ok(()),
         Some(n) => Err(format!("has {scales} scales for {n} channels (axis {axis} of {shape:?})")),
         None => Err(format!("has its scales along axis {axis} of {shape:?}")),
+    }
+}
+
+/// Nothing is taken away.
+fn pads(graph: &Graph, node: &Node) -> Result<(), String> {
+    let listed = node.input(1).and_then(|p| graph.consts.get(p)).and_then(|c| c.as_i64());
+    match node.ints("pads").or(listed).unwrap_or(&[]).iter().find(|pad| **pad < 0) {
+        Some(pad) => Err(format!("pads by {pad}; oltr takes Slice for what is cut off")),
+        None => Ok(()),
     }
 }
 

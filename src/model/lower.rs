@@ -18,7 +18,7 @@ use std::sync::Arc;
 use super::graph::{Const, Graph, Node};
 use super::normalise::{DEQUANTISE, QUANTISE};
 use super::shapes;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::int8::Program;
 use crate::int8::kernels::KernelSet;
 pub(super) use quantised::View;
@@ -72,7 +72,7 @@ pub(super) fn lower(graph: &mut Graph, kernels: &'static dyn KernelSet) -> Resul
         graph.nodes.push(node);
     }
     prune(graph);
-    sort(graph);
+    sort(graph)?;
     Ok(parts)
 }
 
@@ -174,7 +174,10 @@ pub(super) fn prune(graph: &mut Graph) {
 }
 
 /// Puts the nodes into an order in which each comes after what it reads, otherwise as they were.
-fn sort(graph: &mut Graph) {
+///
+/// # Errors
+/// If there is none: levels keep programs free of cycles, so that would be a fault of this module.
+fn sort(graph: &mut Graph) -> Result<()> {
     let mut ready: HashSet<String> =
         graph.inputs.iter().map(|i| i.0.clone()).chain(graph.consts.keys().cloned()).collect();
     let mut waiting = std::mem::take(&mut graph.nodes);
@@ -189,9 +192,12 @@ fn sort(graph: &mut Graph) {
                 later.push(node);
             }
         }
-        assert!(later.len() < before, "levels keep programs free of cycles");
+        if later.len() == before {
+            return Err(Error::Internal(format!("lowering left node '{}' in a cycle", later[0].label())));
+        }
         waiting = later;
     }
+    Ok(())
 }
 
 /// Replaces dequantised constants by float constants, so that tract does not compute them at every run.

@@ -16,6 +16,10 @@ use crate::limits::Limits;
 pub(super) const QUANTISE: &str = "QuantizeLinear";
 pub(super) const DEQUANTISE: &str = "DequantizeLinear";
 
+/// ONNX's numbers of the types that a Q node may name.
+const UINT8: i64 = 2;
+const INT8: i64 = 3;
+
 /// Operators that move elements without looking at them.
 const MOVES: [&str; 7] = ["Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "MaxPool", "Slice"];
 
@@ -145,10 +149,19 @@ impl Pass<'_> {
             return self.refuse(&node, "its scale is computed at run time; quantise the model statically");
         };
         if node.input(2).is_none() {
-            // ONNX: uint8 zero where it is absent; a dequantised integer has its own type's zero.
-            let x = self.consts.get(&node.inputs[0]).map(|c| c.values.dtype());
+            // ONNX: what is dequantised has the zero of its own type; what is quantised becomes uint8 where nothing else
+            // is said.
+            let own = self.quantised.get(&node.inputs[0]).map_or(&node.inputs[0], |(_, zero)| zero);
+            let dtype = match (node.op.as_str(), node.int("output_dtype", 0)) {
+                (QUANTISE, 0 | UINT8) => Some("u8"),
+                (QUANTISE, INT8) => Some("i8"),
+                (QUANTISE, _) => {
+                    return self.refuse(&node, "its output_dtype is neither uint8 nor int8; quantise to 8 bits");
+                }
+                _ => self.consts.get(own).map(|c| c.values.dtype()),
+            };
             let zeros = vec![0u8; scales.len()];
-            let values = match x {
+            let values = match dtype {
                 Some("i8") => Values::I8(vec![0; zeros.len()].into()),
                 Some("i32") => Values::I32(vec![0; zeros.len()]),
                 _ => Values::U8(zeros.into()),

@@ -243,7 +243,8 @@ impl Expansion for Linear {
         let scales = scale.try_as_plain_ram()?.as_slice::<f32>()?.to_vec();
         let zeros = zero.cast_to::<i32>()?.try_as_plain_ram()?.as_slice::<i32>()?.to_vec();
         let rank = model.outlet_fact(inputs[0])?.rank();
-        let axis = super::shapes::wrap(self.axis, rank).filter(|a| *a < rank || scales.len() == 1);
+        // One scale is for all, whatever the axis says: by default 1, where there may be none.
+        let axis = super::shapes::wrap(if scales.len() == 1 { 0 } else { self.axis }, rank);
         let axis = axis.context("its axis is beyond the tensor's rank")?;
         let extent = model.outlet_fact(inputs[0])?.shape.get(axis).and_then(|d| d.to_usize().ok());
         ensure!(

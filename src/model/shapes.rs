@@ -132,6 +132,9 @@ fn of_node(graph: &Graph, shapes: &Shapes, node: &Node) -> Option<Vec<usize>> {
         }
         "ReduceMean" | "ReduceSum" | "ReduceMax" | "ReduceMin" | "ReduceL2" => {
             let mut axes = axes(graph, node, x.len())?;
+            if axes.is_empty() && node.int("noop_with_empty_axes", 0) != 0 {
+                return Some(x.clone());
+            }
             if axes.is_empty() {
                 axes = (0..x.len()).collect();
             }
@@ -234,7 +237,8 @@ impl Sliding {
             dilation: pair("dilations")?,
             pads,
             upper: node.text("auto_pad") != "SAME_LOWER",
-            ceil: node.int("ceil_mode", 0) != 0,
+            // For VALID, ONNX's formula comes to the same with and without.
+            ceil: node.int("ceil_mode", 0) != 0 && node.text("auto_pad") != "VALID",
         })
     }
 
@@ -291,6 +295,8 @@ impl Sliding {
 
 #[cfg(test)]
 mod tests {
+    use tract_onnx::pb::AttributeProto;
+
     use super::*;
 
     #[test]
@@ -318,5 +324,8 @@ mod tests {
         let out = |node: &Node, n| Sliding::of(node, &[3, 3]).unwrap().output([n, n]).unwrap()[0];
         assert_eq!((out(&pool(0), 8), out(&pool(1), 8)), (3, 4));
         assert_eq!(out(&pool(1), 7), 3);
+        let mut valid = pool(1);
+        valid.attributes.push(AttributeProto { name: "auto_pad".into(), s: b"VALID".into(), ..Default::default() });
+        assert_eq!(out(&valid, 8), 3);
     }
 }

@@ -198,6 +198,11 @@ pub(super) fn program(
     Ok(Part { program: Arc::new(builder.finish()), inputs, outputs: outputs.to_vec() })
 }
 
+/// Bytes between bounds, for layers that do not clamp by themselves.
+fn clipped(b: &mut Builder, id: TensorId, quant: Quant, (lo, hi): (u8, u8)) -> Result<TensorId> {
+    if (lo, hi) == (0, 255) { Ok(id) } else { b.table("clip", id, quant, |q| q.max(lo).min(hi)) }
+}
+
 fn lost(name: &str) -> Error {
     Error::Internal(format!("lowering lost tensor '{name}'"))
 }
@@ -336,7 +341,10 @@ impl Emitter<'_> {
                 let f = pointwise::function(self.view.graph, node).ok_or_else(|| lost(name))?;
                 self.builder.table(&node.op.to_lowercase(), x, quant, |q| clamped(&f, q))?
             }
-            Kind::Concat(axis) => b.concat(&operands, *axis, shape, quant)?,
+            Kind::Concat(axis) => {
+                let id = b.concat(&operands, *axis, shape, quant)?;
+                clipped(b, id, quant, bounds)?
+            }
             Kind::Reshape => {
                 let id = b.reshape(x, shape, None)?;
                 requantised(&mut self.builder, id)?
@@ -345,7 +353,10 @@ impl Emitter<'_> {
                 let id = b.reshape(x, shape, Some(perm))?;
                 requantised(&mut self.builder, id)?
             }
-            Kind::Softmax => b.softmax(x, quant)?,
+            Kind::Softmax => {
+                let id = b.softmax(x, quant)?;
+                clipped(b, id, quant, bounds)?
+            }
             Kind::Conv { .. } | Kind::Dense { .. } | Kind::ToBytes | Kind::Float(_) => unreachable!("handled above"),
         };
         self.tensors.insert(name.clone(), id);

@@ -59,7 +59,7 @@ pub(crate) fn find(view: &View, shapes: &Shapes, units: &[Unit]) -> Vec<Unit> {
         if covered.contains(&index) {
             continue;
         }
-        if let Some(unit) = finder.unit(index) {
+        if let Some(unit) = finder.unit(index, &covered) {
             covered.extend(&unit.covers);
             finder.computed(&unit.sink);
             found.push(unit);
@@ -88,7 +88,7 @@ impl Finder<'_> {
         self.shapes.get(name).map(Vec::as_slice)
     }
 
-    fn unit(&self, index: usize) -> Option<Unit> {
+    fn unit(&self, index: usize, covered: &HashSet<usize>) -> Option<Unit> {
         let node = &self.view.graph.nodes[index];
         if !is_onnx(&node.domain) || node.outputs.len() != 1 {
             return None;
@@ -101,7 +101,7 @@ impl Finder<'_> {
             let x = node.input(0).filter(|x| self.numbers.contains(*x))?;
             // A batch of maps stays with tract.
             let batch = shape.len() == 4 && shape[0] != 1;
-            let (sink, covers) = bytes_sink(self.view, self.shapes, index).filter(|_| !batch)?;
+            let (sink, covers) = bytes_sink(self.view, self.shapes, index, covered).filter(|_| !batch)?;
             let operands = vec![Operand::Numbers(x.into())];
             return Some(Unit { node: index, covers, kind: Kind::ToBytes, operands, sink, shape, level: 0 });
         }
@@ -208,7 +208,11 @@ impl Finder<'_> {
         let n = *shape.last()?;
         let fits = w.len() == 2 && w.iter().product::<usize>() == k * n && k > 0;
         let bias_fits = match bias {
-            Some(name) => [1, n].contains(&numbers(self.view, name)?.0.len()),
+            // One number, or one for each column: as many for the rows would be another thing.
+            Some(name) => {
+                let (values, shape) = numbers(self.view, name)?;
+                values.len() == 1 || values.len() == n && shape.last() == Some(&n)
+            }
             None => true,
         };
         Some(fits && bias_fits)

@@ -4,7 +4,8 @@ use super::super::graph::{Graph, Node};
 use super::super::normalise::QUANTISE;
 use crate::int8::float::Function;
 
-/// Bounds of a Relu or Clip node with constant bounds.
+/// Bounds of a Relu or Clip node with constant bounds, the lower one no greater than the upper: of a Clip whose bounds are
+/// crossed everything becomes the upper one (ONNX Clip).
 pub(crate) fn bounds(graph: &Graph, node: &Node) -> Option<(f32, f32)> {
     if node.is("Relu") {
         return Some((0.0, f32::INFINITY));
@@ -17,7 +18,8 @@ pub(crate) fn bounds(graph: &Graph, node: &Node) -> Option<(f32, f32)> {
         (None, Some(a)) => Some(a.f),
         (None, None) => Some(none),
     };
-    Some((bound(1, "min", f32::NEG_INFINITY)?, bound(2, "max", f32::INFINITY)?))
+    let (low, high) = (bound(1, "min", f32::NEG_INFINITY)?, bound(2, "max", f32::INFINITY)?);
+    (!low.is_nan() && !high.is_nan()).then_some((low.min(high), high))
 }
 
 /// The function that a pointwise node computes; computed in double precision where it is transcendental, so that

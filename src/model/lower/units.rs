@@ -1,6 +1,6 @@
 //! Finding the quantised operators of a graph: operator, fused clamps and the quantisation of the result, as one unit.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::super::graph::Node;
 use super::super::normalise::{DEQUANTISE, QUANTISE};
@@ -96,10 +96,23 @@ pub(crate) fn find(view: &View, shapes: &Shapes) -> Vec<Unit> {
     units
 }
 
-/// Where the bytes of Q node `index` go, and the nodes that this takes.
-pub(crate) fn bytes_sink(view: &View, shapes: &Shapes, index: usize) -> Option<(Sink, Vec<usize>)> {
+/// Where the bytes of Q node `index` go, and the nodes that this takes: none of those that are `taken` already.
+pub(crate) fn bytes_sink(
+    view: &View,
+    shapes: &Shapes,
+    index: usize,
+    taken: &HashSet<usize>,
+) -> Option<(Sink, Vec<usize>)> {
     let quant = view.params(index)?.activation()?;
-    Finder { view, shapes }.clamped_again(index, quant, (0, 255), vec![index])
+    let finder = Finder { view, shapes };
+    let again = finder.clamped_again(index, quant, (0, 255), vec![index]);
+    let free = again.filter(|(_, covers)| covers.iter().all(|node| !taken.contains(node)));
+    free.or_else(|| finder.hidden(index, quant, (0, 255), vec![index]))
+}
+
+/// Whether `terms` products of a byte, less its zero point, with as much as `factor` fit a sum of 32 bits.
+fn sums_fit(terms: usize, factor: u64) -> bool {
+    (terms as u64).saturating_mul(255 * factor) <= i32::MAX as u64
 }
 
 struct Finder<'a> {
@@ -182,7 +195,8 @@ impl Finder<'_> {
                     let (a, b) = (self.shape(input(0)?)?, self.shape(input(1)?)?);
                     let same_batch =
                         a.len() == b.len() && a.len() != 4 && a.len() >= 2 && a[..a.len() - 2] == b[..b.len() - 2];
-                    same_batch.then_some((Kind::MatMul, vec![x()?, self.activation(input(1)?)?]))
+                    (same_batch && sums_fit(*a.last()?, 255))
+                        .then_some((Kind::MatMul, vec![x()?, self.activation(input(1)?)?]))
                 }
             },
             "Add" | "Mul" => {
@@ -198,12 +212,13 @@ impl Finder<'_> {
                 let count_pad = node.int("count_include_pad", 0) != 0;
                 // What a window that overhangs the padding divides by differs between implementations.
                 let clear = !(count_pad && window.ceils()) && window.dilation == [1, 1];
-                clear.then_some((Kind::AveragePool(window, count_pad), vec![x()?]))
+                (clear && sums_fit(window.kernel[0].saturating_mul(window.kernel[1]), 1))
+                    .then_some((Kind::AveragePool(window, count_pad), vec![x()?]))
             }
-            "GlobalAveragePool" if rank(0)? == 4 => Some((Kind::GlobalAverage, vec![x()?])),
+            "GlobalAveragePool" if rank(0)? == 4 => self.map_fits(node)?.then_some((Kind::GlobalAverage, vec![x()?])),
             "ReduceMean" if rank(0)? == 4 => {
                 let spatial = axes(self.view.graph, node, 4)? == [2, 3];
-                spatial.then_some((Kind::GlobalAverage, vec![x()?]))
+                (spatial && self.map_fits(node)?).then_some((Kind::GlobalAverage, vec![x()?]))
             }
             "Relu" | "Clip" | "LeakyRelu" | "Sigmoid" | "Tanh" | "HardSigmoid" | "HardSwish" | QUANTISE => {
                 let _known = super::pointwise::function(self.view.graph, node)?;
@@ -231,6 +246,12 @@ impl Finder<'_> {
             }
             _ => None,
         }
+    }
+
+    /// Whether the sums of whole maps fit.
+    fn map_fits(&self, node: &Node) -> Option<bool> {
+        let [_, _, h, w] = *self.shape(node.input(0)?)? else { return None };
+        Some(sums_fit(h.saturating_mul(w), 1))
     }
 
     /// The window of a pool; `None` if one lies wholly outside the map.
@@ -270,8 +291,7 @@ impl Finder<'_> {
         }
     }
 
-    /// int8 graphs clamp once more after quantising, DQ → Relu → Q with one scale: an integer clamp. Also sees to
-    /// it that nobody reads the byte but DQ nodes of the same scale.
+    /// int8 graphs clamp once more after quantising, DQ → Relu → Q with one scale: an integer clamp.
     fn clamped_again(
         &self,
         q: usize,
@@ -279,20 +299,26 @@ impl Finder<'_> {
         (mut lo, mut hi): (u8, u8),
         mut covers: Vec<usize>,
     ) -> Option<(Sink, Vec<usize>)> {
-        let graph = self.view.graph;
-        let mut name = graph.nodes[q].output();
-        while let Some((l, h, end, nodes)) = self.integer_clamp(name, quant) {
+        let mut last = q;
+        while let Some((l, h, end, nodes)) = self.integer_clamp(self.view.graph.nodes[last].output(), quant) {
             (lo, hi) = (lo.max(l).min(h), hi.min(h).max(l));
-            name = graph.nodes[end].output();
+            last = end;
             covers.extend(nodes);
         }
+        self.hidden(last, quant, (lo, hi), covers)
+    }
+
+    /// The bytes of Q node `q`, if nobody reads them but DQ nodes of the same scale.
+    fn hidden(&self, q: usize, quant: Quant, (lo, hi): (u8, u8), covers: Vec<usize>) -> Option<(Sink, Vec<usize>)> {
+        let graph = self.view.graph;
+        let name = graph.nodes[q].output();
         let readers = self.view.consumers.get(name).map_or(&[][..], Vec::as_slice);
         let twins = readers.iter().all(|r| {
             let node = &graph.nodes[*r];
             node.is(DEQUANTISE) && self.view.activation(node.output()).is_some_and(|(_, own)| own == quant)
         });
-        let hidden = !graph.outputs.iter().any(|o| o == name);
-        (twins && hidden).then(|| (Sink::Bytes { name: name.to_string(), quant, lo, hi }, covers))
+        let is_output = graph.outputs.iter().any(|o| o == name);
+        (twins && !is_output).then(|| (Sink::Bytes { name: name.to_string(), quant, lo, hi }, covers))
     }
 
     fn integer_clamp(&self, name: &str, quant: Quant) -> Option<(u8, u8, usize, [usize; 3])> {
@@ -304,5 +330,16 @@ impl Finder<'_> {
         let same = |i: usize| self.view.params(i).and_then(|p| p.activation()) == Some(quant);
         let kinds = graph.nodes[dq].is(DEQUANTISE) && graph.nodes[q].is(QUANTISE);
         (kinds && same(dq) && same(q)).then(|| (quant.quantise(l), quant.quantise(h), q, [dq, clamp, q]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_fit_as_long_as_all_of_them_do() {
+        assert!(sums_fit(33_025, 255) && !sums_fit(33_026, 255));
+        assert!(sums_fit(8_421_504, 1) && !sums_fit(8_421_505, 1) && !sums_fit(usize::MAX, 255));
     }
 }

@@ -41,7 +41,8 @@ impl<'a> Weights<'a> {
         weights
     }
 
-    /// `bias`, moved where it has to be so that no sum leaves 32 bits, whatever the input; `None` if none could.
+    /// `bias`, moved where it has to be so that no sum leaves 32 bits, whatever the input; `None` where that takes more than
+    /// half of 1/255 of it, which may be more than half a step of the result.
     ///
     /// Only quantisers that scale the weights of a dead channel until its bias just fits write such a one; the move
     /// is then less than a ten-thousandth of it, where a sum that wraps would turn the sign.
@@ -64,19 +65,22 @@ impl<'a> Weights<'a> {
             }
             let (least, most) = (positive * low + negative * high, positive * high + negative * low);
             let (from, to) = (i64::from(i32::MIN) - least, i64::from(i32::MAX) - most);
-            (from <= to).then(|| i64::from(*bias).clamp(from, to) as i32)
+            let bias = i64::from(*bias);
+            let moved = if from <= to { bias.clamp(from, to) } else { return None };
+            ((moved - bias).abs() <= bias.abs() / 512).then_some(moved as i32)
         };
         bias.iter().enumerate().map(safe).collect()
     }
 }
 
-/// A bias in units of the product of the scales, as ONNX defines it for quantised convolutions.
+/// A bias in units of the product of the scales, as ONNX defines it for quantised convolutions: one for each channel, which
+/// are the last dimension of it.
 pub(super) fn int_bias(view: &View, name: &str, scales: &[f32]) -> Option<Vec<i32>> {
     let constant = view.constant(name)?;
     let bias = constant.centred()?;
     let own = constant.scales(scales.len(), 0)?;
     let near = |a: f32, b: f32| (a - b).abs() <= 1e-5 * b.abs();
-    let volume = bias.len() == scales.len();
+    let volume = bias.len() == scales.len() && constant.value.shape.last().is_none_or(|n| *n == scales.len());
     (volume && own.iter().zip(scales).all(|(a, b)| near(*a, *b))).then_some(bias)
 }
 
@@ -109,5 +113,11 @@ mod tests {
         // Every tap counts: -65280 at least.
         let w = weights(&[-128, -128], [1, 2, 1], [2, 1, 1]);
         assert_eq!(w.safe_bias(&[i32::MIN + 40_000], 0), Some(vec![i32::MIN + 65_280]));
+        // Sums that do not fit without a bias, or with one that would change by much.
+        let many = vec![127; 80_000];
+        let w = weights(&many, [1, 1, 80_000], [80_000, 0, 1]);
+        assert_eq!(w.safe_bias(&[0], 0), None);
+        let w = weights(&many[..1000], [1, 1, 1000], [1000, 0, 1]);
+        assert_eq!(w.safe_bias(&[i32::MAX], 0), None);
     }
 }

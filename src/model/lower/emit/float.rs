@@ -2,7 +2,7 @@
 
 use super::super::float::{FloatOp, numbers};
 use super::super::units::{Operand, Sink};
-use super::{Emitter, lost, operand_shape};
+use super::{Emitter, clipped, lost, operand_shape};
 use crate::error::{Error, Result};
 use crate::int8::TensorId;
 
@@ -56,10 +56,8 @@ impl Emitter<'_> {
         };
         let x = self.number(&unit.operands[0])?;
         let label = self.node(unit).label().to_string();
-        let mut id = self.builder.name(&label).to_bytes(x, &unit.shape, *quant)?;
-        if (*lo, *hi) != (0, 255) {
-            id = self.builder.table("clip", id, *quant, |q| q.max(*lo).min(*hi))?;
-        }
+        let id = self.builder.name(&label).to_bytes(x, &unit.shape, *quant)?;
+        let id = clipped(&mut self.builder, id, *quant, (*lo, *hi))?;
         self.tensors.insert(name.clone(), id);
         Ok(())
     }
