@@ -145,19 +145,13 @@ impl Generator<'_> {
     }
 
     /// Adds the operator `node`, whose output is `raw`, its clamp and quantisation.
-    fn finish(
-        &mut self,
-        node: Node,
-        clamps: bool,
-        quant: Quant,
-        compute: impl FnOnce(&[Quantised], Clamp) -> Quantised,
-    ) {
+    fn finish(&mut self, node: Node, quant: Quant, compute: impl FnOnce(&[Quantised]) -> Quantised) {
         let raw = node.outputs[0].clone();
         self.model.nodes.push(node);
-        let (from, clamp) = if clamps { self.clamp(&raw) } else { (raw, None) };
+        let (from, clamp) = self.clamp(&raw);
         let to = format!("t{}", self.computed.len());
         self.quantise(&from, &to, quant);
-        let computed = compute(&self.computed, clamp);
+        let computed = compute(&self.computed).clamped(clamp);
         self.computed.push(computed);
     }
 
@@ -183,7 +177,7 @@ impl Generator<'_> {
                 // Either order, as exporters do.
                 let inputs = if self.tape.below(2) == 1 { [&name[..], &x] } else { [&x[..], &name] };
                 let node = Node::new(op, &inputs, &[&raw]);
-                self.finish(node, true, quant, |t, clamp| t[at].binary(product, &other, quant, clamp));
+                self.finish(node, quant, |t| t[at].binary(product, &other, quant));
                 format!("{op} {}", if earlier.is_some() { "tensor" } else { "constant" })
             }
             4 => {
@@ -191,13 +185,13 @@ impl Generator<'_> {
                 let other = (0..at).rev().find(|i| fits(&self.computed[*i])).unwrap_or(at);
                 let quant = self.quant();
                 let node = Node::new("Concat", &[&x, &format!("t{other}.dq")], &[&raw]).int("axis", 1);
-                self.finish(node, false, quant, |t, _| t[at].concat(&t[other], quant));
+                self.finish(node, quant, |t| t[at].concat(&t[other], quant));
                 "Concat".into()
             }
             5 | 6 => self.pool(&x, &raw, at),
             7 => {
                 let quant = self.quant();
-                self.finish(Node::new("LeakyRelu", &[&x], &[&raw]), false, quant, |t, _| {
+                self.finish(Node::new("LeakyRelu", &[&x], &[&raw]), quant, |t| {
                     t[at].map(quant, |x| if x < 0.0 { 0.01 * x } else { x })
                 });
                 "LeakyRelu".into()
@@ -206,7 +200,7 @@ impl Generator<'_> {
                 // A flattened tensor keeps its bytes, and everything behind it is a product.
                 let quant = self.computed[at].quant;
                 let volume = shape.iter().product();
-                self.finish(Node::new("Flatten", &[&x], &[&raw]), false, quant, |t, _| Quantised {
+                self.finish(Node::new("Flatten", &[&x], &[&raw]), quant, |t| Quantised {
                     shape: [volume, 1, 1],
                     ..t[at].clone()
                 });
@@ -305,7 +299,7 @@ impl Generator<'_> {
         inputs.extend(names.iter().map(String::as_str));
         let node = sliding(Node::new("Conv", &inputs, &[raw]), &window).int("group", groups as i64);
         let node = node.ints("dilations", &window.dilations.map(|d| d as i64));
-        self.finish(node, true, quant, |t, clamp| t[at].conv(&weights, &window, quant, clamp));
+        self.finish(node, quant, |t| t[at].conv(&weights, &window, quant));
         format!("Conv {groups}x{dims:?} {window:?}")
     }
 
@@ -317,8 +311,8 @@ impl Generator<'_> {
         let mut inputs = vec![x];
         inputs.extend(names.iter().map(String::as_str));
         let point = Window { kernel: [1, 1], strides: [1, 1], dilations: [1, 1], pads: [0; 4] };
-        self.finish(Node::new("Gemm", &inputs, &[raw]).int("transB", 1), true, quant, |t, clamp| {
-            t[at].conv(&weights, &point, quant, clamp)
+        self.finish(Node::new("Gemm", &inputs, &[raw]).int("transB", 1), quant, |t| {
+            t[at].conv(&weights, &point, quant)
         });
         format!("Gemm {dims:?}")
     }
@@ -329,9 +323,7 @@ impl Generator<'_> {
         if kind == 2 {
             let quant = self.quant();
             let window = Window { kernel: [h, w], strides: [1, 1], dilations: [1, 1], pads: [0; 4] };
-            self.finish(Node::new("GlobalAveragePool", &[x], &[raw]), false, quant, |t, _| {
-                t[at].average_pool(&window, quant)
-            });
+            self.finish(Node::new("GlobalAveragePool", &[x], &[raw]), quant, |t| t[at].average_pool(&window, quant));
             return "GlobalAveragePool".into();
         }
         let mut window = self.window([h, w], false);
@@ -345,11 +337,11 @@ impl Generator<'_> {
             sliding(Node::new(op, &[x], &[raw]), &window).ints("kernel_shape", &kernel)
         };
         if kind == 0 {
-            self.finish(node("MaxPool"), false, of_x, |t, _| t[at].max_pool(&window));
+            self.finish(node("MaxPool"), of_x, |t| t[at].max_pool(&window));
             format!("MaxPool {window:?}")
         } else {
             let quant = self.quant();
-            self.finish(node("AveragePool"), false, quant, |t, _| t[at].average_pool(&window, quant));
+            self.finish(node("AveragePool"), quant, |t| t[at].average_pool(&window, quant));
             format!("AveragePool {window:?}")
         }
     }

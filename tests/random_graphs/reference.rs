@@ -41,15 +41,6 @@ impl Quant {
 /// Bounds of a Relu or Clip between an operator and its quantisation.
 pub type Clamp = Option<(f32, f32)>;
 
-/// Quantises a real value that is given in steps of `quant`, clamped.
-fn clamped(quant: Quant, steps: f32, clamp: Clamp) -> i64 {
-    let q = quant.saturate(steps);
-    match clamp {
-        Some((low, high)) => q.max(quant.quantise(low)).min(quant.quantise(high)),
-        None => q,
-    }
-}
-
 /// A window: kernel, strides, dilations, pads above, left, below, right.
 #[derive(Clone, Copy, Debug)]
 pub struct Window {
@@ -122,7 +113,7 @@ impl Quantised {
     }
 
     /// QLinearConv: exact sums, converted to single precision and multiplied once.
-    pub fn conv(&self, w: &Weights, window: &Window, quant: Quant, clamp: Clamp) -> Quantised {
+    pub fn conv(&self, w: &Weights, window: &Window, quant: Quant) -> Quantised {
         let [h, wd] = window.output(self.size()).expect("the window fits");
         let (inputs, outputs) = (self.shape[0] / w.groups, w.outputs / w.groups);
         let [kh, kw] = window.kernel;
@@ -134,17 +125,26 @@ impl Quantised {
                     sum += i64::from(weight) * (self.at([o / outputs * inputs + c, row, column]) - self.quant.zero);
                 }
             }
-            clamped(quant, sum as f32 * (self.quant.scale * w.scale(o) / quant.scale), clamp)
+            quant.saturate(sum as f32 * (self.quant.scale * w.scale(o) / quant.scale))
         })
     }
 
     /// Dequantised, added or multiplied in single precision, quantised. `other` is broadcast.
-    pub fn binary(&self, product: bool, other: &Quantised, quant: Quant, clamp: Clamp) -> Quantised {
+    pub fn binary(&self, product: bool, other: &Quantised, quant: Quant) -> Quantised {
         self.each(self.shape, quant, |at| {
             let place = [0, 1, 2].map(|i| if other.shape[i] == 1 { 0 } else { at[i] });
             let (a, b) = (self.quant.dequantise(self.at(at)), other.quant.dequantise(other.at(place)));
-            clamped(quant, (if product { a * b } else { a + b }) / quant.scale, clamp)
+            quant.saturate((if product { a * b } else { a + b }) / quant.scale)
         })
+    }
+
+    /// A Relu or Clip before the quantisation: as rounding keeps order, the bytes between those of the bounds.
+    pub fn clamped(mut self, clamp: Clamp) -> Quantised {
+        if let Some((low, high)) = clamp {
+            let (low, high) = (self.quant.quantise(low), self.quant.quantise(high));
+            self.values.iter_mut().for_each(|q| *q = (*q).max(low).min(high));
+        }
+        self
     }
 
     pub fn concat(&self, other: &Quantised, quant: Quant) -> Quantised {
