@@ -134,7 +134,7 @@ pub(super) fn geometry(model: &str, graph: &Graph, limits: &Limits) -> Result<()
             "DepthToSpace" | "SpaceToDepth" if !(1..=MAX_EXTENT).contains(&node.int("blocksize", 0)) => {
                 return Err(fault(format!("has a blocksize of {}", node.int("blocksize", 0))));
             }
-            "Pad" => pads(graph, node).map_err(fault)?,
+            "Pad" => axes(graph, &shapes, node).and_then(|_| pads(graph, node)).map_err(fault)?,
             "Gather" | "GatherElements" => {
                 axes(graph, &shapes, node).and_then(|_| indices(graph, &shapes, node)).map_err(fault)?;
             }

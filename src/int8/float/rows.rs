@@ -166,6 +166,14 @@ mod tests {
             let mut y = [9.0; 2];
             distances(&v, &c, &mut y);
             assert_eq!(y, [0.0, 2.0 * (d as f32).sqrt()], "{d}");
+            // Rows that are read four at a time, and what is left of them: row k is k away from v in every place.
+            for rows in 0..10 {
+                let c: Vec<f32> = (0..rows * d).map(|i| v[i % d] + (i / d) as f32).collect();
+                let mut y = vec![9.0; rows];
+                distances(&v, &c, &mut y);
+                let expected: Vec<f32> = (0..rows).map(|k| ((k * k * d) as f32).sqrt()).collect();
+                assert_eq!(y, expected, "{rows} rows of {d}");
+            }
         }
     }
 

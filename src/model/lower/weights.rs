@@ -66,7 +66,7 @@ impl<'a> Weights<'a> {
             let (least, most) = (positive * low + negative * high, positive * high + negative * low);
             let (from, to) = (i64::from(i32::MIN) - least, i64::from(i32::MAX) - most);
             let bias = i64::from(*bias);
-            let moved = if from <= to { bias.clamp(from, to) } else { return None };
+            let moved = (from <= to).then(|| bias.clamp(from, to))?;
             ((moved - bias).abs() <= bias.abs() / 512).then_some(moved as i32)
         };
         bias.iter().enumerate().map(safe).collect()

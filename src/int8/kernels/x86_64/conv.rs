@@ -150,17 +150,28 @@ impl<S: Simd> PackedConv for Grouped<S> {
         }
     }
 
-    fn run_channels(&self, input: &[u8], output: &mut [u8], channels: Range<usize>, scratch: &mut [u8]) {
-        run_channels(self, self.channels, input, output, channels, scratch);
-    }
-
-    fn run_channels_f32(&self, input: &[u8], output: &mut [f32], channels: Range<usize>, scratch: &mut [u8]) {
-        run_channels_f32(self, self.channels, input, output, channels, scratch);
-    }
+    channels_of_whole_pixels!(|layer| layer.channels);
 }
 
-/// [`PackedConv::run_channels`] for layers that are not made for it: the whole pixel, `stride` bytes, is computed in
-/// scratch.
+/// [`PackedConv::run_channels`] and its twin for numbers, for layers that are not made for them, whose pixels have so many
+/// channels.
+macro_rules! channels_of_whole_pixels {
+    (|$layer:ident| $stride:expr) => {
+        fn run_channels(&self, input: &[u8], output: &mut [u8], channels: Range<usize>, scratch: &mut [u8]) {
+            let $layer = self;
+            super::conv::run_channels(self, $stride, input, output, channels, scratch);
+        }
+
+        fn run_channels_f32(&self, input: &[u8], output: &mut [f32], channels: Range<usize>, scratch: &mut [u8]) {
+            let $layer = self;
+            super::conv::run_channels_f32(self, $stride, input, output, channels, scratch);
+        }
+    };
+}
+
+pub(super) use channels_of_whole_pixels;
+
+/// [`PackedConv::run_channels`] where the whole pixel, `stride` bytes, is computed in scratch.
 pub(super) fn run_channels(
     conv: &impl PackedConv,
     stride: usize,

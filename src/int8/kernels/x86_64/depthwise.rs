@@ -15,7 +15,7 @@ use std::ops::Range;
 
 use super::super::{Conv, Map, PackedConv, Window};
 use super::buffer::{Aligned, align, with_alignment};
-use super::conv::{channels_scratch, run_channels, run_channels_f32};
+use super::conv::{channels_of_whole_pixels, channels_scratch};
 use super::epilogue::{Destination, Epilogue, Place};
 use super::simd::{Simd, Sums};
 use super::vectors::{Rounding, Vectors};
@@ -589,11 +589,5 @@ impl<S: Interleave> PackedConv for Depthwise<S> {
         self.compute(input, None, Destination::Floats(output), self.epilogue.map(), pixels, 0..self.blocks(), scratch);
     }
 
-    fn run_channels(&self, input: &[u8], output: &mut [u8], channels: Range<usize>, scratch: &mut [u8]) {
-        run_channels(self, self.output.stride, input, output, channels, scratch);
-    }
-
-    fn run_channels_f32(&self, input: &[u8], output: &mut [f32], channels: Range<usize>, scratch: &mut [u8]) {
-        run_channels_f32(self, self.output.stride, input, output, channels, scratch);
-    }
+    channels_of_whole_pixels!(|layer| layer.output.stride);
 }

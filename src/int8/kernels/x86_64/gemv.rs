@@ -8,7 +8,7 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 
 use super::super::{Conv, PackedConv};
-use super::buffer::{Aligned, align, with_alignment};
+use super::buffer::{ALIGN, Aligned, align, with_alignment};
 use super::epilogue::{Destination, Epilogue};
 use super::patch::{OVERRUN, Patch};
 use super::simd::Simd;
@@ -18,9 +18,6 @@ pub(super) const ROWS: usize = 4;
 
 /// Bytes of each stream that are fetched ahead.
 const AHEAD: usize = 512;
-
-/// Bytes of a line of the cache.
-const LINE: usize = 64;
 
 /// Sums along rows of a matrix.
 ///
@@ -72,10 +69,10 @@ pub(super) unsafe fn rows<S: Matvec, const N: usize>(stream: &Stream) -> [i32; R
             let mut x = stream.copied.add(window_row * stream.pitch);
             for step in 0..stream.steps {
                 // Each line once: steps of half a line see to two of the streams in turn.
-                let lines = N * S::WIDTH / LINE;
+                let lines = N * S::WIDTH / ALIGN;
                 for line in 0..lines {
                     let row = weights[(step * lines + line) % N];
-                    _mm_prefetch::<_MM_HINT_T0>(row.wrapping_add(AHEAD + line / N * LINE));
+                    _mm_prefetch::<_MM_HINT_T0>(row.wrapping_add(AHEAD + line / N * ALIGN));
                 }
                 for n in 0..N {
                     sums[n] = S::accumulate(sums[n], x, weights[n]);
@@ -160,21 +157,21 @@ impl<S: Matvec> Gemv<S> {
         let sums = unsafe { sums.align_to_mut::<i32>().1 };
         self.patch.copy::<S>(input, [0, 0], self.kernel, pitch, copied);
         let row_bytes = self.kernel[0] * self.steps * S::WIDTH;
-        let stream = Stream {
-            weights: [self.weights[channels.start * row_bytes..channels.end * row_bytes].as_ptr(); ROWS],
-            copied: copied.as_ptr(),
-            window_rows: self.kernel[0],
-            pitch,
-            steps: self.steps,
-        };
+        let first = self.weights[channels.start * row_bytes..channels.end * row_bytes].as_ptr();
         // As many rows one after the other as each stream has; then what is left.
         let (each, left) = (channels.len() / ROWS, channels.len() % ROWS);
         let four = (0..each).map(|i| (std::array::from_fn(|n| n * each + i), true));
         let one = (0..left).map(|i| ([ROWS * each + i; ROWS], false));
         for (numbers, all) in four.chain(one) {
-            let weights = std::array::from_fn(|n| stream.weights[n].wrapping_add(numbers[n] * row_bytes));
+            let stream = Stream {
+                weights: numbers.map(|number| first.wrapping_add(number * row_bytes)),
+                copied: copied.as_ptr(),
+                window_rows: self.kernel[0],
+                pitch,
+                steps: self.steps,
+            };
             // SAFETY: a value of `S` exists; weights and copy hold all rows of the window.
-            let totals = unsafe { S::rows(&Stream { weights, ..stream }, all) };
+            let totals = unsafe { S::rows(&stream, all) };
             for (number, total) in numbers.into_iter().zip(totals).take(if all { ROWS } else { 1 }) {
                 sums[number] = total.wrapping_add(self.bias[channels.start + number]);
             }

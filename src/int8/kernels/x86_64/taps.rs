@@ -9,7 +9,7 @@ use std::ops::Range;
 use super::super::{Conv, Map, PackedConv, Window};
 use super::avx2::Avx2;
 use super::buffer::{Aligned, align, with_alignment};
-use super::conv::{channels_scratch, run_channels, run_channels_f32};
+use super::conv::{channels_of_whole_pixels, channels_scratch};
 use super::epilogue::{Destination, Epilogue};
 
 /// Channels of a block.
@@ -169,11 +169,5 @@ impl PackedConv for Taps {
         self.compute(input, None, Destination::Floats(output), pixels, scratch);
     }
 
-    fn run_channels(&self, input: &[u8], output: &mut [u8], channels: Range<usize>, scratch: &mut [u8]) {
-        run_channels(self, self.output.stride, input, output, channels, scratch);
-    }
-
-    fn run_channels_f32(&self, input: &[u8], output: &mut [f32], channels: Range<usize>, scratch: &mut [u8]) {
-        run_channels_f32(self, self.output.stride, input, output, channels, scratch);
-    }
+    channels_of_whole_pixels!(|layer| layer.output.stride);
 }

@@ -17,7 +17,7 @@ use std::ops::Range;
 use super::super::{Conv, PackedConv};
 use super::avx2::Avx2;
 use super::buffer::{Aligned, align, with_alignment};
-use super::conv::{channels_scratch, run_channels, run_channels_f32};
+use super::conv::{channels_of_whole_pixels, channels_scratch};
 use super::epilogue::{Destination, Epilogue, Place};
 use super::patch::{OVERRUN, Patch};
 use super::points::Points;
@@ -416,13 +416,7 @@ impl PackedConv for Winograd {
         self.compute(input, None, to, self.epilogue.map(), pixels, strips, scratch);
     }
 
-    fn run_channels(&self, input: &[u8], output: &mut [u8], channels: Range<usize>, scratch: &mut [u8]) {
-        run_channels(self, self.epilogue.stride(), input, output, channels, scratch);
-    }
-
-    fn run_channels_f32(&self, input: &[u8], output: &mut [f32], channels: Range<usize>, scratch: &mut [u8]) {
-        run_channels_f32(self, self.epilogue.stride(), input, output, channels, scratch);
-    }
+    channels_of_whole_pixels!(|layer| layer.epilogue.stride());
 }
 
 #[cfg(test)]
