@@ -367,16 +367,24 @@ fn dense_widths_around_tile_edges() {
     check(&cases);
 }
 
-/// Few steps: kernels may hold their weights in registers.
+/// Few steps: kernels may hold their weights or activations in registers.
 #[test]
 fn dense_shallow_layers() {
     let mut cases = Vec::new();
-    for depth in [12, 16, 20, 24, 28, 32] {
-        for channels in [16, 32, 48, 64, 96] {
+    for depth in [8, 12, 14, 16, 20, 24, 28, 30, 32, 34] {
+        for channels in [16, 24, 32, 36, 48, 64, 72, 96] {
             for width in [1, 2, 3, 4, 5, 7, 12] {
                 cases.push(ConvCase { input: [3, width, depth], channels, ..POINT });
             }
             cases.push(ConvCase { input: [3, 5, depth], channels, slack: [16, 16], ..POINT });
+        }
+    }
+    for depth in 1..=9 {
+        for (kernel, channels) in [([1, 3], 24), ([2, 2], 32), ([3, 2], 40), ([3, 3], 64)] {
+            let base = ConvCase { input: [4, 9, depth], kernel, channels, ..BASE };
+            cases.push(base);
+            cases.push(ConvCase { stride: [2, 2], slack: [3, 9], ..base });
+            cases.push(ConvCase { dilation: [1, 2], ..base });
         }
     }
     check(&cases);

@@ -14,6 +14,7 @@ mod gemv;
 mod held;
 mod pairs;
 mod patch;
+mod pixelwise;
 mod points;
 mod pool;
 mod products;

@@ -10,6 +10,7 @@ use super::depthwise::{Depthwise, Interleave};
 use super::epilogue::{Destination, Place};
 use super::gemv::{Gemv, Matvec};
 use super::pairs::Avx2Pairs;
+use super::pixelwise;
 use super::simd::Simd;
 use super::split;
 use super::stem::Stem;
@@ -47,7 +48,8 @@ pub(super) fn avx2(simd: Avx2, conv: &Conv) -> Box<dyn PackedConv> {
     let fours = run.div_ceil(4) * 4;
     let look = runs as f32 * (0.19 * fours as f32 + 8.0) + 8.0;
     let by_sums = (runs * fours) as f32 + look / vectors as f32 + 2.0;
-    let by_pairs = (runs * run.div_ceil(2) * 2) as f32 * 1.125;
+    let steps = run.div_ceil(Avx2Pairs::STEP);
+    let by_pairs = (runs * steps * 2) as f32 * if pixelwise::takes(vectors, runs, steps) { 1.0 } else { 1.125 };
     if by_pairs < by_sums { dense(Avx2Pairs(simd), conv) } else { dense(simd, conv) }
 }
 

@@ -101,11 +101,11 @@ impl<S: Simd> Dense<S> {
         let shape = Shape::new(conv, group);
 
         let vectors = channels.div_ceil(S::V::LANES);
-        let strips = S::strips(vectors);
         let dilated = kw > 1 && conv.window.dilation[1] > 1;
         let taps_of_run = if dilated { 1 } else { kw };
         let steps = (taps_of_run * depth).div_ceil(S::STEP);
         let run_count = kh * kw / taps_of_run;
+        let strips = S::strips_of(vectors, run_count, steps);
         let weight_bytes = vectors * run_count * steps * Self::VECTOR;
         let block = Block::new::<S>(&shape, conv, depth, weight_bytes, strips.iter().copied().max().unwrap_or(1));
 
@@ -209,7 +209,7 @@ impl<S: Simd> Dense<S> {
     /// Pixels by vectors of the layer's commonest tile.
     pub fn tile(&self) -> String {
         let vectors = self.strips[0];
-        format!("{}x{vectors}", S::PIXELS[vectors - 1])
+        format!("{}x{vectors}", S::pixels_of(vectors, self.runs.len(), self.steps))
     }
 
     /// Pixels that are computed together: rows, as parts of two rows are two blocks, each of which reads all weights.
@@ -355,7 +355,7 @@ impl<S: Simd> Dense<S> {
             // SAFETY: a value of `S` exists. `Block::new` sized the copy for every offset and run with OVERRUN to
             // spare, the weights and biases of the strip were sliced, and the target holds all pixels.
             unsafe {
-                if !S::held(&strip) {
+                if !S::few_steps(&strip) {
                     S::strip(&strip)
                 }
             };

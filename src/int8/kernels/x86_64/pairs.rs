@@ -6,8 +6,10 @@ use super::super::{Conv, PackedConv};
 use super::avx2::{Avx2, Ymm};
 use super::conv;
 use super::depthwise::{self, Interleave};
+use super::pixelwise;
 use super::simd::Simd;
 use super::tiles::{self, Strip};
+use super::vnni;
 
 /// The plain form, two activations in a step: for layers with so few activations to sum over that the pass that
 /// [`Avx2`] makes over them would cost more than it saves.
@@ -56,8 +58,22 @@ unsafe impl Simd for Avx2Pairs {
         unsafe { tiles::strip::<Avx2Pairs>(strip) }
     }
 
+    #[target_feature(enable = "avx2")]
+    unsafe fn few_steps(strip: &Strip) -> bool {
+        // SAFETY: the caller's; AVX2 is enabled.
+        unsafe { pixelwise::strip::<Avx2Pairs>(strip) }
+    }
+
     fn strips(vectors: usize) -> Vec<usize> {
         Avx2::strips(vectors)
+    }
+
+    fn strips_of(vectors: usize, runs: usize, steps: usize) -> Vec<usize> {
+        if pixelwise::takes(vectors, runs, steps) { vnni::strips(vectors) } else { Self::strips(vectors) }
+    }
+
+    fn pixels_of(vectors: usize, runs: usize, steps: usize) -> usize {
+        if pixelwise::takes(vectors, runs, steps) { 1 } else { Self::PIXELS[vectors - 1] }
     }
 
     unsafe fn widen(from: &[u8], stride: usize, depth: usize, count: usize, to: &mut [u8]) {

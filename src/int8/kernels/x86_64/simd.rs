@@ -88,8 +88,9 @@ pub(super) unsafe trait Simd: Copy + Debug + Send + Sync + 'static {
     /// [`super::tiles::strip`] in a function that enables the instructions.
     unsafe fn strip(strip: &Strip);
 
-    /// [`super::held::strip`] in such a function, where there are registers for weights; `false` if it computed nothing.
-    unsafe fn held(_strip: &Strip) -> bool {
+    /// A strip of a layer with few steps in such a function, by [`super::held`] or [`super::pixelwise`]; `false` if it
+    /// computed nothing.
+    unsafe fn few_steps(_strip: &Strip) -> bool {
         false
     }
 
@@ -98,6 +99,16 @@ pub(super) unsafe trait Simd: Copy + Debug + Send + Sync + 'static {
 
     /// Cuts `vectors` vectors of channels into strips.
     fn strips(vectors: usize) -> Vec<usize>;
+
+    /// The same in a layer with `runs` runs of `steps` steps.
+    fn strips_of(vectors: usize, _runs: usize, _steps: usize) -> Vec<usize> {
+        Self::strips(vectors)
+    }
+
+    /// Most pixels of a tile of such a layer.
+    fn pixels_of(vectors: usize, _runs: usize, _steps: usize) -> usize {
+        Self::PIXELS[vectors - 1]
+    }
 
     /// Copies `count` pixels of `depth` activations each, `stride` bytes apart, to a contiguous run, widened where the
     /// set is wide. May write up to [`super::patch::OVERRUN`] bytes behind the run.

@@ -229,6 +229,22 @@ unsafe fn tile<S: Simd, const M: usize, const N: usize>(strip: &Strip, at: usize
             beside::<S, M, N, 2>(&mut sums, &pixels, strip);
             beside::<S, M, N, 3>(&mut sums, &pixels, strip);
         }
+        finish::<S, M, N>(&sums, strip, at);
+    }
+}
+
+/// What the strip's target wants of the sums of a tile whose first pixel is `at`.
+///
+/// # Safety
+/// As for [`tile`].
+#[inline(always)]
+pub(super) unsafe fn finish<S: Simd, const M: usize, const N: usize>(
+    sums: &[[Sums<S>; N]; M],
+    strip: &Strip,
+    at: usize,
+) {
+    // SAFETY: the caller's.
+    unsafe {
         match strip.target {
             Target::Sums(to) => {
                 for (m, sums) in sums.iter().enumerate() {
@@ -238,10 +254,10 @@ unsafe fn tile<S: Simd, const M: usize, const N: usize>(strip: &Strip, at: usize
                 }
             }
             Target::Bytes { to, stride, multiplier, rounding } => {
-                store_bytes::<S::V, M, N>(&sums, multiplier, &rounding, to.add(at * stride), stride);
+                store_bytes::<S::V, M, N>(sums, multiplier, &rounding, to.add(at * stride), stride);
             }
             Target::Added { to, stride, multiplier, residual } => {
-                let in_memory = sums;
+                let in_memory = *sums;
                 store_added::<S::V, N>(&in_memory, multiplier, &residual.from(at), to.add(at * stride), stride);
             }
         }

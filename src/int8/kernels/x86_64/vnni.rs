@@ -93,7 +93,7 @@ unsafe impl Simd for Avx512Vnni {
     bytes_by_fours!("avx512vnni", "avx2,avx512f,avx512bw,avx512vnni", strips, conv::vnni);
 
     #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vnni")]
-    unsafe fn held(strip: &Strip) -> bool {
+    unsafe fn few_steps(strip: &Strip) -> bool {
         // SAFETY: the caller's; the instructions are enabled.
         unsafe { held::strip::<Self>(strip) }
     }
