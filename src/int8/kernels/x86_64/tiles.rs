@@ -62,8 +62,9 @@ struct Ahead {
 }
 
 impl Ahead {
-    /// Steps between fetches.
-    const CHUNK: usize = 16;
+    /// Steps between fetches. Every end of a chunk is a branch that may be guessed wrong: with 16 steps layers of 80 to
+    /// 192 channels take 1 to 3 % longer; and without an end all fetches of a tile would come at once.
+    const CHUNK: usize = 64;
 
     /// For a strip of `tiles` tiles with so many bytes of weights.
     fn new(strip: &Strip, tiles: usize, weights: usize) -> Ahead {
