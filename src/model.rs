@@ -1,12 +1,13 @@
 //! The door to the network: [`Model::load`], [`Session::run`].
 //!
-//! A file passes through six steps, each a file of this folder: `wire` bounds what its protobuf can ask for, `graph`
-//! reads it, `check` looks whether its nodes can be, `normalise` brings every way of quantising into one form,
+//! A file passes through six steps, each a file of this folder: `skim` reads all but the weights, and `wire` bounds what
+//! their protobuf can ask for, `graph` decodes it, `check` looks whether its nodes can be, `normalise` brings every way of quantising into one form,
 //! `lower` compiles what is quantised into int8 programs, and tract, with the operators of `ops`, types and schedules
 //! what is left. `session` runs it.
 //!
 //! This folder is the only place that names tract.
 
+mod builtin;
 mod check;
 mod distances;
 mod graph;
@@ -16,8 +17,10 @@ mod lower;
 mod metadata;
 mod normalise;
 mod ops;
+mod origin;
 mod session;
 mod shapes;
+mod skim;
 mod softmax;
 mod wire;
 
@@ -29,7 +32,9 @@ use crate::bundle::Bundle;
 use crate::error::{Error, Result};
 use crate::int8::kernels;
 use crate::limits::Limits;
+use origin::Origin;
 
+pub use builtin::builtin_bytes;
 pub use guard::error_of_panic;
 pub use metadata::{graph_sha256, with_metadata};
 pub use session::{Attention, Outputs, RunTimes, Session};
@@ -107,8 +112,8 @@ impl Model {
     /// what is in the file.
     pub fn load(path: impl AsRef<Path>, options: &Options) -> Result<Model> {
         let path = path.as_ref();
-        let bytes = load::read(path, &options.limits)?;
-        Model::from_bytes(&path.display().to_string(), &bytes, options)
+        let origin = Origin::open(path, &options.limits)?;
+        Model::from_origin(&path.display().to_string(), &origin, options)
     }
 
     /// Loads an ONNX file from memory; `name` stands in messages.
@@ -119,7 +124,11 @@ impl Model {
     /// [`Error::Metadata`] for `oltr.` keys that do not fit the format or the graph,
     /// [`Error::Limit`] for what is larger than allowed.
     pub fn from_bytes(name: &str, bytes: &[u8], options: &Options) -> Result<Model> {
-        Ok(Model { inner: Arc::new(load::load(name, bytes, options)?) })
+        Model::from_origin(name, &Origin::memory(bytes), options)
+    }
+
+    fn from_origin(name: &str, origin: &Origin, options: &Options) -> Result<Model> {
+        Ok(Model { inner: Arc::new(load::load(name, origin, options)?) })
     }
 
     /// Loads the bundle that is built into the library.
@@ -127,7 +136,7 @@ impl Model {
     /// # Errors
     /// [`Error::Config`] without the feature `demo-model`.
     pub fn builtin(options: &Options) -> Result<Model> {
-        Model::from_bytes("builtin", builtin_bytes()?, options)
+        Model::from_origin("builtin", &builtin::origin()?, options)
     }
 
     /// File name (or `builtin`), for messages.
@@ -174,24 +183,16 @@ impl Model {
     }
 }
 
-/// The ONNX file of the bundle that is built into the library.
-///
-/// # Errors
-/// [`Error::Config`] without the feature `demo-model`.
-pub fn builtin_bytes() -> Result<&'static [u8]> {
-    #[cfg(feature = "demo-model")]
-    return Ok(include_bytes!("../models/everyday.onnx"));
-    #[cfg(not(feature = "demo-model"))]
-    Err(Error::Config("this oltr was built without a bundle; name one with --model".into()))
-}
-
 /// The bytes of the model file at `path`, within `Limits::model_bytes`: for what concerns the file rather than the
 /// graph in it, such as its metadata.
 ///
 /// # Errors
 /// [`Error::NotFound`], [`Error::Io`], [`Error::Limit`].
 pub fn read_file(path: impl AsRef<Path>, limits: &Limits) -> Result<Vec<u8>> {
-    load::read(path.as_ref(), limits)
+    let origin = Origin::open(path.as_ref(), limits)?;
+    let bytes = origin.bytes(&(0..origin.length())).into_owned();
+    origin.check()?;
+    Ok(bytes)
 }
 
 /// What a loaded graph consists of, and what it takes.

@@ -1,26 +1,26 @@
 //! An ONNX graph as oltr sees it: nodes in order, constants by name. Protobuf ends here.
 //!
-//! Weights stay where the file is: a copy of them, made while the packed ones come into being, would leave a hole in the
-//! heap that nothing fills afterwards.
+//! Bytes of weights stay in the file until they are packed: a copy of them, made while the packed ones come into being,
+//! would leave a hole in the heap that nothing fills afterwards.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use prost::Message;
 use tract_onnx::pb;
 
-use super::wire;
+use super::origin::{Origin, Raw};
+use super::skim::{self, Initializer, Skeleton};
 use crate::error::{Error, Result, UnsupportedNode};
 use crate::int8::float;
 use crate::limits::Limits;
 
 /// The values of a constant.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(super) enum Values<'a> {
     F32(Vec<f32>),
-    U8(Cow<'a, [u8]>),
-    I8(Cow<'a, [i8]>),
+    U8(Raw<'a>),
+    I8(Raw<'a>),
     I32(Vec<i32>),
     I64(Vec<i64>),
     /// A type that only tract is asked to understand.
@@ -41,7 +41,7 @@ impl Values<'_> {
 }
 
 /// A constant: an initializer, or the value of a Constant node.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(super) struct Const<'a> {
     pub shape: Vec<usize>,
     pub values: Values<'a>,
@@ -69,8 +69,8 @@ impl Const<'_> {
     /// Integers of any of the types that zero points and biases have.
     pub fn as_integers(&self) -> Option<Vec<i32>> {
         match &self.values {
-            Values::U8(v) => Some(v.iter().map(|x| i32::from(*x)).collect()),
-            Values::I8(v) => Some(v.iter().map(|x| i32::from(*x)).collect()),
+            Values::U8(v) => Some(v.get().iter().map(|x| i32::from(*x)).collect()),
+            Values::I8(v) => Some(v.signed().iter().map(|x| i32::from(*x)).collect()),
             Values::I32(v) => Some(v.clone()),
             _ => None,
         }
@@ -187,18 +187,19 @@ pub(super) struct Graph<'a> {
 pub(super) struct File<'a> {
     pub graph: Graph<'a>,
     pub metadata: BTreeMap<String, String>,
+    /// Of the file, 64 hexadecimal digits.
+    pub sha256: String,
 }
 
 /// Reads an ONNX file. `model` is its name, for messages.
-pub(super) fn read<'a>(model: &str, bytes: &'a [u8], limits: &Limits) -> Result<File<'a>> {
+pub(super) fn read<'a>(model: &str, origin: &'a Origin<'a>, limits: &Limits) -> Result<File<'a>> {
     let bad = |reason: String| Error::BadModel { model: model.into(), reason };
-    if bytes.is_empty() {
+    if origin.length() == 0 {
         return Err(bad("the file is empty; copy it again".into()));
     }
-    // Before decoding: a few bytes of protobuf can ask for a hundred times their size in memory.
-    wire::check(model, bytes, limits)?;
+    // Counts fields before they are decoded: a few bytes of protobuf can ask for a hundred times their size in memory.
+    let Skeleton { model: rest, initializers, sha256 } = skim::skim(model, origin, limits)?;
     let damaged = |e| bad(format!("is not an ONNX file, or a damaged one ({e}); export or copy it again"));
-    let (rest, tensors) = wire::without_initializers(bytes);
     let mut proto = pb::ModelProto::decode(&rest[..]).map_err(damaged)?;
     let graph = proto.graph.take().ok_or_else(|| bad("holds no graph; is it an ONNX file?".into()))?;
     if !proto.functions.is_empty() {
@@ -209,20 +210,21 @@ pub(super) fn read<'a>(model: &str, bytes: &'a [u8], limits: &Limits) -> Result<
     for entry in std::mem::take(&mut proto.metadata_props) {
         metadata.insert(entry.key, entry.value);
     }
-    let mut initializers = Vec::with_capacity(tensors.len());
-    for tensor in tensors {
-        let (rest, raw) = wire::without_raw_data(tensor);
-        initializers.push((pb::TensorProto::decode(&rest[..]).map_err(damaged)?, raw));
-    }
-    let graph = graph_of(model, graph, initializers, opset, limits)?;
-    Ok(File { graph, metadata })
+    let decode = |Initializer { tensor, raw }| {
+        Ok((pb::TensorProto::decode(&tensor[..]).map_err(damaged)?, Raw::At(origin, raw)))
+    };
+    let initializers: Vec<_> = initializers.into_iter().map(decode).collect::<Result<_>>()?;
+    let graph = graph_of(model, graph, initializers, opset, limits);
+    // What could not be read may be what is wrong with the graph.
+    origin.check()?;
+    Ok(File { graph: graph?, metadata, sha256 })
 }
 
 /// `initializers` are those of `proto`, each with its raw data.
 fn graph_of<'a>(
     model: &str,
     proto: pb::GraphProto,
-    initializers: Vec<(pb::TensorProto, &'a [u8])>,
+    initializers: Vec<(pb::TensorProto, Raw<'a>)>,
     opset: i64,
     limits: &Limits,
 ) -> Result<Graph<'a>> {
@@ -241,7 +243,7 @@ fn graph_of<'a>(
     let mut consts = HashMap::new();
     for (tensor, raw) in initializers {
         let name = tensor.name.clone();
-        let value = constant(model, &name, tensor, Cow::Borrowed(raw), limits)?;
+        let value = constant(model, &name, tensor, raw, limits)?;
         if consts.insert(name.clone(), Arc::new(value)).is_some() {
             return Err(bad(format!("initializer '{name}' is defined twice")));
         }
@@ -336,12 +338,12 @@ pub(super) fn check_volume(model: &str, name: &str, shape: &[usize], limits: &Li
     Ok(volume as usize)
 }
 
-/// A constant from protobuf, `raw` being its raw data, which is not copied where it can stay.
+/// A constant from protobuf, `raw` being its raw data, which is not read where it can stay.
 pub(super) fn constant<'a>(
     model: &str,
     name: &str,
     mut tensor: pb::TensorProto,
-    raw: Cow<'a, [u8]>,
+    raw: Raw<'a>,
     limits: &Limits,
 ) -> Result<Const<'a>> {
     use pb::tensor_proto::DataType;
@@ -355,14 +357,14 @@ pub(super) fn constant<'a>(
         shape.push(usize::try_from(*dim).map_err(|_| bad(format!("has a dimension of {dim}")))?);
     }
     let volume = check_volume(model, name, &shape, limits)?;
-    let is_raw = !raw.is_empty();
+    let is_raw = raw.len() > 0;
     fn wide<T, const N: usize>(raw: &[u8], from: fn([u8; N]) -> T) -> Vec<T> {
         raw.chunks_exact(N).map(|b| from(b.try_into().expect("a whole chunk"))).collect()
     }
     let int32 = std::mem::take(&mut tensor.int32_data);
     let (values, size) = match DataType::try_from(tensor.data_type) {
         Ok(DataType::Float) => {
-            let v = if is_raw { wide(&raw, f32::from_le_bytes) } else { std::mem::take(&mut tensor.float_data) };
+            let v = if is_raw { wide(&raw.get(), f32::from_le_bytes) } else { std::mem::take(&mut tensor.float_data) };
             let n = v.len();
             if let Some(i) = float::first_nan(&v) {
                 return Err(bad(nan(i)));
@@ -371,31 +373,28 @@ pub(super) fn constant<'a>(
         }
         Ok(DataType::String) => return Err(bad("is text; oltr computes with numbers".into())),
         Ok(DataType::Uint8) => {
-            let v = if is_raw { raw } else { int32.iter().map(|x| *x as u8).collect() };
+            let v = if is_raw { raw } else { Raw::Own(int32.iter().map(|x| *x as u8).collect()) };
             let n = v.len();
             (Values::U8(v), n)
         }
         Ok(DataType::Int8) => {
-            let v = match raw {
-                _ if !is_raw => int32.iter().map(|x| *x as i8).collect(),
-                Cow::Borrowed(raw) => Cow::Borrowed(bytemuck::cast_slice(raw)),
-                Cow::Owned(raw) => Cow::Owned(bytemuck::cast_vec(raw)),
-            };
+            let v = if is_raw { raw } else { Raw::Own(int32.iter().map(|x| *x as u8).collect()) };
             let n = v.len();
             (Values::I8(v), n)
         }
         Ok(DataType::Int32) => {
-            let v = if is_raw { wide(&raw, i32::from_le_bytes) } else { int32 };
+            let v = if is_raw { wide(&raw.get(), i32::from_le_bytes) } else { int32 };
             let n = v.len();
             (Values::I32(v), n)
         }
         Ok(DataType::Int64) => {
-            let v = if is_raw { wide(&raw, i64::from_le_bytes) } else { std::mem::take(&mut tensor.int64_data) };
+            let v = if is_raw { wide(&raw.get(), i64::from_le_bytes) } else { std::mem::take(&mut tensor.int64_data) };
             let n = v.len();
             (Values::I64(v), n)
         }
         Ok(DataType::Undefined) | Err(_) => return Err(bad(format!("has the unknown type {}", tensor.data_type))),
         Ok(other) => {
+            let raw = raw.get();
             if let Some(i) = first_nan(other, &raw, &int32, &tensor.double_data) {
                 return Err(bad(nan(i)));
             }
@@ -441,8 +440,8 @@ pub(super) fn to_proto(name: &str, value: &Const) -> pb::TensorProto {
     }
     let (data_type, raw_data) = match &value.values {
         Values::F32(v) => (DataType::Float, raw(v, f32::to_le_bytes)),
-        Values::U8(v) => (DataType::Uint8, v.to_vec()),
-        Values::I8(v) => (DataType::Int8, v.iter().map(|x| *x as u8).collect()),
+        Values::U8(v) => (DataType::Uint8, v.get().into_owned()),
+        Values::I8(v) => (DataType::Int8, v.get().into_owned()),
         Values::I32(v) => (DataType::Int32, raw(v, i32::to_le_bytes)),
         Values::I64(v) => (DataType::Int64, raw(v, i64::to_le_bytes)),
         Values::Other(tensor) => return pb::TensorProto { name: name.into(), ..(**tensor).clone() },

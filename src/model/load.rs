@@ -1,11 +1,8 @@
 //! From the bytes of a file to a plan that can run.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::Read;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sha2::{Digest, Sha256};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::ensure;
 
@@ -16,6 +13,7 @@ use super::guard::catch;
 use super::lower::{self, Part};
 use super::normalise;
 use super::ops::{self, ProgramOp, Tables};
+use super::origin::Origin;
 use super::softmax;
 use super::{Engine, Options, Port, Step, Summary};
 use crate::bundle::Bundle;
@@ -82,32 +80,9 @@ impl Loaded {
     }
 }
 
-/// Reads a model file within the bound, which is looked at before anything is allocated.
-pub(super) fn read(path: &Path, limits: &Limits) -> Result<Vec<u8>> {
-    let io = |cause| Error::io(path, cause);
-    let mut file = std::fs::File::open(path).map_err(io)?;
-    let length = file.metadata().map_err(io)?.len();
-    let limit = |value| Error::Limit {
-        subject: path.display().to_string(),
-        what: "model_bytes",
-        value,
-        limit: limits.model_bytes,
-    };
-    if length > limits.model_bytes {
-        return Err(limit(length));
-    }
-    // A pipe has no length: read one byte more than allowed to notice.
-    let mut bytes = Vec::with_capacity(length as usize);
-    file.by_ref().take(limits.model_bytes + 1).read_to_end(&mut bytes).map_err(io)?;
-    if bytes.len() as u64 > limits.model_bytes {
-        return Err(limit(bytes.len() as u64));
-    }
-    Ok(bytes)
-}
-
-/// Loads a model from the bytes of its file.
-pub(super) fn load(name: &str, bytes: &[u8], options: &Options) -> Result<Loaded> {
-    let file = graph::read(name, bytes, &options.limits)?;
+/// Loads a model from its file.
+pub(super) fn load(name: &str, origin: &Origin, options: &Options) -> Result<Loaded> {
+    let file = graph::read(name, origin, &options.limits)?;
     let mut graph = file.graph;
     let operators = count_operators(&graph);
     let quantisation = describe(&graph);
@@ -153,6 +128,8 @@ pub(super) fn load(name: &str, bytes: &[u8], options: &Options) -> Result<Loaded
     let inputs: Vec<Port> = graph.inputs.iter().map(|(n, s)| Port { name: n.clone(), shape: s.clone() }).collect();
     let output_names = std::mem::take(&mut graph.outputs);
     drop(graph);
+    // Everything that is ever read of the file was read.
+    origin.check()?;
     let shared_name: Arc<str> = name.into();
     let (plan, numbers) = guard(&shared_name, || -> TractResult<_> {
         let model = onnx.model_for_proto_model(&proto)?;
@@ -175,7 +152,7 @@ pub(super) fn load(name: &str, bytes: &[u8], options: &Options) -> Result<Loaded
         check_bundle(name, bundle, &inputs, &outputs)?;
     }
     let summary = Summary {
-        file_bytes: bytes.len() as u64,
+        file_bytes: origin.length(),
         isa: kernels.isa().into(),
         weights_bytes: weights,
         arena_bytes: arena,
@@ -184,14 +161,12 @@ pub(super) fn load(name: &str, bytes: &[u8], options: &Options) -> Result<Loaded
         quantisation,
         steps: steps(&plan),
     };
-    let digest = Sha256::digest(bytes);
-    let sha256 = digest.iter().map(|b| format!("{b:02x}")).collect();
     let limits = options.limits.clone();
     let metadata = file.metadata;
     let threads = options.threads;
     Ok(Loaded {
         name: shared_name,
-        sha256,
+        sha256: file.sha256,
         bundle,
         metadata,
         inputs,

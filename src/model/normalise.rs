@@ -5,11 +5,11 @@
 //! of uint8) get the same dress. Afterwards every QuantizeLinear and DequantizeLinear has three inputs, Constant and
 //! Identity nodes are gone, and no other node touches a quantised tensor.
 
-use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::graph::{Const, Graph, Node, Values, constant, is_onnx};
+use super::origin::Raw;
 use crate::error::{Result, UnsupportedNode};
 use crate::limits::Limits;
 
@@ -85,7 +85,7 @@ impl Pass<'_> {
         let tensor = node.attributes.first_mut().filter(|a| a.name == "value").and_then(|a| a.t.take());
         if let Some(mut tensor) = tensor {
             let raw = std::mem::take(&mut tensor.raw_data);
-            let value = constant(model, node.output(), tensor, Cow::Owned(raw), limits)?;
+            let value = constant(model, node.output(), tensor, Raw::Own(raw), limits)?;
             self.consts.insert(node.output().to_string(), Arc::new(value));
             return Ok(());
         }
@@ -162,9 +162,9 @@ impl Pass<'_> {
             };
             let zeros = vec![0u8; scales.len()];
             let values = match dtype {
-                Some("i8") => Values::I8(vec![0; zeros.len()].into()),
-                Some("i32") => Values::I32(vec![0; zeros.len()]),
-                _ => Values::U8(zeros.into()),
+                Some("i8") => Values::I8(Raw::Own(zeros)),
+                Some("i32") => Values::I32(vec![0; scales.len()]),
+                _ => Values::U8(Raw::Own(zeros)),
             };
             let name = self.fresh(node.output());
             self.consts.insert(name.clone(), Arc::new(Const { shape: scales.shape.clone(), values }));
@@ -261,7 +261,7 @@ impl Pass<'_> {
         let scales = self.consts.get(scale).map_or(1, |c| c.len());
         let shape = self.consts.get(scale).map_or(vec![], |c| c.shape.clone());
         let name = self.fresh(scale);
-        self.consts.insert(name.clone(), Arc::new(Const { shape, values: Values::U8(vec![0; scales].into()) }));
+        self.consts.insert(name.clone(), Arc::new(Const { shape, values: Values::U8(Raw::Own(vec![0; scales])) }));
         name
     }
 

@@ -26,13 +26,13 @@ enum Kind {
 }
 
 /// Number of a model's field that is its graph.
-const GRAPH: u64 = 7;
+pub(super) const GRAPH: u64 = 7;
 
 /// Number of a graph's field that is an initializer.
-const INITIALIZER: u64 = 5;
+pub(super) const INITIALIZER: u64 = 5;
 
 /// Number of a tensor's field that is its raw data.
-const RAW_DATA: u64 = 9;
+pub(super) const RAW_DATA: u64 = 9;
 
 /// What field `number` of a message of kind `kind` is (onnx.proto).
 fn field(kind: Kind, number: u64) -> Kind {
@@ -84,18 +84,39 @@ const MAX_DEPTH: usize = 16;
 
 /// Refuses a file that would decode to more fields than [`Limits::graph_fields`], or that breaks off.
 pub(super) fn check(model: &str, bytes: &[u8], limits: &Limits) -> Result<()> {
-    let mut walk = Walk { model, fields: 0, limit: limits.graph_fields };
-    walk.message(Kind::Model, bytes, 0)
+    Walk::new(model, limits).model(bytes)
 }
 
-struct Walk<'a> {
+/// Counts fields, of a model as a whole or in pieces.
+pub(super) struct Walk<'a> {
     model: &'a str,
     fields: u64,
     limit: u64,
 }
 
-impl Walk<'_> {
-    fn count(&mut self, n: u64) -> Result<()> {
+impl<'a> Walk<'a> {
+    /// For the file `model`.
+    pub fn new(model: &'a str, limits: &Limits) -> Walk<'a> {
+        Walk { model, fields: 0, limit: limits.graph_fields }
+    }
+
+    /// A whole model, or one without its initializers.
+    pub fn model(&mut self, bytes: &[u8]) -> Result<()> {
+        self.message(Kind::Model, bytes, 0)
+    }
+
+    /// What is in an initializer, or all but its raw data.
+    pub fn tensor(&mut self, bytes: &[u8]) -> Result<()> {
+        self.message(Kind::Tensor, bytes, 2)
+    }
+
+    /// The field that an initializer is, without what is in it.
+    pub fn count_tensor(&mut self) -> Result<()> {
+        self.count(1 + weight(Kind::Tensor))
+    }
+
+    /// `n` fields more.
+    pub fn count(&mut self, n: u64) -> Result<()> {
         self.fields += n;
         if self.fields > self.limit {
             return Err(Error::Limit {
@@ -108,7 +129,8 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn broken(&self) -> Error {
+    /// The error of a file that breaks off.
+    pub fn broken(&self) -> Error {
         Error::BadModel {
             model: self.model.into(),
             reason: "is not an ONNX file, or a damaged one (its protobuf breaks off); export or copy it again".into(),
@@ -169,41 +191,6 @@ pub(super) fn fields(mut bytes: &[u8]) -> impl Iterator<Item = Option<Field<'_>>
     })
 }
 
-/// Of a model: its bytes without the initializers of its graph, and those; nothing of what lies behind a place where it
-/// breaks off.
-pub(super) fn without_initializers(model: &[u8]) -> (Vec<u8>, Vec<&[u8]>) {
-    let (mut rest, graphs) = apart(model, GRAPH);
-    let (mut graph, mut initializers) = (Vec::new(), Vec::new());
-    // A message that comes twice is one that has the fields of both.
-    for content in &graphs {
-        let (others, tensors) = apart(content, INITIALIZER);
-        graph.extend(others);
-        initializers.extend(tensors);
-    }
-    if !graphs.is_empty() {
-        put_bytes(GRAPH, &graph, &mut rest);
-    }
-    (rest, initializers)
-}
-
-/// Of a tensor: its bytes without the raw data, and that.
-pub(super) fn without_raw_data(tensor: &[u8]) -> (Vec<u8>, &[u8]) {
-    let (rest, raw) = apart(tensor, RAW_DATA);
-    (rest, raw.last().copied().unwrap_or_default())
-}
-
-/// A message without its fields `number`, and the content of those.
-fn apart(message: &[u8], number: u64) -> (Vec<u8>, Vec<&[u8]>) {
-    let (mut rest, mut contents) = (Vec::new(), Vec::new());
-    for one in fields(message).flatten() {
-        match one.nested().filter(|_| one.number == number) {
-            None => rest.extend_from_slice(one.whole),
-            Some(content) => contents.push(content),
-        }
-    }
-    (rest, contents)
-}
-
 /// Takes the first field off `bytes`; `None` if they break off.
 fn take<'a>(bytes: &mut &'a [u8]) -> Option<Field<'a>> {
     let start = *bytes;
@@ -233,7 +220,8 @@ pub(super) fn put_bytes(number: u64, content: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(content);
 }
 
-fn put_varint(mut value: u64, out: &mut Vec<u8>) {
+/// Appends a number.
+pub(super) fn put_varint(mut value: u64, out: &mut Vec<u8>) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;
@@ -252,65 +240,4 @@ fn varint(bytes: &mut &[u8]) -> Option<u64> {
         }
     }
     None
-}
-
-#[cfg(test)]
-mod tests {
-    use std::borrow::Cow;
-
-    use prost::Message;
-
-    use super::super::graph::{self, Values};
-    use super::*;
-
-    fn tensor(name: &str, raw: &[u8]) -> pb::TensorProto {
-        let data_type = pb::tensor_proto::DataType::Int8 as i32;
-        let dims = vec![raw.len() as i64];
-        pb::TensorProto { name: name.into(), dims, data_type, raw_data: raw.to_vec(), ..Default::default() }
-    }
-
-    fn model(initializer: Vec<pb::TensorProto>, nodes: &[&str]) -> pb::ModelProto {
-        let node = |name: &&str| pb::NodeProto { name: name.to_string(), ..Default::default() };
-        let graph = pb::GraphProto { node: nodes.iter().map(node).collect(), initializer, ..Default::default() };
-        pb::ModelProto { ir_version: 8, graph: Some(graph), ..Default::default() }
-    }
-
-    /// What prost reads of a model is what it reads of its pieces, also where the graph comes twice.
-    #[test]
-    fn the_pieces_of_a_model_are_the_model() {
-        let first = model(vec![tensor("a", &[1, 2, 3]), tensor("b", &[])], &["x", "y"]).encode_to_vec();
-        let second = model(vec![tensor("c", &[4])], &["z"]).encode_to_vec();
-        let nothing = pb::ModelProto { ir_version: 7, ..Default::default() }.encode_to_vec();
-        for bytes in [first.clone(), [&first[..], &second].concat(), nothing] {
-            let (rest, tensors) = without_initializers(&bytes);
-            let mut together = pb::ModelProto::decode(&rest[..]).unwrap();
-            for tensor in tensors {
-                let (rest, raw) = without_raw_data(tensor);
-                let mut tensor = pb::TensorProto::decode(&rest[..]).unwrap();
-                assert!(tensor.raw_data.is_empty());
-                tensor.raw_data = raw.to_vec();
-                together.graph.as_mut().unwrap().initializer.push(tensor);
-            }
-            assert_eq!(together, pb::ModelProto::decode(&bytes[..]).unwrap());
-        }
-    }
-
-    #[test]
-    fn raw_data_that_comes_twice_is_the_last() {
-        let mut twice = tensor("a", &[1, 2]).encode_to_vec();
-        put_bytes(RAW_DATA, &[3, 4], &mut twice);
-        assert_eq!(pb::TensorProto::decode(&twice[..]).unwrap().raw_data, [3, 4]);
-        assert_eq!(without_raw_data(&twice).1, [3, 4]);
-    }
-
-    /// Nothing is copied of the weights.
-    #[test]
-    fn weights_stay_in_the_file() {
-        let bytes = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/graphs/lite0s.qdq.onnx")).unwrap();
-        let file = graph::read("lite0s", &bytes, &Limits::default()).unwrap();
-        let weights = file.graph.consts.values().filter(|c| c.shape.len() == 4);
-        let (stay, copied): (Vec<_>, Vec<_>) =
-            weights.partition(|c| matches!(&c.values, Values::I8(Cow::Borrowed(_)) | Values::U8(Cow::Borrowed(_))));
-        assert!(stay.len() > 20 && copied.is_empty(), "{} stay, {} are copied", stay.len(), copied.len());
-    }
 }

@@ -81,8 +81,8 @@ impl QConst<'_> {
     /// The bytes in the engine's unsigned domain.
     pub fn bytes(&self) -> Option<Vec<u8>> {
         match &self.value.values {
-            Values::U8(v) => Some(v.to_vec()),
-            Values::I8(v) => Some(v.iter().map(|x| (*x as u8) ^ 0x80).collect()),
+            Values::U8(v) => Some(v.get().into_owned()),
+            Values::I8(v) => Some(v.get().iter().map(|x| x ^ 0x80).collect()),
             _ => None,
         }
     }

@@ -1,25 +1,50 @@
 //! Weights and biases of convolutions and products: reading, checking, reordering.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 
 use super::super::graph::Values;
+use super::super::origin::Raw;
 use super::quantised::{QConst, View};
 
-/// Weights where the file has them, and how they are counted: output channels, taps, input channels of a group.
+/// Weights, and how they are counted: output channels, taps, input channels of a group.
 pub(super) struct Weights<'a> {
-    values: Cow<'a, [i8]>,
+    values: Signed<'a>,
     counts: [usize; 3],
     strides: [usize; 3],
+}
+
+/// Weights less their zero points.
+enum Signed<'a> {
+    /// As the file has them, where they stay until they are asked for.
+    Raw(&'a Raw<'a>),
+    Centred(Vec<i8>),
+}
+
+impl Signed<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Signed::Raw(raw) => raw.len(),
+            Signed::Centred(values) => values.len(),
+        }
+    }
+
+    fn get(&self) -> Cow<'_, [i8]> {
+        match self {
+            Signed::Raw(raw) => raw.signed(),
+            Signed::Centred(values) => Cow::Borrowed(values),
+        }
+    }
 }
 
 impl<'a> Weights<'a> {
     /// `None` where a weight minus its zero point does not fit a signed byte, or there are too few.
     pub fn new(constant: &QConst<'a>, counts: [usize; 3], strides: [usize; 3]) -> Option<Weights<'a>> {
         let values = match &constant.value.values {
-            Values::I8(v) if constant.params.zeros.iter().all(|z| *z == 0) => Cow::Borrowed(&v[..]),
+            Values::I8(v) if constant.params.zeros.iter().all(|z| *z == 0) => Signed::Raw(v),
             _ => {
                 let centred = constant.centred()?;
-                Cow::Owned(centred.into_iter().map(i8::try_from).collect::<Result<_, _>>().ok()?)
+                Signed::Centred(centred.into_iter().map(i8::try_from).collect::<Result<_, _>>().ok()?)
             }
         };
         (values.len() == counts.iter().product::<usize>()).then_some(Weights { values, counts, strides })
@@ -28,14 +53,15 @@ impl<'a> Weights<'a> {
     /// In the order output channel, tap, input channel.
     pub fn ordered(&self) -> Vec<i8> {
         let ([o, taps, i], [so, st, si]) = (self.counts, self.strides);
+        let values = self.values.get();
         if si == 1 && (taps == 1 || st == i) && so == taps * i {
-            return self.values.to_vec();
+            return values.into_owned();
         }
-        let mut weights = Vec::with_capacity(self.values.len());
+        let mut weights = Vec::with_capacity(values.len());
         for o in 0..o {
             for t in 0..taps {
                 let first = o * so + t * st;
-                weights.extend((0..i).map(|i| self.values[first + i * si]));
+                weights.extend((0..i).map(|i| values[first + i * si]));
             }
         }
         weights
@@ -51,14 +77,16 @@ impl<'a> Weights<'a> {
         let (low, high) = (-i64::from(zero), 255 - i64::from(zero));
         // What no weights, each 128 at most, can give together need not be summed: nearly every layer's.
         let most = (taps * i) as i64 * 128 * 255;
+        let read = OnceCell::new();
         let safe = |(o, bias): (usize, &i32)| {
             if i64::from(bias.unsigned_abs()) + most <= i64::from(i32::MAX) {
                 return Some(*bias);
             }
+            let values = read.get_or_init(|| self.values.get());
             let (mut positive, mut negative) = (0i64, 0i64);
             for t in 0..taps {
                 for i in 0..i {
-                    let w = i64::from(self.values[o * so + t * st + i * si]);
+                    let w = i64::from(values[o * so + t * st + i * si]);
                     positive += w.max(0);
                     negative += w.min(0);
                 }
@@ -88,8 +116,8 @@ pub(super) fn int_bias(view: &View, name: &str, scales: &[f32]) -> Option<Vec<i3
 mod tests {
     use super::*;
 
-    fn weights(values: &[i8], counts: [usize; 3], strides: [usize; 3]) -> Weights<'_> {
-        Weights { values: Cow::Borrowed(values), counts, strides }
+    fn weights(values: &[i8], counts: [usize; 3], strides: [usize; 3]) -> Weights<'static> {
+        Weights { values: Signed::Centred(values.to_vec()), counts, strides }
     }
 
     #[test]

@@ -1,0 +1,247 @@
+//! Where the bytes of a model file are: in memory, or in a file, of which only what is asked for is read.
+//!
+//! Weights are most of a model, and are done with once they are packed. Read one tensor at a time, the file's never
+//! lie in memory together with the packed ones.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::SystemTime;
+
+use crate::error::{Error, Result};
+use crate::limits::Limits;
+
+/// The bytes of a model file.
+#[derive(Debug)]
+pub(super) struct Origin<'a> {
+    place: Place<'a>,
+    /// What went wrong first when parts were read: see [`Origin::check`].
+    failure: OnceLock<io::Error>,
+}
+
+#[derive(Debug)]
+enum Place<'a> {
+    Memory(Cow<'a, [u8]>),
+    File { file: File, path: PathBuf, first: u64, length: u64, modified: Option<SystemTime> },
+}
+
+impl<'a> Origin<'a> {
+    /// Bytes in memory.
+    pub fn memory(bytes: impl Into<Cow<'a, [u8]>>) -> Origin<'a> {
+        Origin { place: Place::Memory(bytes.into()), failure: OnceLock::new() }
+    }
+
+    /// `length` bytes of `file` from `first` on; `path` is its name, for messages.
+    pub fn part(file: File, path: &Path, first: u64, length: u64) -> Origin<'a> {
+        let modified = modified(&file);
+        Origin { place: Place::File { file, path: path.into(), first, length, modified }, failure: OnceLock::new() }
+    }
+
+    /// The file at `path`, whose size is held against [`Limits::model_bytes`] before anything is allocated.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Io`], [`Error::Limit`].
+    pub fn open(path: &Path, limits: &Limits) -> Result<Origin<'a>> {
+        let io = |cause| Error::io(path, cause);
+        let mut file = File::open(path).map_err(io)?;
+        let metadata = file.metadata().map_err(io)?;
+        let most = limits.model_bytes;
+        let within = |value| match value <= most {
+            true => Ok(()),
+            false => Err(Error::Limit { subject: path.display().to_string(), what: "model_bytes", value, limit: most }),
+        };
+        within(metadata.len())?;
+        if metadata.is_file() {
+            return Ok(Origin::part(file, path, 0, metadata.len()));
+        }
+        // A pipe has no length, and gives its bytes once: read one more than allowed to notice.
+        let mut bytes = Vec::new();
+        file.by_ref().take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(io)?;
+        within(bytes.len() as u64)?;
+        Ok(Origin::memory(bytes))
+    }
+
+    /// Number of bytes.
+    pub fn length(&self) -> u64 {
+        match &self.place {
+            Place::Memory(bytes) => bytes.len() as u64,
+            Place::File { length, .. } => *length,
+        }
+    }
+
+    /// All bytes in order.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn stream(&self) -> Result<Box<dyn Read + '_>> {
+        Ok(match &self.place {
+            Place::Memory(bytes) => Box::new(&bytes[..]),
+            Place::File { file, first, length, .. } => {
+                let mut file = file;
+                file.seek(SeekFrom::Start(*first)).map_err(|cause| self.error(cause))?;
+                Box::new(file.take(*length))
+            }
+        })
+    }
+
+    /// Bytes `range`, which there are. Zeros where they cannot be read, which [`Origin::check`] tells afterwards: whoever
+    /// asks is deep in a look at a graph, where a part that is missing is no reason to look for another way.
+    pub fn bytes(&self, range: &Range<u64>) -> Cow<'_, [u8]> {
+        let length = (range.end - range.start) as usize;
+        match &self.place {
+            Place::Memory(bytes) => Cow::Borrowed(&bytes[range.start as usize..range.end as usize]),
+            Place::File { file, first, .. } => {
+                let mut file = file;
+                let mut bytes = vec![0; length];
+                if self.failure.get().is_none() {
+                    let read =
+                        file.seek(SeekFrom::Start(first + range.start)).and_then(|_| file.read_exact(&mut bytes));
+                    if let Err(cause) = read {
+                        bytes.fill(0);
+                        self.failure.get_or_init(|| cause);
+                    }
+                }
+                Cow::Owned(bytes)
+            }
+        }
+    }
+
+    /// Whether all that was read so far is what the file holds.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if a part could not be read or the file was written to meanwhile.
+    pub fn check(&self) -> Result<()> {
+        if let Some(cause) = self.failure.get() {
+            return Err(self.error(io::Error::new(cause.kind(), cause.to_string())));
+        }
+        match &self.place {
+            Place::File { file, modified: before, .. } if modified(file) != *before => {
+                Err(self.error(io::Error::other("was written to while it was loaded; load it again")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What the system said of the file.
+    pub fn error(&self, cause: io::Error) -> Error {
+        match &self.place {
+            Place::Memory(_) => Error::io("a model in memory", cause),
+            Place::File { path, .. } => Error::io(path, cause),
+        }
+    }
+}
+
+fn modified(file: &File) -> Option<SystemTime> {
+    file.metadata().and_then(|metadata| metadata.modified()).ok()
+}
+
+/// Bytes of a constant: its own, or those of the file, which are read when they are asked for.
+#[derive(Clone, Debug)]
+pub(super) enum Raw<'a> {
+    Own(Vec<u8>),
+    At(&'a Origin<'a>, Range<u64>),
+}
+
+impl<'a> Raw<'a> {
+    pub fn len(&self) -> usize {
+        match self {
+            Raw::Own(bytes) => bytes.len(),
+            Raw::At(_, range) => (range.end - range.start) as usize,
+        }
+    }
+
+    pub fn get(&self) -> Cow<'_, [u8]> {
+        match self {
+            Raw::Own(bytes) => Cow::Borrowed(bytes),
+            Raw::At(origin, range) => origin.bytes(range),
+        }
+    }
+
+    /// The same as signed bytes.
+    pub fn signed(&self) -> Cow<'_, [i8]> {
+        match self.get() {
+            Cow::Borrowed(bytes) => Cow::Borrowed(bytemuck::cast_slice(bytes)),
+            Cow::Owned(bytes) => Cow::Owned(bytemuck::cast_vec(bytes)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::error::ErrorKind;
+
+    fn file(bytes: &[u8]) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), bytes).unwrap();
+        file
+    }
+
+    #[test]
+    fn a_file_gives_what_memory_gives() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        let file = file(&bytes);
+        let limits = Limits::default();
+        let part = Origin::part(File::open(file.path()).unwrap(), file.path(), 10, 100);
+        for (origin, bytes) in [
+            (Origin::memory(&bytes[..]), &bytes[..]),
+            (Origin::open(file.path(), &limits).unwrap(), &bytes),
+            (part, &bytes[10..110]),
+        ] {
+            let mut all = Vec::new();
+            origin.stream().unwrap().read_to_end(&mut all).unwrap();
+            assert_eq!((&all[..], origin.length()), (bytes, bytes.len() as u64));
+            for range in [7..9, 0..bytes.len(), 3..3, 90..100] {
+                let raw = Raw::At(&origin, range.start as u64..range.end as u64);
+                assert_eq!((&raw.get()[..], raw.len()), (&bytes[range.clone()], range.len()));
+                assert!(raw.signed().iter().map(|b| *b as u8).eq(bytes[range].iter().copied()));
+            }
+            // In order once more, after parts were read.
+            all.clear();
+            origin.stream().unwrap().read_to_end(&mut all).unwrap();
+            assert_eq!(all, bytes);
+            origin.check().unwrap();
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told() {
+        let file = file(&[1; 100]);
+        let origin = Origin::open(file.path(), &Limits::default()).unwrap();
+        assert_eq!(*origin.bytes(&(90..100)), [1; 10]);
+        origin.check().unwrap();
+        fs::File::options().write(true).open(file.path()).unwrap().set_len(95).unwrap();
+        assert_eq!(*origin.bytes(&(90..100)), [0; 10]);
+        // Nor is anything after it believed.
+        assert_eq!(*origin.bytes(&(0..2)), [0; 2]);
+        let error = origin.check().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Io);
+        assert!(error.to_string().contains(&file.path().display().to_string()), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_is_written_to_is_noticed() {
+        let file = file(&[1; 100]);
+        let origin = Origin::open(file.path(), &Limits::default()).unwrap();
+        origin.check().unwrap();
+        let writer = fs::File::options().write(true).open(file.path()).unwrap();
+        writer.set_modified(SystemTime::now() + Duration::from_secs(2)).unwrap();
+        let error = origin.check().unwrap_err();
+        assert!(error.to_string().contains("written to while it was loaded"), "{error}");
+    }
+
+    #[test]
+    fn a_file_beyond_the_limit_is_not_read() {
+        let file = file(&[1; 100]);
+        let limits = |model_bytes| Limits { model_bytes, ..Limits::default() };
+        assert_eq!(Origin::open(file.path(), &limits(100)).unwrap().length(), 100);
+        let error = Origin::open(file.path(), &limits(99)).unwrap_err();
+        assert!(matches!(error, Error::Limit { what: "model_bytes", value: 100, limit: 99, .. }), "{error}");
+    }
+}
