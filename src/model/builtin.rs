@@ -19,13 +19,17 @@ const OWN_FILE: &str = "/proc/self/exe";
 /// What is compared at both ends of that part with the bytes in memory.
 const COMPARED: usize = 4096;
 
+/// As a static, of which there is one: what a function names may be copied with it into the crates that call it.
+#[cfg(feature = "demo-model")]
+static BUNDLE: &[u8] = include_bytes!("../../models/everyday.onnx");
+
 /// The ONNX file of the bundle that is built into the library.
 ///
 /// # Errors
 /// [`Error::Config`](crate::Error::Config) without the feature `demo-model`.
 pub fn builtin_bytes() -> Result<&'static [u8]> {
     #[cfg(feature = "demo-model")]
-    return Ok(include_bytes!("../../models/everyday.onnx"));
+    return Ok(BUNDLE);
     #[cfg(not(feature = "demo-model"))]
     Err(Error::Config("this oltr was built without a bundle; name one with --model".into()))
 }

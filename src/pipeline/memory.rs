@@ -15,8 +15,9 @@ use crate::model::Model;
 use crate::queue::SLOTS_IN_HAND;
 use crate::source::FrameSource;
 
-/// Pages of the program and of the system's libraries that become resident, the built-in bundle among them.
-pub const PROGRAM_BYTES: u64 = 26 << 20;
+/// Pages of the program and of the system's libraries that become resident. A bundle that is built in is not among them:
+/// it is read from the program's file.
+pub const PROGRAM_BYTES: u64 = 20 << 20;
 
 /// The main thread's stack as far as it is used; signals, logging and what else a program keeps.
 pub const MAIN_BYTES: u64 = 2 << 20;
@@ -30,7 +31,8 @@ const ENGINE_BYTES: u64 = 6 << 20;
 /// Heap that loading takes beyond [`LOADING_FILES`] times the file: graphs while they are read and rewritten.
 const LOADING_BYTES: u64 = 8 << 20;
 
-/// How many times a model's file lies in memory while it is loaded: as it is, decoded, and as weights.
+/// How many times a model's file lies in memory while it is loaded: numbers decoded and on their way to tract, and
+/// weights that are packed in 16 bits instead of 8.
 const LOADING_FILES: u64 = 3;
 
 /// What the pipeline itself keeps: its queue, the consensus, events, names of sources, a label for each frame.
