@@ -174,6 +174,7 @@ mod tests {
     use std::fs;
     use std::time::Duration;
 
+    use super::super::{Options, load};
     use super::*;
     use crate::error::ErrorKind;
 
@@ -233,6 +234,18 @@ mod tests {
         let writer = fs::File::options().write(true).open(file.path()).unwrap();
         writer.set_modified(SystemTime::now() + Duration::from_secs(2)).unwrap();
         let error = origin.check().unwrap_err();
+        assert!(error.to_string().contains("written to while it was loaded"), "{error}");
+    }
+
+    #[test]
+    fn nothing_is_loaded_of_a_file_that_is_written_to() {
+        let file = file(&fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/graphs/lite0s.qdq.onnx")).unwrap());
+        let origin = Origin::open(file.path(), &Limits::default()).unwrap();
+        let load = || load::load("lite0s", &origin, &Options::default());
+        load().unwrap();
+        let writer = fs::File::options().write(true).open(file.path()).unwrap();
+        writer.set_modified(SystemTime::now() + Duration::from_secs(2)).unwrap();
+        let error = load().unwrap_err();
         assert!(error.to_string().contains("written to while it was loaded"), "{error}");
     }
 
