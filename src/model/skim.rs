@@ -40,8 +40,8 @@ const BYTES: u64 = 2;
 /// Reads a model's file. `model` is its name, for messages.
 ///
 /// # Errors
-/// [`Error::BadModel`](crate::Error::BadModel) for a file that breaks off, [`Error::Limit`](crate::Error::Limit) for one that would decode to more fields than
-/// [`Limits::graph_fields`], [`Error::Io`](crate::Error::Io).
+/// [`Error::BadModel`](crate::Error::BadModel) for a file that breaks off, [`Error::Limit`](crate::Error::Limit) for
+/// one that would decode to more fields than [`Limits::graph_fields`], [`Error::Io`](crate::Error::Io).
 pub(super) fn skim(model: &str, origin: &Origin, limits: &Limits) -> Result<Skeleton> {
     let input = BufReader::with_capacity(BUFFER, Hashed { input: origin.stream()?, hash: Sha256::new() });
     let mut skim = Skim { origin, input, at: 0, walk: Walk::new(model, limits), initializers: Vec::new() };
