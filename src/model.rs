@@ -1,9 +1,9 @@
 //! The door to the network: [`Model::load`], [`Session::run`].
 //!
-//! A file passes through six steps, each a file of this folder: `skim` reads all but the weights, and `wire` bounds what
-//! their protobuf can ask for, `graph` decodes it, `check` looks whether its nodes can be, `normalise` brings every way of quantising into one form,
-//! `lower` compiles what is quantised into int8 programs, and tract, with the operators of `ops`, types and schedules
-//! what is left. `session` runs it.
+//! A file, which `origin` reads, passes through seven steps, each a file of this folder: `skim` takes all but the weights,
+//! `wire` bounds what their protobuf can ask for, `graph` decodes it, `check` looks whether its nodes can be, `normalise`
+//! brings every way of quantising into one form, `lower` compiles what is quantised into int8 programs, and tract, with
+//! the operators of `ops`, types and schedules what is left. `session` runs it.
 //!
 //! This folder is the only place that names tract.
 

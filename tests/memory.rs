@@ -94,8 +94,9 @@ fn a_session_beyond_the_limit_is_refused() {
 fn loading_and_running_stay_within_their_bounds() {
     let file = std::fs::metadata(concat!(env!("CARGO_MANIFEST_DIR"), "/models/everyday.onnx")).unwrap().len() as f64;
     let frame = frame();
+    // Where a program cannot read its own file, the bytes in the program count as one time the file.
     let (loading, model) = held_by(|| builtin(None));
-    let peak = loading.most as f64;
+    let peak = loading.most as f64 + file;
     assert!(peak <= 3.0 * file + 24.0 * MIB, "peak {:.1} MiB of a file of {:.1}", peak / MIB, file / MIB);
     let (running, _session) = held_by(|| {
         let mut session = model.session().unwrap();

@@ -46,7 +46,7 @@ impl<'a> Origin<'a> {
     /// [`Error::NotFound`], [`Error::Io`], [`Error::Limit`].
     pub fn open(path: &Path, limits: &Limits) -> Result<Origin<'a>> {
         let io = |cause| Error::io(path, cause);
-        let mut file = File::open(path).map_err(io)?;
+        let file = File::open(path).map_err(io)?;
         let metadata = file.metadata().map_err(io)?;
         let most = limits.model_bytes;
         let within = |value| match value <= most {
@@ -59,7 +59,7 @@ impl<'a> Origin<'a> {
         }
         // A pipe has no length, and gives its bytes once: read one more than allowed to notice.
         let mut bytes = Vec::new();
-        file.by_ref().take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(io)?;
+        file.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(io)?;
         within(bytes.len() as u64)?;
         Ok(Origin::memory(bytes))
     }
@@ -90,12 +90,11 @@ impl<'a> Origin<'a> {
     /// Bytes `range`, which there are. Zeros where they cannot be read, which [`Origin::check`] tells afterwards: whoever
     /// asks is deep in a look at a graph, where a part that is missing is no reason to look for another way.
     pub fn bytes(&self, range: &Range<u64>) -> Cow<'_, [u8]> {
-        let length = (range.end - range.start) as usize;
         match &self.place {
             Place::Memory(bytes) => Cow::Borrowed(&bytes[range.start as usize..range.end as usize]),
             Place::File { file, first, .. } => {
                 let mut file = file;
-                let mut bytes = vec![0; length];
+                let mut bytes = vec![0; (range.end - range.start) as usize];
                 if self.failure.get().is_none() {
                     let read =
                         file.seek(SeekFrom::Start(first + range.start)).and_then(|_| file.read_exact(&mut bytes));

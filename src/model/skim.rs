@@ -169,19 +169,15 @@ impl Skim<'_> {
     }
 
     fn varint(&mut self, end: u64) -> Result<u64> {
-        let mut value = 0u64;
-        for shift in (0..64).step_by(7) {
+        let next = || {
             if self.at == end {
-                break;
+                return Err(self.walk.broken());
             }
             let mut byte = 0;
             self.take(1, |bytes| byte = bytes[0])?;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Ok(value);
-            }
-        }
-        Err(self.walk.broken())
+            Ok(byte)
+        };
+        wire::number(next)?.ok_or_else(|| self.walk.broken())
     }
 
     /// Hands `count` bytes over, in pieces.

@@ -230,14 +230,23 @@ pub(super) fn put_varint(mut value: u64, out: &mut Vec<u8>) {
 }
 
 fn varint(bytes: &mut &[u8]) -> Option<u64> {
-    let mut value = 0u64;
-    for i in 0..10 {
-        let (byte, rest) = bytes.split_first()?;
+    let next = || {
+        let (byte, rest) = bytes.split_first().ok_or(())?;
         *bytes = rest;
-        value |= u64::from(byte & 0x7f).checked_shl(7 * i)?;
+        Ok::<_, ()>(*byte)
+    };
+    number(next).ok().flatten()
+}
+
+/// A number from the bytes that `next` gives; `None` if it does not end.
+pub(super) fn number<E>(mut next: impl FnMut() -> std::result::Result<u8, E>) -> std::result::Result<Option<u64>, E> {
+    let mut value = 0u64;
+    for shift in (0..64).step_by(7) {
+        let byte = next()?;
+        value |= u64::from(byte & 0x7f) << shift;
         if byte & 0x80 == 0 {
-            return Some(value);
+            return Ok(Some(value));
         }
     }
-    None
+    Ok(None)
 }

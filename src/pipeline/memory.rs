@@ -15,9 +15,9 @@ use crate::model::Model;
 use crate::queue::SLOTS_IN_HAND;
 use crate::source::FrameSource;
 
-/// Pages of the program and of the system's libraries that become resident. A bundle that is built in is not among them:
-/// it is read from the program's file.
-pub const PROGRAM_BYTES: u64 = 20 << 20;
+/// Pages of the program and of the system's libraries that become resident, the built-in bundle among them where it
+/// cannot be read from the program's file.
+pub const PROGRAM_BYTES: u64 = 26 << 20;
 
 /// The main thread's stack as far as it is used; signals, logging and what else a program keeps.
 pub const MAIN_BYTES: u64 = 2 << 20;

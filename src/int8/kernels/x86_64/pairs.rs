@@ -9,7 +9,6 @@ use super::depthwise::{self, Interleave};
 use super::pixelwise;
 use super::simd::Simd;
 use super::tiles::{self, Strip};
-use super::vnni;
 
 /// The plain form, two activations in a step: for layers with so few activations to sum over that the pass that
 /// [`Avx2`] makes over them would cost more than it saves.
@@ -69,7 +68,7 @@ unsafe impl Simd for Avx2Pairs {
     }
 
     fn strips_of(vectors: usize, runs: usize, steps: usize) -> Vec<usize> {
-        if pixelwise::takes(vectors, runs, steps) { vnni::strips(vectors) } else { Self::strips(vectors) }
+        if pixelwise::takes(vectors, runs, steps) { tiles::strips_of_four(vectors) } else { Self::strips(vectors) }
     }
 
     fn pixels_of(vectors: usize, runs: usize, steps: usize) -> usize {

@@ -18,6 +18,18 @@ pub(super) fn channels_of<V: Vectors>(strips: &[usize], of: &Range<usize>, chann
     start(of.start)..start(of.end).min(channels)
 }
 
+/// Strips of four vectors, but none of one beside others.
+pub(super) fn strips_of_four(vectors: usize) -> Vec<usize> {
+    match vectors {
+        _ if vectors % 4 == 1 && vectors > 1 => [vec![4; vectors / 4 - 1], vec![3, 2]].concat(),
+        _ => {
+            let mut strips = vec![4; vectors / 4];
+            strips.extend((!vectors.is_multiple_of(4)).then_some(vectors % 4));
+            strips
+        }
+    }
+}
+
 /// A pixel of a block.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]

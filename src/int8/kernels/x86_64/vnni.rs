@@ -40,18 +40,6 @@ impl Avx512Vnni {
     }
 }
 
-/// Strips of four vectors, but none of one beside others.
-pub(super) fn strips(vectors: usize) -> Vec<usize> {
-    match vectors {
-        _ if vectors % 4 == 1 && vectors > 1 => [vec![4; vectors / 4 - 1], vec![3, 2]].concat(),
-        _ => {
-            let mut strips = vec![4; vectors / 4];
-            strips.extend((!vectors.is_multiple_of(4)).then_some(vectors % 4));
-            strips
-        }
-    }
-}
-
 // SAFETY: `vpdpbusd` does not saturate (`vpdpbusds` does).
 unsafe impl Simd for AvxVnni {
     type V = Ymm;
@@ -60,7 +48,7 @@ unsafe impl Simd for AvxVnni {
     /// 3 pixels by 4 vectors reach the peak, 2 × 4 and 4 × 2 93 %; larger tiles spill (16 registers).
     const PIXELS: [usize; 4] = [8, 4, 3, 3];
 
-    bytes_by_fours!("avxvnni", "avx2,avxvnni", strips, conv::vnni);
+    bytes_by_fours!("avxvnni", "avx2,avxvnni", tiles::strips_of_four, conv::vnni);
 
     #[inline(always)]
     unsafe fn broadcast(from: *const u8) -> __m256i {
@@ -90,7 +78,7 @@ unsafe impl Simd for Avx512Vnni {
     /// weights to come in time.
     const PIXELS: [usize; 4] = [12, 10, 6, 4];
 
-    bytes_by_fours!("avx512vnni", "avx2,avx512f,avx512bw,avx512vnni", strips, conv::vnni);
+    bytes_by_fours!("avx512vnni", "avx2,avx512f,avx512bw,avx512vnni", tiles::strips_of_four, conv::vnni);
 
     #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vnni")]
     unsafe fn few_steps(strip: &Strip) -> bool {
