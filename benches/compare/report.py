@@ -201,7 +201,7 @@ def _instruction_sets(run: dict) -> str:
     return (
         "## Instruction sets\n\n"
         f"Here: {flags}. oltr ran on: {run['versions']['oltr']}.\n\n{what if 'asimd' not in flags else ''}\n"
-        "Figures of other instruction sets are not in this document until they are measured.\n"
+        "The tables have no figures of other instruction sets.\n"
     )
 
 
