@@ -14,8 +14,14 @@ fn field(status: &str, name: &str) -> u64 {
     kib.unwrap_or_else(|| panic!("no {name} in {status}")) * 1024
 }
 
-/// The pages of the program file are the kernel's cache of it, which it drops at will and shares between processes; what
-/// counts is what the process holds beside them, and the file of the bundle, which is part of the program here.
+/// Whether the functions that the program runs lie side by side.
+fn ordered() -> bool {
+    const SECTION: &[u8] = b"\0.text.run\0";
+    std::fs::read(env!("CARGO_BIN_EXE_oltr")).unwrap().windows(SECTION.len()).any(|w| w == SECTION)
+}
+
+/// At the peak, pages of the program file are left out: they are the kernel's cache of it, and the bundle is part of the
+/// program here, whose size the bar counts.
 #[test]
 fn memory_stays_within_its_bars() {
     let file = std::fs::metadata(package("models/everyday.onnx")).unwrap().len();
@@ -46,6 +52,14 @@ fn memory_stays_within_its_bars() {
     let steady = field(&status, "RssAnon");
     let bar = said("weights_bytes") + said("arena_bytes") + 12 * MB;
     assert!(steady <= bar, "{steady} bytes held in steady state, the bar is {bar}");
+    // With the pages of the program file, most of which is code. The allowance is for a kernel that maps more around
+    // what is touched than the 64 KB that are usual: 22.0 MiB of 22.7 were counted.
+    let steady = field(&status, "VmRSS");
+    if !ordered() {
+        eprintln!("NOT TESTED: pages of code, for the linker here does not order functions (see build.rs)");
+    } else if cfg!(target_arch = "x86_64") {
+        assert!(steady <= bar + 2 * MB, "{steady} bytes resident in steady state, the bar is {bar}");
+    }
     let peak = field(&status, "VmHWM") - field(&status, "RssFile") + file;
     let bar = 3 * file + 24 * MB;
     assert!(peak <= bar, "{peak} bytes at the peak, the bar is {bar}");
