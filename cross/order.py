@@ -113,7 +113,10 @@ def main():
         work = Path(folder)
         build(work / "map")
         code = list(sections(work / "map"))
-        addresses = executed(work, next(address for address, _, _, name in code if name == ".text.main"))
+        start = next((address for address, _, _, name in code if name == ".text.main"), None)
+        if start is None:
+            raise SystemExit("order.py: the linker wrote no map that is like lld's; make it the linker (-fuse-ld=lld)")
+        addresses = executed(work, start)
     all_bytes, run_bytes = defaultdict(Counter), defaultdict(Counter)
     for address, size, file, name in code:
         if TAKEN.match(name):
