@@ -10,7 +10,6 @@ use std::{env, fs};
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=src/main.ld");
-    println!("cargo::rerun-if-env-changed=RUSTFLAGS");
     let linux = env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux");
     if !linux || env::var_os("CARGO_FEATURE_CLI").is_none() {
         return;
