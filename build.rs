@@ -1,14 +1,13 @@
 //! Asks the linker for an order of the program's functions (`src/main.ld`), where it is one that can do that.
 //!
-//! What a load and some frames run is a tenth of the program's code, most of which is tract's. Linux maps 64 KB around
-//! each place that is touched, and reads as much from an SD card: scattered, a tenth is most of it.
+//! What a load and some frames run is an eighth of the program's code, most of which is tract's. Linux maps 64 KB around
+//! each place that is touched, and reads as much from an SD card: scattered, an eighth is most of it.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::{env, fs};
 
 fn main() {
-    println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=src/main.ld");
     let linux = env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux");
     if !linux || env::var_os("CARGO_FEATURE_CLI").is_none() {
