@@ -14,6 +14,8 @@
 mod aarch64;
 #[cfg(target_arch = "arm")]
 mod arm;
+#[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
+mod places;
 pub mod pool;
 pub(crate) mod scalar;
 #[cfg(test)]

@@ -1,8 +1,9 @@
-//! The kernels of oltr, compiled from its sources, with their tests.
+//! The kernels of oltr and its arithmetic on numbers, compiled from its sources, with their tests.
 
 /// What kernels see of the engine.
 #[path = "../../../src/int8"]
 pub mod int8 {
+    pub mod float;
     pub mod kernels;
     pub mod quant;
 }

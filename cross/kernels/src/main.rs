@@ -7,6 +7,7 @@
 
 use std::process::ExitCode;
 
+use oltr_kernels::int8::float::{Panels, distances, softmax};
 use oltr_kernels::int8::kernels::{KernelSet, available, select};
 use oltr_kernels::int8::quant::Quant;
 use oltr_kernels::networks::{Layer, NETWORKS, layers};
@@ -56,6 +57,12 @@ fn bytes(count: usize) -> Vec<u8> {
     (0..count).map(|i| (i * 7919) as u8).collect()
 }
 
+fn numbers(count: usize) -> Vec<f32> {
+    vec![0.3; count]
+}
+
+const QUANT: Quant = Quant { scale: 0.0173, zero_point: 114 };
+
 fn compute(set: &dyn KernelSet, layer: Layer, times: usize) {
     match layer {
         Layer::Conv(conv) => {
@@ -83,9 +90,24 @@ fn compute(set: &dyn KernelSet, layer: Layer, times: usize) {
             (0..times).for_each(|_| set.average_pool(&pool, &input, &mut output, 0..pool.output.pixels()));
         }
         Layer::Quantise(map) => {
-            let (numbers, mut output) = (vec![0.3; map.pixels() * map.channels], vec![0; map.volume()]);
-            let quant = Quant { scale: 0.0173, zero_point: 114 };
-            (0..times).for_each(|_| set.quantise(quant, &numbers, &map, &mut output, 0..map.pixels()));
+            let (numbers, mut output) = (numbers(map.pixels() * map.channels), vec![0; map.volume()]);
+            (0..times).for_each(|_| set.quantise(QUANT, &numbers, &map, &mut output, 0..map.pixels()));
+        }
+        Layer::Dequantise(map) => {
+            let (input, mut output) = (bytes(map.volume()), numbers(map.pixels() * map.channels));
+            (0..times).for_each(|_| set.dequantise(QUANT, &map, &input, &mut output));
+        }
+        Layer::Product([m, k, n]) => {
+            let (a, b, mut y) = (numbers(m * k), numbers(Panels::volume(k, n)), numbers(m * n));
+            (0..times).for_each(|_| Panels::new([k, n], &b).product(&a, None, 0..n, &mut y));
+        }
+        Layer::Softmax([rows, width]) => {
+            let mut all = numbers(rows * width);
+            (0..times).for_each(|_| all.chunks_exact_mut(width).for_each(softmax));
+        }
+        Layer::Distances([centroids, length]) => {
+            let (v, c, mut y) = (numbers(length), numbers(centroids * length), numbers(centroids));
+            (0..times).for_each(|_| distances(&v, &c, &mut y));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The quantised layers of three networks, by class, for counting what they cost.
+//! The layers of three networks, by class, for counting what they cost.
 
 use crate::int8::kernels::{AveragePool, Conv, Map, MaxPool, Output, Residual, Window};
 use crate::int8::quant::{AddQuant, Quant, Requant};
@@ -14,6 +14,14 @@ pub enum Layer {
     AveragePool(AveragePool),
     /// The quantisation of an image, channels last.
     Quantise(Map),
+    /// Dequantisation.
+    Dequantise(Map),
+    /// A product of numbers, `[m, k]` by `[k, n]`.
+    Product([usize; 3]),
+    /// Softmax of so many rows of so many numbers.
+    Softmax([usize; 2]),
+    /// Distances to so many centroids of so many numbers.
+    Distances([usize; 2]),
 }
 
 /// A class of layers that are alike in what they cost.
@@ -123,6 +131,16 @@ fn resnet10() -> Vec<(Class, Layer)> {
     for (inputs, outputs) in [(512, 512), (512, 1000), (512, 512), (1000, 512)] {
         layers.push(("fully connected", Shape::new(1, inputs, outputs, 1, 1).layer()));
     }
+    // Attention, hallucinator, reachability and cosine classifier in float.
+    layers.extend(
+        [
+            Layer::Softmax([50, 49]),
+            Layer::Softmax([1, 1000]),
+            Layer::Distances([1000, 512]),
+            Layer::Product([1, 512, 1000]),
+        ]
+        .map(|layer| ("numbers", layer)),
+    );
     layers
 }
 
@@ -160,6 +178,22 @@ fn everyday() -> Vec<(Class, Layer)> {
     layers.push(("conv 1x1", Shape::new(7, 160, 320, 1, 1).layer()));
     layers.extend(top());
     layers.push(("fully connected", Shape::new(1, 1280, 512, 1, 1).layer()));
+    // Between bytes and numbers in the attention: three maps, and the softmax of the affinity.
+    layers.extend([7840, 7840, 7840, 2401].map(|size| ("dequantise", Layer::Dequantise(map(1, size)))));
+    layers.extend(
+        [
+            Layer::Product([49, 160, 49]),
+            Layer::Softmax([50, 49]),
+            Layer::Product([160, 49, 49]),
+            Layer::Product([1, 512, 76]),
+            Layer::Softmax([1, 76]),
+            Layer::Product([1, 512, 512]),
+            Layer::Product([1, 76, 512]),
+            Layer::Distances([76, 512]),
+            Layer::Product([1, 512, 76]),
+        ]
+        .map(|layer| ("numbers", layer)),
+    );
     layers
 }
 

@@ -7,6 +7,7 @@ mod depthwise;
 mod dot;
 mod elementwise;
 mod epilogue;
+mod fives;
 mod matrix;
 mod neon;
 mod panels;

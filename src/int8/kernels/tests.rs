@@ -522,6 +522,32 @@ fn products_beyond_32_bits_saturate() {
     check(&cases);
 }
 
+/// Sums of two products fit 16 bits, but for that of the smallest activations with the smallest weights: kernels that add in 16 bits
+/// must know of each two taps whose products they add.
+#[test]
+fn depthwise_with_any_two_weights_the_smallest() {
+    let requant = Requant { multiplier: vec![1e-3; 16], zero_point: 128, lo: 0, hi: 255 };
+    for size in [3, 5] {
+        let taps = size * size;
+        let case = ConvCase { input: [size, size, 16], kernel: [size; 2], pad: [0; 4], ..DEPTH };
+        let mut conv = case.layer(&mut Rng(1));
+        conv.result = Output::Bytes(requant.clone(), None);
+        let parts = [0..1, 0..1, 0..1];
+        let channels = [0..16, 0..16];
+        let input = vec![0; conv.input.volume()];
+        for (first, second) in (0..taps).flat_map(|first| (0..first).map(move |second| (first, second))) {
+            conv.weights.fill(0);
+            conv.weights[9 * taps..][first] = i8::MIN;
+            conv.weights[9 * taps..][second] = i8::MIN;
+            let wanted = outcomes(&SCALAR, &conv, &input, None, &parts, &channels);
+            for set in sets() {
+                let got = outcomes(set, &conv, &input, None, &parts, &channels);
+                assert_eq!(got.1, wanted.1, "{}: taps {first} and {second}", got.0);
+            }
+        }
+    }
+}
+
 #[test]
 fn depthwise_of_other_windows() {
     let mut cases = Vec::new();

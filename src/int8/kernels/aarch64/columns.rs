@@ -5,8 +5,9 @@ use std::arch::asm;
 
 use super::super::{Conv, PackedConv};
 use super::bands::Bands;
-use super::depthwise::{BLOCK, Blocks, Columns, Ends, ROWS, Strip, walk};
+use super::depthwise::{BLOCK, Blocks, Columns, Ends, Kernel, ROWS, Strip, square, walk};
 use super::dot::DotProduct;
+use super::fives::NeonFives;
 use super::neon::Neon;
 use super::quads::Quads;
 use super::taps::Taps;
@@ -17,15 +18,12 @@ use super::vectors::to_signed;
 #[derive(Debug)]
 pub(super) struct DotColumns;
 
-// SAFETY: columns and weights are loaded as the trait says; values of `DotProduct` prove the instructions.
-unsafe impl Columns for DotColumns {
+// SAFETY: `walk` is for all that `Columns` says; values of `DotProduct` prove the instructions.
+unsafe impl Kernel for DotColumns {
     type Isa = DotProduct;
     const ISA: &'static str = "neondot";
+    const SIZE: usize = 3;
     const BYTES: usize = 2 * 3 * 2 * 16;
-    /// `[row of outputs][column][half of the block]`
-    type Weights = [[[int8x16_t; 2]; 3]; 2];
-    /// `[quad][half of the block]`
-    type Column = [[int8x16_t; 2]; 2];
 
     fn pack(_: DotProduct, blocks: &Blocks) -> Option<Vec<i8>> {
         let mut packed = Vec::with_capacity(blocks.count() * Self::BYTES);
@@ -45,6 +43,20 @@ unsafe impl Columns for DotColumns {
         }
         Some(packed)
     }
+
+    #[target_feature(enable = "dotprod")]
+    unsafe fn walk<const S: usize, const R: usize, const FREE: bool>(strip: &Strip) {
+        // SAFETY: the caller's.
+        unsafe { walk::<DotColumns, S, R, FREE>(strip) }
+    }
+}
+
+// SAFETY: columns and weights are loaded as the trait says.
+unsafe impl Columns for DotColumns {
+    /// `[row of outputs][column][half of the block]`
+    type Weights = [[[int8x16_t; 2]; 3]; 2];
+    /// `[quad][half of the block]`
+    type Column = [[int8x16_t; 2]; 2];
 
     fn other(isa: DotProduct, conv: &Conv, ends: &dyn Fn(i16) -> Ends) -> Box<dyn PackedConv> {
         if Bands::fits(conv) {
@@ -102,12 +114,6 @@ unsafe impl Columns for DotColumns {
         }
         sums
     }
-
-    #[target_feature(enable = "dotprod")]
-    unsafe fn walk<const S: usize, const R: usize, const FREE: bool>(strip: &Strip) {
-        // SAFETY: the caller's.
-        unsafe { walk::<DotColumns, S, R, FREE>(strip) }
-    }
 }
 
 /// Pairs of the bytes of two rows.
@@ -147,15 +153,12 @@ const PAIRS: [[(usize, usize); 2]; 4] = [[(0, 0), (0, 1)], [(0, 2), (1, 0)], [(1
 /// The tap that is left.
 const SINGLE: (usize, usize) = (2, 2);
 
-// SAFETY: columns and weights are loaded as the trait says.
-unsafe impl Columns for NeonColumns {
+// SAFETY: `walk` is for all that `Columns` says.
+unsafe impl Kernel for NeonColumns {
     type Isa = Neon;
     const ISA: &'static str = "neon";
+    const SIZE: usize = 3;
     const BYTES: usize = 9 * BLOCK;
-    /// `[column][row]`
-    type Weights = [[int8x8_t; 3]; 3];
-    /// Rows.
-    type Column = [int8x8_t; ROWS];
 
     /// Not where two weights of -128 meet in a pair: their products could be 2 · 128 · 128, one more than fits.
     fn pack(_: Neon, blocks: &Blocks) -> Option<Vec<i8>> {
@@ -172,8 +175,21 @@ unsafe impl Columns for NeonColumns {
         Some(packed)
     }
 
-    fn other(_: Neon, conv: &Conv, ends: &dyn Fn(i16) -> Ends) -> Box<dyn PackedConv> {
-        Box::new(Taps::new(conv, ends(0)))
+    unsafe fn walk<const S: usize, const R: usize, const FREE: bool>(strip: &Strip) {
+        // SAFETY: the caller's.
+        unsafe { walk::<NeonColumns, S, R, FREE>(strip) }
+    }
+}
+
+// SAFETY: columns and weights are loaded as the trait says.
+unsafe impl Columns for NeonColumns {
+    /// `[column][row]`
+    type Weights = [[int8x8_t; 3]; 3];
+    /// Rows.
+    type Column = [int8x8_t; ROWS];
+
+    fn other(isa: Neon, conv: &Conv, ends: &dyn Fn(i16) -> Ends) -> Box<dyn PackedConv> {
+        square::<NeonFives>(isa, conv, ends).unwrap_or_else(|| Box::new(Taps::new(conv, ends(0))))
     }
 
     #[inline(always)]
@@ -219,10 +235,5 @@ unsafe impl Columns for NeonColumns {
             }
         }
         all
-    }
-
-    unsafe fn walk<const S: usize, const R: usize, const FREE: bool>(strip: &Strip) {
-        // SAFETY: the caller's.
-        unsafe { walk::<NeonColumns, S, R, FREE>(strip) }
     }
 }

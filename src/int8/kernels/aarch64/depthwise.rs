@@ -2,7 +2,8 @@
 //!
 //! Windows of 3×3 walk along a row with three columns of the map in registers, beside the weights: each step loads one
 //! new column (two at stride 2) and yields an output in each of two rows, which share the rows of the map that both
-//! windows see. Of other windows, the taps are taken one by one, or four by four with the dot product.
+//! windows see. Windows of 5×5 are in [`super::fives`] and [`super::bands`]. Of others, the taps are taken one by one, or four
+//! by four with the dot product.
 //!
 //! Places outside the map hold the zero point, whose share lies in the bias.
 
@@ -25,8 +26,8 @@ const STRIP_BYTES: usize = 24 << 10;
 /// Fewest outputs of a strip, as each begins with columns that the strip before had too.
 const STRIP: usize = 14;
 
-/// Most rows of the map under two rows of outputs.
-pub(super) const ROWS: usize = 5;
+/// Most rows of the map under two rows of outputs: those of a 5×5 window at stride 2.
+pub(super) const ROWS: usize = 7;
 
 /// Packs `conv`, which is depthwise.
 pub(super) fn pack<C: Columns>(isa: C::Isa, conv: Conv) -> Box<dyn PackedConv> {
@@ -39,13 +40,17 @@ pub(super) fn pack<C: Columns>(isa: C::Isa, conv: Conv) -> Box<dyn PackedConv> {
     }
     let rounding = Rounding::new(requant.zero_point, requant.lo, requant.hi);
     let ends = |excess| Ends::new(&conv, excess, &requant.multiplier, rounding);
+    square::<C>(isa, &conv, &ends).unwrap_or_else(|| C::other(isa, &conv, &ends))
+}
+
+/// Packs `conv` for a kernel of square windows, if it is one that the kernel multiplies; `ends` are those for activations that
+/// are too large by so much.
+pub(super) fn square<K: Kernel>(isa: K::Isa, conv: &Conv, ends: &dyn Fn(i16) -> Ends) -> Option<Box<dyn PackedConv>> {
     let window = conv.window;
-    let square = window.kernel == [3, 3] && window.dilation == [1, 1];
+    let fits = window.kernel == [K::SIZE; 2] && window.dilation == [1, 1];
     let stepped = window.stride == [1, 1] || window.stride == [2, 2];
-    if let (true, Some(weights)) = (square && stepped, C::pack(isa, &Blocks(&conv))) {
-        return Box::new(Square::<C>::new(&conv, weights, ends(to_signed(conv.input_zero))));
-    }
-    C::other(isa, &conv, &ends)
+    let weights = if fits && stepped { K::pack(isa, &Blocks(conv))? } else { return None };
+    Some(Box::new(Square::<K>::new(conv, weights, ends(to_signed(conv.input_zero)))))
 }
 
 /// Weights by blocks of channels.
@@ -63,6 +68,28 @@ impl Blocks<'_> {
         std::array::from_fn(|lane| self.0.weights.get((block * BLOCK + lane) * taps + tap).copied().unwrap_or(0))
     }
 }
+
+/// What convolutions have in common that yield bytes, whole pixels of them.
+macro_rules! bytes_of_whole_pixels {
+    () => {
+        fn run_f32(&self, _: &[u8], _: &mut [f32], _: Range<usize>, _: &mut [u8]) {
+            panic!("this layer was packed to yield bytes")
+        }
+
+        /// A pixel of outputs is the beginning of scratch.
+        fn run_channels(&self, input: &[u8], output: &mut [u8], channels: Range<usize>, scratch: &mut [u8]) {
+            let (pixel, scratch) = scratch.split_at_mut(self.output.stride);
+            self.run(input, None, pixel, 0..1, scratch);
+            output.copy_from_slice(&pixel[channels]);
+        }
+
+        fn run_channels_f32(&self, _: &[u8], _: &mut [f32], _: Range<usize>, _: &mut [u8]) {
+            panic!("this layer was packed to yield bytes")
+        }
+    };
+}
+
+pub(super) use bytes_of_whole_pixels;
 
 /// What depthwise kernels add at the beginning and do at the end.
 #[derive(Debug)]
@@ -92,28 +119,43 @@ impl Ends {
     }
 }
 
-/// How an instruction set multiplies the columns of 3×3 windows.
+/// A kernel for square windows of one size, at strides 1 and 2.
 ///
 /// # Safety
-/// The methods read eight bytes from each pointer they are given, and the weights of a block.
-pub(super) unsafe trait Columns: Debug + Send + Sync + 'static {
+/// [`Kernel::walk`] reads what the strip says, and the weights of a block; it writes the strip's outputs, whole blocks.
+pub(super) unsafe trait Kernel: Debug + Send + Sync + 'static {
     /// The proof that the processor has the instructions.
     type Isa: Copy;
 
     /// Name of the set.
     const ISA: &'static str;
 
+    /// Rows and columns of the window.
+    const SIZE: usize;
+
     /// Bytes of the packed weights of a block.
     const BYTES: usize;
 
+    /// Packs the weights; `None` where the kernel could not multiply them exactly.
+    fn pack(isa: Self::Isa, blocks: &Blocks) -> Option<Vec<i8>>;
+
+    /// The outputs of a strip, `S` columns of the map apart and in `R` rows; `FREE` if the bounds are those of all bytes.
+    ///
+    /// # Safety
+    /// The processor has the instructions; the strip's pointers are valid for what it says.
+    unsafe fn walk<const S: usize, const R: usize, const FREE: bool>(strip: &Strip);
+}
+
+/// How an instruction set multiplies the columns of 3×3 windows.
+///
+/// # Safety
+/// The methods read eight bytes from each pointer they are given, and the weights of a block.
+pub(super) unsafe trait Columns: Kernel {
     /// The weights of a block, in registers.
     type Weights: Copy;
 
     /// The rows of a column of the map.
     type Column: Copy;
-
-    /// Packs the weights; `None` where the kernel could not multiply them exactly.
-    fn pack(isa: Self::Isa, blocks: &Blocks) -> Option<Vec<i8>>;
 
     /// Packs a convolution that is not one of these, with what [`Ends`] has for activations too large by so much.
     fn other(isa: Self::Isa, conv: &Conv, ends: &dyn Fn(i16) -> Ends) -> Box<dyn PackedConv>;
@@ -131,35 +173,32 @@ pub(super) unsafe trait Columns: Debug + Send + Sync + 'static {
         weights: &Self::Weights,
         columns: [&Self::Column; 3],
     ) -> [[int32x4_t; 2]; R];
-
-    /// [`walk`] in a function that enables the instructions.
-    unsafe fn walk<const S: usize, const R: usize, const FREE: bool>(strip: &Strip);
 }
 
 /// Outputs side by side, in one row or in two, of one block of channels.
 pub(super) struct Strip {
     /// The rows of the map, at the first channel of the block.
-    rows: [*const i8; ROWS],
+    pub rows: [*const i8; ROWS],
     /// Zero points, as many as channels of a block.
-    outside: *const i8,
+    pub outside: *const i8,
     /// Column of the map under the first column of the first window.
-    column: isize,
+    pub column: isize,
     /// Columns of the map, and bytes from one to the next.
-    width: isize,
-    stride: usize,
-    outputs: usize,
-    weights: *const i8,
-    bias: *const i32,
-    multiplier: *const f32,
-    rounding: Rounding,
+    pub width: isize,
+    pub stride: usize,
+    pub outputs: usize,
+    pub weights: *const i8,
+    pub bias: *const i32,
+    pub multiplier: *const f32,
+    pub rounding: Rounding,
     /// The first outputs, and bytes from each to the next.
-    to: [*mut u8; 2],
-    to_stride: usize,
+    pub to: [*mut u8; 2],
+    pub to_stride: usize,
 }
 
-/// A depthwise convolution of 3×3, packed.
+/// A depthwise convolution of a square window, packed.
 #[derive(Debug)]
-struct Square<C> {
+struct Square<K> {
     name: String,
     input: Map,
     output: Map,
@@ -167,20 +206,20 @@ struct Square<C> {
     outside: u8,
     weights: Vec<i8>,
     ends: Ends,
-    columns: std::marker::PhantomData<C>,
+    kernel: std::marker::PhantomData<K>,
 }
 
-impl<C: Columns> Square<C> {
-    fn new(conv: &Conv, weights: Vec<i8>, ends: Ends) -> Square<C> {
+impl<K: Kernel> Square<K> {
+    fn new(conv: &Conv, weights: Vec<i8>, ends: Ends) -> Square<K> {
         Square {
-            name: format!("dwconv_s8s8s8_3x3s{}_2x{BLOCK}__{}", conv.window.stride[0], C::ISA),
+            name: format!("dwconv_s8s8s8_{0}x{0}s{1}_2x{BLOCK}__{2}", K::SIZE, conv.window.stride[0], K::ISA),
             input: conv.input,
             output: conv.output,
             window: conv.window,
             outside: conv.input_zero ^ STORAGE.mask(),
             weights,
             ends,
-            columns: std::marker::PhantomData,
+            kernel: std::marker::PhantomData,
         }
     }
 
@@ -193,7 +232,7 @@ impl<C: Columns> Square<C> {
     }
 }
 
-impl<C: Columns> PackedConv for Square<C> {
+impl<K: Kernel> PackedConv for Square<K> {
     fn name(&self) -> &str {
         &self.name
     }
@@ -217,7 +256,7 @@ impl<C: Columns> PackedConv for Square<C> {
         let outside = &*outside;
         let step = self.window.stride[0];
         let free = self.ends.rounding.is_free();
-        let columns = (STRIP_BYTES / (ROWS * self.input.stride * step)).max(STRIP);
+        let columns = (STRIP_BYTES / ((K::SIZE + 2) * self.input.stride * step)).max(STRIP);
         let mut at = pixels.start;
         while at < pixels.end {
             let (y, first) = (at / width, at % width);
@@ -228,7 +267,7 @@ impl<C: Columns> PackedConv for Square<C> {
             let columns = (last - first).div_ceil(strips);
             for x in (first..last).step_by(columns) {
                 let to = &mut output[(at - first + x - pixels.start) * stride..];
-                for (block, weights) in self.weights.chunks_exact(C::BYTES).enumerate() {
+                for (block, weights) in self.weights.chunks_exact(K::BYTES).enumerate() {
                     let lane = block * BLOCK;
                     let to = to[lane..].as_mut_ptr();
                     let strip = Strip {
@@ -250,12 +289,12 @@ impl<C: Columns> PackedConv for Square<C> {
                     // two rows of them where there are two rows left.
                     unsafe {
                         match (step, two, free) {
-                            (1, true, true) => C::walk::<1, 2, true>(&strip),
-                            (1, true, false) => C::walk::<1, 2, false>(&strip),
-                            (1, false, _) => C::walk::<1, 1, false>(&strip),
-                            (_, true, true) => C::walk::<2, 2, true>(&strip),
-                            (_, true, false) => C::walk::<2, 2, false>(&strip),
-                            (_, false, _) => C::walk::<2, 1, false>(&strip),
+                            (1, true, true) => K::walk::<1, 2, true>(&strip),
+                            (1, true, false) => K::walk::<1, 2, false>(&strip),
+                            (1, false, _) => K::walk::<1, 1, false>(&strip),
+                            (_, true, true) => K::walk::<2, 2, true>(&strip),
+                            (_, true, false) => K::walk::<2, 2, false>(&strip),
+                            (_, false, _) => K::walk::<2, 1, false>(&strip),
                         }
                     }
                 }
@@ -264,19 +303,7 @@ impl<C: Columns> PackedConv for Square<C> {
         }
     }
 
-    fn run_f32(&self, _: &[u8], _: &mut [f32], _: Range<usize>, _: &mut [u8]) {
-        panic!("this layer was packed to yield bytes")
-    }
-
-    fn run_channels(&self, input: &[u8], output: &mut [u8], channels: Range<usize>, scratch: &mut [u8]) {
-        let (pixel, scratch) = scratch.split_at_mut(self.output.stride);
-        self.run(input, None, pixel, 0..1, scratch);
-        output.copy_from_slice(&pixel[channels]);
-    }
-
-    fn run_channels_f32(&self, _: &[u8], _: &mut [f32], _: Range<usize>, _: &mut [u8]) {
-        panic!("this layer was packed to yield bytes")
-    }
+    bytes_of_whole_pixels!();
 }
 
 /// The outputs of a strip, `S` columns of the map apart and in `R` rows; `FREE` if the bounds are those of all bytes.

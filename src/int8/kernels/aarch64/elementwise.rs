@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::super::Map;
 use super::epilogue::STORAGE;
-use super::vectors::{Adder, Rounding};
+use super::vectors::{Adder, Rounding, to_signed, widen};
 use crate::int8::quant::{AddQuant, Quant};
 
 /// Bytes of a vector.
@@ -122,10 +122,31 @@ pub(super) fn dequantise(quant: Quant, map: &Map, input: &[u8], output: &mut [f3
     let pixels = map.pixels();
     assert_eq!(output.len(), pixels * map.channels);
     assert!(input.len() >= map.volume());
+    if pixels == 1 || (map.channels, map.stride) == (1, 1) {
+        return dequantise_row(quant, &input[..output.len()], output);
+    }
     let numbers: [f32; 256] = std::array::from_fn(|stored| quant.dequantise(stored as u8 ^ STORAGE.mask()));
     for (channel, plane) in output.chunks_exact_mut(pixels).enumerate() {
         for (number, pixel) in plane.iter_mut().zip(input.chunks_exact(map.stride)) {
             *number = numbers[usize::from(pixel[channel])];
         }
+    }
+}
+
+/// The same where both are one row.
+fn dequantise_row(quant: Quant, input: &[u8], output: &mut [f32]) {
+    let (input, input_rest) = input.as_chunks::<VECTOR>();
+    let (output, rest) = output.as_chunks_mut::<VECTOR>();
+    // SAFETY: the array is as long as its vectors; NEON is part of the target.
+    unsafe {
+        let (scale, zero) = (vdupq_n_f32(quant.scale), vdup_n_s8(to_signed(quant.zero_point) as i8));
+        for (bytes, numbers) in input.iter().zip(output) {
+            for (i, less_zero) in widen(load(bytes), zero).into_iter().enumerate() {
+                vst1q_f32(numbers.as_mut_ptr().add(4 * i), vmulq_f32(less_zero, scale));
+            }
+        }
+    }
+    for (stored, number) in input_rest.iter().zip(rest) {
+        *number = quant.dequantise(stored ^ STORAGE.mask());
     }
 }

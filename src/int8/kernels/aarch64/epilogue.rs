@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::super::{Conv, Output, Residual, Storage};
 use super::vectors::{Adder, Rounding, to_signed};
+use crate::int8::quant::AddQuant;
 
 /// Channels of a strip, the unit in which layers are computed.
 pub(super) const LANES: usize = 16;
@@ -164,7 +165,7 @@ impl Epilogue {
             (Kind::Added(rounding, addition), Destination::Bytes(to)) => {
                 let residual = residual.expect("the residual is given where the layer adds one");
                 let residual = residual[first_pixel * addition.stride..].chunks(addition.stride);
-                let adding = Adding { rounding: *rounding, addition, multiplier };
+                let adding = Adding::new(rounding, &addition.add, multiplier);
                 for ((to, sums), residual) in to.chunks_exact_mut(self.stride).zip(sums).zip(residual).take(pixels) {
                     adding.run(sums, &residual[first..][..lanes.len()], &mut to[first..][..lanes.len()]);
                 }
@@ -195,46 +196,67 @@ impl Epilogue {
     }
 }
 
-/// A residual addition to the channels of one strip.
-struct Adding<'a> {
-    rounding: Rounding,
-    addition: &'a Residual,
-    multiplier: &'a [f32; LANES],
+/// A residual addition to the channels of one strip, in registers.
+struct Adding {
+    multiplier: [float32x4_t; 4],
+    /// Bounds of the convolution's rounded products, and what is added to these for the first summand.
+    bounds: [float32x4_t; 2],
+    shift: float32x4_t,
+    adder: Adder,
 }
 
-impl Adding<'_> {
-    /// Up to [`LANES`] channels of one pixel.
-    #[inline]
-    fn run(&self, sums: &[i32; LANES], b: &[u8], to: &mut [u8]) {
-        if let (Some(b), Some(to)) = (b.first_chunk(), to.first_chunk_mut()) {
-            return self.whole(sums, b, to);
+impl Adding {
+    #[inline(always)]
+    fn new(rounding: &Rounding, add: &AddQuant, multiplier: &[f32; LANES]) -> Adding {
+        let shift = f32::from(rounding.zero - to_signed(add.a.zero_point));
+        // SAFETY: NEON is part of the target; the array is as long as its vectors.
+        unsafe {
+            Adding {
+                multiplier: std::array::from_fn(|i| vld1q_f32(multiplier.as_ptr().add(4 * i))),
+                bounds: rounding.float_bounds().map(|bound| vdupq_n_f32(bound)),
+                shift: vdupq_n_f32(shift),
+                adder: Adder::new(add),
+            }
         }
-        let (mut padded, mut bytes) = ([0; LANES], [0; LANES]);
-        padded[..b.len()].copy_from_slice(b);
-        self.whole(sums, &padded, &mut bytes);
-        to.copy_from_slice(&bytes[..to.len()]);
+    }
+
+    /// Up to [`LANES`] channels of one pixel.
+    #[inline(always)]
+    fn run(&self, sums: &[i32; LANES], b: &[u8], to: &mut [u8]) {
+        /// Half a strip, which layers of 24 or 40 channels end with: copied without asking how long it is.
+        const HALF: usize = LANES / 2;
+        let mut padded = [0; LANES];
+        match (b.len(), b.first_chunk::<LANES>(), to.first_chunk_mut::<LANES>()) {
+            (_, Some(b), Some(to)) => *to = self.whole(sums, b),
+            (HALF, ..) => {
+                padded[..HALF].copy_from_slice(&b[..HALF]);
+                to[..HALF].copy_from_slice(&self.whole(sums, &padded)[..HALF]);
+            }
+            (count, ..) => {
+                padded[..count].copy_from_slice(b);
+                to.copy_from_slice(&self.whole(sums, &padded)[..count]);
+            }
+        }
     }
 
     /// The convolution's own result is never made a byte: as a whole number between its bounds, less the zero point
     /// of the addition's first summand, it is what that byte would be dequantised from.
     #[inline(always)]
-    fn whole(&self, sums: &[i32; LANES], b: &[u8; LANES], to: &mut [u8; LANES]) {
-        let adder = Adder::new(&self.addition.add);
+    fn whole(&self, sums: &[i32; LANES], b: &[u8; LANES]) -> [u8; LANES] {
+        let mut bytes = [0; LANES];
         // SAFETY: the arrays are as long as the vectors that are loaded and stored; NEON is part of the target.
         unsafe {
-            let [lo, hi] = self.rounding.float_bounds().map(|bound| vdupq_n_f32(bound));
-            let shift = self.rounding.zero - to_signed(self.addition.add.a.zero_point);
-            let shift = vdupq_n_f32(f32::from(shift));
-            let b = adder.second(vld1q_s8(b.as_ptr().cast()));
+            let b = self.adder.second(vld1q_s8(b.as_ptr().cast()));
             let mut results = [vdupq_n_s32(0); 4];
             for (i, result) in results.iter_mut().enumerate() {
                 let sums = vcvtq_f32_s32(vld1q_s32(sums.as_ptr().add(4 * i)));
-                let rounded = vrndnq_f32(vmulq_f32(sums, vld1q_f32(self.multiplier.as_ptr().add(4 * i))));
-                let kept = vminq_f32(vmaxq_f32(rounded, lo), hi);
-                *result = adder.add(vaddq_f32(kept, shift), b[i]);
+                let rounded = vrndnq_f32(vmulq_f32(sums, self.multiplier[i]));
+                let kept = vminq_f32(vmaxq_f32(rounded, self.bounds[0]), self.bounds[1]);
+                *result = self.adder.add(vaddq_f32(kept, self.shift), b[i]);
             }
-            vst1q_s8(to.as_mut_ptr().cast(), adder.narrow(results));
+            vst1q_s8(bytes.as_mut_ptr().cast(), self.adder.narrow(results));
         }
+        bytes
     }
 }
 

@@ -3,50 +3,13 @@
 use std::arch::aarch64::*;
 use std::ops::Range;
 
-use super::super::{AveragePool, KernelSet, Map, MaxPool, Storage, Window};
+use super::super::places::places;
+use super::super::{AveragePool, KernelSet, Map, MaxPool, Storage};
 use super::epilogue::LANES;
 use super::vectors::{Rounding, round, to_signed};
 use crate::int8::kernels::scalar::Scalar;
 
 static SCALAR: Scalar = Scalar::new(Storage::Signed);
-
-/// The places of a map under a window: rows and columns, each with the distance to the next.
-struct Places {
-    rows: Range<usize>,
-    columns: Range<usize>,
-    steps: [usize; 2],
-}
-
-impl Places {
-    /// Those under output pixel `pixel` of a map of `width` pixels a row.
-    fn new(window: &Window, map: &Map, pixel: usize, width: usize) -> Places {
-        let at = [pixel / width, pixel % width];
-        let axis = |axis: usize, size: usize| {
-            let (step, pad) = (window.dilation[axis], window.pad[axis]);
-            let first = at[axis] * window.stride[axis];
-            // The first tap inside the map.
-            let skipped = pad.saturating_sub(first).div_ceil(step);
-            let start = first + skipped * step - pad.min(first + skipped * step);
-            let end = (first + window.kernel[axis].saturating_sub(1) * step + 1).saturating_sub(pad);
-            start..if skipped < window.kernel[axis] { end.min(size) } else { start }
-        };
-        Places { rows: axis(0, map.height), columns: axis(1, map.width), steps: window.dilation }
-    }
-
-    /// Calls `f` with the number of each place.
-    #[inline(always)]
-    fn each(&self, map: &Map, mut f: impl FnMut(usize)) {
-        for row in self.rows.clone().step_by(self.steps[0]) {
-            for column in self.columns.clone().step_by(self.steps[1]) {
-                f(row * map.width + column);
-            }
-        }
-    }
-
-    fn count(&self) -> usize {
-        self.rows.len().div_ceil(self.steps[0]) * self.columns.len().div_ceil(self.steps[1])
-    }
-}
 
 /// Whether pixels of both maps have room for whole vectors of channels.
 fn has_room(input: &Map, output: &Map) -> bool {
@@ -60,16 +23,38 @@ pub(super) fn max(pool: &MaxPool, input: &[u8], output: &mut [u8], pixels: Range
         return SCALAR.max_pool(pool, input, output, pixels);
     }
     assert!(input.len() >= x.volume());
-    for (pixel, out) in pixels.zip(output.chunks_exact_mut(y.stride)) {
-        let places = Places::new(&pool.window, x, pixel, y.width);
-        for lane in (0..y.channels).step_by(LANES) {
-            let from = input[lane..].as_ptr();
-            // SAFETY: places are in the map and their pixels have room for whole vectors, as has the output's.
-            unsafe {
-                let mut largest = vdupq_n_s8(i8::MIN);
-                places.each(x, |place| largest = vmaxq_s8(largest, vld1q_s8(from.add(place * x.stride).cast())));
-                vst1q_s8(out[lane..][..LANES].as_mut_ptr().cast(), largest);
+    let [down, right] = [pool.window.dilation[0] * x.width * x.stride, pool.window.dilation[1] * x.stride];
+    for (of, out) in places(&pool.window, x, y, pixels).zip(output.chunks_exact_mut(y.stride)) {
+        let from = input.as_ptr().wrapping_add(of.first * x.stride).cast();
+        let out = &mut out[..y.channels.next_multiple_of(LANES)];
+        // Loops whose lengths are known are unrolled.
+        // SAFETY: places are in the map and their pixels have room for whole vectors, as has the output's.
+        unsafe {
+            match (of.rows, of.columns) {
+                (3, 3) => largest(from, [3, 3], [down, right], out),
+                (2, 2) => largest(from, [2, 2], [down, right], out),
+                (rows, columns) => largest(from, [rows, columns], [down, right], out),
             }
+        }
+    }
+}
+
+/// The largest bytes of `[rows, columns]` pixels, the next of which are `[down, right]` bytes away.
+///
+/// # Safety
+/// `output` is whole vectors long, and each pixel has as many bytes.
+#[inline(always)]
+unsafe fn largest(from: *const i8, [rows, columns]: [usize; 2], [down, right]: [usize; 2], output: &mut [u8]) {
+    for (i, output) in output.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
+        // SAFETY: the caller's; NEON is part of the target.
+        unsafe {
+            let mut largest = vdupq_n_s8(i8::MIN);
+            for row in 0..rows {
+                for column in 0..columns {
+                    largest = vmaxq_s8(largest, vld1q_s8(from.add(row * down + column * right + i * LANES)));
+                }
+            }
+            vst1q_s8(output.as_mut_ptr().cast(), largest);
         }
     }
 }
@@ -84,27 +69,29 @@ pub(super) fn average(pool: &AveragePool, input: &[u8], output: &mut [u8], pixel
     }
     assert!(input.len() >= x.volume());
     let narrow = Rounding::new(pool.y.zero_point, pool.lo, pool.hi).load();
-    for (pixel, out) in pixels.zip(output.chunks_exact_mut(y.stride)) {
-        let places = Places::new(&pool.window, x, pixel, y.width);
-        let count = places.count();
+    let [down, right] = [pool.window.dilation[0] * x.width * x.stride, pool.window.dilation[1] * x.stride];
+    for (of, out) in places(&pool.window, x, y, pixels).zip(output.chunks_exact_mut(y.stride)) {
+        let count = of.rows * of.columns;
         let zero = -(i32::from(to_signed(pool.x.zero_point)) * count as i32);
         for lane in (0..y.channels).step_by(LANES) {
-            let from = input[lane..].as_ptr();
+            let from = input.as_ptr().wrapping_add(of.first * x.stride + lane);
             // SAFETY: as for `max`.
             unsafe {
                 let multiplier = vdupq_n_f32(pool.multiplier(count));
                 let mut sums = [vdupq_n_s32(zero); 4];
                 let mut short = [vdupq_n_s16(0); 2];
                 let mut summed = 0;
-                places.each(x, |place| {
-                    let bytes = vld1q_s8(from.add(place * x.stride).cast());
-                    short = [vaddw_s8(short[0], vget_low_s8(bytes)), vaddw_high_s8(short[1], bytes)];
-                    summed += 1;
-                    if summed == FIT {
-                        flush(&mut sums, &mut short);
-                        summed = 0;
+                for row in 0..of.rows {
+                    for column in 0..of.columns {
+                        let bytes = vld1q_s8(from.add(row * down + column * right).cast());
+                        short = [vaddw_s8(short[0], vget_low_s8(bytes)), vaddw_high_s8(short[1], bytes)];
+                        summed += 1;
+                        if summed == FIT {
+                            flush(&mut sums, &mut short);
+                            summed = 0;
+                        }
                     }
-                });
+                }
                 flush(&mut sums, &mut short);
                 let bytes = narrow.narrow(sums.map(|sum| round(sum, multiplier)));
                 vst1q_s8(out[lane..][..LANES].as_mut_ptr().cast(), bytes);

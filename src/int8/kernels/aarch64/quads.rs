@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::super::{Conv, Map, PackedConv, Window};
 use super::columns::sdot;
-use super::depthwise::{BLOCK, Blocks, Ends};
+use super::depthwise::{BLOCK, Blocks, Ends, bytes_of_whole_pixels};
 use super::dot::DotProduct;
 use super::epilogue::STORAGE;
 use super::vectors::round;
@@ -156,17 +156,5 @@ impl PackedConv for Quads {
         }
     }
 
-    fn run_f32(&self, _: &[u8], _: &mut [f32], _: Range<usize>, _: &mut [u8]) {
-        panic!("this layer was packed to yield bytes")
-    }
-
-    fn run_channels(&self, input: &[u8], output: &mut [u8], channels: Range<usize>, scratch: &mut [u8]) {
-        let (pixel, scratch) = scratch.split_at_mut(self.output.stride);
-        self.run(input, None, pixel, 0..1, scratch);
-        output.copy_from_slice(&pixel[channels]);
-    }
-
-    fn run_channels_f32(&self, _: &[u8], _: &mut [f32], _: Range<usize>, _: &mut [u8]) {
-        panic!("this layer was packed to yield bytes")
-    }
+    bytes_of_whole_pixels!();
 }

@@ -3,48 +3,11 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::super::{AveragePool, Map, MaxPool, Window};
+use super::super::places::{Places, places};
+use super::super::{AveragePool, MaxPool};
 use super::avx2::Avx2;
 use super::elementwise::{Rounder, narrow};
 use crate::int8::quant::round_saturate;
-
-/// The part of a window that lies in the map: first place, and how many rows and columns of taps.
-struct Taps {
-    first: usize,
-    rows: usize,
-    columns: usize,
-}
-
-/// Of the taps along an axis, the place of the first that lies in the map, and how many do.
-fn inside(window: &Window, axis: usize, at: usize, size: usize) -> (usize, usize) {
-    let start = (at * window.stride[axis]) as isize - window.pad[axis] as isize;
-    let before = start.min(0).unsigned_abs();
-    // A division takes as long as the maximum of a window.
-    let (skipped, first, end) = match window.dilation[axis] {
-        1 => (before, start.max(0) as usize, size.saturating_sub(start.max(0) as usize) + before),
-        dilation => {
-            let skipped = before.div_ceil(dilation);
-            let first = (start + (skipped * dilation) as isize) as usize;
-            (skipped, first, size.saturating_sub(first).div_ceil(dilation) + skipped)
-        }
-    };
-    (first, end.min(window.kernel[axis]).saturating_sub(skipped))
-}
-
-/// The taps of output pixels `pixels`, one after the other.
-fn taps(window: &Window, input: &Map, output: &Map, pixels: Range<usize>) -> impl Iterator<Item = Taps> {
-    let (mut y, mut x) = (pixels.start / output.width, pixels.start % output.width);
-    let mut down = inside(window, 0, y, input.height);
-    pixels.map(move |_| {
-        if x == output.width {
-            (y, x) = (y + 1, 0);
-            down = inside(window, 0, y, input.height);
-        }
-        let (column, columns) = inside(window, 1, x, input.width);
-        x += 1;
-        Taps { first: down.0 * input.width + column, rows: down.1, columns }
-    })
-}
 
 /// Output pixels `pixels`; `output` begins at the first of them.
 pub(super) fn max(_: Avx2, pool: &MaxPool, input: &[u8], output: &mut [u8], pixels: Range<usize>) {
@@ -58,8 +21,8 @@ pub(super) fn max(_: Avx2, pool: &MaxPool, input: &[u8], output: &mut [u8], pixe
 /// AVX2 is there; the slices hold input and output pixels.
 #[target_feature(enable = "avx2")]
 unsafe fn max_avx2(pool: &MaxPool, input: &[u8], output: &mut [u8], pixels: Range<usize>) {
-    let taps = taps(&pool.window, &pool.input, &pool.output, pixels);
-    for (taps, output) in taps.zip(output.chunks_exact_mut(pool.output.stride)) {
+    let places = places(&pool.window, &pool.input, &pool.output, pixels);
+    for (taps, output) in places.zip(output.chunks_exact_mut(pool.output.stride)) {
         // SAFETY: the taps lie in the input.
         unsafe { max_pixel(pool, &taps, input, &mut output[..pool.output.channels]) }
     }
@@ -68,7 +31,7 @@ unsafe fn max_avx2(pool: &MaxPool, input: &[u8], output: &mut [u8], pixels: Rang
 /// # Safety
 /// AVX2 is enabled in the caller; the taps lie in the input.
 #[inline(always)]
-unsafe fn max_pixel(pool: &MaxPool, taps: &Taps, input: &[u8], output: &mut [u8]) {
+unsafe fn max_pixel(pool: &MaxPool, taps: &Places, input: &[u8], output: &mut [u8]) {
     let [down, right] = [pool.window.dilation[0] * pool.input.width, pool.window.dilation[1]];
     let stride = pool.input.stride;
     let whole = output.len() / 8 * 8;
@@ -135,8 +98,8 @@ unsafe fn max_window(
 pub(super) fn average(_: Avx2, pool: &AveragePool, input: &[u8], output: &mut [u8], pixels: Range<usize>) {
     assert!(input.len() >= pool.input.volume() && output.len() >= pixels.len() * pool.output.stride);
     assert!(pool.input.channels == pool.output.channels && pixels.end <= pool.output.pixels());
-    let taps = taps(&pool.window, &pool.input, &pool.output, pixels);
-    for (taps, output) in taps.zip(output.chunks_exact_mut(pool.output.stride)) {
+    let places = places(&pool.window, &pool.input, &pool.output, pixels);
+    for (taps, output) in places.zip(output.chunks_exact_mut(pool.output.stride)) {
         // SAFETY: the token proves that AVX2 is there; the taps lie in the input.
         unsafe { average_avx2(pool, &taps, input, &mut output[..pool.output.channels]) }
     }
@@ -145,7 +108,7 @@ pub(super) fn average(_: Avx2, pool: &AveragePool, input: &[u8], output: &mut [u
 /// # Safety
 /// AVX2 is there; the taps lie in the input.
 #[target_feature(enable = "avx2")]
-unsafe fn average_avx2(pool: &AveragePool, taps: &Taps, input: &[u8], output: &mut [u8]) {
+unsafe fn average_avx2(pool: &AveragePool, taps: &Places, input: &[u8], output: &mut [u8]) {
     let [down, right] = [pool.window.dilation[0] * pool.input.width, pool.window.dilation[1]];
     let stride = pool.input.stride;
     let count = taps.rows * taps.columns;
