@@ -109,12 +109,12 @@ unsafe fn add_residual_avx2(
     let shift = _mm256_set1_epi32(i32::from(rounding.zero_point) - i32::from(add.a.zero_point));
     let b_zero = _mm256_set1_epi32(i32::from(add.b.zero_point));
     let whole = rows.count / 8 * 8;
-    for pixel in 0..rows.pixels {
-        for lane in (0..whole).step_by(8) {
-            // SAFETY: the caller's.
-            unsafe {
+    for lane in (0..whole).step_by(8) {
+        // SAFETY: the caller's.
+        unsafe {
+            let multiplier = _mm256_loadu_ps(rows.multiplier.as_ptr().add(lane));
+            for pixel in 0..rows.pixels {
                 let sums = _mm256_loadu_si256(rows.sums.as_ptr().add(pixel * rows.lanes + lane).cast());
-                let multiplier = _mm256_loadu_ps(rows.multiplier.as_ptr().add(lane));
                 let b = _mm_loadl_epi64(residual.as_ptr().add(pixel * stride + lane).cast());
                 let product = _mm256_mul_ps(_mm256_cvtepi32_ps(sums), multiplier);
                 let rounded = _mm256_max_epi32(_mm256_cvtps_epi32(_mm256_min_ps(product, top)), bottom);
@@ -123,6 +123,8 @@ unsafe fn add_residual_avx2(
                 _mm_storel_epi64(to.as_mut_ptr().add(pixel * rows.stride + lane).cast(), bytes);
             }
         }
+    }
+    for pixel in 0..rows.pixels {
         for lane in whole..rows.count {
             let sum = rows.sums[pixel * rows.lanes + lane];
             let byte = rounding.apply(sum as f32 * rows.multiplier[lane]);
