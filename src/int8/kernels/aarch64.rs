@@ -3,10 +3,12 @@
 mod bands;
 mod columns;
 mod dense;
+mod depth;
 mod depthwise;
 mod dot;
 mod elementwise;
 mod epilogue;
+mod few;
 mod fives;
 mod matrix;
 mod neon;

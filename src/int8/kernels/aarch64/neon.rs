@@ -7,29 +7,26 @@
 //! fit where the magnitudes of the four weights add up to no more than 255: 128 · 255 = 32640. So the chunks of a run
 //! are sorted, for every four channels, by what their weights allow: *deep* pairs of chunks add four products before
 //! `sadalp`, *shallow* chunks two. Where two weights of -128 meet, the chunk is taken twice, each time with one half of
-//! its weights. Each kind has its list of places, and the weights are packed in the order of the lists.
+//! its weights. Each kind has its list of places, and the weights are packed in the order of the lists. Layers of one or
+//! two chunks are in [`super::few`].
 
 use std::arch::aarch64::*;
 use std::arch::asm;
 use std::ops::Range;
 
-use super::super::window::{CHUNK, Chunk, Pixels, chunks};
+use super::super::window::{CHUNK, Pixels, chunks};
 use super::dense::{Tiles, Weights};
+use super::depth::{self, Packed};
 use super::epilogue::{LANES, Target};
-use super::vectors::round;
+use super::few::{self, Few};
+use super::vectors::{Narrow, round};
 
 /// Pixels and channels of a tile.
-const PIXELS: usize = 4;
-const CHANNELS: usize = 4;
+pub(super) const PIXELS: usize = 4;
+pub(super) const CHANNELS: usize = 4;
 
 /// Bytes of a tile's weights for a chunk.
-const BLOCK: usize = CHANNELS * CHUNK;
-
-/// Terms of a chunk that are added up in different lanes.
-const HALF: usize = CHUNK / 2;
-
-/// Partners that are tried for a chunk before it counts as shallow.
-const TRIES: usize = 12;
+pub(super) const BLOCK: usize = CHANNELS * CHUNK;
 
 /// Every aarch64 processor has these instructions.
 #[derive(Clone, Copy, Debug)]
@@ -47,26 +44,27 @@ pub(super) struct NeonTiles {
     bias: Vec<i32>,
 }
 
-/// Four channels: their chunks, and how many pairs of them are deep.
+/// Four channels: their chunks, how many pairs of them are deep, and what they are if they are few.
 #[derive(Clone, Debug)]
 struct Quarter {
     chunks: Range<usize>,
     deep: usize,
+    few: Option<Few>,
 }
 
 /// Four channels for the pixels of a block.
-struct Column<'a> {
-    pixels: Pixels<'a>,
-    first: u32,
+pub(super) struct Column<'a> {
+    pub pixels: Pixels<'a>,
+    pub first: u32,
     deep: &'a [[u32; 2]],
-    shallow: &'a [u32],
-    weights: *const i8,
-    bias: *const i32,
-    target: Target,
+    pub shallow: &'a [u32],
+    pub weights: *const i8,
+    pub bias: *const i32,
+    pub target: Target,
 }
 
 /// The sums of four channels of one pixel; those of a channel are not yet added up.
-type Sums = [int32x4_t; CHANNELS];
+pub(super) type Sums = [int32x4_t; CHANNELS];
 
 // SAFETY: `tile` reads whole chunks of the pixels, and stores four sums or bytes for each.
 unsafe impl Tiles for NeonTiles {
@@ -77,13 +75,14 @@ unsafe impl Tiles for NeonTiles {
         let chunks = chunks(layer.runs);
         let mut tiles = NeonTiles { quarters: Vec::new(), offsets: Vec::new(), weights: Vec::new(), bias: Vec::new() };
         for first in (0..layer.channels).step_by(CHANNELS) {
-            let (packed, deep) = sort(chunks.iter().flat_map(|chunk| Packed::new(&layer, first, chunk)).collect());
+            let packed: Vec<Packed> = chunks.iter().flat_map(|chunk| Packed::new(&layer, first, chunk)).collect();
+            let (packed, deep, few) = depth::order(packed);
             let at = tiles.offsets.len();
             for chunk in packed {
                 tiles.offsets.push(chunk.offset);
                 tiles.weights.extend(chunk.weights.as_flattened());
             }
-            tiles.quarters.push(Quarter { chunks: at..tiles.offsets.len(), deep });
+            tiles.quarters.push(Quarter { chunks: at..tiles.offsets.len(), deep, few });
         }
         tiles.bias = layer.bias;
         tiles
@@ -118,74 +117,14 @@ unsafe impl Tiles for NeonTiles {
                 target,
             };
             // SAFETY: weights and biases are there; the rest is the caller's.
-            unsafe { tiles(&column) };
+            unsafe {
+                match quarter.few {
+                    Some(few) => few::tiles(few, &column),
+                    None => tiles(&column),
+                }
+            };
         }
     }
-}
-
-/// The weights of four channels at a chunk.
-struct Packed {
-    offset: u32,
-    weights: [[i8; CHUNK]; CHANNELS],
-    /// Sums of the two magnitudes that share a lane.
-    magnitudes: [u16; CHANNELS * HALF],
-    largest: u16,
-}
-
-impl Packed {
-    /// A chunk for channels `first` and on, or the two halves of one whose products would not fit.
-    fn new(layer: &Weights, first: usize, chunk: &Chunk) -> Vec<Packed> {
-        let mut weights = [[0; CHUNK]; CHANNELS];
-        for (channel, weights) in weights.iter_mut().enumerate() {
-            let of = layer.of(first + channel, chunk.place..chunk.place + chunk.len);
-            weights[..of.len()].copy_from_slice(of);
-        }
-        let whole = Packed::of(chunk.offset, weights);
-        if whole.largest < 2 * u16::from(i8::MIN.unsigned_abs()) {
-            return vec![whole];
-        }
-        let half = |lanes: Range<usize>| {
-            let kept = weights.map(|w| std::array::from_fn(|at| if lanes.contains(&at) { w[at] } else { 0 }));
-            Packed::of(chunk.offset, kept)
-        };
-        vec![half(0..HALF), half(HALF..CHUNK)]
-    }
-
-    fn of(offset: u32, weights: [[i8; CHUNK]; CHANNELS]) -> Packed {
-        let magnitudes: [u16; CHANNELS * HALF] = std::array::from_fn(|i| {
-            let (weights, at) = (&weights[i / HALF], i % HALF);
-            u16::from(weights[at].unsigned_abs()) + u16::from(weights[at + HALF].unsigned_abs())
-        });
-        let largest = magnitudes.iter().copied().max().unwrap_or(0);
-        Packed { offset, weights, magnitudes, largest }
-    }
-
-    /// Whether four products of this and the other chunk fit 16 bits in every lane.
-    fn pairs_with(&self, other: &Packed) -> bool {
-        self.magnitudes.iter().zip(&other.magnitudes).all(|(a, b)| a + b <= 255)
-    }
-}
-
-/// Orders chunks: one shallow chunk, deep pairs, other shallow chunks; and counts the pairs.
-///
-/// Large weights look for small ones first, for they have the least choice.
-fn sort(mut left: Vec<Packed>) -> (Vec<Packed>, usize) {
-    left.sort_by_key(|chunk| chunk.largest);
-    let (mut deep, mut shallow) = (Vec::with_capacity(left.len()), Vec::new());
-    while let Some(large) = left.pop() {
-        match left.iter().take(TRIES).position(|small| large.pairs_with(small)) {
-            Some(small) => deep.extend([large, left.remove(small)]),
-            None => shallow.push(large),
-        }
-    }
-    if shallow.is_empty() {
-        shallow.extend(deep.drain(deep.len() - 2..));
-    }
-    let pairs = deep.len() / 2;
-    let mut order: Vec<Packed> = shallow.pop().into_iter().collect();
-    order.extend(deep);
-    order.extend(shallow);
-    (order, pairs)
 }
 
 /// All tiles of four channels.
@@ -216,9 +155,22 @@ unsafe fn tiles(column: &Column) {
 
 /// Adds up the sums of each channel.
 #[inline(always)]
-fn total([a, b, c, d]: Sums, bias: int32x4_t) -> int32x4_t {
+pub(super) fn total([a, b, c, d]: Sums, bias: int32x4_t) -> int32x4_t {
     // SAFETY: NEON is part of the target.
-    unsafe { vaddq_s32(vpaddq_s32(vpaddq_s32(a, b), vpaddq_s32(c, d)), bias) }
+    unsafe { vaddq_s32(pairs(pairs(a, b), pairs(c, d)), bias) }
+}
+
+/// Sums of neighbours. Of the intrinsic, where an addition follows, the compiler makes two permutations and two
+/// additions.
+#[inline(always)]
+fn pairs(a: int32x4_t, b: int32x4_t) -> int32x4_t {
+    let sums;
+    // SAFETY: the instruction works on registers alone, and is part of every aarch64.
+    unsafe {
+        asm!("addp {s:v}.4s, {a:v}.4s, {b:v}.4s", s = lateout(vreg) sums, a = in(vreg) a, b = in(vreg) b,
+            options(pure, nomem, nostack, preserves_flags));
+    }
+    sums
 }
 
 /// Stores the first `count` pixels of a tile.
@@ -226,7 +178,7 @@ fn total([a, b, c, d]: Sums, bias: int32x4_t) -> int32x4_t {
 /// # Safety
 /// The target has them.
 #[inline(always)]
-unsafe fn store(target: &Target, totals: [int32x4_t; PIXELS], count: usize) {
+pub(super) unsafe fn store(target: &Target, totals: [int32x4_t; PIXELS], count: usize) {
     // SAFETY: the caller's.
     unsafe {
         match *target {
@@ -236,22 +188,39 @@ unsafe fn store(target: &Target, totals: [int32x4_t; PIXELS], count: usize) {
                 }
             }
             Target::Bytes { to, stride, multiplier, rounding } => {
-                let multiplier = vld1q_f32(multiplier);
-                let rounded = totals.map(|total| round(total, multiplier));
-                let bytes = vreinterpretq_s32_s8(rounding.load().narrow(rounded));
-                let second = to.wrapping_add(stride);
-                let third = second.wrapping_add(stride);
-                vst1q_lane_s32::<0>(to.cast(), bytes);
-                if count > 1 {
-                    vst1q_lane_s32::<1>(second.cast(), bytes);
-                }
-                if count > 2 {
-                    vst1q_lane_s32::<2>(third.cast(), bytes);
-                }
-                if count > 3 {
-                    vst1q_lane_s32::<3>(third.wrapping_add(stride).cast(), bytes);
-                }
+                store_bytes(to, stride, totals, vld1q_f32(multiplier), rounding.load(), count);
             }
+        }
+    }
+}
+
+/// Requantises and stores the first `count` pixels of a tile, `stride` bytes apart.
+///
+/// # Safety
+/// They can be written.
+#[inline(always)]
+pub(super) unsafe fn store_bytes(
+    to: *mut u8,
+    stride: usize,
+    totals: [int32x4_t; PIXELS],
+    multiplier: float32x4_t,
+    narrow: Narrow,
+    count: usize,
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        let bytes = vreinterpretq_s32_s8(narrow.narrow(totals.map(|total| round(total, multiplier))));
+        let second = to.wrapping_add(stride);
+        let third = second.wrapping_add(stride);
+        vst1q_lane_s32::<0>(to.cast(), bytes);
+        if count > 1 {
+            vst1q_lane_s32::<1>(second.cast(), bytes);
+        }
+        if count > 2 {
+            vst1q_lane_s32::<2>(third.cast(), bytes);
+        }
+        if count > 3 {
+            vst1q_lane_s32::<3>(third.wrapping_add(stride).cast(), bytes);
         }
     }
 }

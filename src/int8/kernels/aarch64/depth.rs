@@ -1,0 +1,98 @@
+//! What the weights of [`super::neon`] allow: how many products may be added up in 16 bits, and the order of chunks that
+//! follows.
+
+use std::ops::Range;
+
+use super::super::window::{CHUNK, Chunk};
+use super::dense::Weights;
+use super::few::Few;
+use super::neon::CHANNELS;
+
+/// Terms of a chunk that are added up in different lanes.
+const HALF: usize = CHUNK / 2;
+
+/// Partners that are tried for a chunk before it counts as shallow.
+const TRIES: usize = 12;
+
+/// The weights of four channels at a chunk.
+pub(super) struct Packed {
+    pub offset: u32,
+    pub weights: [[i8; CHUNK]; CHANNELS],
+    /// Sums of the two magnitudes that share a lane.
+    magnitudes: [u16; CHANNELS * HALF],
+    largest: u16,
+}
+
+impl Packed {
+    /// A chunk for channels `first` and on, or the two halves of one whose products would not fit.
+    pub fn new(layer: &Weights, first: usize, chunk: &Chunk) -> Vec<Packed> {
+        let mut weights = [[0; CHUNK]; CHANNELS];
+        for (channel, weights) in weights.iter_mut().enumerate() {
+            let of = layer.of(first + channel, chunk.place..chunk.place + chunk.len);
+            weights[..of.len()].copy_from_slice(of);
+        }
+        let whole = Packed::of(chunk.offset, weights);
+        if whole.largest < 2 * u16::from(i8::MIN.unsigned_abs()) {
+            return vec![whole];
+        }
+        let half = |lanes: Range<usize>| {
+            let kept = weights.map(|w| std::array::from_fn(|at| if lanes.contains(&at) { w[at] } else { 0 }));
+            Packed::of(chunk.offset, kept)
+        };
+        vec![half(0..HALF), half(HALF..CHUNK)]
+    }
+
+    fn of(offset: u32, weights: [[i8; CHUNK]; CHANNELS]) -> Packed {
+        let magnitudes: [u16; CHANNELS * HALF] = std::array::from_fn(|i| {
+            let (weights, at) = (&weights[i / HALF], i % HALF);
+            u16::from(weights[at].unsigned_abs()) + u16::from(weights[at + HALF].unsigned_abs())
+        });
+        let largest = magnitudes.iter().copied().max().unwrap_or(0);
+        Packed { offset, weights, magnitudes, largest }
+    }
+
+    /// Whether four products of this and the other chunk fit 16 bits in every lane.
+    fn pairs_with(&self, other: &Packed) -> bool {
+        self.magnitudes.iter().zip(&other.magnitudes).all(|(a, b)| a + b <= 255)
+    }
+}
+
+/// Orders the chunks of four channels; counts deep pairs, and says what they are if they are few.
+pub(super) fn order(chunks: Vec<Packed>) -> (Vec<Packed>, usize, Option<Few>) {
+    few(chunks).unwrap_or_else(sort)
+}
+
+/// One chunk or two; others as they are.
+fn few(chunks: Vec<Packed>) -> Result<(Vec<Packed>, usize, Option<Few>), Vec<Packed>> {
+    let few = match &chunks[..] {
+        [_] => Few::One,
+        [first, second] => {
+            let half = second.weights.iter().all(|weights| weights[HALF..].iter().all(|w| *w == 0));
+            Few::Two { deep: first.pairs_with(second), half }
+        }
+        _ => return Err(chunks),
+    };
+    Ok((chunks, 0, Some(few)))
+}
+
+/// Orders chunks: one shallow chunk, deep pairs, other shallow chunks; and counts the pairs.
+///
+/// Large weights look for small ones first, for they have the least choice.
+fn sort(mut left: Vec<Packed>) -> (Vec<Packed>, usize, Option<Few>) {
+    left.sort_by_key(|chunk| chunk.largest);
+    let (mut deep, mut shallow) = (Vec::with_capacity(left.len()), Vec::new());
+    while let Some(large) = left.pop() {
+        match left.iter().take(TRIES).position(|small| large.pairs_with(small)) {
+            Some(small) => deep.extend([large, left.remove(small)]),
+            None => shallow.push(large),
+        }
+    }
+    if shallow.is_empty() {
+        shallow.extend(deep.drain(deep.len() - 2..));
+    }
+    let pairs = deep.len() / 2;
+    let mut order: Vec<Packed> = shallow.pop().into_iter().collect();
+    order.extend(deep);
+    order.extend(shallow);
+    (order, pairs, None)
+}
