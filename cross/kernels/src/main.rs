@@ -9,8 +9,7 @@ use std::process::ExitCode;
 
 use oltr_kernels::int8::float::{Panels, distances, softmax};
 use oltr_kernels::int8::kernels::{KernelSet, available, select};
-use oltr_kernels::int8::quant::Quant;
-use oltr_kernels::networks::{Layer, NETWORKS, layers};
+use oltr_kernels::networks::{Layer, NETWORKS, QUANT, layers};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -60,8 +59,6 @@ fn bytes(count: usize) -> Vec<u8> {
 fn numbers(count: usize) -> Vec<f32> {
     vec![0.3; count]
 }
-
-const QUANT: Quant = Quant { scale: 0.0173, zero_point: 114 };
 
 fn compute(set: &dyn KernelSet, layer: Layer, times: usize) {
     match layer {

@@ -41,7 +41,7 @@ pub fn layers(network: &str) -> Option<Vec<(Class, Layer)>> {
 }
 
 /// Zero points and scales do not change what a layer costs.
-const QUANT: Quant = Quant { scale: 0.02, zero_point: 128 };
+pub const QUANT: Quant = Quant { scale: 0.02, zero_point: 128 };
 
 /// Square maps; channels padded as the engine pads them.
 fn map(size: usize, channels: usize) -> Map {

@@ -11,7 +11,7 @@ use super::fives::NeonFives;
 use super::neon::Neon;
 use super::quads::Quads;
 use super::taps::Taps;
-use super::vectors::to_signed;
+use super::vectors::{add_wide, to_signed};
 
 /// Dot products: four rows of a column are one quad for each channel. At stride 1 two rows of outputs share it, the
 /// weights being moved down by one row for the second; at stride 2 each has its own.
@@ -160,19 +160,8 @@ unsafe impl Kernel for NeonColumns {
     const SIZE: usize = 3;
     const BYTES: usize = 9 * BLOCK;
 
-    /// Not where two weights of -128 meet in a pair: their products could be 2 · 128 · 128, one more than fits.
     fn pack(_: Neon, blocks: &Blocks) -> Option<Vec<i8>> {
-        let mut packed = Vec::with_capacity(blocks.count() * Self::BYTES);
-        for block in 0..blocks.count() {
-            let tap = |(column, row): (usize, usize)| blocks.tap(block, 3 * row + column);
-            for [first, second] in PAIRS {
-                if tap(first).iter().zip(tap(second)).any(|(a, b)| (*a, b) == (i8::MIN, i8::MIN)) {
-                    return None;
-                }
-            }
-            packed.extend((0..9).flat_map(|i| tap((i / 3, i % 3))));
-        }
-        Some(packed)
+        blocks.by_columns(3, &PAIRS)
     }
 
     unsafe fn walk<const S: usize, const R: usize, const FREE: bool>(strip: &Strip) {
@@ -218,20 +207,13 @@ unsafe impl Columns for NeonColumns {
         for (below, sums) in all.iter_mut().enumerate() {
             let value = |(column, row): (usize, usize)| columns[column][row + below * S];
             let weight = |(column, row): (usize, usize)| weights[column][row];
-            let mut add = |products: int16x8_t| {
-                // SAFETY: NEON is part of the target.
-                unsafe {
-                    sums[0] = vaddw_s16(sums[0], vget_low_s16(products));
-                    sums[1] = vaddw_high_s16(sums[1], products);
-                }
-            };
             // SAFETY: NEON is part of the target.
             unsafe {
                 for [first, second] in PAIRS {
                     let products = vmull_s8(value(first), weight(first));
-                    add(vmlal_s8(products, value(second), weight(second)));
+                    add_wide(sums, vmlal_s8(products, value(second), weight(second)));
                 }
-                add(vmull_s8(value(SINGLE), weight(SINGLE)));
+                add_wide(sums, vmull_s8(value(SINGLE), weight(SINGLE)));
             }
         }
         all

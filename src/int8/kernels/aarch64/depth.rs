@@ -5,7 +5,6 @@ use std::ops::Range;
 
 use super::super::window::{CHUNK, Chunk};
 use super::dense::Weights;
-use super::few::Few;
 use super::neon::CHANNELS;
 
 /// Terms of a chunk that are added up in different lanes.
@@ -57,28 +56,35 @@ impl Packed {
     }
 }
 
-/// Orders the chunks of four channels; counts deep pairs, and says what they are if they are few.
-pub(super) fn order(chunks: Vec<Packed>) -> (Vec<Packed>, usize, Option<Few>) {
-    few(chunks).unwrap_or_else(sort)
+/// What the chunks of four channels are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// One.
+    One,
+    /// Two. `deep`: four products fit 16 bits. `half`: the second chunk's weights are zero beyond the first eight.
+    Two { deep: bool, half: bool },
+    /// One shallow chunk, so many deep pairs, other shallow chunks.
+    Many { pairs: usize },
 }
 
-/// One chunk or two; others as they are.
-fn few(chunks: Vec<Packed>) -> Result<(Vec<Packed>, usize, Option<Few>), Vec<Packed>> {
-    let few = match &chunks[..] {
-        [_] => Few::One,
+impl Order {
+    /// Deep pairs that follow a shallow chunk.
+    pub fn pairs(self) -> usize {
+        if let Order::Many { pairs } = self { pairs } else { 0 }
+    }
+}
+
+/// Orders chunks. Large weights look for small ones first, for they have the least choice.
+pub(super) fn order(mut left: Vec<Packed>) -> (Vec<Packed>, Order) {
+    match &left[..] {
+        [_] => return (left, Order::One),
         [first, second] => {
             let half = second.weights.iter().all(|weights| weights[HALF..].iter().all(|w| *w == 0));
-            Few::Two { deep: first.pairs_with(second), half }
+            let deep = first.pairs_with(second);
+            return (left, Order::Two { deep, half });
         }
-        _ => return Err(chunks),
-    };
-    Ok((chunks, 0, Some(few)))
-}
-
-/// Orders chunks: one shallow chunk, deep pairs, other shallow chunks; and counts the pairs.
-///
-/// Large weights look for small ones first, for they have the least choice.
-fn sort(mut left: Vec<Packed>) -> (Vec<Packed>, usize, Option<Few>) {
+        _ => {}
+    }
     left.sort_by_key(|chunk| chunk.largest);
     let (mut deep, mut shallow) = (Vec::with_capacity(left.len()), Vec::new());
     while let Some(large) = left.pop() {
@@ -94,5 +100,5 @@ fn sort(mut left: Vec<Packed>) -> (Vec<Packed>, usize, Option<Few>) {
     let mut order: Vec<Packed> = shallow.pop().into_iter().collect();
     order.extend(deep);
     order.extend(shallow);
-    (order, pairs, None)
+    (order, Order::Many { pairs })
 }

@@ -12,9 +12,10 @@ use std::arch::asm;
 use std::fmt::Debug;
 use std::ops::Range;
 
+use super::super::window::bytes_of_whole_pixels;
 use super::super::{Conv, KernelSet, Map, Output, PackedConv, Storage, Window};
 use super::epilogue::STORAGE;
-use super::vectors::{Rounding, round, to_signed};
+use super::vectors::{Narrow, Rounding, round, to_signed};
 use crate::int8::kernels::scalar::Scalar;
 
 /// Channels of a block.
@@ -67,29 +68,24 @@ impl Blocks<'_> {
         let taps = self.0.window.kernel[0] * self.0.window.kernel[1];
         std::array::from_fn(|lane| self.0.weights.get((block * BLOCK + lane) * taps + tap).copied().unwrap_or(0))
     }
+
+    /// `[block][column][row][channel]` of a window of `size` rows and columns, for kernels that add up the products of the two
+    /// taps (column, row) of each of `pairs` in 16 bits. `None` where two weights of -128 meet in a pair: their products
+    /// could be 2 · 128 · 128, one more than fits.
+    pub fn by_columns(&self, size: usize, pairs: &[[(usize, usize); 2]]) -> Option<Vec<i8>> {
+        let mut packed = Vec::with_capacity(self.count() * size * size * BLOCK);
+        for block in 0..self.count() {
+            let tap = |(column, row): (usize, usize)| self.tap(block, size * row + column);
+            for [first, second] in pairs {
+                if tap(*first).iter().zip(tap(*second)).any(|(a, b)| (*a, b) == (i8::MIN, i8::MIN)) {
+                    return None;
+                }
+            }
+            packed.extend((0..size * size).flat_map(|i| tap((i / size, i % size))));
+        }
+        Some(packed)
+    }
 }
-
-/// What convolutions have in common that yield bytes, whole pixels of them.
-macro_rules! bytes_of_whole_pixels {
-    () => {
-        fn run_f32(&self, _: &[u8], _: &mut [f32], _: Range<usize>, _: &mut [u8]) {
-            panic!("this layer was packed to yield bytes")
-        }
-
-        /// A pixel of outputs is the beginning of scratch.
-        fn run_channels(&self, input: &[u8], output: &mut [u8], channels: Range<usize>, scratch: &mut [u8]) {
-            let (pixel, scratch) = scratch.split_at_mut(self.output.stride);
-            self.run(input, None, pixel, 0..1, scratch);
-            output.copy_from_slice(&pixel[channels]);
-        }
-
-        fn run_channels_f32(&self, _: &[u8], _: &mut [f32], _: Range<usize>, _: &mut [u8]) {
-            panic!("this layer was packed to yield bytes")
-        }
-    };
-}
-
-pub(super) use bytes_of_whole_pixels;
 
 /// What depthwise kernels add at the beginning and do at the end.
 #[derive(Debug)]
@@ -321,14 +317,7 @@ pub(super) unsafe fn walk<C: Columns, const S: usize, const R: usize, const FREE
         let mut to = strip.to;
         let mut yield_one = |columns: [&C::Column; 3]| {
             let sums = C::sums::<S, R>(bias, &weights, columns);
-            let [a, b] = [round(sums[0][0], multiplier[0]), round(sums[0][1], multiplier[1])];
-            let bytes = if R == 1 {
-                narrow.half_free([a, b])
-            } else {
-                let [c, d] = [round(sums[R - 1][0], multiplier[0]), round(sums[R - 1][1], multiplier[1])];
-                narrow.free([a, b, c, d])
-            };
-            let bytes = if FREE { bytes } else { narrow.bound(bytes) };
+            let bytes = requantise::<R, FREE>(sums, multiplier, narrow);
             store(bytes, &mut to, strip.to_stride, R);
         };
         // Any column, outside the map too.
@@ -391,6 +380,24 @@ pub(super) unsafe fn walk<C: Columns, const S: usize, const R: usize, const FREE
             column += S as isize;
         }
     }
+}
+
+/// The bytes of `R` outputs, eight for each: of one, or of two; `FREE` if the bounds are those of all bytes.
+#[inline(always)]
+pub(super) fn requantise<const R: usize, const FREE: bool>(
+    sums: [[int32x4_t; 2]; R],
+    multiplier: [float32x4_t; 2],
+    narrow: Narrow,
+) -> int8x16_t {
+    let rounded = |row: usize| [round(sums[row][0], multiplier[0]), round(sums[row][1], multiplier[1])];
+    let [a, b] = rounded(0);
+    let bytes = if R == 1 {
+        narrow.half_free([a, b])
+    } else {
+        let [c, d] = rounded(R - 1);
+        narrow.free([a, b, c, d])
+    };
+    if FREE { bytes } else { narrow.bound(bytes) }
 }
 
 /// Stores eight bytes for each of `rows` outputs, one or two, and moves on to the next ones. The compiler takes five

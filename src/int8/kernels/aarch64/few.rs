@@ -9,41 +9,14 @@ use super::super::window::CHUNK;
 use super::epilogue::Target;
 use super::neon::{BLOCK, CHANNELS, Column, PIXELS, store, store_bytes, total};
 
-/// The chunks of four channels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Few {
-    /// One.
-    One,
-    /// Two. `deep`: four products fit 16 bits. `half`: the second chunk's weights are zero beyond the first eight.
-    Two { deep: bool, half: bool },
-}
-
-/// All tiles of four channels.
-///
-/// # Safety
-/// The pointers are valid for what the column says; it has as many chunks as `few`, none of them deep.
-pub(super) unsafe fn tiles(few: Few, column: &Column) {
-    // SAFETY: the caller's.
-    unsafe {
-        match few {
-            Few::One => all::<1, false, false>(column),
-            Few::Two { deep: false, half: false } => all::<2, false, false>(column),
-            Few::Two { deep: false, half: true } => all::<2, false, true>(column),
-            Few::Two { deep: true, half: false } => all::<2, true, false>(column),
-            Few::Two { deep: true, half: true } => all::<2, true, true>(column),
-        }
-    }
-}
-
 /// The weights of four channels at a chunk.
 type Weights = [int8x16_t; CHANNELS];
 
-/// The same for `COUNT` chunks.
+/// All tiles of four channels with `COUNT` chunks, one or two; `DEEP` and `HALF` as in [`super::depth::Order::Two`].
 ///
 /// # Safety
-/// As for [`tiles`].
-#[inline(always)]
-unsafe fn all<const COUNT: usize, const DEEP: bool, const HALF: bool>(column: &Column) {
+/// The pointers are valid for what the column says; it has as many chunks, none of them in its deep pairs.
+pub(super) unsafe fn tiles<const COUNT: usize, const DEEP: bool, const HALF: bool>(column: &Column) {
     // SAFETY: the caller's.
     unsafe {
         let bias = vld1q_s32(column.bias);

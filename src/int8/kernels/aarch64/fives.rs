@@ -6,9 +6,9 @@
 
 use std::arch::aarch64::*;
 
-use super::depthwise::{BLOCK, Blocks, Kernel, ROWS, Strip};
+use super::depthwise::{BLOCK, Blocks, Kernel, ROWS, Strip, requantise};
 use super::neon::Neon;
-use super::vectors::round;
+use super::vectors::add_wide;
 
 /// Rows and columns of the window.
 const SIZE: usize = 5;
@@ -36,20 +36,8 @@ unsafe impl Kernel for NeonFives {
     /// `[column][row][channel]`
     const BYTES: usize = SIZE * SIZE * BLOCK;
 
-    /// Not where two weights of -128 meet in a pair: their products could be 2 · 128 · 128, one more than fits.
     fn pack(_: Neon, blocks: &Blocks) -> Option<Vec<i8>> {
-        let mut packed = Vec::with_capacity(blocks.count() * Self::BYTES);
-        for block in 0..blocks.count() {
-            let tap = |(column, row): (usize, usize)| blocks.tap(block, SIZE * row + column);
-            let too_large = |[first, second]: [(usize, usize); 2]| {
-                tap(first).iter().zip(tap(second)).any(|(a, b)| (*a, b) == (i8::MIN, i8::MIN))
-            };
-            if pairs().any(too_large) {
-                return None;
-            }
-            packed.extend((0..SIZE * SIZE).flat_map(|i| tap((i / SIZE, i % SIZE))));
-        }
-        Some(packed)
+        blocks.by_columns(SIZE, &pairs().collect::<Vec<_>>())
     }
 
     unsafe fn walk<const S: usize, const R: usize, const FREE: bool>(strip: &Strip) {
@@ -136,7 +124,7 @@ impl<const R: usize, const C: usize> Tile<R, C> {
                     let x = |row: usize| x[r * S + row];
                     let sums = &mut self.sums[r][c];
                     for row in [0, 2] {
-                        widen(sums, vmlal_s8(vmull_s8(x(row), w[row]), x(row + 1), w[row + 1]));
+                        add_wide(sums, vmlal_s8(vmull_s8(x(row), w[row]), x(row + 1), w[row + 1]));
                     }
                     let last = &mut self.last[r][c];
                     if column.is_multiple_of(2) {
@@ -145,7 +133,7 @@ impl<const R: usize, const C: usize> Tile<R, C> {
                         *last = vmlal_s8(*last, x(LAST), w[LAST]);
                     }
                     if !column.is_multiple_of(2) || column == SIZE - 1 {
-                        widen(sums, *last);
+                        add_wide(sums, *last);
                     }
                 }
             }
@@ -162,19 +150,9 @@ impl<const R: usize, const C: usize> Tile<R, C> {
         unsafe {
             let multiplier = [vld1q_f32(strip.multiplier), vld1q_f32(strip.multiplier.add(4))];
             let narrow = strip.rounding.load();
-            let rounded = |r: usize, c: usize| {
-                let [low, high] = self.sums[r][c];
-                [round(low, multiplier[0]), round(high, multiplier[1])]
-            };
             for c in 0..C {
-                let [a, b] = rounded(0, c);
-                let bytes = if R == 1 {
-                    narrow.half_free([a, b])
-                } else {
-                    let [c, d] = rounded(R - 1, c);
-                    narrow.free([a, b, c, d])
-                };
-                let bytes = vreinterpretq_s64_s8(if FREE { bytes } else { narrow.bound(bytes) });
+                let sums: [_; R] = std::array::from_fn(|r| self.sums[r][c]);
+                let bytes = vreinterpretq_s64_s8(requantise::<R, FREE>(sums, multiplier, narrow));
                 let to = |row: usize| strip.to[row].add((at + c) * strip.to_stride).cast();
                 vst1q_lane_s64::<0>(to(0), bytes);
                 if R == 2 {
@@ -182,15 +160,5 @@ impl<const R: usize, const C: usize> Tile<R, C> {
                 }
             }
         }
-    }
-}
-
-/// Adds 16-bit sums to 32-bit ones.
-#[inline(always)]
-fn widen(sums: &mut [int32x4_t; 2], products: int16x8_t) {
-    // SAFETY: NEON is part of the target.
-    unsafe {
-        sums[0] = vaddw_s16(sums[0], vget_low_s16(products));
-        sums[1] = vaddw_high_s16(sums[1], products);
     }
 }

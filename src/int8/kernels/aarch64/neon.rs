@@ -16,9 +16,9 @@ use std::ops::Range;
 
 use super::super::window::{CHUNK, Pixels, chunks};
 use super::dense::{Tiles, Weights};
-use super::depth::{self, Packed};
+use super::depth::{self, Order, Packed};
 use super::epilogue::{LANES, Target};
-use super::few::{self, Few};
+use super::few;
 use super::vectors::{Narrow, round};
 
 /// Pixels and channels of a tile.
@@ -44,12 +44,11 @@ pub(super) struct NeonTiles {
     bias: Vec<i32>,
 }
 
-/// Four channels: their chunks, how many pairs of them are deep, and what they are if they are few.
+/// Four channels: their chunks, and what these are.
 #[derive(Clone, Debug)]
 struct Quarter {
     chunks: Range<usize>,
-    deep: usize,
-    few: Option<Few>,
+    order: Order,
 }
 
 /// Four channels for the pixels of a block.
@@ -76,13 +75,13 @@ unsafe impl Tiles for NeonTiles {
         let mut tiles = NeonTiles { quarters: Vec::new(), offsets: Vec::new(), weights: Vec::new(), bias: Vec::new() };
         for first in (0..layer.channels).step_by(CHANNELS) {
             let packed: Vec<Packed> = chunks.iter().flat_map(|chunk| Packed::new(&layer, first, chunk)).collect();
-            let (packed, deep, few) = depth::order(packed);
+            let (packed, order) = depth::order(packed);
             let at = tiles.offsets.len();
             for chunk in packed {
                 tiles.offsets.push(chunk.offset);
                 tiles.weights.extend(chunk.weights.as_flattened());
             }
-            tiles.quarters.push(Quarter { chunks: at..tiles.offsets.len(), deep, few });
+            tiles.quarters.push(Quarter { chunks: at..tiles.offsets.len(), order });
         }
         tiles.bias = layer.bias;
         tiles
@@ -106,7 +105,7 @@ unsafe impl Tiles for NeonTiles {
                 }
             };
             let (first, rest) = self.offsets[quarter.chunks.clone()].split_first().expect("a window has a chunk");
-            let (deep, shallow) = rest.split_at(2 * quarter.deep);
+            let (deep, shallow) = rest.split_at(2 * quarter.order.pairs());
             let column = Column {
                 pixels,
                 first: *first,
@@ -118,9 +117,13 @@ unsafe impl Tiles for NeonTiles {
             };
             // SAFETY: weights and biases are there; the rest is the caller's.
             unsafe {
-                match quarter.few {
-                    Some(few) => few::tiles(few, &column),
-                    None => tiles(&column),
+                match quarter.order {
+                    Order::One => few::tiles::<1, false, false>(&column),
+                    Order::Two { deep: false, half: false } => few::tiles::<2, false, false>(&column),
+                    Order::Two { deep: false, half: true } => few::tiles::<2, false, true>(&column),
+                    Order::Two { deep: true, half: false } => few::tiles::<2, true, false>(&column),
+                    Order::Two { deep: true, half: true } => few::tiles::<2, true, true>(&column),
+                    Order::Many { .. } => tiles(&column),
                 }
             };
         }
@@ -505,7 +508,7 @@ mod tests {
     fn deep_pairs(depth: usize, weight: i8) -> usize {
         let runs = [super::super::super::window::Run { offset: 0, len: depth }];
         let layer = Weights { values: &vec![weight; depth], channels: 1, runs: &runs, bias: vec![0; LANES] };
-        NeonTiles::pack(Neon, layer).quarters[0].deep
+        NeonTiles::pack(Neon, layer).quarters[0].order.pairs()
     }
 
     #[test]

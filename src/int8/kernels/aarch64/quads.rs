@@ -5,9 +5,10 @@
 use std::arch::aarch64::*;
 use std::ops::Range;
 
+use super::super::window::bytes_of_whole_pixels;
 use super::super::{Conv, Map, PackedConv, Window};
 use super::columns::sdot;
-use super::depthwise::{BLOCK, Blocks, Ends, bytes_of_whole_pixels};
+use super::depthwise::{BLOCK, Blocks, Ends};
 use super::dot::DotProduct;
 use super::epilogue::STORAGE;
 use super::vectors::round;

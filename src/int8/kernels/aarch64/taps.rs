@@ -4,8 +4,9 @@
 use std::arch::aarch64::*;
 use std::ops::Range;
 
+use super::super::window::bytes_of_whole_pixels;
 use super::super::{Conv, Map, PackedConv, Window};
-use super::depthwise::{BLOCK, Ends, bytes_of_whole_pixels};
+use super::depthwise::{BLOCK, Ends};
 use super::vectors::{round, to_signed};
 
 /// A tap inside the map: where its pixel and where its weights begin.

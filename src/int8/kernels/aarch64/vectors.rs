@@ -173,6 +173,16 @@ impl Adder {
     }
 }
 
+/// Adds 16-bit sums to 32-bit ones.
+#[inline(always)]
+pub(super) fn add_wide(sums: &mut [int32x4_t; 2], products: int16x8_t) {
+    // SAFETY: NEON is part of the target.
+    unsafe {
+        sums[0] = vaddw_s16(sums[0], vget_low_s16(products));
+        sums[1] = vaddw_high_s16(sums[1], products);
+    }
+}
+
 /// Sixteen bytes less a zero point, as single-precision numbers.
 #[inline(always)]
 pub(super) fn widen(bytes: int8x16_t, zero: int8x8_t) -> [float32x4_t; 4] {

@@ -4,6 +4,7 @@
 use std::arch::asm;
 use std::ops::Range;
 
+use super::super::window::bytes_of_whole_pixels;
 use super::super::{Conv, KernelSet, Map, Output, PackedConv, Storage, Window};
 use super::vectors::{Four, Rounding};
 use super::{Neon, REST};
@@ -182,17 +183,5 @@ impl PackedConv for Taps {
         }
     }
 
-    fn run_f32(&self, _: &[u8], _: &mut [f32], _: Range<usize>, _: &mut [u8]) {
-        panic!("this layer was packed to yield bytes")
-    }
-
-    fn run_channels(&self, input: &[u8], output: &mut [u8], channels: Range<usize>, scratch: &mut [u8]) {
-        let (pixel, scratch) = scratch.split_at_mut(self.output.stride);
-        self.run(input, None, pixel, 0..1, scratch);
-        output.copy_from_slice(&pixel[channels]);
-    }
-
-    fn run_channels_f32(&self, _: &[u8], _: &mut [f32], _: Range<usize>, _: &mut [u8]) {
-        panic!("this layer was packed to yield bytes")
-    }
+    bytes_of_whole_pixels!();
 }
