@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs oltr and other runtimes on the same graphs, interleaved, and writes docs/benchmarks.md.
+"""Runs oltr and other runtimes on the same graphs, interleaved, and writes docs/results/benchmarks.md.
 
     python -m venv peers && peers/bin/pip install -r benches/requirements.txt
     peers/bin/pip install --no-deps -r benches/requirements-pnnx.txt
@@ -152,7 +152,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--litert-python", type=Path, metavar="FILE", help="interpreter with requirements-litert.txt")
     p.add_argument("--peak", type=float, metavar="GMAC/S", help="measured peak of the multiply instruction, one thread")
     p.add_argument("--report", type=Path, metavar="JSON", help="write the document from these results, measure nothing")
-    p.add_argument("--out", type=Path, default=ROOT / "docs/benchmarks.md", metavar="FILE", help="document to write")
+    p.add_argument("--out", type=Path, default=ROOT / "docs/results/benchmarks.md", metavar="FILE", help="document to write")
     return p
 
 

@@ -1,6 +1,6 @@
 //! How well classes are learnt on the device: for each unknown class of a split, enrol it from a few photos of some
 //! clusters (fish that were followed from frame to frame), and see what its other clusters and everything else come
-//! out as. The tables of docs/open-world.md are its output.
+//! out as. The tables of docs/why/open-world.md are its output.
 //!
 //! ```sh
 //! cargo run --release --example enrolment_study -- fish.onnx fish.tsv photos trajectory test

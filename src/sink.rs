@@ -1,6 +1,6 @@
 //! Where results go: what a pipeline tells, and to whom.
 //!
-//! A [`Sink`] is passed in. [`json::JsonLines`] writes the lines that docs/events.md describes; a program of one's own
+//! A [`Sink`] is passed in. [`json::JsonLines`] writes the lines that docs/reference/events.md describes; a program of one's own
 //! implements the trait for what it does with the results.
 
 pub mod json;

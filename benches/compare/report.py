@@ -1,4 +1,4 @@
-"""Writes docs/benchmarks.md: what a person wrote above a marker, and everything below it from a run."""
+"""Writes docs/results/benchmarks.md: what a person wrote above a marker, and everything below it from a run."""
 
 from pathlib import Path
 

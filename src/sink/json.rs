@@ -1,4 +1,4 @@
-//! One JSON object a line: `oltr.frame/1`, `oltr.event/1`, `oltr.stats/1` and `oltr.error/1`, as docs/events.md
+//! One JSON object a line: `oltr.frame/1`, `oltr.event/1`, `oltr.stats/1` and `oltr.error/1`, as docs/reference/events.md
 //! describes them.
 
 mod schema;

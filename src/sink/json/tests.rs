@@ -69,7 +69,7 @@ fn one_of_each() -> Vec<String> {
 
 #[test]
 fn every_field_is_documented() {
-    let docs = include_str!("../../../docs/events.md");
+    let docs = include_str!("../../../docs/reference/events.md");
     for line in one_of_each() {
         let value: Value = serde_json::from_str(&line).unwrap();
         let schema = value["schema"].as_str().unwrap();
@@ -81,7 +81,7 @@ fn every_field_is_documented() {
         keys(&value, "", &mut all);
         for key in all {
             let row = format!("| `{key}` |");
-            assert!(section.contains(&row) || common.contains(&row), "{schema}: '{key}' is not in docs/events.md");
+            assert!(section.contains(&row) || common.contains(&row), "{schema}: '{key}' is not in docs/reference/events.md");
         }
     }
 }
