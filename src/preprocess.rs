@@ -27,12 +27,13 @@ mod geometry;
 mod normalise;
 mod planes;
 mod resample;
+mod settings;
 mod turn;
 
 pub use geometry::{Placement, SourceBox};
 pub use normalise::Normaliser;
+pub use settings::{Preprocess, Resize};
 
-use crate::bundle::{Preprocess, Resize};
 use crate::error::{Error, Result};
 use crate::frame::{Frame, Geometry, PixelFormat, Range, Rect, Rotation};
 use planes::Planes;
@@ -45,8 +46,7 @@ use resample::{Resampler, Span};
 ///
 /// # Example
 /// ```
-/// use oltr::bundle::{Preprocess, Resize};
-/// use oltr::preprocess::Preprocessor;
+/// use oltr::preprocess::{Preprocess, Preprocessor, Resize};
 /// use oltr::{Frame, Limits, PixelFormat};
 ///
 /// let settings = Preprocess {

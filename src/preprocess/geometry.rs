@@ -1,6 +1,6 @@
 //! Which part of a source becomes which part of the model's input.
 
-use crate::bundle::{Preprocess, Resize};
+use super::settings::{Preprocess, Resize};
 use crate::error::{Error, Result};
 
 /// A rectangle of the source, in source pixels; borders may fall between pixels.

@@ -1,6 +1,6 @@
 //! From bytes to the numbers that the network was trained on.
 
-use crate::bundle::Preprocess;
+use super::settings::Preprocess;
 use crate::error::{Error, Result};
 
 /// `(p - mean) / std` of each channel, for every value that a byte can have.
@@ -55,7 +55,7 @@ impl Normaliser {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bundle::Resize;
+    use crate::preprocess::settings::Resize;
 
     fn normaliser() -> Normaliser {
         Normaliser::new(&Preprocess {
