@@ -318,7 +318,7 @@ mod tests {
 
     #[test]
     fn the_number_of_photos_is_bounded() {
-        let limits = Limits { photos: 1, ..Limits::default() };
+        let limits = Limits::with(|limits| limits.photos = 1);
         let error = Labels::parse("l.tsv", &format!("{HEADER}a\tb\tknown\tval\nc\tb\tknown\tval\n"), None, &limits);
         assert!(matches!(error, Err(Error::Limit { what: "photos", value: 2, limit: 1, .. })), "{error:?}");
     }

@@ -46,6 +46,15 @@ pub struct Limits {
     pub memory_bytes: Option<u64>,
 }
 
+impl Limits {
+    /// The default bounds with some of them changed: `Limits::with(|limits| limits.photos = 100)`.
+    pub fn with(change: impl FnOnce(&mut Limits)) -> Limits {
+        let mut limits = Limits::default();
+        change(&mut limits);
+        limits
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Limits {

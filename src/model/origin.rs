@@ -251,7 +251,7 @@ mod tests {
     #[test]
     fn a_file_beyond_the_limit_is_not_read() {
         let file = file(&[1; 100]);
-        let limits = |model_bytes| Limits { model_bytes, ..Limits::default() };
+        let limits = |bytes| Limits::with(|limits| limits.model_bytes = bytes);
         assert_eq!(Origin::open(file.path(), &limits(100)).unwrap().length(), 100);
         let error = Origin::open(file.path(), &limits(99)).unwrap_err();
         assert!(matches!(error, Error::Limit { what: "model_bytes", value: 100, limit: 99, .. }), "{error}");

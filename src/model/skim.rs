@@ -287,7 +287,7 @@ mod tests {
     #[test]
     fn all_fields_are_counted() {
         let bytes = model(vec![tensor("a", &[1]), tensor("b", &[2])], &["x"]).encode_to_vec();
-        let limits = |graph_fields| Limits { graph_fields, ..Limits::default() };
+        let limits = |fields| Limits::with(|limits| limits.graph_fields = fields);
         let fits = |n: &u64| wire::check("m", &bytes, &limits(*n)).is_ok();
         let needed = (0..1000).find(fits).unwrap();
         skim(&bytes, &limits(needed)).unwrap();

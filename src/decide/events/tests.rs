@@ -130,12 +130,12 @@ fn best_and_mean_are_those_of_the_events_own_frames() {
 #[test]
 fn the_event_seen_longest_ago_makes_room() {
     let settings = Settings { linger: Duration::from_secs(9), ..immediate() };
-    let limits = Limits { open_events: 2, ..Limits::default() };
+    let limits = Limits::with(|limits| limits.open_events = 2);
     let tracker = Tracker::new(&bundle(), settings, &limits).unwrap();
     let changes = run(tracker, &story("ABo", 10.0));
     assert_eq!(told(&changes), "+A +B -A +o -B -o");
     assert_eq!(changes[2].phase, Phase::End(EndReason::Crowded));
-    let none = Limits { open_events: 0, ..Limits::default() };
+    let none = Limits::with(|limits| limits.open_events = 0);
     assert!(Tracker::new(&bundle(), settings, &none).is_err());
 }
 
@@ -159,7 +159,7 @@ proptest! {
     /// Each event is new once, then updated, then ended once; its numbers are those of its frames.
     #[test]
     fn events_are_well_formed(frames in frames(), settings in settings(), most in 1..5usize) {
-        let limits = Limits { open_events: most, ..Limits::default() };
+        let limits = Limits::with(|limits| limits.open_events = most);
         let changes = run(Tracker::new(&bundle(), settings, &limits).unwrap(), &frames);
         let mut open: BTreeMap<u64, Event> = BTreeMap::new();
         let mut last_id = 0;

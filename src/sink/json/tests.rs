@@ -131,12 +131,12 @@ fn an_event_has_one_id_from_beginning_to_end() {
 #[test]
 fn a_line_keeps_to_its_bound() {
     let long = "x".repeat(500);
-    let limits = Limits { line_bytes: 2048, ..Limits::default() };
+    let limits = Limits::with(|limits| limits.line_bytes = 2048);
     let told = lines(with_frames(), &limits, |sink| sink.frame(&frame(&long)).unwrap());
     let length = told[0].len() + 1;
-    let exact = Limits { line_bytes: length, ..limits.clone() };
+    let exact = Limits::with(|limits| limits.line_bytes = length);
     assert_eq!(lines(with_frames(), &exact, |sink| sink.frame(&frame(&long)).unwrap())[0].len(), length - 1);
-    let short = Limits { line_bytes: length - 1, ..limits };
+    let short = Limits::with(|limits| limits.line_bytes = length - 1);
     let none = lines(with_frames(), &short, |sink| {
         let error = sink.frame(&frame(&long)).unwrap_err();
         assert!(matches!(error, Error::Limit { what: "line_bytes", .. }), "{error}");
