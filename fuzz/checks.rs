@@ -4,8 +4,7 @@
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
-use oltr::bundle::{Preprocess, Resize};
-use oltr::preprocess::Preprocessor;
+use oltr::preprocess::{Preprocess, Preprocessor, Resize};
 use oltr::source::Next;
 use oltr::source::stream::{self, Arrival, ByteInput, RawFormat, Scan, Settings, Splitter};
 use oltr::{Error, Frame, Limits, PixelFormat, Rect, Result, Rotation, View};

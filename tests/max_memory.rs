@@ -1,4 +1,5 @@
 //! The memory plan tells the truth: a stream runs on an allocator that refuses one byte beyond it.
+#![allow(unsafe_code, reason = "an allocator is unsafe to implement")]
 #![cfg(feature = "demo-model")]
 
 use std::alloc::{GlobalAlloc, Layout, System};

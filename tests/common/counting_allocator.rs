@@ -1,4 +1,5 @@
 //! Counts what a thread allocates.
+#![allow(unsafe_code, reason = "an allocator is unsafe to implement")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

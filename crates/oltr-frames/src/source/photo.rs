@@ -39,6 +39,7 @@ const FORMATS: &str = "JPEG, PNG, WebP, GIF, BMP, TIFF or PNM";
 ///
 /// # Example
 /// ```
+/// # use oltr_frames as oltr;
 /// use oltr::source::photo::Decoder;
 /// use oltr::{Frame, Limits};
 ///

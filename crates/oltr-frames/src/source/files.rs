@@ -15,6 +15,8 @@ use crate::limits::Limits;
 ///
 /// # Example
 /// ```
+/// # use oltr_frames as oltr;
+/// # std::env::set_current_dir("../..").expect("the folder that holds the examples");
 /// use std::time::Duration;
 /// use oltr::source::{FrameSource, Next, files::Photos, photos};
 /// use oltr::{Frame, Limits};

@@ -69,6 +69,7 @@ const SLICE: Duration = Duration::from_millis(50);
 ///
 /// # Example
 /// ```
+/// # use oltr_frames as oltr;
 /// use oltr::source::stream::{self, Settings};
 ///
 /// let path = std::env::temp_dir().join("oltr-example.y4m");

@@ -21,6 +21,7 @@ use crate::frame::Frame;
 /// # Example
 /// A source of its own: three gray frames.
 /// ```
+/// # use oltr_frames as oltr;
 /// use std::time::Duration;
 /// use oltr::source::{Bounds, FrameSource, Next};
 /// use oltr::{Frame, Geometry, Limits, PixelFormat, Result, Stamp};

@@ -42,7 +42,7 @@ pub struct Limits {
     /// Photos that a watched folder is remembered to have given.
     pub watched_photos: usize,
     /// Bytes that may be taken at run time, or `None` for no bound: by a session with its weights and buffers, or by all
-    /// of a streaming program ([`Plan`](crate::pipeline::memory::Plan)).
+    /// of a streaming program (`oltr::pipeline::memory::Plan`).
     pub memory_bytes: Option<u64>,
 }
 

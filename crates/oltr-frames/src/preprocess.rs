@@ -46,6 +46,7 @@ use resample::{Resampler, Span};
 ///
 /// # Example
 /// ```
+/// # use oltr_frames as oltr;
 /// use oltr::preprocess::{Preprocess, Preprocessor, Resize};
 /// use oltr::{Frame, Limits, PixelFormat};
 ///

@@ -1,0 +1,17 @@
+//! The frames of [oltr](https://crates.io/crates/oltr): where they come from, what they are in memory, and how they become
+//! the input of a network.
+//!
+//! [`source`] reads photos, streams and cameras into [`Frame`]s; [`preprocess`] turns a frame into the square of RGB
+//! bytes that a network was trained on. Everything is bounded by [`Limits`] and fails with the typed [`Error`]. The
+//! crate knows no network: `oltr` exports all of this under its own name, which is how the examples here are written.
+
+pub mod clock;
+pub mod error;
+pub mod frame;
+pub mod limits;
+pub mod preprocess;
+pub mod source;
+
+pub use error::{Error, ErrorKind, Result, UnsupportedNode};
+pub use frame::{Color, Frame, Geometry, Matrix, PixelFormat, Plane, Range, Rect, Rotation, Siting, Stamp, View};
+pub use limits::Limits;
