@@ -3,6 +3,7 @@
 pub mod args;
 mod attention;
 mod bench;
+mod byte_size;
 mod calibrate;
 mod cameras;
 mod classify;

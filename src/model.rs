@@ -16,6 +16,7 @@ mod load;
 mod lower;
 mod metadata;
 mod normalise;
+mod operators;
 mod ops;
 mod origin;
 mod session;

@@ -7,89 +7,28 @@ mod capture;
 mod classify;
 mod counts;
 pub mod memory;
+mod settings;
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::clock::monotonic_ns;
 use crate::decide::consensus::Observation;
-use crate::decide::events::{self, Changes, Tracker};
+use crate::decide::events::{Changes, Tracker};
 use crate::error::{Error, ErrorKind, Result};
-use crate::frame::{Frame, View};
+use crate::frame::Frame;
 use crate::limits::Limits;
-use crate::queue::{Next, Overflow, Queue};
+use crate::queue::{Next, Queue};
 use crate::sink::{EventResult, Failure, FrameResult, Sink, Stats};
 use crate::source::{Damage, FrameSource};
 use capture::{Capture, Shared, Slot};
 pub use classify::{Classifier, Judged, ModelClassifier};
-use counts::Meter;
-
-/// How long either thread waits before it looks whether to stop, and ticks.
-pub const TICK: Duration = Duration::from_millis(100);
+use counts::{Meter, now};
+pub use settings::{Backoff, DEPTH_FILE, DEPTH_LIVE, Settings, TICK};
 
 /// Stack of the thread that captures. Decoders of photos keep tables of some ten kilobytes on it.
 pub const CAPTURE_STACK: usize = 1 << 20;
-
-/// Frames that wait, where nothing else is asked for: a camera's next frame is better than its last; a file's next one
-/// should be there when it is needed.
-pub const DEPTH_LIVE: usize = 1;
-/// As [`DEPTH_LIVE`], for sources that wait.
-pub const DEPTH_FILE: usize = 2;
-
-/// How frames are taken and what is made of them.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Settings {
-    /// Frames that can wait; [`DEPTH_LIVE`] or [`DEPTH_FILE`] if `None`.
-    pub depth: Option<usize>,
-    /// What happens to frames that find no place; by default the newest wins for a live source, and others wait.
-    pub overflow: Option<Overflow>,
-    /// Of so many frames the first is taken; all if `None`.
-    pub every: Option<NonZeroU32>,
-    /// The least time between two frames: those of a live source that come sooner are passed over, other sources wait.
-    pub spacing: Option<Duration>,
-    /// What of each frame is looked at.
-    pub view: View,
-    /// A source that gives nothing for so long is lost.
-    pub source_timeout: Option<Duration>,
-    /// What to do about a source that is lost.
-    pub reconnect: Option<Backoff>,
-    /// How often statistics are told without being asked for.
-    pub stats_every: Option<Duration>,
-    /// How events are made of frames.
-    pub events: events::Settings,
-}
-
-/// When to try again: after `first`, then after twice as long each time, up to `longest`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Backoff {
-    /// The first wait.
-    pub first: Duration,
-    /// The longest.
-    pub longest: Duration,
-    /// Attempts in a row before giving up, at least 1; [`Limits::retries`] may say less.
-    pub attempts: u32,
-}
-
-impl Default for Backoff {
-    fn default() -> Self {
-        Backoff { first: Duration::from_millis(500), longest: Duration::from_secs(30), attempts: u32::MAX }
-    }
-}
-
-impl Settings {
-    /// Frames that can wait for `source`.
-    pub fn depth_for(&self, source: &dyn FrameSource) -> usize {
-        self.depth.unwrap_or(if source.is_live() { DEPTH_LIVE } else { DEPTH_FILE })
-    }
-
-    /// What happens to frames of `source` that find no place.
-    pub fn overflow_for(&self, source: &dyn FrameSource) -> Overflow {
-        self.overflow.unwrap_or(if source.is_live() { Overflow::DropOldest } else { Overflow::Block })
-    }
-}
 
 /// Asks a running pipeline for something, from another thread or a signal handler.
 #[derive(Clone, Debug, Default)]
@@ -283,8 +222,4 @@ impl Consumer<'_> {
     fn stats(&self) -> Stats {
         self.meter.stats(now(), self.queue.counts(), self.shared)
     }
-}
-
-fn now() -> Duration {
-    Duration::from_nanos(monotonic_ns())
 }

@@ -6,7 +6,7 @@
 use std::ops::RangeInclusive;
 
 use super::graph::{Graph, Node, Values, check_volume, is_onnx};
-use super::normalise::{DEQUANTISE, QUANTISE};
+use super::operators::{DEQUANTISE, QUANTISE};
 use super::shapes::{self, Shapes, Sliding, wrap};
 use crate::error::{Error, Result, UnsupportedNode};
 use crate::limits::Limits;

@@ -15,11 +15,9 @@ use tract_onnx::tract_hir::internal::{Expansion, expand};
 
 use super::graph::{Graph, Node};
 use super::lower::{View, constant_shape};
+use super::operators::DISTANCES;
 use super::shapes::{self, axes};
 use crate::int8::float::distances;
-
-/// Operator that stands for the chain.
-pub(super) const DISTANCES: &str = "OltrDistances";
 
 /// Replaces each chain of the graph by one node.
 pub(super) fn fuse(graph: &mut Graph) {

@@ -12,6 +12,7 @@ use super::graph::{self, Graph, is_onnx};
 use super::guard::catch;
 use super::lower::{self, Part};
 use super::normalise;
+use super::operators;
 use super::ops::{self, ProgramOp, Tables};
 use super::origin::Origin;
 use super::softmax;
@@ -225,7 +226,7 @@ impl Source {
 
 /// Tells the program nodes the shapes of their results.
 fn write_shapes(graph: &mut Graph, parts: &[Part]) {
-    for node in graph.nodes.iter_mut().filter(|n| n.op == lower::PROGRAM) {
+    for node in graph.nodes.iter_mut().filter(|n| n.op == operators::PROGRAM) {
         let part = &parts[node.int("index", 0) as usize];
         for (i, shape) in part.program.outputs().iter().enumerate() {
             let dims: Vec<i64> = shape.iter().map(|d| *d as i64).collect();
@@ -242,7 +243,7 @@ fn picture_input(graph: &Graph, parts: &[Part], bundle: &Bundle) -> Option<(Tabl
     let side = bundle.preprocess.size as usize;
     let mut readers = graph.nodes.iter().filter(|n| n.inputs.contains(input));
     let (node, None) = (readers.next()?, readers.next()) else { return None };
-    if node.op != lower::PROGRAM || shape[..] != [1, 3, side, side] {
+    if node.op != operators::PROGRAM || shape[..] != [1, 3, side, side] {
         return None;
     }
     let part = &parts[node.int("index", 0) as usize];
@@ -307,12 +308,12 @@ fn count_operators(graph: &Graph) -> BTreeMap<String, usize> {
 
 /// How a file is quantised, for people.
 fn describe(graph: &Graph) -> String {
-    let qdq: Vec<&graph::Node> = graph.nodes.iter().filter(|n| n.op == normalise::QUANTISE).collect();
+    let qdq: Vec<&graph::Node> = graph.nodes.iter().filter(|n| n.op == operators::QUANTISE).collect();
     let operators = graph.nodes.iter().filter(|n| n.op.starts_with("QLinear") || n.op == "QGemm").count();
     let per_channel = graph
         .nodes
         .iter()
-        .filter(|n| matches!(n.op.as_str(), normalise::DEQUANTISE | "QLinearConv" | "QLinearMatMul" | "QGemm"))
+        .filter(|n| matches!(n.op.as_str(), operators::DEQUANTISE | "QLinearConv" | "QLinearMatMul" | "QGemm"))
         .flat_map(|n| n.inputs.iter())
         .any(|i| graph.consts.get(i).is_some_and(|c| c.shape.len() == 1 && c.len() > 1 && c.as_f32().is_some()));
     let zero = |n: &&graph::Node| n.input(2).and_then(|z| graph.consts.get(z)).map(|c| c.values.dtype());

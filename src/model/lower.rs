@@ -7,33 +7,23 @@
 
 mod emit;
 mod float;
+mod float_op;
 mod pointwise;
 mod quantised;
 mod units;
 mod weights;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
 use super::graph::{Const, Graph, Node};
-use super::normalise::{DEQUANTISE, QUANTISE};
+use super::operators::{DEQUANTISE, PROGRAM, QUANTISE};
 use super::shapes;
 use crate::error::{Error, Result};
-use crate::int8::Program;
 use crate::int8::kernels::KernelSet;
+pub(super) use emit::Part;
 pub(super) use quantised::View;
+use quantised::entry;
 use units::{Operand, Sink, Unit};
-
-/// Operator and domain of the node that stands for a program.
-pub(super) const PROGRAM: &str = "OltrInt8Program";
-
-/// A program and the float tensors that it reads and computes, by name.
-#[derive(Clone, Debug)]
-pub(super) struct Part {
-    pub program: Arc<Program>,
-    pub inputs: Vec<String>,
-    pub outputs: Vec<String>,
-}
 
 /// Compiles what is quantised and replaces it in the graph by program nodes, whose attribute `index` counts the
 /// parts that come back.
@@ -113,12 +103,6 @@ fn level(view: &View, units: &mut [Unit]) {
             }
         }
     }
-}
-
-/// The Q node behind quantised tensor `name`, and the float tensor that it quantises.
-fn entry(view: &View, name: &str) -> (usize, String) {
-    let index = view.producers[name];
-    (index, view.graph.nodes[index].inputs[0].clone())
 }
 
 /// Float tensors that units of level `l` compute and something else reads.

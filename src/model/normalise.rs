@@ -9,12 +9,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::graph::{Const, Graph, Node, Values, constant, is_onnx};
+use super::operators::{DEQUANTISE, QUANTISE};
 use super::origin::Raw;
 use crate::error::{Result, UnsupportedNode};
 use crate::limits::Limits;
-
-pub(super) const QUANTISE: &str = "QuantizeLinear";
-pub(super) const DEQUANTISE: &str = "DequantizeLinear";
 
 /// ONNX's numbers of the types that a Q node may name.
 const UINT8: i64 = 2;

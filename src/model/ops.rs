@@ -14,10 +14,9 @@ use tract_onnx::tract_core::internal::{
 use tract_onnx::tract_hir::infer::{InferenceOp, InferenceResult, Solver, TensorProxy};
 use tract_onnx::tract_hir::internal::{DimLike as _, Expansion, TractErrorContext as _, expand};
 
-use super::distances::{self, DISTANCES};
-use super::lower::PROGRAM;
-use super::normalise::{DEQUANTISE, QUANTISE};
-use super::softmax::{self, SOFTMAX};
+use super::distances;
+use super::operators::{DEQUANTISE, DISTANCES, PROGRAM, QUANTISE, SOFTMAX};
+use super::softmax;
 use crate::int8::{Input, Program, State};
 
 type Builder = TractResult<(Box<dyn InferenceOp>, Vec<String>)>;

@@ -5,10 +5,8 @@
 
 use std::collections::HashMap;
 
-use super::distances::DISTANCES;
 use super::graph::{Graph, Node, Values};
-use super::lower::PROGRAM;
-use super::normalise::{DEQUANTISE, QUANTISE};
+use super::operators::{DEQUANTISE, DISTANCES, PROGRAM, QUANTISE};
 
 /// Shape by tensor name.
 pub(super) type Shapes = HashMap<String, Vec<usize>>;

@@ -10,11 +10,9 @@ use tract_onnx::tract_hir::infer::{InferenceOp, InferenceResult, Solver, TensorP
 use tract_onnx::tract_hir::internal::{Expansion, expand};
 
 use super::graph::Graph;
+use super::operators::SOFTMAX;
 use super::shapes::{self, wrap};
 use crate::int8::float::softmax;
-
-/// Operator that stands for a Softmax over the last dimension.
-pub(super) const SOFTMAX: &str = "OltrSoftmax";
 
 /// Replaces each Softmax over the last dimension of a tensor of known rank.
 pub(super) fn fuse(graph: &mut Graph) {

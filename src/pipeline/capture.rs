@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use heapless::Deque;
 
-use super::{Backoff, Settings, TICK};
+use super::settings::{Backoff, Settings, TICK};
 use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::limits::Limits;

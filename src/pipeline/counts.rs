@@ -4,9 +4,15 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::capture::Shared;
+use crate::clock::monotonic_ns;
 use crate::decide::events::{Change, Phase};
 use crate::queue::Counts;
 use crate::sink::{Interval, Stats};
+
+/// The monotonic clock.
+pub fn now() -> Duration {
+    Duration::from_nanos(monotonic_ns())
+}
 
 /// Keeps what [`Stats`] says.
 #[derive(Debug)]
@@ -26,7 +32,7 @@ pub struct Meter {
 impl Meter {
     /// Begins now; statistics are due `every` so often.
     pub fn new(every: Option<Duration>) -> Meter {
-        let began = super::now();
+        let began = now();
         let (events, dropped, captured_before, interval) = Default::default();
         Meter { began, every, events, dropped, interval_began: began, captured_before, interval }
     }

@@ -7,7 +7,8 @@ use std::fmt;
 
 use heapless::Vec;
 
-use super::{CAPTURE_STACK, Settings};
+use super::CAPTURE_STACK;
+use super::settings::Settings;
 use crate::enrol::Enrolments;
 use crate::error::{Error, Result};
 use crate::limits::Limits;

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::Material;
-use super::page::escape;
+use super::html::escape;
+use super::material::Material;
 use oltr::metrics::Answer;
 
 /// Rows and columns beyond which the table would no longer be read: then the classes with most mistakes are shown.

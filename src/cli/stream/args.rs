@@ -13,7 +13,7 @@ use oltr::source::camera::Encoding;
 use oltr::source::stream::{self, RawFormat};
 use oltr::{Error, Limits, Matrix, PixelFormat, Range, Rect, Result, Rotation, View};
 
-use super::super::args::ByteSize;
+use super::super::byte_size::ByteSize;
 
 /// Say what a camera or a stream of frames shows, as it goes on.
 ///

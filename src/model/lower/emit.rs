@@ -7,14 +7,22 @@ use std::sync::Arc;
 
 use super::super::graph::Node;
 use super::super::shapes::{Shapes, Sliding};
-use super::quantised::View;
+use super::pointwise;
+use super::quantised::{View, entry};
 use super::units::{Kind, Operand, Sink, Unit};
 use super::weights::{Weights, int_bias};
-use super::{Part, entry, pointwise};
 use crate::error::{Error, Result};
 use crate::int8::kernels::{Conv, KernelSet, Map, Output, Residual, Window};
 use crate::int8::quant::{AddQuant, Quant, Requant};
-use crate::int8::{Binary, Builder, Element, Tensor, TensorId};
+use crate::int8::{Binary, Builder, Element, Program, Tensor, TensorId};
+
+/// A program and the float tensors that it reads and computes, by name.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    pub program: Arc<Program>,
+    pub inputs: Vec<String>,
+    pub outputs: Vec<String>,
+}
 
 /// Whether a unit can become a layer: its weights, scales and shapes are what layers compute with exactly.
 pub(super) fn can(view: &View, shapes: &Shapes, unit: &Unit) -> bool {

@@ -8,34 +8,14 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use super::super::distances::DISTANCES;
 use super::super::graph::{Node, is_onnx};
-use super::super::normalise::QUANTISE;
+use super::super::operators::{DISTANCES, QUANTISE};
 use super::super::shapes::{Shapes, axes, wrap};
-use super::quantised::View;
+use super::float_op::FloatOp;
+use super::pointwise;
+use super::quantised::{View, entry};
 use super::units::{Kind, Operand, Sink, Unit, bytes_sink};
-use super::{entry, pointwise};
 use crate::int8::float::{Binary, Function, Reduction};
-
-/// A float operator.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum FloatOp {
-    Function(Function),
-    Binary(Binary),
-    /// Over rows of this width.
-    Reduce(Reduction, usize),
-    Softmax,
-    Distances,
-    /// `x [.., k] × weights`, `[n, k]` if transposed else `[k, n]`; constants by name.
-    Dense {
-        weights: String,
-        bias: Option<String>,
-        transposed: bool,
-    },
-    MatMul,
-    Reshape,
-    Transpose(Vec<usize>),
-}
 
 /// The numbers of a constant, float or quantised, and its shape.
 pub(super) fn numbers<'a>(view: &View<'a>, name: &str) -> Option<(Cow<'a, [f32]>, &'a [usize])> {

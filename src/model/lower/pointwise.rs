@@ -1,7 +1,7 @@
 //! Functions of one number, for 256-entry tables and for clamps.
 
 use super::super::graph::{Graph, Node};
-use super::super::normalise::QUANTISE;
+use super::super::operators::QUANTISE;
 use crate::int8::float::Function;
 
 /// Bounds of a Relu or Clip node with constant bounds, the lower one no greater than the upper: of a Clip whose bounds are

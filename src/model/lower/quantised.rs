@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::super::graph::{Const, Graph, Values};
-use super::super::normalise::{DEQUANTISE, QUANTISE};
+use super::super::operators::{DEQUANTISE, QUANTISE};
 use crate::int8::quant::Quant;
 
 /// Scales and zero points of a Q or DQ node.
@@ -146,4 +146,10 @@ impl<'a> View<'a> {
             _ => None,
         }
     }
+}
+
+/// The Q node behind quantised tensor `name`, and the float tensor that it quantises.
+pub(super) fn entry(view: &View, name: &str) -> (usize, String) {
+    let index = view.producers[name];
+    (index, view.graph.nodes[index].inputs[0].clone())
 }

@@ -3,9 +3,9 @@
 use std::collections::{HashMap, HashSet};
 
 use super::super::graph::Node;
-use super::super::normalise::{DEQUANTISE, QUANTISE};
+use super::super::operators::{DEQUANTISE, QUANTISE};
 use super::super::shapes::{Shapes, Sliding, axes, wrap};
-use super::float::FloatOp;
+use super::float_op::FloatOp;
 use super::quantised::View;
 use crate::int8::Binary;
 use crate::int8::quant::Quant;

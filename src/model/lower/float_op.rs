@@ -1,0 +1,23 @@
+//! The float operators that can run in a program.
+
+use crate::int8::float::{Binary, Function, Reduction};
+
+/// A float operator.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum FloatOp {
+    Function(Function),
+    Binary(Binary),
+    /// Over rows of this width.
+    Reduce(Reduction, usize),
+    Softmax,
+    Distances,
+    /// `x [.., k] × weights`, `[n, k]` if transposed else `[k, n]`; constants by name.
+    Dense {
+        weights: String,
+        bias: Option<String>,
+        transposed: bool,
+    },
+    MatMul,
+    Reshape,
+    Transpose(Vec<usize>),
+}
