@@ -1,9 +1,8 @@
 #!/usr/bin/env python3
-"""Checks that every relative link of every *.md leads to a file, and every anchor to a heading.
-
-docs/check.py [PROGRAM]    With a built oltr it also checks that docs/reference/command-line.md names every option.
-"""
-import re, subprocess, sys
+"""Links in *.md lead to files and headings; with a built PROGRAM, command-line.md names all of its options."""
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
