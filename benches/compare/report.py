@@ -55,7 +55,7 @@ def _in_short(run: dict, rows: list[Row], cells: Cells) -> str:
         {titles[r.row] for r in cells.values() if r.row in titles and r.cosine is not None and r.cosine < AGREES}
     )
     if agreed:
-        others = f"Outputs of {', '.join(wrong)} do not on some graph." if wrong else "So do those of all peers."
+        others = f"Outputs of {', '.join(wrong)} differ on some graph." if wrong else "So do those of all peers."
         exact = f"Its outputs agree with exact integer arithmetic (cosine of the logits {min(agreed):.4f} or more)"
         lines.append(f"{exact}.\n  {others}")
     bundle = cells.get(("oltr", "bundle", threads))
@@ -200,9 +200,9 @@ def _memory(run: dict, rows: list[Row], cells: Cells) -> str:
     parts = [
         "## Load time, first result, memory\n\n"
         f"With {_threads(threads)}. *Load* is from the file to a session that can run. *First result* is from the\n"
-        "start of the process to the first answer. *Peak* is the largest resident size (`VmHWM`) of the process. The\n"
-        "first result of peers includes the start of Python and the import of numpy. *Without Python* is the peak less\n"
-        "what the process held before it loaded the runtime.\n"
+        "start of the process to the first answer. *Peak* is the largest resident size (`VmHWM`) of the process.\n"
+        "The first result of peers includes the start of Python and the import of numpy. *Without Python* is the\n"
+        "peak less what the process held before it loaded the runtime.\n"
     ]
     for graph in run["graphs"]:
         body = []
@@ -246,7 +246,7 @@ network in the best int8 form that it takes:
 | runtime | form |
 | --- | --- |
 | oltr, tract, ONNX Runtime, OpenVINO | the same quantised (QDQ) ONNX file |
-| LiteRT | a `.tflite`: the float network, converted by onnx2tf, quantised by AI Edge Quantizer over the goldens' images |
+| LiteRT | a `.tflite`: the float network, converted by onnx2tf, quantised by AI Edge Quantizer on the goldens' images |
 | ncnn | what pnnx makes of the float network, in float32, and quantised symmetrically as ncnn's own tools do |
 
 In LiteRT's form norms, softmaxes and distances stay float, as in the QDQ file. ncnn's ranges are the largest absolute
@@ -271,8 +271,8 @@ def _instruction_sets(run: dict) -> str:
     what = (
         "This processor multiplies and sums bytes in one instruction (VNNI), so every engine's sums are exact."
         if vnni
-        else "This processor has no VNNI. Its one instruction that multiplies uint8 by int8, vpmaddubsw, saturates the\n"
-        "sum of two products at 16 bits. Runtimes that use it, such as ONNX Runtime without its exact mode, give\n"
+        else "This processor has no VNNI. Its one instruction that multiplies uint8 by int8, vpmaddubsw, saturates\n"
+        "the sum of two products at 16 bits. Runtimes that use it, such as ONNX Runtime without its exact mode, give\n"
         "other outputs than elsewhere where weights are large: see the table of agreement. oltr uses it where few\n"
         "weights are too large, and multiplies their excess separately. Elsewhere it multiplies in 16 bits (vpmaddwd)\n"
         "or makes one multiplication of two products (Winograd's product of sums)."
@@ -295,8 +295,8 @@ def _roofline(run: dict, cells: Cells, peak: float | None) -> str:
     head = ["graph", "million MAC", "GMAC/s"] + (["least, ms", "of the peak"] if peak else [])
     note = (
         f"The peak of the multiply instruction is {peak:.0f} GMAC/s on one thread (measured apart, by\n"
-        "`--peak`). *Least* is the time that the graph's multiplications would take at the peak. A minimal-filtering (Winograd)\n"
-        "kernel makes fewer and may go below."
+        "`--peak`). *Least* is the time that the graph's multiplications would take at the peak. A\n"
+        "minimal-filtering (Winograd) kernel makes fewer and may go below."
         if peak
         else "The peak of the multiply instruction was not given (`--peak`), so that there is no bound here."
     )
