@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs oltr and other runtimes on the same graphs, interleaved, and writes docs/results/benchmarks.md.
+"""Runs oltr and other runtimes on the same graphs, interleaved, and writes docs/results/benchmarks.md with its chart.
 
     python -m venv peers && peers/bin/pip install -r benches/requirements.txt
     peers/bin/pip install --no-deps -r benches/requirements-pnnx.txt

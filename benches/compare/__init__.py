@@ -6,5 +6,6 @@ peers    one class a runtime: load, run
 worker   a process that holds one peer and runs bursts when told
 measure  bursts of all engines in turn
 machine  what it was measured on
-report   docs/results/benchmarks.md
+report   docs/results/benchmarks.md, in full
+chart    its chart of latencies
 """
