@@ -9,6 +9,7 @@
 #[cfg(test)]
 extern crate self as oltr;
 
+mod answer;
 pub mod atomic;
 pub mod bundle;
 pub mod calibrate;
@@ -32,6 +33,7 @@ pub mod sink;
 pub mod source;
 pub mod survey;
 
+pub use answer::{Answer, Classifier, EnrolledAs, Judge, Names, Nearest};
 pub use error::{Error, ErrorKind, Result, UnsupportedNode};
 pub use frame::{Color, Frame, Geometry, Matrix, PixelFormat, Plane, Range, Rect, Rotation, Siting, Stamp, View};
 pub use limits::Limits;

@@ -4,11 +4,11 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use oltr::bundle::Bundle;
-use oltr::decide::{Decider, Decision};
+use oltr::decide::Decision;
 use oltr::enrol::{Enrolled, Enrolments, MAX_PHOTOS};
 use oltr::source::photo::Decoder;
 use oltr::source::photos::{self, Input};
-use oltr::{Error, ErrorKind, Frame, Model, Outputs, model, scores};
+use oltr::{Error, ErrorKind, Frame, Judge, Model, Outputs, model};
 use serde::Serialize;
 
 use super::args::{Common, EnrolAction, EnrolArgs};
@@ -147,13 +147,12 @@ impl<'a> Added<'a> {
         model: &Model,
     ) -> anyhow::Result<Added<'a>> {
         let class = enrolled.ok_or_else(|| Error::Internal("a class that was enrolled is not there".into()))?;
-        let decider = Decider::new(bundle(model)?);
+        let judge = Judge::new(bundle(model)?).with_enrolments(enrolments);
         let (mut recognised, mut known_before) = (0, 0);
         for outputs in photos {
-            let scores = scores::score(&outputs.logits, &outputs.distances)?;
-            known_before += usize::from(decider.decide(&scores).decision != Decision::Open);
-            let found = enrolments.find(&outputs.features, &outputs.distances, &decider);
-            recognised += usize::from(found.is_some_and(|found| found.class.name() == class.name()));
+            let answer = judge.answer(outputs)?;
+            known_before += usize::from(answer.by_rule != Decision::Open);
+            recognised += usize::from(answer.enrolled.is_some_and(|enrolled| enrolled.label == class.name()));
         }
         let (name, photos, radius) = (class.name(), class.photos(), class.radius());
         Ok(Added { schema: "oltr.enrolled/1", name, photos, radius, recognised, known_before })
