@@ -28,7 +28,8 @@ pub fn run(args: &ClassifyArgs, common: &Common) -> anyhow::Result<Exit> {
     let shutdown = Shutdown::on_signals()?;
     let limits = common.options().limits;
     let photos = photos::find(&args.inputs, &limits)?;
-    let model = common.load(None)?;
+    let enrolled = enrol::file_for_use(args.enrolled.as_deref(), common).filter(|_| !args.no_enrolled);
+    let (model, enrolments) = enrol::load_with(enrolled.as_deref(), common)?;
     if args.attention.is_some() {
         attention::check(&model)?;
         if photos.len() != 1 {
@@ -36,7 +37,6 @@ pub fn run(args: &ClassifyArgs, common: &Common) -> anyhow::Result<Exit> {
             return Err(Error::Config(reason).into());
         }
     }
-    let enrolments = if args.no_enrolled { None } else { enrol::for_use(args.enrolled.as_deref(), common)? };
     let top = args.top.unwrap_or(if common.json { DEFAULT_TOP } else { 0 });
     let mut classifier = Classifier::new(&model)?;
     if let Some(enrolments) = &enrolments {

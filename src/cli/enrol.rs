@@ -84,22 +84,24 @@ fn limit(bundle: &Bundle) -> oltr::Result<f32> {
     Err(Error::BadInput { subject: format!("bundle '{}'", bundle.name), reason })
 }
 
-/// The enrolled classes that `classify` and `stream` use: those of `named`, else of a file beside the model if there is
-/// one.
+/// The file of enrolled classes that `classify` and `stream` use: `named`, else the one beside the model if it is there.
+pub fn file_for_use(named: Option<&Path>, common: &Common) -> Option<PathBuf> {
+    let beside = || common.model(None).map(Enrolments::path_beside).filter(|path| path.exists());
+    named.map(PathBuf::from).or_else(beside)
+}
+
+/// The model, and the classes enrolled in `file`, if any. The model is read once.
 ///
 /// # Errors
-/// As [`Enrolments::read`].
-pub fn for_use(named: Option<&Path>, common: &Common) -> oltr::Result<Option<Enrolments>> {
-    let path = match (named, common.model(None).map(Enrolments::path_beside)) {
-        (Some(named), _) => named.to_path_buf(),
-        (None, Some(beside)) if beside.exists() => beside,
-        _ => return Ok(None),
-    };
-    let (name, bytes) = common.model_bytes(None)?;
-    let hash = model::graph_sha256(&name, &bytes, &common.options().limits)?;
-    let enrolments = Enrolments::read(&path, &hash)?;
-    log::info!("{} enrolled classes from {}", enrolments.classes().len(), path.display());
-    Ok(Some(enrolments))
+/// As [`Common::load`] and [`Enrolments::read`].
+pub fn load_with(file: Option<&Path>, common: &Common) -> oltr::Result<(Model, Option<Enrolments>)> {
+    let options = model::Options { hash_graph: file.is_some(), ..common.options() };
+    let model = common.load_as(None, &options)?;
+    let enrolments = file.zip(model.graph_sha256()).map(|(file, hash)| Enrolments::read(file, hash)).transpose()?;
+    if let Some((enrolments, file)) = enrolments.as_ref().zip(file) {
+        log::info!("{} enrolled classes from {}", enrolments.classes().len(), file.display());
+    }
+    Ok((model, enrolments))
 }
 
 /// What the network computes for each of the photos that `inputs` name.

@@ -43,9 +43,9 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
     if let Some(bytes) = common.model(None).and_then(|path| std::fs::metadata(path).ok()).map(|meta| meta.len()) {
         memory::check_loading(source.name(), bytes, &limits)?;
     }
-    let enrolments = if args.no_enrolled { None } else { enrol::for_use(args.enrolled.as_deref(), common)? };
+    let enrolled = enrol::file_for_use(args.enrolled.as_deref(), common).filter(|_| !args.no_enrolled);
+    let (model, enrolments) = enrol::load_with(enrolled.as_deref(), common)?;
     let enrolments = enrolments.as_ref();
-    let model = common.load(None)?;
     let mut plan = Plan::new(&model, options.threads, source.as_ref(), &settings, &limits);
     if let Some(enrolments) = enrolments {
         plan = plan.with_enrolments(enrolments);
