@@ -6,13 +6,11 @@
 
 use std::time::Duration;
 
-use oltr::bundle::Bundle;
 use oltr::clock::monotonic_ns;
-use oltr::decide::Decision;
-use oltr::pipeline::{self, Control, ModelClassifier, Settings};
+use oltr::pipeline::{self, Control, Settings};
 use oltr::sink::{EventResult, Sink};
 use oltr::source::{Bounds, FrameSource, Next, photo};
-use oltr::{Frame, Geometry, Limits, Model, PixelFormat, Result, Stamp};
+use oltr::{Classifier, Frame, Geometry, Limits, Model, PixelFormat, Result, Stamp};
 
 /// The photo, shifted by a few pixels more in each frame.
 struct Drift {
@@ -49,17 +47,13 @@ impl FrameSource for Drift {
 }
 
 /// Prints events.
-struct Printer<'a>(&'a Bundle);
+struct Printer;
 
-impl Sink for Printer<'_> {
+impl Sink for Printer {
     fn event(&mut self, result: &EventResult) -> Result<()> {
         let event = &result.change.event;
-        let label = match event.label {
-            Decision::Known(class) => &self.0.classes[class].name,
-            Decision::Enrolled(_) => "enrolled",
-            Decision::Open => "open",
-        };
-        println!("{:?} {label}: {} frames", result.change.phase, event.frames);
+        let name = result.names.name(event.label).unwrap_or("open");
+        println!("{:?} {name}: {} frames", result.change.phase, event.frames);
         Ok(())
     }
 }
@@ -68,10 +62,9 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let limits = Limits::default();
     let photo = photo::read(std::env::args().nth(1).ok_or("name a photo")?, &limits)?;
     let model = Model::builtin(&Default::default())?;
-    let bundle = model.bundle().ok_or("the model has no classes")?;
-    let mut classifier = ModelClassifier::new(&model)?;
+    let mut classifier = Classifier::new(&model)?;
     let mut source = Drift { photo, seq: 0 };
     let (control, settings) = (Control::default(), Settings::default());
-    pipeline::run(&mut source, &mut classifier, &mut Printer(bundle), &control, &settings, &limits)?;
+    pipeline::run(&mut source, &mut classifier, &mut Printer, &control, &settings, &limits)?;
     Ok(())
 }

@@ -6,18 +6,17 @@
 
 use std::path::Path;
 
-use oltr::pipeline::{self, Control, ModelClassifier, Settings};
+use oltr::pipeline::{self, Control, Settings};
 use oltr::sink::json::{self, JsonLines};
 use oltr::source::stream;
-use oltr::{Limits, Model};
+use oltr::{Classifier, Limits, Model};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let limits = Limits::default();
     let model = Model::builtin(&Default::default())?;
-    let mut classifier = ModelClassifier::new(&model)?;
+    let mut classifier = Classifier::new(&model)?;
     let mut source = stream::open(Path::new("-"), &Default::default(), &limits, &|| false)?;
-    let bundle = model.bundle().ok_or("the model has no classes")?;
-    let mut sink = JsonLines::new(std::io::stdout(), bundle, json::Settings::default(), &limits);
+    let mut sink = JsonLines::new(std::io::stdout(), json::Settings::default(), &limits);
     // Another thread, or a signal handler, sets `control.stop` to end it.
     let control = Control::default();
     let settings = Settings::default();

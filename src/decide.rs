@@ -6,7 +6,7 @@ pub mod events;
 pub(crate) mod testing;
 
 use crate::bundle::{Bundle, Rule};
-use crate::scores::Scores;
+use crate::scores::{ScoreKind, Scores};
 
 /// What a frame shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,13 +20,29 @@ pub enum Decision {
     Open,
 }
 
-/// A decision and the reachability that a frame of this class needed.
+impl Decision {
+    /// The word for it in JSON: `known` or `open`. An enrolled class is known.
+    pub fn word(self) -> &'static str {
+        match self {
+            Decision::Known(_) | Decision::Enrolled(_) => "known",
+            Decision::Open => "open",
+        }
+    }
+}
+
+/// What the rule says of one frame, and which score said it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Verdict {
     /// Known or open.
     pub decision: Decision,
-    /// The reachability threshold that applied.
+    /// The reachability threshold of the most probable class, whether the rule uses it or not.
     pub threshold: f32,
+    /// The score that decided. Under [`Rule::Both`] it is the one that lies lower against its limit.
+    pub decided_by: ScoreKind,
+    /// The value of that score.
+    pub value: f32,
+    /// What the value was held against: below it the frame is open.
+    pub limit: f32,
 }
 
 /// The open rule of a bundle with its thresholds resolved to class indices.
@@ -58,18 +74,26 @@ impl Decider {
 
     /// Decides for one frame. The label is the class of the largest logit; its threshold is the one that applies.
     ///
-    /// `scores.class` must be a class of the bundle, which `Session` sees to when it is made.
+    /// `scores.class` must be a class of the bundle, as loading a bundle checks.
     pub fn decide(&self, scores: &Scores) -> Verdict {
         let threshold = self.reachability[scores.class];
-        let unreachable = scores.reachability < threshold;
-        let improbable = scores.probability < self.probability;
-        let open = match self.rule {
-            Rule::Reachability => unreachable,
-            Rule::MaxProbability => improbable,
-            Rule::Both => unreachable || improbable,
+        let reachability = (ScoreKind::Reachability, scores.reachability, threshold);
+        let probability = (ScoreKind::MaxProbability, scores.probability, self.probability);
+        let (decided_by, value, limit) = match self.rule {
+            Rule::Reachability => reachability,
+            Rule::MaxProbability => probability,
+            // Below its limit a score has a ratio below 1, so the lower ratio says open if any of the two does.
+            Rule::Both if ratio(probability) < ratio(reachability) => probability,
+            Rule::Both => reachability,
         };
-        Verdict { decision: if open { Decision::Open } else { Decision::Known(scores.class) }, threshold }
+        let decision = if value < limit { Decision::Open } else { Decision::Known(scores.class) };
+        Verdict { decision, threshold, decided_by, value, limit }
     }
+}
+
+/// A score over its limit; infinite for a limit of 0, which no score is below.
+fn ratio((_, value, limit): (ScoreKind, f32, f32)) -> f64 {
+    if limit > 0.0 { f64::from(value) / f64::from(limit) } else { f64::INFINITY }
 }
 
 #[cfg(test)]
@@ -97,7 +121,7 @@ mod tests {
             (Rule::Both, 0.5, 0.09, Decision::Open),
         ] {
             let verdict = decider(rule).decide(&scores(reachable, probable));
-            assert_eq!(verdict, Verdict { decision: expected, threshold: 0.5 }, "{rule:?} {reachable} {probable}");
+            assert_eq!((verdict.decision, verdict.threshold), (expected, 0.5), "{rule:?} {reachable} {probable}");
         }
     }
 }

@@ -2,10 +2,11 @@
 
 use serde::Serialize;
 
-use crate::bundle::{Bundle, Rule};
+use crate::answer::{Answer, EnrolledAs};
+use crate::bundle::Bundle;
 use crate::calibrate::Calibration;
-use crate::decide::{Decision, Verdict};
-use crate::scores::Scores;
+use crate::decide::Decision;
+use crate::scores::ScoreKind;
 
 /// Classes that an explanation names.
 const NEAREST: usize = 3;
@@ -40,48 +41,28 @@ pub struct Neighbour {
     pub usual: Option<f64>,
 }
 
-/// What is to be explained.
-#[derive(Clone, Copy, Debug)]
-pub struct Case<'a> {
-    /// Classes and rule.
-    pub bundle: &'a Bundle,
-    /// How the rule came about, if [`calibrate`](crate::calibrate::calibrate) says so.
-    pub calibration: Option<&'a Calibration>,
-    /// The frame's scores.
-    pub scores: &'a Scores,
-    /// Its distances, as many as the bundle has classes.
-    pub distances: &'a [f32],
-    /// What was decided.
-    pub verdict: &'a Verdict,
-}
-
-/// Explains one decision.
-pub fn explain(case: &Case) -> Explanation {
-    let Case { bundle, scores, verdict, .. } = *case;
-    let open = verdict.decision == Decision::Open;
-    // Of `both`, the half that says open, or else the one that came nearer to it.
-    let by_probability = match bundle.open.rule {
-        Rule::Reachability => false,
-        Rule::MaxProbability => true,
-        Rule::Both => {
-            ratio(scores.probability, bundle.open.probability) < ratio(scores.reachability, verdict.threshold)
-        }
+/// Explains `answer`; `distances` are the network's, as many as `bundle` has classes. `calibration` is how the rule came
+/// about, if [`calibrate`](crate::calibrate::calibrate) says so.
+pub fn explain(answer: &Answer, distances: &[f32], bundle: &Bundle, calibration: Option<&Calibration>) -> Explanation {
+    let Answer { decided_by, value, limit, .. } = *answer;
+    let open = answer.by_rule == Decision::Open;
+    let nearest = neighbours(distances, bundle, calibration);
+    let named = &bundle.classes[answer.most_probable].name;
+    let mut text = match answer.enrolled {
+        None => String::new(),
+        Some(EnrolledAs { label, distance, radius }) => format!(
+            "{label}, enrolled on this device: its centroid is {distance:.2} away, within its radius of {radius:.2}, \
+             and by its own spread nearer than any known class. Without it: "
+        ),
     };
-    let (decided_by, value, threshold) = match by_probability {
-        true => ("max-probability", scores.probability, bundle.open.probability),
-        false => ("reachability", scores.reachability, verdict.threshold),
-    };
-    let margin = (threshold > 0.0).then(|| f64::from(value) / f64::from(threshold) - 1.0);
-    let nearest = neighbours(case);
-    let named = &bundle.classes[scores.class].name;
-    let mut text = match (open, by_probability) {
-        (false, _) => format!("{named}: "),
-        (true, _) => "Open: ".into(),
-    };
+    text += &if open { "Open: ".to_string() } else { format!("{named}: ") };
     let sign = if open { "below" } else { "at least" };
-    let what = if by_probability { "the largest probability" } else { "the reachability" };
-    text += &format!("{what}, {value:.3}, is {sign} the threshold of {threshold:.3}");
-    if let Some(margin) = margin.filter(|m| m.abs() < 10.0) {
+    let what = match decided_by {
+        ScoreKind::MaxProbability => "the largest probability",
+        _ => "the reachability",
+    };
+    text += &format!("{what}, {value:.3}, is {sign} the threshold of {limit:.3}");
+    if let Some(margin) = answer.margin().filter(|m| m.abs() < 10.0) {
         text += &format!(" (by {:.1} %)", margin.abs() * 100.0);
     }
     text += ". ";
@@ -98,25 +79,21 @@ pub fn explain(case: &Case) -> Explanation {
         let others: Vec<String> =
             nearest[1..].iter().map(|n| format!("{} {:.2}", bundle.classes[n.class].name, n.distance)).collect();
         text += &if others.is_empty() { ".".into() } else { format!("; then {}.", others.join(", ")) };
-        if first.class != scores.class && !open {
+        if first.class != answer.most_probable && !open {
             text += &format!(" The classifier names {named} all the same.");
         }
     }
-    Explanation { text, decided_by, value, threshold, margin, nearest }
+    Explanation { text, decided_by: decided_by.name(), value, threshold: limit, margin: answer.margin(), nearest }
 }
 
-fn ratio(value: f32, threshold: f32) -> f32 {
-    if threshold > 0.0 { value / threshold } else { f32::INFINITY }
-}
-
-fn neighbours(case: &Case) -> Vec<Neighbour> {
-    let mut order: Vec<usize> = (0..case.distances.len().min(case.bundle.classes.len())).collect();
-    order.sort_by(|a, b| case.distances[*a].total_cmp(&case.distances[*b]));
+fn neighbours(distances: &[f32], bundle: &Bundle, calibration: Option<&Calibration>) -> Vec<Neighbour> {
+    let mut order: Vec<usize> = (0..distances.len().min(bundle.classes.len())).collect();
+    order.sort_by(|a, b| distances[*a].total_cmp(&distances[*b]));
     order.truncate(NEAREST);
     let neighbour = |class: usize| {
-        let label = &case.bundle.classes[class].id;
-        let usual = case.calibration.and_then(|c| c.spread.get(label)).map(|spread| spread.q95);
-        Neighbour { label: label.clone(), class, distance: case.distances[class].min(f32::MAX), usual }
+        let label = &bundle.classes[class].id;
+        let usual = calibration.and_then(|c| c.spread.get(label)).map(|spread| spread.q95);
+        Neighbour { label: label.clone(), class, distance: distances[class].min(f32::MAX), usual }
     };
     order.into_iter().map(neighbour).collect()
 }
@@ -124,10 +101,11 @@ fn neighbours(case: &Case) -> Vec<Neighbour> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Judge;
+    use crate::bundle::Rule;
     use crate::bundle::example;
     use crate::calibrate::{Data, Promised, Rates, Spread};
-    use crate::decide::Decider;
-    use crate::scores::score;
+    use crate::model::Outputs;
 
     fn bundle(rule: Rule) -> Bundle {
         let mut bundle = example::bundle(&["cup", "eel", "moth", "ant"].map(|id| (id, 9)));
@@ -138,8 +116,8 @@ mod tests {
 
     fn explained(rule: Rule, logits: [f32; 4], distances: [f32; 4]) -> Explanation {
         let bundle = bundle(rule);
-        let scores = score(&logits, &distances).unwrap();
-        let verdict = Decider::new(&bundle).decide(&scores);
+        let outputs = Outputs { logits: logits.into(), distances: distances.into(), features: vec![] };
+        let answer = Judge::new(&bundle).answer(&outputs).unwrap();
         let calibration = Calibration {
             target: String::new(),
             split: String::new(),
@@ -153,8 +131,7 @@ mod tests {
             graph_sha256: String::new(),
             runtime: String::new(),
         };
-        let calibration = Some(&calibration);
-        explain(&Case { bundle: &bundle, calibration, scores: &scores, distances: &distances, verdict: &verdict })
+        explain(&answer, &distances, &bundle, Some(&calibration))
     }
 
     #[test]

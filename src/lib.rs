@@ -8,6 +8,7 @@
 #[cfg(test)]
 extern crate self as oltr;
 
+mod answer;
 pub mod atomic;
 pub mod bundle;
 pub mod calibrate;
@@ -26,6 +27,7 @@ pub mod scores;
 pub mod sink;
 pub mod survey;
 
+pub use answer::{Answer, Classifier, EnrolledAs, Judge, Names, Nearest};
 // What reads frames is a crate of its own, under the names that it has always had here.
 pub use oltr_frames::{clock, preprocess, source};
 use oltr_frames::{error, frame, limits};

@@ -75,11 +75,13 @@ pub struct Options {
     pub engine: Engine,
     /// Threads of one session, at least 1.
     pub threads: usize,
+    /// Hash the graph too, for [`Model::graph_sha256`]: a second hash over the file.
+    pub hash_graph: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { limits: Limits::default(), engine: Engine::Int8, threads: 1 }
+        Options { limits: Limits::default(), engine: Engine::Int8, threads: 1, hash_graph: false }
     }
 }
 
@@ -148,6 +150,12 @@ impl Model {
     /// SHA-256 of the file, 64 hexadecimal digits.
     pub fn sha256(&self) -> &str {
         &self.inner.sha256
+    }
+
+    /// SHA-256 of the file without its metadata, as [`graph_sha256`] computes it; `None` unless
+    /// [`Options::hash_graph`] asked for it.
+    pub fn graph_sha256(&self) -> Option<&str> {
+        self.inner.graph_sha256.as_deref()
     }
 
     /// Classes, preprocessing and rule; `None` for a graph without that metadata.

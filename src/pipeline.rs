@@ -17,13 +17,12 @@ use std::time::Duration;
 use crate::decide::consensus::Observation;
 use crate::decide::events::{Changes, Tracker};
 use crate::error::{Error, ErrorKind, Result};
-use crate::frame::Frame;
 use crate::limits::Limits;
 use crate::queue::{Next, Queue};
 use crate::sink::{EventResult, Failure, FrameResult, Sink, Stats};
 use crate::source::{Damage, FrameSource};
 use capture::{Capture, Shared, Slot};
-pub use classify::{Classifier, Judged, ModelClassifier};
+pub use classify::Classify;
 use counts::{Meter, now};
 pub use settings::{Backoff, DEPTH_FILE, DEPTH_LIVE, Settings, TICK};
 
@@ -70,13 +69,13 @@ pub struct Report {
 /// classifier and the sink; [`Error::Config`] and [`Error::Limit`] for settings that cannot be kept.
 pub fn run(
     source: &mut dyn FrameSource,
-    classifier: &mut dyn Classifier,
+    classifier: &mut dyn Classify,
     sink: &mut dyn Sink,
     control: &Control,
     settings: &Settings,
     limits: &Limits,
 ) -> Result<Report> {
-    let tracker = Tracker::new(classifier.bundle(), settings.events, limits)?;
+    let tracker = Tracker::new(classifier.names().bundle(), settings.events, limits)?;
     let (depth, overflow) = (settings.depth_for(source), settings.overflow_for(source));
     let bytes = source.bounds().frame_bytes;
     let queue = Queue::new(depth, overflow, limits, || Slot::new(bytes))?;
@@ -112,7 +111,7 @@ struct Consumer<'a> {
     name: &'a str,
     queue: &'a Queue<Slot>,
     shared: &'a Shared,
-    classifier: &'a mut dyn Classifier,
+    classifier: &'a mut dyn Classify,
     sink: &'a mut dyn Sink,
     tracker: Tracker,
     meter: Meter,
@@ -163,8 +162,22 @@ impl Consumer<'_> {
     /// Classifies one frame, tells of it and gives it back.
     fn handle(&mut self, slot: Slot, dropped: u64) -> Result<()> {
         match self.classifier.classify(&slot.frame) {
-            Ok(judged) => {
-                let told = self.tell(&slot.frame, &judged, dropped);
+            Ok(answer) => {
+                let time = Duration::from_nanos(slot.frame.stamp().mono_ns);
+                let age = now().saturating_sub(time);
+                self.meter.classified(age, answer.inference);
+                let (agreed, changes) = self.tracker.observe(&Observation {
+                    frame: slot.frame.stamp().seq,
+                    time,
+                    decision: answer.decision,
+                    probability: answer.probability,
+                    reachability: answer.reachability,
+                    nearest: answer.nearest.class,
+                });
+                let source = if slot.frame.label().is_empty() { self.name } else { slot.frame.label() };
+                let stamp = slot.frame.stamp();
+                let told = self.sink.frame(&FrameResult { source, stamp, answer, agreed, age, dropped });
+                let told = told.and_then(|()| self.tell_changes(&changes));
                 self.queue.classified(slot);
                 told
             }
@@ -182,29 +195,11 @@ impl Consumer<'_> {
         }
     }
 
-    fn tell(&mut self, frame: &Frame, judged: &Judged, dropped: u64) -> Result<()> {
-        let Judged { scores, verdict, preprocess, inference } = *judged;
-        let (stamp, time) = (frame.stamp(), Duration::from_nanos(frame.stamp().mono_ns));
-        let age = now().saturating_sub(time);
-        self.meter.classified(age, inference);
-        let (agreed, changes) = self.tracker.observe(&Observation {
-            frame: stamp.seq,
-            time,
-            decision: verdict.decision,
-            probability: scores.probability,
-            reachability: scores.reachability,
-            nearest: scores.nearest,
-        });
-        let source = if frame.label().is_empty() { self.name } else { frame.label() };
-        let result = FrameResult { source, stamp, scores, verdict, agreed, age, dropped, preprocess, inference };
-        self.sink.frame(&result)?;
-        self.tell_changes(&changes)
-    }
-
     fn tell_changes(&mut self, changes: &Changes) -> Result<()> {
         for change in changes {
             self.meter.event(change);
-            self.sink.event(&EventResult { source: self.name, now: now(), change: *change })?;
+            let names = self.classifier.names();
+            self.sink.event(&EventResult { source: self.name, now: now(), change: *change, names })?;
         }
         Ok(())
     }

@@ -7,38 +7,31 @@ pub mod json;
 
 use std::time::Duration;
 
-use crate::decide::Verdict;
+use crate::answer::{Answer, Names};
 use crate::decide::consensus::Agreed;
 use crate::decide::events::{Change, Event};
 use crate::error::{ErrorKind, Result};
 use crate::frame::Stamp;
-use crate::scores::Scores;
 
 /// One classified frame.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug)]
 pub struct FrameResult<'a> {
     /// The source, or the photo where the frame is one.
     pub source: &'a str,
     /// Number and time of capture.
     pub stamp: Stamp,
-    /// What the network said.
-    pub scores: Scores,
-    /// Known or open.
-    pub verdict: Verdict,
+    /// What it shows.
+    pub answer: Answer<'a>,
     /// What this frame and those before it agree on, if they do.
     pub agreed: Option<Agreed>,
     /// From capture to decision.
     pub age: Duration,
     /// Frames dropped since the last result.
     pub dropped: u64,
-    /// Frame to model input.
-    pub preprocess: Duration,
-    /// Model input to outputs.
-    pub inference: Duration,
 }
 
 /// Something happened to an event.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug)]
 pub struct EventResult<'a> {
     /// The source.
     pub source: &'a str,
@@ -46,6 +39,8 @@ pub struct EventResult<'a> {
     pub now: Duration,
     /// What happened.
     pub change: Change,
+    /// Labels and names of what was seen.
+    pub names: Names<'a>,
 }
 
 /// A frame that was no picture, or that could not be classified.

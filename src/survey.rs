@@ -5,15 +5,16 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::answer::{Classifier, Judge};
 use crate::bundle::Bundle;
-use crate::decide::{Decider, Decision};
+use crate::decide::Decision;
 use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::labels::Label;
 use crate::limits::Limits;
 use crate::metrics::{Answer, Bootstrap};
 use crate::model::Model;
-use crate::scores::{self, ScoreKind, Scores};
+use crate::scores::{ScoreKind, Scores};
 use crate::source::photo::Decoder;
 
 /// Most photos at a time, whatever the machine: each takes a decoded photo and the buffers of a session.
@@ -112,7 +113,7 @@ pub fn run(
     let next = AtomicUsize::new(0);
     let survey = Mutex::new(Survey::default());
     let work = || -> Result<()> {
-        let mut session = model.session()?;
+        let mut classifier = Classifier::new(model)?;
         let mut decoder = Decoder::new(limits);
         let mut frame = Frame::default();
         loop {
@@ -122,25 +123,32 @@ pub fn run(
                 survey.lock().expect("no thread panics").stopped = true;
                 return Ok(());
             }
+            let mut times = (Duration::ZERO, Duration::ZERO);
             let start = Instant::now();
             let decoded = decoder.read(folder.join(&label.path), &mut frame).map(|()| start.elapsed());
             let result = decoded.and_then(|decode| {
-                let outputs = session.run(&frame)?;
-                let scores = scores::score(&outputs.logits, &outputs.distances).map_err(|e| named(&label.path, e))?;
-                let own_distance = truths[photo].and_then(|class| outputs.distances.get(class).copied());
-                let kinds = ScoreKind::all(&outputs.logits, &outputs.distances);
+                let answer = classifier.classify(&frame).map_err(|e| named(&label.path, e))?;
+                times = (answer.preprocess, answer.inference);
+                let (truth, outputs) = (truths[photo], classifier.outputs());
                 let kept = |values: &[f32]| if options.features { values.to_vec() } else { Vec::new() };
-                let (features, distances) = (kept(&outputs.features), kept(&outputs.distances));
-                Ok((decode, Record { photo, truth: truths[photo], scores, kinds, own_distance, features, distances }))
+                let record = Record {
+                    photo,
+                    truth,
+                    scores: answer.scores(),
+                    kinds: ScoreKind::all(&outputs.logits, &outputs.distances),
+                    own_distance: truth.and_then(|class| outputs.distances.get(class).copied()),
+                    features: kept(&outputs.features),
+                    distances: kept(&outputs.distances),
+                };
+                Ok((decode, record))
             });
-            let times = session.times();
             let mut survey = survey.lock().expect("no thread panics");
             match result {
                 Ok((decode, record)) => {
                     survey.records.push(record);
                     survey.times.decode += decode;
-                    survey.times.preprocess += times.preprocess;
-                    survey.times.inference += times.inference;
+                    survey.times.preprocess += times.0;
+                    survey.times.inference += times.1;
                 }
                 // A model that cannot run at all is no matter of this photo.
                 Err(error @ (Error::Internal(_) | Error::Metadata { .. })) => return Err(error),
@@ -196,11 +204,11 @@ fn check_files(folder: &Path, photos: &[Label]) -> Result<()> {
 
 /// What the rule of `bundle` says of each of `records`.
 pub fn answers(bundle: &Bundle, records: &[Record]) -> Vec<Answer> {
-    let decider = Decider::new(bundle);
+    let judge = Judge::new(bundle);
     let answer = |record: &Record| Answer {
         truth: record.truth,
         label: record.scores.class,
-        open: decider.decide(&record.scores).decision == Decision::Open,
+        open: judge.decider().decide(&record.scores).decision == Decision::Open,
     };
     records.iter().map(answer).collect()
 }

@@ -6,16 +6,15 @@ use std::time::{Duration, Instant};
 
 use common::counting_allocator::{Taken, taken};
 use common::tiny;
-use oltr::bundle::Bundle;
-use oltr::decide::{Decider, events};
-use oltr::pipeline::{self, Classifier, Control, Judged, Settings};
+use oltr::decide::events;
+use oltr::pipeline::{self, Classify, Control, Settings};
 use oltr::preprocess::Preprocessor;
 use oltr::queue::Overflow;
 use oltr::scores::Scores;
 use oltr::sink::json::{self, JsonLines};
 use oltr::sink::{EventResult, FrameResult, Sink, Stats};
 use oltr::source::stream::{self, Arrival, ByteInput, RawFormat};
-use oltr::{Frame, Limits, Model, PixelFormat, Result};
+use oltr::{Answer, Frame, Judge, Limits, Model, Names, PixelFormat, Result};
 
 const FRAMES: u64 = 10_000;
 const WARM: u64 = 200;
@@ -71,20 +70,19 @@ impl ByteInput for Bytes {
 
 /// Preprocesses for real; the network is made up, so that ten thousand frames take seconds.
 struct Half<'a> {
-    bundle: &'a Bundle,
-    decider: Decider,
+    judge: Judge<'a>,
     preprocessor: Option<Preprocessor>,
     pixels: Vec<u8>,
     count: usize,
 }
 
-impl Classifier for Half<'_> {
-    fn bundle(&self) -> &Bundle {
-        self.bundle
+impl Classify for Half<'_> {
+    fn names(&self) -> Names<'_> {
+        self.judge.names()
     }
 
-    fn classify(&mut self, frame: &Frame) -> Result<Judged> {
-        let settings = &self.bundle.preprocess;
+    fn classify(&mut self, frame: &Frame) -> Result<Answer<'_>> {
+        let settings = &self.judge.names().bundle().preprocess;
         let preprocessor = match &mut self.preprocessor {
             Some(p) => p,
             none => none.insert(Preprocessor::new(settings, frame.geometry())?),
@@ -94,19 +92,18 @@ impl Classifier for Half<'_> {
         // Events begin and end all the time.
         let class = self.count / 50 % tiny::CLASSES;
         let scores = Scores { class, probability: 0.5, nearest: class, distance: 10.0, reachability: 1.0 };
-        let verdict = self.decider.decide(&scores);
-        Ok(Judged { scores, verdict, preprocess: Duration::ZERO, inference: Duration::ZERO })
+        self.judge.by_rule(&scores)
     }
 }
 
 /// Writes JSON lines, slowly, and looks at memory when warm and in the end.
-struct Slow<'a> {
-    json: JsonLines<'a, std::io::Sink>,
+struct Slow {
+    json: JsonLines<std::io::Sink>,
     seen: u64,
     warm: Option<(Taken, u64)>,
 }
 
-impl Sink for Slow<'_> {
+impl Sink for Slow {
     fn frame(&mut self, frame: &FrameResult) -> Result<()> {
         std::thread::sleep(Duration::from_micros(300));
         self.json.frame(frame)?;
@@ -153,9 +150,9 @@ fn ten_thousand_frames_take_no_more_memory_than_two_hundred() {
         let mut source = stream::from_input(Box::new(input), &reading, &limits, &|| false).unwrap();
         let bundle = model.bundle().unwrap();
         let pixels = vec![0; bundle.preprocess.size.pow(2) as usize * 3];
-        let mut classifier = Half { bundle, decider: Decider::new(bundle), preprocessor: None, pixels, count: 0 };
+        let mut classifier = Half { judge: Judge::new(bundle), preprocessor: None, pixels, count: 0 };
         let lines = json::Settings { frames: true, ..Default::default() };
-        let mut sink = Slow { json: JsonLines::new(std::io::sink(), bundle, lines, &limits), seen: 0, warm: None };
+        let mut sink = Slow { json: JsonLines::new(std::io::sink(), lines, &limits), seen: 0, warm: None };
         let settings = Settings {
             overflow: Some(overflow),
             stats_every: Some(Duration::from_millis(100)),

@@ -8,11 +8,11 @@ use std::time::Instant;
 
 use oltr::enrol::{Enrolled, Enrolments, MAX_CLASSES};
 use oltr::pipeline::memory::Plan;
-use oltr::pipeline::{self, Control, ModelClassifier, Settings};
+use oltr::pipeline::{self, Control, Settings};
 use oltr::sink::json::{self, JsonLines};
 use oltr::source::FrameSource;
 use oltr::source::stream::{self, Arrival, ByteInput, RawFormat};
-use oltr::{Error, Limits, Model, PixelFormat, Result};
+use oltr::{Classifier, Error, Limits, Model, PixelFormat, Result};
 
 /// Refuses what would make the heap exceed its limit: the program ends there, with "memory allocation failed".
 struct Limited;
@@ -153,9 +153,9 @@ fn stream(kind: Stream) -> Plan {
     let settings = Settings::default();
     let enrolments = enrolments();
     let plan = Plan::new(&model, 1, source.as_ref(), &settings, &limits).with_enrolments(&enrolments);
-    let mut classifier = ModelClassifier::new(&model).unwrap().with_enrolments(&enrolments);
+    let mut classifier = Classifier::new(&model).unwrap().with_enrolments(&enrolments);
     let lines = json::Settings { frames: true, ..Default::default() };
-    let mut sink = JsonLines::new(std::io::sink(), model.bundle().unwrap(), lines, &limits);
+    let mut sink = JsonLines::new(std::io::sink(), lines, &limits);
     let control = Control::default();
     let report = pipeline::run(source.as_mut(), &mut classifier, &mut sink, &control, &settings, &limits).unwrap();
     assert_eq!(report.stats.classified, 30);

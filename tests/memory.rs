@@ -11,8 +11,7 @@ use oltr::decide::Decision;
 use oltr::enrol::{Enrolled, Enrolments};
 use oltr::int8::Element;
 use oltr::model::{Engine, Options};
-use oltr::pipeline::{Classifier, ModelClassifier};
-use oltr::{Error, Frame, Limits, Model, PixelFormat};
+use oltr::{Classifier, Error, Frame, Limits, Model, PixelFormat};
 
 const MIB: f64 = (1 << 20) as f64;
 
@@ -48,8 +47,8 @@ fn a_frame_of_an_enrolled_class_takes_nothing_either() {
     let features = model.session().unwrap().run(&frame).unwrap().features.clone();
     let mut enrolments = Enrolments::new(model.sha256());
     enrolments.add(Enrolled::new("this one", &vec![features; 3], 10.0).unwrap()).unwrap();
-    let mut classifier = ModelClassifier::new(&model).unwrap().with_enrolments(&enrolments);
-    let mut classify = || assert_eq!(classifier.classify(&frame).unwrap().verdict.decision, Decision::Enrolled(0));
+    let mut classifier = Classifier::new(&model).unwrap().with_enrolments(&enrolments);
+    let mut classify = || assert_eq!(classifier.classify(&frame).unwrap().decision, Decision::Enrolled(0));
     classify();
     for _ in 0..10 {
         let (held, taken) = held_by(|| taken_by(&mut classify));

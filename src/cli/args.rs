@@ -140,11 +140,15 @@ impl Common {
     /// # Errors
     /// As [`Model::load`] and [`Model::builtin`].
     pub fn load(&self, argument: Option<&Path>) -> oltr::Result<Model> {
-        let options = self.options();
+        self.load_as(argument, &self.options())
+    }
+
+    /// As [`Common::load`], with `options`.
+    pub fn load_as(&self, argument: Option<&Path>, options: &Options) -> oltr::Result<Model> {
         let begin = Instant::now();
         let model = match self.model(argument) {
-            Some(path) => Model::load(path, &options),
-            None => Model::builtin(&options),
+            Some(path) => Model::load(path, options),
+            None => Model::builtin(options),
         }?;
         let Summary { isa, weights_bytes, arena_bytes, scratch_bytes, .. } = model.summary();
         log::info!(

@@ -3,15 +3,13 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use oltr::bundle::{Bundle, Shot};
+use oltr::bundle::{Class, Shot};
 use oltr::calibrate::Calibration;
-use oltr::decide::{Decider, Decision};
-use oltr::enrol::Enrolments;
-use oltr::explain::{Case, Explanation, explain};
+use oltr::explain::{Explanation, explain};
 use oltr::scores;
 use oltr::source::photo::Decoder;
 use oltr::source::photos::{self, Input};
-use oltr::{Error, ErrorKind, Frame, Model, Outputs, Result, Session};
+use oltr::{Answer, Classifier, EnrolledAs, Error, ErrorKind, Frame, Names, Nearest, Outputs, Result};
 use serde::Serialize;
 
 use super::args::{ClassifyArgs, Common};
@@ -30,7 +28,8 @@ pub fn run(args: &ClassifyArgs, common: &Common) -> anyhow::Result<Exit> {
     let shutdown = Shutdown::on_signals()?;
     let limits = common.options().limits;
     let photos = photos::find(&args.inputs, &limits)?;
-    let model = common.load(None)?;
+    let enrolled = enrol::file_for_use(args.enrolled.as_deref(), common).filter(|_| !args.no_enrolled);
+    let (model, enrolments) = enrol::load_with(enrolled.as_deref(), common)?;
     if args.attention.is_some() {
         attention::check(&model)?;
         if photos.len() != 1 {
@@ -38,11 +37,19 @@ pub fn run(args: &ClassifyArgs, common: &Common) -> anyhow::Result<Exit> {
             return Err(Error::Config(reason).into());
         }
     }
-    let enrolments = if args.no_enrolled { None } else { enrol::for_use(args.enrolled.as_deref(), common)? };
     let top = args.top.unwrap_or(if common.json { DEFAULT_TOP } else { 0 });
-    let classifier = Classifier { enrolments, explain: args.explain, ..Classifier::new(&model, top)? };
-    let mut reporter = Reporter::new(&photos, classifier.bundle, common.json)?;
-    let mut session = model.session()?;
+    let mut classifier = Classifier::new(&model)?;
+    if let Some(enrolments) = &enrolments {
+        classifier = classifier.with_enrolments(enrolments);
+    }
+    let bundle = classifier.names().bundle();
+    let wanted = Wanted {
+        top,
+        explain: args.explain,
+        calibration: Calibration::of(&bundle.open),
+        model: ModelId { name: &bundle.name, sha256: model.sha256() },
+    };
+    let mut reporter = Reporter::new(&photos, classifier.names(), common.json)?;
     let mut decoder = Decoder::new(&limits);
     let mut frame = Frame::default();
     let mut tally = Tally::default();
@@ -53,11 +60,12 @@ pub fn run(args: &ClassifyArgs, common: &Common) -> anyhow::Result<Exit> {
         }
         let source = source_of(&photo);
         match decode(photo, &mut decoder, &mut frame).and_then(|decode| {
-            let mut classification = classifier.classify(&source, session.run(&frame)?)?;
-            classification.latency_ms = latency(decode, &session);
-            if let Some((path, attention)) = args.attention.as_ref().zip(session.attention()) {
-                attention::write(path, &frame, &attention, &classifier.bundle.preprocess)?;
+            let answer = classifier.classify(&frame)?;
+            if let Some((path, attention)) = args.attention.as_ref().zip(classifier.session().attention()) {
+                attention::write(path, &frame, &attention, &bundle.preprocess)?;
             }
+            let mut classification = wanted.tell(&source, &answer, classifier.outputs());
+            classification.latency_ms.decode = millis(decode);
             Ok(classification)
         }) {
             Ok(classification) => {
@@ -90,11 +98,6 @@ fn decode(photo: Input, decoder: &mut Decoder, frame: &mut Frame) -> Result<Dura
         Input::Unusable { error, .. } => return Err(error),
     }
     Ok(begin.elapsed())
-}
-
-fn latency(decode: Duration, session: &Session) -> Latency {
-    let times = session.times();
-    Latency { decode: millis(decode), preprocess: millis(times.preprocess), inference: millis(times.inference) }
 }
 
 /// What became of the photos so far.
@@ -139,7 +142,7 @@ struct Classification<'a> {
     reachability: f32,
     /// The reachability that a frame of the most probable class needs.
     threshold: f32,
-    nearest: Nearest<'a>,
+    nearest: NearestFields<'a>,
     /// Shot group of the class; `None` if open.
     shot: Option<Shot>,
     top: Vec<Candidate<'a>>,
@@ -149,7 +152,7 @@ struct Classification<'a> {
     name: Option<&'a str>,
     /// The enrolled class that the photo is of, whose name is then `label`, and `class` none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    enrolled: Option<EnrolledAs<'a>>,
+    enrolled: Option<EnrolledFields<'a>>,
     /// Why, where `--explain` asks.
     #[serde(skip_serializing_if = "Option::is_none")]
     explanation: Option<Explanation>,
@@ -157,7 +160,7 @@ struct Classification<'a> {
 
 /// The enrolled class of a photo.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-struct EnrolledAs<'a> {
+struct EnrolledFields<'a> {
     label: &'a str,
     /// Distance to its centroid.
     distance: f32,
@@ -167,7 +170,7 @@ struct EnrolledAs<'a> {
 
 /// The class whose centroid is nearest.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-struct Nearest<'a> {
+struct NearestFields<'a> {
     label: &'a str,
     class: usize,
     distance: f32,
@@ -198,106 +201,54 @@ struct ModelId<'a> {
     sha256: &'a str,
 }
 
-/// From the outputs of one frame to what is said about it.
-struct Classifier<'a> {
-    bundle: &'a Bundle,
-    decider: Decider,
-    model: ModelId<'a>,
+/// What is to be told of each photo.
+struct Wanted<'a> {
+    /// Classes in `top`.
     top: usize,
-    enrolments: Option<Enrolments>,
+    /// Whether to say why.
     explain: bool,
     /// How the thresholds came about; what is usual for each class.
     calibration: Option<Calibration>,
+    model: ModelId<'a>,
 }
 
-impl<'a> Classifier<'a> {
-    /// # Errors
-    /// [`Error::Metadata`], [`Error::BadModel`] for a graph that is no classifier.
-    fn new(model: &'a Model, top: usize) -> Result<Classifier<'a>> {
-        let bundle = model.bundle().ok_or_else(|| Error::Metadata {
-            model: model.name().into(),
-            key: "oltr.classes",
-            reason:
-                "is missing: classify needs the classes of the model; export it as a bundle, or use 'oltr inspect', \
-                     'oltr bench' and 'oltr verify', which work without"
-                    .into(),
-        })?;
-        for output in ["logits", "distances"] {
-            if !model.outputs().iter().any(|port| port.name == output) {
-                return Err(Error::BadModel {
-                    model: model.name().into(),
-                    reason: format!(
-                        "the graph has no output '{output}', which classify needs; export the bundle again"
-                    ),
-                });
-            }
-        }
-        let id = ModelId { name: &bundle.name, sha256: model.sha256() };
-        let calibration = Calibration::of(&bundle.open);
-        let decider = Decider::new(bundle);
-        Ok(Classifier { bundle, decider, model: id, top, enrolments: None, explain: false, calibration })
-    }
-
-    /// What `outputs` say of the frame `source`; latencies are left to be filled in.
-    fn classify<'s>(&'s self, source: &'s str, outputs: &Outputs) -> Result<Classification<'s>> {
-        let scores = scores::score(&outputs.logits, &outputs.distances)?;
-        let verdict = self.decider.decide(&scores);
-        let found = self.enrolments.as_ref().and_then(|e| e.find(&outputs.features, &outputs.distances, &self.decider));
-        let enrolled =
-            found.map(|f| EnrolledAs { label: f.class.name(), distance: f.distance, radius: f.class.radius() });
-        let class = match verdict.decision {
-            Decision::Known(class) if enrolled.is_none() => Some(class),
-            Decision::Known(_) | Decision::Enrolled(_) | Decision::Open => None,
-        };
-        let of = |class: usize| &self.bundle.classes[class];
-        let candidate = |(class, probability)| {
-            let known = of(class);
+impl<'a> Wanted<'a> {
+    /// What `answer` and the `outputs` behind it say of `source`; the time of decoding is left to be filled in.
+    fn tell(&self, source: &'a str, answer: &Answer<'a>, outputs: &Outputs) -> Classification<'a> {
+        let bundle = answer.names().bundle();
+        let candidate = |(class, probability): (usize, f32)| {
+            let known: &'a Class = &bundle.classes[class];
             Candidate { label: &known.id, class, probability, name: &known.name }
         };
-        let nearest = of(scores.nearest);
-        Ok(Classification {
+        let Nearest { label, name, class, distance } = answer.nearest;
+        let explained = || explain(answer, &outputs.distances, bundle, self.calibration.as_ref());
+        Classification {
             schema: "oltr.classification/1",
             source,
-            decision: if class.is_some() || enrolled.is_some() { "known" } else { "open" },
-            label: enrolled.map(|e| e.label).or(class.map(|c| of(c).id.as_str())),
-            class,
-            probability: scores.probability,
-            reachability: scores.reachability,
-            threshold: verdict.threshold,
-            nearest: Nearest {
-                label: &nearest.id,
-                class: scores.nearest,
-                distance: finite(scores.distance),
-                name: &nearest.name,
-            },
-            shot: class.map(|c| of(c).shot()),
+            decision: answer.word(),
+            label: answer.label,
+            class: answer.class(),
+            probability: answer.probability,
+            reachability: answer.reachability,
+            threshold: answer.threshold,
+            nearest: NearestFields { label, class, distance: finite(distance), name },
+            shot: answer.shot,
             top: scores::top(&outputs.logits, self.top).into_iter().map(candidate).collect(),
-            latency_ms: Latency::default(),
+            latency_ms: Latency {
+                decode: 0.0,
+                preprocess: millis(answer.preprocess),
+                inference: millis(answer.inference),
+            },
             model: self.model,
-            name: enrolled.map(|e| e.label).or(class.map(|c| of(c).name.as_str())),
-            enrolled,
-            explanation: self.explain.then(|| {
-                let Outputs { distances, .. } = outputs;
-                let calibration = self.calibration.as_ref();
-                let case = Case { bundle: self.bundle, calibration, scores: &scores, distances, verdict: &verdict };
-                let explanation = explain(&case);
-                match enrolled {
-                    Some(enrolled) => Explanation { text: because_enrolled(enrolled, &explanation), ..explanation },
-                    None => explanation,
-                }
+            name: answer.name,
+            enrolled: answer.enrolled.map(|EnrolledAs { label, distance, radius }| EnrolledFields {
+                label,
+                distance,
+                radius,
             }),
-        })
+            explanation: self.explain.then(explained),
+        }
     }
-}
-
-/// Why a photo is of an enrolled class; what would have been said of it otherwise follows.
-fn because_enrolled(enrolled: EnrolledAs, otherwise: &Explanation) -> String {
-    let EnrolledAs { label, distance, radius } = enrolled;
-    format!(
-        "{label}, enrolled on this device: its centroid is {distance:.2} away, within its radius of {radius:.2}, and \
-         by its own spread nearer than any known class. Without it: {}",
-        otherwise.text
-    )
 }
 
 /// Says what was found, as it is found.
@@ -307,19 +258,19 @@ enum Reporter {
 }
 
 impl Reporter {
-    fn new(photos: &[Input], bundle: &Bundle, json: bool) -> anyhow::Result<Reporter> {
+    fn new(photos: &[Input], names: Names, json: bool) -> anyhow::Result<Reporter> {
         let mut out = Output::new();
         if json {
             return Ok(Reporter::Json(out));
         }
         let sources: Vec<String> = photos.iter().map(source_of).collect();
-        let names = || bundle.classes.iter().map(|class| class.name.as_str());
+        let known = || names.bundle().classes.iter().map(|class| class.name.as_str());
         let columns = vec![
             Column::new("PHOTO", Align::Left, Shrink::Start).hold(sources.iter().map(String::as_str)),
-            Column::new("SHOWS", Align::Left, Shrink::End).hold(names().chain(["open"])),
+            Column::new("SHOWS", Align::Left, Shrink::End).hold(names.all().chain(["open"])),
             Column::new("PROBABILITY", Align::Right, Shrink::Never),
             Column::new("REACHABILITY", Align::Right, Shrink::Never),
-            Column::new("RESEMBLES", Align::Left, Shrink::End).hold(names()),
+            Column::new("RESEMBLES", Align::Left, Shrink::End).hold(known()),
         ];
         let table = Table::new(columns, out.width());
         out.line(&table.header())?;
@@ -380,57 +331,42 @@ mod example;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use oltr::Judge;
 
-    fn bundle() -> Bundle {
+    fn told<T>(logits: [f32; 3], distances: [f32; 3], look: impl FnOnce(&Classification) -> T) -> T {
         let mut bundle = example::bundle(&[("c1", 120), ("c2", 50), ("c3", 4)]);
         for (class, name) in bundle.classes.iter_mut().zip(["cup", "moth", "eel"]) {
             class.name = name.into();
         }
-        bundle
-    }
-
-    fn classifier(bundle: &Bundle) -> Classifier<'_> {
+        let outputs = Outputs { logits: logits.into(), distances: distances.into(), features: vec![] };
+        let answer = Judge::new(&bundle).answer(&outputs).unwrap();
         let model = ModelId { name: &bundle.name, sha256: "00" };
-        let decider = Decider::new(bundle);
-        Classifier { bundle, decider, model, top: 2, enrolments: None, explain: false, calibration: None }
-    }
-
-    fn outputs(logits: [f32; 3], distances: [f32; 3]) -> Outputs {
-        Outputs { logits: logits.into(), distances: distances.into(), features: vec![] }
+        look(&Wanted { top: 2, explain: false, calibration: None, model }.tell("a.jpg", &answer, &outputs))
     }
 
     #[test]
-    fn a_known_photo_names_its_class() {
-        let bundle = bundle();
-        let classifier = classifier(&bundle);
-        let outputs = outputs([0.0, 1.0, 3.0], [20.0, 10.0, 12.5]);
-        let c = classifier.classify("a.jpg", &outputs).unwrap();
-        assert_eq!((c.decision, c.label, c.class, c.name), ("known", Some("c3"), Some(2), Some("eel")));
-        assert_eq!((c.reachability, c.threshold, c.shot), (1.0, 0.5, Some(Shot::Few)));
-        // The nearest centroid may be another class's.
-        assert_eq!((c.nearest.label, c.nearest.class, c.nearest.distance), ("c2", 1, 10.0));
-        assert_eq!(c.top.iter().map(|t| t.class).collect::<Vec<_>>(), [2, 1]);
-        assert_eq!(c.top[0].probability, c.probability);
+    fn a_known_photo_lists_the_most_probable_classes() {
+        told([0.0, 1.0, 3.0], [20.0, 10.0, 12.5], |c| {
+            assert_eq!((c.decision, c.label, c.class, c.name), ("known", Some("c3"), Some(2), Some("eel")));
+            assert_eq!((c.nearest.label, c.nearest.class, c.nearest.distance), ("c2", 1, 10.0));
+            assert_eq!(c.top.iter().map(|t| t.class).collect::<Vec<_>>(), [2, 1]);
+            assert_eq!(c.top[0].probability, c.probability);
+        });
     }
 
     #[test]
-    fn an_open_photo_has_no_class_but_says_what_it_resembles() {
-        let bundle = bundle();
-        let classifier = classifier(&bundle);
-        let c = classifier.classify("a.jpg", &outputs([0.0, 1.0, 3.0], [25.0, 26.0, f32::INFINITY])).unwrap();
-        assert_eq!((c.decision, c.label, c.class, c.shot, c.name), ("open", None, None, None, None));
-        assert_eq!((c.nearest.label, c.top[0].label), ("c1", "c3"));
-        let cells = cells(&c).map(|cell| cell.0.into_owned());
-        assert_eq!(cells, ["a.jpg", "open", "84.4 %", "0.40 < 0.50", "cup"].map(String::from));
+    fn an_open_photo_has_a_row_that_says_what_it_resembles() {
+        told([0.0, 1.0, 3.0], [25.0, 26.0, f32::INFINITY], |c| {
+            assert_eq!((c.nearest.label, c.top[0].label), ("c1", "c3"));
+            let cells = cells(c).map(|cell| cell.0.into_owned());
+            assert_eq!(cells, ["a.jpg", "open", "84.4 %", "0.40 < 0.50", "cup"].map(String::from));
+        });
     }
 
     #[test]
     fn json_holds_numbers_even_at_the_ends_of_their_range() {
-        let bundle = bundle();
-        let classifier = classifier(&bundle);
         for d in [0.0, f32::MIN_POSITIVE, f32::MAX, f32::INFINITY] {
-            let outputs = outputs([0.0, 1e30, 0.0], [d; 3]);
-            let json = serde_json::to_value(classifier.classify("a.jpg", &outputs).unwrap()).unwrap();
+            let json = told([0.0, 1e30, 0.0], [d; 3], |c| serde_json::to_value(c).unwrap());
             for number in [&json["reachability"], &json["probability"], &json["nearest"]["distance"]] {
                 assert!(number.is_number(), "{d}: {json}");
             }

@@ -4,11 +4,11 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use oltr::bundle::Bundle;
-use oltr::decide::{Decider, Decision};
+use oltr::decide::Decision;
 use oltr::enrol::{Enrolled, Enrolments, MAX_PHOTOS};
 use oltr::source::photo::Decoder;
 use oltr::source::photos::{self, Input};
-use oltr::{Error, ErrorKind, Frame, Model, Outputs, model, scores};
+use oltr::{Error, ErrorKind, Frame, Judge, Model, Outputs, model};
 use serde::Serialize;
 
 use super::args::{Common, EnrolAction, EnrolArgs};
@@ -84,22 +84,24 @@ fn limit(bundle: &Bundle) -> oltr::Result<f32> {
     Err(Error::BadInput { subject: format!("bundle '{}'", bundle.name), reason })
 }
 
-/// The enrolled classes that `classify` and `stream` use: those of `named`, else of a file beside the model if there is
-/// one.
+/// The file of enrolled classes that `classify` and `stream` use: `named`, else the one beside the model if it is there.
+pub fn file_for_use(named: Option<&Path>, common: &Common) -> Option<PathBuf> {
+    let beside = || common.model(None).map(Enrolments::path_beside).filter(|path| path.exists());
+    named.map(PathBuf::from).or_else(beside)
+}
+
+/// The model, and the classes enrolled in `file`, if any. The model is read once.
 ///
 /// # Errors
-/// As [`Enrolments::read`].
-pub fn for_use(named: Option<&Path>, common: &Common) -> oltr::Result<Option<Enrolments>> {
-    let path = match (named, common.model(None).map(Enrolments::path_beside)) {
-        (Some(named), _) => named.to_path_buf(),
-        (None, Some(beside)) if beside.exists() => beside,
-        _ => return Ok(None),
-    };
-    let (name, bytes) = common.model_bytes(None)?;
-    let hash = model::graph_sha256(&name, &bytes, &common.options().limits)?;
-    let enrolments = Enrolments::read(&path, &hash)?;
-    log::info!("{} enrolled classes from {}", enrolments.classes().len(), path.display());
-    Ok(Some(enrolments))
+/// As [`Common::load`] and [`Enrolments::read`].
+pub fn load_with(file: Option<&Path>, common: &Common) -> oltr::Result<(Model, Option<Enrolments>)> {
+    let options = model::Options { hash_graph: file.is_some(), ..common.options() };
+    let model = common.load_as(None, &options)?;
+    let enrolments = file.zip(model.graph_sha256()).map(|(file, hash)| Enrolments::read(file, hash)).transpose()?;
+    if let Some((enrolments, file)) = enrolments.as_ref().zip(file) {
+        log::info!("{} enrolled classes from {}", enrolments.classes().len(), file.display());
+    }
+    Ok((model, enrolments))
 }
 
 /// What the network computes for each of the photos that `inputs` name.
@@ -147,13 +149,12 @@ impl<'a> Added<'a> {
         model: &Model,
     ) -> anyhow::Result<Added<'a>> {
         let class = enrolled.ok_or_else(|| Error::Internal("a class that was enrolled is not there".into()))?;
-        let decider = Decider::new(bundle(model)?);
+        let judge = Judge::new(bundle(model)?).with_enrolments(enrolments);
         let (mut recognised, mut known_before) = (0, 0);
         for outputs in photos {
-            let scores = scores::score(&outputs.logits, &outputs.distances)?;
-            known_before += usize::from(decider.decide(&scores).decision != Decision::Open);
-            let found = enrolments.find(&outputs.features, &outputs.distances, &decider);
-            recognised += usize::from(found.is_some_and(|found| found.class.name() == class.name()));
+            let answer = judge.answer(outputs)?;
+            known_before += usize::from(answer.by_rule != Decision::Open);
+            recognised += usize::from(answer.enrolled.is_some_and(|enrolled| enrolled.label == class.name()));
         }
         let (name, photos, radius) = (class.name(), class.photos(), class.radius());
         Ok(Added { schema: "oltr.enrolled/1", name, photos, radius, recognised, known_before })

@@ -10,10 +10,10 @@ use std::sync::atomic::Ordering;
 
 use oltr::decide::events::Event;
 use oltr::pipeline::memory::{self, Plan};
-use oltr::pipeline::{self, Control, Ended, ModelClassifier, Report};
+use oltr::pipeline::{self, Control, Ended, Report};
 use oltr::sink::json::{self, JsonLines};
 use oltr::sink::{EventResult, Failure, FrameResult, Sink, Stats};
-use oltr::{Error, Result};
+use oltr::{Classifier, Result};
 
 use super::args::Common;
 use super::enrol;
@@ -43,20 +43,19 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
     if let Some(bytes) = common.model(None).and_then(|path| std::fs::metadata(path).ok()).map(|meta| meta.len()) {
         memory::check_loading(source.name(), bytes, &limits)?;
     }
-    let enrolments = if args.no_enrolled { None } else { enrol::for_use(args.enrolled.as_deref(), common)? };
+    let enrolled = enrol::file_for_use(args.enrolled.as_deref(), common).filter(|_| !args.no_enrolled);
+    let (model, enrolments) = enrol::load_with(enrolled.as_deref(), common)?;
     let enrolments = enrolments.as_ref();
-    let model = common.load(None)?;
     let mut plan = Plan::new(&model, options.threads, source.as_ref(), &settings, &limits);
     if let Some(enrolments) = enrolments {
         plan = plan.with_enrolments(enrolments);
     }
     log::info!("{plan}");
     plan.check(source.name(), &limits).map_err(|e| args.with_remedy(e))?;
-    let mut classifier = ModelClassifier::new(&model)?;
+    let mut classifier = Classifier::new(&model)?;
     if let Some(enrolments) = enrolments {
         classifier = classifier.with_enrolments(enrolments);
     }
-    let bundle = model.bundle().ok_or_else(|| Error::Internal("a classifier without classes".into()))?;
     let mut out = Out {
         to: if common.json {
             let settings = json::Settings {
@@ -65,13 +64,9 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
                 planned_bytes: Some(plan.total()),
                 limit_bytes: limits.memory_bytes,
             };
-            let lines = JsonLines::new(io::stdout(), bundle, settings, &limits);
-            To::Json(Box::new(match enrolments {
-                Some(enrolments) => lines.with_enrolments(enrolments),
-                None => lines,
-            }))
+            To::Json(Box::new(JsonLines::new(io::stdout(), settings, &limits)))
         } else {
-            To::Person(Person::new(bundle, enrolments, args.per_frame)?)
+            To::Person(Person::new(classifier.names(), args.per_frame)?)
         },
         notifier: Notifier::new(),
     };
@@ -98,7 +93,7 @@ struct Out<'a> {
 }
 
 enum To<'a> {
-    Json(Box<JsonLines<'a, io::Stdout>>),
+    Json(Box<JsonLines<io::Stdout>>),
     Person(Person<'a>),
 }
 

@@ -189,16 +189,18 @@ pub(super) struct File<'a> {
     pub metadata: BTreeMap<String, String>,
     /// Of the file, 64 hexadecimal digits.
     pub sha256: String,
+    /// Of the file without its metadata, if it was asked for.
+    pub graph_sha256: Option<String>,
 }
 
-/// Reads an ONNX file. `model` is its name, for messages.
-pub(super) fn read<'a>(model: &str, origin: &'a Origin<'a>, limits: &Limits) -> Result<File<'a>> {
+/// Reads an ONNX file. `model` is its name, for messages; `hash_graph` asks for [`File::graph_sha256`].
+pub(super) fn read<'a>(model: &str, origin: &'a Origin<'a>, hash_graph: bool, limits: &Limits) -> Result<File<'a>> {
     let bad = |reason: String| Error::BadModel { model: model.into(), reason };
     if origin.length() == 0 {
         return Err(bad("the file is empty; copy it again".into()));
     }
     // Counts fields before they are decoded: a few bytes of protobuf can ask for a hundred times their size in memory.
-    let Skeleton { model: rest, initializers, sha256 } = skim::skim(model, origin, limits)?;
+    let Skeleton { model: rest, initializers, sha256, graph_sha256 } = skim::skim(model, origin, hash_graph, limits)?;
     let damaged = |e| bad(format!("is not an ONNX file, or a damaged one ({e}); export or copy it again"));
     let mut proto = pb::ModelProto::decode(&rest[..]).map_err(damaged)?;
     let graph = proto.graph.take().ok_or_else(|| bad("holds no graph; is it an ONNX file?".into()))?;
@@ -217,7 +219,7 @@ pub(super) fn read<'a>(model: &str, origin: &'a Origin<'a>, limits: &Limits) -> 
     let graph = graph_of(model, graph, initializers, opset, limits);
     // What could not be read may be what is wrong with the graph.
     origin.check()?;
-    Ok(File { graph: graph?, metadata, sha256 })
+    Ok(File { graph: graph?, metadata, sha256, graph_sha256 })
 }
 
 /// `initializers` are those of `proto`, each with its raw data.

@@ -31,6 +31,7 @@ pub(super) type Plan = Arc<TypedSimplePlan>;
 pub(super) struct Loaded {
     pub name: Arc<str>,
     pub sha256: String,
+    pub graph_sha256: Option<String>,
     pub bundle: Option<Bundle>,
     pub metadata: BTreeMap<String, String>,
     pub inputs: Vec<Port>,
@@ -83,7 +84,7 @@ impl Loaded {
 
 /// Loads a model from its file.
 pub(super) fn load(name: &str, origin: &Origin, options: &Options) -> Result<Loaded> {
-    let file = graph::read(name, origin, &options.limits)?;
+    let file = graph::read(name, origin, options.hash_graph, &options.limits)?;
     let mut graph = file.graph;
     let operators = count_operators(&graph);
     let quantisation = describe(&graph);
@@ -168,6 +169,7 @@ pub(super) fn load(name: &str, origin: &Origin, options: &Options) -> Result<Loa
     Ok(Loaded {
         name: shared_name,
         sha256: file.sha256,
+        graph_sha256: file.graph_sha256,
         bundle,
         metadata,
         inputs,

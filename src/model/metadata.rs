@@ -4,12 +4,9 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
-use super::wire::{self, Field};
+use super::wire::{self, Field, METADATA};
 use crate::error::{Error, Result};
 use crate::limits::Limits;
-
-/// Number of `metadata_props` in ONNX's `ModelProto`.
-const METADATA: u64 = 14;
 
 /// Numbers of `key` and `value` in `StringStringEntryProto`.
 const KEY: u64 = 1;

@@ -169,6 +169,11 @@ impl Session {
         Ok(&self.outputs)
     }
 
+    /// The outputs of the last [`Session::run`]; empty before the first.
+    pub fn outputs(&self) -> &Outputs {
+        &self.outputs
+    }
+
     /// The modulated attention of the last [`Session::run`], if the graph has the output `attention`: where in the
     /// picture the network looked.
     ///

@@ -9,7 +9,7 @@ use std::ops::Range;
 use sha2::{Digest, Sha256};
 
 use super::origin::Origin;
-use super::wire::{self, GRAPH, INITIALIZER, RAW_DATA, Walk};
+use super::wire::{self, GRAPH, INITIALIZER, METADATA, RAW_DATA, Walk};
 use crate::error::Result;
 use crate::limits::Limits;
 
@@ -21,6 +21,8 @@ pub(super) struct Skeleton {
     pub initializers: Vec<Initializer>,
     /// SHA-256 of the file, 64 hexadecimal digits.
     pub sha256: String,
+    /// SHA-256 of the file without its metadata, if it was asked for.
+    pub graph_sha256: Option<String>,
 }
 
 #[derive(Debug)]
@@ -37,22 +39,57 @@ const BUFFER: usize = 64 << 10;
 /// Tag of a field of bytes, less its number.
 const BYTES: u64 = 2;
 
-/// Reads a model's file. `model` is its name, for messages.
+/// Reads a model's file. `model` is its name, for messages; `hash_graph` asks for [`Skeleton::graph_sha256`].
 ///
 /// # Errors
 /// [`Error::BadModel`](crate::Error::BadModel) for a file that breaks off, [`Error::Limit`](crate::Error::Limit) for
 /// one that would decode to more fields than [`Limits::graph_fields`], [`Error::Io`](crate::Error::Io).
-pub(super) fn skim(model: &str, origin: &Origin, limits: &Limits) -> Result<Skeleton> {
+pub(super) fn skim(model: &str, origin: &Origin, hash_graph: bool, limits: &Limits) -> Result<Skeleton> {
     let input = BufReader::with_capacity(BUFFER, Hashed { input: origin.stream()?, hash: Sha256::new() });
-    let mut skim = Skim { origin, input, at: 0, walk: Walk::new(model, limits), initializers: Vec::new() };
+    let graph_hash = hash_graph.then(GraphHash::default);
+    let (walk, initializers) = (Walk::new(model, limits), Vec::new());
+    let mut skim = Skim { origin, input, at: 0, graph_hash, walk, initializers };
     let rest = skim.model()?;
-    let Skim { mut walk, initializers, input, .. } = skim;
+    let Skim { mut walk, initializers, input, graph_hash, .. } = skim;
     walk.model(&rest)?;
     for initializer in &initializers {
         walk.tensor(&initializer.tensor)?;
     }
-    let sha256 = input.into_inner().hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
-    Ok(Skeleton { model: rest, initializers, sha256 })
+    let sha256 = digits(input.into_inner().hash);
+    Ok(Skeleton { model: rest, initializers, sha256, graph_sha256: graph_hash.map(|graph| digits(graph.hash)) })
+}
+
+fn digits(hash: Sha256) -> String {
+    hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Hashes the fields of the model that are no metadata.
+#[derive(Default)]
+struct GraphHash {
+    hash: Sha256,
+    /// Bytes of a field whose number is not known yet: a tag.
+    tag: Vec<u8>,
+    /// The field that is being read; `None` before its number is known.
+    counts: Option<bool>,
+}
+
+impl GraphHash {
+    fn take(&mut self, bytes: &[u8]) {
+        match self.counts {
+            None => self.tag.extend_from_slice(bytes),
+            Some(true) => self.hash.update(bytes),
+            Some(false) => {}
+        }
+    }
+
+    /// The field that begins now has this number.
+    fn begins(&mut self, number: u64) {
+        if number != METADATA {
+            self.hash.update(&self.tag);
+        }
+        self.tag.clear();
+        self.counts = Some(number != METADATA);
+    }
 }
 
 /// Hashes what is read.
@@ -74,6 +111,7 @@ struct Skim<'a> {
     input: BufReader<Hashed<Box<dyn Read + 'a>>>,
     /// Bytes that were taken.
     at: u64,
+    graph_hash: Option<GraphHash>,
     walk: Walk<'a>,
     initializers: Vec<Initializer>,
 }
@@ -84,6 +122,9 @@ impl Skim<'_> {
         let end = self.origin.length();
         let (mut rest, mut graph, mut has_graph) = (Vec::new(), Vec::new(), false);
         while let Some((number, kind)) = self.tag(end)? {
+            if let Some(hash) = &mut self.graph_hash {
+                hash.begins(number);
+            }
             if (number, kind) == (GRAPH, BYTES) {
                 // A message that comes twice is one that has the fields of both.
                 let end = self.end(end)?;
@@ -91,6 +132,9 @@ impl Skim<'_> {
                 has_graph = true;
             } else {
                 self.keep(number, kind, end, &mut rest)?;
+            }
+            if let Some(hash) = &mut self.graph_hash {
+                hash.counts = None;
             }
         }
         if has_graph {
@@ -191,6 +235,9 @@ impl Skim<'_> {
             };
             let piece = bytes.len().min(usize::try_from(count).unwrap_or(usize::MAX));
             to(&bytes[..piece]);
+            if let Some(hash) = &mut self.graph_hash {
+                hash.take(&bytes[..piece]);
+            }
             self.input.consume(piece);
             self.at += piece as u64;
             count -= piece as u64;
@@ -207,6 +254,7 @@ mod tests {
     use tract_onnx::pb;
 
     use super::super::graph::{self, Values};
+    use super::super::metadata;
     use super::super::origin::Raw;
     use super::*;
     use crate::error::Error;
@@ -224,7 +272,7 @@ mod tests {
     }
 
     fn skim(bytes: &[u8], limits: &Limits) -> Result<Skeleton> {
-        super::skim("m", &Origin::memory(bytes), limits)
+        super::skim("m", &Origin::memory(bytes), true, limits)
     }
 
     /// What prost reads of a model is what it reads of its pieces, also where the graph comes twice.
@@ -235,7 +283,10 @@ mod tests {
         let first = first.encode_to_vec();
         let second = model(vec![tensor("c", &[4])], &["z"]).encode_to_vec();
         let nothing = pb::ModelProto { ir_version: 7, ..Default::default() }.encode_to_vec();
-        for bytes in [first.clone(), [&first[..], &second].concat(), nothing] {
+        let mut told = Vec::new();
+        wire::put_bytes(METADATA, &[0x0a, 1, b'k', 0x12, 1, b'v'], &mut told);
+        let between = [&told[..], &first, &told, &second, &told].concat();
+        for bytes in [first.clone(), [&first[..], &second].concat(), nothing, between] {
             let skeleton = skim(&bytes, &Limits::default()).unwrap();
             let mut together = pb::ModelProto::decode(&skeleton.model[..]).unwrap();
             for Initializer { tensor, raw } in skeleton.initializers {
@@ -247,6 +298,8 @@ mod tests {
             assert_eq!(together, pb::ModelProto::decode(&bytes[..]).unwrap());
             let sha256: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
             assert_eq!(skeleton.sha256, sha256);
+            let graph_sha256 = metadata::graph_sha256("m", &bytes, &Limits::default()).unwrap();
+            assert_eq!(skeleton.graph_sha256, Some(graph_sha256));
         }
     }
 
@@ -304,7 +357,7 @@ mod tests {
         let path = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/graphs/lite0s.qdq.onnx"));
         let length = fs::metadata(path).unwrap().len();
         let origin = Origin::part(File::open(path).unwrap(), path, 0, length);
-        let file = graph::read("lite0s", &origin, &Limits::default()).unwrap();
+        let file = graph::read("lite0s", &origin, false, &Limits::default()).unwrap();
         let weights = file.graph.consts.values().filter(|c| c.shape.len() == 4);
         let (stay, read): (Vec<_>, Vec<_>) =
             weights.partition(|c| matches!(&c.values, Values::I8(Raw::At(..)) | Values::U8(Raw::At(..))));

@@ -28,6 +28,9 @@ enum Kind {
 /// Number of a model's field that is its graph.
 pub(super) const GRAPH: u64 = 7;
 
+/// Number of a model's field that is an entry of its metadata.
+pub(super) const METADATA: u64 = 14;
+
 /// Number of a graph's field that is an initializer.
 pub(super) const INITIALIZER: u64 = 5;
 

@@ -9,12 +9,10 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{EventResult, Failure, FrameResult, Sink, Stats};
-use crate::bundle::Bundle;
 use crate::clock;
-use crate::enrol::Enrolments;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
-use schema::{ErrorLine, EventLine, FrameLine, Head, Names, StatsLine, Time};
+use schema::{ErrorLine, EventLine, FrameLine, Head, StatsLine, Time};
 
 /// How often the system is asked whether its clock is synchronised.
 const ASK_EVERY: Duration = Duration::from_secs(1);
@@ -34,9 +32,8 @@ pub struct Settings {
 
 /// Writes results as JSON lines. Each line is written in one piece and flushed; none takes memory of its own.
 #[derive(Debug)]
-pub struct JsonLines<'a, W> {
+pub struct JsonLines<W> {
     out: W,
-    names: Names<'a>,
     settings: Settings,
     line: Line,
     /// Number of the next line.
@@ -48,21 +45,15 @@ pub struct JsonLines<'a, W> {
     asked: Duration,
 }
 
-impl<'a, W: Write> JsonLines<'a, W> {
-    /// Lines about the classes of `bundle`, written to `out`.
-    pub fn new(out: W, bundle: &'a Bundle, settings: Settings, limits: &Limits) -> JsonLines<'a, W> {
+impl<W: Write> JsonLines<W> {
+    /// Lines that are written to `out`.
+    pub fn new(out: W, settings: Settings, limits: &Limits) -> JsonLines<W> {
         let (boot_id, asked) = (clock::boot_id(), Duration::from_nanos(clock::monotonic_ns()));
         let boot = boot_id.as_deref().and_then(|id| id.get(..8)).unwrap_or("00000000");
         let run = format!("{boot}-{:x}", asked.as_nanos());
         let line = Line { bytes: Vec::with_capacity(limits.line_bytes), limit: limits.line_bytes };
-        let (names, synchronised) = (Names { bundle, enrolled: &[] }, clock::is_synchronised());
-        JsonLines { out, names, settings, line, seq: 0, boot_id, run, synchronised, asked }
-    }
-
-    /// Names the classes of `enrolments` too, which a classifier may find.
-    pub fn with_enrolments(mut self, enrolments: &'a Enrolments) -> JsonLines<'a, W> {
-        self.names.enrolled = enrolments.classes();
-        self
+        let synchronised = clock::is_synchronised();
+        JsonLines { out, settings, line, seq: 0, boot_id, run, synchronised, asked }
     }
 
     /// Writes `line` with what all lines have: its number, and the time `mono`.
@@ -87,18 +78,18 @@ impl<'a, W: Write> JsonLines<'a, W> {
     }
 }
 
-impl<W: Write> Sink for JsonLines<'_, W> {
+impl<W: Write> Sink for JsonLines<W> {
     fn frame(&mut self, frame: &FrameResult) -> Result<()> {
         if !self.settings.frames {
             return Ok(());
         }
         let mono = Duration::from_nanos(frame.stamp.mono_ns);
-        self.write("oltr.frame/1", mono, FrameLine::new(frame, self.names))
+        self.write("oltr.frame/1", mono, FrameLine::new(frame))
     }
 
     fn event(&mut self, event: &EventResult) -> Result<()> {
         let run = std::mem::take(&mut self.run);
-        let written = self.write("oltr.event/1", event.now, EventLine::new(event, &run, self.names));
+        let written = self.write("oltr.event/1", event.now, EventLine::new(event, &run));
         self.run = run;
         written
     }

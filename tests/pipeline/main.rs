@@ -12,12 +12,11 @@ use std::time::{Duration, Instant};
 use oltr::bundle::Bundle;
 use oltr::clock::monotonic_ns;
 use oltr::decide::events::Phase;
-use oltr::decide::{Decision, Verdict};
-use oltr::pipeline::{self, Classifier, Control, Judged, Report, Settings};
+use oltr::pipeline::{self, Classify, Control, Report, Settings};
 use oltr::scores::Scores;
 use oltr::sink::{EventResult, Failure, FrameResult, Sink, Stats};
 use oltr::source::{Bounds, Damage, FrameSource, Next};
-use oltr::{Error, ErrorKind, Frame, Geometry, Limits, PixelFormat, Result, Stamp};
+use oltr::{Answer, Error, ErrorKind, Frame, Geometry, Judge, Limits, Names, PixelFormat, Result, Stamp};
 
 /// What a made-up source does next.
 #[derive(Clone, Copy, Debug)]
@@ -141,12 +140,12 @@ impl ByValue {
     }
 }
 
-impl Classifier for ByValue {
-    fn bundle(&self) -> &Bundle {
-        &self.bundle
+impl Classify for ByValue {
+    fn names(&self) -> Names<'_> {
+        Names::new(&self.bundle)
     }
 
-    fn classify(&mut self, frame: &Frame) -> Result<Judged> {
+    fn classify(&mut self, frame: &Frame) -> Result<Answer<'_>> {
         let (value, begin) = (frame.data()[0], Instant::now());
         self.calls += 1;
         std::thread::sleep(self.work / 2);
@@ -161,10 +160,13 @@ impl Classifier for ByValue {
             return Err(Error::Internal("broken".into()));
         }
         let class = usize::from(value.min(2));
-        let decision = if value < 3 { Decision::Known(class) } else { Decision::Open };
-        let scores = Scores { class, probability: 0.5, nearest: class, distance: 10.0, reachability: 1.0 };
-        let verdict = Verdict { decision, threshold: 0.9 };
-        Ok(Judged { scores, verdict, preprocess: Duration::ZERO, inference: begin.elapsed() })
+        // The bundle's threshold is 0.5.
+        let reachability = if value < 3 { 1.0 } else { 0.25 };
+        let distance = 10.0 / reachability;
+        let scores = Scores { class, probability: 0.5, nearest: class, distance, reachability };
+        let mut answer = Judge::new(&self.bundle).by_rule(&scores)?;
+        answer.inference = begin.elapsed();
+        Ok(answer)
     }
 }
 
@@ -207,7 +209,7 @@ impl Sink for Recorder {
         }
         self.told.push(format!("f{}", f.stamp.seq));
         self.ages.push(f.age);
-        self.inference = self.inference.max(f.inference);
+        self.inference = self.inference.max(f.answer.inference);
         self.dropped.push(f.dropped);
         Ok(())
     }
@@ -245,7 +247,7 @@ fn run(source: &mut dyn FrameSource, settings: &Settings) -> (Result<Report>, Re
 
 fn run_with(
     source: &mut dyn FrameSource,
-    classifier: &mut dyn Classifier,
+    classifier: &mut dyn Classify,
     mut sink: Recorder,
     control: &Control,
     settings: &Settings,

@@ -3,13 +3,11 @@
 use std::io::IsTerminal;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use oltr::bundle::Bundle;
 use oltr::clock;
 use oltr::decide::Decision;
 use oltr::decide::events::{Event, Phase};
-use oltr::enrol::{Enrolled, Enrolments};
 use oltr::sink::{EventResult, Failure, FrameResult, Sink, Stats};
-use oltr::{Error, Result};
+use oltr::{Error, Names, Result};
 
 use super::super::output::{GOOD, NOTABLE, Output, PLAIN};
 use super::super::table::{Align, Cell, Column, Shrink, Table, printable};
@@ -24,8 +22,7 @@ const REFRESH: Duration = Duration::from_millis(250);
 pub struct Person<'a> {
     out: Output,
     table: Table,
-    bundle: &'a Bundle,
-    enrolled: &'a [Enrolled],
+    names: Names<'a>,
     frames: bool,
     /// On a terminal, when the last line was last written; `None` elsewhere.
     live: Option<Instant>,
@@ -36,37 +33,31 @@ pub struct Person<'a> {
 }
 
 impl<'a> Person<'a> {
-    /// A table for the classes of `bundle` and `enrolments`, with a row for each frame if `frames`.
+    /// A table for what `names` names, with a row for each frame if `frames`.
     ///
     /// # Errors
     /// As [`Output::line`].
-    pub fn new(bundle: &'a Bundle, enrolments: Option<&'a Enrolments>, frames: bool) -> anyhow::Result<Person<'a>> {
-        let enrolled = enrolments.map_or(&[][..], Enrolments::classes);
+    pub fn new(names: Names<'a>, frames: bool) -> anyhow::Result<Person<'a>> {
         let mut out = Output::new();
-        let names = || bundle.classes.iter().map(|class| class.name.as_str());
+        let known = || names.bundle().classes.iter().map(|class| class.name.as_str());
         let columns = vec![
             Column::new("TIME", Align::Left, Shrink::Never).hold(["00:00:00Z"]),
             Column::new("WHAT", Align::Left, Shrink::End).hold(["frame 1000000"]),
-            Column::new("SHOWS", Align::Left, Shrink::End)
-                .hold(names().chain(enrolled.iter().map(Enrolled::name)).chain(["open"])),
+            Column::new("SHOWS", Align::Left, Shrink::End).hold(names.all().chain(["open"])),
             Column::new("PROBABILITY", Align::Right, Shrink::Never),
             Column::new("REACHABILITY", Align::Right, Shrink::Never),
-            Column::new("RESEMBLES", Align::Left, Shrink::End).hold(names()),
+            Column::new("RESEMBLES", Align::Left, Shrink::End).hold(known()),
             Column::new("FRAMES", Align::Right, Shrink::Never),
             Column::new("LASTED", Align::Right, Shrink::Never).hold(["1000.0 s"]),
         ];
         let table = Table::new(columns, out.width());
         out.line(&table.header())?;
         let live = std::io::stdout().is_terminal().then(Instant::now);
-        Ok(Person { out, table, bundle, enrolled, frames, live, shown: false, last: None })
+        Ok(Person { out, table, names, frames, live, shown: false, last: None })
     }
 
     fn name(&self, decision: Decision) -> &'a str {
-        match decision {
-            Decision::Known(class) => self.bundle.classes.get(class).map_or("?", |class| class.name.as_str()),
-            Decision::Enrolled(class) => self.enrolled.get(class).map_or("?", Enrolled::name),
-            Decision::Open => "open",
-        }
+        self.names.name(decision).unwrap_or("open")
     }
 
     fn row(&mut self, cells: &[Cell]) -> Result<()> {
@@ -85,15 +76,15 @@ impl Sink for Person<'_> {
         if !self.frames {
             return Ok(());
         }
-        let (scores, verdict) = (f.scores, f.verdict);
-        let sign = if scores.reachability < verdict.threshold { '<' } else { '≥' };
+        let answer = &f.answer;
+        let sign = if answer.reachability < answer.threshold { '<' } else { '≥' };
         self.row(&[
             time_of_day(Duration::from_nanos(f.stamp.mono_ns)).into(),
             format!("frame {}", f.stamp.seq).into(),
-            shows(self.name(verdict.decision), verdict.decision),
-            percent(scores.probability),
-            format!("{:.2} {sign} {:.2}", scores.reachability, verdict.threshold).into(),
-            self.name(Decision::Known(scores.nearest)).into(),
+            shows(self.name(answer.decision), answer.decision),
+            percent(answer.probability),
+            format!("{:.2} {sign} {:.2}", answer.reachability, answer.threshold).into(),
+            answer.nearest.name.into(),
         ])
     }
 

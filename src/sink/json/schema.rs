@@ -6,42 +6,12 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use super::super::{EventResult, Failure, FrameResult, Stats};
-use crate::bundle::{Bundle, Shot};
+use crate::answer::{self, Names};
+use crate::bundle::Shot;
 use crate::clock;
 use crate::decide::Decision;
 use crate::decide::consensus::{Agreed, Observation};
 use crate::decide::events::{EndReason, Phase};
-use crate::enrol::Enrolled;
-
-/// Names of classes by index.
-#[derive(Clone, Copy, Debug)]
-pub struct Names<'a> {
-    pub bundle: &'a Bundle,
-    pub enrolled: &'a [Enrolled],
-}
-
-impl<'a> Names<'a> {
-    fn label(self, decision: Decision) -> Label<'a> {
-        match decision {
-            Decision::Known(class) => Label { decision: "known", label: self.id(class), class: Some(class) },
-            Decision::Enrolled(class) => {
-                Label { decision: "known", label: self.enrolled.get(class).map(Enrolled::name), class: None }
-            }
-            Decision::Open => Label { decision: "open", label: None, class: None },
-        }
-    }
-
-    fn id(self, class: usize) -> Option<&'a str> {
-        self.bundle.classes.get(class).map(|class| class.id.as_str())
-    }
-
-    fn shot(self, decision: Decision) -> Option<Shot> {
-        match decision {
-            Decision::Known(class) => self.bundle.classes.get(class).map(|class| class.shot()),
-            Decision::Enrolled(_) | Decision::Open => None,
-        }
-    }
-}
 
 /// What every line begins with, and the rest of it.
 #[derive(Debug, Serialize)]
@@ -88,6 +58,16 @@ struct Label<'a> {
     class: Option<usize>,
 }
 
+impl<'a> Label<'a> {
+    fn new(decision: Decision, names: Names<'a>) -> Label<'a> {
+        let class = match decision {
+            Decision::Known(class) => Some(class),
+            Decision::Enrolled(_) | Decision::Open => None,
+        };
+        Label { decision: decision.word(), label: names.label(decision), class }
+    }
+}
+
 /// `oltr.frame/1`: a classified frame; the time is that of its capture.
 #[derive(Debug, Serialize)]
 pub struct FrameLine<'a> {
@@ -108,7 +88,7 @@ pub struct FrameLine<'a> {
 
 #[derive(Debug, Serialize)]
 struct Nearest<'a> {
-    label: Option<&'a str>,
+    label: &'a str,
     class: usize,
     distance: f32,
 }
@@ -128,22 +108,24 @@ struct Latency {
 }
 
 impl<'a> FrameLine<'a> {
-    pub fn new(f: &FrameResult<'a>, names: Names<'a>) -> FrameLine<'a> {
-        let consensus = |Agreed { label, share, support }| Consensus { label: names.label(label), share, support };
-        let (class, distance) = (f.scores.nearest, f.scores.distance.min(f32::MAX));
+    pub fn new(f: &FrameResult<'a>) -> FrameLine<'a> {
+        let (answer, names) = (&f.answer, f.answer.names());
+        let consensus =
+            |Agreed { label, share, support }| Consensus { label: Label::new(label, names), share, support };
+        let answer::Nearest { label, class, distance, .. } = answer.nearest;
         FrameLine {
             source: f.source,
             frame: f.stamp.seq,
-            label: names.label(f.verdict.decision),
-            probability: f.scores.probability,
-            reachability: f.scores.reachability,
-            threshold: f.verdict.threshold,
-            nearest: Nearest { label: names.id(class), class, distance },
-            shot: names.shot(f.verdict.decision),
+            label: Label::new(answer.decision, names),
+            probability: answer.probability,
+            reachability: answer.reachability,
+            threshold: answer.threshold,
+            nearest: Nearest { label, class, distance: distance.min(f32::MAX) },
+            shot: answer.shot,
             consensus: f.agreed.map(consensus),
             age_ms: millis(f.age),
             dropped: f.dropped,
-            latency_ms: Latency { preprocess: millis(f.preprocess), inference: millis(f.inference) },
+            latency_ms: Latency { preprocess: millis(answer.preprocess), inference: millis(answer.inference) },
         }
     }
 }
@@ -200,7 +182,8 @@ struct Mean {
 }
 
 impl<'a> EventLine<'a> {
-    pub fn new(result: &EventResult<'a>, run: &'a str, names: Names<'a>) -> EventLine<'a> {
+    pub fn new(result: &EventResult<'a>, run: &'a str) -> EventLine<'a> {
+        let names = result.names;
         let event = &result.change.event;
         let (r#type, reason) = match result.change.phase {
             Phase::New => ("new", None),
@@ -208,13 +191,13 @@ impl<'a> EventLine<'a> {
             Phase::End(reason) => ("end", Some(reason_text(reason))),
         };
         let Observation { frame, time, probability, reachability, nearest, .. } = event.best;
-        let resembled = Resembled { label: names.id(nearest), class: nearest };
+        let resembled = Resembled { label: names.class(nearest).map(|class| class.id.as_str()), class: nearest };
         EventLine {
             source: result.source,
             id: EventId(run, event.id),
             r#type,
             reason,
-            label: names.label(event.label),
+            label: Label::new(event.label, names),
             shot: names.shot(event.label),
             first: Time::new(event.first),
             last: Time::new(event.last),

@@ -3,10 +3,12 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::*;
+use crate::answer::{Judge, Names};
+use crate::bundle::Bundle;
+use crate::decide::Decision;
 use crate::decide::consensus::{Agreed, Observation};
 use crate::decide::events::{self, Tracker};
 use crate::decide::testing::{bundle, observation};
-use crate::decide::{Decision, Verdict};
 use crate::error::ErrorKind;
 use crate::frame::Stamp;
 use crate::scores::Scores;
@@ -14,24 +16,24 @@ use crate::sink::Interval;
 
 const KNOWN: Decision = Decision::Known(2);
 
-fn frame(source: &str) -> FrameResult<'_> {
+fn frame<'a>(source: &'a str, bundle: &'a Bundle) -> FrameResult<'a> {
+    let scores = Scores { class: 2, probability: 0.25, nearest: 1, distance: f32::INFINITY, reachability: f32::MAX };
+    let mut answer = Judge::new(bundle).by_rule(&scores).unwrap();
+    (answer.preprocess, answer.inference) = (Duration::from_micros(800), Duration::from_millis(4));
     FrameResult {
         source,
         stamp: Stamp { seq: 41, mono_ns: 1_500_000_000 },
-        scores: Scores { class: 2, probability: 0.25, nearest: 1, distance: f32::INFINITY, reachability: f32::MAX },
-        verdict: Verdict { decision: KNOWN, threshold: 0.5 },
+        answer,
         agreed: Some(Agreed { label: Decision::Open, share: 0.75, support: 0.5 }),
         age: Duration::from_micros(12_345),
         dropped: 3,
-        preprocess: Duration::from_micros(800),
-        inference: Duration::from_millis(4),
     }
 }
 
 /// The lines that `tell` makes a sink write.
 fn lines(settings: Settings, limits: &Limits, tell: impl FnOnce(&mut dyn Sink)) -> Vec<String> {
-    let (bundle, mut out) = (bundle(), Vec::new());
-    tell(&mut JsonLines::new(&mut out, &bundle, settings, limits));
+    let mut out = Vec::new();
+    tell(&mut JsonLines::new(&mut out, settings, limits));
     let text = String::from_utf8(out).unwrap();
     assert!(text.is_empty() || text.ends_with('\n'));
     text.lines().map(str::to_string).collect()
@@ -56,10 +58,11 @@ fn one_of_each() -> Vec<String> {
     let mut tracker = Tracker::new(&bundle(), events::Settings::default(), &Limits::default()).unwrap();
     let o: Observation = observation(0, 10.0, KNOWN, 0.5);
     let changes = (0..3).map(|_| tracker.observe(&o).1).find(|changes| !changes.is_empty()).unwrap();
-    let limits = Limits::default();
+    let (limits, bundle) = (Limits::default(), bundle());
+    let names = Names::new(&bundle);
     lines(with_frames(), &limits, |sink| {
-        sink.frame(&frame("a")).unwrap();
-        sink.event(&EventResult { source: "a", now: Duration::from_secs(2), change: changes[0] }).unwrap();
+        sink.frame(&frame("a", &bundle)).unwrap();
+        sink.event(&EventResult { source: "a", now: Duration::from_secs(2), change: changes[0], names }).unwrap();
         sink.stats("a", &Stats { interval: Interval { classified: 1, ..Interval::default() }, ..Stats::default() })
             .unwrap();
         let (now, kind) = (Duration::ZERO, ErrorKind::BadImage);
@@ -91,7 +94,7 @@ fn every_field_is_documented() {
 
 #[test]
 fn a_frame_line_says_what_the_frame_says() {
-    let lines = lines(with_frames(), &Limits::default(), |sink| sink.frame(&frame("a \"b\"\n")).unwrap());
+    let lines = lines(with_frames(), &Limits::default(), |sink| sink.frame(&frame("a \"b\"\n", &bundle())).unwrap());
     let v: Value = serde_json::from_str(&lines[0]).unwrap();
     assert_eq!((&v["schema"], &v["seq"], &v["mono_ns"]), (&"oltr.frame/1".into(), &0.into(), &1_500_000_000.into()));
     assert_eq!((&v["source"], &v["frame"]), (&"a \"b\"\n".into(), &41.into()));
@@ -113,9 +116,10 @@ fn an_event_has_one_id_from_beginning_to_end() {
     let frames = (0..40).map(|i| observation(i, 10.0, KNOWN, 0.5));
     let mut changes: Vec<_> = frames.flat_map(|o| tracker.observe(&o).1).collect();
     changes.extend(tracker.finish());
-    let now = Duration::from_secs(9);
+    let (now, bundle) = (Duration::from_secs(9), bundle());
+    let names = Names::new(&bundle);
     let lines = lines(Settings::default(), &Limits::default(), |sink| {
-        changes.iter().for_each(|c| sink.event(&EventResult { source: "a", now, change: *c }).unwrap());
+        changes.iter().for_each(|c| sink.event(&EventResult { source: "a", now, change: *c, names }).unwrap());
     });
     let lines: Vec<Value> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
     let types: Vec<_> = lines.iter().map(|v| v["type"].as_str().unwrap()).collect();
@@ -131,14 +135,15 @@ fn an_event_has_one_id_from_beginning_to_end() {
 #[test]
 fn a_line_keeps_to_its_bound() {
     let long = "x".repeat(500);
+    let bundle = bundle();
     let limits = Limits::with(|limits| limits.line_bytes = 2048);
-    let told = lines(with_frames(), &limits, |sink| sink.frame(&frame(&long)).unwrap());
+    let told = lines(with_frames(), &limits, |sink| sink.frame(&frame(&long, &bundle)).unwrap());
     let length = told[0].len() + 1;
     let exact = Limits::with(|limits| limits.line_bytes = length);
-    assert_eq!(lines(with_frames(), &exact, |sink| sink.frame(&frame(&long)).unwrap())[0].len(), length - 1);
+    assert_eq!(lines(with_frames(), &exact, |sink| sink.frame(&frame(&long, &bundle)).unwrap())[0].len(), length - 1);
     let short = Limits::with(|limits| limits.line_bytes = length - 1);
     let none = lines(with_frames(), &short, |sink| {
-        let error = sink.frame(&frame(&long)).unwrap_err();
+        let error = sink.frame(&frame(&long, &bundle)).unwrap_err();
         assert!(matches!(error, Error::Limit { what: "line_bytes", .. }), "{error}");
     });
     assert!(none.is_empty(), "nothing is written of a line that does not fit");
@@ -146,5 +151,7 @@ fn a_line_keeps_to_its_bound() {
 
 #[test]
 fn frames_are_told_of_only_if_asked_for() {
-    assert!(lines(Settings::default(), &Limits::default(), |sink| sink.frame(&frame("a")).unwrap()).is_empty());
+    assert!(
+        lines(Settings::default(), &Limits::default(), |sink| sink.frame(&frame("a", &bundle())).unwrap()).is_empty()
+    );
 }
