@@ -198,7 +198,7 @@ impl Camera {
         let Encoding::Raw(format) = encoding else {
             let decoded = jpeg::decode(self.switch.name(), bytes, &self.limits, &mut self.scratch, frame);
             return match decoded {
-                Ok(_exif) => Ok(()),
+                Ok(()) => Ok(()),
                 Err(Error::BadImage { reason, .. }) => Err(reason),
                 Err(e) => Err(e.to_string()),
             };

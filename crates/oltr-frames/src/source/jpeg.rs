@@ -1,6 +1,14 @@
 //! JPEG: where a picture ends, and its pixels.
 
+mod anykind;
+mod blocks;
+mod header;
+mod huffman;
+mod markers;
+mod route;
 mod tables;
+mod transform;
+mod upsample;
 
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::errors::DecodeErrors;
@@ -8,12 +16,15 @@ use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
+use self::header::{Color, Survey};
+use self::markers::name;
+use self::route::Route;
 use crate::error::{Error, Result};
 use crate::frame::{Frame, Geometry, PixelFormat, check_size};
 use crate::limits::Limits;
 
-/// Scans of one progressive picture: encoders write about 10, a picture made to waste time has thousands.
-const MAX_SCANS: usize = 64;
+pub(super) use self::markers::Segments;
+pub(super) use self::upsample::from_cmyk;
 
 /// Coded data that no picture holds: a run of ones is no Huffman code. A 0xFF in coded data is followed by a 0.
 const NO_CODE: [u8; 16] = [0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0];
@@ -21,29 +32,40 @@ const NO_CODE: [u8; 16] = [0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0,
 /// The marker that ends a picture.
 const END_OF_IMAGE: [u8; 2] = [0xFF, 0xD9];
 
+/// Adobe's segment but for its last byte, the colour transform.
+const ADOBE: [u8; 15] = *b"\xFF\xEE\0\x0EAdobe\0\x64\0\0\0\0";
+
+/// Why a picture is not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Data is missing at the end.
+    CutOff,
+    /// Scans are missing.
+    LacksScans,
+    /// What is wrong.
+    Damaged(&'static str),
+    /// A kind of JPEG that is sound, but not read.
+    Unsupported(&'static str),
+}
+
+impl Fault {
+    /// The message, with the remedy.
+    fn reason(self, bytes: &[u8]) -> String {
+        match self {
+            Fault::CutOff => format!("the JPEG is cut off after {} bytes; copy or download it again", bytes.len()),
+            Fault::LacksScans => "the JPEG lacks some of its scans; copy or download it again".into(),
+            Fault::Damaged(what) => format!("the JPEG is damaged ({what}); copy it again or save it anew"),
+            Fault::Unsupported(kind) => format!("{kind}, which oltr does not read; save it as a baseline JPEG"),
+        }
+    }
+}
+
 /// Length of the JPEG picture that `bytes` begins with, its end-of-image marker included; `None` if `bytes` ends
 /// before the picture does.
 ///
 /// Looks at markers only, so that it is fast, and says nothing about the data between them. Pictures inside the
 /// picture (thumbnails) lie in segments, which are passed over whole.
 pub fn picture_len(bytes: &[u8]) -> Option<usize> {
-    survey(bytes).map(|s| s.len)
-}
-
-/// What the markers of a picture say.
-struct Survey {
-    /// Length in bytes, the end-of-image marker included.
-    len: usize,
-    progressive: bool,
-    scans: usize,
-    /// Whether it has Huffman tables.
-    tables: bool,
-    /// Where its first scan begins.
-    first_scan: usize,
-}
-
-fn survey(bytes: &[u8]) -> Option<Survey> {
-    let mut survey = Survey { len: 0, progressive: false, scans: 0, tables: false, first_scan: 0 };
     let mut at = 0;
     loop {
         // In coded data 0xFF stands for itself when a 0 follows; a marker may be preceded by any number of 0xFF.
@@ -52,78 +74,80 @@ fn survey(bytes: &[u8]) -> Option<Survey> {
         let marker = bytes[at];
         at += 1;
         match marker {
-            // The end of the picture.
-            0xD9 => return Some(Survey { len: at, ..survey }),
+            name::EOI => return Some(at),
             // A stuffed 0xFF, TEM, a restart marker, the start of the picture: none has a length.
             0x00 | 0x01 | 0xD0..=0xD8 => {}
             _ => {
-                survey.tables |= marker == 0xC4;
-                if marker == 0xDA && survey.scans == 0 {
-                    survey.first_scan = at - 2;
-                }
                 let length = bytes.get(at..at + 2)?;
                 at += usize::from(u16::from_be_bytes([length[0], length[1]]));
                 if at > bytes.len() {
                     return None;
                 }
-                survey.progressive |= marker == 0xC2;
-                survey.scans += usize::from(marker == 0xDA);
             }
         }
     }
 }
 
-/// Decodes the JPEG picture `bytes` into `frame` as RGB and gives its EXIF data, if it has any; `scratch` is for the
-/// decoder's use.
+/// Decodes the JPEG picture `bytes` into `frame` as RGB; `scratch` is for the decoder's use.
 ///
-/// Takes baseline and progressive pictures: grey, YCbCr, RGB, and CMYK and YCCK as Adobe writes them (inverted),
-/// without their colour profile, and Motion JPEG, which means the standard's Huffman tables. What follows the picture
-/// in `bytes` is passed over.
+/// Takes sequential and progressive pictures of 8 bits with Huffman codes, of one or more scans and of any sampling: grey,
+/// YCbCr, RGB, and CMYK and YCCK as Adobe writes them (inverted), without their colour profile, and Motion JPEG, which
+/// means the standard's Huffman tables. What follows the picture in `bytes` is passed over, and an end mark may be missing
+/// where no coded data is.
 ///
 /// # Errors
 /// [`Error::Limit`] from the header, before memory is taken; [`Error::BadImage`] for a picture that is cut off,
-/// damaged, lacks coded data at its end, or is of another kind (lossless, arithmetic, 12 bits).
-pub fn decode(
-    subject: &str,
-    bytes: &[u8],
-    limits: &Limits,
-    scratch: &mut Vec<u8>,
-    frame: &mut Frame,
-) -> Result<Option<Vec<u8>>> {
+/// damaged, lacks coded data at its end, or is of another kind (lossless, arithmetic-coded, of 12 bits).
+pub fn decode(subject: &str, bytes: &[u8], limits: &Limits, scratch: &mut Vec<u8>, frame: &mut Frame) -> Result<()> {
     let bad = |reason| Error::BadImage { subject: subject.into(), reason };
-    let survey = survey(bytes);
-    let failed = |e: DecodeErrors| match e {
-        DecodeErrors::Unsupported(kind) => bad(format!("{}; save it as a baseline JPEG", unsupported(kind))),
-        _ if survey.is_none() => bad(cut_off(bytes)),
-        e => bad(format!("the JPEG is damaged ({}); copy it again or save it anew", one_line(&e))),
-    };
-    let (width, height) = {
-        let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options());
-        decoder.decode_headers().map_err(failed)?;
-        decoder.dimensions().unwrap_or_default()
-    };
-    let geometry = Geometry::new(PixelFormat::Rgb24, width as u32, height as u32); // <= 65 535
+    let fault = |fault: Fault| bad(fault.reason(bytes));
+    let (width, height) = header::size(bytes).map_err(fault)?;
+    let geometry = Geometry::new(PixelFormat::Rgb24, width.into(), height.into());
     check_size(subject, geometry.width, geometry.height, limits)?;
-    let Some(survey) = &survey else {
-        return Err(bad(cut_off(bytes)));
+    let survey = Survey::new(bytes).map_err(fault)?;
+    let pixels = frame.reshape(geometry, limits)?;
+    match route::route(&survey) {
+        Route::AnyKind => anykind::decode(&survey, pixels).map_err(fault),
+        Route::Fast => {
+            plain(bytes, &survey, scratch);
+            let mut decoder = JpegDecoder::new_with_options(ZCursor::new(scratch.as_slice()), options());
+            decoder.decode_into(pixels).map_err(|e| match e {
+                DecodeErrors::Unsupported(kind) => bad(Fault::Unsupported("a JPEG of a rare kind").reason(bytes) + &format!(" ({kind:?})")),
+                e => bad(format!("the JPEG is damaged ({}); copy it again or save it anew", one_line(&e))),
+            })
+        }
+    }
+}
+
+/// Writes the picture without what does not concern its pixels.
+///
+/// Where coded data is missing (a packet lost on the way from a camera), the decoder would go on with zeros until the
+/// picture is full. So what it cannot decode is put behind the data.
+fn plain(bytes: &[u8], survey: &Survey, to: &mut Vec<u8>) {
+    to.clear();
+    to.extend_from_slice(&bytes[..2]);
+    for segment in survey.segments.clone().flatten().take_while(|s| s.start < survey.first_scan) {
+        if matches!(segment.marker, name::SOF0..=name::SOF2 | name::DHT | name::DQT | name::DRI) {
+            to.extend_from_slice(&[0xFF, segment.marker]);
+            to.extend_from_slice(&(segment.body.len() as u16 + 2).to_be_bytes());
+            to.extend_from_slice(segment.body);
+        }
+    }
+    let transform = match survey.header.color() {
+        Color::Rgb | Color::Cmyk => Some(0),
+        Color::Ycck => Some(2),
+        Color::Gray | Color::YCbCr => None,
     };
-    if survey.progressive && survey.scans == 1 {
-        return Err(bad("the progressive JPEG lacks all but its first scan; copy or download it again".into()));
+    if let Some(transform) = transform {
+        to.extend_from_slice(&ADOBE);
+        to.push(transform);
     }
-    // Where coded data is missing (a packet lost on the way from a camera), the decoder would go on with zeros until
-    // the picture is full. So it is given what it cannot decode.
-    scratch.clear();
-    let (tables, coded) = bytes[..survey.len - END_OF_IMAGE.len()].split_at(survey.first_scan);
-    scratch.extend_from_slice(tables);
     if !survey.tables {
-        scratch.extend_from_slice(&tables::STANDARD);
+        to.extend_from_slice(&tables::STANDARD);
     }
-    scratch.extend_from_slice(coded);
-    scratch.extend_from_slice(&NO_CODE);
-    scratch.extend_from_slice(&END_OF_IMAGE);
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(scratch.as_slice()), options());
-    decoder.decode_into(frame.reshape(geometry, limits)?).map_err(failed)?;
-    Ok(decoder.info().and_then(|info| info.exif_data))
+    to.extend_from_slice(&bytes[survey.first_scan..survey.end]);
+    to.extend_from_slice(&NO_CODE);
+    to.extend_from_slice(&END_OF_IMAGE);
 }
 
 fn options() -> DecoderOptions {
@@ -131,16 +155,7 @@ fn options() -> DecoderOptions {
         .set_strict_mode(true)
         .set_max_width(usize::MAX)
         .set_max_height(usize::MAX)
-        .jpeg_set_max_scans(MAX_SCANS)
         .jpeg_set_out_colorspace(ColorSpace::RGB)
-}
-
-fn cut_off(bytes: &[u8]) -> String {
-    format!("the JPEG is cut off after {} bytes; copy or download it again", bytes.len())
-}
-
-fn unsupported(kind: zune_jpeg::errors::UnsupportedSchemes) -> String {
-    format!("a JPEG of a kind that oltr does not read ({kind:?})")
 }
 
 /// The decoder's message without its line breaks and quotes, which are meant for a debugger.

@@ -6,30 +6,29 @@
 //! tripled, palettes are resolved, an alpha channel is dropped without blending, of 16 bits the upper 8 are kept, and
 //! colour profiles are passed over. JPEG and lossy WebP decoders may round differently, by a few levels.
 
+mod foreign;
+mod gif;
+mod ifd;
+mod metadata;
 mod orient;
 mod pixels;
+mod tiff;
 
 use std::fs::File;
 use std::io::{Cursor, Read};
 use std::path::Path;
 
 use image::codecs::bmp::BmpDecoder;
-use image::codecs::gif::GifDecoder;
 use image::codecs::png::PngDecoder;
 use image::codecs::pnm::PnmDecoder;
-use image::codecs::tiff::TiffDecoder;
 use image::codecs::webp::WebPDecoder;
 use image::error::{UnsupportedError, UnsupportedErrorKind};
-use image::metadata::Orientation;
 use image::{ColorType, ImageDecoder, ImageError, ImageFormat, ImageResult};
 
 use crate::error::{Error, Result};
 use crate::frame::{Frame, Geometry, PixelFormat, check_size};
 use crate::limits::Limits;
 use crate::source::jpeg;
-
-/// The formats that are read, for messages.
-const FORMATS: &str = "JPEG, PNG, WebP, GIF, BMP, TIFF or PNM";
 
 /// Decodes photos one after another, keeping its buffers from one to the next.
 ///
@@ -129,34 +128,26 @@ impl Decoder {
         if bytes.is_empty() {
             return Err(bad("is empty; copy or download it again".into()));
         }
-        let Ok(format) = image::guess_format(bytes) else {
-            return Err(bad(unknown_format(bytes)));
+        let Some(format) = format(bytes) else {
+            return Err(bad(foreign::reason(bytes)));
         };
-        let orientation = if format == ImageFormat::Jpeg {
-            let exif = jpeg::decode(subject, bytes, &self.limits, &mut self.scratch, frame)?;
-            exif.and_then(|exif| Orientation::from_exif_chunk(&exif))
-        } else {
-            Some(self.decode_other(subject, bytes, format, frame)?)
-        };
-        if let Some(orientation) = orientation {
-            orient::upright(frame, orientation, &mut self.scratch);
+        match format {
+            ImageFormat::Jpeg => jpeg::decode(subject, bytes, &self.limits, &mut self.scratch, frame)?,
+            ImageFormat::Gif => gif::decode(subject, bytes, &self.limits, &mut self.scratch, frame)?,
+            ImageFormat::Tiff => tiff::decode(subject, bytes, &self.limits, &mut self.scratch, frame)?,
+            _ => self.decode_other(subject, bytes, format, frame)?,
         }
+        orient::upright(frame, metadata::orientation(bytes, format), &mut self.scratch);
         Ok(())
     }
 
-    /// Decodes what is not a JPEG and gives its orientation.
-    fn decode_other(
-        &mut self,
-        subject: &str,
-        bytes: &[u8],
-        format: ImageFormat,
-        frame: &mut Frame,
-    ) -> Result<Orientation> {
+    /// Decodes a PNG, WebP, BMP or PNM, as it is stored.
+    fn decode_other(&mut self, subject: &str, bytes: &[u8], format: ImageFormat, frame: &mut Frame) -> Result<()> {
         let failed = |e: ImageError| Error::BadImage { subject: subject.into(), reason: reason(e, format) };
         let mut limits = image::Limits::no_limits();
         // The picture itself, at 8 bytes a pixel (RGBA of 16 bits), and as much again for the decoder.
         limits.max_alloc = Some(self.limits.photo_pixels.saturating_mul(16));
-        let mut decoder = decoder(bytes, format, limits).map_err(failed)?;
+        let decoder = decoder(bytes, format, limits).map_err(failed)?;
         let (width, height) = decoder.dimensions();
         check_size(subject, width, height, &self.limits)?;
         let color = decoder.color_type();
@@ -164,7 +155,6 @@ impl Decoder {
             let reason = "a picture of floating-point numbers, which have no range; save it with 8 bits a channel";
             return Err(Error::BadImage { subject: subject.into(), reason: reason.into() });
         }
-        let orientation = decoder.orientation().map_err(failed)?;
         let pixels = frame.reshape(Geometry::new(PixelFormat::Rgb24, width, height), &self.limits)?;
         if color == ColorType::Rgb8 {
             decoder.read_image(pixels).map_err(failed)?;
@@ -174,7 +164,7 @@ impl Decoder {
             decoder.read_image(&mut self.scratch).map_err(failed)?;
             pixels::to_rgb(color, &self.scratch, pixels);
         }
-        Ok(orientation)
+        Ok(())
     }
 
     fn too_long(&self, subject: &str, bytes: u64) -> Error {
@@ -182,16 +172,33 @@ impl Decoder {
     }
 }
 
-/// The decoder of a format other than JPEG. `ImageReader` would take JPEG too, with a decoder that is never used and that
+/// The format of `bytes`, if it is one that is read.
+fn format(bytes: &[u8]) -> Option<ImageFormat> {
+    if ifd::is_tiff(bytes) {
+        return Some(ImageFormat::Tiff);
+    }
+    image::guess_format(bytes).ok().filter(|format| FORMATS.contains(format))
+}
+
+/// The formats that are read.
+const FORMATS: [ImageFormat; 7] = [
+    ImageFormat::Jpeg,
+    ImageFormat::Png,
+    ImageFormat::WebP,
+    ImageFormat::Gif,
+    ImageFormat::Bmp,
+    ImageFormat::Tiff,
+    ImageFormat::Pnm,
+];
+
+/// The decoder of a format that has no module of its own here. `ImageReader` would take JPEG too, with a decoder that is never used and that
 /// takes a hundred kilobytes of the program.
 fn decoder<'a>(bytes: &'a [u8], format: ImageFormat, limits: image::Limits) -> ImageResult<Box<dyn ImageDecoder + 'a>> {
     let reader = Cursor::new(bytes);
     let mut decoder: Box<dyn ImageDecoder + 'a> = match format {
         // Its text chunks are read at once.
         ImageFormat::Png => Box::new(PngDecoder::with_limits(reader, limits.clone())?),
-        ImageFormat::Gif => Box::new(GifDecoder::new(reader)?),
         ImageFormat::WebP => Box::new(WebPDecoder::new(reader)?),
-        ImageFormat::Tiff => Box::new(TiffDecoder::new(reader)?),
         ImageFormat::Bmp => Box::new(BmpDecoder::new(reader)?),
         ImageFormat::Pnm => Box::new(PnmDecoder::new(reader)?),
         _ => {
@@ -203,22 +210,10 @@ fn decoder<'a>(bytes: &'a [u8], format: ImageFormat, limits: image::Limits) -> I
     Ok(decoder)
 }
 
-/// Why bytes of no known format are refused.
-fn unknown_format(bytes: &[u8]) -> String {
-    let brand = bytes.get(4..12).unwrap_or_default();
-    if brand.starts_with(b"ftyphei") || brand.starts_with(b"ftypmif1") || brand.starts_with(b"ftypmsf1") {
-        return format!("a HEIC picture, which oltr does not read; convert it to {FORMATS}");
-    }
-    format!("not a picture that oltr reads; give it {FORMATS}")
-}
-
 /// Why a decoder refused, and what to do.
 fn reason(e: ImageError, format: ImageFormat) -> String {
     let name = format.extensions_str().first().copied().unwrap_or("picture").to_uppercase();
     match e {
-        ImageError::Unsupported(e) if matches!(e.kind(), UnsupportedErrorKind::Format(_)) => {
-            format!("a picture of a format that oltr does not read ({name}); convert it to {FORMATS}")
-        }
         ImageError::Unsupported(e) => format!("a {name} of a kind that oltr does not read ({e}); save it as PNG"),
         ImageError::Limits(_) => format!("decoding this {name} takes more memory than Limits::photo_pixels allows"),
         ImageError::IoError(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {

@@ -95,7 +95,7 @@ impl Mjpeg {
         } else {
             let picture = &self.reader.ahead()[..length];
             match jpeg::decode(self.reader.name(), picture, &self.limits, &mut self.scratch, frame) {
-                Ok(_exif) => Ok(()),
+                Ok(()) => Ok(()),
                 Err(Error::BadImage { reason, .. }) => Err(reason),
                 Err(e @ Error::Limit { .. }) => Err(e.to_string()),
                 Err(e) => return Err(e),

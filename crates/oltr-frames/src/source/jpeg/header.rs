@@ -1,0 +1,325 @@
+//! What the headers of a JPEG say: its size, its components, how it is coded and what its colours mean.
+
+use heapless::Vec;
+
+use super::Fault;
+use super::markers::{Segment, Segments, name};
+
+/// Components of one picture: CMYK has four.
+pub const MAX_COMPONENTS: usize = 4;
+
+/// Scans of one picture: encoders write about 10, a picture made to waste time has thousands.
+pub const MAX_SCANS: usize = 64;
+
+/// Blocks of one coded unit of a scan, by T.81, B.2.3.
+const MAX_BLOCKS: u32 = 10;
+
+/// One component as the frame's header declares it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Component {
+    pub id: u8,
+    /// Samples of it for each `max_h` samples of a row.
+    pub h: u8,
+    pub v: u8,
+    /// Which quantisation table is meant.
+    pub table: u8,
+}
+
+/// The header of one scan.
+#[derive(Clone, Debug)]
+pub struct Scan {
+    /// Places in the frame's components, with the Huffman tables of each for DC and AC.
+    pub components: Vec<(usize, u8, u8), MAX_COMPONENTS>,
+    /// Coefficients that it codes, in zigzag order: first and last.
+    pub first: u8,
+    pub last: u8,
+    /// Bits below the ones that earlier scans gave, or 0 where it is the first scan of these coefficients.
+    pub high: u8,
+    /// Bits that later scans will give.
+    pub low: u8,
+}
+
+/// What the samples stand for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Color {
+    Gray,
+    YCbCr,
+    Rgb,
+    Cmyk,
+    Ycck,
+}
+
+/// The header of the frame with what decides on the meaning of its samples.
+#[derive(Clone, Debug, Default)]
+pub struct Header {
+    pub progressive: bool,
+    pub width: u16,
+    pub height: u16,
+    pub components: Vec<Component, MAX_COMPONENTS>,
+    pub jfif: bool,
+    /// Adobe's colour transform.
+    pub adobe: Option<u8>,
+}
+
+impl Header {
+    /// The largest sampling factors.
+    pub fn max_factors(&self) -> (u8, u8) {
+        let h = self.components.iter().map(|c| c.h).max().unwrap_or(1);
+        let v = self.components.iter().map(|c| c.v).max().unwrap_or(1);
+        (h, v)
+    }
+
+    /// What the samples stand for, by libjpeg's rules: JFIF goes before Adobe, Adobe before the names of components.
+    pub fn color(&self) -> Color {
+        match (self.components.len(), self.adobe) {
+            (1, _) => Color::Gray,
+            (3, _) if self.jfif => Color::YCbCr,
+            (3, Some(0)) => Color::Rgb,
+            (3, Some(_)) => Color::YCbCr,
+            (3, None) if self.components.iter().map(|c| c.id).eq(*b"RGB") => Color::Rgb,
+            (3, None) => Color::YCbCr,
+            (_, None | Some(0)) => Color::Cmyk,
+            (_, Some(_)) => Color::Ycck,
+        }
+    }
+
+    /// Takes note of an application segment.
+    fn application(&mut self, segment: &Segment) {
+        match (segment.marker, segment.body) {
+            (name::APP0, [b'J', b'F', b'I', b'F', 0, rest @ ..]) if rest.len() >= 9 => self.jfif = true,
+            // A shorter one says nothing: it has no transform.
+            (name::APP14, [b'A', b'd', b'o', b'b', b'e', rest @ ..]) if rest.len() >= 7 => self.adobe = Some(rest[6]),
+            _ => {}
+        }
+    }
+
+    /// Reads the header of a frame.
+    fn frame(&mut self, segment: &Segment) -> Result<(), Fault> {
+        if let Some(kind) = unread_kind(segment.marker) {
+            return Err(Fault::Unsupported(kind));
+        }
+        let [precision, h1, h0, w1, w0, count, rest @ ..] = segment.body else {
+            return Err(Fault::Damaged("a frame header that is too short"));
+        };
+        if *precision != 8 {
+            return Err(Fault::Unsupported(match precision {
+                12 => "a JPEG of 12 bits a sample",
+                _ => "a JPEG of other than 8 bits a sample",
+            }));
+        }
+        (self.width, self.height) = (u16::from_be_bytes([*w1, *w0]), u16::from_be_bytes([*h1, *h0]));
+        if self.height == 0 {
+            return Err(Fault::Unsupported("a JPEG whose height follows its first scan (DNL)"));
+        }
+        if self.width == 0 {
+            return Err(Fault::Damaged("a width of 0"));
+        }
+        if rest.len() != usize::from(*count) * 3 {
+            return Err(Fault::Damaged("a frame header of the wrong length"));
+        }
+        if !matches!(count, 1 | 3 | 4) {
+            return Err(Fault::Unsupported("a JPEG of other than 1, 3 or 4 components"));
+        }
+        self.progressive = segment.marker == name::SOF2;
+        self.components.clear();
+        for fields in rest.as_chunks::<3>().0 {
+            let [id, factors, table] = *fields;
+            let component = Component { id, h: factors >> 4, v: factors & 15, table };
+            if !(1..=4).contains(&component.h) || !(1..=4).contains(&component.v) || table > 3 {
+                return Err(Fault::Damaged("a component whose sampling or table does not exist"));
+            }
+            if self.components.iter().any(|c| c.id == id) {
+                return Err(Fault::Damaged("two components of one name"));
+            }
+            let _ = self.components.push(component); // at most MAX_COMPONENTS, as counted above
+        }
+        let (max_h, max_v) = self.max_factors();
+        if self.components.iter().any(|c| max_h % c.h != 0 || max_v % c.v != 0) {
+            return Err(Fault::Unsupported("a JPEG whose components are sampled at rates of no whole proportion"));
+        }
+        Ok(())
+    }
+
+    /// Reads the header of a scan of this frame.
+    pub fn scan(&self, segment: &Segment) -> Result<Scan, Fault> {
+        let damaged = Err(Fault::Damaged("a scan header that does not fit the frame"));
+        let Some((count, rest)) = segment.body.split_first() else { return damaged };
+        let count = usize::from(*count);
+        if count == 0 || count > self.components.len() || rest.len() != count * 2 + 3 {
+            return damaged;
+        }
+        let (selectors, rest) = rest.split_at(count * 2);
+        let mut scan = Scan { components: Vec::new(), first: 0, last: 63, high: 0, low: 0 };
+        let mut blocks = 0;
+        for [id, tables] in selectors.as_chunks::<2>().0 {
+            let Some(place) = self.components.iter().position(|c| c.id == *id) else { return damaged };
+            if scan.components.iter().any(|(p, ..)| *p == place) || tables >> 4 > 3 || tables & 15 > 3 {
+                return damaged;
+            }
+            blocks += u32::from(self.components[place].h) * u32::from(self.components[place].v);
+            let _ = scan.components.push((place, tables >> 4, tables & 15)); // no more than components
+        }
+        if count > 1 && blocks > MAX_BLOCKS {
+            return damaged;
+        }
+        // Of a sequential picture these fields say nothing.
+        if self.progressive {
+            (scan.first, scan.last, scan.high, scan.low) = (rest[0], rest[1], rest[2] >> 4, rest[2] & 15);
+            let band = match scan.first {
+                0 => scan.last == 0,
+                first => first <= scan.last && scan.last < 64 && count == 1,
+            };
+            if !band || scan.low > 13 || (scan.high != 0 && scan.high != scan.low + 1) {
+                return damaged;
+            }
+        }
+        Ok(scan)
+    }
+}
+
+/// What a frame's marker stands for that is not read.
+fn unread_kind(marker: u8) -> Option<&'static str> {
+    Some(match marker {
+        0xF7 => "a JPEG-LS picture",
+        0xC3 | 0xC7 => "a lossless JPEG",
+        0xC5 | 0xC6 => "a hierarchical JPEG",
+        0xC9 | 0xCA => "an arithmetic-coded JPEG",
+        0xCB | 0xCF => "a lossless, arithmetic-coded JPEG",
+        0xCD | 0xCE => "a hierarchical, arithmetic-coded JPEG",
+        _ => return None,
+    })
+}
+
+/// Width and height by the frame's header, the first thing that is asked of a picture.
+///
+/// # Errors
+/// [`Fault`] for a kind that is not read, and where there is no header.
+pub fn size(bytes: &[u8]) -> Result<(u16, u16), Fault> {
+    let mut header = Header::default();
+    for segment in Segments::new(bytes) {
+        let segment = segment?;
+        if is_frame(segment.marker) {
+            header.frame(&segment)?;
+            return Ok((header.width, header.height));
+        }
+        if matches!(segment.marker, name::SOS | name::EOI) {
+            return Err(Fault::Damaged("no frame header before its scans"));
+        }
+    }
+    Err(Fault::CutOff)
+}
+
+/// Whether this marker begins the header of a frame.
+fn is_frame(marker: u8) -> bool {
+    matches!(marker, 0xC0..=0xC3 | 0xC5..=0xC7 | 0xC9..=0xCB | 0xCD..=0xCF | 0xF7)
+}
+
+/// Bits of each coefficient of a component that scans so far have left open; `None` for none of its bits given.
+pub type Progress = [Option<u8>; 64];
+
+/// All that the markers of a picture say, before anything is decoded.
+#[derive(Clone, Debug)]
+pub struct Survey<'a> {
+    pub header: Header,
+    /// Where the first scan begins.
+    pub first_scan: usize,
+    /// Where the last scan that is needed ends.
+    pub end: usize,
+    pub scans: usize,
+    /// Whether there are Huffman tables before the first scan.
+    pub tables: bool,
+    /// Whether the first scan holds all of a sequential picture, in the order of the frame.
+    pub one_scan: bool,
+    /// Whether a marker ends the coded data.
+    pub ends: bool,
+    pub segments: Segments<'a>,
+}
+
+impl<'a> Survey<'a> {
+    /// Walks the markers of the picture that `bytes` begins with.
+    ///
+    /// # Errors
+    /// [`Fault`] for a kind that is not read, and where the headers or the scans that they announce are missing.
+    pub fn new(bytes: &'a [u8]) -> Result<Survey<'a>, Fault> {
+        let mut header = Header::default();
+        let (mut first_scan, mut end, mut scans) = (0, 0, 0);
+        let (mut tables, mut one_scan, mut ends, mut ended) = (false, false, false, false);
+        let mut progress: [Progress; MAX_COMPONENTS] = [[None; 64]; MAX_COMPONENTS];
+        let start = Segments::new(bytes);
+        let mut segments = start.clone();
+        let mut fault = Fault::CutOff;
+        while let Some(segment) = segments.next() {
+            let segment = match segment {
+                Ok(segment) => segment,
+                // Behind a picture that is whole anything may follow.
+                Err(e) => {
+                    fault = e;
+                    break;
+                }
+            };
+            match segment.marker {
+                name::APP0 | name::APP14 => header.application(&segment),
+                marker if is_frame(marker) => {
+                    if !header.components.is_empty() {
+                        return Err(Fault::Damaged("a second frame header"));
+                    }
+                    header.frame(&segment)?;
+                }
+                name::DHT => tables |= scans == 0,
+                name::EOI => ended = true,
+                name::SOS => {
+                    if header.components.is_empty() {
+                        return Err(Fault::Damaged("a scan before the frame header"));
+                    }
+                    let scan = header.scan(&segment)?;
+                    scans += 1;
+                    if scans == 1 {
+                        first_scan = segment.start;
+                    }
+                    if scans > MAX_SCANS {
+                        return Err(Fault::Damaged("too many scans"));
+                    }
+                    follow(&scan, header.progressive, &mut progress)?;
+                    (end, ends) = (segments.position(), segment.coded_ends);
+                    if !header.progressive && scan.components.len() == header.components.len() {
+                        one_scan = scan.components.iter().enumerate().all(|(place, c)| c.0 == place);
+                        break;
+                    }
+                }
+                _ => {}
+            }
+        }
+        if scans == 0 {
+            return Err(if ended { Fault::Damaged("no scan") } else { fault });
+        }
+        let progress = &progress[..header.components.len()];
+        // Where bits of the lowest frequencies are missing, libjpeg guesses them from the neighbours.
+        let needed = if ended { 10 } else { 64 };
+        if progress.iter().any(|p| p[..needed].iter().any(|bits| *bits != Some(0))) {
+            return Err(if ended || ends { Fault::LacksScans } else { Fault::CutOff });
+        }
+        Ok(Survey { header, first_scan, end, scans, tables, one_scan, ends, segments: start })
+    }
+}
+
+/// Takes note of what `scan` gives, which must follow from what was given before.
+fn follow(scan: &Scan, progressive: bool, progress: &mut [Progress; MAX_COMPONENTS]) -> Result<(), Fault> {
+    let misplaced = Fault::Damaged("a scan that does not follow from those before it");
+    for (place, ..) in &scan.components {
+        let progress = &mut progress[*place];
+        if scan.first > 0 && progress[0].is_none() {
+            return Err(misplaced);
+        }
+        for bits in &mut progress[usize::from(scan.first)..=usize::from(scan.last)] {
+            let expected = (scan.high != 0).then_some(scan.high);
+            if *bits != expected {
+                return Err(misplaced);
+            }
+            *bits = Some(scan.low);
+        }
+        if !progressive {
+            *progress = [Some(0); 64];
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,122 @@
+//! The segments of a JPEG, walked as libjpeg walks them.
+//!
+//! Stray bytes between two segments and fill bytes before a marker are passed over, and a segment that ends too early is
+//! followed by a search for the next marker.
+
+use super::Fault;
+
+/// Markers by their names in ITU-T T.81, table B.1.
+pub mod name {
+    pub const SOF0: u8 = 0xC0;
+    pub const SOF2: u8 = 0xC2;
+    pub const DHT: u8 = 0xC4;
+    pub const SOI: u8 = 0xD8;
+    pub const EOI: u8 = 0xD9;
+    pub const SOS: u8 = 0xDA;
+    pub const DQT: u8 = 0xDB;
+    pub const DRI: u8 = 0xDD;
+    pub const APP0: u8 = 0xE0;
+    pub const APP14: u8 = 0xEE;
+}
+
+/// One marker with what belongs to it.
+#[derive(Clone, Copy, Debug)]
+pub struct Segment<'a> {
+    /// The byte behind the 0xFF.
+    pub marker: u8,
+    /// Where the 0xFF lies in the picture.
+    pub start: usize,
+    /// What follows the two bytes of length.
+    pub body: &'a [u8],
+    /// Coded data with its restart markers: behind the header of a scan only.
+    pub coded: &'a [u8],
+    /// Whether another marker ends the coded data, not the end of the bytes.
+    pub coded_ends: bool,
+}
+
+/// All segments from behind the start of the picture to its end-of-image marker, which comes last, or to the end of the
+/// bytes.
+#[derive(Clone, Debug)]
+pub struct Segments<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    over: bool,
+}
+
+impl<'a> Segments<'a> {
+    pub fn new(bytes: &'a [u8]) -> Segments<'a> {
+        Segments { bytes, at: 2, over: false }
+    }
+
+    /// Where the next marker is searched.
+    pub fn position(&self) -> usize {
+        self.at
+    }
+
+    /// The length of the coded data at `from`, and whether a marker ends it.
+    fn coded(&self, from: usize) -> (usize, bool) {
+        let data = &self.bytes[from..];
+        let mut at = 0;
+        while let Some(found) = data[at..].iter().position(|b| *b == 0xFF) {
+            let start = at + found;
+            let Some(fill) = data[start..].iter().position(|b| *b != 0xFF) else { break };
+            match data[start + fill] {
+                0x00 | 0xD0..=0xD7 => at = start + fill + 1,
+                _ => return (start, true),
+            }
+        }
+        (data.len(), false)
+    }
+
+    /// The next segment without regard to the end.
+    fn advance(&mut self) -> Option<Result<Segment<'a>, Fault>> {
+        loop {
+            let found = self.bytes.get(self.at..)?.iter().position(|b| *b == 0xFF)?;
+            let start = self.at + found;
+            let fill = self.bytes[start..].iter().position(|b| *b != 0xFF)?;
+            let marker = self.bytes[start + fill];
+            self.at = start + fill + 1;
+            match marker {
+                // No marker, and markers without a length. A second start of the picture is what some cameras write.
+                0x00 | 0x01 | 0xD0..=0xD7 | name::SOI => {}
+                name::EOI => {
+                    self.over = true;
+                    return Some(Ok(Segment { marker, start, body: &[], coded: &[], coded_ends: false }));
+                }
+                _ => {
+                    let length = self.bytes.get(self.at..self.at + 2).map(|l| u16::from_be_bytes([l[0], l[1]]));
+                    let Some(length) = length else { return Some(Err(Fault::CutOff)) };
+                    let length = usize::from(length);
+                    if length < 2 {
+                        return Some(Err(Fault::Damaged("a segment shorter than its length")));
+                    }
+                    let Some(body) = self.bytes.get(self.at + 2..self.at + length) else {
+                        return Some(Err(Fault::CutOff));
+                    };
+                    self.at += length;
+                    let (mut coded, mut coded_ends) = (&self.bytes[self.at..self.at], false);
+                    if marker == name::SOS {
+                        let (length, ends) = self.coded(self.at);
+                        coded = &self.bytes[self.at..self.at + length];
+                        coded_ends = ends;
+                        self.at += length;
+                    }
+                    return Some(Ok(Segment { marker, start, body, coded, coded_ends }));
+                }
+            }
+        }
+    }
+}
+
+impl<'a> Iterator for Segments<'a> {
+    type Item = Result<Segment<'a>, Fault>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.over {
+            return None;
+        }
+        let next = self.advance();
+        self.over |= !matches!(next, Some(Ok(_)));
+        next
+    }
+}

@@ -1,0 +1,190 @@
+//! Which way up a photo is, by what its file says: EXIF, or XMP where EXIF says nothing.
+//!
+//! The rules are those of Pillow's `exif_transpose`, which the training code applies. An orientation that is there and has no
+//! meaning leaves the photo as it is stored.
+
+use std::borrow::Cow;
+
+use image::ImageFormat;
+use image::metadata::Orientation;
+
+use super::ifd::Folder;
+use crate::source::jpeg::Segments;
+
+/// The EXIF field of the orientation.
+const ORIENTATION: u16 = 274;
+
+/// The TIFF field that holds XMP.
+const XMP: u16 = 700;
+
+/// What EXIF data may be preceded by.
+const EXIF_PREFIX: &[u8] = b"Exif\0\0";
+
+/// What XMP is preceded by in a JPEG.
+const XMP_PREFIX: &[u8] = b"http://ns.adobe.com/xap/1.0/\0";
+
+/// Bytes of a text of a PNG once it is unpacked.
+const MAX_TEXT: usize = 1 << 20;
+
+/// What a file says of itself.
+#[derive(Debug, Default)]
+struct Metadata<'a> {
+    exif: Option<Cow<'a, [u8]>>,
+    xmp: Option<Cow<'a, [u8]>>,
+}
+
+/// The orientation of the photo `bytes`.
+pub fn orientation(bytes: &[u8], format: ImageFormat) -> Orientation {
+    let metadata = match format {
+        ImageFormat::Jpeg => of_jpeg(bytes),
+        ImageFormat::Png => of_png(bytes),
+        ImageFormat::WebP => of_webp(bytes),
+        ImageFormat::Tiff => of_tiff(bytes),
+        _ => Metadata::default(),
+    };
+    let by_exif = || by_exif(metadata.exif.as_deref()?);
+    let by_xmp = || by_xmp(metadata.xmp.as_deref()?);
+    let value = by_exif().or_else(by_xmp).and_then(|value| u8::try_from(value).ok());
+    value.and_then(Orientation::from_exif).unwrap_or(Orientation::NoTransforms)
+}
+
+/// The orientation that EXIF data gives: 0 for one that is there and is no number.
+fn by_exif(mut exif: &[u8]) -> Option<u64> {
+    for _ in 0..2 {
+        exif = exif.strip_prefix(EXIF_PREFIX).unwrap_or(exif);
+    }
+    Folder::first(exif)?.field(ORIENTATION).map(|field| field.whole().unwrap_or(0))
+}
+
+/// The first orientation in XMP, an attribute or an element.
+fn by_xmp(xmp: &[u8]) -> Option<u64> {
+    const NAME: &[u8] = b"tiff:Orientation";
+    let mut rest = xmp;
+    loop {
+        let at = rest.windows(NAME.len()).position(|w| w == NAME)?;
+        rest = &rest[at + NAME.len()..];
+        if let [b'=', b'"', digit, ..] | [b'>', digit, ..] = rest
+            && digit.is_ascii_digit()
+        {
+            return Some(u64::from(digit - b'0'));
+        }
+    }
+}
+
+/// EXIF may be spread over several segments; of XMP the last one counts.
+fn of_jpeg(bytes: &[u8]) -> Metadata<'_> {
+    let mut metadata = Metadata::default();
+    for segment in Segments::new(bytes).map_while(Result::ok).take_while(|s| s.coded.is_empty()) {
+        if segment.marker != 0xE1 {
+            continue;
+        }
+        if let Some(data) = segment.body.strip_prefix(EXIF_PREFIX) {
+            match &mut metadata.exif {
+                Some(exif) => exif.to_mut().extend_from_slice(data),
+                None => metadata.exif = Some(segment.body.into()),
+            }
+        } else if let Some(data) = segment.body.strip_prefix(XMP_PREFIX) {
+            metadata.xmp = Some(data.into());
+        }
+    }
+    metadata
+}
+
+fn of_png(bytes: &[u8]) -> Metadata<'_> {
+    let mut metadata = Metadata::default();
+    let mut profile = None;
+    let mut rest = bytes.get(8..).unwrap_or_default();
+    while let Some((head, behind)) = rest.split_first_chunk::<8>() {
+        let [l3, l2, l1, l0, kind @ ..] = *head;
+        let length = u32::from_be_bytes([l3, l2, l1, l0]) as usize;
+        let Some((data, behind)) = behind.split_at_checked(length) else { break };
+        // Behind the data is its checksum.
+        rest = behind.get(4..).unwrap_or_default();
+        if &kind == b"eXIf" {
+            metadata.exif = Some(data.into());
+        } else if let Some((key, text)) = png_text(kind, data) {
+            match key {
+                b"Raw profile type exif" => profile = raw_profile(&text).or(profile),
+                b"XML:com.adobe.xmp" => metadata.xmp = Some(text),
+                _ => {}
+            }
+        }
+    }
+    metadata.exif = metadata.exif.or(profile.map(Cow::Owned));
+    metadata
+}
+
+/// Keyword and text of a chunk of text.
+fn png_text(kind: [u8; 4], data: &[u8]) -> Option<(&[u8], Cow<'_, [u8]>)> {
+    if !matches!(&kind, b"tEXt" | b"zTXt" | b"iTXt") {
+        return None;
+    }
+    let (key, data) = split(data)?;
+    // Others are not worth unpacking.
+    if !matches!(key, b"Raw profile type exif" | b"XML:com.adobe.xmp") {
+        return None;
+    }
+    let text = match (&kind, data) {
+        (b"tEXt", text) => text.into(),
+        (b"zTXt", [0, packed @ ..]) => unpack(packed)?.into(),
+        (b"iTXt", [packed, method, rest @ ..]) => {
+            let (_language, rest) = split(rest)?;
+            let (_translated, text) = split(rest)?;
+            match (packed, method) {
+                (0, _) => text.into(),
+                (_, 0) => unpack(text)?.into(),
+                _ => return None,
+            }
+        }
+        _ => return None,
+    };
+    Some((key, text))
+}
+
+/// What is before and what is behind the first 0.
+fn split(data: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = data.iter().position(|b| *b == 0)?;
+    Some((&data[..at], &data[at + 1..]))
+}
+
+fn unpack(packed: &[u8]) -> Option<Vec<u8>> {
+    fdeflate::decompress_to_vec_bounded(packed, MAX_TEXT).ok()
+}
+
+/// The data of a profile as ImageMagick writes it: a line break, its kind, its length, and hexadecimal digits.
+fn raw_profile(text: &[u8]) -> Option<Vec<u8>> {
+    let lines = text.splitn(4, |b| *b == b'\n').nth(3)?;
+    let mut digits = lines.iter().filter(|b| !b.is_ascii_whitespace());
+    let mut data = Vec::with_capacity(lines.len() / 2);
+    let value = |digit: &u8| char::from(*digit).to_digit(16);
+    while let Some(high) = digits.next() {
+        data.push((value(high)? << 4 | value(digits.next()?)?) as u8);
+    }
+    Some(data)
+}
+
+/// What a WebP's header announces counts, the first of a kind.
+fn of_webp(bytes: &[u8]) -> Metadata<'_> {
+    const EXIF: u8 = 8;
+    const XMP: u8 = 4;
+    let mut metadata = Metadata::default();
+    let Some([b'V', b'P', b'8', b'X', _, _, _, _, flags, ..]) = bytes.get(12..) else { return metadata };
+    let mut rest = &bytes[12..];
+    while let Some((head, behind)) = rest.split_first_chunk::<8>() {
+        let [kind @ .., l0, l1, l2, l3] = *head;
+        let length = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
+        let Some((data, behind)) = behind.split_at_checked(length) else { break };
+        rest = behind.get(length % 2..).unwrap_or_default();
+        match &kind {
+            b"EXIF" if flags & EXIF != 0 && metadata.exif.is_none() => metadata.exif = Some(data.into()),
+            b"XMP " if flags & XMP != 0 && metadata.xmp.is_none() => metadata.xmp = Some(data.into()),
+            _ => {}
+        }
+    }
+    metadata
+}
+
+fn of_tiff(bytes: &[u8]) -> Metadata<'_> {
+    let xmp = Folder::first(bytes).and_then(|folder| folder.field(XMP)).map(|field| field.data.into());
+    Metadata { exif: Some(bytes.into()), xmp }
+}
