@@ -3,6 +3,7 @@
 
 #[path = "../../src"]
 mod modules {
+    pub mod atomic;
     pub mod bundle;
     pub mod clock;
     pub mod error;
@@ -12,7 +13,7 @@ mod modules {
     pub mod source;
 }
 
-pub use modules::{bundle, clock, error, frame, limits, preprocess, source};
+pub use modules::{atomic, bundle, clock, error, frame, limits, preprocess, source};
 
 pub use error::{Error, ErrorKind, Result};
 pub use frame::{Color, Frame, Geometry, Matrix, PixelFormat, Plane, Range, Rect, Rotation, Siting, Stamp, View};

@@ -29,7 +29,11 @@ const DEFAULT_TOP: usize = 5;
 pub fn run(args: &ClassifyArgs, common: &Common) -> anyhow::Result<Exit> {
     let shutdown = Shutdown::on_signals()?;
     let limits = common.options().limits;
-    let photos = photos::find(&args.inputs, &limits)?;
+    let found = photos::search(&args.inputs, &limits)?;
+    if let Some(text) = found.passed_over() {
+        log::warn!("{text}");
+    }
+    let photos = found.inputs;
     let model = common.load(None)?;
     if args.attention.is_some() {
         attention::check(&model)?;
