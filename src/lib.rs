@@ -9,7 +9,6 @@
 extern crate self as oltr;
 
 mod answer;
-pub mod atomic;
 pub mod bundle;
 pub mod calibrate;
 pub mod decide;
@@ -29,7 +28,7 @@ pub mod survey;
 
 pub use answer::{Answer, Classifier, EnrolledAs, Judge, Names, Nearest};
 // What reads frames is a crate of its own, under the names that it has always had here.
-pub use oltr_frames::{clock, preprocess, source};
+pub use oltr_frames::{atomic, clock, preprocess, source};
 use oltr_frames::{error, frame, limits};
 
 pub use error::{Error, ErrorKind, Result, UnsupportedNode};

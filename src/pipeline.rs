@@ -130,7 +130,7 @@ impl Consumer<'_> {
                     self.tell_damage(slot.ordinal)?;
                     let (seq, dropped) = (slot.frame.stamp().seq, self.meter.dropped_since(counts.dropped));
                     self.handle(slot, dropped)?;
-                    self.shared.done.store(seq + 1, Ordering::Relaxed);
+                    self.shared.done.store(seq + 1, Ordering::Release);
                 }
                 Next::Nothing => {
                     self.tell_damage(u64::MAX)?;
@@ -183,6 +183,10 @@ impl Consumer<'_> {
             }
             // One frame's fault, not the pipeline's.
             Err(e) if matches!(e.kind(), ErrorKind::BadImage | ErrorKind::BadInput | ErrorKind::Limit) => {
+                // What the picture is not to blame for may be otherwise in another run: a region that it does not hold.
+                if e.kind() != ErrorKind::BadImage {
+                    self.shared.refuse(slot.frame.stamp().seq);
+                }
                 self.queue.gave_up(slot);
                 self.shared.decode_errors.fetch_add(1, Ordering::Relaxed);
                 let (source, now, kind, reason) = (self.name, now(), e.kind(), &e.to_string());
@@ -210,6 +214,7 @@ impl Consumer<'_> {
             let (source, now) = (self.name, now());
             let Damage { offset, kind, ref reason } = damage;
             self.sink.failure(&Failure { source, now, kind, offset, reason })?;
+            self.shared.damages_done.fetch_add(1, Ordering::Release);
         }
         Ok(())
     }

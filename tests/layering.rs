@@ -23,7 +23,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("scores", &["bundle", "error"]),
     ("decide", &["bundle", "error", "limits", "scores"]),
     ("queue", &["error", "limits"]),
-    ("source", &["clock", "error", "frame", "limits"]),
+    ("source", &["atomic", "clock", "error", "frame", "limits"]),
     ("sink", &["bundle", "clock", "decide", "enrol", "error", "frame", "limits", "scores"]),
     (
         "pipeline",

@@ -31,7 +31,7 @@ Examples:
 
 Exit codes:
   0 success, 1 a comparison failed, 2 wrong usage, 65 bad data or model, 66 input not found,
-  69 unavailable, 70 internal error, 74 I/O error, 78 configuration";
+  69 unavailable, 70 internal error, 74 I/O error, 75 in use for now, 78 configuration";
 
 /// Classify photos and camera frames as a known class or open, on small boards.
 ///

@@ -27,7 +27,11 @@ const DEFAULT_TOP: usize = 5;
 pub fn run(args: &ClassifyArgs, common: &Common) -> anyhow::Result<Exit> {
     let shutdown = Shutdown::on_signals()?;
     let limits = common.options().limits;
-    let photos = photos::find(&args.inputs, &limits)?;
+    let found = photos::search(&args.inputs, &limits)?;
+    if let Some(text) = found.passed_over() {
+        log::warn!("{text}");
+    }
+    let photos = found.inputs;
     let enrolled = enrol::file_for_use(args.enrolled.as_deref(), common).filter(|_| !args.no_enrolled);
     let (model, enrolments) = enrol::load_with(enrolled.as_deref(), common)?;
     if args.attention.is_some() {

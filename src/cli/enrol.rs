@@ -8,7 +8,7 @@ use oltr::decide::Decision;
 use oltr::enrol::{Enrolled, Enrolments, MAX_PHOTOS};
 use oltr::source::photo::Decoder;
 use oltr::source::photos::{self, Input};
-use oltr::{Error, ErrorKind, Frame, Judge, Model, Outputs, model};
+use oltr::{Error, ErrorKind, Frame, Judge, Model, Outputs, atomic, model};
 use serde::Serialize;
 
 use super::args::{Common, EnrolAction, EnrolArgs};
@@ -22,10 +22,11 @@ pub fn run(args: &EnrolArgs, common: &Common) -> anyhow::Result<Exit> {
     let (name, bytes) = common.model_bytes(None)?;
     let hash = model::graph_sha256(&name, &bytes, &common.options().limits)?;
     let path = place(args.enrolled.as_deref(), common)?;
-    let mut enrolments = match Enrolments::read(&path, &hash) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Enrolments::new(&hash),
-        other => other?,
+    let read = || match Enrolments::read(&path, &hash) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Enrolments::new(&hash)),
+        other => other,
     };
+    let mut enrolments = read()?;
     let mut out = Output::new();
     match &args.action {
         EnrolAction::Add { name: class, inputs } => {
@@ -33,8 +34,12 @@ pub fn run(args: &EnrolArgs, common: &Common) -> anyhow::Result<Exit> {
             let limit = limit(bundle(&model)?)?;
             let photos = photos_of(class, inputs, &model, common)?;
             let features: Vec<Vec<f32>> = photos.iter().map(|photo| photo.features.clone()).collect();
+            // Read again: another process may have written it while the photos were looked at.
+            let lock = atomic::lock(&path)?;
+            enrolments = read()?;
             enrolments.add(Enrolled::new(class, &features, limit)?)?;
             enrolments.write(&path)?;
+            drop(lock);
             let enrolled = enrolments.classes().iter().find(|c| c.name() == class.trim());
             let report = Added::new(enrolled, &photos, &enrolments, &model)?;
             report.warn();
@@ -45,6 +50,8 @@ pub fn run(args: &EnrolArgs, common: &Common) -> anyhow::Result<Exit> {
             }
         }
         EnrolAction::Remove { name: class } => {
+            let _lock = atomic::lock(&path)?;
+            enrolments = read()?;
             enrolments.remove(class)?;
             enrolments.write(&path)?;
             log::info!("wrote {}", path.display());

@@ -23,6 +23,8 @@ pub enum Exit {
     Internal = 70,
     /// The operating system failed to read or write.
     Io = 74,
+    /// Something is in use for now: the same command may work later.
+    Temporary = 75,
     /// Options or settings cannot work.
     Config = 78,
 }
@@ -42,6 +44,7 @@ impl From<&Error> for Exit {
             ErrorKind::Limit if is_memory(error) => Exit::Config,
             ErrorKind::BadImage | ErrorKind::BadModel | ErrorKind::Limit | ErrorKind::BadInput => Exit::Data,
             ErrorKind::Unavailable => Exit::Unavailable,
+            ErrorKind::Busy => Exit::Temporary,
             ErrorKind::Config => Exit::Config,
             _ => Exit::Internal,
         }
@@ -128,6 +131,7 @@ mod tests {
             (Error::Limit { subject: "a".into(), what: "memory_bytes", value: 2, limit: 1 }, 78),
             (Error::BadInput { subject: "a".into(), reason: "b".into() }, 65),
             (Error::Unavailable { subject: "a".into(), reason: "b".into() }, 69),
+            (Error::Busy { path: "a".into(), reason: "b".into() }, 75),
             (Error::Config("a".into()), 78),
             (Error::Internal("a".into()), 70),
         ];
@@ -138,7 +142,7 @@ mod tests {
     }
 
     fn exit_of(code: u8) -> Exit {
-        let all = [Exit::Data, Exit::NoInput, Exit::Unavailable, Exit::Internal, Exit::Io, Exit::Config];
+        let all = [Exit::Data, Exit::NoInput, Exit::Unavailable, Exit::Internal, Exit::Io, Exit::Temporary, Exit::Config];
         all.into_iter().find(|e| *e as u8 == code).unwrap()
     }
 

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{BufReader, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 
-use oltr::{Error, Result};
+use oltr::{Error, Result, atomic};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
@@ -66,10 +66,10 @@ impl Npz {
     }
 }
 
-/// Writes `arrays` to `path`, uncompressed, as `numpy.savez` does.
+/// Writes `arrays` to `path`, uncompressed, as `numpy.savez` does; whole or not at all.
 ///
 /// # Errors
-/// [`Error::NotFound`], [`Error::Io`].
+/// As [`atomic::write`].
 pub fn write(path: &Path, arrays: &[(String, Array)]) -> Result<()> {
     let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
     let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
@@ -79,7 +79,7 @@ pub fn write(path: &Path, arrays: &[(String, Array)]) -> Result<()> {
         archive.write_all(&npy(array)).map_err(|e| internal(&e))?;
     }
     let bytes = archive.finish().map_err(|e| internal(&e))?.into_inner();
-    std::fs::write(path, bytes).map_err(|cause| Error::io(path, cause))
+    atomic::write(path, &bytes)
 }
 
 /// The .npy file of `array`, version 1.0.

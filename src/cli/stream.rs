@@ -1,6 +1,7 @@
 //! `oltr stream`: what a camera or a stream of frames shows, as it goes on.
 
 pub mod args;
+mod fit;
 mod notify;
 mod open;
 mod person;
@@ -10,10 +11,11 @@ use std::sync::atomic::Ordering;
 
 use oltr::decide::events::Event;
 use oltr::pipeline::memory::{self, Plan};
-use oltr::pipeline::{self, Control, Ended, Report};
+use oltr::pipeline::{self, Control, Ended, Report, Settings};
 use oltr::sink::json::{self, JsonLines};
 use oltr::sink::{EventResult, Failure, FrameResult, Sink, Stats};
-use oltr::{Classifier, Result};
+use oltr::source::FrameSource;
+use oltr::{Classifier, Limits, Result};
 
 use super::args::Common;
 use super::enrol;
@@ -32,8 +34,9 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
     shutdown::on_signals(control.stop.clone())?;
     shutdown::on_request(control.stats.clone())?;
     let options = common.options();
-    let limits = args.limits(options.limits.clone(), common.max_memory);
-    let settings = args.settings(&limits)?;
+    let photos = open::is_photos(args);
+    let mut limits = args.limits(options.limits.clone(), common.max_memory, photos);
+    let mut settings = args.settings(&limits)?;
     let stop = || control.stop.load(Ordering::Relaxed);
     // Before the model: what is wrong with the command line or the source shows at once.
     let mut source = match open::open(args, &limits, &stop) {
@@ -41,17 +44,35 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
         source => source?,
     };
     if let Some(bytes) = common.model(None).and_then(|path| std::fs::metadata(path).ok()).map(|meta| meta.len()) {
-        memory::check_loading(source.name(), bytes, &limits)?;
+        memory::check_loading(source.name(), bytes, &limits).map_err(|e| args.with_first_remedy(e))?;
     }
     let enrolled = enrol::file_for_use(args.enrolled.as_deref(), common).filter(|_| !args.no_enrolled);
     let (model, enrolments) = enrol::load_with(enrolled.as_deref(), common)?;
     let enrolments = enrolments.as_ref();
-    let mut plan = Plan::new(&model, options.threads, source.as_ref(), &settings, &limits);
-    if let Some(enrolments) = enrolments {
-        plan = plan.with_enrolments(enrolments);
+    let plan_of = |source: &dyn FrameSource, settings: &Settings, limits: &Limits| {
+        let plan = Plan::new(&model, options.threads, source, settings, limits);
+        match enrolments {
+            Some(enrolments) => plan.with_enrolments(enrolments),
+            None => plan,
+        }
+    };
+    let mut plan = plan_of(source.as_ref(), &settings, &limits);
+    if photos && args.max_frame.is_none() && plan.check(source.name(), &limits).is_err() {
+        settings.depth = settings.depth.or(Some(1));
+        let largest = fit::largest_photo(limits.photo_pixels, |pixels| {
+            let limits = fit::limits(&limits, pixels);
+            source.restrict(&limits);
+            plan_of(source.as_ref(), &settings, &limits).check("", &limits).is_ok()
+        });
+        limits = fit::limits(&limits, largest);
+        source.restrict(&limits);
+        plan = plan_of(source.as_ref(), &settings, &limits);
+        if plan.check("", &limits).is_ok() {
+            fit::tell(source.as_mut(), largest, &limits, |source, limits| plan_of(source, &settings, limits).total());
+        }
     }
     log::info!("{plan}");
-    plan.check(source.name(), &limits).map_err(|e| args.with_remedy(e))?;
+    plan.check(source.name(), &limits).map_err(|e| args.with_remedy(e, photos))?;
     let mut classifier = Classifier::new(&model)?;
     if let Some(enrolments) = enrolments {
         classifier = classifier.with_enrolments(enrolments);

@@ -6,8 +6,10 @@
 //! ```
 
 use std::io::Read;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -51,8 +53,14 @@ impl Enrolments {
     /// another graph.
     pub fn read(path: &Path, graph_sha256: &str) -> Result<Enrolments> {
         let mut text = String::new();
-        let file = std::fs::File::open(path).map_err(|e| Error::io(path, e))?;
         let bad = |reason: &str| Error::BadInput { subject: path.display().to_string(), reason: reason.into() };
+        let mut options = std::fs::OpenOptions::new();
+        // A FIFO would be waited for, for ever where nobody writes to it.
+        options.read(true).custom_flags(OFlags::NONBLOCK.bits() as i32);
+        let file = options.open(path).map_err(|e| Error::io(path, e))?;
+        if file.metadata().is_ok_and(|meta| meta.file_type().is_fifo()) {
+            return Err(bad("is a FIFO; enrolled classes are kept in a file"));
+        }
         match file.take(MAX_BYTES + 1).read_to_string(&mut text) {
             Err(e) if e.kind() != std::io::ErrorKind::InvalidData => return Err(Error::io(path, e)),
             Ok(n) if n as u64 <= MAX_BYTES => {}

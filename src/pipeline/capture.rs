@@ -18,6 +18,9 @@ use crate::source::{Damage, FrameSource, Next};
 /// it stays counted.
 const MAX_DAMAGES: usize = 16;
 
+/// Frames that were refused and that the source does not know of: no more than those that wait and those in hand.
+const MAX_REFUSED: usize = 64;
+
 /// How long a source waits for damages to be told of before it looks again.
 const DAMAGE_WAIT: Duration = Duration::from_millis(5);
 
@@ -44,15 +47,19 @@ pub struct Shared {
     pub connected: AtomicBool,
     /// One more than the number of the last frame that is done with, told of or dropped; 0 if none is.
     pub done: AtomicU64,
+    /// Damages that were told, or dropped for good.
+    pub damages_done: AtomicU64,
+    /// Frames that could not be classified for a reason that another run may not have.
+    refused: Mutex<Deque<u64, MAX_REFUSED>>,
     /// Each with the number of frames that had entered the queue before it.
     damages: Mutex<Deque<(u64, Damage), MAX_DAMAGES>>,
 }
 
 impl Default for Shared {
     fn default() -> Self {
-        let (skipped, decode_errors, reconnects, done) = Default::default();
-        let damages = Mutex::new(Deque::new());
-        Shared { skipped, decode_errors, reconnects, connected: AtomicBool::new(true), done, damages }
+        let (skipped, decode_errors, reconnects, done, damages_done) = Default::default();
+        let (damages, refused, connected) = (Mutex::new(Deque::new()), Mutex::new(Deque::new()), AtomicBool::new(true));
+        Shared { skipped, decode_errors, reconnects, connected, done, damages_done, refused, damages }
     }
 }
 
@@ -64,11 +71,26 @@ impl Shared {
         damages.pop_front().map(|(_, damage)| damage)
     }
 
+    /// Notes that frame `seq` could not be classified, before it is done with.
+    pub fn refuse(&self, seq: u64) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        // A source that forgets what it gave, as cameras do, is not told.
+        if refused.is_full() {
+            refused.pop_front();
+        }
+        let _ = refused.push_back(seq);
+    }
+
+    fn next_refused(&self) -> Option<u64> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+
     /// Keeps `damage` to be told of; gives it back where there is no room.
     fn keep(&self, before: u64, damage: Damage, make_room: bool) -> Option<Damage> {
         let mut damages = self.damages.lock().unwrap_or_else(PoisonError::into_inner);
         if make_room && damages.is_full() {
             damages.pop_front();
+            self.damages_done.fetch_add(1, Ordering::Release);
         }
         damages.push_back((before, damage)).err().map(|(_, damage)| damage)
     }
@@ -90,8 +112,9 @@ pub struct Capture<'a> {
     due: Duration,
     /// Attempts to bring the source back since its last frame.
     attempts: u32,
-    /// What of [`Shared::done`] the source knows.
+    /// What of [`Shared::done`] and of [`Shared::damages_done`] the source knows.
     confirmed: u64,
+    damages_confirmed: u64,
 }
 
 impl<'a> Capture<'a> {
@@ -103,8 +126,9 @@ impl<'a> Capture<'a> {
         limits: &Limits,
     ) -> Capture<'a> {
         let drops = overflow == Overflow::DropOldest;
-        let (pushed, seen, due, attempts, confirmed) = Default::default();
-        Capture { queue, shared, settings, drops, retries: limits.retries, pushed, seen, due, attempts, confirmed }
+        let (pushed, seen, due, attempts, confirmed, damages_confirmed) = Default::default();
+        let retries = limits.retries;
+        Capture { queue, shared, settings, drops, retries, pushed, seen, due, attempts, confirmed, damages_confirmed }
     }
 
     /// Captures until the source ends or fails, or the queue is abandoned.
@@ -115,10 +139,18 @@ impl<'a> Capture<'a> {
 
     /// Tells the source what is done with.
     pub fn confirm(&mut self, source: &mut dyn FrameSource) -> Result<()> {
-        let done = self.shared.done.load(Ordering::Relaxed);
+        let done = self.shared.done.load(Ordering::Acquire);
         if done > self.confirmed {
+            while let Some(seq) = self.shared.next_refused() {
+                source.refuse(seq);
+            }
             self.confirmed = done;
             source.confirm(done - 1)?;
+        }
+        let damages = self.shared.damages_done.load(Ordering::Acquire);
+        if damages > self.damages_confirmed {
+            self.damages_confirmed = damages;
+            source.confirm_damages(damages)?;
         }
         Ok(())
     }

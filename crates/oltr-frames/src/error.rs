@@ -28,6 +28,8 @@ pub enum ErrorKind {
     BadInput,
     /// A camera or stream is not there, went silent or refused the format.
     Unavailable,
+    /// Another process holds what is needed; it may be had later.
+    Busy,
     /// Options or settings contradict each other.
     Config,
     /// A defect of oltr itself.
@@ -45,6 +47,7 @@ impl ErrorKind {
             ErrorKind::Limit => "limit",
             ErrorKind::BadInput => "bad-input",
             ErrorKind::Unavailable => "unavailable",
+            ErrorKind::Busy => "busy",
             ErrorKind::Config => "config",
             ErrorKind::Internal => "internal",
         }
@@ -159,6 +162,14 @@ pub enum Error {
         /// What happened, and the remedy.
         reason: String,
     },
+    /// Another process holds a file that only one may.
+    #[error("{}: {reason}", path.display())]
+    Busy {
+        /// The file concerned.
+        path: PathBuf,
+        /// Who holds it, and the remedy.
+        reason: String,
+    },
     /// Options or settings contradict each other.
     #[error("{0}")]
     Config(String),
@@ -178,6 +189,7 @@ impl Error {
             Error::Limit { .. } => ErrorKind::Limit,
             Error::BadInput { .. } => ErrorKind::BadInput,
             Error::Unavailable { .. } => ErrorKind::Unavailable,
+            Error::Busy { .. } => ErrorKind::Busy,
             Error::Config(_) => ErrorKind::Config,
             Error::Internal(_) => ErrorKind::Internal,
         }

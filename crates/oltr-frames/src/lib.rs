@@ -5,6 +5,7 @@
 //! bytes that a network was trained on. Everything is bounded by [`Limits`] and fails with the typed [`Error`]. The
 //! crate knows no network: `oltr` exports all of this under its own name, which is how the examples here are written.
 
+pub mod atomic;
 pub mod clock;
 pub mod error;
 pub mod frame;

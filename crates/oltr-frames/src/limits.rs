@@ -39,7 +39,8 @@ pub struct Limits {
     pub line_bytes: usize,
     /// Attempts in a row to open a source again that went away.
     pub retries: u32,
-    /// Photos that a watched folder is remembered to have given.
+    /// Photos of a watched folder whose entries are kept in memory; those of more are merged into the sorted part of the
+    /// state file.
     pub watched_photos: usize,
     /// Bytes that may be taken at run time, or `None` for no bound: by a session with its weights and buffers, or by all
     /// of a streaming program (`oltr::pipeline::memory::Plan`).
@@ -74,7 +75,7 @@ impl Default for Limits {
             open_events: 16,
             line_bytes: 32 << 10,
             retries: u32::MAX,
-            watched_photos: 100_000,
+            watched_photos: 16_384,
             memory_bytes: None,
         }
     }

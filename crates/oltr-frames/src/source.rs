@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Frame;
+use crate::limits::Limits;
 
 /// What gives frames one after another.
 ///
@@ -88,6 +89,27 @@ pub trait FrameSource: Send {
     fn confirm(&mut self, seq: u64) -> Result<()> {
         let _ = seq;
         Ok(())
+    }
+
+    /// Tells that `count` of the [`Next::Damaged`] it gave are done with: told, or dropped for good.
+    ///
+    /// # Errors
+    /// As [`FrameSource::confirm`].
+    fn confirm_damages(&mut self, count: u64) -> Result<()> {
+        let _ = count;
+        Ok(())
+    }
+
+    /// Tells that frame `seq` could not be classified, for a reason that another run may not have: what remembers what it
+    /// gave does not remember this one. Called before [`FrameSource::confirm`] is for this frame.
+    fn refuse(&mut self, seq: u64) {
+        let _ = seq;
+    }
+
+    /// Keeps to `limits` from now on, which are no larger than those that the source was opened with. What cannot be
+    /// opened within less does nothing.
+    fn restrict(&mut self, limits: &Limits) {
+        let _ = limits;
     }
 
     /// Tries once to make the source deliver again after [`Error::Unavailable`], [`Next::End`] or a long silence; what

@@ -44,6 +44,10 @@ pub struct StreamArgs {
     /// With --watch: remember in this file what was taken, so that a restart does not take it again
     #[arg(long, value_name = "FILE", requires = "watch", help_heading = "Source")]
     pub state: Option<PathBuf>,
+    /// With --watch: look at the folder so often, beside what the system tells of it [default: 2s]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, requires = "watch")]
+    #[arg(help_heading = "Source")]
+    pub search_every: Option<Duration>,
     /// Pixel format of raw frames: rgb24, bgr24, rgba, gray, yuv420p, nv12, nv21, yuyv422, uyvy422
     #[arg(long, value_name = "NAME", requires = "size", help_heading = "Source")]
     pub format: Option<PixelFormat>,
@@ -72,7 +76,7 @@ pub struct StreamArgs {
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "4294967295")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..), help_heading = "Source")]
     pub reconnect: Option<u32>,
-    /// Largest frame that is accepted; less takes less memory [default: 1920x1080 with --max-memory]
+    /// Largest frame that is accepted; less takes less memory [default with --max-memory: 1920x1080, of photos what fits]
     #[arg(long, value_name = "WxH", value_parser = size, help_heading = "Source")]
     pub max_frame: Option<(u32, u32)>,
 
@@ -135,9 +139,9 @@ pub struct StreamArgs {
 const DEFAULT_MAX_FRAME: (u32, u32) = (1920, 1080);
 
 impl StreamArgs {
-    /// The bounds of `common`, with those of frames.
-    pub fn limits(&self, mut limits: Limits, max_memory: Option<ByteSize>) -> Limits {
-        let largest = self.max_frame.or(max_memory.map(|_| self.largest_frame()));
+    /// The bounds of `common`, with those of frames. Those of `photos` follow from what fits into memory.
+    pub fn limits(&self, mut limits: Limits, max_memory: Option<ByteSize>, photos: bool) -> Limits {
+        let largest = self.max_frame.or(max_memory.filter(|_| !photos).map(|_| self.largest_frame()));
         if let Some((width, height)) = largest {
             // Four bytes a pixel: no format takes more.
             let pixels = u64::from(width) * u64::from(height);
@@ -156,9 +160,28 @@ impl StreamArgs {
         self.max_frame.or(raw).unwrap_or(DEFAULT_MAX_FRAME)
     }
 
-    /// What to do about `error` where a stream does not fit into memory; any other as it is.
-    pub fn with_remedy(&self, error: Error) -> Error {
+    /// What to do about `error` where not even the model can be loaded; any other as it is.
+    pub fn with_first_remedy(&self, error: Error) -> Error {
         match error {
+            Error::Limit { subject, what: "memory_bytes", value, limit } => Error::Config(format!(
+                "{subject}: needs more than {value} bytes of memory, {value} to load the model and more to run it; \
+                 --max-memory allows {limit}; use a smaller model, or allow more: without --max-memory, -v prints what \
+                 takes how much"
+            )),
+            error => error,
+        }
+    }
+
+    /// What to do about `error` where a stream does not fit into memory, or not even small `photos` do; any other as it is.
+    pub fn with_remedy(&self, error: Error, photos: bool) -> Error {
+        match error {
+            Error::Limit { subject, what: "memory_bytes", value, limit } if photos && self.max_frame.is_none() => {
+                Error::Config(format!(
+                    "{subject}: needs {value} bytes of memory for photos of 640x480 and more for larger ones, \
+                     --max-memory allows {limit}; allow more (--max-memory {}MiB); -v prints what takes how much",
+                    value.div_ceil(1 << 20)
+                ))
+            }
             Error::Limit { subject, what: "memory_bytes", value, limit } => {
                 let mib = |bytes: u64| bytes.div_ceil(1 << 20);
                 let (width, height) = self.largest_frame();

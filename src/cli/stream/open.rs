@@ -5,7 +5,7 @@ use std::path::Path;
 
 use oltr::source::files::Photos;
 use oltr::source::photos::{self, EXTENSIONS, Input};
-use oltr::source::watch::Watch;
+use oltr::source::watch::{SEARCH_EVERY, Watch};
 use oltr::source::{FrameSource, stream};
 use oltr::{Error, Limits, Result};
 
@@ -29,7 +29,8 @@ pub fn open(args: &StreamArgs, limits: &Limits, stop: &dyn Fn() -> bool) -> Resu
         }
     }
     if let Some(folder) = &args.watch {
-        return Ok(Box::new(Watch::open(folder, args.state.as_deref(), limits)?));
+        let watch = Watch::open(folder, args.state.as_deref(), limits)?;
+        return Ok(Box::new(watch.searched_every(args.search_every.unwrap_or(SEARCH_EVERY))));
     }
     let [source] = &args.source[..] else {
         return photos(args, limits);
@@ -41,6 +42,17 @@ pub fn open(args: &StreamArgs, limits: &Limits, stop: &dyn Fn() -> bool) -> Resu
         return photos(args, limits);
     }
     stream::open(Path::new(source), &args.stream_settings(), limits, stop)
+}
+
+/// Whether `args` name photos: files, or a folder that is watched.
+pub fn is_photos(args: &StreamArgs) -> bool {
+    let one = |source: &OsString| args.format.is_none() && names_photos(source);
+    let camera = |source: &OsString| source.to_str().is_some_and(|s| s.starts_with(CAMERA));
+    args.watch.is_some()
+        || match &args.source[..] {
+            [source] => !camera(source) && one(source),
+            _ => true,
+        }
 }
 
 /// Whether `source` is a folder, a pattern, a list, or a file with the name of a photo, rather than a stream of bytes.
@@ -56,7 +68,11 @@ fn names_photos(source: &OsStr) -> bool {
 
 fn photos(args: &StreamArgs, limits: &Limits) -> Result<Box<dyn FrameSource>> {
     let name = args.source.iter().map(|source| source.to_string_lossy()).collect::<Vec<_>>().join(" ");
-    let mut found = photos::find(&args.source, limits)?;
+    let found = photos::search(&args.source, limits)?;
+    if let Some(text) = found.passed_over() {
+        log::warn!("{text}");
+    }
+    let mut found = found.inputs;
     // Nothing at all is wrong usage rather than a damaged frame.
     match found.pop() {
         Some(Input::Unusable { error, .. }) if found.is_empty() => return Err(error),

@@ -68,6 +68,10 @@ impl FrameSource for Photos {
         self.bounds
     }
 
+    fn restrict(&mut self, limits: &Limits) {
+        (self.decoder, self.bounds) = (Decoder::new(limits), bounds(limits));
+    }
+
     fn next(&mut self, frame: &mut Frame, _patience: Duration) -> Result<Next> {
         let Some(input) = self.inputs.next() else {
             return Ok(Next::End);

@@ -1,18 +1,20 @@
 //! What a command line names as photos: files, folders, patterns and lists.
 
+mod list;
+pub(super) mod names;
+
+use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::limits::Limits;
-
-/// Extensions, in lower case, of the files that a folder is searched for.
-pub const EXTENSIONS: [&str; 14] =
-    ["bmp", "gif", "jfif", "jpe", "jpeg", "jpg", "pbm", "pgm", "png", "pnm", "ppm", "tif", "tiff", "webp"];
+pub use names::EXTENSIONS;
+use names::{is_photo, is_system_folder, unread_kind};
 
 /// Folders within folders that are entered: more are a loop, or a mistake.
-const MAX_DEPTH: usize = 32;
+pub(super) const MAX_DEPTH: usize = 32;
 
 /// One photo to be classified, or why there is none.
 #[derive(Debug)]
@@ -33,11 +35,13 @@ pub enum Input {
 /// Finds the photos that `inputs` name, in the order of `inputs`:
 ///
 /// - `-` is the photo on standard input;
-/// - `@list.txt` is a file with one path a line, each a file or a folder;
+/// - `@list.txt` is a file with one path a line, each a file or a folder; a byte order mark and ends of lines as on
+///   Windows are no part of the paths, which need not be UTF-8;
 /// - a folder stands for the files in it with one of the [`EXTENSIONS`] (upper or lower case), folders in it included
-///   and symbolic links followed, sorted by name; names that begin with a dot are passed over;
+///   and symbolic links followed, sorted by name; names that begin with a dot are passed over, and folders in which
+///   systems keep their own (`@eaDir`, `$RECYCLE.BIN`, `lost+found` and others);
 /// - a path that does not exist and has `*`, `?` or `[` in it is a pattern (`**` for any folders), whose matches are
-///   taken sorted by name;
+///   taken sorted by name, but for those that a search of a folder would pass over and the pattern does not name;
 /// - anything else is a file, whatever its name.
 ///
 /// An input that names nothing usable is an [`Input::Unusable`] in its place: [`Error::NotFound`] for what does not
@@ -47,7 +51,39 @@ pub enum Input {
 /// # Errors
 /// [`Error::Limit`] for more than `limits.photos`.
 pub fn find<P: AsRef<Path>>(inputs: impl IntoIterator<Item = P>, limits: &Limits) -> Result<Vec<Input>> {
-    let mut finder = Finder { found: Vec::new(), limits };
+    Ok(search(inputs, limits)?.inputs)
+}
+
+/// What [`search`] found.
+#[derive(Debug)]
+pub struct Found {
+    /// The photos, as [`find`] gives them.
+    pub inputs: Vec<Input>,
+    /// Pictures and recordings in folders that were passed over because oltr does not read them: how many of which kind.
+    pub unread: BTreeMap<&'static str, usize>,
+}
+
+impl Found {
+    /// What was passed over, in a sentence; `None` if nothing was.
+    pub fn passed_over(&self) -> Option<String> {
+        if self.unread.is_empty() {
+            return None;
+        }
+        let counts: Vec<String> = self.unread.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+        Some(format!(
+            "passed over in folders, by their names: {}; oltr reads JPEG, PNG, WebP, GIF, BMP, TIFF and PNM: convert \
+             pictures, and give recordings to 'ffmpeg -i … -f yuv4mpegpipe - | oltr stream -'",
+            counts.join(", ")
+        ))
+    }
+}
+
+/// As [`find`]; says also what folders hold that is not read.
+///
+/// # Errors
+/// As [`find`].
+pub fn search<P: AsRef<Path>>(inputs: impl IntoIterator<Item = P>, limits: &Limits) -> Result<Found> {
+    let mut finder = Finder { found: Vec::new(), unread: BTreeMap::new(), limits };
     for input in inputs {
         let input = input.as_ref();
         match input.to_str() {
@@ -56,11 +92,12 @@ pub fn find<P: AsRef<Path>>(inputs: impl IntoIterator<Item = P>, limits: &Limits
             _ => finder.path(input, true)?,
         }
     }
-    Ok(finder.found)
+    Ok(Found { inputs: finder.found, unread: finder.unread })
 }
 
 struct Finder<'a> {
     found: Vec<Input>,
+    unread: BTreeMap<&'static str, usize>,
     limits: &'a Limits,
 }
 
@@ -99,19 +136,24 @@ impl Finder<'_> {
             .max_depth(MAX_DEPTH)
             .sort_by_file_name()
             .into_iter()
-            .filter_entry(|e| e.depth() == 0 || !e.file_name().to_string_lossy().starts_with('.'));
+            .filter_entry(|e| e.depth() == 0 || !(e.file_type().is_dir() && is_system_folder(e.file_name())));
         for entry in entries {
             match entry {
-                Ok(entry) if entry.file_type().is_file() && has_photo_extension(entry.path()) => {
-                    self.push(Input::File(entry.into_path()))?;
+                Ok(entry) if !entry.file_type().is_file() || entry.file_name().to_string_lossy().starts_with('.') => {}
+                Ok(entry) if is_photo(entry.file_name()) => self.push(Input::File(entry.into_path()))?,
+                Ok(entry) => {
+                    if let Some(kind) = unread_kind(entry.path()) {
+                        *self.unread.entry(kind).or_default() += 1;
+                    }
                 }
-                Ok(_) => {}
                 Err(e) if e.loop_ancestor().is_some() => log::debug!("{e}; passed over"),
                 Err(e) => {
                     let path = e.path().unwrap_or(folder).to_path_buf();
                     let cause = e.into_io_error().unwrap_or_else(|| std::io::Error::other("cannot be walked"));
                     // A link that leads nowhere concerns a photo only if it is named like one.
-                    if cause.kind() != std::io::ErrorKind::NotFound || has_photo_extension(&path) {
+                    let named = path.file_name().is_some_and(is_photo);
+                    let hidden = path.strip_prefix(folder).is_ok_and(names::is_in_system_folder);
+                    if !hidden && (cause.kind() != std::io::ErrorKind::NotFound || named) {
                         self.unusable(&path, Error::io(&path, cause))?;
                     }
                 }
@@ -136,6 +178,7 @@ impl Finder<'_> {
         };
         for path in matches {
             match path {
+                Ok(path) if is_passed_over(&path, pattern) => {}
                 Ok(path) => self.path(&path, false)?,
                 Err(e) => {
                     let path = e.path().to_path_buf();
@@ -152,21 +195,19 @@ impl Finder<'_> {
     /// The paths in the file `list`, which `input` named.
     fn list(&mut self, input: &Path, list: &Path) -> Result<()> {
         let before = self.found.len();
-        let file = match fs::File::open(list) {
-            Ok(file) => file,
-            Err(e) => return self.unusable(input, Error::io(list, e)),
-        };
-        // Bounded, as lines are: a list is short, and what was named by mistake may be endless.
-        for line in BufReader::new(file.take(self.limits.photo_bytes)).lines() {
-            match line {
-                Ok(line) if line.trim().is_empty() => {}
-                Ok(line) => self.path(Path::new(&line), false)?,
-                Err(e) if e.kind() == std::io::ErrorKind::InvalidData => {
-                    let reason = "not a text in UTF-8; a list holds one path a line".into();
-                    return self.unusable(input, Error::BadInput { subject: list.display().to_string(), reason });
-                }
-                Err(e) => return self.unusable(input, Error::io(list, e)),
+        let mut text = Vec::new();
+        // Bounded: a list is short, and what was named by mistake may be endless.
+        let most = self.limits.photo_bytes;
+        match fs::File::open(list).and_then(|file| file.take(most + 1).read_to_end(&mut text)) {
+            Ok(length) if length as u64 > most => {
+                let (subject, value) = (list.display().to_string(), length as u64);
+                return self.unusable(input, Error::Limit { subject, what: "photo_bytes", value, limit: most });
             }
+            Ok(_) => {}
+            Err(e) => return self.unusable(input, Error::io(list, e)),
+        }
+        for path in list::paths(&text) {
+            self.path(&path, false)?;
         }
         if self.found.len() == before {
             let reason = "names no photo; a list holds one path a line".into();
@@ -180,12 +221,14 @@ fn is_pattern(path: &Path) -> bool {
     path.to_string_lossy().contains(['*', '?', '['])
 }
 
-/// Whether a file in a folder counts as a photo: it has one of the [`EXTENSIONS`], and no dot before its name.
-pub(super) fn is_photo(path: &Path) -> bool {
-    has_photo_extension(path) && path.file_name().is_some_and(|name| !name.to_string_lossy().starts_with('.'))
-}
-
-fn has_photo_extension(path: &Path) -> bool {
-    let extension = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
-    extension.is_some_and(|e| EXTENSIONS.contains(&e.as_str()))
+/// Whether a search of a folder would pass over the match `path` of `pattern`, for a name that the pattern does not say.
+fn is_passed_over(path: &Path, pattern: &Path) -> bool {
+    let said = |name: &std::ffi::OsStr| pattern.iter().any(|part| part == name);
+    let hidden = |name: &std::ffi::OsStr| name.as_encoded_bytes().starts_with(b".") && name != "." && name != "..";
+    let folder = path.parent().is_some_and(|folder| {
+        folder.iter().any(|name| name != "." && name != ".." && is_system_folder(name) && !said(name))
+    });
+    // A pattern that begins with a dot asks for hidden files.
+    let asked = pattern.file_name().is_some_and(hidden);
+    folder || path.file_name().is_some_and(|name| hidden(name) && !asked)
 }

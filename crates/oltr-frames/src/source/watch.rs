@@ -1,246 +1,398 @@
 //! Photos that arrive in a folder.
 
+mod changes;
+mod identity;
 mod journal;
+mod waiting;
+mod walk;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-
-use notify::event::{AccessKind, AccessMode, CreateKind, ModifyKind, RenameMode};
-use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use std::time::{Duration, Instant};
 
 use super::photo::Decoder;
-use super::photos::{self, Input};
-use super::{Bounds, FrameSource, Next, files};
+use super::{Bounds, Damage, FrameSource, Next, files};
 use crate::clock::monotonic_ns;
 use crate::error::{Error, Result};
 use crate::frame::{Frame, Stamp};
 use crate::limits::Limits;
-use journal::{Id, Journal};
+use changes::{Change, Changes};
+use identity::{Keys, Seen};
+use journal::Journal;
+use waiting::{SETTLE, Waiting, is_final, is_settled};
+use walk::{Step, Walk};
 
 /// The file in the folder that remembers what was taken, unless another one is named.
 pub const STATE_FILE: &str = ".oltr-taken";
 
-/// A photo that nobody was seen to close is taken when it has not changed for so long.
-const SETTLE: Duration = Duration::from_secs(2);
+/// How often the folder is searched beside what the system tells of it, unless another time is given.
+pub const SEARCH_EVERY: Duration = Duration::from_secs(2);
 
-/// Changes that wait to be looked at; when there are more, the folder is searched anew.
-const EVENTS: usize = 1024;
+/// The share of the time that searches of the whole folder may take: one in so many parts. Those of large folders, and
+/// of slow disks, come at longer intervals.
+const SHARE: u32 = 50;
 
-/// Bytes of the stack of the thread that waits for changes, and of a change that waits.
-const WATCHER_BYTES: usize = (2 << 20) + EVENTS * 512;
-
-/// Bytes that a photo takes which waits, is in hand, or was taken.
-const PHOTO_BYTES: usize = 256;
+/// Steps of a search, and photos that wait, in one round.
+const STEPS: usize = 256;
 
 /// The photos in a folder (and folders in it), those that are there and those that come.
 ///
 /// A photo is taken when it is complete: when its writer closes it, when it is moved in, or, where neither was seen, when
-/// it has not changed for 2 seconds. It is taken once, also across restarts: its path, size and time of modification are
-/// remembered in a state file from when it is [confirmed](FrameSource::confirm). Photos that were there at the start
-/// come sorted by name, the others as they arrive; which files are photos, [`photos::EXTENSIONS`] says.
+/// it has not changed for 2 seconds. Photos that were there at the start come sorted by name, the others as they arrive;
+/// which files are photos, and which folders are passed over, [`photos::find`](super::photos::find) says.
 ///
-/// # Limits
-/// `limits.watched_photos` are remembered; those that are gone from the folder are forgotten to make room.
+/// # Once
+/// Each photo is taken once, also across restarts: what was [confirmed](FrameSource::confirm) is remembered in a state
+/// file. A photo is the same one if its path within the folder, its size and its content are the same, whatever its time
+/// of modification, or if it is the same file under another name: renamed, moved within the folder, or linked. Another
+/// photo under the same name is a new one, and so is a copy under another name.
+///
+/// # What cannot be taken
+/// A photo that cannot be read, or exceeds the limits, is told once and not remembered: it is tried again when it changes
+/// and, where that can help, from time to time; at the latest by the next run. One that is damaged is remembered, but not
+/// told before it is certain that nobody is writing it: 2 seconds after its writer closed it, or 60 seconds after it last
+/// changed where that was not seen.
+///
+/// # Where the system tells nothing
+/// On network disks, and where a folder is removed and made anew or a card taken out and put in again, the system tells
+/// of no changes. So the folder is also searched by the clock.
+///
+/// # Memory
+/// The same however many photos there are: names of one part of the folder, the last entries of the state file, and one
+/// number for each 511 keys before.
 #[derive(Debug)]
 pub struct Watch {
     name: String,
+    /// As it was named, for the names of photos; and from the root.
     folder: PathBuf,
+    root: PathBuf,
     limits: Limits,
-    _watcher: RecommendedWatcher,
-    changes: Receiver<Change>,
-    /// Changes were lost: the folder is to be searched.
-    overflow: Arc<AtomicBool>,
+    every: Duration,
+    /// Device and number of the folder that is listened to.
+    id: (u64, u64),
+    changes: Changes,
     journal: Journal,
-    /// Photos that are complete, in order.
-    ready: VecDeque<PathBuf>,
-    /// Photos of which it is not known whether they are.
-    settling: Vec<(PathBuf, Id, Instant)>,
+    walk: Walk,
+    /// When the folder is looked at next, and when all of it is searched.
+    next_look: Instant,
+    next_search: Instant,
+    waiting: Waiting,
     /// Photos that were handed out and not confirmed.
-    in_hand: VecDeque<(u64, Id)>,
+    in_hand: VecDeque<Handed>,
+    /// Damaged photos that were handed out and not confirmed; how many were confirmed.
+    damaged: VecDeque<Option<Keys>>,
+    damages_told: u64,
     decoder: Decoder,
     seq: u64,
 }
 
-/// What happened in the folder.
+/// A photo that was handed out.
 #[derive(Debug)]
-enum Change {
-    /// A photo is complete.
-    Complete(PathBuf),
-    /// Photos may have come that nothing was heard of.
-    Search,
-    /// Something was removed: the folder itself?
-    Removed,
+struct Handed {
+    seq: u64,
+    path: PathBuf,
+    seen: Seen,
+    keys: Keys,
 }
 
 impl Watch {
     /// Watches `folder`; what was taken is remembered in `state`, or in [`STATE_FILE`] in the folder.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for a folder that is not there; [`Error::Io`] if it cannot be watched or the state file not
-    /// written; [`Error::BadInput`] if either is something else; [`Error::Limit`] for too many photos.
+    /// [`Error::NotFound`] for a folder that is not there; [`Error::Io`] if it cannot be read or the state file not
+    /// written; [`Error::BadInput`] if either is something else; [`Error::Busy`] if another process has the state file;
+    /// [`Error::Config`] where that is no file.
     pub fn open(folder: &Path, state: Option<&Path>, limits: &Limits) -> Result<Watch> {
-        if !fs::metadata(folder).map_err(|e| Error::io(folder, e))?.is_dir() {
+        let failed = |e| Error::io(folder, e);
+        if !fs::metadata(folder).map_err(failed)?.is_dir() {
             let reason = "is no folder; name the folder that fills".into();
             return Err(Error::BadInput { subject: folder.display().to_string(), reason });
         }
-        let state = state.map_or(folder.join(STATE_FILE), Path::to_path_buf);
+        fs::read_dir(folder).map_err(failed)?;
+        let root = std::path::absolute(folder).map_err(failed)?;
+        let state = state.map_or(root.join(STATE_FILE), Path::to_path_buf);
         let journal = Journal::open(&state, limits.watched_photos)?;
-        let overflow = Arc::new(AtomicBool::new(true));
-        let (watcher, changes) = watch(folder, &overflow)?;
-        let limits = Limits { photos: limits.photos.min(limits.watched_photos), ..limits.clone() };
+        // Listened to before it is searched: what comes in between is told.
+        let (id, changes) = (id_of(&root).map_err(failed)?, Changes::of(&root));
+        let mut walk = Walk::default();
+        walk.begin();
+        let now = Instant::now();
         Ok(Watch {
             name: folder.display().to_string(),
             folder: folder.into(),
-            _watcher: watcher,
+            root,
+            every: SEARCH_EVERY,
+            id,
             changes,
-            overflow,
             journal,
-            ready: VecDeque::new(),
-            settling: Vec::new(),
+            walk,
+            next_look: now + SEARCH_EVERY,
+            next_search: now,
+            waiting: Waiting::default(),
             in_hand: VecDeque::new(),
-            decoder: Decoder::new(&limits),
-            limits,
+            damaged: VecDeque::new(),
+            damages_told: 0,
+            decoder: Decoder::new(limits),
+            limits: limits.clone(),
             seq: 0,
         })
     }
 
-    /// Finds what is in the folder and was not taken.
-    fn search(&mut self) -> Result<()> {
-        if !self.folder.is_dir() {
-            let reason = "the folder is gone; is its disk still there?".into();
-            return Err(Error::Unavailable { subject: self.name.clone(), reason });
+    /// Looks at the folder every `time` beside what the system tells of it, in place of [`SEARCH_EVERY`].
+    pub fn searched_every(mut self, time: Duration) -> Watch {
+        self.every = time.max(Duration::from_millis(10));
+        self.next_look = Instant::now() + self.every;
+        self
+    }
+
+    /// Looks whether the folder and the state file are still the same, and begins a search if one is due.
+    fn look(&mut self) -> Result<()> {
+        let now = Instant::now();
+        if now < self.next_look {
+            return Ok(());
         }
-        for input in photos::find([&self.folder], &self.limits)? {
-            let Input::File(path) = input else { continue };
-            let Some((id, modified)) = self.identify(&path) else { continue };
-            if self.is_taken(id) || self.ready.contains(&path) || self.settling.iter().any(|(p, ..)| *p == path) {
-                continue;
-            }
-            // A time in the future says nothing.
-            match SystemTime::now().duration_since(modified) {
-                Ok(age) if age >= SETTLE => self.ready.push_back(path),
-                _ => self.settling.push((path, id, Instant::now())),
-            }
+        self.next_look = now + self.every;
+        self.look_at_folder(false)?;
+        self.journal.check()?;
+        if !self.walk.is_done() {
+            return Ok(());
+        }
+        if now >= self.next_search {
+            self.walk.begin();
+        } else {
+            self.walk.also_changed(&self.root);
         }
         Ok(())
     }
 
-    /// The identity of a file, and when it was modified; `None` if it is gone.
-    fn identify(&self, path: &Path) -> Option<(Id, SystemTime)> {
-        let meta = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
-        let modified = meta.modified().ok()?;
-        let nanoseconds = match modified.duration_since(UNIX_EPOCH) {
-            Ok(after) => after.as_nanos() as i128,
-            Err(before) => -(before.duration().as_nanos() as i128),
+    /// Listens anew where the folder is another one than before, or `anew` says so.
+    fn look_at_folder(&mut self, anew: bool) -> Result<()> {
+        let id = match id_of(&self.root) {
+            Ok(id) => id,
+            Err(e) => {
+                let reason = match e.kind() {
+                    io::ErrorKind::NotFound => "the folder is gone; is its disk still there?".into(),
+                    _ => format!("the folder cannot be read ({e}); is its disk still there?"),
+                };
+                return Err(Error::Unavailable { subject: self.name.clone(), reason });
+            }
         };
-        let relative = path.strip_prefix(&self.folder).unwrap_or(path);
-        Some((journal::id(relative, meta.len(), nanoseconds), modified))
+        if anew || id != self.id {
+            log::debug!("{}: is another folder than before", self.name);
+            (self.id, self.changes) = (id, Changes::of(&self.root));
+            self.walk.begin();
+        }
+        Ok(())
     }
 
-    fn is_taken(&self, id: Id) -> bool {
-        self.journal.contains(id) || self.in_hand.iter().any(|(_, i)| *i == id)
-    }
-
-    /// Moves photos that have not changed for long enough to those that are complete.
-    fn settle(&mut self) {
-        for (path, id, since) in std::mem::take(&mut self.settling) {
-            match self.identify(&path) {
-                Some((now, _)) if now != id => self.settling.push((path, now, Instant::now())),
-                Some(_) if since.elapsed() >= SETTLE => self.ready.push_back(path),
-                Some(_) => self.settling.push((path, id, since)),
-                None => {}
+    /// Looks at the photo `path` within the folder, which was `closed` by its writer as far as that is known, and takes it
+    /// if it is complete and was not taken.
+    fn consider(&mut self, path: &Path, closed: bool, frame: &mut Frame) -> Result<Option<Next>> {
+        let seen = match Seen::look(&self.root.join(path), path) {
+            Ok(Some(seen)) => seen,
+            Err(e) if !is_gone(&e) => return Ok(self.unreadable(path, None, Error::io(self.folder.join(path), e))),
+            Ok(None) | Err(_) => {
+                self.waiting.remove(path);
+                return Ok(None);
+            }
+        };
+        if self.journal.contains(seen.entry)? || self.in_hand().any(|keys| keys.0[0] == seen.entry) {
+            self.waiting.remove(path);
+            return Ok(None);
+        }
+        let now = Instant::now();
+        let (mut quiet, mut closed) = (Duration::ZERO, closed && seen.size > 0);
+        if let Some(wait) = self.waiting.get(path) {
+            let changed = wait.look(&seen, closed, now);
+            (quiet, closed) = (now - wait.since, wait.closed);
+            if !changed && now < wait.due {
+                return Ok(None);
+            }
+            if wait.damaged && !is_final(&seen, quiet, closed) {
+                wait.due = now + SETTLE;
+                return Ok(None);
             }
         }
+        if !is_settled(&seen, quiet, closed) {
+            self.wait(path, seen, false, false);
+            return Ok(None);
+        }
+        self.take(path, seen, quiet, closed, frame)
     }
 
-    /// Takes the photo at `path`, unless it was taken or is gone.
-    fn take(&mut self, path: &Path, frame: &mut Frame) -> Result<Option<Next>> {
-        let Some((id, _)) = self.identify(path) else { return Ok(None) };
-        if self.is_taken(id) {
+    /// Takes a photo that is complete.
+    fn take(&mut self, path: &Path, seen: Seen, quiet: Duration, closed: bool, frame: &mut Frame) -> Result<Option<Next>> {
+        let place = self.root.join(path);
+        let label = self.folder.join(path);
+        let keys = match seen.keys(&place, path) {
+            Ok(keys) => keys,
+            Err(e) if is_gone(&e) => {
+                self.waiting.remove(path);
+                return Ok(None);
+            }
+            Err(e) => return Ok(self.unreadable(path, Some(seen), Error::io(&label, e))),
+        };
+        if self.in_hand().any(|other| other.matches(keys)) {
+            // It is known by all its names when it is confirmed; then this one is looked at again.
+            self.wait(path, seen, closed, false);
             return Ok(None);
         }
-        let read = self.decoder.read(path, frame);
-        if matches!(read, Err(Error::NotFound { .. })) {
+        if self.journal.contains(keys.0[1])? || self.journal.contains(keys.0[2])? {
+            // Next time it is known without being read.
+            self.journal.record(&[keys], false)?;
+            self.waiting.remove(path);
             return Ok(None);
         }
-        let seq = self.seq;
+        let read = self.decoder.read(&place, frame);
+        // Somebody who writes it meanwhile makes what was read worth nothing.
+        if !matches!(Seen::look(&place, path), Ok(Some(now)) if now == seen) {
+            self.wait(path, seen, false, false);
+            return Ok(None);
+        }
+        match read {
+            Ok(()) => {
+                self.waiting.remove(path);
+                let seq = self.next_seq();
+                self.in_hand.push_back(Handed { seq, path: path.into(), seen, keys });
+                frame.set_label(&label.display().to_string());
+                frame.set_stamp(Stamp { seq, mono_ns: monotonic_ns() });
+                Ok(Some(Next::Frame))
+            }
+            Err(Error::BadImage { .. }) if !is_final(&seen, quiet, closed) => {
+                self.wait(path, seen, closed, true);
+                Ok(None)
+            }
+            Err(error @ Error::BadImage { .. }) => {
+                self.waiting.remove(path);
+                self.damaged.push_back(Some(keys));
+                self.next_seq();
+                files::damaged(named(error, &place, &label)).map(Some)
+            }
+            Err(error @ (Error::Internal(_) | Error::Config(_))) => Err(error),
+            Err(error) => Ok(self.unreadable(path, Some(seen), named(error, &place, &label))),
+        }
+    }
+
+    /// Makes a photo wait that may not be complete.
+    fn wait(&mut self, path: &Path, seen: Seen, closed: bool, damaged: bool) {
+        let now = Instant::now();
+        if let Some(wait) = self.waiting.add(path, Some(seen.clone()), now) {
+            wait.look(&seen, closed, now);
+            (wait.due, wait.damaged) = (now + SETTLE, damaged);
+        }
+    }
+
+    /// Tells of a photo that cannot be read, unless that was told, and makes it wait.
+    fn unreadable(&mut self, path: &Path, seen: Option<Seen>, error: Error) -> Option<Next> {
+        let now = Instant::now();
+        let wait = self.waiting.add(path, seen, now)?;
+        match error {
+            // It will exceed them as long as this run lasts.
+            Error::Limit { .. } => wait.until_changed(now),
+            _ => wait.again(now),
+        }
+        if wait.told.replace(error.kind()) == Some(error.kind()) {
+            return None;
+        }
+        self.damaged.push_back(None);
+        self.next_seq();
+        Some(Next::Damaged(Damage { offset: None, kind: error.kind(), reason: error.to_string() }))
+    }
+
+    /// Keys of photos that were handed out.
+    fn in_hand(&self) -> impl Iterator<Item = Keys> {
+        self.in_hand.iter().map(|photo| photo.keys).chain(self.damaged.iter().flatten().copied())
+    }
+
+    fn next_seq(&mut self) -> u64 {
         self.seq += 1;
-        if let Err(error) = read {
-            // There will be no better time to say that it is done with.
-            self.record(id)?;
-            return files::damaged(error).map(Some);
-        }
-        self.in_hand.push_back((seq, id));
-        frame.set_label(&path.display().to_string());
-        frame.set_stamp(Stamp { seq, mono_ns: monotonic_ns() });
-        Ok(Some(Next::Frame))
+        self.seq - 1
     }
 
-    fn record(&mut self, id: Id) -> Result<()> {
-        if self.journal.is_full() {
-            let found = photos::find([&self.folder], &self.limits)?;
-            let there = found.iter().filter_map(|input| match input {
-                Input::File(path) => self.identify(path).map(|(id, _)| id),
-                _ => None,
-            });
-            let there: HashSet<Id> = there.collect();
-            self.journal.retain(&there)?;
-        }
-        self.journal.record(id)
-    }
-}
-
-/// Starts to watch `folder`.
-fn watch(folder: &Path, overflow: &Arc<AtomicBool>) -> Result<(RecommendedWatcher, Receiver<Change>)> {
-    let (sender, changes) = sync_channel(EVENTS);
-    let lost = overflow.clone();
-    let handler = move |event: notify::Result<Event>| {
-        for change in changes_of(event) {
-            if sender.try_send(change).is_err() {
-                lost.store(true, Ordering::SeqCst);
+    /// Does what can be done without waiting: gives a photo, or `None` when there is nothing more to do, or enough was
+    /// done for once. Whether there is more to do is the second.
+    fn advance(&mut self, frame: &mut Frame) -> Result<(Option<Next>, bool)> {
+        for _ in 0..STEPS {
+            let Some(change) = self.changes.next(Duration::ZERO) else { break };
+            if let next @ Some(_) = self.changed(change, frame)? {
+                return Ok((next, true));
             }
         }
-    };
-    let failed = |e: notify::Error| match e.kind {
-        notify::ErrorKind::Io(e) => Error::io(folder, e),
-        notify::ErrorKind::MaxFilesWatch => {
-            let reason = "the system watches no more folders; raise fs.inotify.max_user_watches".into();
-            Error::Unavailable { subject: folder.display().to_string(), reason }
+        let now = Instant::now();
+        for _ in 0..STEPS {
+            let Some(path) = self.waiting.due(now) else { break };
+            if let next @ Some(_) = self.consider(&path, false, frame)? {
+                return Ok((next, true));
+            }
+            // What is due and stays so would be looked at for ever.
+            if let Some(wait) = self.waiting.get(&path).filter(|wait| wait.due <= now) {
+                wait.due = now + SETTLE;
+            }
         }
-        e => Error::io(folder, std::io::Error::other(format!("{e:?}"))),
-    };
-    let mut watcher = notify::recommended_watcher(handler).map_err(failed)?;
-    watcher.watch(folder, RecursiveMode::Recursive).map_err(failed)?;
-    Ok((watcher, changes))
+        for _ in 0..STEPS {
+            let (root, journal) = (&self.root, &self.journal);
+            let known = |path: &Path| match Seen::look(&root.join(path), path) {
+                Ok(Some(seen)) => journal.contains(seen.entry).unwrap_or(false),
+                _ => false,
+            };
+            match self.walk.step(root, &known) {
+                Step::Photo(path) => {
+                    if let next @ Some(_) = self.consider(&path, false, frame)? {
+                        return Ok((next, true));
+                    }
+                }
+                Step::More => {}
+                Step::Done => return Ok((None, false)),
+            }
+            if self.walk.is_done() {
+                self.next_search = Instant::now() + self.every.max(self.walk.took() * SHARE);
+            }
+        }
+        Ok((None, true))
+    }
+
+    /// Sees to a change that the system told.
+    fn changed(&mut self, change: Change, frame: &mut Frame) -> Result<Option<Next>> {
+        match change {
+            Change::Closed(path) => return self.consider(&path, true, frame),
+            Change::Touched(path) => return self.consider(&path, false, frame),
+            Change::Folder(folder) => self.walk.also(folder),
+            Change::Lost => self.walk.begin(),
+            Change::Gone => self.look_at_folder(true)?,
+        }
+        Ok(None)
+    }
 }
 
-/// What an event means here.
-fn changes_of(event: notify::Result<Event>) -> Vec<Change> {
-    let Ok(event) = event else { return vec![Change::Search] };
-    if event.need_rescan() {
-        return vec![Change::Search];
+/// Device and number of the folder at `path`, which can be read.
+fn id_of(path: &Path) -> io::Result<(u64, u64)> {
+    let meta = fs::metadata(path)?;
+    if !meta.is_dir() {
+        return Err(io::ErrorKind::NotADirectory.into());
     }
-    let complete = |event: Event| event.paths.into_iter().map(Change::Complete).collect();
-    match event.kind {
-        EventKind::Access(AccessKind::Close(AccessMode::Write)) => complete(event),
-        EventKind::Modify(ModifyKind::Name(RenameMode::To)) => complete(event),
-        // A folder may have got photos before it was watched; a file may be a link to a complete one.
-        EventKind::Create(CreateKind::Folder) => vec![Change::Search],
-        EventKind::Create(_) if event.paths.iter().any(|p| is_link(p)) => vec![Change::Search],
-        EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(RenameMode::From)) => vec![Change::Removed],
-        _ => Vec::new(),
-    }
+    Ok((meta.dev(), meta.ino()))
 }
 
-/// Whether a new name stands for a file that was there before: nobody will close it.
-fn is_link(path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    fs::symlink_metadata(path).is_ok_and(|m| m.is_symlink() || m.nlink() > 1)
+/// Whether a file went while it was looked at, as files do.
+fn is_gone(e: &io::Error) -> bool {
+    matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+/// `error` by the name that the photo has outside.
+fn named(error: Error, place: &Path, label: &Path) -> Error {
+    let label = || label.display().to_string();
+    let own = |subject: &str| *subject == place.display().to_string();
+    match error {
+        Error::BadImage { subject, reason } if own(&subject) => Error::BadImage { subject: label(), reason },
+        Error::Limit { subject, what, value, limit } if own(&subject) => {
+            Error::Limit { subject: label(), what, value, limit }
+        }
+        Error::Io { path, cause } if path == place => Error::Io { path: label().into(), cause },
+        error => error,
+    }
 }
 
 impl FrameSource for Watch {
@@ -254,85 +406,95 @@ impl FrameSource for Watch {
 
     fn bounds(&self) -> Bounds {
         let Bounds { frame_bytes, decoder_bytes } = files::bounds(&self.limits);
-        let own = WATCHER_BYTES + self.limits.watched_photos.saturating_mul(PHOTO_BYTES);
+        let own = changes::BYTES + walk::BYTES + waiting::BYTES + Journal::bytes(self.limits.watched_photos);
         Bounds { frame_bytes, decoder_bytes: decoder_bytes.saturating_add(own) }
+    }
+
+    fn restrict(&mut self, limits: &Limits) {
+        self.decoder = Decoder::new(limits);
+        self.limits = limits.clone();
     }
 
     fn next(&mut self, frame: &mut Frame, patience: Duration) -> Result<Next> {
         let deadline = Instant::now() + patience;
         loop {
-            if self.overflow.swap(false, Ordering::SeqCst) {
-                self.search()?;
+            self.look()?;
+            let (next, more) = self.advance(frame)?;
+            if let Some(next) = next {
+                return Ok(next);
             }
-            while let Some(path) = self.ready.pop_front() {
-                if let Some(next) = self.take(&path, frame)? {
-                    return Ok(next);
-                }
-            }
-            self.settle();
-            if !self.ready.is_empty() {
+            let now = Instant::now();
+            if more && now < deadline {
                 continue;
             }
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.changes.recv_timeout(left) {
-                Ok(Change::Complete(path)) if path.is_dir() => self.search()?,
-                Ok(Change::Complete(path)) if photos::is_photo(&path) => self.ready.push_back(path),
-                Ok(Change::Complete(_)) => {}
-                Ok(Change::Search) => self.search()?,
-                Ok(Change::Removed) if self.folder.is_dir() => {}
-                Ok(Change::Removed) => self.search()?,
-                Err(RecvTimeoutError::Timeout) => return Ok(Next::Waiting),
-                Err(RecvTimeoutError::Disconnected) => {
-                    let reason = "the folder is no longer watched".into();
-                    return Err(Error::Unavailable { subject: self.name.clone(), reason });
-                }
+            if now >= deadline {
+                return Ok(Next::Waiting);
+            }
+            let until = self.waiting.next().into_iter().fold(deadline.min(self.next_look), Instant::min);
+            if let Some(change) = self.changes.next(until.saturating_duration_since(now))
+                && let Some(next) = self.changed(change, frame)?
+            {
+                return Ok(next);
             }
         }
     }
 
     fn confirm(&mut self, seq: u64) -> Result<()> {
-        while let Some((_, id)) = self.in_hand.front().copied().filter(|(s, _)| *s <= seq) {
-            // On failure it stays in hand, so that it is not taken again.
-            self.record(id)?;
-            self.in_hand.pop_front();
-        }
+        let done = self.in_hand.iter().take_while(|photo| photo.seq <= seq).count();
+        let keys: Vec<Keys> = self.in_hand.iter().take(done).map(|photo| photo.keys).collect();
+        // On failure they stay in hand, so that they are not taken again.
+        self.journal.record(&keys, true)?;
+        self.in_hand.drain(..done);
         Ok(())
     }
 
-    fn reconnect(&mut self) -> Result<()> {
-        let unavailable = |e: Error| Error::Unavailable { subject: self.name.clone(), reason: e.to_string() };
-        fs::read_dir(&self.folder).map_err(|e| unavailable(Error::io(&self.folder, e)))?;
-        let (watcher, changes) = watch(&self.folder, &self.overflow).map_err(unavailable)?;
-        (self._watcher, self.changes) = (watcher, changes);
-        self.overflow.store(true, Ordering::SeqCst);
+    fn confirm_damages(&mut self, count: u64) -> Result<()> {
+        let told = usize::try_from(count.saturating_sub(self.damages_told)).unwrap_or(usize::MAX);
+        let told = told.min(self.damaged.len());
+        let keys: Vec<Keys> = self.damaged.iter().take(told).flatten().copied().collect();
+        self.journal.record(&keys, true)?;
+        self.damaged.drain(..told);
+        self.damages_told = count;
         Ok(())
+    }
+
+    fn refuse(&mut self, seq: u64) {
+        let Some(at) = self.in_hand.iter().position(|photo| photo.seq == seq) else { return };
+        let Some(Handed { path, seen, .. }) = self.in_hand.remove(at) else { return };
+        let now = Instant::now();
+        if let Some(wait) = self.waiting.add(&path, Some(seen), now) {
+            wait.until_changed(now);
+        }
+    }
+
+    fn reconnect(&mut self) -> Result<()> {
+        self.look_at_folder(true)?;
+        self.journal.check()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::SystemTime;
 
     #[test]
-    fn an_overflow_of_the_system_or_of_the_queue_is_a_search() {
-        let event = Event::new(EventKind::Other).set_flag(notify::event::Flag::Rescan);
-        assert!(matches!(changes_of(Ok(event))[..], [Change::Search]));
-        assert!(matches!(changes_of(Err(notify::Error::generic("")))[..], [Change::Search]));
+    fn what_no_event_tells_of_is_found_by_the_clock() {
         let folder = tempfile::tempdir().unwrap();
         let mut watch = Watch::open(folder.path(), None, &Limits::default()).unwrap();
         let mut frame = Frame::default();
+        // Kept, so that the system has somebody to tell.
+        let _heard = std::mem::replace(&mut watch.changes, Changes::quiet());
+        let mut watch = watch.searched_every(Duration::from_millis(50));
         assert_eq!(watch.next(&mut frame, Duration::ZERO).unwrap(), Next::Waiting);
-        // A photo that no event tells of, found because events were lost.
-        let (unheard, quiet) = sync_channel(1);
-        // Kept, because an event that nobody can take counts as lost.
-        let heard = std::mem::replace(&mut watch.changes, quiet);
         let path = folder.path().join("a.pgm");
         fs::write(&path, b"P5 1 1 255 \x07").unwrap();
         let old = SystemTime::now() - SETTLE;
         fs::File::options().write(true).open(&path).unwrap().set_modified(old).unwrap();
-        assert_eq!(watch.next(&mut frame, Duration::ZERO).unwrap(), Next::Waiting);
-        watch.overflow.store(true, Ordering::SeqCst);
-        assert_eq!(watch.next(&mut frame, Duration::ZERO).unwrap(), Next::Frame);
-        drop((unheard, heard));
+        let until = Instant::now() + Duration::from_secs(60);
+        while watch.next(&mut frame, Duration::from_millis(20)).unwrap() != Next::Frame {
+            assert!(Instant::now() < until, "it was never found");
+        }
+        assert_eq!(frame.label(), path.display().to_string());
     }
 }

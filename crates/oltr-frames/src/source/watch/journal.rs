@@ -1,232 +1,376 @@
-//! Which photos have been taken, also across restarts.
+//! Which photos have been taken, also across restarts: the state file.
+//!
+//! ```text
+//! oltr.watch/2 00000001 1c291ca3            blocks of keys that follow, and the checksum of what stands before it
+//! <blocks of 4096 bytes>                    511 keys each, sorted through all of them, their number and a checksum
+//! 96c2… 0b61… 8f5e… 5a0d7f3c                an entry: the three keys of a photo, and its checksum
+//! …
+//! ```
+//!
+//! Entries are appended and are on the disk before it is said that they are. When there are many, they and the blocks are
+//! merged into new blocks, in a new file that takes the place of this one. So memory holds the last entries and one key
+//! of each block, whatever the number of photos, and looking a photo up reads one block.
+
+mod blocks;
 
 use std::collections::HashSet;
-use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
+use rustix::fs::OFlags;
 
+use super::identity::{Key, Keys};
+use crate::atomic::{Temporary, clean, folder_of};
 use crate::error::{Error, Result};
+use blocks::{BLOCK, Blocks};
 
-/// The first line of a journal.
-const HEADER: &[u8] = b"oltr.watch/1\n";
+/// What the first line begins with, and what it was in the first version: entries of 32 digits without a checksum.
+const FORMAT: &str = "oltr.watch/2";
+const FORMAT_1: &[u8] = b"oltr.watch/1\n";
 
-/// Bytes of an entry: 32 hexadecimal digits and a line break.
-const ENTRY: usize = 33;
+/// Bytes of the first line.
+const HEADER: usize = FORMAT.len() + 1 + 8 + 1 + 8 + 1;
 
-/// A photo's identity: 128 bits of the SHA-256 of its path, size and time of modification. A photo that is written anew
-/// is another one.
-pub type Id = u128;
+/// Bytes of an entry: three keys, a checksum, what stands between them, a line break.
+const ENTRY: usize = 3 * 17 + 8 + 1;
 
-/// The identity of the file at `path`, relative to the folder, with `size` and time of modification `modified` (since
-/// the epoch, in nanoseconds).
-pub fn id(path: &Path, size: u64, modified: i128) -> Id {
-    let mut hash = Sha256::new();
-    hash.update(path.as_os_str().as_encoded_bytes());
-    hash.update([0]);
-    hash.update(size.to_le_bytes());
-    hash.update(modified.to_le_bytes());
-    let digest = hash.finalize();
-    digest.iter().take(16).fold(0, |id, byte| id << 8 | Id::from(*byte))
-}
+/// Bytes of memory for an entry: its keys in a set of at most that many more.
+const ENTRY_BYTES: usize = 3 * 2 * 9;
 
-/// The file that holds the identities.
-///
-/// Entries are appended and synced one by one, and an entry that was cut off by a loss of power is passed over; the file
-/// is written anew (beside it, synced, and moved into its place) when it is opened and when it is full, without the
-/// entries of photos that are gone. So nothing recorded is ever lost, a full disk included.
+/// Attempts to open a file that others put anew in its place meanwhile.
+const ATTEMPTS: usize = 8;
+
+/// So many times the entries that fit are kept where they cannot be merged, because the disk is full for one.
+const OVERDUE: usize = 2;
+
+/// The file that holds the keys, locked against other processes.
 #[derive(Debug)]
 pub struct Journal {
+    /// As it was named, and with its links followed.
     path: PathBuf,
+    place: PathBuf,
     file: File,
-    /// Entries that the file may hold.
-    capacity: usize,
-    entries: HashSet<Id>,
+    /// Where the next entry goes.
+    end: u64,
+    blocks: Blocks,
+    recent: HashSet<Key>,
+    /// Entries that are kept in memory.
+    most: usize,
+    /// Times that entries and blocks were merged.
+    merges: u64,
+    /// That merging failed was told.
+    told: bool,
 }
 
 impl Journal {
-    /// Opens or creates the journal at `path` for at most `capacity` photos.
+    /// Bytes of memory that a journal takes which keeps `most` entries.
+    pub fn bytes(most: usize) -> usize {
+        most.saturating_mul(ENTRY_BYTES * OVERDUE).saturating_add(blocks::BYTES)
+    }
+
+    /// Opens or creates the journal at `path`, which keeps `most` entries in memory.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::BadInput`] for a file that is something else; [`Error::Limit`] for one that holds more.
-    pub fn open(path: &Path, capacity: usize) -> Result<Journal> {
+    /// [`Error::Busy`] where another process has it; [`Error::Config`] for what is no file; [`Error::BadInput`] for a
+    /// file that is something else; [`Error::Io`].
+    pub fn open(path: &Path, most: usize) -> Result<Journal> {
         let failed = |e| Error::io(path, e);
-        let mut options = OpenOptions::new();
-        let mut file = options.read(true).write(true).create(true).truncate(false).open(path).map_err(failed)?;
-        let length = file.metadata().map_err(failed)?.len();
-        let mut journal = Journal { path: path.into(), file, capacity, entries: HashSet::new() };
-        let most = (HEADER.len() + capacity.saturating_mul(ENTRY)) as u64 + ENTRY as u64;
-        if length > most {
-            let value = length / ENTRY as u64;
-            return Err(journal.full(value));
-        }
-        let mut header = Vec::new();
-        let mut reader = BufReader::new(&journal.file);
-        reader.by_ref().take(HEADER.len() as u64).read_to_end(&mut header).map_err(failed)?;
-        if !HEADER.starts_with(&header) {
-            let reason = "is not a list of photos that oltr wrote; name another file for it".into();
-            return Err(Error::BadInput { subject: path.display().to_string(), reason });
-        }
-        let mut line = Vec::with_capacity(ENTRY);
-        loop {
-            line.clear();
-            if reader.by_ref().take(ENTRY as u64).read_until(b'\n', &mut line).map_err(failed)? == 0 {
+        refuse_no_file(path)?;
+        let mut opened = None;
+        for _ in 0..ATTEMPTS {
+            // Should it be a FIFO by now, nobody waits.
+            let mut options = OpenOptions::new();
+            options.read(true).write(true).create(true).truncate(false);
+            let file = options.custom_flags(OFlags::NONBLOCK.bits() as i32).open(path).map_err(failed)?;
+            hold(&file, path)?;
+            if same(&file, path) {
+                opened = Some(file);
                 break;
             }
-            let entry = line.strip_suffix(b"\n").filter(|digits| digits.len() == ENTRY - 1);
-            let entry = entry.and_then(|digits| std::str::from_utf8(digits).ok());
-            match entry.and_then(|digits| Id::from_str_radix(digits, 16).ok()) {
-                Some(id) => journal.entries.insert(id),
-                None => {
-                    log::debug!("{}: passed over an entry that was cut off", path.display());
-                    true
-                }
-            };
         }
-        drop(reader);
-        file = journal.rewrite()?;
-        journal.file = file;
+        let file = opened.ok_or_else(|| failed(io::Error::other("is replaced again and again")))?;
+        let place = fs::canonicalize(path).map_err(failed)?;
+        clean(folder_of(&place));
+        let (blocks, recent) = (Blocks::default(), HashSet::new());
+        let (path, most, end, merges, told) = (path.into(), most.max(1), 0, 0, false);
+        let mut journal = Journal { path, place, file, end, blocks, recent, most, merges, told };
+        journal.load()?;
         Ok(journal)
     }
 
-    /// Whether `id` is recorded.
-    pub fn contains(&self, id: Id) -> bool {
-        self.entries.contains(&id)
-    }
-
-    /// Whether another entry needs room to be made.
-    pub fn is_full(&self) -> bool {
-        self.entries.len() >= self.capacity
-    }
-
-    /// Records `id`; it is on the disk when this returns.
+    /// Whether one of `keys` is recorded.
     ///
     /// # Errors
-    /// [`Error::Io`], a full disk for one: the file is as it was. [`Error::Limit`] for a full journal.
-    pub fn record(&mut self, id: Id) -> Result<()> {
-        if self.entries.contains(&id) {
+    /// [`Error::Io`].
+    pub fn contains(&self, key: Key) -> Result<bool> {
+        if self.recent.contains(&key) {
+            return Ok(true);
+        }
+        self.blocks.contains(&self.file, HEADER as u64, key).map_err(|e| Error::io(&self.path, e))
+    }
+
+    /// Records photos; with `durable` they are on the disk when this returns.
+    ///
+    /// # Errors
+    /// [`Error::Io`], a full disk for one: the file is as it was.
+    pub fn record(&mut self, photos: &[Keys], durable: bool) -> Result<()> {
+        if photos.is_empty() {
             return Ok(());
         }
-        if self.is_full() {
-            return Err(self.full(self.capacity as u64 + 1));
-        }
-        let length = (HEADER.len() + self.entries.len() * ENTRY) as u64;
-        let entry = format!("{id:032x}\n");
-        let written = self
-            .file
-            .seek(SeekFrom::Start(length))
-            .and_then(|_| self.file.write_all(entry.as_bytes()))
-            .and_then(|()| self.file.sync_data());
+        self.check()?;
+        let text: String = photos.iter().map(|keys| line(*keys)).collect();
+        let written = self.file.write_all_at(text.as_bytes(), self.end);
+        let written = written.and_then(|()| if durable { self.file.sync_data() } else { Ok(()) });
         if let Err(e) = written {
             // What was written of it would hide the next entry.
-            let _ = self.file.set_len(length);
+            let _ = self.file.set_len(self.end);
             return Err(Error::io(&self.path, e));
         }
-        self.entries.insert(id);
-        Ok(())
+        self.end += text.len() as u64;
+        photos.iter().for_each(|keys| self.recent.extend(keys.0));
+        self.merge_if_many()
     }
 
-    /// Keeps only the entries that are in `there`.
+    /// Writes the file anew where it was removed, replaced or cut off; of another journal in its place the entries are
+    /// kept.
     ///
     /// # Errors
-    /// [`Error::Io`]; then all entries are kept.
-    pub fn retain(&mut self, there: &HashSet<Id>) -> Result<()> {
-        let before = self.entries.clone();
-        self.entries.retain(|id| there.contains(id));
-        match self.rewrite() {
-            Ok(file) => self.file = file,
-            Err(e) => {
-                self.entries = before;
-                return Err(e);
-            }
+    /// [`Error::Io`]; as [`Journal::open`] for what is in its place.
+    pub fn check(&mut self) -> Result<()> {
+        let whole = self.file.metadata().is_ok_and(|meta| meta.len() >= self.end);
+        if whole && same(&self.file, &self.place) {
+            return Ok(());
         }
+        // The disk that it lay on is gone: what is recorded meanwhile goes to where the file was.
+        if !folder_of(&self.place).is_dir() {
+            return Ok(());
+        }
+        refuse_no_file(&self.place)?;
+        if whole && let Ok(other) = File::open(&self.place) {
+            hold(&other, &self.place)?;
+            self.absorb(&other)?;
+        }
+        log::warn!("{}: was removed or changed by somebody; it is written anew", self.path.display());
+        self.merge()
+    }
+
+    /// Reads the file when it is opened.
+    fn load(&mut self) -> Result<()> {
+        let failed = |e| Error::io(&self.path, e);
+        let file = self.file.try_clone().map_err(failed)?;
+        let start = read_start(&file).map_err(failed)?;
+        if start.is_empty() || (start.len() < HEADER && header(0).as_bytes().starts_with(&start)) {
+            self.file.set_len(0).map_err(failed)?;
+            let written = self.file.write_all_at(header(0).as_bytes(), 0).and_then(|()| self.file.sync_all());
+            if let Err(e) = written {
+                let _ = self.file.set_len(0);
+                return Err(failed(e));
+            }
+            self.end = HEADER as u64;
+            return Ok(());
+        }
+        if FORMAT_1.starts_with(&start) || start.starts_with(FORMAT_1) {
+            self.absorb(&file)?;
+            return self.merge();
+        }
+        let count = self.count(&start)?;
+        let whole = self.blocks.load(&file, HEADER as u64, count).map_err(failed)?;
+        if !whole {
+            log::warn!("{}: is damaged; photos whose entries are lost are taken again", self.path.display());
+        }
+        let first = HEADER as u64 + u64::from(count) * BLOCK as u64;
+        self.end = first;
+        let end = self.entries(&file, first, entry)?;
+        let length = file.metadata().map_err(|e| Error::io(&self.path, e))?.len();
+        if self.merges > 0 {
+            return Ok(());
+        }
+        self.end = end;
+        if end < length {
+            // What a loss of power cut off is no entry; the next one goes there.
+            self.file.set_len(end).map_err(|e| Error::io(&self.path, e))?;
+        }
+        if whole { self.merge_if_many() } else { self.merge() }
+    }
+
+    /// The number of blocks that the first line says.
+    fn count(&self, start: &[u8]) -> Result<u32> {
+        let bad = |reason: &str| Error::BadInput { subject: self.path.display().to_string(), reason: reason.into() };
+        if !start.starts_with(FORMAT.as_bytes()) {
+            return Err(bad("is not a list of photos that oltr wrote; name another file for it"));
+        }
+        let text = std::str::from_utf8(start).ok();
+        let count = text.and_then(|text| u32::from_str_radix(text.get(FORMAT.len() + 1..FORMAT.len() + 9)?, 16).ok());
+        let count = count.filter(|count| header(*count).as_bytes() == start);
+        count.ok_or_else(|| bad("is damaged in its first line; remove it, and all photos are taken anew"))
+    }
+
+    /// Takes in the keys of a journal of any version.
+    fn absorb(&mut self, file: &File) -> Result<()> {
+        let start = read_start(file).map_err(|e| Error::io(&self.path, e))?;
+        if start.is_empty() {
+            return Ok(());
+        }
+        if FORMAT_1.starts_with(&start) || start.starts_with(FORMAT_1) {
+            self.entries(file, FORMAT_1.len() as u64, entry_1)?;
+            return Ok(());
+        }
+        let count = self.count(&start)?;
+        for block in 0..count {
+            let keys = blocks::read(file, HEADER as u64, block).map_err(|e| Error::io(&self.path, e))?;
+            self.recent.extend(keys.into_iter().flatten());
+            self.merge_if_many()?;
+        }
+        self.entries(file, HEADER as u64 + u64::from(count) * BLOCK as u64, entry)?;
         Ok(())
     }
 
-    /// Writes the file anew, beside it, and puts it in its place.
-    fn rewrite(&self) -> Result<File> {
-        let failed = |e: std::io::Error| Error::io(&self.path, e);
-        let folder = self.path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut new = tempfile::Builder::new().prefix(".oltr-").tempfile_in(folder).map_err(failed)?;
-        let mut text = Vec::with_capacity(HEADER.len() + self.entries.len() * ENTRY);
-        text.extend_from_slice(HEADER);
-        self.entries.iter().for_each(|id| text.extend_from_slice(format!("{id:032x}\n").as_bytes()));
-        new.write_all(&text).map_err(failed)?;
-        new.as_file().sync_all().map_err(failed)?;
-        let file = new.persist(&self.path).map_err(|e| failed(e.error))?;
-        // Not every file system lets a folder be synced; the content is safe in either name.
-        let _ = File::open(folder).and_then(|f| f.sync_all());
-        Ok(file)
+    /// Takes in the entries that begin at `at`; where the last that is whole ends.
+    fn entries(&mut self, file: &File, at: u64, parse: fn(&[u8]) -> Option<[Key; 3]>) -> Result<u64> {
+        let failed = |path: &Path, e| Error::io(path, e);
+        let mut reader = BufReader::new(file);
+        reader.seek(SeekFrom::Start(at)).map_err(|e| failed(&self.path, e))?;
+        let mut line = Vec::with_capacity(ENTRY);
+        let (mut end, mut position, mut damaged) = (at, at, 0);
+        loop {
+            line.clear();
+            let read = reader.by_ref().take(ENTRY as u64).read_until(b'\n', &mut line);
+            let read = read.map_err(|e| failed(&self.path, e))?;
+            if read == 0 {
+                break;
+            }
+            position += read as u64;
+            match parse(&line) {
+                Some(keys) => {
+                    self.recent.extend(keys);
+                    end = position;
+                    self.merge_if_many()?;
+                }
+                None => damaged += 1,
+            }
+        }
+        if damaged > 0 {
+            log::debug!("{}: passed over {damaged} entries that are cut off or damaged", self.path.display());
+        }
+        Ok(end)
     }
 
-    fn full(&self, value: u64) -> Error {
-        let subject = self.path.display().to_string();
-        Error::Limit { subject, what: "watched_photos", value, limit: self.capacity as u64 }
+    /// Merges entries and blocks when there are as many entries as are kept. A failure is told, and tried again later.
+    fn merge_if_many(&mut self) -> Result<()> {
+        let most = 3 * self.most;
+        if self.recent.len() < most || (self.told && !self.recent.len().is_multiple_of(most)) {
+            return Ok(());
+        }
+        match self.merge() {
+            Err(e) if self.recent.len() < OVERDUE * most => {
+                if !std::mem::replace(&mut self.told, true) {
+                    log::warn!("{e}; the list of photos cannot be written anew and grows meanwhile");
+                }
+                Ok(())
+            }
+            result => result,
+        }
     }
+
+    /// Writes all keys to a new file, sorted, and puts it in the place of this one.
+    fn merge(&mut self) -> Result<()> {
+        let mut recent: Vec<Key> = self.recent.iter().copied().collect();
+        recent.sort_unstable();
+        let merged = (|| {
+            let new = Temporary::beside(&self.place)?;
+            let blocks = self.blocks.merge(&self.file, &recent, new.file(), HEADER as u64)?;
+            new.file().write_all_at(header(blocks.count()).as_bytes(), 0)?;
+            Ok((new.commit(&self.place)?, blocks))
+        })();
+        let (file, blocks) = merged.map_err(|e: io::Error| Error::io(&self.path, e))?;
+        self.end = HEADER as u64 + u64::from(blocks.count()) * BLOCK as u64;
+        (self.file, self.blocks, self.told) = (file, blocks, false);
+        self.merges += 1;
+        self.recent.clear();
+        Ok(())
+    }
+}
+
+/// The first line of a file with `count` blocks.
+fn header(count: u32) -> String {
+    let text = format!("{FORMAT} {count:08x}");
+    format!("{text} {:08x}\n", crc32fast::hash(text.as_bytes()))
+}
+
+fn line(Keys([a, b, c]): Keys) -> String {
+    let text = format!("{a:016x} {b:016x} {c:016x}");
+    format!("{text} {:08x}\n", crc32fast::hash(text.as_bytes()))
+}
+
+/// The keys of an entry that is whole.
+fn entry(line: &[u8]) -> Option<[Key; 3]> {
+    let (text, sum) = std::str::from_utf8(line).ok()?.strip_suffix('\n')?.rsplit_once(' ')?;
+    if line.len() != ENTRY || u32::from_str_radix(sum, 16).ok()? != crc32fast::hash(text.as_bytes()) {
+        return None;
+    }
+    let mut keys = text.split(' ').map(|key| Key::from_str_radix(key, 16).ok());
+    Some([keys.next()??, keys.next()??, keys.next()??])
+}
+
+/// The key of an entry of the first version: the first half of it.
+fn entry_1(line: &[u8]) -> Option<[Key; 3]> {
+    let digits = std::str::from_utf8(line).ok()?.strip_suffix('\n').filter(|digits| digits.len() == 32)?;
+    u64::from_str_radix(&digits[16..], 16).ok()?;
+    let key = Key::from_str_radix(&digits[..16], 16).ok()?;
+    Some([key; 3])
+}
+
+/// The first line of the file, or as much as there is of it.
+fn read_start(file: &File) -> io::Result<Vec<u8>> {
+    let mut start = vec![0; HEADER];
+    let mut filled = 0;
+    while filled < HEADER {
+        match file.read_at(&mut start[filled..], filled as u64)? {
+            0 => break,
+            n => filled += n,
+        }
+    }
+    start.truncate(filled);
+    Ok(start)
+}
+
+/// Refuses what no list can be kept in, before it is opened: a FIFO would be waited for.
+fn refuse_no_file(path: &Path) -> Result<()> {
+    let Ok(meta) = fs::metadata(path) else { return Ok(()) };
+    let kind = meta.file_type();
+    let what = match () {
+        () if kind.is_file() => return Ok(()),
+        () if kind.is_dir() => "a folder",
+        () if kind.is_fifo() => "a FIFO",
+        () if kind.is_socket() => "a socket",
+        () => "a device",
+    };
+    let reason = "which photos were taken is kept in a file; name one, or leave it out for one in the folder";
+    Err(Error::Config(format!("{}: is {what}; {reason}", path.display())))
+}
+
+/// Locks `file`, where its file system can.
+fn hold(file: &File, path: &Path) -> Result<()> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => {
+            let reason = "another oltr keeps its list of photos there; end it, or name another file with --state".into();
+            Err(Error::Busy { path: path.into(), reason })
+        }
+        Err(TryLockError::Error(e)) => {
+            log::debug!("{}: cannot be locked ({e}); no two processes may have it", path.display());
+            Ok(())
+        }
+    }
+}
+
+/// Whether `path` leads to `file`.
+fn same(file: &File, path: &Path) -> bool {
+    let id = |meta: fs::Metadata| (meta.dev(), meta.ino());
+    matches!((file.metadata().map(id), fs::metadata(path).map(id)), (Ok(a), Ok(b)) if a == b)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn entries_outlive_the_process_and_a_torn_end() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("taken");
-        let mut journal = Journal::open(&path, 3).unwrap();
-        journal.record(7).unwrap();
-        journal.record(Id::MAX).unwrap();
-        drop(journal);
-        let mut file = OpenOptions::new().append(true).open(&path).unwrap();
-        file.write_all(b"0000000000000000000000000000").unwrap();
-        let mut journal = Journal::open(&path, 3).unwrap();
-        assert!(journal.contains(7) && journal.contains(Id::MAX) && !journal.contains(0));
-        journal.record(9).unwrap();
-        assert!(matches!(journal.record(10), Err(Error::Limit { what: "watched_photos", .. })));
-        journal.retain(&HashSet::from([9, 11])).unwrap();
-        journal.record(10).unwrap();
-        drop(journal);
-        let journal = Journal::open(&path, 3).unwrap();
-        assert_eq!(journal.entries, HashSet::from([9, 10]));
-    }
-
-    /// A full disk, as the system plays it.
-    #[test]
-    #[cfg(target_os = "linux")]
-    fn a_full_disk_is_an_error_and_loses_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("taken");
-        let mut journal = Journal::open(&path, 9).unwrap();
-        journal.record(7).unwrap();
-        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
-        let sound = std::mem::replace(&mut journal.file, full);
-        let error = journal.record(8).unwrap_err();
-        assert!(
-            matches!(&error, Error::Io { cause, .. } if cause.kind() == std::io::ErrorKind::StorageFull),
-            "{error}"
-        );
-        assert!(journal.contains(7) && !journal.contains(8));
-        // Room was made.
-        journal.file = sound;
-        journal.record(8).unwrap();
-        assert_eq!(Journal::open(&path, 9).unwrap().entries, HashSet::from([7, 8]));
-    }
-
-    #[test]
-    fn another_file_is_left_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("letter");
-        std::fs::write(&path, "Dear Sir,").unwrap();
-        assert!(matches!(Journal::open(&path, 3), Err(Error::BadInput { .. })));
-        assert_eq!(std::fs::read(&path).unwrap(), b"Dear Sir,");
-    }
-
-    #[test]
-    fn what_is_written_anew_is_another_photo() {
-        let first = id(Path::new("a.jpg"), 5, 9);
-        assert_eq!(first, id(Path::new("a.jpg"), 5, 9));
-        let others = [id(Path::new("b.jpg"), 5, 9), id(Path::new("a.jpg"), 6, 9), id(Path::new("a.jpg"), 5, 8)];
-        assert!(others.iter().all(|other| *other != first));
-    }
-}
+mod tests;

@@ -1,0 +1,73 @@
+//! How large photos may be where memory is bounded: as large as fits.
+
+use oltr::Limits;
+use oltr::source::FrameSource;
+
+/// Photos of so many pixels fit at least, or nothing does.
+const LEAST: u64 = 640 * 480;
+
+/// What cameras take today: bounds below it are worth a word.
+const USUAL: u64 = 12_000_000;
+
+/// The largest number of pixels up to `most` that `fits`; [`LEAST`] where none does.
+pub fn largest_photo(most: u64, mut fits: impl FnMut(u64) -> bool) -> u64 {
+    let (mut low, mut high) = (LEAST.min(most), most);
+    // To a hundredth: nobody counts pixels.
+    while high - low > low / 100 {
+        let middle = low + (high - low) / 2;
+        if fits(middle) { low = middle } else { high = middle - 1 }
+    }
+    low
+}
+
+/// `limits` with photos of `pixels` at most, of any shape up to four times as wide as they are high.
+pub fn limits(limits: &Limits, pixels: u64) -> Limits {
+    let mut limits = limits.clone();
+    let side = u32::try_from(2 * pixels.isqrt()).unwrap_or(u32::MAX);
+    limits.photo_side = limits.photo_side.min(side);
+    limits.photo_pixels = limits.photo_pixels.min(pixels);
+    // No encoding takes more, but for what stands beside the pixels.
+    limits.photo_bytes = limits.photo_bytes.min(pixels.saturating_mul(4).saturating_add(1 << 20));
+    limits
+}
+
+/// Says that photos of more than `largest` pixels are not taken, and with how much memory usual ones are.
+pub fn tell(
+    source: &mut dyn FrameSource,
+    largest: u64,
+    bounded: &Limits,
+    total: impl Fn(&dyn FrameSource, &Limits) -> u64,
+) {
+    let megapixels = |pixels: u64| format!("{:.1} megapixels", pixels as f64 / 1e6);
+    if largest >= USUAL {
+        log::info!("{}: photos of up to {} are taken", source.name(), megapixels(largest));
+        return;
+    }
+    let usual = limits(&Limits::default(), USUAL);
+    source.restrict(&usual);
+    let needed = total(source, &usual).div_ceil(1 << 20);
+    source.restrict(bounded);
+    log::warn!(
+        "{}: --max-memory lets photos of up to {} be taken; with --max-memory {needed}MiB those of {} are",
+        source.name(),
+        megapixels(largest),
+        megapixels(USUAL)
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_that_fits_is_found() {
+        for bound in [LEAST, 1_000_000, 12_345_678, 50_000_000] {
+            let largest = largest_photo(50_000_000, |pixels| pixels <= bound);
+            assert!(largest <= bound && largest >= bound - bound / 100, "{largest} of {bound}");
+        }
+        assert_eq!(largest_photo(50_000_000, |_| false), LEAST);
+        assert_eq!(largest_photo(100, |_| true), 100);
+        let bounded = limits(&Limits::default(), 12_000_000);
+        assert!(bounded.photo_side >= 4000 && bounded.photo_bytes > 48_000_000);
+    }
+}

@@ -1,0 +1,51 @@
+//! A list of paths: one a line, as programs of whatever system write it.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+/// The paths in the text of a list. A byte order mark is no part of the first; a line may end as on Windows; what is no
+/// UTF-8 is a path all the same; a list in UTF-16, which says so by its mark, holds the same paths.
+pub fn paths(text: &[u8]) -> Vec<PathBuf> {
+    let decoded;
+    let text = match text {
+        [0xff, 0xfe, rest @ ..] => {
+            decoded = from_utf16(rest, u16::from_le_bytes);
+            decoded.as_bytes()
+        }
+        [0xfe, 0xff, rest @ ..] => {
+            decoded = from_utf16(rest, u16::from_be_bytes);
+            decoded.as_bytes()
+        }
+        [0xef, 0xbb, 0xbf, rest @ ..] => rest,
+        text => text,
+    };
+    let lines = text.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let lines = lines.filter(|line| !line.trim_ascii().is_empty());
+    lines.map(|line| PathBuf::from(OsString::from_vec(line.to_vec()))).collect()
+}
+
+fn from_utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> String {
+    let units = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));
+    char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::ffi::OsStrExt;
+
+    #[test]
+    fn marks_ends_of_lines_and_odd_bytes() {
+        let bytes = |text: &[u8]| paths(text).iter().map(|p| p.as_os_str().as_bytes().to_vec()).collect::<Vec<_>>();
+        let expected = [b"a.jpg".to_vec(), "ä b.jpg".as_bytes().to_vec()];
+        assert_eq!(bytes("a.jpg\nä b.jpg".as_bytes()), expected);
+        assert_eq!(bytes("\u{feff}a.jpg\r\n\r\n \nä b.jpg\r\n".as_bytes()), expected);
+        for (mark, encode) in [([0xff, 0xfe], u16::to_le_bytes as fn(u16) -> [u8; 2]), ([0xfe, 0xff], u16::to_be_bytes)] {
+            let text: Vec<u8> = "a.jpg\r\nä b.jpg\r\n".encode_utf16().flat_map(encode).collect();
+            assert_eq!(bytes(&[&mark[..], &text].concat()), expected);
+        }
+        assert_eq!(bytes(b"lat\xe9n.jpg\nb.jpg\n"), [b"lat\xe9n.jpg".to_vec(), b"b.jpg".to_vec()]);
+        assert_eq!(bytes(b"\xef\xbb\xbf\n"), [] as [Vec<u8>; 0]);
+    }
+}
