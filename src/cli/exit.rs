@@ -79,6 +79,12 @@ pub fn report(error: &anyhow::Error) -> Exit {
     exit
 }
 
+/// As [`report`], for an error of the library.
+pub fn report_error(error: &Error) -> Exit {
+    let _ = writeln!(io::stderr(), "oltr: {}", message(error));
+    error.into()
+}
+
 /// Makes a defect of oltr, wherever it shows, end the program with its own code. What a broken graph does to tract is
 /// none: the library makes an error of it, or, in a program whose panics do not unwind, what the hook does is the end.
 pub fn on_panic() {

@@ -13,11 +13,30 @@ use crate::decide::consensus::{Agreed, Observation};
 use crate::decide::events::{EndReason, Phase};
 use crate::enrol::Enrolled;
 
-/// Names of classes by index.
+/// A text from outside, of which no more than `most` bytes are written, and then an ellipsis.
+#[derive(Clone, Copy, Debug)]
+pub struct Text<'a> {
+    text: &'a str,
+    most: usize,
+}
+
+impl Serialize for Text<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.text.len() <= self.most {
+            return serializer.serialize_str(self.text);
+        }
+        let end = self.text.floor_char_boundary(self.most);
+        serializer.collect_str(&format_args!("{}…", &self.text[..end]))
+    }
+}
+
+/// Names of classes by index, and how long texts may be.
 #[derive(Clone, Copy, Debug)]
 pub struct Names<'a> {
     pub bundle: &'a Bundle,
     pub enrolled: &'a [Enrolled],
+    /// Bytes of each text that are written.
+    pub most: usize,
 }
 
 impl<'a> Names<'a> {
@@ -25,14 +44,19 @@ impl<'a> Names<'a> {
         match decision {
             Decision::Known(class) => Label { decision: "known", label: self.id(class), class: Some(class) },
             Decision::Enrolled(class) => {
-                Label { decision: "known", label: self.enrolled.get(class).map(Enrolled::name), class: None }
+                let name = self.enrolled.get(class).map(|class| self.text(class.name()));
+                Label { decision: "known", label: name, class: None }
             }
             Decision::Open => Label { decision: "open", label: None, class: None },
         }
     }
 
-    fn id(self, class: usize) -> Option<&'a str> {
-        self.bundle.classes.get(class).map(|class| class.id.as_str())
+    fn id(self, class: usize) -> Option<Text<'a>> {
+        self.bundle.classes.get(class).map(|class| self.text(&class.id))
+    }
+
+    fn text(self, text: &'a str) -> Text<'a> {
+        Text { text, most: self.most }
     }
 
     fn shot(self, decision: Decision) -> Option<Shot> {
@@ -55,6 +79,9 @@ pub struct Head<'a, T> {
     pub clock_synchronised: Option<bool>,
     #[serde(flatten)]
     pub line: T,
+    /// Whether texts were cut, because the line would have been too long with them.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub shortened: bool,
 }
 
 /// One moment on both clocks.
@@ -83,7 +110,7 @@ fn text<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::
 struct Label<'a> {
     decision: &'static str,
     /// Id of the class, or the name of an enrolled one; `None` if open.
-    label: Option<&'a str>,
+    label: Option<Text<'a>>,
     /// Its place among the logits; `None` if open or enrolled.
     class: Option<usize>,
 }
@@ -91,7 +118,7 @@ struct Label<'a> {
 /// `oltr.frame/1`: a classified frame; the time is that of its capture.
 #[derive(Debug, Serialize)]
 pub struct FrameLine<'a> {
-    source: &'a str,
+    source: Text<'a>,
     frame: u64,
     #[serde(flatten)]
     label: Label<'a>,
@@ -108,7 +135,7 @@ pub struct FrameLine<'a> {
 
 #[derive(Debug, Serialize)]
 struct Nearest<'a> {
-    label: Option<&'a str>,
+    label: Option<Text<'a>>,
     class: usize,
     distance: f32,
 }
@@ -132,7 +159,7 @@ impl<'a> FrameLine<'a> {
         let consensus = |Agreed { label, share, support }| Consensus { label: names.label(label), share, support };
         let (class, distance) = (f.scores.nearest, f.scores.distance.min(f32::MAX));
         FrameLine {
-            source: f.source,
+            source: names.text(f.source),
             frame: f.stamp.seq,
             label: names.label(f.verdict.decision),
             probability: f.scores.probability,
@@ -151,7 +178,7 @@ impl<'a> FrameLine<'a> {
 /// `oltr.event/1`: an event and what happened to it; the time is when that was told.
 #[derive(Debug, Serialize)]
 pub struct EventLine<'a> {
-    source: &'a str,
+    source: Text<'a>,
     #[serde(serialize_with = "text")]
     id: EventId<'a>,
     r#type: &'static str,
@@ -189,7 +216,7 @@ struct Best<'a> {
 
 #[derive(Debug, Serialize)]
 struct Resembled<'a> {
-    label: Option<&'a str>,
+    label: Option<Text<'a>>,
     class: usize,
 }
 
@@ -210,7 +237,7 @@ impl<'a> EventLine<'a> {
         let Observation { frame, time, probability, reachability, nearest, .. } = event.best;
         let resembled = Resembled { label: names.id(nearest), class: nearest };
         EventLine {
-            source: result.source,
+            source: names.text(result.source),
             id: EventId(run, event.id),
             r#type,
             reason,
@@ -238,7 +265,7 @@ fn reason_text(reason: EndReason) -> &'static str {
 /// `oltr.stats/1`: the counts since the beginning, and what the time since the last statistics was like.
 #[derive(Debug, Serialize)]
 pub struct StatsLine<'a> {
-    source: &'a str,
+    source: Text<'a>,
     uptime_ms: f64,
     captured: u64,
     classified: u64,
@@ -252,6 +279,7 @@ pub struct StatsLine<'a> {
     interval: IntervalFields,
     memory: Memory,
     last: bool,
+    silent_ms: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -270,14 +298,15 @@ struct MeanMax {
     max: Option<f64>,
 }
 
-#[derive(Debug, Serialize)]
-struct Memory {
-    planned_bytes: Option<u64>,
-    limit_bytes: Option<u64>,
+/// What the program may take of memory.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Memory {
+    pub planned_bytes: Option<u64>,
+    pub limit_bytes: Option<u64>,
 }
 
 impl<'a> StatsLine<'a> {
-    pub fn new(source: &'a str, s: &Stats, planned_bytes: Option<u64>, limit_bytes: Option<u64>) -> StatsLine<'a> {
+    pub fn new(source: &'a str, s: &Stats, memory: Memory, names: Names<'a>) -> StatsLine<'a> {
         let i = &s.interval;
         let rate = |frames: u64| match i.length.as_secs_f64() {
             0.0 => 0.0,
@@ -288,7 +317,7 @@ impl<'a> StatsLine<'a> {
             _ => MeanMax { mean: None, max: None },
         };
         StatsLine {
-            source,
+            source: names.text(source),
             uptime_ms: millis(s.uptime),
             captured: s.captured,
             classified: s.classified,
@@ -306,8 +335,9 @@ impl<'a> StatsLine<'a> {
                 age_ms: of(i.sum_age, i.max_age),
                 inference_ms: of(i.sum_inference, i.max_inference),
             },
-            memory: Memory { planned_bytes, limit_bytes },
+            memory,
             last: s.last,
+            silent_ms: millis(s.silent),
         }
     }
 }
@@ -315,16 +345,16 @@ impl<'a> StatsLine<'a> {
 /// `oltr.error/1`: a frame that was no picture, or could not be classified, at its place among the results.
 #[derive(Debug, Serialize)]
 pub struct ErrorLine<'a> {
-    source: &'a str,
+    source: Text<'a>,
     kind: &'static str,
-    error: &'a str,
+    error: Text<'a>,
     offset: Option<u64>,
 }
 
 impl<'a> ErrorLine<'a> {
-    pub fn new(failure: &Failure<'a>) -> ErrorLine<'a> {
+    pub fn new(failure: &Failure<'a>, names: Names<'a>) -> ErrorLine<'a> {
         let Failure { source, kind, offset, reason, .. } = *failure;
-        ErrorLine { source, kind: kind.as_str(), error: reason, offset }
+        ErrorLine { source: names.text(source), kind: kind.as_str(), error: names.text(reason), offset }
     }
 }
 
