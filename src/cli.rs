@@ -17,7 +17,7 @@ pub mod log;
 mod npz;
 mod output;
 mod report;
-mod shutdown;
+pub mod shutdown;
 mod stream;
 mod study;
 mod table;

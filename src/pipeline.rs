@@ -8,6 +8,7 @@ mod classify;
 mod counts;
 pub mod memory;
 mod settings;
+mod stuck;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,6 +26,18 @@ use capture::{Capture, Shared, Slot};
 pub use classify::Classify;
 use counts::{Meter, now};
 pub use settings::{Backoff, DEPTH_FILE, DEPTH_LIVE, Settings, TICK};
+use stuck::Watchdog;
+
+/// A live source that gives nothing for so long is said to be silent, once, and again after twice the time, and so on; or
+/// after twice the longest pause that there was between two frames, if that is more.
+pub const SILENCE: Duration = Duration::from_secs(10);
+
+/// How long a call of the source may take without any work of the processor, where no
+/// [`source_timeout`](Settings::source_timeout) says it: then the source is stuck in the system.
+pub const STUCK: Duration = Duration::from_secs(60);
+
+/// How long the thread that captures may take to leave, after it was asked to, before the last results are told.
+const LEAVE: Duration = Duration::from_secs(1);
 
 /// Stack of the thread that captures. Decoders of photos keep tables of some ten kilobytes on it.
 pub const CAPTURE_STACK: usize = 1 << 20;
@@ -64,6 +77,10 @@ pub struct Report {
 /// A frame that cannot be classified (a region that it does not hold, a network that computes no number) is told to
 /// the sink as a [`Failure`], and counted as dropped and as a decode error.
 ///
+/// A source that does not return from a call (a disk or a driver that no longer answers) cannot be left: where nothing is
+/// to be tried again, or a stop is asked for, all is told as in the end, then [`Sink::stuck`] is called, and this returns
+/// when the source does.
+///
 /// # Errors
 /// [`Error::Unavailable`] for a source that is lost and did not come back; other errors of the source, the
 /// classifier and the sink; [`Error::Config`] and [`Error::Limit`] for settings that cannot be kept.
@@ -81,10 +98,13 @@ pub fn run(
     let queue = Queue::new(depth, overflow, limits, || Slot::new(bytes))?;
     let name = source.name().to_string();
     let shared = Shared::default();
+    let (live, recording) = (source.is_live(), source.is_recording());
     let mut capture = Capture::new(&queue, &shared, settings, overflow, limits);
     let meter = Meter::new(settings.stats_every);
-    let mut consumer = Consumer { name: &name, queue: &queue, shared: &shared, classifier, sink, tracker, meter };
-    let (ended, captured) = thread::scope(|scope| -> Result<_> {
+    let watchdog = Watchdog::new(settings.source_timeout, settings.reconnect.is_some(), live);
+    let mut consumer =
+        Consumer { name: &name, queue: &queue, shared: &shared, classifier, sink, tracker, meter, watchdog, recording };
+    let (ended, captured, finished) = thread::scope(|scope| -> Result<_> {
         let thread = thread::Builder::new()
             .name("capture".into())
             .stack_size(CAPTURE_STACK)
@@ -93,11 +113,18 @@ pub fn run(
         let ended = consumer.run(control);
         // Whatever happened, the other thread must not wait for this one.
         queue.abandon();
+        let left = !consumer.watchdog.is_stuck() && matches!(queue.next(LEAVE).0, Next::Closed);
+        let mut finished = None;
+        if !left && consumer.watchdog.is_calling(&shared) {
+            let stuck = consumer.watchdog.error(&name);
+            finished = consumer.may_finish(&ended).then(|| consumer.finish());
+            consumer.sink.stuck(ended.as_ref().err().unwrap_or(&stuck));
+        }
         let captured = thread.join().unwrap_or_else(|_| Err(Error::Internal("the capture thread panicked".into())));
-        Ok((ended, captured))
+        Ok((ended, captured, finished))
     })?;
     // A sink that failed is told no more; one whose source failed is.
-    let stats = ended.is_ok().then(|| consumer.finish()).transpose();
+    let stats = finished.or_else(|| consumer.may_finish(&ended).then(|| consumer.finish())).transpose();
     let confirmed = capture.confirm(source);
     let ended = ended?;
     captured?;
@@ -115,9 +142,17 @@ struct Consumer<'a> {
     sink: &'a mut dyn Sink,
     tracker: Tracker,
     meter: Meter,
+    watchdog: Watchdog,
+    /// Whether frames have times of their own, so that time that passes without one means nothing.
+    recording: bool,
 }
 
 impl Consumer<'_> {
+    /// Whether what is left can still be told: not by a sink that failed.
+    fn may_finish(&self, ended: &Result<Ended>) -> bool {
+        ended.is_ok() || self.watchdog.is_stuck()
+    }
+
     /// Until the queue is closed and empty, or a stop is asked for.
     fn run(&mut self, control: &Control) -> Result<Ended> {
         loop {
@@ -134,11 +169,14 @@ impl Consumer<'_> {
                 }
                 Next::Nothing => {
                     self.tell_damage(u64::MAX)?;
-                    let changes = self.tracker.silence(now());
-                    self.tell_changes(&changes)?;
+                    if !self.recording {
+                        let changes = self.tracker.silence(now());
+                        self.tell_changes(&changes)?;
+                    }
                 }
                 Next::Closed => return Ok(Ended::Input),
             }
+            self.watch()?;
             let stats = self.stats();
             if control.stats.swap(false, Ordering::Relaxed) || self.meter.is_due(stats.now) {
                 self.sink.stats(self.name, &stats)?;
@@ -146,6 +184,28 @@ impl Consumer<'_> {
             }
             self.sink.tick(&stats, &mut self.tracker.in_progress())?;
         }
+    }
+
+    /// Says so where the source is silent, or does not return.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if it does not return and nothing is to be tried again.
+    fn watch(&mut self) -> Result<()> {
+        let now = now();
+        if let Some(silent) = self.watchdog.silence(now, self.shared) {
+            log::warn!(
+                "{}: no frame for {} s; the camera or the writer may be gone (--source-timeout ends the wait)",
+                self.name,
+                silent.as_secs()
+            );
+        }
+        if !self.watchdog.look(now, self.shared) {
+            return Ok(());
+        }
+        let error = self.watchdog.error(self.name);
+        let (source, kind) = (self.name, error.kind());
+        self.sink.failure(&Failure { source, now, kind, offset: None, reason: &error.to_string() })?;
+        if self.watchdog.goes_on() { Ok(()) } else { Err(error) }
     }
 
     /// Tells what is left to tell.
@@ -164,7 +224,7 @@ impl Consumer<'_> {
         match self.classifier.classify(&slot.frame) {
             Ok(answer) => {
                 let time = Duration::from_nanos(slot.frame.stamp().mono_ns);
-                let age = now().saturating_sub(time);
+                let age = now().saturating_sub(if self.recording { slot.arrived } else { time });
                 self.meter.classified(age, answer.inference);
                 let (agreed, changes) = self.tracker.observe(&Observation {
                     frame: slot.frame.stamp().seq,
@@ -220,6 +280,9 @@ impl Consumer<'_> {
     }
 
     fn stats(&self) -> Stats {
-        self.meter.stats(now(), self.queue.counts(), self.shared)
+        let mut stats = self.meter.stats(now(), self.queue.counts(), self.shared);
+        stats.stuck = self.watchdog.is_stuck();
+        stats.connected &= !stats.stuck && !self.watchdog.is_silent();
+        stats
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::answer::{Answer, Names};
 use crate::decide::consensus::Agreed;
 use crate::decide::events::{Change, Event};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Stamp;
 
 /// One classified frame.
@@ -79,8 +79,12 @@ pub struct Stats {
     pub decode_errors: u64,
     /// Times that the source went away and came back.
     pub reconnects: u64,
-    /// Whether the source is there.
+    /// Whether the source is there: neither gone, nor silent for long, nor stuck.
     pub connected: bool,
+    /// How long the source has given neither a frame nor a damaged one.
+    pub silent: Duration,
+    /// Whether a call of the source has not returned for so long that it may never.
+    pub stuck: bool,
     /// Events announced so far.
     pub events: u64,
     /// What the time since the last statistics was like.
@@ -131,6 +135,12 @@ pub trait Sink {
     fn stats(&mut self, source: &str, stats: &Stats) -> Result<()> {
         let (_, _) = (source, stats);
         Ok(())
+    }
+
+    /// All has been told, but the source does not return, as `error` says, and the pipeline waits for it. A program may end
+    /// itself here.
+    fn stuck(&mut self, error: &Error) {
+        let _ = error;
     }
 
     /// Called after each frame, and several times a second without any, with what is in progress: for watchdogs,

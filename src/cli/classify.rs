@@ -1,6 +1,5 @@
 //! `oltr classify`: a known class or open, for each photo.
 
-use std::io;
 use std::time::{Duration, Instant};
 
 use oltr::bundle::{Class, Shot};
@@ -98,7 +97,7 @@ fn decode(photo: Input, decoder: &mut Decoder, frame: &mut Frame) -> Result<Dura
     let begin = Instant::now();
     match photo {
         Input::File(path) => decoder.read(path, frame)?,
-        Input::Stdin => decoder.read_from("standard input", io::stdin().lock(), frame)?,
+        Input::Stdin => decoder.read_from("standard input", oltr::source::stream::Stdin, frame)?,
         Input::Unusable { error, .. } => return Err(error),
     }
     Ok(begin.elapsed())

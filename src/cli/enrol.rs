@@ -127,7 +127,7 @@ fn photos_of(class: &str, inputs: &[OsString], model: &Model, common: &Common) -
     for photo in photos {
         match photo {
             Input::File(path) => decoder.read(path, &mut frame)?,
-            Input::Stdin => decoder.read_from("standard input", std::io::stdin().lock(), &mut frame)?,
+            Input::Stdin => decoder.read_from("standard input", oltr::source::stream::Stdin, &mut frame)?,
             Input::Unusable { error, .. } => return Err(error.into()),
         }
         all.push(session.run(&frame)?.clone());

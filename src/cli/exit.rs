@@ -82,6 +82,12 @@ pub fn report(error: &anyhow::Error) -> Exit {
     exit
 }
 
+/// As [`report`], for an error of the library.
+pub fn report_error(error: &Error) -> Exit {
+    let _ = writeln!(io::stderr(), "oltr: {}", message(error));
+    error.into()
+}
+
 /// Makes a defect of oltr, wherever it shows, end the program with its own code. What a broken graph does to tract is
 /// none: the library makes an error of it, or, in a program whose panics do not unwind, what the hook does is the end.
 pub fn on_panic() {
@@ -142,7 +148,8 @@ mod tests {
     }
 
     fn exit_of(code: u8) -> Exit {
-        let all = [Exit::Data, Exit::NoInput, Exit::Unavailable, Exit::Internal, Exit::Io, Exit::Temporary, Exit::Config];
+        let all =
+            [Exit::Data, Exit::NoInput, Exit::Unavailable, Exit::Internal, Exit::Io, Exit::Temporary, Exit::Config];
         all.into_iter().find(|e| *e as u8 == code).unwrap()
     }
 

@@ -1,10 +1,13 @@
 //! Results on stdout: lines for people, coloured on a terminal; JSON lines for programs.
 
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 
 use anstyle::{AnsiColor, Style};
 use anyhow::Context;
 use oltr::{Error, ErrorKind};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use serde::Serialize;
 
 use super::exit;
@@ -20,10 +23,40 @@ pub const TITLE: Style = Style::new().bold();
 /// No style.
 pub const PLAIN: Style = Style::new();
 
+/// Standard output past the standard library's buffer. It waits for its reader also where another process has made it
+/// non-blocking: what is written is whole lines, and half of one is worse than a late one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stdout;
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let stdout = io::stdout();
+        loop {
+            match rustix::io::write(stdout.as_fd(), bytes) {
+                Ok(n) => return Ok(n),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    match poll(&mut [PollFd::from_borrowed_fd(stdout.as_fd(), PollFlags::OUT)], None) {
+                        Ok(_) | Err(Errno::INTR) => {}
+                        Err(e) => return Err(e.into()),
+                    }
+                }
+                // As the standard library has it: what is closed takes everything.
+                Err(Errno::BADF) => return Ok(bytes.len()),
+                Err(e) => return Err(e.into()),
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Where results go. Each line is written in one piece and flushed, so that whoever reads along gets it at once.
 pub struct Output {
     /// Drops colours unless stdout is a terminal and `NO_COLOR` is not set.
-    stdout: anstream::AutoStream<io::Stdout>,
+    stdout: anstream::AutoStream<Box<dyn Write>>,
     /// Columns of the terminal, `None` for files and pipes.
     width: Option<usize>,
 }
@@ -32,7 +65,8 @@ impl Output {
     /// Standard output.
     pub fn new() -> Output {
         let width = terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| usize::from(width.0));
-        Output { stdout: anstream::stdout(), width }
+        let colours = anstream::AutoStream::choice(&io::stdout());
+        Output { stdout: anstream::AutoStream::new(Box::new(Stdout), colours), width }
     }
 
     /// Columns of the terminal, `None` for files and pipes, which take lines of any length.
@@ -63,7 +97,7 @@ impl Output {
     pub fn json(&mut self, value: &impl Serialize) -> anyhow::Result<()> {
         let mut line = serde_json::to_vec(value).context("internal error: a result cannot be written as JSON")?;
         line.push(b'\n');
-        write(&mut io::stdout(), &line)
+        write(&mut Stdout, &line)
     }
 }
 

@@ -1,11 +1,11 @@
-//! SIGINT and SIGTERM: finish the frame in hand, flush, exit 0. SIGUSR1: say how it goes.
+//! SIGINT, SIGTERM and SIGHUP: finish the frame in hand, flush, exit 0. SIGUSR1: say how it goes.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
 /// How long the frame in hand may take. Service managers and the contract of this program allow 5 seconds in all.
@@ -13,6 +13,9 @@ const GRACE: Duration = Duration::from_secs(4);
 
 /// Stack of the thread that waits for signals; it calls nothing deep.
 const STACK_BYTES: usize = 64 << 10;
+
+/// Whether SIGUSR1 has come.
+static REQUESTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
 /// Tells the command that handles frames that it is to end after the one in hand.
 #[derive(Clone, Debug)]
@@ -32,14 +35,15 @@ impl Shutdown {
     }
 }
 
-/// Takes over SIGINT and SIGTERM: the first sets `requested`. A second one, or [`GRACE`] after the first, ends the
-/// process at once: it may be waiting for input that never comes.
+/// Takes over SIGINT, SIGTERM and SIGHUP: the first sets `requested`. A second one, or [`GRACE`] after the first, ends
+/// the process at once: it may be waiting for input that never comes. A SIGHUP that is ignored stays so (`nohup`).
 pub fn on_signals(requested: Arc<AtomicBool>) -> io::Result<()> {
-    for signal in [SIGINT, SIGTERM] {
+    let taken = if is_ignored(SIGHUP) { &[SIGINT, SIGTERM][..] } else { &[SIGINT, SIGTERM, SIGHUP] };
+    for signal in taken {
         // Does nothing at the first signal, since the flag is set by the thread below.
-        signal_hook::flag::register_conditional_shutdown(signal, 0, requested.clone())?;
+        signal_hook::flag::register_conditional_shutdown(*signal, 0, requested.clone())?;
     }
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let mut signals = Signals::new(taken)?;
     std::thread::Builder::new().name("signals".into()).stack_size(STACK_BYTES).spawn(move || {
         if signals.forever().next().is_some() {
             requested.store(true, Ordering::SeqCst);
@@ -50,7 +54,20 @@ pub fn on_signals(requested: Arc<AtomicBool>) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes over SIGUSR1, which sets `requested`.
-pub fn on_request(requested: Arc<AtomicBool>) -> io::Result<()> {
-    signal_hook::flag::register(SIGUSR1, requested).map(drop)
+/// Takes over SIGUSR1, which ends a process that does not: the first thing that the program does, whatever it was
+/// started for.
+pub fn take_requests() -> io::Result<()> {
+    signal_hook::flag::register(SIGUSR1, REQUESTED.clone()).map(drop)
+}
+
+/// The flag that SIGUSR1 sets, also one that came before this was called.
+pub fn requests() -> Arc<AtomicBool> {
+    REQUESTED.clone()
+}
+
+/// Whether this process was started with `signal` ignored. Not known where the system does not say: then it is not.
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }

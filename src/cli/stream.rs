@@ -5,50 +5,84 @@ mod fit;
 mod notify;
 mod open;
 mod person;
+mod wait;
 
 use std::io::{self, Write};
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use oltr::clock;
 use oltr::decide::events::Event;
 use oltr::pipeline::memory::{self, Plan};
 use oltr::pipeline::{self, Control, Ended, Report, Settings};
+use oltr::queue::Overflow;
 use oltr::sink::json::{self, JsonLines};
 use oltr::sink::{EventResult, Failure, FrameResult, Sink, Stats};
 use oltr::source::FrameSource;
-use oltr::{Classifier, Limits, Result};
+use oltr::{Classifier, Error, Limits, Result};
 
 use super::args::Common;
 use super::enrol;
-use super::exit::Exit;
+use super::exit::{self, Exit};
+use super::output::Stdout;
 use super::shutdown;
 use args::StreamArgs;
 use notify::Notifier;
 use person::Person;
+use wait::Opening;
 
 /// What errors call the place where results go.
 pub const STDOUT: &str = "standard output";
 
 /// Runs the command.
 pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
-    let control = Control::default();
+    let control = Control { stats: shutdown::requests(), ..Control::default() };
     shutdown::on_signals(control.stop.clone())?;
-    shutdown::on_request(control.stats.clone())?;
     let options = common.options();
     let photos = open::is_photos(args);
     let mut limits = args.limits(options.limits.clone(), common.max_memory, photos);
     let mut settings = args.settings(&limits)?;
-    let stop = || control.stop.load(Ordering::Relaxed);
-    // Before the model: what is wrong with the command line or the source shows at once.
-    let mut source = match open::open(args, &limits, &stop) {
-        Err(_) if stop() => return Ok(Exit::Success),
-        source => source?,
+    open::check(args)?;
+    let (stop, name) = (|| control.stop.load(Ordering::Relaxed), open::name(args));
+    let mut opening = Opening::begin(args, &limits, &control.stop)?;
+    // Before the model: what is wrong with the source shows at once.
+    let mut source = match opening.result(SOON) {
+        Some(Err(_)) if stop() => return Ok(Exit::Success),
+        opened => opened.transpose()?,
     };
     if let Some(bytes) = common.model(None).and_then(|path| std::fs::metadata(path).ok()).map(|meta| meta.len()) {
-        memory::check_loading(source.name(), bytes, &limits).map_err(|e| args.with_first_remedy(e))?;
+        memory::check_loading(&name, bytes, &limits).map_err(|e| args.with_first_remedy(e))?;
     }
     let enrolled = enrol::file_for_use(args.enrolled.as_deref(), common).filter(|_| !args.no_enrolled);
     let (model, enrolments) = enrol::load_with(enrolled.as_deref(), common)?;
     let enrolments = enrolments.as_ref();
+    let mut classifier = Classifier::new(&model)?;
+    if let Some(enrolments) = enrolments {
+        classifier = classifier.with_enrolments(enrolments);
+    }
+    let (names, line_limits) = (classifier.names(), limits.clone());
+    let output = || -> anyhow::Result<Out> {
+        let to = if common.json {
+            let settings = json::Settings {
+                destination: STDOUT.into(),
+                frames: args.per_frame,
+                planned_bytes: None,
+                limit_bytes: line_limits.memory_bytes,
+            };
+            To::Json(Box::new(JsonLines::new(Stdout, settings, &line_limits)))
+        } else {
+            To::Person(Person::new(names, args.per_frame)?)
+        };
+        Ok(Out { to, notifier: Notifier::new(), stop: control.stop.clone() })
+    };
+    // A late source is waited for by a program that is ready.
+    let mut waiting = None;
+    if source.is_none() {
+        let out = waiting.insert(output()?);
+        source = wait_for(&mut opening, out, &name, &control, &settings)?;
+    }
+    let Some(mut source) = source else { return Ok(Exit::Success) };
     let plan_of = |source: &dyn FrameSource, settings: &Settings, limits: &Limits| {
         let plan = Plan::new(&model, options.threads, source, settings, limits);
         match enrolments {
@@ -73,32 +107,69 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
     }
     log::info!("{plan}");
     plan.check(source.name(), &limits).map_err(|e| args.with_remedy(e, photos))?;
-    let mut classifier = Classifier::new(&model)?;
-    if let Some(enrolments) = enrolments {
-        classifier = classifier.with_enrolments(enrolments);
-    }
-    let mut out = Out {
-        to: if common.json {
-            let settings = json::Settings {
-                destination: STDOUT.into(),
-                frames: args.per_frame,
-                planned_bytes: Some(plan.total()),
-                limit_bytes: limits.memory_bytes,
-            };
-            To::Json(Box::new(JsonLines::new(io::stdout(), settings, &limits)))
-        } else {
-            To::Person(Person::new(classifier.names(), args.per_frame)?)
-        },
-        notifier: Notifier::new(),
+    let mut out = match waiting {
+        Some(out) => out,
+        None => output()?,
     };
+    if let To::Json(lines) = &mut out.to {
+        lines.set_planned(plan.total());
+    }
+    let drops = settings.overflow_for(source.as_ref()) == Overflow::DropOldest;
     let result = pipeline::run(source.as_mut(), &mut classifier, &mut out, &control, &settings, &limits);
     out.notifier.stopping();
     let Report { ended, stats } = result?;
+    if ended == Ended::Input && drops && stats.dropped > 0 {
+        // Whatever comes from a pipe may be a recording; nobody who wants all of it should lose some without a word.
+        log::warn!(
+            "{name}: {} of {} frames were dropped, because they came faster than they were classified; of a \
+             recording --recording takes every one, with the times of its frame rate (--overflow block every one \
+             as it comes)",
+            stats.dropped,
+            stats.captured
+        );
+    }
     Ok(match ended {
         Ended::Stopped => Exit::Success,
         Ended::Input if stats.decode_errors > 0 => Exit::Data,
         Ended::Input => Exit::Success,
     })
+}
+
+/// How long a source may take to open before the model is loaded and the service manager told that all is ready.
+const SOON: Duration = Duration::from_millis(200);
+
+/// Waits for a source that comes late; `None` if a stop was asked for. Statistics say that it is not there.
+fn wait_for(
+    opening: &mut Opening,
+    out: &mut Out,
+    name: &str,
+    control: &Control,
+    settings: &pipeline::Settings,
+) -> Result<Option<Box<dyn FrameSource>>> {
+    let mut told = Duration::ZERO;
+    let stats = |opening: &Opening, last| {
+        let (now, stuck) = (Duration::from_nanos(clock::monotonic_ns()), opening.is_stuck());
+        let waited = opening.waited();
+        Stats { now, uptime: waited, silent: waited, stuck, last, ..Stats::default() }
+    };
+    loop {
+        let stop = control.stop.load(Ordering::Relaxed);
+        match opening.wait() {
+            _ if stop => {
+                out.stats(name, &stats(opening, true))?;
+                out.notifier.stopping();
+                return Ok(None);
+            }
+            Ok(None) => {}
+            opened => return opened,
+        }
+        let asked = control.stats.swap(false, Ordering::Relaxed);
+        if asked || settings.stats_every.is_some_and(|every| opening.waited() >= told + every) {
+            told = opening.waited();
+            out.stats(name, &stats(opening, false))?;
+        }
+        out.notifier.alive(opening.is_stuck());
+    }
 }
 
 /// Says something on stderr that was asked for.
@@ -111,10 +182,12 @@ fn say(text: &str) {
 struct Out<'a> {
     to: To<'a>,
     notifier: Notifier,
+    /// Whether the program was asked to end.
+    stop: Arc<AtomicBool>,
 }
 
 enum To<'a> {
-    Json(Box<JsonLines<io::Stdout>>),
+    Json(Box<JsonLines<Stdout>>),
     Person(Person<'a>),
 }
 
@@ -144,8 +217,17 @@ impl Sink for Out<'_> {
         self.sink().stats(source, stats)
     }
 
+    /// The only thread that is left waits for the system: there is nothing to wait for.
+    fn stuck(&mut self, error: &Error) {
+        self.sink().stuck(error);
+        self.notifier.stopping();
+        let asked = self.stop.load(Ordering::Relaxed);
+        let exit = if asked { Exit::Success } else { exit::report_error(error) };
+        std::process::exit(exit as i32);
+    }
+
     fn tick(&mut self, stats: &Stats, events: &mut dyn Iterator<Item = &Event>) -> Result<()> {
-        self.notifier.alive();
+        self.notifier.alive(stats.stuck);
         self.sink().tick(stats, events)
     }
 }

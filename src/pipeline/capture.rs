@@ -1,13 +1,15 @@
 //! The thread that captures: takes frames from a source, thins them out, and brings a lost source back.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use heapless::Deque;
 
+use super::counts::now;
 use super::settings::{Backoff, Settings, TICK};
+use super::stuck;
 use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::limits::Limits;
@@ -30,11 +32,13 @@ pub struct Slot {
     pub frame: Frame,
     /// Number among the frames that entered the queue.
     pub ordinal: u64,
+    /// When it was taken from the source.
+    pub arrived: Duration,
 }
 
 impl Slot {
     pub fn new(bytes: usize) -> Slot {
-        Slot { frame: Frame::with_capacity(bytes), ordinal: 0 }
+        Slot { frame: Frame::with_capacity(bytes), ordinal: 0, arrived: Duration::ZERO }
     }
 }
 
@@ -51,6 +55,12 @@ pub struct Shared {
     pub damages_done: AtomicU64,
     /// Frames that could not be classified for a reason that another run may not have.
     refused: Mutex<Deque<u64, MAX_REFUSED>>,
+    /// When the source last gave something, in nanoseconds of the monotonic clock.
+    pub heard: AtomicU64,
+    /// When the call of the source began that has not returned; 0 outside of one.
+    pub calling: AtomicU64,
+    /// The thread that captures, as the system numbers it.
+    pub thread: AtomicU32,
     /// Each with the number of frames that had entered the queue before it.
     damages: Mutex<Deque<(u64, Damage), MAX_DAMAGES>>,
 }
@@ -58,8 +68,22 @@ pub struct Shared {
 impl Default for Shared {
     fn default() -> Self {
         let (skipped, decode_errors, reconnects, done, damages_done) = Default::default();
-        let (damages, refused, connected) = (Mutex::new(Deque::new()), Mutex::new(Deque::new()), AtomicBool::new(true));
-        Shared { skipped, decode_errors, reconnects, connected, done, damages_done, refused, damages }
+        let (damages, refused) = (Mutex::new(Deque::new()), Mutex::new(Deque::new()));
+        let (calling, thread) = Default::default();
+        let (connected, heard) = (AtomicBool::new(true), AtomicU64::new(now().as_nanos() as u64));
+        Shared {
+            skipped,
+            decode_errors,
+            reconnects,
+            connected,
+            done,
+            damages_done,
+            refused,
+            heard,
+            calling,
+            thread,
+            damages,
+        }
     }
 }
 
@@ -83,6 +107,20 @@ impl Shared {
 
     fn next_refused(&self) -> Option<u64> {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+
+    /// Makes a call of the source, so that the other thread sees it begin and end.
+    fn call<T>(&self, call: impl FnOnce() -> T) -> T {
+        self.calling.store(now().as_nanos() as u64, Ordering::Relaxed);
+        let returned = call();
+        self.calling.store(0, Ordering::Relaxed);
+        returned
+    }
+
+    /// The source has given something: it is there.
+    fn heard(&self) {
+        self.heard.store(now().as_nanos() as u64, Ordering::Relaxed);
+        self.connected.store(true, Ordering::Relaxed);
     }
 
     /// Keeps `damage` to be told of; gives it back where there is no room.
@@ -134,6 +172,7 @@ impl<'a> Capture<'a> {
     /// Captures until the source ends or fails, or the queue is abandoned.
     pub fn run(&mut self, source: &mut dyn FrameSource) -> Result<()> {
         let _closes = Closes { queue: self.queue, shared: self.shared };
+        self.shared.thread.store(stuck::this_thread(), Ordering::Relaxed);
         self.capture(source)
     }
 
@@ -145,26 +184,34 @@ impl<'a> Capture<'a> {
                 source.refuse(seq);
             }
             self.confirmed = done;
-            source.confirm(done - 1)?;
+            self.shared.call(|| source.confirm(done - 1))?;
         }
         let damages = self.shared.damages_done.load(Ordering::Acquire);
         if damages > self.damages_confirmed {
             self.damages_confirmed = damages;
-            source.confirm_damages(damages)?;
+            self.shared.call(|| source.confirm_damages(damages))?;
         }
         Ok(())
     }
 
     fn capture(&mut self, source: &mut dyn FrameSource) -> Result<()> {
-        let mut heard = Instant::now();
+        let (mut heard, live) = (Instant::now(), source.is_live());
+        let recording = source.is_recording();
         let Some(mut slot) = self.queue.slot() else { return Ok(()) };
         while !self.queue.is_abandoned() {
             self.confirm(source)?;
-            match source.next(&mut slot.frame, TICK) {
+            match self.shared.call(|| source.next(&mut slot.frame, TICK)) {
                 Ok(Next::Frame) => {
                     heard = Instant::now();
+                    self.shared.heard();
                     self.attempts = 0;
-                    if self.wants(&slot.frame) {
+                    slot.arrived = now();
+                    // A recording that waits is thinned out by its arrival: its own times do not wait.
+                    let time = match recording {
+                        true => slot.arrived,
+                        false => Duration::from_nanos(slot.frame.stamp().mono_ns),
+                    };
+                    if self.wants(time) {
                         slot.frame.set_view(self.settings.view);
                         slot.ordinal = self.pushed;
                         self.pushed += 1;
@@ -179,10 +226,12 @@ impl<'a> Capture<'a> {
                 }
                 Ok(Next::Damaged(damage)) => {
                     heard = Instant::now();
+                    self.shared.heard();
                     self.damaged(damage);
                 }
                 Ok(Next::Waiting) => {
-                    let Some(timeout) = self.settings.source_timeout else { continue };
+                    // A folder to which no photo comes is not lost.
+                    let Some(timeout) = self.settings.source_timeout.filter(|_| live) else { continue };
                     if heard.elapsed() >= timeout {
                         let reason = format!(
                             "gave no frame for {} s; check the camera or the writer, or allow more with --source-timeout",
@@ -209,16 +258,15 @@ impl<'a> Capture<'a> {
         Ok(())
     }
 
-    /// Whether `frame` is to be classified, or passed over because fewer are wanted.
-    fn wants(&mut self, frame: &Frame) -> bool {
+    /// Whether a frame of `time` is to be classified, or passed over because fewer are wanted.
+    fn wants(&mut self, time: Duration) -> bool {
         let turn = self.settings.every.is_none_or(|every| self.seen.is_multiple_of(u64::from(every.get())));
         self.seen += 1;
-        turn && self.settings.spacing.is_none_or(|spacing| self.is_time(frame, spacing))
+        turn && self.settings.spacing.is_none_or(|spacing| self.is_time(time, spacing))
     }
 
     /// Keeps frames `spacing` apart on average: a frame that is a little late does not delay those after it.
-    fn is_time(&mut self, frame: &Frame, spacing: Duration) -> bool {
-        let time = Duration::from_nanos(frame.stamp().mono_ns);
+    fn is_time(&mut self, time: Duration, spacing: Duration) -> bool {
         if time < self.due {
             if self.drops {
                 return false;
@@ -255,10 +303,12 @@ impl<'a> Capture<'a> {
     fn reopen(&mut self, source: &mut dyn FrameSource) -> bool {
         // One that ends again and again without a frame is not asked without a pause.
         if let (Some(backoff), 1..) = (self.settings.reconnect, self.attempts) {
-            self.sleep(pause(backoff, self.attempts - 1));
+            self.sleep(backoff.pause(self.attempts - 1));
         }
         self.attempts = self.attempts.saturating_add(1);
-        let reopened = self.attempts <= self.most_attempts() && source.reconnect().is_ok();
+        let reopened = self.attempts <= self.most_attempts() && self.shared.call(|| source.reconnect()).is_ok();
+        // The next writer is still to come.
+        self.shared.connected.store(!reopened, Ordering::Relaxed);
         self.shared.reconnects.fetch_add(u64::from(reopened), Ordering::Relaxed);
         reopened
     }
@@ -268,14 +318,15 @@ impl<'a> Capture<'a> {
         let Some(backoff) = self.settings.reconnect else { return Err(why) };
         self.shared.connected.store(false, Ordering::Relaxed);
         while self.attempts < self.most_attempts() {
-            let wait = pause(backoff, self.attempts);
-            log::warn!("{why}; trying again in {:.1} s", wait.as_secs_f32());
+            let wait = backoff.pause(self.attempts);
+            let level = if Backoff::is_told(self.attempts) { log::Level::Warn } else { log::Level::Debug };
+            log::log!(level, "{why}; trying again in {:.1} s", wait.as_secs_f32());
             self.sleep(wait);
             if self.queue.is_abandoned() {
                 return Ok(());
             }
             self.attempts += 1;
-            match source.reconnect() {
+            match self.shared.call(|| source.reconnect()) {
                 Ok(()) => {
                     log::info!("{}: is back", source.name());
                     self.shared.reconnects.fetch_add(1, Ordering::Relaxed);
@@ -307,11 +358,6 @@ impl Drop for Closes<'_> {
     }
 }
 
-/// The wait before attempt `attempts` (from 0).
-fn pause(backoff: Backoff, attempts: u32) -> Duration {
-    backoff.first.saturating_mul(2u32.saturating_pow(attempts)).min(backoff.longest)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -319,8 +365,10 @@ mod tests {
     #[test]
     fn pauses_double_up_to_the_longest() {
         let backoff = Backoff::default();
-        let waits: Vec<f32> = (0..8).map(|i| pause(backoff, i).as_secs_f32()).collect();
+        let waits: Vec<f32> = (0..8).map(|i| backoff.pause(i).as_secs_f32()).collect();
         assert_eq!(waits, [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]);
-        assert_eq!(pause(backoff, u32::MAX), backoff.longest);
+        assert_eq!(backoff.pause(u32::MAX), backoff.longest);
+        let day: usize = (0..24 * 120).filter(|i| Backoff::is_told(*i)).count();
+        assert!(day < 200, "{day} lines a day about a camera that stays away");
     }
 }

@@ -75,6 +75,8 @@ impl Meter {
             decode_errors: shared.decode_errors.load(Ordering::Relaxed),
             reconnects: shared.reconnects.load(Ordering::Relaxed),
             connected: shared.connected.load(Ordering::Relaxed),
+            silent: now.saturating_sub(Duration::from_nanos(shared.heard.load(Ordering::Relaxed))),
+            stuck: false,
             events: self.events,
             interval: Interval {
                 length: now.saturating_sub(self.interval_began),

@@ -30,7 +30,8 @@ pub struct Settings {
     pub spacing: Option<Duration>,
     /// What of each frame is looked at.
     pub view: View,
-    /// A source that gives nothing for so long is lost.
+    /// A live source that gives nothing for so long is lost; any source that does not return from a call for so long,
+    /// without work for the processor, is stuck.
     pub source_timeout: Option<Duration>,
     /// What to do about a source that is lost.
     pub reconnect: Option<Backoff>,
@@ -54,6 +55,19 @@ pub struct Backoff {
 impl Default for Backoff {
     fn default() -> Self {
         Backoff { first: Duration::from_millis(500), longest: Duration::from_secs(30), attempts: u32::MAX }
+    }
+}
+
+impl Backoff {
+    /// The wait before attempt `attempt`, from 0.
+    pub fn pause(self, attempt: u32) -> Duration {
+        self.first.saturating_mul(2u32.saturating_pow(attempt)).min(self.longest)
+    }
+
+    /// Whether attempt `attempt` is to be told of: the first few, then one in twenty, so that a camera that stays away
+    /// does not fill a journal.
+    pub fn is_told(attempt: u32) -> bool {
+        attempt < 5 || attempt.is_multiple_of(20)
     }
 }
 

@@ -12,10 +12,14 @@ use super::{EventResult, Failure, FrameResult, Sink, Stats};
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
-use schema::{ErrorLine, EventLine, FrameLine, Head, StatsLine, Time};
+use schema::{ErrorLine, EventLine, FrameLine, Head, Memory, StatsLine, Texts, Time};
 
 /// How often the system is asked whether its clock is synchronised.
 const ASK_EVERY: Duration = Duration::from_secs(1);
+
+/// Bytes of each text of a line that would be too long with all of them: six texts of so many, each byte written as six,
+/// fit beside the rest.
+const SHORT_TEXT: usize = 512;
 
 /// What the lines are to say beside the results.
 #[derive(Clone, Debug, Default)]
@@ -56,20 +60,32 @@ impl<W: Write> JsonLines<W> {
         JsonLines { out, settings, line, seq: 0, boot_id, run, synchronised, asked }
     }
 
-    /// Writes `line` with what all lines have: its number, and the time `mono`.
-    fn write(&mut self, schema: &'static str, mono: Duration, line: impl Serialize) -> Result<()> {
+    /// Says how many bytes the program was planned to take, once that is known.
+    pub fn set_planned(&mut self, bytes: u64) {
+        self.settings.planned_bytes = Some(bytes);
+    }
+
+    /// Writes `line` with what all lines have: its number, and the time `mono`. Texts are cut where the line would be too
+    /// long with them.
+    fn write<L: Serialize>(&mut self, schema: &'static str, mono: Duration, line: impl Fn(Texts) -> L) -> Result<()> {
         if mono.saturating_sub(self.asked) >= ASK_EVERY {
             (self.synchronised, self.asked) = (clock::is_synchronised(), mono);
         }
-        let (seq, boot_id, time) = (self.seq, self.boot_id.as_deref(), Time::new(mono));
-        let head = Head { schema, seq, boot_id, time, clock_synchronised: self.synchronised, line };
-        self.line.bytes.clear();
-        if let Err(e) = serde_json::to_writer(&mut self.line, &head).map_err(io::Error::from) {
+        let (seq, boot_id) = (self.seq, self.boot_id.as_deref());
+        for most in [usize::MAX, SHORT_TEXT] {
+            let (line, shortened) = (line(Texts { most }), most == SHORT_TEXT);
+            let time = Time::new(mono);
+            let head = Head { schema, seq, boot_id, time, clock_synchronised: self.synchronised, line, shortened };
+            self.line.bytes.clear();
+            let Err(e) = serde_json::to_writer(&mut self.line, &head).map_err(io::Error::from) else { break };
             let (value, limit) = (self.line.limit as u64 + 1, self.line.limit as u64);
-            return Err(match e.kind() {
-                io::ErrorKind::StorageFull => Error::Limit { subject: schema.into(), what: "line_bytes", value, limit },
-                _ => Error::Internal(format!("{schema} cannot be written as JSON: {e}")),
-            });
+            match e.kind() {
+                io::ErrorKind::StorageFull if !shortened => {}
+                io::ErrorKind::StorageFull => {
+                    return Err(Error::Limit { subject: schema.into(), what: "line_bytes", value, limit });
+                }
+                _ => return Err(Error::Internal(format!("{schema} cannot be written as JSON: {e}"))),
+            }
         }
         self.line.bytes.push(b'\n');
         self.seq += 1;
@@ -84,23 +100,24 @@ impl<W: Write> Sink for JsonLines<W> {
             return Ok(());
         }
         let mono = Duration::from_nanos(frame.stamp.mono_ns);
-        self.write("oltr.frame/1", mono, FrameLine::new(frame))
+        self.write("oltr.frame/1", mono, |texts| FrameLine::new(frame, texts))
     }
 
     fn event(&mut self, event: &EventResult) -> Result<()> {
         let run = std::mem::take(&mut self.run);
-        let written = self.write("oltr.event/1", event.now, EventLine::new(event, &run));
+        let written = self.write("oltr.event/1", event.now, |texts| EventLine::new(event, &run, texts));
         self.run = run;
         written
     }
 
     fn failure(&mut self, failure: &Failure) -> Result<()> {
-        self.write("oltr.error/1", failure.now, ErrorLine::new(failure))
+        self.write("oltr.error/1", failure.now, |texts| ErrorLine::new(failure, texts))
     }
 
     fn stats(&mut self, source: &str, stats: &Stats) -> Result<()> {
-        let (planned, limit) = (self.settings.planned_bytes, self.settings.limit_bytes);
-        self.write("oltr.stats/1", stats.now, StatsLine::new(source, stats, planned, limit))
+        let (planned_bytes, limit_bytes) = (self.settings.planned_bytes, self.settings.limit_bytes);
+        let memory = Memory { planned_bytes, limit_bytes };
+        self.write("oltr.stats/1", stats.now, |texts| StatsLine::new(source, stats, memory, texts))
     }
 }
 

@@ -36,7 +36,7 @@ impl Switch for Fake {
     fn on(&mut self) -> Result<(Mode, Box<dyn Device>)> {
         let modes = &mut self.0.lock().unwrap().modes;
         if modes.is_empty() {
-            return Err(Error::NotFound { path: "/dev/fake".into() });
+            return Err(Error::Unavailable { subject: "/dev/fake".into(), reason: "is not there".into() });
         }
         Ok((modes.remove(0), Box::new(self.clone())))
     }

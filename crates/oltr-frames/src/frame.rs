@@ -127,6 +127,24 @@ impl Frame {
         Ok(&mut self.data)
     }
 
+    /// As [`Frame::reshape`], with room for `bytes` bytes if that is more: for a picture that is packed after it was read.
+    ///
+    /// # Errors
+    /// As [`Frame::reshape`].
+    pub(crate) fn reshape_loose(&mut self, geometry: Geometry, bytes: usize, limits: &Limits) -> Result<&mut [u8]> {
+        if bytes > self.bound {
+            let (value, limit) = (bytes as u64, self.bound as u64);
+            return Err(Error::Limit { subject: "frame".into(), what: "frame_bytes", value, limit });
+        }
+        if self.geometry != geometry {
+            self.reshape(geometry, limits)?;
+        }
+        let Geometry { format, width, height, .. } = geometry;
+        let packed = format.frame_bytes(width, height, format.row_bytes(width));
+        self.data.resize(bytes.max(packed), 0);
+        Ok(&mut self.data)
+    }
+
     /// All that preprocessing depends on.
     pub fn geometry(&self) -> Geometry {
         self.geometry

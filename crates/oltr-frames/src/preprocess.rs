@@ -166,7 +166,7 @@ impl Plan {
         let placed = columns.output as usize * rows.output as usize * source.format.bytes_per_pixel();
         let pixels = match source.format {
             PixelFormat::Rgb24 => Pixels::Rgb(resampler()),
-            PixelFormat::Bgr24 | PixelFormat::Rgba => Pixels::Other(resampler(), vec![0; placed]),
+            PixelFormat::Bgr24 | PixelFormat::Rgba | PixelFormat::Bgra => Pixels::Other(resampler(), vec![0; placed]),
             PixelFormat::Gray => {
                 let values = match source.color.range {
                     Range::Full => std::array::from_fn(|value| value as u8),
@@ -218,6 +218,9 @@ impl Pixels {
                     let pixels = line.as_chunks_mut::<3>().0.iter_mut();
                     match channels {
                         3 => pixels.zip(placed.as_chunks::<3>().0).for_each(|(to, [b, g, r])| *to = [*r, *g, *b]),
+                        _ if frame.format() == PixelFormat::Bgra => {
+                            pixels.zip(placed.as_chunks::<4>().0).for_each(|(to, [b, g, r, _])| *to = [*r, *g, *b])
+                        }
                         _ => pixels.zip(placed.as_chunks::<4>().0).for_each(|(to, [r, g, b, _])| *to = [*r, *g, *b]),
                     }
                 }

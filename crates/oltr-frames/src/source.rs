@@ -63,6 +63,11 @@ pub trait FrameSource: Send {
     /// Whether frames come at a pace of their own, so that an old one is better dropped than waited for.
     fn is_live(&self) -> bool;
 
+    /// Whether the times of frames are those of a recording, so that pauses in their arrival mean nothing.
+    fn is_recording(&self) -> bool {
+        false
+    }
+
     /// What it needs of memory, known before the first frame.
     fn bounds(&self) -> Bounds;
 

@@ -10,7 +10,7 @@ use oltr::decide::{consensus, events};
 use oltr::pipeline::{Backoff, Settings};
 use oltr::queue::Overflow;
 use oltr::source::camera::Encoding;
-use oltr::source::stream::{self, RawFormat};
+use oltr::source::stream::{self, Layout, RawFormat};
 use oltr::{Error, Limits, Matrix, PixelFormat, Range, Rect, Result, Rotation, View};
 
 use super::super::byte_size::ByteSize;
@@ -20,20 +20,24 @@ use super::super::byte_size::ByteSize;
 /// Each frame is known or open by the model's rule; what the last frames agree on makes events with a beginning and an
 /// end. Memory is bounded: a camera's frames that come too fast are dropped and counted, and the newest wins.
 ///
-/// SOURCE is a file, a FIFO or - (standard input) with YUV4MPEG2 or JPEG pictures one after another, or with raw
-/// frames (--format, --size); photos, folders and patterns; or a camera, v4l2:/dev/video0.
-#[derive(Debug, Args)]
+/// SOURCE is a file, a FIFO or - (standard input) with YUV4MPEG2, JPEG pictures one after another or as a multipart
+/// stream, or with raw frames (--format, --size); photos, folders and patterns; or a camera, v4l2:/dev/video0. What
+/// else there is of video comes through ffmpeg.
+#[derive(Clone, Debug, Args)]
 #[command(after_help = "\
 Examples:
   oltr stream v4l2:/dev/video0              a camera, until Ctrl-C
-  ffmpeg -i rtsp://camera/1 -f yuv4mpegpipe -pix_fmt yuv420p - | oltr stream --json --reconnect -
+  ffmpeg -nostdin -v error -rtsp_transport tcp -i rtsp://camera/1 -an -pix_fmt yuv420p -f yuv4mpegpipe - | oltr stream --json -
+  ffmpeg -nostdin -v error -i clip.mp4 -an -pix_fmt yuv420p -f yuv4mpegpipe - | oltr stream --recording -
+  curl -sN http://camera/mjpeg | oltr stream -
   rpicam-vid -t 0 --codec yuv420 --width 1280 --height 720 -o - | oltr stream --format yuv420p --size 1280x720 -
   oltr stream --per-frame clip.mjpeg        each frame, not only events
   oltr stream --consensus 3/5,few=4/8 --min-duration 1s --max-memory 96MiB v4l2:/dev/video0
   oltr stream --json --watch trap/incoming --state trap/seen.json   photos as they arrive, each once
 
-SIGUSR1 prints statistics; SIGINT and SIGTERM finish the frame in hand and exit 0. At the end of the input the exit
-code is 65 if a frame was damaged; 69 says that the camera is gone.")]
+SIGUSR1 prints statistics; SIGINT, SIGTERM and SIGHUP finish the frame in hand and exit 0. At the end of the input the
+exit code is 65 if a frame was damaged; 69 says that the camera is gone. A live source that gives nothing for 10
+seconds is told of on stderr.")]
 pub struct StreamArgs {
     /// What to read: see above
     #[arg(value_name = "SOURCE", required_unless_present = "watch")]
@@ -48,16 +52,22 @@ pub struct StreamArgs {
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, requires = "watch")]
     #[arg(help_heading = "Source")]
     pub search_every: Option<Duration>,
-    /// Pixel format of raw frames: rgb24, bgr24, rgba, gray, yuv420p, nv12, nv21, yuyv422, uyvy422
-    #[arg(long, value_name = "NAME", requires = "size", help_heading = "Source")]
+    // What is read, as the library says it.
+    #[arg(long, value_name = "NAME", requires = "size", help_heading = "Source", help = formats())]
     pub format: Option<PixelFormat>,
     /// Size of raw frames, or the one to ask of a camera
     #[arg(long, value_name = "WxH", value_parser = size, help_heading = "Source")]
     pub size: Option<(u32, u32)>,
-    /// Bytes from one row of raw frames to the next, where rows are padded
-    #[arg(long, value_name = "N", requires = "format", help_heading = "Source")]
-    pub stride: Option<usize>,
-    /// Frames a second to ask of a camera
+    /// Bytes from one row of raw frames to the next, where rows are padded: of the first plane, or of each
+    #[arg(long, value_name = "N[,N[,N]]", requires = "format", value_parser = stride, help_heading = "Source")]
+    pub stride: Option<Layout>,
+    /// How raw frames are laid out: as ffmpeg does it, or as GStreamer does it with fdsink and filesink [default: tight]
+    #[arg(long, value_enum, requires = "format", conflicts_with = "stride", help_heading = "Source")]
+    pub layout: Option<LayoutName>,
+    /// The pipe gives a recording: take every frame, and its times from its frame rate, as of a file
+    #[arg(long, help_heading = "Source")]
+    pub recording: bool,
+    /// Frames a second to ask of a camera, or of a recording that does not say it
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000), help_heading = "Source")]
     pub fps: Option<u32>,
     /// How a camera is to transmit pictures [default: the best that it has for size and rate]
@@ -69,10 +79,11 @@ pub struct StreamArgs {
     /// Matrix of luma and chroma [default: the format's own]
     #[arg(long, value_enum, help_heading = "Source")]
     pub matrix: Option<MatrixName>,
-    /// A source that gives nothing for so long is lost: 10s, 2m [default: wait for ever]
+    /// A live source that gives nothing for so long is lost, and any that does not answer: 10s, 2m [default: wait for ever]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, help_heading = "Source")]
     pub source_timeout: Option<Duration>,
-    /// Try to open a lost source again, up to N times in a row, with growing pauses [default without N: no bound]
+    /// Try to open a source again that is lost or not there yet, up to N times in a row, with growing pauses [default
+    /// without N: no bound]
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "4294967295")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..), help_heading = "Source")]
     pub reconnect: Option<u32>,
@@ -92,7 +103,8 @@ pub struct StreamArgs {
     /// Take at most so many frames a second: a camera's others are passed over, a file waits
     #[arg(long, value_name = "F", value_parser = rate, help_heading = "Frames")]
     pub max_fps: Option<f64>,
-    /// What to do with frames that come too fast [default: drop-oldest for cameras, pipes and FIFOs, block for files]
+    /// What to do with frames that come too fast [default: drop-oldest for cameras, pipes and FIFOs, block for files and
+    /// with --recording]
     #[arg(long, value_enum, help_heading = "Frames")]
     pub overflow: Option<OverflowName>,
     /// Frames that can wait [default: 1 of a camera, else 2]
@@ -223,13 +235,10 @@ impl StreamArgs {
     }
 
     /// How bytes become frames.
-    pub fn stream_settings(&self) -> stream::Settings {
-        let raw = self.format.zip(self.size).map(|(format, (width, height))| RawFormat {
-            format,
-            width,
-            height,
-            stride: self.stride,
-        });
+    pub fn stream_settings(&self, limits: &Limits) -> stream::Settings {
+        let layout = self.stride.or(self.layout.map(Layout::from)).unwrap_or_default();
+        let raw =
+            self.format.zip(self.size).map(|(format, (width, height))| RawFormat { format, width, height, layout });
         let matrix = self.matrix.map(|matrix| match matrix {
             MatrixName::Bt601 => Matrix::Bt601,
             MatrixName::Bt709 => Matrix::Bt709,
@@ -238,7 +247,40 @@ impl StreamArgs {
             RangeName::Full => Range::Full,
             RangeName::Limited => Range::Limited,
         });
-        stream::Settings { raw, matrix, range, timeout: self.source_timeout }
+        stream::Settings {
+            raw,
+            matrix,
+            range,
+            // To open a FIFO anew would lose what a writer has begun to send.
+            timeout: self.source_timeout.filter(|_| self.reconnect.is_none()),
+            recording: self.recording,
+            rate: self.fps.map(|fps| (fps, 1)),
+            room: self.max_frame.map_or(0, |_| limits.frame_bytes),
+        }
+    }
+}
+
+/// What `--format` accepts.
+fn formats() -> String {
+    let name = |format: &PixelFormat| format!("{} ({})", format.name(), format.other_names().join(", "));
+    format!("Pixel format of raw frames: {}", PixelFormat::ALL.iter().map(name).collect::<Vec<_>>().join(", "))
+}
+
+/// As [`Layout`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LayoutName {
+    /// Rows follow each other
+    Tight,
+    /// Rows of each plane are padded to 4 bytes, luma with halved chroma to an even number of rows
+    Gstreamer,
+}
+
+impl From<LayoutName> for Layout {
+    fn from(name: LayoutName) -> Layout {
+        match name {
+            LayoutName::Tight => Layout::Tight,
+            LayoutName::Gstreamer => Layout::Gstreamer,
+        }
     }
 }
 
@@ -246,12 +288,16 @@ impl StreamArgs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum EncodingName {
     /// JPEG pictures
+    #[value(aliases = ["mjpeg", "jpeg", "MJPG", "JPEG"])]
     Mjpg,
     /// 4:2:2, luma and chroma by turns
+    #[value(aliases = ["yuyv422", "yuy2", "YUYV", "YUY2"])]
     Yuyv,
     /// 4:2:0, luma first
+    #[value(aliases = ["NV12"])]
     Nv12,
     /// Luma alone
+    #[value(aliases = ["gray", "gray8", "GREY", "Y800"])]
     Grey,
 }
 
@@ -296,6 +342,16 @@ pub enum OverflowName {
 fn size(text: &str) -> Result<(u32, u32), String> {
     let parsed = text.split_once('x').and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
     parsed.filter(|(w, h)| *w > 0 && *h > 0).ok_or_else(|| "a size is written as 1280x720".into())
+}
+
+fn stride(text: &str) -> Result<Layout, String> {
+    let numbers: Option<Vec<usize>> = text.split(',').map(|n| n.trim().parse().ok()).collect();
+    match numbers.as_deref() {
+        Some(&[n]) if n > 0 => Ok(Layout::Stride(n)),
+        Some(&[a, b]) if a > 0 && b > 0 => Ok(Layout::Strides([a, b, b])),
+        Some(&[a, b, c]) if a > 0 && b > 0 && c > 0 => Ok(Layout::Strides([a, b, c])),
+        _ => Err("bytes from one row to the next: 324, or 324,164,164 for each plane".into()),
+    }
 }
 
 fn region(text: &str) -> Result<Rect, String> {
@@ -375,6 +431,11 @@ mod tests {
         assert_eq!(size("1280x720"), Ok((1280, 720)));
         for wrong in ["1280", "0x7", "axb", "1x2x3", "-1x2", ""] {
             assert!(size(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(stride("324"), Ok(Layout::Stride(324)));
+        assert_eq!(stride("324,164"), Ok(Layout::Strides([324, 164, 164])));
+        for wrong in ["0", "", "1,", "1,2,3,4", "a"] {
+            assert!(stride(wrong).is_err(), "{wrong}");
         }
         assert_eq!(region("1,2, 3,4"), Ok(Rect { x: 1, y: 2, width: 3, height: 4 }));
         for wrong in ["1,2,3", "1,2,0,4", "1,2,3,4,5", "1,2,3,4,x", ""] {

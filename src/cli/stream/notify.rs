@@ -22,8 +22,9 @@ impl Notifier {
         Notifier { present, ready: false, watchdog, last: Instant::now() }
     }
 
-    /// The pipeline runs: says so once, then only that it is alive.
-    pub fn alive(&mut self) {
+    /// The program does what it can: says once that it is ready, and then that it is alive, unless its source is `stuck`:
+    /// a start anew may open what does not answer now.
+    pub fn alive(&mut self, stuck: bool) {
         if !self.present {
             return;
         }
@@ -31,7 +32,7 @@ impl Notifier {
             self.ready = true;
             self.send(NotifyState::Ready);
         }
-        if self.watchdog.is_some_and(|every| self.last.elapsed() >= every) {
+        if !stuck && self.watchdog.is_some_and(|every| self.last.elapsed() >= every) {
             self.last = Instant::now();
             self.send(NotifyState::Watchdog);
         }

@@ -1,10 +1,12 @@
 //! From what the command line names to a source of frames.
 
 use std::ffi::{OsStr, OsString};
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use oltr::source::files::Photos;
 use oltr::source::photos::{self, EXTENSIONS, Input};
+use oltr::source::stream::foreign;
 use oltr::source::watch::{SEARCH_EVERY, Watch};
 use oltr::source::{FrameSource, stream};
 use oltr::{Error, Limits, Result};
@@ -14,20 +16,103 @@ use super::args::StreamArgs;
 /// What a camera's name begins with.
 const CAMERA: &str = "v4l2:";
 
+/// What the source that `args` name is called.
+pub fn name(args: &StreamArgs) -> String {
+    match &args.watch {
+        Some(folder) => folder.display().to_string(),
+        None => args.source.iter().map(|source| source.to_string_lossy()).collect::<Vec<_>>().join(" "),
+    }
+}
+
+/// Whether what could not be opened because of `error` may still come: a camera, a card, a FIFO, its writer.
+pub fn may_come(args: &StreamArgs, error: &Error) -> bool {
+    let file = |source: &OsString| source == "-" || std::fs::metadata(source).is_ok_and(|meta| meta.is_file());
+    matches!(error, Error::Unavailable { .. } | Error::NotFound { .. }) && !args.source.iter().any(file)
+}
+
+/// Refuses sources and options that can never be read, with what to do instead.
+///
+/// # Errors
+/// [`Error::Config`].
+pub fn check(args: &StreamArgs) -> Result<()> {
+    let is_camera = |source: &OsString| source.to_str().is_some_and(|s| s.starts_with(CAMERA));
+    let camera = args.source.iter().any(is_camera);
+    let one_file = |source: &OsString| std::fs::metadata(source).is_ok_and(|meta| meta.is_file());
+    let recording = args.recording || args.source.iter().all(one_file);
+    for (option, given) in
+        [("--encoding", args.encoding.is_some() && !camera), ("--fps", args.fps.is_some() && !camera && !recording)]
+    {
+        if given {
+            let reason = format!("{option} is asked of a camera ({CAMERA}/dev/video0), and the source is none");
+            return Err(Error::Config(reason));
+        }
+    }
+    if camera && args.recording {
+        return Err(Error::Config("--recording is said of files and pipes: a camera gives what happens now".into()));
+    }
+    let [source] = &args.source[..] else { return Ok(()) };
+    let Some(text) = source.to_str() else { return Ok(()) };
+    if let Some(instead) = instead(text) {
+        return Err(Error::Config(format!("{text}: {instead}")));
+    }
+    Ok(())
+}
+
+/// What to do about a source that another program must open, or that is called otherwise.
+fn instead(source: &str) -> Option<String> {
+    const STREAM: &str = "is a stream of the network, which oltr does not open; let ffmpeg:";
+    let exists = Path::new(source).exists();
+    if let Some((scheme, rest)) = source.split_once("://").filter(|_| !exists) {
+        return Some(match scheme.to_ascii_lowercase().as_str() {
+            "file" => format!("is a file, called by its path: {}", again(source, rest)),
+            "v4l2" => {
+                format!("is a camera, called by its device: {}", again(source, &format!("{CAMERA}{}", device(rest))))
+            }
+            "rtsp" | "rtsps" => {
+                format!("{STREAM} {} | {}", foreign::ffmpeg(source, &["-rtsp_transport tcp"]), again(source, "-"))
+            }
+            _ => format!("{STREAM} {} | {}", foreign::ffmpeg(source, &[]), again(source, "-")),
+        });
+    }
+    let number = !source.is_empty() && source.bytes().all(|b| b.is_ascii_digit()) && !exists;
+    let is_device = |path: &Path| std::fs::metadata(path).is_ok_and(|meta| meta.file_type().is_char_device());
+    let node = source.starts_with("/dev/video") || (source.starts_with("/dev/v4l/") && is_device(Path::new(source)));
+    if !number && !node {
+        return None;
+    }
+    let camera = format!("{CAMERA}{}", device(source));
+    Some(match cfg!(all(feature = "v4l2", target_os = "linux", target_pointer_width = "64")) {
+        true => format!("is a camera, called by its device: {}", again(source, &camera)),
+        false => format!(
+            "is a camera, and this oltr opens none; let ffmpeg: {} | {}",
+            foreign::ffmpeg(&device(source), &["-f v4l2"]),
+            again(source, "-")
+        ),
+    })
+}
+
+/// The device of the camera that is called `name`: by its number, or by its path.
+fn device(name: &str) -> String {
+    match !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit()) {
+        true => format!("/dev/video{name}"),
+        false => name.into(),
+    }
+}
+
+/// The command line that this program was started with, with `new` in the place of `source`.
+fn again(source: &str, new: &str) -> String {
+    let words = std::env::args_os().skip(1).map(|word| match word.to_str() {
+        Some(word) if word == source => foreign::quoted(new),
+        _ => foreign::quoted(&word.to_string_lossy()),
+    });
+    std::iter::once("oltr".to_string()).chain(words).collect::<Vec<_>>().join(" ")
+}
+
 /// Opens the source that `args` name; `stop` is asked meanwhile whether to give up.
 ///
 /// # Errors
-/// As the sources' own; [`Error::Config`] for a camera that this build cannot read, and for what only cameras can do.
+/// As the sources' own; [`Error::Config`] for a camera that this build cannot read.
 pub fn open(args: &StreamArgs, limits: &Limits, stop: &dyn Fn() -> bool) -> Result<Box<dyn FrameSource>> {
-    let is_camera = |source: &OsString| source.to_str().is_some_and(|s| s.starts_with(CAMERA));
-    if !args.source.iter().any(is_camera) {
-        for (option, given) in [("--encoding", args.encoding.is_some()), ("--fps", args.fps.is_some())] {
-            if given {
-                let reason = format!("{option} is asked of a camera ({CAMERA}/dev/video0), and the source is none");
-                return Err(Error::Config(reason));
-            }
-        }
-    }
     if let Some(folder) = &args.watch {
         let watch = Watch::open(folder, args.state.as_deref(), limits)?;
         return Ok(Box::new(watch.searched_every(args.search_every.unwrap_or(SEARCH_EVERY))));
@@ -35,13 +120,13 @@ pub fn open(args: &StreamArgs, limits: &Limits, stop: &dyn Fn() -> bool) -> Resu
     let [source] = &args.source[..] else {
         return photos(args, limits);
     };
-    if let Some(device) = source.to_str().and_then(|s| s.strip_prefix(CAMERA)) {
-        return camera(device, args, limits);
+    if let Some(name) = source.to_str().and_then(|s| s.strip_prefix(CAMERA)) {
+        return camera(&device(name), args, limits);
     }
     if args.format.is_none() && names_photos(source) {
         return photos(args, limits);
     }
-    stream::open(Path::new(source), &args.stream_settings(), limits, stop)
+    stream::open(Path::new(source), &args.stream_settings(limits), limits, stop)
 }
 
 /// Whether `args` name photos: files, or a folder that is watched.
@@ -67,7 +152,6 @@ fn names_photos(source: &OsStr) -> bool {
 }
 
 fn photos(args: &StreamArgs, limits: &Limits) -> Result<Box<dyn FrameSource>> {
-    let name = args.source.iter().map(|source| source.to_string_lossy()).collect::<Vec<_>>().join(" ");
     let found = photos::search(&args.source, limits)?;
     if let Some(text) = found.passed_over() {
         log::warn!("{text}");
@@ -78,13 +162,13 @@ fn photos(args: &StreamArgs, limits: &Limits) -> Result<Box<dyn FrameSource>> {
         Some(Input::Unusable { error, .. }) if found.is_empty() => return Err(error),
         last => found.extend(last),
     }
-    Ok(Box::new(Photos::new(&name, found, limits)))
+    Ok(Box::new(Photos::new(&name(args), found, limits)))
 }
 
 #[cfg(all(feature = "v4l2", target_os = "linux", target_pointer_width = "64"))]
 fn camera(device: &str, args: &StreamArgs, limits: &Limits) -> Result<Box<dyn FrameSource>> {
     use oltr::source::camera::{Wish, v4l2};
-    let stream::Settings { matrix, range, .. } = args.stream_settings();
+    let stream::Settings { matrix, range, .. } = args.stream_settings(limits);
     let (fps, encoding) = (args.fps.map(f64::from), args.encoding.map(Into::into));
     let wish = Wish { size: args.size, fps, encoding, matrix, range };
     Ok(Box::new(v4l2::open(device, &wish, limits)?))

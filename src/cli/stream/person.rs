@@ -128,13 +128,15 @@ impl Sink for Person<'_> {
             s.events,
             seconds(s.uptime)
         );
-        // What was asked for is said whatever the verbosity.
-        if s.last {
-            log::info!("{text}")
-        } else {
+        // What was asked for is said whatever the verbosity; what became of all, unless quiet was asked for.
+        if !s.last || log::log_enabled!(log::Level::Warn) {
             super::say(&text)
         }
         Ok(())
+    }
+
+    fn stuck(&mut self, _: &Error) {
+        let _ = self.clear();
     }
 
     fn tick(&mut self, stats: &Stats, events: &mut dyn Iterator<Item = &Event>) -> Result<()> {

@@ -13,6 +13,36 @@ use crate::decide::Decision;
 use crate::decide::consensus::{Agreed, Observation};
 use crate::decide::events::{EndReason, Phase};
 
+/// A text from outside, of which no more than `most` bytes are written, and then an ellipsis.
+#[derive(Clone, Copy, Debug)]
+pub struct Text<'a> {
+    text: &'a str,
+    most: usize,
+}
+
+impl Serialize for Text<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.text.len() <= self.most {
+            return serializer.serialize_str(self.text);
+        }
+        let end = self.text.floor_char_boundary(self.most);
+        serializer.collect_str(&format_args!("{}…", &self.text[..end]))
+    }
+}
+
+/// How long texts from outside may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Texts {
+    /// Bytes of each text that are written.
+    pub most: usize,
+}
+
+impl Texts {
+    fn of(self, text: &str) -> Text<'_> {
+        Text { text, most: self.most }
+    }
+}
+
 /// What every line begins with, and the rest of it.
 #[derive(Debug, Serialize)]
 pub struct Head<'a, T> {
@@ -25,6 +55,9 @@ pub struct Head<'a, T> {
     pub clock_synchronised: Option<bool>,
     #[serde(flatten)]
     pub line: T,
+    /// Whether texts were cut, because the line would have been too long with them.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub shortened: bool,
 }
 
 /// One moment on both clocks.
@@ -53,25 +86,25 @@ fn text<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::
 struct Label<'a> {
     decision: &'static str,
     /// Id of the class, or the name of an enrolled one; `None` if open.
-    label: Option<&'a str>,
+    label: Option<Text<'a>>,
     /// Its place among the logits; `None` if open or enrolled.
     class: Option<usize>,
 }
 
 impl<'a> Label<'a> {
-    fn new(decision: Decision, names: Names<'a>) -> Label<'a> {
+    fn new(decision: Decision, names: Names<'a>, texts: Texts) -> Label<'a> {
         let class = match decision {
             Decision::Known(class) => Some(class),
             Decision::Enrolled(_) | Decision::Open => None,
         };
-        Label { decision: decision.word(), label: names.label(decision), class }
+        Label { decision: decision.word(), label: names.label(decision).map(|label| texts.of(label)), class }
     }
 }
 
 /// `oltr.frame/1`: a classified frame; the time is that of its capture.
 #[derive(Debug, Serialize)]
 pub struct FrameLine<'a> {
-    source: &'a str,
+    source: Text<'a>,
     frame: u64,
     #[serde(flatten)]
     label: Label<'a>,
@@ -88,7 +121,7 @@ pub struct FrameLine<'a> {
 
 #[derive(Debug, Serialize)]
 struct Nearest<'a> {
-    label: &'a str,
+    label: Text<'a>,
     class: usize,
     distance: f32,
 }
@@ -108,19 +141,19 @@ struct Latency {
 }
 
 impl<'a> FrameLine<'a> {
-    pub fn new(f: &FrameResult<'a>) -> FrameLine<'a> {
+    pub fn new(f: &FrameResult<'a>, texts: Texts) -> FrameLine<'a> {
         let (answer, names) = (&f.answer, f.answer.names());
         let consensus =
-            |Agreed { label, share, support }| Consensus { label: Label::new(label, names), share, support };
+            |Agreed { label, share, support }| Consensus { label: Label::new(label, names, texts), share, support };
         let answer::Nearest { label, class, distance, .. } = answer.nearest;
         FrameLine {
-            source: f.source,
+            source: texts.of(f.source),
             frame: f.stamp.seq,
-            label: Label::new(answer.decision, names),
+            label: Label::new(answer.decision, names, texts),
             probability: answer.probability,
             reachability: answer.reachability,
             threshold: answer.threshold,
-            nearest: Nearest { label, class, distance: distance.min(f32::MAX) },
+            nearest: Nearest { label: texts.of(label), class, distance: distance.min(f32::MAX) },
             shot: answer.shot,
             consensus: f.agreed.map(consensus),
             age_ms: millis(f.age),
@@ -133,7 +166,7 @@ impl<'a> FrameLine<'a> {
 /// `oltr.event/1`: an event and what happened to it; the time is when that was told.
 #[derive(Debug, Serialize)]
 pub struct EventLine<'a> {
-    source: &'a str,
+    source: Text<'a>,
     #[serde(serialize_with = "text")]
     id: EventId<'a>,
     r#type: &'static str,
@@ -171,7 +204,7 @@ struct Best<'a> {
 
 #[derive(Debug, Serialize)]
 struct Resembled<'a> {
-    label: Option<&'a str>,
+    label: Option<Text<'a>>,
     class: usize,
 }
 
@@ -182,7 +215,7 @@ struct Mean {
 }
 
 impl<'a> EventLine<'a> {
-    pub fn new(result: &EventResult<'a>, run: &'a str) -> EventLine<'a> {
+    pub fn new(result: &EventResult<'a>, run: &'a str, texts: Texts) -> EventLine<'a> {
         let names = result.names;
         let event = &result.change.event;
         let (r#type, reason) = match result.change.phase {
@@ -191,13 +224,13 @@ impl<'a> EventLine<'a> {
             Phase::End(reason) => ("end", Some(reason_text(reason))),
         };
         let Observation { frame, time, probability, reachability, nearest, .. } = event.best;
-        let resembled = Resembled { label: names.class(nearest).map(|class| class.id.as_str()), class: nearest };
+        let resembled = Resembled { label: names.class(nearest).map(|class| texts.of(&class.id)), class: nearest };
         EventLine {
-            source: result.source,
+            source: texts.of(result.source),
             id: EventId(run, event.id),
             r#type,
             reason,
-            label: Label::new(event.label, names),
+            label: Label::new(event.label, names, texts),
             shot: names.shot(event.label),
             first: Time::new(event.first),
             last: Time::new(event.last),
@@ -221,7 +254,7 @@ fn reason_text(reason: EndReason) -> &'static str {
 /// `oltr.stats/1`: the counts since the beginning, and what the time since the last statistics was like.
 #[derive(Debug, Serialize)]
 pub struct StatsLine<'a> {
-    source: &'a str,
+    source: Text<'a>,
     uptime_ms: f64,
     captured: u64,
     classified: u64,
@@ -235,6 +268,7 @@ pub struct StatsLine<'a> {
     interval: IntervalFields,
     memory: Memory,
     last: bool,
+    silent_ms: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -253,14 +287,15 @@ struct MeanMax {
     max: Option<f64>,
 }
 
-#[derive(Debug, Serialize)]
-struct Memory {
-    planned_bytes: Option<u64>,
-    limit_bytes: Option<u64>,
+/// What the program may take of memory.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Memory {
+    pub planned_bytes: Option<u64>,
+    pub limit_bytes: Option<u64>,
 }
 
 impl<'a> StatsLine<'a> {
-    pub fn new(source: &'a str, s: &Stats, planned_bytes: Option<u64>, limit_bytes: Option<u64>) -> StatsLine<'a> {
+    pub fn new(source: &'a str, s: &Stats, memory: Memory, texts: Texts) -> StatsLine<'a> {
         let i = &s.interval;
         let rate = |frames: u64| match i.length.as_secs_f64() {
             0.0 => 0.0,
@@ -271,7 +306,7 @@ impl<'a> StatsLine<'a> {
             _ => MeanMax { mean: None, max: None },
         };
         StatsLine {
-            source,
+            source: texts.of(source),
             uptime_ms: millis(s.uptime),
             captured: s.captured,
             classified: s.classified,
@@ -289,8 +324,9 @@ impl<'a> StatsLine<'a> {
                 age_ms: of(i.sum_age, i.max_age),
                 inference_ms: of(i.sum_inference, i.max_inference),
             },
-            memory: Memory { planned_bytes, limit_bytes },
+            memory,
             last: s.last,
+            silent_ms: millis(s.silent),
         }
     }
 }
@@ -298,16 +334,16 @@ impl<'a> StatsLine<'a> {
 /// `oltr.error/1`: a frame that was no picture, or could not be classified, at its place among the results.
 #[derive(Debug, Serialize)]
 pub struct ErrorLine<'a> {
-    source: &'a str,
+    source: Text<'a>,
     kind: &'static str,
-    error: &'a str,
+    error: Text<'a>,
     offset: Option<u64>,
 }
 
 impl<'a> ErrorLine<'a> {
-    pub fn new(failure: &Failure<'a>) -> ErrorLine<'a> {
+    pub fn new(failure: &Failure<'a>, texts: Texts) -> ErrorLine<'a> {
         let Failure { source, kind, offset, reason, .. } = *failure;
-        ErrorLine { source, kind: kind.as_str(), error: reason, offset }
+        ErrorLine { source: texts.of(source), kind: kind.as_str(), error: texts.of(reason), offset }
     }
 }
 

@@ -134,7 +134,8 @@ fn an_event_has_one_id_from_beginning_to_end() {
 
 #[test]
 fn a_line_keeps_to_its_bound() {
-    let long = "x".repeat(500);
+    // As much as a text is cut to.
+    let long = "x".repeat(SHORT_TEXT);
     let bundle = bundle();
     let limits = Limits::with(|limits| limits.line_bytes = 2048);
     let told = lines(with_frames(), &limits, |sink| sink.frame(&frame(&long, &bundle)).unwrap());
@@ -147,6 +148,48 @@ fn a_line_keeps_to_its_bound() {
         assert!(matches!(error, Error::Limit { what: "line_bytes", .. }), "{error}");
     });
     assert!(none.is_empty(), "nothing is written of a line that does not fit");
+}
+
+/// A class of 40 kB, a source of escaped characters, a reason that is longer than a line.
+#[test]
+fn texts_that_are_too_long_are_cut_and_the_line_says_so() {
+    let limits = Limits::default();
+    let long = "\u{1}é".repeat(20_000);
+    let mut bundle = bundle();
+    bundle.classes.iter_mut().for_each(|class| class.id = long.clone());
+    let mut out = Vec::new();
+    let mut sink = JsonLines::new(&mut out, with_frames(), &limits);
+    let agreed = Some(Agreed { label: KNOWN, share: 0.75, support: 0.5 });
+    sink.frame(&FrameResult { agreed, ..frame(&long, &bundle) }).unwrap();
+    let mut tracker = Tracker::new(&bundle, events::Settings::default(), &limits).unwrap();
+    let o: Observation = observation(0, 10.0, KNOWN, 0.5);
+    let changes = (0..3).map(|_| tracker.observe(&o).1).find(|changes| !changes.is_empty()).unwrap();
+    sink.event(&EventResult {
+        source: &long,
+        now: Duration::from_secs(2),
+        change: changes[0],
+        names: Names::new(&bundle),
+    })
+    .unwrap();
+    let (now, kind) = (Duration::ZERO, ErrorKind::BadImage);
+    sink.failure(&Failure { source: &long, now, kind, offset: Some(7), reason: &long }).unwrap();
+    sink.stats(&long, &Stats::default()).unwrap();
+    drop(sink);
+    let text = String::from_utf8(out).unwrap();
+    assert_eq!(text.lines().count(), 4);
+    for line in text.lines() {
+        assert!(line.len() < limits.line_bytes, "{} bytes", line.len());
+        let v: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(v["shortened"], true, "{line}");
+        assert!(v["source"].as_str().unwrap().ends_with('…'));
+        if let Some(label) = v["label"].as_str() {
+            assert!(label.ends_with('…') && long.starts_with(label.trim_end_matches('…')));
+        }
+    }
+    // What fits is written as it is.
+    let whole = lines(with_frames(), &limits, |sink| sink.frame(&frame(&"x".repeat(4096), &bundle)).unwrap());
+    let v: Value = serde_json::from_str(&whole[0]).unwrap();
+    assert!(v["source"].as_str().unwrap().len() == 4096 && v.get("shortened").is_none());
 }
 
 #[test]

@@ -17,10 +17,14 @@ pub enum PixelFormat {
     Bgr24,
     /// 4 bytes a pixel: red, green, blue, and an alpha that is passed over.
     Rgba,
+    /// 4 bytes a pixel: blue, green, red, and an alpha that is passed over.
+    Bgra,
     /// 1 byte a pixel: luminance. Full range unless the frame's [`Color`](super::Color) says otherwise.
     Gray,
     /// Planes Y, U, V; chroma halved both ways.
     Yuv420p,
+    /// Planes Y, V, U; chroma halved both ways.
+    Yv12,
     /// Planes Y, U, V; chroma halved along the rows.
     Yuv422p,
     /// Planes Y, U, V of one size.
@@ -33,6 +37,8 @@ pub enum PixelFormat {
     Yuyv422,
     /// 4 bytes for two pixels: U, Y, V, Y.
     Uyvy422,
+    /// 4 bytes for two pixels: Y, V, Y, U.
+    Yvyu422,
 }
 
 /// One plane of a frame.
@@ -65,34 +71,61 @@ impl Plane {
 
 impl PixelFormat {
     /// Every format.
-    pub const ALL: [PixelFormat; 11] = [
+    pub const ALL: [PixelFormat; 14] = [
         PixelFormat::Rgb24,
         PixelFormat::Bgr24,
         PixelFormat::Rgba,
+        PixelFormat::Bgra,
         PixelFormat::Gray,
         PixelFormat::Yuv420p,
+        PixelFormat::Yv12,
         PixelFormat::Yuv422p,
         PixelFormat::Yuv444p,
         PixelFormat::Nv12,
         PixelFormat::Nv21,
         PixelFormat::Yuyv422,
         PixelFormat::Uyvy422,
+        PixelFormat::Yvyu422,
     ];
 
-    /// Its name, as ffmpeg's `-pix_fmt` has it.
+    /// Its name, as ffmpeg's `-pix_fmt` has it (which calls `yv12` a `yuv420p` with its chroma swapped).
     pub fn name(self) -> &'static str {
         match self {
             PixelFormat::Rgb24 => "rgb24",
             PixelFormat::Bgr24 => "bgr24",
             PixelFormat::Rgba => "rgba",
+            PixelFormat::Bgra => "bgra",
             PixelFormat::Gray => "gray",
             PixelFormat::Yuv420p => "yuv420p",
+            PixelFormat::Yv12 => "yv12",
             PixelFormat::Yuv422p => "yuv422p",
             PixelFormat::Yuv444p => "yuv444p",
             PixelFormat::Nv12 => "nv12",
             PixelFormat::Nv21 => "nv21",
             PixelFormat::Yuyv422 => "yuyv422",
             PixelFormat::Uyvy422 => "uyvy422",
+            PixelFormat::Yvyu422 => "yvyu422",
+        }
+    }
+
+    /// Its usual other names, in lower case: those of GStreamer, four characters of Video4Linux and of video files, and
+    /// names of ffmpeg for what has the same bytes.
+    pub fn other_names(self) -> &'static [&'static str] {
+        match self {
+            PixelFormat::Rgb24 => &["rgb", "rgb3", "rgb888"],
+            PixelFormat::Bgr24 => &["bgr", "bgr3", "bgr888"],
+            PixelFormat::Rgba => &["rgbx", "rgb0", "ab24", "xb24"],
+            PixelFormat::Bgra => &["bgrx", "bgr0", "ar24", "xr24", "bgr4"],
+            PixelFormat::Gray => &["grey", "gray8", "grey8", "y8", "y800"],
+            PixelFormat::Yuv420p => &["i420", "yu12", "iyuv", "420p", "yuv420"],
+            PixelFormat::Yv12 => &["yvu420p", "yvu420"],
+            PixelFormat::Yuv422p => &["y42b", "422p", "i422"],
+            PixelFormat::Yuv444p => &["y444", "444p", "i444"],
+            PixelFormat::Nv12 => &["nv12m", "nm12"],
+            PixelFormat::Nv21 => &["nv21m", "nm21"],
+            PixelFormat::Yuyv422 => &["yuyv", "yuy2"],
+            PixelFormat::Uyvy422 => &["uyvy", "2vuy"],
+            PixelFormat::Yvyu422 => &["yvyu"],
         }
     }
 
@@ -100,8 +133,8 @@ impl PixelFormat {
     pub fn bytes_per_pixel(self) -> usize {
         match self {
             PixelFormat::Rgb24 | PixelFormat::Bgr24 => 3,
-            PixelFormat::Rgba => 4,
-            PixelFormat::Yuyv422 | PixelFormat::Uyvy422 => 2,
+            PixelFormat::Rgba | PixelFormat::Bgra => 4,
+            PixelFormat::Yuyv422 | PixelFormat::Uyvy422 | PixelFormat::Yvyu422 => 2,
             _ => 1,
         }
     }
@@ -109,7 +142,7 @@ impl PixelFormat {
     /// Planes: 1, 2 or 3.
     pub fn planes(self) -> usize {
         match self {
-            PixelFormat::Yuv420p | PixelFormat::Yuv422p | PixelFormat::Yuv444p => 3,
+            PixelFormat::Yuv420p | PixelFormat::Yv12 | PixelFormat::Yuv422p | PixelFormat::Yuv444p => 3,
             PixelFormat::Nv12 | PixelFormat::Nv21 => 2,
             _ => 1,
         }
@@ -117,14 +150,15 @@ impl PixelFormat {
 
     /// Whether it has luma and chroma rather than red, green and blue.
     pub fn is_yuv(self) -> bool {
-        !matches!(self, PixelFormat::Rgb24 | PixelFormat::Bgr24 | PixelFormat::Rgba | PixelFormat::Gray)
+        use PixelFormat::{Bgr24, Bgra, Gray, Rgb24, Rgba};
+        !matches!(self, Rgb24 | Bgr24 | Rgba | Bgra | Gray)
     }
 
     /// Luma pixels for one of chroma, along a row and along a column: 1 or 2 each.
     pub fn subsampling(self) -> (usize, usize) {
         match self {
-            PixelFormat::Yuv420p | PixelFormat::Nv12 | PixelFormat::Nv21 => (2, 2),
-            PixelFormat::Yuv422p | PixelFormat::Yuyv422 | PixelFormat::Uyvy422 => (2, 1),
+            PixelFormat::Yuv420p | PixelFormat::Yv12 | PixelFormat::Nv12 | PixelFormat::Nv21 => (2, 2),
+            PixelFormat::Yuv422p | PixelFormat::Yuyv422 | PixelFormat::Uyvy422 | PixelFormat::Yvyu422 => (2, 1),
             _ => (1, 1),
         }
     }
@@ -134,7 +168,7 @@ impl PixelFormat {
         let width = width as usize;
         match self {
             // Pixels come in pairs.
-            PixelFormat::Yuyv422 | PixelFormat::Uyvy422 => width.div_ceil(2) * 4,
+            PixelFormat::Yuyv422 | PixelFormat::Uyvy422 | PixelFormat::Yvyu422 => width.div_ceil(2) * 4,
             _ => width * self.bytes_per_pixel(),
         }
     }
@@ -173,10 +207,18 @@ impl fmt::Display for PixelFormat {
 impl FromStr for PixelFormat {
     type Err = String;
 
+    /// By its own or another usual name, in upper or lower case.
     fn from_str(name: &str) -> Result<PixelFormat, String> {
-        PixelFormat::ALL.into_iter().find(|f| f.name() == name).ok_or_else(|| {
+        let wanted = name.trim().to_ascii_lowercase();
+        let is_it = |f: &PixelFormat| f.name() == wanted || f.other_names().contains(&wanted.as_str());
+        PixelFormat::ALL.into_iter().find(is_it).ok_or_else(|| {
+            // What ffmpeg calls so has the same bytes with another meaning.
+            let plain = wanted.replacen("yuvj", "yuv", 1);
+            if plain != wanted && PixelFormat::ALL.iter().any(|f| f.name() == plain) {
+                return format!("'{name}' is {plain} of full range: --format {plain} --range full");
+            }
             let names = PixelFormat::ALL.map(PixelFormat::name).join(", ");
-            format!("'{name}' is no pixel format; it is one of {names}")
+            format!("'{name}' is no pixel format that oltr reads; it is one of {names}, or another usual name of one")
         })
     }
 }
@@ -189,7 +231,7 @@ mod tests {
     fn planes_lie_as_ffmpeg_and_rpicam_lay_them() {
         // 5x3 tight, as `ffmpeg -f rawvideo` writes it.
         let sizes = PixelFormat::ALL.map(|f| f.frame_bytes(5, 3, f.row_bytes(5)));
-        assert_eq!(sizes, [45, 45, 60, 15, 27, 33, 45, 15 + 2 * 6, 15 + 2 * 6, 36, 36]);
+        assert_eq!(sizes, [45, 45, 60, 60, 15, 27, 27, 33, 45, 15 + 2 * 6, 15 + 2 * 6, 36, 36, 36]);
         // rpicam: luma rows padded to 64 bytes, chroma rows to 32.
         let plane = |i| PixelFormat::Yuv420p.plane(i, 100, 10, 128);
         assert_eq!(plane(1), Plane { offset: 1280, stride: 64, row: 50, rows: 5 });
@@ -200,9 +242,15 @@ mod tests {
 
     #[test]
     fn names_are_read_back() {
+        let mut names = Vec::new();
         for format in PixelFormat::ALL {
-            assert_eq!(format.name().parse(), Ok(format));
+            for name in [format.name()].iter().chain(format.other_names()) {
+                assert_eq!((name.parse(), name.to_uppercase().parse()), (Ok(format), Ok(format)), "{name}");
+                assert!(!names.contains(name), "{name} twice");
+                names.push(name);
+            }
         }
+        assert!("yuvj420p".parse::<PixelFormat>().unwrap_err().contains("--range full"));
         assert!("yuv410p".parse::<PixelFormat>().unwrap_err().contains("uyvy422"));
     }
 }

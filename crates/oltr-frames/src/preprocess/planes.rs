@@ -219,6 +219,8 @@ fn layout(format: PixelFormat) -> &'static [(usize, &'static [Place], bool)] {
         PixelFormat::Nv21 => &[(0, &[(0, 0, 1)], true), (1, &[(2, 0, 2), (1, 1, 2)], false)],
         PixelFormat::Yuyv422 => &[(0, &[(0, 0, 2), (1, 1, 4), (2, 3, 4)], true)],
         PixelFormat::Uyvy422 => &[(0, &[(0, 1, 2), (1, 0, 4), (2, 2, 4)], true)],
+        PixelFormat::Yvyu422 => &[(0, &[(0, 0, 2), (2, 1, 4), (1, 3, 4)], true)],
+        PixelFormat::Yv12 => &[(0, &[(0, 0, 1)], true), (1, &[(2, 0, 1)], false), (2, &[(1, 0, 1)], false)],
         _ => &[(0, &[(0, 0, 1)], true), (1, &[(1, 0, 1)], false), (2, &[(2, 0, 1)], false)],
     }
 }

@@ -142,7 +142,7 @@ pub trait Switch: Send {
     /// Switches it on.
     ///
     /// # Errors
-    /// [`Error::NotFound`] or [`Error::Unavailable`] for a camera that is not there or in use.
+    /// [`Error::Unavailable`] for a camera that is not there or in use.
     fn on(&mut self) -> Result<(Mode, Box<dyn Device>)>;
 }
 

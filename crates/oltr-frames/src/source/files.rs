@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::photo::Decoder;
 use super::photos::Input;
+use super::stream::Stdin;
 use super::{Bounds, Damage, FrameSource, Next};
 use crate::clock::monotonic_ns;
 use crate::error::{Error, Result};
@@ -80,7 +81,7 @@ impl FrameSource for Photos {
         self.seq += 1;
         let (label, read) = match input {
             Input::File(path) => (path.display().to_string(), self.decoder.read(&path, frame)),
-            Input::Stdin => ("-".into(), self.decoder.read_from("-", std::io::stdin().lock(), frame)),
+            Input::Stdin => ("-".into(), self.decoder.read_from("-", Stdin, frame)),
             Input::Unusable { error, .. } => return damaged(error),
         };
         match read {

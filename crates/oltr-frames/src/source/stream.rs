@@ -3,13 +3,16 @@
 //! | what | recognised by | frames |
 //! |---|---|---|
 //! | YUV4MPEG2 | `YUV4MPEG2 ` | 8 bits, progressive: 420 (jpeg, mpeg2, paldv), 422, 444, mono; see [`Y4m`] |
-//! | JPEG pictures one after another | `FF D8 FF` | see [`Mjpeg`] |
+//! | JPEG pictures one after another, or as parts of a multipart stream | the first picture | see [`Mjpeg`] |
 //! | raw frames | settings | any [`PixelFormat`]; see [`Raw`] |
 //!
 //! Unless the stream or the settings say otherwise, luma and chroma are those of video: BT.601, limited range; gray of
 //! raw frames is of full range.
 
+mod between;
+pub mod foreign;
 mod input;
+mod layout;
 mod mjpeg;
 mod raw;
 mod split;
@@ -18,13 +21,15 @@ mod y4m;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-pub use input::{Arrival, Blocking, ByteInput, Descriptor};
+pub use input::{Arrival, Blocking, ByteInput, Descriptor, Stdin};
+pub use layout::Layout;
 pub use mjpeg::Mjpeg;
 pub use raw::{Raw, RawFormat};
 pub use split::{Scan, Splitter};
 pub use y4m::{Header, Y4m};
 
 use super::FrameSource;
+use crate::clock::monotonic_ns;
 use crate::error::{Error, Result};
 use crate::frame::{Color, Frame, Matrix, PixelFormat, Range, Stamp};
 use crate::limits::Limits;
@@ -41,6 +46,12 @@ pub struct Settings {
     pub range: Option<Range>,
     /// How long the first bytes may take, which tell the format and the size; `None` for any time.
     pub timeout: Option<Duration>,
+    /// The stream is a recording, though it may come through a pipe: it is not live. A regular file always is one.
+    pub recording: bool,
+    /// Frames a second of a recording that does not say it itself, as a fraction.
+    pub rate: Option<(u32, u32)>,
+    /// Bytes of the largest frame that is expected, where later frames may be larger than the first: another writer's.
+    pub room: usize,
 }
 
 impl Settings {
@@ -50,8 +61,11 @@ impl Settings {
     }
 }
 
-/// Bytes that are looked at to tell the format.
-const MAGIC_BYTES: usize = 10;
+/// Bytes that are looked at to tell the format: two packets of a transport stream begin with the same byte.
+const MAGIC_BYTES: usize = 189;
+
+/// Bytes that tell all other formats.
+const SHORT_MAGIC_BYTES: usize = 16;
 
 /// Bytes that are read ahead until the size of the frames is known: the header of a JPEG with EXIF data.
 const READ_AHEAD: usize = 64 << 10;
@@ -102,21 +116,35 @@ pub fn from_input(
     }
     let mut reader = Reader::new(input, READ_AHEAD);
     let mut opening = Opening { since: Instant::now(), timeout: settings.timeout, stop };
-    while reader.ahead().len() < MAGIC_BYTES && opening.more(&mut reader)? {}
+    loop {
+        let ahead = reader.ahead();
+        // A line break before the header: what a shell script writes by mistake.
+        if let Some(b'\r' | b'\n') = ahead.first() {
+            reader.consume(1);
+            continue;
+        }
+        let wanted = if ahead.first() == Some(&foreign::SYNC) { MAGIC_BYTES } else { SHORT_MAGIC_BYTES };
+        if ahead.len() >= wanted || !opening.more(&mut reader)? {
+            break;
+        }
+    }
     let first = reader.ahead();
     if first.starts_with(y4m::MAGIC) {
         return Ok(Box::new(Y4m::open(reader, settings, limits, &mut opening)?));
     }
-    if first.starts_with(&split::START) {
-        return Ok(Box::new(Mjpeg::open(reader, limits, &mut opening)?));
+    let (name, empty) = (reader.name().to_string(), first.is_empty() && reader.offset() == 0);
+    if let Some(kind) = foreign::recognise(first) {
+        return Err(kind.refused(&name));
     }
-    let reason = if first.is_empty() {
+    if let Some(mjpeg) = Mjpeg::open(reader, settings, limits, &mut opening)? {
+        return Ok(Box::new(mjpeg));
+    }
+    if empty {
         let reason = "ended before its first frame; look at what writes it".into();
-        return Err(Error::Unavailable { subject: reader.name().into(), reason });
-    } else {
-        "is neither YUV4MPEG2 nor a sequence of JPEG pictures; for raw frames give their format and size"
-    };
-    Err(Error::BadInput { subject: reader.name().into(), reason: reason.into() })
+        return Err(Error::Unavailable { subject: name, reason });
+    }
+    let reason = "is neither YUV4MPEG2 nor a sequence of JPEG pictures; for raw frames give their format and size";
+    Err(Error::BadInput { subject: name, reason: reason.into() })
 }
 
 /// The wait for what a stream begins with.
@@ -157,12 +185,46 @@ fn same_frame(name: &str, frame: &Frame, filled: usize) -> Result<()> {
     Ok(())
 }
 
-/// What every frame gets that is complete.
-fn finish(frame: &mut Frame, seq: &mut u64) {
-    frame.filled = 0;
-    frame.set_label("");
-    frame.set_stamp(Stamp { seq: *seq, mono_ns: crate::clock::monotonic_ns() });
-    *seq += 1;
+/// Numbers and times of the frames of a stream.
+struct Pace {
+    /// Number of the next frame.
+    seq: u64,
+    live: bool,
+    /// When the first frame was taken, and frames a second: of a recording that says so.
+    times: Option<(u64, (u32, u32))>,
+}
+
+impl Pace {
+    /// Of a stream from `reader` that says that it has `rate` frames a second.
+    fn new(settings: &Settings, reader: &Reader, rate: Option<(u32, u32)>) -> Pace {
+        let live = reader.is_live() && !settings.recording;
+        let rate = rate.or(settings.rate).filter(|(frames, seconds)| !live && *frames > 0 && *seconds > 0);
+        Pace { seq: 0, live, times: rate.map(|rate| (monotonic_ns(), rate)) }
+    }
+
+    fn is_live(&self) -> bool {
+        self.live
+    }
+
+    /// Whether the times of frames are those of a recording.
+    fn is_timed(&self) -> bool {
+        self.times.is_some()
+    }
+
+    /// What every frame gets that is complete.
+    fn finish(&mut self, frame: &mut Frame) {
+        frame.filled = 0;
+        frame.set_label("");
+        let mono_ns = match self.times {
+            None => monotonic_ns(),
+            Some((begin, (frames, seconds))) => {
+                let after = u128::from(self.seq) * u128::from(seconds) * 1_000_000_000 / u128::from(frames);
+                begin.saturating_add(u64::try_from(after).unwrap_or(u64::MAX))
+            }
+        };
+        frame.set_stamp(Stamp { seq: self.seq, mono_ns });
+        self.seq += 1;
+    }
 }
 
 /// Bytes of a frame as it is transmitted, if it keeps to `limits`.

@@ -76,7 +76,7 @@ fn info(path: &Path) -> Result<Option<Info>> {
 /// Switches the camera at `path` (with or without [`SCHEME`]) on.
 ///
 /// # Errors
-/// [`Error::NotFound`]; [`Error::Unavailable`] for a camera that is in use, offers nothing that oltr reads, or refuses the
+/// [`Error::Unavailable`] for a camera that is not there or in use, offers nothing that oltr reads, or refuses the
 /// format; [`Error::Limit`] for frames beyond `limits`.
 pub fn open(path: &str, wish: &Wish, limits: &Limits) -> Result<Camera> {
     let path = path.strip_prefix(SCHEME).unwrap_or(path);
@@ -88,7 +88,7 @@ fn node(path: &Path) -> Result<Node> {
     Node::open(path).map_err(|e| {
         let subject = path.display().to_string();
         let reason = match e.kind() {
-            io::ErrorKind::NotFound => return Error::NotFound { path: path.into() },
+            io::ErrorKind::NotFound => "is not there; plug the camera in, or look for it with `oltr cameras`".to_string(),
             io::ErrorKind::PermissionDenied => "may not be opened; join the group 'video'".to_string(),
             _ => format!("is no camera ({e}); `oltr cameras` lists what is there"),
         };
@@ -261,7 +261,7 @@ mod tests {
     #[test]
     fn what_is_no_camera_is_told() {
         let open = |path: &str| open(path, &Wish::default(), &Limits::default()).map(|_| ()).unwrap_err();
-        assert!(matches!(open("v4l2:/dev/video987"), Error::NotFound { .. }));
+        assert!(matches!(open("v4l2:/dev/video987"), Error::Unavailable { .. }));
         assert!(matches!(open("/dev/null"), Error::Unavailable { .. }));
         assert!(list().is_ok());
     }

@@ -177,6 +177,30 @@ impl ByteInput for Descriptor {
     }
 }
 
+/// Standard input, past the standard library's buffer; waits where another process has made it non-blocking.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stdin;
+
+impl Read for Stdin {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        use rustix::io::Errno;
+        let stdin = std::io::stdin();
+        loop {
+            match rustix::io::read(stdin.as_fd(), &mut *into) {
+                Ok(n) => return Ok(n),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => match poll(&mut [PollFd::from_borrowed_fd(stdin.as_fd(), PollFlags::IN)], None) {
+                    Ok(_) | Err(Errno::INTR) => {}
+                    Err(e) => return Err(e.into()),
+                },
+                // As the standard library has it: what is closed is empty.
+                Err(Errno::BADF) => return Ok(0),
+                Err(e) => return Err(e.into()),
+            }
+        }
+    }
+}
+
 /// Bytes of any reader, which is waited for without end: for tests, and for programs that have their bytes at hand.
 #[derive(Debug)]
 pub struct Blocking<R>(pub R);
@@ -260,6 +284,20 @@ impl Reader {
     /// What has been read ahead.
     pub fn ahead(&self) -> &[u8] {
         &self.buffer[self.start..self.end]
+    }
+
+    /// What has been read ahead, to be patched for a moment.
+    pub fn ahead_mut(&mut self) -> &mut [u8] {
+        &mut self.buffer[self.start..self.end]
+    }
+
+    /// Adds `bytes` behind what has been read ahead, as if the input had given them; `false` where there is no room.
+    pub fn append(&mut self, bytes: &[u8]) -> bool {
+        self.compact();
+        let Some(room) = self.buffer.get_mut(self.end..self.end + bytes.len()) else { return false };
+        room.copy_from_slice(bytes);
+        self.end += bytes.len();
+        true
     }
 
     /// Whether nothing more can be read ahead.

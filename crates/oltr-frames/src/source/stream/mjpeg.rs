@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::super::{Bounds, Damage, FrameSource, Next, jpeg};
+use super::between::{MAX_TEXT, is_header, is_padding, is_text, without_header};
 use super::input::{Arrival, Reader};
-use super::split::{Scan, Splitter, find_start};
-use super::{Opening, bounded_bytes, finish};
+use super::split::{START, Scan, Splitter, find_start};
+use super::{Opening, Pace, Settings, bounded_bytes};
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::{Frame, PixelFormat};
 use crate::limits::Limits;
@@ -17,12 +18,27 @@ const OVERHEAD: usize = 64 << 10;
 /// [`photo::Decoder`](super::super::photo::Decoder) states it.
 const DECODER_BYTES_PER_PIXEL: usize = 16;
 
+/// Bytes without a picture after which that is reported, though none has come since.
+const LOST_BYTES: u64 = 64 << 10;
+
+/// The same for padding, which drivers write in whole buffers.
+const PADDING_BYTES: u64 = 16 << 20;
+
+/// Bytes in which the first picture is searched for.
+const SEARCH_BYTES: u64 = 1 << 20;
+
+/// The marker that ends a picture.
+const END: [u8; 2] = [0xFF, 0xD9];
+
 /// JPEG pictures one after another, as ffmpeg's `image2pipe` and `mjpeg`, `rpicam-vid --codec mjpeg` and GStreamer's
-/// `jpegenc` write them; decoded to RGB.
+/// `jpegenc` write them, or as parts of a multipart stream, as network cameras send them; decoded to RGB.
 ///
-/// Pictures are told apart by their markers. Zeros, 0xFF and line breaks between them are padding; anything else is
-/// damage, and the next picture is searched for. Pictures may change in size: room is made for those of the first one's
-/// size (or of `limits.frame_bytes`, if the header of the first cannot be read), and one that is larger is damage.
+/// Pictures are told apart by their markers; one without an end marker ends where the next begins. Zeros, 0xFF, line
+/// breaks, a second start marker and the headers of parts between them are passed over; anything else is damage, and the
+/// next picture is searched for. Damage is reported when the next picture is whole, or after 64 KiB.
+///
+/// Pictures may change in size: room is made for those of the first one's size (or of `limits.frame_bytes`, if the
+/// header of the first cannot be read), or for [`Settings::room`] if that is more; one that is larger is damage.
 ///
 /// JPEG is of full range: GStreamer's `jpegenc` writes video's limited range as it comes unless `videoconvert` precedes it.
 ///
@@ -35,44 +51,151 @@ pub struct Mjpeg {
     splitter: Splitter,
     /// Where bytes began that are no picture.
     lost_since: Option<u64>,
+    /// Where padding began that has not ended.
+    padding_since: Option<u64>,
+    /// Whether the first picture is still searched for, so that nothing can be reported.
+    opening: bool,
     /// For the decoder.
     scratch: Vec<u8>,
-    seq: u64,
+    pace: Pace,
 }
 
 impl Mjpeg {
-    /// Reads the header of the first picture, which `reader` is at.
-    pub(super) fn open(mut reader: Reader, limits: &Limits, opening: &mut Opening) -> Result<Mjpeg> {
-        let mut splitter = Splitter::default();
-        while splitter.size().is_none() && splitter.scan(reader.ahead()) == Scan::More && opening.more(&mut reader)? {}
-        let frame_bytes = match splitter.size() {
-            Some((width, height)) => {
-                let size = (u32::from(width), u32::from(height));
-                let stride = PixelFormat::Rgb24.row_bytes(size.0);
-                bounded_bytes(reader.name(), PixelFormat::Rgb24, size, stride, limits)?
-            }
-            None => limits.frame_bytes,
+    /// Searches for the first picture and reads its header.
+    ///
+    /// # Errors
+    /// `None` within [`Ok`] if there is none.
+    pub(super) fn open(
+        reader: Reader,
+        settings: &Settings,
+        limits: &Limits,
+        opening: &mut Opening,
+    ) -> Result<Option<Mjpeg>> {
+        let pace = Pace::new(settings, &reader, None);
+        let mut mjpeg = Mjpeg {
+            reader,
+            limits: limits.clone(),
+            frame_bytes: limits.frame_bytes,
+            splitter: Splitter::default(),
+            lost_since: None,
+            padding_since: None,
+            opening: true,
+            scratch: Vec::new(),
+            pace,
         };
-        reader.set_capacity(limits.encoded_frame_bytes.min(frame_bytes.saturating_add(OVERHEAD)));
-        let scratch = Vec::new();
-        let limits = limits.clone();
-        Ok(Mjpeg { reader, limits, frame_bytes, splitter: Splitter::default(), lost_since: None, scratch, seq: 0 })
+        if !mjpeg.first(opening)? {
+            return Ok(None);
+        }
+        mjpeg.opening = false;
+        if let Some((width, height)) = std::mem::take(&mut mjpeg.splitter).size() {
+            let size = (u32::from(width), u32::from(height));
+            let stride = PixelFormat::Rgb24.row_bytes(size.0);
+            let bytes = bounded_bytes(mjpeg.name(), PixelFormat::Rgb24, size, stride, limits)?;
+            mjpeg.frame_bytes = bytes.max(settings.room.min(limits.frame_bytes));
+        }
+        let capacity = limits.encoded_frame_bytes.min(mjpeg.frame_bytes.saturating_add(OVERHEAD));
+        mjpeg.reader.set_capacity(capacity);
+        Ok(Some(mjpeg))
+    }
+
+    /// Searches for a picture until its size is known; whether one begins at all.
+    fn first(&mut self, opening: &mut Opening) -> Result<bool> {
+        let mut found = false;
+        loop {
+            if self.splitter != Splitter::default() || self.seek() {
+                found = true;
+                match self.splitter.scan(self.reader.ahead()) {
+                    _ if self.splitter.size().is_some() => return Ok(true),
+                    // A header that is longer than what is read ahead.
+                    Scan::More if self.reader.is_full() => return Ok(true),
+                    Scan::More => {}
+                    Scan::Broken(_) | Scan::Picture(_) | Scan::Unended(_) => {
+                        self.give_up();
+                        continue;
+                    }
+                }
+            } else if self.reader.is_full() {
+                self.give_up();
+                continue;
+            }
+            if self.reader.offset() > SEARCH_BYTES || !opening.more(&mut self.reader)? {
+                return Ok(found);
+            }
+        }
     }
 
     fn damaged(&mut self, offset: u64, reason: String) -> Next {
-        self.seq += 1;
+        self.pace.seq += 1;
         Next::Damaged(Damage { offset: Some(offset), kind: ErrorKind::BadImage, reason })
     }
 
-    /// Passes over what is no picture; whether one may begin where that ends.
-    fn search(&mut self) -> bool {
-        let start = find_start(self.reader.ahead(), 0);
-        let pass = start.unwrap_or(self.reader.ahead().len());
-        if let Some(first) = self.reader.ahead()[..pass].iter().position(|b| !is_padding(*b)) {
-            self.lost_since.get_or_insert(self.reader.offset() + first as u64);
+    /// Reports what was passed over since `since`.
+    fn passed_over(&mut self, since: u64) -> Next {
+        (self.lost_since, self.padding_since) = (None, None);
+        let bytes = self.reader.offset() - since;
+        self.damaged(since, format!("{bytes} bytes that are no whole picture were passed over"))
+    }
+
+    /// Where bytes that are no picture began, if there are too many of them to wait for the next picture.
+    fn overdue(&self) -> Option<u64> {
+        let past = |since: Option<u64>, most| since.filter(|since| !self.opening && self.reader.offset() - since >= most);
+        past(self.lost_since, LOST_BYTES).or(past(self.padding_since, PADDING_BYTES))
+    }
+
+    /// Passes over `n` bytes that are no picture, but no more than make [`Mjpeg::overdue`].
+    fn pass(&mut self, n: usize) {
+        if self.opening {
+            return self.reader.consume(n);
         }
-        self.reader.consume(pass);
-        start.is_some()
+        let offset = self.reader.offset();
+        let left = |since: Option<u64>, most: u64| since.map_or(u64::MAX, |since| (since + most).saturating_sub(offset));
+        let most = left(self.lost_since, LOST_BYTES).min(left(self.padding_since, PADDING_BYTES));
+        self.reader.consume(n.min(usize::try_from(most).unwrap_or(usize::MAX)));
+    }
+
+    /// Passes over what is no picture; whether one begins where that ends.
+    fn seek(&mut self) -> bool {
+        while self.overdue().is_none() {
+            let ahead = self.reader.ahead();
+            let start = find_start(ahead, 0).unwrap_or(ahead.len());
+            let whole = ahead.len() - start >= START.len();
+            if start == 0 {
+                // Some cameras write the start marker twice.
+                let marker = ahead.iter().skip(2).position(|b| *b != 0xFF);
+                match marker.filter(|_| whole) {
+                    Some(at) if ahead[2 + at] == 0xD8 && at > 0 => self.reader.consume(1 + at),
+                    Some(_) => {
+                        self.padding_since = None;
+                        return true;
+                    }
+                    None => return false,
+                }
+                continue;
+            }
+            let offset = self.reader.offset();
+            if self.lost_since.is_some() {
+                self.pass(start);
+                continue;
+            }
+            let padding = ahead[..start].iter().take_while(|b| is_padding(**b)).count();
+            if padding > 0 {
+                self.padding_since.get_or_insert(offset);
+                self.pass(padding);
+                continue;
+            }
+            let between = &ahead[..start];
+            if start <= MAX_TEXT && between.iter().all(|b| is_text(*b)) {
+                if !whole {
+                    return false;
+                }
+                if is_header(between) {
+                    self.reader.consume(start);
+                    continue;
+                }
+            }
+            (self.lost_since, self.padding_since) = (Some(offset), None);
+        }
+        false
     }
 
     /// Gives up the picture at the head; the next one is looked for behind what of it is sound.
@@ -82,39 +205,122 @@ impl Mjpeg {
         self.reader.consume(sound.clamp(1, self.reader.ahead().len()));
     }
 
+    /// What there is in what has been read ahead; `None` where more is needed.
+    fn look(&mut self, frame: &mut Frame) -> Result<Option<Next>> {
+        loop {
+            if let Some(since) = self.overdue().filter(|_| self.splitter == Splitter::default()) {
+                return Ok(Some(self.passed_over(since)));
+            }
+            let scan = match self.splitter != Splitter::default() || self.seek() {
+                true => self.splitter.scan(self.reader.ahead()),
+                false if self.overdue().is_some() => continue,
+                false => Scan::More,
+            };
+            match scan {
+                Scan::Broken(_) => self.give_up(),
+                Scan::Picture(_) | Scan::Unended(_) if self.splitter.size().is_none() => self.give_up(),
+                // What lies before a picture is reported once there is one.
+                Scan::Picture(_) | Scan::Unended(_) if self.lost_since.is_some() => {
+                    let since = self.lost_since.unwrap_or_default();
+                    return Ok(Some(self.passed_over(since)));
+                }
+                Scan::Picture(length) => return self.decode(length, frame).map(Some),
+                Scan::Unended(length) => return self.decode_unended(length, frame).map(Some),
+                Scan::More if self.reader.is_full() => self.give_up(),
+                Scan::More => return Ok(None),
+            }
+        }
+    }
+
+    /// As [`Mjpeg::decode`], for a picture that has no end marker: it gets one for as long as it takes. At least two
+    /// bytes follow it.
+    fn decode_unended(&mut self, length: usize, frame: &mut Frame) -> Result<Next> {
+        let picture = without_header(&self.reader.ahead()[..length]);
+        let place = picture..picture + END.len();
+        let kept = [self.reader.ahead()[place.start], self.reader.ahead()[place.start + 1]];
+        self.reader.ahead_mut()[place.clone()].copy_from_slice(&END);
+        let decoded = self.pixels(place.end, frame);
+        self.reader.ahead_mut()[place].copy_from_slice(&kept);
+        self.decoded(length, decoded, frame)
+    }
+
     /// Decodes the picture of `length` bytes at the head.
     fn decode(&mut self, length: usize, frame: &mut Frame) -> Result<Next> {
-        let offset = self.reader.offset();
-        let size = self.splitter.size();
-        self.splitter = Splitter::default();
-        let (width, height) = size.unwrap_or_default();
+        let decoded = self.pixels(length, frame);
+        self.decoded(length, decoded, frame)
+    }
+
+    /// Decodes the picture of `length` bytes at the head; why it is none, if it is none.
+    fn pixels(&mut self, length: usize, frame: &mut Frame) -> Result<Result<(), String>> {
+        let (width, height) = self.splitter.size().unwrap_or_default();
         let bytes = u64::from(width) * u64::from(height) * 3;
-        let decoded = if bytes > self.frame_bytes as u64 {
+        if bytes > self.frame_bytes as u64 {
             let room = self.frame_bytes;
-            Err(format!("the picture is {width}x{height}, of {bytes} bytes; memory was planned for {room}, start anew"))
-        } else {
-            let picture = &self.reader.ahead()[..length];
-            match jpeg::decode(self.reader.name(), picture, &self.limits, &mut self.scratch, frame) {
-                Ok(()) => Ok(()),
-                Err(Error::BadImage { reason, .. }) => Err(reason),
-                Err(e @ Error::Limit { .. }) => Err(e.to_string()),
-                Err(e) => return Err(e),
-            }
-        };
+            return Ok(Err(format!(
+                "the picture is {width}x{height}, of {bytes} bytes; memory was planned for {room}: start anew, or give \
+                 the largest size with --max-frame"
+            )));
+        }
+        let picture = &self.reader.ahead()[..length];
+        match jpeg::decode(self.reader.name(), picture, &self.limits, &mut self.scratch, frame) {
+            Ok(()) => Ok(Ok(())),
+            Err(Error::BadImage { reason, .. }) => Ok(Err(reason)),
+            Err(e @ Error::Limit { .. }) => Ok(Err(e.to_string())),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Passes over the `length` bytes of a picture, and gives what became of it.
+    fn decoded(&mut self, length: usize, decoded: Result<Result<(), String>>, frame: &mut Frame) -> Result<Next> {
+        let offset = self.reader.offset();
+        self.splitter = Splitter::default();
         self.reader.consume(length);
-        match decoded {
+        match decoded? {
             Ok(()) => {
-                finish(frame, &mut self.seq);
+                self.pace.finish(frame);
                 Ok(Next::Frame)
             }
             Err(reason) => Ok(self.damaged(offset, reason)),
         }
     }
-}
 
-/// Whether this byte may lie between two pictures.
-fn is_padding(byte: u8) -> bool {
-    matches!(byte, 0 | 0xFF | b'\r' | b'\n')
+    /// What there is at the end of the input; `None` where there may still be a picture.
+    fn ended(&mut self, frame: &mut Frame) -> Result<Option<Next>> {
+        let ahead = self.reader.ahead();
+        if self.lost_since.is_none() && (ahead.iter().all(|b| is_padding(*b)) || is_header(ahead)) {
+            self.reader.consume(ahead.len());
+        }
+        let length = self.reader.ahead().len();
+        let coded = self.splitter.is_coded();
+        // The last picture of a stream without end markers.
+        if length > 0 && coded && self.lost_since.is_none() && self.reader.append(&END) {
+            let offset = self.reader.offset();
+            let mut next = self.decode_unended(length, frame)?;
+            self.reader.consume(END.len());
+            if let Next::Damaged(damage) = &mut next {
+                debug_assert_eq!(damage.offset, Some(offset));
+                damage.reason = format!("the input ends within a picture, after {length} bytes of it");
+            }
+            return Ok(Some(next));
+        }
+        if length > 0 && coded && self.lost_since.is_some() {
+            let since = self.lost_since.unwrap_or_default();
+            return Ok(Some(self.passed_over(since)));
+        }
+        // A wrong length may have hidden pictures that are whole.
+        if length > 0 {
+            self.give_up();
+            return Ok(None);
+        }
+        self.splitter = Splitter::default();
+        self.padding_since = None;
+        let since = self.lost_since.take().unwrap_or(self.reader.offset());
+        let bytes = self.reader.offset() - since;
+        Ok(Some(match bytes {
+            0 => Next::End,
+            _ => self.damaged(since, format!("the input ends within a picture, after {bytes} bytes of it")),
+        }))
+    }
 }
 
 impl FrameSource for Mjpeg {
@@ -123,7 +329,11 @@ impl FrameSource for Mjpeg {
     }
 
     fn is_live(&self) -> bool {
-        self.reader.is_live()
+        self.pace.is_live()
+    }
+
+    fn is_recording(&self) -> bool {
+        self.pace.is_timed()
     }
 
     fn bounds(&self) -> Bounds {
@@ -135,53 +345,17 @@ impl FrameSource for Mjpeg {
     fn next(&mut self, frame: &mut Frame, patience: Duration) -> Result<Next> {
         let deadline = Instant::now() + patience;
         loop {
-            let scan = match self.splitter == Splitter::default() && !self.search() {
-                true => Scan::More,
-                false => self.splitter.scan(self.reader.ahead()),
-            };
-            match scan {
-                Scan::Broken(_) => {
-                    self.give_up();
-                    continue;
-                }
-                Scan::Picture(_) if self.splitter.size().is_none() => {
-                    self.give_up();
-                    continue;
-                }
-                // What lies before a picture is reported once there is one.
-                Scan::Picture(_) if self.lost_since.is_some() => {
-                    let since = self.lost_since.take().unwrap_or_default();
-                    let bytes = self.reader.offset() - since;
-                    let reason = format!("{bytes} bytes that are no whole picture were passed over");
-                    return Ok(self.damaged(since, reason));
-                }
-                Scan::Picture(length) => return self.decode(length, frame),
-                Scan::More if self.reader.is_full() => {
-                    self.give_up();
-                    continue;
-                }
-                Scan::More => {}
+            if let Some(next) = self.look(frame)? {
+                return Ok(next);
             }
             match self.reader.more(deadline)? {
                 Arrival::Waiting => return Ok(Next::Waiting),
                 Arrival::Bytes(_) if Instant::now() >= deadline => return Ok(Next::Waiting),
                 Arrival::Bytes(_) => {}
                 Arrival::End => {
-                    if self.reader.ahead().iter().all(|b| is_padding(*b)) {
-                        self.reader.consume(self.reader.ahead().len());
+                    if let Some(next) = self.ended(frame)? {
+                        return Ok(next);
                     }
-                    // A wrong length may have hidden pictures that are whole.
-                    if !self.reader.ahead().is_empty() {
-                        self.give_up();
-                        continue;
-                    }
-                    self.splitter = Splitter::default();
-                    let since = self.lost_since.take().unwrap_or(self.reader.offset());
-                    let bytes = self.reader.offset() - since;
-                    return Ok(match bytes {
-                        0 => Next::End,
-                        _ => self.damaged(since, format!("the input ends within a picture, after {bytes} bytes of it")),
-                    });
                 }
             }
         }
@@ -189,7 +363,7 @@ impl FrameSource for Mjpeg {
 
     fn reconnect(&mut self) -> Result<()> {
         self.splitter = Splitter::default();
-        self.lost_since = None;
+        (self.lost_since, self.padding_since) = (None, None);
         self.reader.reconnect()
     }
 }

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::super::{Bounds, Damage, FrameSource, Next};
 use super::input::{Arrival, ByteInput, Reader};
-use super::{Settings, bounded_bytes, finish, same_frame};
+use super::layout::{Layout, Rows, leans_towards};
+use super::{Pace, Settings, bounded_bytes, same_frame};
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::{Color, Frame, Geometry, PixelFormat, Range};
 use crate::limits::Limits;
@@ -18,39 +19,43 @@ pub struct RawFormat {
     pub width: u32,
     /// Height in pixels.
     pub height: u32,
-    /// Bytes from one row of the first plane to the next, `None` if no row is padded.
-    ///
-    /// ffmpeg and GStreamer's `videoconvert` to formats of even sizes pad nothing; rpicam pads luma to a multiple of 64
-    /// bytes and the halved chroma rows to half of that.
-    pub stride: Option<usize>,
+    /// How rows are padded.
+    pub layout: Layout,
 }
 
 impl RawFormat {
     /// Frames without padding.
     pub fn new(format: PixelFormat, width: u32, height: u32) -> RawFormat {
-        RawFormat { format, width, height, stride: None }
+        RawFormat { format, width, height, layout: Layout::Tight }
     }
 
-    /// Bytes from one row of the first plane to the next.
+    /// Bytes from one row of the first plane to the next, in a frame that is read.
     fn stride(&self) -> usize {
-        self.stride.unwrap_or(self.format.row_bytes(self.width))
+        match self.layout {
+            Layout::Stride(stride) => stride,
+            _ => self.format.row_bytes(self.width),
+        }
     }
 }
 
 /// Raw frames one after another, all of one format and size: `ffmpeg -f rawvideo`, `rpicam-vid --codec yuv420`,
 /// GStreamer's `fdsink`.
 ///
-/// A frame is [`PixelFormat::frame_bytes`] long: every row of every plane is padded, the last too. Bytes are read
-/// straight into the frame. There is nothing to resynchronise at: a writer that loses bytes shifts the picture.
+/// Every row of every plane is padded as [`Layout`] says, the last too. Bytes are read straight into the frame; where
+/// strides are not those of [`PixelFormat::plane`], rows are moved together there. There is nothing to resynchronise at:
+/// a writer that loses bytes shifts the picture. Where the first frame, or the number of bytes in the end, suits another
+/// layout better than the one that was asked for, that is told.
 pub struct Raw {
     reader: Reader,
     geometry: Geometry,
-    stride: usize,
+    raw: RawFormat,
+    /// Where rows lie, unless they are as [`PixelFormat::plane`] has them.
+    rows: Option<Rows>,
     frame_bytes: usize,
     limits: Limits,
     /// Bytes that have arrived of the frame in hand.
     filled: usize,
-    seq: u64,
+    pace: Pace,
 }
 
 impl Raw {
@@ -66,11 +71,24 @@ impl Raw {
         };
         crate::frame::check_size(name, raw.width, raw.height, limits)?;
         let (stride, row) = (raw.stride(), raw.format.row_bytes(raw.width));
-        if stride < row || stride > limits.frame_bytes {
+        let unsuitable = |stride: usize| stride > limits.frame_bytes;
+        let too_long = matches!(raw.layout, Layout::Strides(strides) if strides.into_iter().any(unsuitable));
+        if stride < row || unsuitable(stride) || too_long {
             let reason = format!("a stride of {stride} bytes does not suit rows of {row}; leave it out or correct it");
             return Err(Error::BadInput { subject: name.into(), reason });
         }
-        let frame_bytes = bounded_bytes(name, raw.format, (raw.width, raw.height), stride, limits)?;
+        let mut frame_bytes = bounded_bytes(name, raw.format, (raw.width, raw.height), stride, limits)?;
+        let rows = raw
+            .layout
+            .rows(raw.format, raw.width, raw.height)
+            .map_err(|reason| Error::BadInput { subject: name.into(), reason })?;
+        if let Some(rows) = &rows {
+            let (value, limit) = (rows.bytes, limits.frame_bytes as u64);
+            if value > limit {
+                return Err(Error::Limit { subject: name.into(), what: "frame_bytes", value, limit });
+            }
+            frame_bytes = frame_bytes.max(value as usize);
+        }
         let default = match raw.format {
             PixelFormat::Gray => Color { range: Range::Full, ..Color::VIDEO },
             _ => Color::VIDEO,
@@ -78,7 +96,46 @@ impl Raw {
         let mut geometry = Geometry::new(raw.format, raw.width, raw.height);
         geometry.color = settings.color(default);
         let reader = Reader::new(input, 0);
-        Ok(Raw { reader, geometry, stride, frame_bytes, limits: limits.clone(), filled: 0, seq: 0 })
+        let pace = Pace::new(settings, &reader, None);
+        Ok(Raw { reader, geometry, raw, rows, frame_bytes, limits: limits.clone(), filled: 0, pace })
+    }
+
+    /// Warns where the rows of `data`, the first frame as it was transmitted, look as if they were padded otherwise.
+    fn check(&self, data: &[u8]) {
+        let row = self.raw.format.row_bytes(self.raw.width);
+        let given = self.rows.as_ref().map_or(self.raw.stride(), Rows::stride);
+        let others = [1, 4, 8, 16, 32, 64].map(|multiple| row.next_multiple_of(multiple));
+        let mut strides = [given; 7];
+        let mut count = 1;
+        for stride in others {
+            if !strides[..count].contains(&stride) {
+                strides[count] = stride;
+                count += 1;
+            }
+        }
+        if let Some(stride) = leans_towards(data, row, &strides[..count]) {
+            let layout = if stride == row.next_multiple_of(4) { " or --layout gstreamer" } else { "" };
+            log::warn!(
+                "{}: the picture leans: its rows look as if they were {stride} bytes apart, not {given}; try \
+                 --stride {stride}{layout}, or check --size",
+                self.reader.name()
+            );
+        }
+    }
+
+    /// What is to be said of an input that ends within a frame: which layout its number of bytes suits.
+    fn hint(&self) -> &'static str {
+        let RawFormat { format, width, height, layout } = self.raw;
+        let bytes = |layout: Layout| match layout.rows(format, width, height) {
+            Ok(Some(rows)) => rows.bytes,
+            _ => format.frame_bytes(width, height, format.row_bytes(width)) as u64,
+        };
+        let suits = |other: Layout| other != layout && self.reader.offset().is_multiple_of(bytes(other));
+        match () {
+            () if suits(Layout::Gstreamer) => "; all bytes are whole frames as GStreamer pads them: --layout gstreamer",
+            () if suits(Layout::Tight) => "; all bytes are whole frames without padding: --layout tight",
+            () => "",
+        }
     }
 }
 
@@ -88,7 +145,11 @@ impl FrameSource for Raw {
     }
 
     fn is_live(&self) -> bool {
-        self.reader.is_live()
+        self.pace.is_live()
+    }
+
+    fn is_recording(&self) -> bool {
+        self.pace.is_timed()
     }
 
     fn bounds(&self) -> Bounds {
@@ -101,8 +162,12 @@ impl FrameSource for Raw {
             frame.filled = 0;
         }
         same_frame(self.reader.name(), frame, self.filled)?;
-        let bytes = frame.reshape_padded(self.geometry, self.stride, &self.limits)?;
-        while self.filled < bytes.len() {
+        let bytes = match &self.rows {
+            None => frame.reshape_padded(self.geometry, self.raw.stride(), &self.limits)?,
+            Some(rows) => frame.reshape_loose(self.geometry, rows.bytes as usize, &self.limits)?,
+        };
+        let length = bytes.len();
+        while self.filled < length {
             match self.reader.read(&mut bytes[self.filled..], deadline)? {
                 Arrival::Bytes(n) => self.filled += n,
                 Arrival::Waiting => {
@@ -112,17 +177,25 @@ impl FrameSource for Raw {
                 Arrival::End if self.filled == 0 => return Ok(Next::End),
                 Arrival::End => {
                     let filled = std::mem::take(&mut self.filled);
-                    self.seq += 1;
+                    self.pace.seq += 1;
+                    let hint = self.hint();
                     return Ok(Next::Damaged(Damage {
                         offset: Some(self.reader.offset() - filled as u64),
                         kind: ErrorKind::BadImage,
-                        reason: format!("the input ends after {filled} of the frame's {} bytes", self.frame_bytes),
+                        reason: format!("the input ends after {filled} of the frame's {length} bytes{hint}"),
                     }));
                 }
             }
         }
         self.filled = 0;
-        finish(frame, &mut self.seq);
+        if self.pace.seq == 0 {
+            self.check(frame.data());
+        }
+        if let Some(rows) = &self.rows {
+            rows.pack(frame.reshape_loose(self.geometry, rows.bytes as usize, &self.limits)?);
+            frame.reshape(self.geometry, &self.limits)?;
+        }
+        self.pace.finish(frame);
         Ok(Next::Frame)
     }
 

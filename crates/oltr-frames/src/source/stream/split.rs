@@ -6,7 +6,8 @@ pub const START: [u8; 3] = [0xFF, 0xD8, 0xFF];
 /// What has been seen of a picture so far.
 ///
 /// Follows the markers: segments are passed over whole, so that a thumbnail in one ends nothing, and in coded data only
-/// real markers count. A picture that begins within another one's coded data means that the first was cut off.
+/// real markers count. A picture that begins within another one's coded data ends that one: some cameras write no end
+/// marker. Whether all of its coded data is there, the decoder says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Splitter {
     /// Bytes that need not be looked at again.
@@ -24,6 +25,8 @@ pub struct Splitter {
 pub enum Scan {
     /// A picture of so many bytes.
     Picture(usize),
+    /// A picture of so many bytes without its end marker: the next one begins where it ends.
+    Unended(usize),
     /// The picture is not complete.
     More,
     /// Not a picture, for this reason.
@@ -34,6 +37,11 @@ impl Splitter {
     /// Width and height of the picture, once its header has been seen.
     pub fn size(&self) -> Option<(u16, u16)> {
         self.size
+    }
+
+    /// Whether coded data has begun, after which only the end marker must follow.
+    pub fn is_coded(&self) -> bool {
+        self.coded && self.size.is_some()
     }
 
     /// Where to look for another picture when this one is [`Scan::Broken`]: behind all of it that is sound, so that a
@@ -78,6 +86,11 @@ impl Splitter {
             match code {
                 0xD9 => return Scan::Picture(next),
                 0x00 | 0xD0..=0xD7 if self.coded => self.at = next,
+                0xD8 if self.coded => match bytes.get(next) {
+                    None => return Scan::More,
+                    Some(0xFF) => return Scan::Unended(next - 2),
+                    Some(_) => return Scan::Broken("a start marker lies in coded data"),
+                },
                 0xD8 => return Scan::Broken("another picture begins before it ends"),
                 0x00 => return Scan::Broken("a marker is missing"),
                 0x01 | 0xD0..=0xD7 => self.at = next,
@@ -143,15 +156,22 @@ mod tests {
         assert!(broken(b"\xFF\xD8\x00"));
         assert!(broken(b"\xFF\xD8\xFF\xE0\x00\x01"), "a length of 1");
         assert!(broken(b"\xFF\xD8\xFF\xE0\x00\x02\x00"), "no marker behind a segment");
-        assert!(broken(b"\xFF\xD8\xFF\xDA\x00\x02\x01\xFF\xD8\xFF"), "a picture within a picture");
+        assert!(broken(b"\xFF\xD8\xFF\xDA\x00\x02\x01\xFF\xD8\x01"), "a start marker in coded data");
+        assert!(broken(b"\xFF\xD8\xFF\xE0\x00\x02\xFF\xD8\xFF"), "a picture within a header");
+    }
+
+    #[test]
+    fn a_picture_without_an_end_marker_ends_where_the_next_begins() {
+        let bytes = b"\xFF\xD8\xFF\xDA\x00\x02\x01\xFF\xD8\xFF";
+        assert_eq!(Splitter::default().scan(bytes), Scan::Unended(7));
+        assert_eq!(Splitter::default().scan(&bytes[..9]), Scan::More);
     }
 
     #[test]
     fn a_thumbnail_of_a_broken_picture_is_passed_over() {
         let cut = [&PICTURE[..30], b"\x05\x06", PICTURE].concat();
         let mut splitter = Splitter::default();
-        assert!(matches!(splitter.scan(&cut), Scan::Broken(_)));
-        assert_eq!(splitter.resume(), 32);
+        assert_eq!(splitter.scan(&cut), Scan::Unended(32));
         let wrong_length = b"\xFF\xD8\xFF\xE0\x00\x03a\xFF\xE1\x00\x05ab\xFF\xD8\xFF";
         let mut splitter = Splitter::default();
         assert!(matches!(splitter.scan(wrong_length), Scan::Broken(_)));

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::super::{Bounds, Damage, FrameSource, Next};
 use super::input::{Arrival, Reader};
-use super::{Opening, Settings, bounded_bytes, finish, same_frame};
+use super::layout::{Layout, Rows};
+use super::{Opening, Pace, Settings, bounded_bytes, same_frame};
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::{Color, Frame, Geometry, PixelFormat, Range, Siting};
 use crate::limits::Limits;
@@ -23,6 +24,8 @@ const MAX_LINE: usize = 4096;
 pub struct Header {
     /// Layout, size, colours, siting of the frames.
     pub geometry: Geometry,
+    /// Frames a second as a fraction, where the header says it.
+    pub rate: Option<(u32, u32)>,
 }
 
 impl Header {
@@ -34,7 +37,7 @@ impl Header {
     /// What is wrong with it, and the remedy.
     pub fn parse(line: &[u8]) -> Result<Header, String> {
         let parameters = line.strip_prefix(MAGIC).ok_or("does not begin with YUV4MPEG2")?;
-        let (mut width, mut height) = (None, None);
+        let (mut width, mut height, mut rate) = (None, None, None);
         let mut color = Color::VIDEO;
         let (mut format, mut siting) = (PixelFormat::Yuv420p, Siting::Center);
         for parameter in parameters.split(|b| *b == b' ').filter(|p| !p.is_empty()) {
@@ -54,16 +57,18 @@ impl Header {
                 "X" => match value.split_once('=') {
                     Some(("COLORRANGE", "FULL")) => color.range = Range::Full,
                     Some(("COLORRANGE", "LIMITED")) => color.range = Range::Limited,
-                    Some(("COLORRANGE", other)) => return Err(format!("has an unknown XCOLORRANGE ({other})")),
+                    // Nothing is known of a range of another name, nor of other comments.
                     _ => {}
                 },
-                // F is the frame rate and A the shape of a pixel: neither changes what is seen.
+                "F" => rate = value.split_once(':').and_then(|(f, s)| Some((f.parse().ok()?, s.parse().ok()?))),
+                // A is the shape of a pixel, which does not change what is seen.
                 _ => {}
             }
         }
         let width = width.ok_or("the header gives no width (W)")?;
         let height = height.ok_or("the header gives no height (H)")?;
-        Ok(Header { geometry: Geometry { color, siting, ..Geometry::new(format, width, height) } })
+        let rate = rate.filter(|(frames, seconds)| *frames > 0 && *seconds > 0);
+        Ok(Header { geometry: Geometry { color, siting, ..Geometry::new(format, width, height) }, rate })
     }
 }
 
@@ -75,7 +80,9 @@ fn number(what: &str, text: &str) -> Result<u32, String> {
 }
 
 fn chroma(name: &str) -> Result<(PixelFormat, Siting), String> {
-    Ok(match name {
+    // Some writers say that a sample has 8 bits.
+    let plain = name.strip_suffix("p8").or(name.strip_suffix('8').filter(|plain| *plain == "mono")).unwrap_or(name);
+    Ok(match plain {
         "420jpeg" | "420" => (PixelFormat::Yuv420p, Siting::Center),
         "420mpeg2" => (PixelFormat::Yuv420p, Siting::Left),
         "420paldv" => (PixelFormat::Yuv420p, Siting::TopLeft),
@@ -93,11 +100,24 @@ fn chroma(name: &str) -> Result<(PixelFormat, Siting), String> {
     })
 }
 
+/// How long more of a frame may take to arrive, after all that it has without padding: a writer sends a frame at once.
+const PADDING_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Bytes that are no frame after which that is reported, though none has come since.
+const LOST_BYTES: u64 = 64 << 10;
+
+/// The same for a stream that was refused, which has been told.
+const REFUSED_BYTES: u64 = 64 << 20;
+
 /// Frames of a YUV4MPEG2 stream.
 ///
 /// Parameters of frames are passed over. Where a frame should begin and does not, the stream is searched for the next
-/// one, which is reported as damage. A new header in the place of a frame begins another stream: its frames may have
-/// another size within [`Bounds::frame_bytes`].
+/// one, which is reported as damage when it is found, or after 64 KiB. A new header in the place of a frame begins
+/// another stream: its frames may have another size within [`Bounds::frame_bytes`]; what cannot be read of it is
+/// damage, and the next header is searched for.
+///
+/// Frames have no padding, but GStreamer's `y4menc` pads rows ([`Layout::Gstreamer`]): where that makes a difference,
+/// the place of the next frame shows which it is, and what it shows first holds for the stream.
 pub struct Y4m {
     reader: Reader,
     settings: Settings,
@@ -105,10 +125,26 @@ pub struct Y4m {
     header: Header,
     /// Bytes of the largest frame that buffers were asked for.
     frame_bytes: usize,
-    /// Bytes of a frame of `header`.
+    /// Bytes of a frame of `header` without padding.
     expected: usize,
+    /// Rows as GStreamer pads them, where that makes a difference.
+    rows: Option<Rows>,
+    padding: Padding,
     state: State,
-    seq: u64,
+    pace: Pace,
+}
+
+/// Whether rows are padded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Padding {
+    /// Nothing has shown it yet.
+    Unknown,
+    /// A frame without padding does not end where the next begins, so that this frame is read as a padded one.
+    Tried,
+    /// They are.
+    Yes,
+    /// They are not.
+    No,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,8 +155,12 @@ enum State {
     Start,
     /// In the pixels of the frame whose line was at `offset`.
     Pixels { offset: u64, filled: usize },
+    /// Behind the `filled` bytes of a frame, if it is one: what follows shows it.
+    Check { offset: u64, filled: usize, since: Instant },
     /// Looking for the next frame, since `offset`.
     Lost { offset: u64 },
+    /// Looking for the next stream, since `offset`.
+    Refused { offset: u64 },
 }
 
 /// What stands at the head of what has been read ahead.
@@ -150,12 +190,15 @@ impl Y4m {
                 return Err(Error::Unavailable { subject: reader.name().into(), reason });
             }
         }
-        let header = Header { geometry: Geometry::new(PixelFormat::Gray, 1, 1) };
+        let header = Header { geometry: Geometry::new(PixelFormat::Gray, 1, 1), rate: None };
         let (settings, limits) = (settings.clone(), limits.clone());
-        let (frame_bytes, expected) = (limits.frame_bytes, 0);
-        let mut y4m = Y4m { reader, settings, limits, header, frame_bytes, expected, state: State::Start, seq: 0 };
+        let (frame_bytes, expected, rows) = (limits.frame_bytes, 0, None);
+        let pace = Pace::new(&settings, &reader, None);
+        let (padding, state) = (Padding::Unknown, State::Start);
+        let mut y4m = Y4m { reader, settings, limits, header, frame_bytes, expected, rows, padding, state, pace };
         y4m.begin()?;
-        y4m.frame_bytes = y4m.expected;
+        y4m.frame_bytes = y4m.largest().max(y4m.settings.room.min(y4m.limits.frame_bytes));
+        y4m.pace = Pace::new(&y4m.settings, &y4m.reader, y4m.header.rate);
         y4m.reader.set_capacity(MAX_LINE);
         Ok(y4m)
     }
@@ -175,29 +218,105 @@ impl Y4m {
         header.geometry.color = self.settings.color(color);
         let size = (width, height);
         let bytes = bounded_bytes(self.reader.name(), format, size, format.row_bytes(width), &self.limits)?;
+        let rows = Layout::Gstreamer.rows(format, width, height).map_err(|reason| bad(self, reason))?;
+        // Padding that there is no room for cannot be read.
+        let rows = rows.filter(|rows| rows.bytes <= self.limits.frame_bytes as u64);
         if bytes > self.frame_bytes {
             let room = self.frame_bytes;
             let reason = format!(
-                "the frames become {width}x{height} {format} of {bytes} bytes, memory was planned for {room}; start anew"
+                "the frames become {width}x{height} {format} of {bytes} bytes, memory was planned for {room}; start \
+                 anew, or give the largest size with --max-frame"
             );
             return Err(bad(self, reason));
         }
-        (self.header, self.expected, self.state) = (header, bytes, State::Between);
+        let padding = if rows.is_some() { Padding::Unknown } else { Padding::No };
+        (self.header, self.expected, self.rows, self.padding) = (header, bytes, rows, padding);
+        self.state = State::Between;
         self.reader.consume(length);
         Ok(())
+    }
+
+    /// Takes the header over of a stream that is not the first; what is wrong with it is damage, and the stream is
+    /// passed over.
+    fn begin_again(&mut self) -> Option<Next> {
+        let offset = self.reader.offset();
+        let error = self.begin().err()?;
+        // So that this header is not found again.
+        self.reader.consume(1);
+        self.state = State::Refused { offset };
+        let reason = match &error {
+            Error::BadImage { reason, .. } => reason.clone(),
+            other => other.to_string(),
+        };
+        let reason = format!("{reason}; the stream is passed over until its next header");
+        self.pace.seq += 1;
+        Some(Next::Damaged(Damage { offset: Some(offset), kind: error.kind(), reason }))
+    }
+
+    /// Bytes of a frame, padded or not.
+    fn largest(&self) -> usize {
+        self.rows.as_ref().map_or(self.expected, |rows| self.expected.max(rows.bytes as usize))
+    }
+
+    /// Bytes of the frame that is being read, as it is taken to be.
+    fn target(&self) -> usize {
+        match (self.padding, &self.rows) {
+            (Padding::Yes | Padding::Tried, Some(rows)) => rows.bytes as usize,
+            _ => self.expected,
+        }
+    }
+
+    /// What becomes of the `filled` bytes of a frame behind which `ahead` lies, if enough has arrived to say.
+    fn check(&mut self, offset: u64, filled: usize, ended: bool) -> Checked {
+        let ahead = self.reader.ahead();
+        let begins = |magic: &[u8]| ahead.len() >= magic.len() && ahead.starts_with(magic);
+        let may_begin = |magic: &[u8]| ahead.iter().zip(magic).all(|(a, m)| a == m);
+        if begins(FRAME) || begins(MAGIC) || (ended && (may_begin(FRAME) || may_begin(MAGIC))) {
+            self.padding = if self.padding == Padding::Tried { Padding::Yes } else { Padding::No };
+            return Checked::Whole;
+        }
+        if (may_begin(FRAME) || may_begin(MAGIC)) && !ended {
+            return Checked::Unknown;
+        }
+        let room = self.rows.as_ref().is_some_and(|rows| rows.bytes <= self.frame_bytes as u64);
+        if self.padding == Padding::Unknown && room && filled < self.largest() {
+            self.padding = Padding::Tried;
+            self.state = State::Pixels { offset, filled };
+            return Checked::Padded;
+        }
+        self.padding = Padding::Unknown;
+        self.state = State::Lost { offset };
+        Checked::Lost
+    }
+
+    /// Makes a picture of the bytes that have arrived.
+    fn finish(&mut self, frame: &mut Frame) -> Result<Next> {
+        self.state = State::Between;
+        if let (Padding::Yes, Some(rows)) = (self.padding, &self.rows) {
+            rows.pack(frame.reshape_loose(self.header.geometry, rows.bytes as usize, &self.limits)?);
+        }
+        frame.reshape(self.header.geometry, &self.limits)?;
+        self.pace.finish(frame);
+        Ok(Next::Frame)
     }
 
     /// The input has ended, or its writer has gone.
     fn ended(&mut self) -> Next {
         let state = std::mem::replace(&mut self.state, State::Start);
         let (offset, reason) = match state {
-            State::Pixels { offset, filled } => {
-                (offset, format!("the input ends after {filled} of the frame's {} bytes", self.expected))
+            State::Pixels { offset, filled } | State::Check { offset, filled, .. } => {
+                let expected = self.target();
+                (offset, format!("the input ends after {filled} of the frame's {expected} bytes"))
             }
             State::Lost { offset } => {
                 // What might have become the beginning of a frame.
                 self.reader.consume(self.reader.ahead().len());
                 (offset, self.passed_over(offset))
+            }
+            // The rest of what was refused has been told of.
+            State::Refused { .. } => {
+                self.reader.consume(self.reader.ahead().len());
+                return Next::End;
             }
             State::Between | State::Start if self.reader.ahead().is_empty() => return Next::End,
             State::Between | State::Start => {
@@ -206,7 +325,7 @@ impl Y4m {
                 (offset, "the input ends within the line that begins a frame".into())
             }
         };
-        self.seq += 1;
+        self.pace.seq += 1;
         Next::Damaged(Damage { offset: Some(offset), kind: ErrorKind::BadImage, reason })
     }
 
@@ -214,17 +333,39 @@ impl Y4m {
         format!("{} bytes that are no frame were passed over", self.reader.offset() - since)
     }
 
-    /// Looks for the next frame or stream in what has been read ahead; whether there is one.
-    fn search(&mut self) -> bool {
+    /// Reports what was passed over since `since`.
+    fn lost(&mut self, since: u64) -> Next {
+        let reason = self.passed_over(since);
+        self.pace.seq += 1;
+        Next::Damaged(Damage { offset: Some(since), kind: ErrorKind::BadImage, reason })
+    }
+
+    /// Looks for the next frame (if `frames`) or stream in what has been read ahead, over `most` bytes; whether there is
+    /// one.
+    fn search(&mut self, frames: bool, most: u64) -> bool {
         let ahead = self.reader.ahead();
         // What may be the beginning of one at the end is kept.
-        let starts =
-            |rest: &[u8]| rest.starts_with(b"FRAME\n") || rest.starts_with(b"FRAME ") || rest.starts_with(MAGIC);
+        let starts = |rest: &[u8]| {
+            rest.starts_with(MAGIC) || (frames && (rest.starts_with(b"FRAME\n") || rest.starts_with(b"FRAME ")))
+        };
         let found = (0..ahead.len()).find(|at| starts(&ahead[*at..]));
         let pass = found.unwrap_or(ahead.len().saturating_sub(MAGIC.len() - 1));
-        self.reader.consume(pass);
-        found.is_some()
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        self.reader.consume(pass.min(most));
+        found.is_some_and(|at| at <= most)
     }
+}
+
+/// What a look behind the bytes of a frame showed.
+enum Checked {
+    /// They are a frame.
+    Whole,
+    /// More of what follows must arrive.
+    Unknown,
+    /// The frame goes on.
+    Padded,
+    /// They are none.
+    Lost,
 }
 
 impl FrameSource for Y4m {
@@ -233,7 +374,11 @@ impl FrameSource for Y4m {
     }
 
     fn is_live(&self) -> bool {
-        self.reader.is_live()
+        self.pace.is_live()
+    }
+
+    fn is_recording(&self) -> bool {
+        self.pace.is_timed()
     }
 
     fn bounds(&self) -> Bounds {
@@ -246,17 +391,42 @@ impl FrameSource for Y4m {
             let arrival = match self.state {
                 State::Pixels { offset, mut filled } => {
                     same_frame(self.reader.name(), frame, filled)?;
-                    let bytes = frame.reshape(self.header.geometry, &self.limits)?;
-                    let arrival = self.reader.read(&mut bytes[filled..], deadline)?;
+                    let target = self.target();
+                    let bytes = frame.reshape_loose(self.header.geometry, self.largest().min(self.frame_bytes), &self.limits)?;
+                    let arrival = self.reader.read(&mut bytes[filled..target], deadline)?;
                     if let Arrival::Bytes(n) = arrival {
                         filled += n;
-                        if filled == bytes.len() {
-                            self.state = State::Between;
-                            finish(frame, &mut self.seq);
-                            return Ok(Next::Frame);
-                        }
                         frame.filled = filled;
                         self.state = State::Pixels { offset, filled };
+                        if filled == target {
+                            match self.padding {
+                                Padding::Yes | Padding::No => return self.finish(frame),
+                                _ => self.state = State::Check { offset, filled, since: Instant::now() },
+                            }
+                            continue;
+                        }
+                    }
+                    arrival
+                }
+                State::Check { offset, filled, since } => {
+                    same_frame(self.reader.name(), frame, filled)?;
+                    let arrival = match self.check(offset, filled, false) {
+                        Checked::Unknown => self.reader.more(deadline)?,
+                        Checked::Whole => return self.finish(frame),
+                        Checked::Padded | Checked::Lost => continue,
+                    };
+                    if arrival == Arrival::End {
+                        match self.check(offset, filled, true) {
+                            Checked::Whole => return self.finish(frame),
+                            _ => continue,
+                        }
+                    }
+                    // So that a slow stream is not a frame behind.
+                    if arrival == Arrival::Waiting && since.elapsed() >= PADDING_PATIENCE {
+                        if self.padding == Padding::Tried {
+                            self.padding = Padding::Yes;
+                        }
+                        return self.finish(frame);
                     }
                     arrival
                 }
@@ -279,10 +449,10 @@ impl FrameSource for Y4m {
                             self.reader.consume(length);
                             continue;
                         }
-                        Line::Whole(_) => {
-                            self.begin()?;
-                            continue;
-                        }
+                        Line::Whole(_) => match self.begin_again() {
+                            None => continue,
+                            Some(refused) => return Ok(refused),
+                        },
                         Line::Long => {
                             self.state = State::Lost { offset: self.reader.offset() };
                             self.reader.consume(1);
@@ -292,12 +462,30 @@ impl FrameSource for Y4m {
                     }
                 }
                 State::Lost { offset } => {
-                    if self.search() {
-                        let reason = self.passed_over(offset);
+                    let most = (offset + LOST_BYTES).saturating_sub(self.reader.offset());
+                    if self.search(true, most) {
                         let frame_next = self.reader.ahead().starts_with(FRAME);
                         self.state = if frame_next { State::Between } else { State::Start };
-                        self.seq += 1;
-                        return Ok(Next::Damaged(Damage { offset: Some(offset), kind: ErrorKind::BadImage, reason }));
+                        if self.reader.offset() == offset {
+                            continue;
+                        }
+                        return Ok(self.lost(offset));
+                    }
+                    if self.reader.offset() >= offset + LOST_BYTES {
+                        self.state = State::Lost { offset: self.reader.offset() };
+                        return Ok(self.lost(offset));
+                    }
+                    self.reader.more(deadline)?
+                }
+                State::Refused { offset } => {
+                    if self.search(false, u64::MAX) {
+                        self.state = State::Start;
+                        continue;
+                    }
+                    // What is passed over is told of, so that a silent stream is no riddle.
+                    if self.reader.offset() >= offset + REFUSED_BYTES {
+                        self.state = State::Refused { offset: self.reader.offset() };
+                        return Ok(self.lost(offset));
                     }
                     self.reader.more(deadline)?
                 }

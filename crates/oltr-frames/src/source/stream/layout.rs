@@ -1,0 +1,152 @@
+//! Where the rows of a raw frame lie as it is transmitted.
+
+use crate::frame::{PixelFormat, Plane};
+
+/// How the rows of raw frames are padded, which nothing in them says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Layout {
+    /// Not at all: ffmpeg, OpenCV, `rpicam-vid` at widths that are multiples of 64.
+    #[default]
+    Tight,
+    /// Bytes from one row of the first plane to the next. Chroma rows are padded in proportion, as rpicam and
+    /// Video4Linux do it: luma to a multiple of 64 bytes and halved chroma to half of that.
+    Stride(usize),
+    /// Bytes from one row to the next in each plane; those of planes that a format lacks do not matter.
+    Strides([usize; 3]),
+    /// As GStreamer lays out `video/x-raw` that states no strides: rows of every plane padded to 4 bytes, and luma with
+    /// halved chroma to an even number of rows.
+    Gstreamer,
+}
+
+/// The planes of one frame as it is transmitted, and how many bytes that takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rows {
+    planes: [Plane; 3],
+    count: usize,
+    /// Bytes of the whole frame.
+    pub bytes: u64,
+}
+
+impl Layout {
+    /// The planes of a picture of `format`; `None` if its rows follow each other as [`PixelFormat::plane`] has them.
+    /// Width, height and strides must be such that no number overflows.
+    ///
+    /// # Errors
+    /// What is wrong with the strides.
+    pub fn rows(self, format: PixelFormat, width: u32, height: u32) -> Result<Option<Rows>, String> {
+        let tight = |index| format.plane(index, width, height, format.row_bytes(width));
+        let (count, halved) = (format.planes(), format.subsampling().1 == 2);
+        let mut planes = [tight(0); 3];
+        let mut offset = 0;
+        for (index, plane) in planes.iter_mut().enumerate().take(count) {
+            *plane = tight(index);
+            let (stride, rows) = match self {
+                Layout::Tight | Layout::Stride(_) => return Ok(None),
+                Layout::Strides(strides) => (strides[index], plane.rows),
+                // Halved chroma rows are half of an even number of pixels.
+                Layout::Gstreamer if index == 0 && halved && count > 1 => {
+                    (plane.row.next_multiple_of(4), plane.rows.next_multiple_of(2))
+                }
+                Layout::Gstreamer => (plane.row.next_multiple_of(4), plane.rows),
+            };
+            if stride < plane.row {
+                return Err(format!(
+                    "a stride of {stride} bytes does not suit rows of {} in plane {}; leave it out or correct it",
+                    plane.row,
+                    index + 1
+                ));
+            }
+            (plane.offset, plane.stride) = (offset, stride);
+            offset += stride * rows;
+        }
+        let same = (0..count).all(|index| planes[index] == tight(index));
+        let whole = offset == format.frame_bytes(width, height, format.row_bytes(width));
+        Ok((!(same && whole)).then_some(Rows { planes, count, bytes: offset as u64 }))
+    }
+}
+
+impl Rows {
+    /// Bytes from one row of the first plane to the next.
+    pub fn stride(&self) -> usize {
+        self.planes[0].stride
+    }
+
+    /// Moves the rows in `data`, a frame as it was transmitted, to where they are without padding.
+    pub fn pack(&self, data: &mut [u8]) {
+        let mut to = 0;
+        for plane in &self.planes[..self.count] {
+            for row in 0..plane.rows {
+                let from = plane.offset + row * plane.stride;
+                data.copy_within(from..from + plane.row, to);
+                to += plane.row;
+            }
+        }
+    }
+}
+
+/// Of `strides`, the one at which neighbouring rows of a picture are most alike, if it is clearly not the first: rows
+/// that were taken for longer or shorter than they are lean. `data` begins with the first plane, of `row` bytes a row.
+pub fn leans_towards(data: &[u8], row: usize, strides: &[usize]) -> Option<usize> {
+    /// Rows that are compared.
+    const ROWS: usize = 64;
+    /// Below this mean difference a picture is too even to tell.
+    const EVEN: u64 = 3;
+    let difference = |stride: &usize| {
+        let rows = (data.len() / stride).min(ROWS + 1);
+        let pairs = (1..rows).map(|y| {
+            let (above, below) = (&data[(y - 1) * stride..][..row], data.get(y * stride..y * stride + row));
+            below.map_or(0, |below| above.iter().zip(below).map(|(a, b)| u64::from(a.abs_diff(*b))).sum::<u64>())
+        });
+        pairs.sum::<u64>() / (rows.max(2) - 1) as u64
+    };
+    let (first, others) = strides.split_first()?;
+    let worst = difference(first);
+    let best = others.iter().map(|stride| (difference(stride), *stride)).min()?;
+    (worst > EVEN * row as u64 && best.0 * 2 < worst).then_some(best.1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gstreamers_sizes_are_its_own() {
+        // What `gst-launch-1.0 videotestsrc num-buffers=1 ! video/x-raw,format=F,width=W,height=H ! filesink` writes.
+        let cases = [
+            (PixelFormat::Yuv420p, 322, 242, 324 * 242 + 2 * 164 * 121),
+            (PixelFormat::Yuv420p, 321, 241, 324 * 242 + 2 * 164 * 121),
+            (PixelFormat::Nv12, 322, 241, 324 * 242 + 324 * 121),
+            (PixelFormat::Yuv422p, 322, 241, 324 * 241 + 2 * 164 * 241),
+            (PixelFormat::Yuv444p, 321, 241, 324 * 241 * 3),
+            (PixelFormat::Gray, 321, 241, 324 * 241),
+            (PixelFormat::Rgb24, 321, 241, 964 * 241),
+        ];
+        for (format, width, height, bytes) in cases {
+            let rows = Layout::Gstreamer.rows(format, width, height).unwrap().unwrap();
+            assert_eq!(rows.bytes, bytes, "{format} {width}x{height}");
+        }
+        for (format, width, height) in [(PixelFormat::Yuv420p, 328, 242), (PixelFormat::Yuyv422, 321, 241)] {
+            assert_eq!(Layout::Gstreamer.rows(format, width, height), Ok(None), "{format}");
+        }
+    }
+
+    #[test]
+    fn rows_are_moved_together() {
+        let layout = Layout::Strides([4, 3, 2]);
+        let rows = layout.rows(PixelFormat::Yuv420p, 3, 3).unwrap().unwrap();
+        let mut data = *b"abc.def.ghi.jk.lm.nopq";
+        assert_eq!(rows.bytes, data.len() as u64);
+        rows.pack(&mut data);
+        assert_eq!(&data[..17], b"abcdefghijklmnopq");
+        assert!(Layout::Strides([4, 1, 2]).rows(PixelFormat::Yuv420p, 3, 3).unwrap_err().contains("plane 2"));
+    }
+
+    #[test]
+    fn leaning_rows_are_seen() {
+        // Upright bars, 30 bytes a row in 32.
+        let picture: Vec<u8> = (0..32 * 20).map(|i| if (i % 32) / 5 % 2 == 0 { 40 } else { 200 }).collect();
+        assert_eq!(leans_towards(&picture, 30, &[30, 32]), Some(32));
+        assert_eq!(leans_towards(&picture, 30, &[32, 30]), None);
+        assert_eq!(leans_towards(&[7; 640], 30, &[30, 32]), None);
+    }
+}

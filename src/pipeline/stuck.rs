@@ -1,0 +1,177 @@
+//! Watches the thread that captures: whether the source gives something, and whether it returns at all.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::capture::Shared;
+use super::{SILENCE, STUCK};
+use crate::error::Error;
+
+/// What the thread that classifies knows of the other one.
+#[derive(Debug)]
+pub struct Watchdog {
+    /// How long a call may take.
+    limit: Duration,
+    /// Whether a source that is stuck is waited for.
+    waits: bool,
+    live: bool,
+    /// When the call began that is looked at, 0 for none.
+    call: u64,
+    /// Since when the thread has done no work that was seen, and how much it had done then.
+    idle: Duration,
+    work: Option<u64>,
+    stuck: bool,
+    /// When the source was last heard of, the longest pause until then, and the silence that was told last.
+    heard: u64,
+    longest: Duration,
+    told: Duration,
+}
+
+impl Watchdog {
+    /// For a source whose calls may take `timeout`; `reconnects` if it is to be waited for all the same.
+    pub fn new(timeout: Option<Duration>, reconnects: bool, live: bool) -> Watchdog {
+        let (call, idle, work, stuck, heard, longest, told) = Default::default();
+        // Without a timeout nobody asked for an end.
+        let (limit, waits) = (timeout.unwrap_or(STUCK), reconnects || timeout.is_none());
+        Watchdog { limit, waits, live, call, idle, work, stuck, heard, longest, told }
+    }
+
+    /// Whether the source does not return.
+    pub fn is_stuck(&self) -> bool {
+        self.stuck
+    }
+
+    /// Whether silence has been told that has not ended.
+    pub fn is_silent(&self) -> bool {
+        !self.told.is_zero()
+    }
+
+    /// Whether the stream goes on while the source is stuck.
+    pub fn goes_on(&self) -> bool {
+        self.waits
+    }
+
+    /// Whether the source is being called.
+    pub fn is_calling(&self, shared: &Shared) -> bool {
+        shared.calling.load(Ordering::Relaxed) != 0
+    }
+
+    /// How long a live source has been silent, where that is to be told now.
+    pub fn silence(&mut self, now: Duration, shared: &Shared) -> Option<Duration> {
+        let heard = shared.heard.load(Ordering::Relaxed);
+        if heard != self.heard {
+            if self.heard != 0 {
+                self.longest = self.longest.max(Duration::from_nanos(heard.saturating_sub(self.heard)));
+            }
+            (self.heard, self.told) = (heard, Duration::ZERO);
+        }
+        let silent = now.saturating_sub(Duration::from_nanos(heard));
+        let due = if self.told.is_zero() { SILENCE.max(self.longest * 2) } else { self.told * 2 };
+        if !self.live || silent < due {
+            return None;
+        }
+        self.told = silent;
+        Some(silent)
+    }
+
+    /// Looks whether the source returns; whether it is stuck and was not when this was last asked.
+    pub fn look(&mut self, now: Duration, shared: &Shared) -> bool {
+        let call = shared.calling.load(Ordering::Relaxed);
+        if call == 0 || call != self.call {
+            (self.call, self.stuck, self.work, self.idle) = (call, false, None, Duration::from_nanos(call));
+            return false;
+        }
+        let idle = now.saturating_sub(self.idle);
+        if self.stuck || idle < self.limit / 2 {
+            return false;
+        }
+        let work = work(shared.thread.load(Ordering::Relaxed));
+        match self.work {
+            None => self.work = Some(work),
+            // It decodes a large photo, say.
+            Some(before) if work > before => (self.work, self.idle) = (Some(work), now),
+            Some(_) => self.stuck = idle >= self.limit,
+        }
+        self.stuck
+    }
+
+    /// What is to be said of a source that is stuck.
+    pub fn error(&self, name: &str) -> Error {
+        let reason = format!(
+            "does not answer for {:.0} s: a call of the system has not returned; look at its disk, network or camera",
+            self.limit.as_secs_f32()
+        );
+        Error::Unavailable { subject: name.into(), reason }
+    }
+}
+
+/// The thread that asks, as the system numbers it; 0 where that does not matter.
+pub fn this_thread() -> u32 {
+    #[cfg(target_os = "linux")]
+    return rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs();
+    #[cfg(not(target_os = "linux"))]
+    return 0;
+}
+
+/// Processor time that `thread` has taken, in ticks of the system; 0 where that is not known.
+fn work(thread: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/self/task/{thread}/stat")).unwrap_or_default();
+    // The name of the program, in parentheses, may hold anything; the 12th and 13th field behind it are what is wanted.
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_whitespace();
+    fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(1_000 + seconds)
+    }
+
+    #[test]
+    fn a_call_that_does_not_return_is_seen_once() {
+        let (mut watchdog, shared) = (Watchdog::new(Some(4 * SECOND), false, true), Shared::default());
+        assert!(!watchdog.look(at(0), &shared));
+        shared.calling.store(at(0).as_nanos() as u64, Ordering::Relaxed);
+        let seen: Vec<bool> = (0..8).map(|s| watchdog.look(at(s), &shared)).collect();
+        assert_eq!(seen, [false, false, false, false, true, false, false, false]);
+        assert!(watchdog.is_stuck() && !watchdog.goes_on());
+        shared.calling.store(0, Ordering::Relaxed);
+        assert!(!watchdog.look(at(9), &shared) && !watchdog.is_stuck());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_thread_that_works_is_not_stuck() {
+        let (mut watchdog, shared) = (Watchdog::new(Some(4 * SECOND), false, true), Shared::default());
+        shared.thread.store(this_thread(), Ordering::Relaxed);
+        shared.calling.store(at(0).as_nanos() as u64, Ordering::Relaxed);
+        for second in 0..20 {
+            // Until the system has counted some work.
+            let before = work(this_thread());
+            while work(this_thread()) == before {
+                std::hint::black_box((0..100_000u64).sum::<u64>());
+            }
+            assert!(!watchdog.look(at(second), &shared), "{second}");
+        }
+    }
+
+    #[test]
+    fn silence_is_told_less_and_less_often() {
+        let (mut watchdog, shared) = (Watchdog::new(None, false, true), Shared::default());
+        let hear = |seconds| shared.heard.store(at(seconds).as_nanos() as u64, Ordering::Relaxed);
+        hear(0);
+        let told: Vec<u64> = (0..100).filter(|s| watchdog.silence(at(*s), &shared).is_some()).collect();
+        assert_eq!(told, [10, 20, 40, 80]);
+        assert!(watchdog.is_silent());
+        // A camera that gives a frame in 100 seconds is not silent before 200.
+        hear(100);
+        let told: Vec<u64> = (100..400).filter(|s| watchdog.silence(at(*s), &shared).is_some()).collect();
+        assert_eq!(told, [300]);
+        let mut folder = Watchdog::new(None, false, false);
+        assert!((0..400).all(|s| folder.silence(at(s), &shared).is_none()));
+    }
+}
