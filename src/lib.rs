@@ -19,7 +19,6 @@ mod error;
 pub mod evaluate;
 pub mod explain;
 mod frame;
-pub mod int8;
 pub mod labels;
 mod limits;
 pub mod metrics;

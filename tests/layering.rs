@@ -13,13 +13,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("frame", &["error", "limits"]),
     ("bundle", &["error", "limits"]),
-    ("int8", &["error", "limits"]),
-    // Kernels are handed slices: nothing of ours but the definitions of quantisation.
-    ("int8::kernels", &["int8::quant"]),
-    ("int8::quant", &[]),
-    ("preprocess", &["bundle", "error", "frame", "int8::quant"]),
+    ("preprocess", &["bundle", "error", "frame"]),
     ("atomic", &["error"]),
-    ("model", &["bundle", "error", "frame", "int8", "limits", "preprocess"]),
+    ("model", &["bundle", "error", "frame", "limits", "preprocess"]),
     ("scores", &["bundle", "error"]),
     ("decide", &["bundle", "error", "limits", "scores"]),
     ("queue", &["error", "limits"]),
@@ -238,14 +234,6 @@ fn only_the_model_names_tract() {
         assert!(!named || within(&source.module, "model"), "{} names tract or prost", source.path);
     }
     assert!(seen, "nothing names tract: this test looks for the wrong thing");
-}
-
-#[test]
-fn only_kernels_are_unsafe() {
-    for source in sources() {
-        let is_unsafe = names(&source.code, "unsafe ");
-        assert!(!is_unsafe || within(&source.module, "int8::kernels"), "{} is unsafe", source.path);
-    }
 }
 
 #[test]

@@ -16,7 +16,7 @@ use tract_onnx::tract_hir::internal::{Expansion, expand};
 use super::graph::{Graph, Node};
 use super::lower::{View, constant_shape};
 use super::shapes::{self, axes};
-use crate::int8::float::distances;
+use oltr_int8::float::distances;
 
 /// Operator that stands for the chain.
 pub(super) const DISTANCES: &str = "OltrDistances";

@@ -19,8 +19,8 @@ use super::graph::{Const, Graph, Node};
 use super::normalise::{DEQUANTISE, QUANTISE};
 use super::shapes;
 use crate::error::{Error, Result};
-use crate::int8::Program;
-use crate::int8::kernels::KernelSet;
+use oltr_int8::Program;
+use oltr_int8::kernels::KernelSet;
 pub(super) use quantised::View;
 use units::{Operand, Sink, Unit};
 

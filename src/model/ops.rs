@@ -18,7 +18,7 @@ use super::distances::{self, DISTANCES};
 use super::lower::PROGRAM;
 use super::normalise::{DEQUANTISE, QUANTISE};
 use super::softmax::{self, SOFTMAX};
-use crate::int8::{Input, Program, State};
+use oltr_int8::{Input, Program, State};
 
 type Builder = TractResult<(Box<dyn InferenceOp>, Vec<String>)>;
 

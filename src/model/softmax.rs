@@ -11,7 +11,7 @@ use tract_onnx::tract_hir::internal::{Expansion, expand};
 
 use super::graph::Graph;
 use super::shapes::{self, wrap};
-use crate::int8::float::softmax;
+use oltr_int8::float::softmax;
 
 /// Operator that stands for a Softmax over the last dimension.
 pub(super) const SOFTMAX: &str = "OltrSoftmax";

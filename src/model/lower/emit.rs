@@ -12,9 +12,9 @@ use super::units::{Kind, Operand, Sink, Unit};
 use super::weights::{Weights, int_bias};
 use super::{Part, entry, pointwise};
 use crate::error::{Error, Result};
-use crate::int8::kernels::{Conv, KernelSet, Map, Output, Residual, Window};
-use crate::int8::quant::{AddQuant, Quant, Requant};
-use crate::int8::{Binary, Builder, Element, Tensor, TensorId};
+use oltr_int8::kernels::{Conv, KernelSet, Map, Output, Residual, Window};
+use oltr_int8::quant::{AddQuant, Quant, Requant};
+use oltr_int8::{Binary, Builder, Element, Tensor, TensorId};
 
 /// Whether a unit can become a layer: its weights, scales and shapes are what layers compute with exactly.
 pub(super) fn can(view: &View, shapes: &Shapes, unit: &Unit) -> bool {
@@ -200,7 +200,7 @@ pub(super) fn program(
 
 /// Bytes between bounds, for layers that do not clamp by themselves.
 fn clipped(b: &mut Builder, id: TensorId, quant: Quant, (lo, hi): (u8, u8)) -> Result<TensorId> {
-    if (lo, hi) == (0, 255) { Ok(id) } else { b.table("clip", id, quant, |q| q.max(lo).min(hi)) }
+    if (lo, hi) == (0, 255) { Ok(id) } else { Ok(b.table("clip", id, quant, |q| q.max(lo).min(hi))?) }
 }
 
 fn lost(name: &str) -> Error {

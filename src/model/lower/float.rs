@@ -15,7 +15,7 @@ use super::super::shapes::{Shapes, axes, wrap};
 use super::quantised::View;
 use super::units::{Kind, Operand, Sink, Unit, bytes_sink};
 use super::{entry, pointwise};
-use crate::int8::float::{Binary, Function, Reduction};
+use oltr_int8::float::{Binary, Function, Reduction};
 
 /// A float operator.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,7 +4,7 @@ use super::super::float::{FloatOp, numbers};
 use super::super::units::{Operand, Sink};
 use super::{Emitter, clipped, lost, operand_shape};
 use crate::error::{Error, Result};
-use crate::int8::TensorId;
+use oltr_int8::TensorId;
 
 impl Emitter<'_> {
     /// An operand as numbers in ONNX order.

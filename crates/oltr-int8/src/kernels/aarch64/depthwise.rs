@@ -16,7 +16,7 @@ use super::super::window::bytes_of_whole_pixels;
 use super::super::{Conv, KernelSet, Map, Output, PackedConv, Storage, Window};
 use super::epilogue::STORAGE;
 use super::vectors::{Narrow, Rounding, round, to_signed};
-use crate::int8::kernels::scalar::Scalar;
+use crate::kernels::scalar::Scalar;
 
 /// Channels of a block.
 pub(super) const BLOCK: usize = 8;

@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::super::Map;
 use super::epilogue::STORAGE;
 use super::vectors::{Adder, Rounding, to_signed, widen};
-use crate::int8::quant::{AddQuant, Quant};
+use crate::quant::{AddQuant, Quant};
 
 /// Bytes of a vector.
 const VECTOR: usize = 16;

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::super::{Conv, Output, Residual, Storage};
 use super::vectors::{Adder, Rounding, to_signed};
-use crate::int8::quant::AddQuant;
+use crate::quant::AddQuant;
 
 /// Channels of a strip, the unit in which layers are computed.
 pub(super) const LANES: usize = 16;

@@ -470,7 +470,7 @@ mod tests {
     use super::super::super::{Conv, KernelSet, Map, Output, PackedConv, Storage, Window};
     use super::super::dense::Dense;
     use super::*;
-    use crate::int8::kernels::scalar::Scalar;
+    use crate::kernels::scalar::Scalar;
 
     /// Compares with the scalar kernel a layer of `depth` terms, 5 channels and 11 pixels: of the weights that
     /// `weight` gives for channel and place, and of bytes -128 and 127 as they are stored.

@@ -7,7 +7,7 @@ use super::super::places::places;
 use super::super::{AveragePool, KernelSet, Map, MaxPool, Storage};
 use super::epilogue::LANES;
 use super::vectors::{Rounding, round, to_signed};
-use crate::int8::kernels::scalar::Scalar;
+use crate::kernels::scalar::Scalar;
 
 static SCALAR: Scalar = Scalar::new(Storage::Signed);
 

@@ -1,4 +1,4 @@
-//! Requantisation and addition on vectors: the arithmetic of [`crate::int8::quant`], sixteen bytes at a time.
+//! Requantisation and addition on vectors: the arithmetic of [`crate::quant`], sixteen bytes at a time.
 //!
 //! Conversions to integers (`fcvtns`) round to nearest, ties to even, saturate, and make NaN 0, and so do the narrowing
 //! moves after them: the bounds may be applied to bytes at the very end. Bytes are signed, value minus 128.
@@ -6,7 +6,7 @@
 use std::arch::aarch64::*;
 
 use super::epilogue::LANES;
-use crate::int8::quant::AddQuant;
+use crate::quant::AddQuant;
 
 /// A byte's signed value: what it stands for less 128.
 pub(super) fn to_signed(byte: u8) -> i16 {

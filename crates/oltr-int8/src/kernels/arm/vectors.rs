@@ -1,4 +1,4 @@
-//! Requantisation of four sums at a time: the arithmetic of [`crate::int8::quant::Requant`].
+//! Requantisation of four sums at a time: the arithmetic of [`crate::quant::Requant`].
 
 use std::arch::asm;
 

@@ -220,7 +220,7 @@ pub(super) fn channels_scratch(stride: usize) -> usize {
 mod tests {
     use super::super::super::{Map, Output, Window};
     use super::*;
-    use crate::int8::quant::Requant;
+    use crate::quant::Requant;
 
     /// A 1×1 convolution of 64 channels whose weights are `weight` of the input channel.
     fn point(weight: impl Fn(usize) -> i8) -> Conv {

@@ -5,9 +5,9 @@ use std::ops::Range;
 
 use super::super::Map;
 use super::avx2::Avx2;
-use crate::int8::quant::{AddQuant, Quant};
+use crate::quant::{AddQuant, Quant};
 
-/// [`crate::int8::quant::round_saturate`] for eight numbers at a time.
+/// [`crate::quant::round_saturate`] for eight numbers at a time.
 #[derive(Clone, Copy)]
 pub(super) struct Rounder {
     bounds: [__m256; 2],
@@ -182,12 +182,11 @@ pub(super) fn dequantise(_: Avx2, quant: Quant, map: &Map, input: &[u8], output:
 unsafe fn dequantise_avx2(quant: Quant, map: &Map, input: &[u8], output: &mut [f32]) {
     let pixels = map.pixels();
     let (scale, zero_point) = (_mm256_set1_ps(quant.scale), _mm256_set1_epi32(i32::from(quant.zero_point)));
-    // SAFETY, here and below: groups of eight pixels or channels are taken only where there are as many, and eight
-    // bytes are read only at pixels with eight more channels.
     let convert = |bytes: __m128i| _mm256_mul_ps(_mm256_cvtepi32_ps(widen(bytes, zero_point)), scale);
     if pixels == 1 {
         let whole = map.channels / 8 * 8;
         for channel in (0..whole).step_by(8) {
+            // SAFETY: `whole` channels lie in the input and the output, and `channel` is at least eight below.
             unsafe {
                 let bytes = _mm_loadl_epi64(input.as_ptr().add(channel).cast());
                 _mm256_storeu_ps(output.as_mut_ptr().add(channel), convert(bytes));
@@ -202,6 +201,7 @@ unsafe fn dequantise_avx2(quant: Quant, map: &Map, input: &[u8], output: &mut [f
     for pixel in (0..whole_pixels).step_by(8) {
         for channel in (0..whole_channels).step_by(8) {
             // Eight pixels by eight channels, transposed.
+            // SAFETY: the map has eight more pixels from `pixel` on, and eight more channels from `channel` on.
             unsafe {
                 let from = input.as_ptr().add(pixel * map.stride + channel);
                 let mut rows = [_mm_setzero_si128(); 8];

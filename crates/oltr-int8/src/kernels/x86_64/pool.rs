@@ -7,7 +7,7 @@ use super::super::places::{Places, places};
 use super::super::{AveragePool, MaxPool};
 use super::avx2::Avx2;
 use super::elementwise::{Rounder, narrow};
-use crate::int8::quant::round_saturate;
+use crate::quant::round_saturate;
 
 /// Output pixels `pixels`; `output` begins at the first of them.
 pub(super) fn max(_: Avx2, pool: &MaxPool, input: &[u8], output: &mut [u8], pixels: Range<usize>) {

@@ -7,7 +7,7 @@ use super::super::Map;
 use super::elementwise;
 use super::simd::Simd;
 use super::vnni::Avx512Vnni;
-use crate::int8::quant::Quant;
+use crate::quant::Quant;
 
 /// Pixels of a step.
 const STEP: usize = 16;

@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 use super::avx2::{Avx2, Ymm};
 use super::elementwise::{Adder, narrow};
 use super::vectors::{Rounding, Vectors};
-use crate::int8::quant::AddQuant;
+use crate::quant::AddQuant;
 
 /// Sums of neighbouring pixels, and where their bytes go.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use super::elementwise;
 use super::products;
 use super::tiles::{Pixel, Strip};
 use super::vectors::Vectors;
-use crate::int8::quant::Quant;
+use crate::quant::Quant;
 
 /// The sums of a set.
 pub(super) type Sums<S> = <<S as Simd>::V as Vectors>::Sums;

@@ -1,6 +1,6 @@
 //! Vectors of 32-bit sums, and the way from sums to bytes in registers.
 
-use crate::int8::quant::{AddQuant, round_saturate};
+use crate::quant::{AddQuant, round_saturate};
 
 /// Vectors of one width.
 ///

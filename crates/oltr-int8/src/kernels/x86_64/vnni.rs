@@ -15,7 +15,7 @@ use super::quantise;
 use super::simd::Simd;
 use super::tiles::{self, Strip};
 use super::vectors::{Addition, Rounding, Vectors};
-use crate::int8::quant::Quant;
+use crate::quant::Quant;
 
 /// The proof that the processor has AVX-VNNI.
 #[derive(Clone, Copy, Debug)]

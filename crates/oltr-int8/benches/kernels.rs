@@ -4,8 +4,8 @@
 //! a part.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use oltr::int8::kernels::{Conv, Map, MaxPool, Output, Window, available};
-use oltr::int8::quant::{AddQuant, Quant, Requant};
+use oltr_int8::kernels::{Conv, Map, MaxPool, Output, Window, available};
+use oltr_int8::quant::{AddQuant, Quant, Requant};
 
 /// A convolution by name: input height (and width) and channels, output channels, kernel, stride, groups.
 type Layer = (&'static str, usize, usize, usize, usize, usize, usize);
