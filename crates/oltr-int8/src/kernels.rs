@@ -15,7 +15,9 @@ mod aarch64;
 #[cfg(target_arch = "arm")]
 mod arm;
 #[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
+#[path = "kernels/pool_window.rs"]
 mod places;
+#[path = "threads/pool.rs"]
 pub mod pool;
 pub(crate) mod scalar;
 #[cfg(test)]

@@ -1,21 +1,36 @@
 //! The kernel sets of 64-bit ARM. Bytes are stored signed, as their instructions multiply signed ones.
 
+#[path = "aarch64/depthwise/k5x5_dot4.rs"]
 mod bands;
+#[path = "aarch64/depthwise/k3x3.rs"]
 mod columns;
+#[path = "aarch64/dense/direct.rs"]
 mod dense;
+#[path = "aarch64/dense/sum_order.rs"]
 mod depth;
+#[path = "aarch64/depthwise/square.rs"]
 mod depthwise;
+#[path = "aarch64/dot/sdot.rs"]
 mod dot;
 mod elementwise;
 mod epilogue;
+#[path = "aarch64/dense/weights_in_registers.rs"]
 mod few;
+#[path = "aarch64/depthwise/k5x5.rs"]
 mod fives;
+#[path = "aarch64/dot/smmla.rs"]
 mod matrix;
+#[path = "aarch64/dense/widening.rs"]
 mod neon;
+#[path = "aarch64/dense/tiles.rs"]
 mod panels;
+#[path = "aarch64/pool2d.rs"]
 mod pool;
+#[path = "aarch64/depthwise/generic_dot4.rs"]
 mod quads;
+#[path = "aarch64/depthwise/generic.rs"]
 mod taps;
+#[path = "aarch64/epilogue/rounding.rs"]
 mod vectors;
 
 use std::fmt::Debug;

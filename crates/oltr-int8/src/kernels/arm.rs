@@ -7,8 +7,11 @@
 //! The compiler takes processors of this architecture for ones with 16 registers of 64 bits and none of 128. So assembly
 //! declares the halves of those that it overwrites, `d0` to `d15`: of `q0` to `q7` the compiler would take no notice.
 
+#[path = "arm/dense/direct.rs"]
 mod dense;
+#[path = "arm/depthwise/generic.rs"]
 mod depthwise;
+#[path = "arm/epilogue/rounding.rs"]
 mod vectors;
 
 use std::ops::Range;

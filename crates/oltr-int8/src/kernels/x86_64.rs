@@ -1,32 +1,56 @@
 //! The kernel sets of x86-64.
 
+#[path = "x86_64/dot/by_sums.rs"]
 mod avx2;
+#[path = "x86_64/aligned.rs"]
 mod buffer;
+#[path = "x86_64/dot/split_bytes.rs"]
 mod bytes;
+#[path = "x86_64/choose.rs"]
 mod conv;
+#[path = "x86_64/dense/direct.rs"]
 mod dense;
+#[path = "x86_64/depthwise/square.rs"]
 mod depthwise;
 mod elementwise;
 #[cfg(test)]
+#[path = "x86_64/dot/emulated.rs"]
 mod emulated;
 mod epilogue;
+#[path = "x86_64/matvec.rs"]
 mod gemv;
+#[path = "x86_64/dense/weights_in_registers.rs"]
 mod held;
+#[path = "x86_64/dot/pairs.rs"]
 mod pairs;
 mod patch;
+#[path = "x86_64/dense/activations_in_registers.rs"]
 mod pixelwise;
+#[path = "x86_64/winograd/transformed_weights.rs"]
 mod points;
+#[path = "x86_64/pool2d.rs"]
 mod pool;
+#[path = "x86_64/pair_products.rs"]
 mod products;
+#[path = "x86_64/quantise_rgb.rs"]
 mod quantise;
+#[path = "x86_64/epilogue/requantise.rs"]
 mod rows;
+#[path = "x86_64/dot.rs"]
 mod simd;
+#[path = "x86_64/dense/saturation_split.rs"]
 mod split;
+#[path = "x86_64/winograd/f4_7x7.rs"]
 mod stem;
+#[path = "x86_64/depthwise/generic.rs"]
 mod taps;
+#[path = "x86_64/dense/tiles.rs"]
 mod tiles;
+#[path = "x86_64/vector.rs"]
 mod vectors;
+#[path = "x86_64/dot/vnni.rs"]
 mod vnni;
+#[path = "x86_64/winograd/f4_3x3.rs"]
 mod winograd;
 
 use std::fmt::Debug;

@@ -19,9 +19,12 @@
 //! Rounds are numbered through all segments that a pool ever runs, by the parts that come before them. So a number
 //! never comes again, and a claim that comes too late is recognised, whatever segment it was meant for.
 
+#[path = "schedule.rs"]
 mod rounds;
 #[cfg(test)]
+#[path = "tests.rs"]
 mod tests;
+#[path = "walk.rs"]
 mod walk;
 
 use std::cell::UnsafeCell;
