@@ -13,6 +13,9 @@ mod plan;
 mod program;
 pub mod quant;
 mod tensor;
+// Parts of one memory for several threads at once.
+#[allow(unsafe_code)]
+mod threads;
 
 pub use error::{Error, Result};
 pub use layers::Binary;

@@ -2,12 +2,12 @@
 
 use std::ops::Range;
 
-use super::{Map, Window};
+use crate::kernels::contract::{Map, Window};
 
 /// The part of a window that lies in the map: the number of its first place, and how many rows and columns of taps. The next
 /// tap is the window's dilation away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Places {
+pub(crate) struct Places {
     pub first: usize,
     pub rows: usize,
     pub columns: usize,
@@ -30,7 +30,7 @@ fn inside(window: &Window, axis: usize, at: usize, size: usize) -> (usize, usize
 }
 
 /// Those of output pixels `pixels`, one after the other.
-pub(super) fn places(window: &Window, input: &Map, output: &Map, pixels: Range<usize>) -> impl Iterator<Item = Places> {
+pub(crate) fn places(window: &Window, input: &Map, output: &Map, pixels: Range<usize>) -> impl Iterator<Item = Places> {
     let (mut y, mut x) = (pixels.start / output.width, pixels.start % output.width);
     let mut down = inside(window, 0, y, input.height);
     pixels.map(move |_| {

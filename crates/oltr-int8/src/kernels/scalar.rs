@@ -2,8 +2,10 @@
 
 use std::ops::Range;
 
-use super::super::quant::{AddQuant, Quant, round_saturate};
-use super::{AveragePool, Conv, KernelSet, Map, MaxPool, Output, PAIRS, PackedConv, PairRow, Storage, Window};
+use crate::kernels::contract::{
+    AveragePool, Conv, KernelSet, Map, MaxPool, Output, PAIRS, PackedConv, PairRow, Storage, Window,
+};
+use crate::quant::{AddQuant, Quant, round_saturate};
 
 /// The scalar kernels, for either storage.
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +15,10 @@ pub struct Scalar {
 
 /// The set that is used where there is no better one.
 pub static SCALAR: Scalar = Scalar::new(Storage::Unsigned);
+
+/// The set for what other sets whose bytes are signed have no kernel for.
+#[cfg(any(test, target_arch = "aarch64", target_arch = "arm"))]
+pub static SIGNED: Scalar = Scalar::new(Storage::Signed);
 
 impl Scalar {
     /// Scalar kernels for bytes that lie in memory as `storage` says: the fallback of a set with that storage.
@@ -32,7 +38,7 @@ fn taps(window: Window, map: Map, oy: usize, ox: usize) -> impl Iterator<Item = 
 }
 
 /// [`KernelSet::pair_products`]; in a form that compilers turn into vectors, for sets without a kernel of their own.
-pub(super) fn pair_products(rows: &[[i16; 2]], panel: &[PairRow], sums: &mut [[i32; PAIRS]]) {
+pub(crate) fn pair_products(rows: &[[i16; 2]], panel: &[PairRow], sums: &mut [[i32; PAIRS]]) {
     assert_eq!(rows.len(), panel.len() * sums.len());
     for (row, sums) in rows.chunks_exact(panel.len().max(1)).zip(sums) {
         *sums = [0; PAIRS];
@@ -215,5 +221,9 @@ impl KernelSet for Scalar {
                 output[channel * pixels + pixel] = quant.dequantise(q ^ self.storage.mask());
             }
         }
+    }
+
+    fn pair_products(&self, rows: &[[i16; 2]], panel: &[PairRow], sums: &mut [[i32; PAIRS]]) {
+        pair_products(rows, panel, sums);
     }
 }

@@ -7,19 +7,18 @@ use std::ops::Range;
 
 use proptest::prelude::*;
 
-use super::super::quant::{AddQuant, Quant, Requant};
-use super::scalar::SCALAR;
-use super::{AveragePool, Conv, KernelSet, Map, MaxPool, Output, PAIRS, PairRow, Residual, Storage, Window};
+use crate::kernels::scalar::SCALAR;
+use crate::kernels::{AveragePool, Conv, KernelSet, Map, MaxPool, Output, PAIRS, PairRow, Residual, Storage, Window};
+use crate::quant::{AddQuant, Quant, Requant};
 
 /// The sets under test: all that this machine has, emulated ones, and scalar with signed storage; or the one that
 /// [`super::ISA_VARIABLE`] names, which must be there, so that a test meant for it cannot pass without it.
 fn sets() -> Vec<&'static dyn KernelSet> {
-    static SIGNED: super::scalar::Scalar = super::scalar::Scalar::new(Storage::Signed);
     if std::env::var_os(super::ISA_VARIABLE).is_some_and(|name| !name.is_empty()) {
         return vec![super::select().unwrap_or_else(|message| panic!("{message}"))];
     }
     let mut sets = super::available();
-    sets.push(&SIGNED);
+    sets.push(&crate::kernels::scalar::SIGNED);
     sets.extend(super::emulated());
     sets
 }

@@ -7,10 +7,10 @@
 
 use std::ops::Range;
 
-use super::{Conv, Storage};
+use crate::kernels::contract::{Conv, Storage};
 
 /// Bytes of activations that a tile loads at a time.
-pub(super) const CHUNK: usize = 16;
+pub(crate) const CHUNK: usize = 16;
 
 /// Bytes of copied input under a block where the weights stay in the L2 cache: the block stays in L1.
 const SMALL_BLOCK: usize = 16 << 10;
@@ -44,11 +44,11 @@ macro_rules! bytes_of_whole_pixels {
     };
 }
 
-pub(super) use bytes_of_whole_pixels;
+pub(crate) use bytes_of_whole_pixels;
 
 /// Contiguous activations under a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Run {
+pub(crate) struct Run {
     /// Bytes from the pixel's address.
     pub offset: usize,
     /// Bytes.
@@ -57,7 +57,7 @@ pub(super) struct Run {
 
 /// A piece of a run, up to [`CHUNK`] bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Chunk {
+pub(crate) struct Chunk {
     /// Bytes from the pixel's address.
     pub offset: u32,
     /// Number of its first weight among the weights of a channel.
@@ -67,7 +67,7 @@ pub(super) struct Chunk {
 }
 
 /// Cuts runs into chunks. The weights of a channel are in the order of the runs.
-pub(super) fn chunks(runs: &[Run]) -> Vec<Chunk> {
+pub(crate) fn chunks(runs: &[Run]) -> Vec<Chunk> {
     let mut chunks = Vec::new();
     let mut place = 0;
     for run in runs {
@@ -82,11 +82,11 @@ pub(super) fn chunks(runs: &[Run]) -> Vec<Chunk> {
 
 /// The activations of a block, by the addresses of its pixels. From each every chunk of every run can be read in
 /// full; what lies behind the end of a run is arbitrary.
-pub(super) type Pixels<'a> = &'a [*const i8];
+pub(crate) type Pixels<'a> = &'a [*const i8];
 
 /// A block of output pixels: part of a row, or whole rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Block {
+pub(crate) struct Block {
     /// Number of its first pixel in the map.
     pub first: usize,
     rows: usize,
@@ -111,7 +111,7 @@ enum Gather {
 
 /// How the windows of a layer, or of one of its groups, find their activations.
 #[derive(Debug)]
-pub(super) struct Windows {
+pub(crate) struct Windows {
     shape: Shape,
     gather: Gather,
     /// First input channel and number of input channels.

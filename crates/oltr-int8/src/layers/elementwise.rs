@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use multiversion::multiversion;
 
-use super::super::kernels::pool::Cut;
 use super::super::plan::ALIGN;
 use super::super::quant::{AddQuant, Quant, round_saturate};
+use super::super::threads::Cut;
 use super::broadcast::Broadcast;
 
 /// Sum or product.

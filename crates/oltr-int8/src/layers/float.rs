@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use super::super::float::{self, Function, Panels, Reduction, softmax};
-use super::super::kernels::pool::Cut;
+use super::super::threads::Cut;
 use super::broadcast::Broadcast;
 use super::matmul::by_matrix;
 use super::moves::Move;

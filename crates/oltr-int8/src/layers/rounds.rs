@@ -3,11 +3,11 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::super::kernels::pool::{Cut, Part, Schedule, Work};
 use super::super::kernels::{Map, PackedConv};
 use super::super::plan::ALIGN;
 use super::super::program::{Input, Program, Step};
 use super::super::tensor::Element;
+use super::super::threads::{Cut, Part, Schedule, Work};
 use super::{Layer, bytes_of, matmul, numbers_mut, quantise_pixels};
 
 /// Channels of a fully connected layer whose weights are read together.

@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::super::kernels::pool::Pool;
 use super::super::layers::{self, Agenda, Entry};
 use super::super::plan;
+use super::super::threads::Pool;
 use super::Program;
 use crate::error::{Error, Result};
 

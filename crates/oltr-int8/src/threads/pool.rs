@@ -1,114 +1,22 @@
-//! Threads that share the work of layers.
-//!
-//! A layer takes some tens of microseconds, a sleeping thread as long to wake: so workers spin while a frame is being
-//! computed and sleep between frames. No thread is made per frame.
-//!
-//! To hand a layer over and to be told of its end takes several ways from one core's cache to another's: about half a
-//! microsecond, where some layers take five. So the workers are told of a whole segment of layers, its rounds, and each
-//! thread goes through them by itself. A round's parts are dealt to the threads beforehand, neighbouring ones to one, so
-//! that what a thread wrote in one layer is in its own cache when the next reads it. A thread claims its next part on a
-//! cache line that it alone writes as a rule, and all that it ever waits for is that the rounds before are finished.
-//! Layers that are not cut are one round together where they follow one another.
-//!
-//! Cores are not equally fast (another program, a neighbour on the same core, big and little ones), and on a busy machine
-//! a thread may not get a core for milliseconds. So there are more parts than threads where parts stay large enough, and
-//! a thread that has done its own claims parts that were dealt to others, the only one of another after a while:
-//! nobody waits for a part that has not been begun. Who gets a core in the middle of a segment finds its parts of the
-//! past rounds claimed and goes on to the current one.
-//!
-//! Rounds are numbered through all segments that a pool ever runs, by the parts that come before them. So a number
-//! never comes again, and a claim that comes too late is recognised, whatever segment it was meant for.
-
-#[path = "schedule.rs"]
-mod rounds;
-#[cfg(test)]
-#[path = "tests.rs"]
-mod tests;
-#[path = "walk.rs"]
-mod walk;
+//! The threads themselves: those that wait for work, and the caller that hands it over.
 
 use std::cell::UnsafeCell;
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-pub use rounds::{Cut, Part, Schedule, Work};
-use walk::{Lane, Posting, RoundTask, Walk, spin};
-
-/// Rounds that a worker looks for work before it sleeps; about 100 µs.
-const SPINS: u32 = 20_000;
-
-/// After so many rounds of looking, some 20 µs, a spinning thread lets another run: two of them may share one core. Not
-/// sooner: on a busy machine who yields gets its core back after milliseconds, and most parts take less than this.
-const SPINS_PER_YIELD: u32 = 4096;
-
-/// Threads of a pool.
-const MAX_THREADS: usize = 1024;
-
-/// What lies on cache lines of its own, so that who writes it takes nothing else from the others' caches; two lines, as
-/// processors fetch them in pairs.
-#[repr(align(128))]
-struct Apart<T>(T);
-
-struct Shared {
-    posted: Apart<Posted>,
-    /// One for each thread.
-    lanes: Vec<Lane>,
-    plan: Mutex<Plan>,
-    /// The plan's version, to look at.
-    version: AtomicU64,
-    stop: AtomicBool,
-    failed: AtomicBool,
-    sleeping: Vec<AtomicBool>,
-}
-
-/// What workers look at for work.
-struct Posted {
-    /// The last segment ([`Posting`]) that was posted; 0 before the first.
-    segment: AtomicU64,
-    /// Its task, valid for a thread from its claim of a part until it has counted the part as finished.
-    task: UnsafeCell<Option<RoundTask<'static>>>,
-}
-
-/// The schedule of the segments that are posted.
-#[derive(Clone)]
-struct Plan {
-    version: u64,
-    schedule: Option<Arc<Schedule>>,
-    /// The number of the first round that was posted of it.
-    since: u64,
-}
-
-impl Plan {
-    const NONE: Plan = Plan { version: 0, schedule: None, since: 0 };
-}
-
-// SAFETY: `task` is written only by the owner of the pool while every part is finished and none can be claimed, and is
-// published by the store to `segment` that a thread acquires before it claims; who claimed a part reads it before
-// counting that part.
-unsafe impl Sync for Shared {}
-
-impl Shared {
-    fn posted(&self) -> Posting {
-        Posting::of(self.posted.0.segment.load(Ordering::Acquire))
-    }
-
-    /// Keeps a panic for the caller.
-    fn guarded(&self, f: impl FnOnce()) {
-        if catch_unwind(AssertUnwindSafe(f)).is_err() {
-            self.failed.store(true, Ordering::Relaxed);
-        }
-    }
-}
+use crate::threads::schedule::{Cut, Part, Schedule, Work};
+use crate::threads::shared::{Apart, Lane, MAX_THREADS, Plan, Posted, Posting, RoundTask, SPINS, Shared, spin};
+use crate::threads::walk::Walk;
 
 /// A fixed number of threads, the caller's own among them.
 pub struct Pool {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     /// That of the last segment.
-    schedule: Option<Arc<Schedule>>,
-    workers: Vec<JoinHandle<()>>,
+    pub(crate) schedule: Option<Arc<Schedule>>,
+    pub(crate) workers: Vec<JoinHandle<()>>,
 }
 
 impl std::fmt::Debug for Pool {
@@ -294,7 +202,7 @@ fn work(shared: &Shared, index: usize) {
 }
 
 /// Thread `thread`'s way through a segment that it found posted; `plan` is what it knows of.
-fn walk(shared: &Shared, posting: Posting, thread: usize, plan: &mut Plan) {
+pub(crate) fn walk(shared: &Shared, posting: Posting, thread: usize, plan: &mut Plan) {
     // The version of the posting's plan was stored before it.
     if shared.version.load(Ordering::Acquire) != plan.version {
         plan.clone_from(&shared.plan.lock().unwrap_or_else(PoisonError::into_inner));

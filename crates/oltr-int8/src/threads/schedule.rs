@@ -6,10 +6,10 @@ use std::ops::Range;
 const PARTS_PER_THREAD: usize = 8;
 
 /// Parts of a round, at most.
-pub(super) const MAX_PARTS: usize = (1 << 16) - 1;
+pub(crate) const MAX_PARTS: usize = (1 << 16) - 1;
 
 /// Segments of a schedule, at most.
-pub(super) const MAX_SEGMENTS: usize = (1 << 16) - 1;
+pub(crate) const MAX_SEGMENTS: usize = (1 << 16) - 1;
 
 /// Something to be done: what it reads and writes of a memory, and how it is cut.
 #[derive(Clone, Debug, PartialEq)]
@@ -180,17 +180,17 @@ impl Schedule {
     }
 
     /// What is done in a round, one after the other, by number.
-    pub(super) fn works(&self, round: usize) -> Range<usize> {
+    pub(crate) fn works(&self, round: usize) -> Range<usize> {
         self.rounds[round].clone()
     }
 
     /// The work of a number.
-    pub(super) fn work(&self, work: usize) -> &Work {
+    pub(crate) fn work(&self, work: usize) -> &Work {
         &self.works[work]
     }
 
     /// Bytes of memory that rounds touch.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
@@ -200,12 +200,12 @@ impl Schedule {
     }
 
     /// Parts before a round, of all rounds of the schedule.
-    pub(super) fn before(&self, round: usize) -> u64 {
+    pub(crate) fn before(&self, round: usize) -> u64 {
         self.before[round]
     }
 
     /// The parts of a round that are dealt to `thread`.
-    pub(super) fn dealt(&self, round: usize, thread: usize) -> Range<usize> {
+    pub(crate) fn dealt(&self, round: usize, thread: usize) -> Range<usize> {
         let first = |thread: usize| (self.parts(round) * thread).div_ceil(self.threads);
         first(thread)..first(thread + 1)
     }
@@ -234,8 +234,9 @@ fn share(units: usize, parts: usize, threads: usize) -> usize {
 }
 
 #[cfg(test)]
-#[expect(clippy::single_range_in_vec_init, reason = "segments are ranges")]
 mod tests {
+    #![expect(clippy::single_range_in_vec_init, reason = "segments are ranges")]
+
     use super::*;
 
     #[test]

@@ -1,9 +1,15 @@
 #![expect(clippy::single_range_in_vec_init, reason = "segments are ranges")]
 
-use std::sync::atomic::AtomicUsize;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
 
-use super::*;
+use crate::threads::pool::{Pool, walk};
+use crate::threads::schedule::{Cut, Part, Schedule, Work};
+use crate::threads::shared::{Lane, Plan};
 
 /// A round that writes `bytes` at `at` and reads the same number before them.
 fn after(at: usize, bytes: usize, cut: Cut) -> Work {

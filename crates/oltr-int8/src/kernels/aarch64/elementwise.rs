@@ -3,16 +3,16 @@
 use std::arch::aarch64::*;
 use std::ops::Range;
 
-use super::super::Map;
-use super::epilogue::STORAGE;
-use super::vectors::{Adder, Rounding, to_signed, widen};
+use crate::kernels::aarch64::epilogue::STORAGE;
+use crate::kernels::aarch64::epilogue::rounding::{Adder, Rounding, to_signed, widen};
+use crate::kernels::contract::Map;
 use crate::quant::{AddQuant, Quant};
 
 /// Bytes of a vector.
 const VECTOR: usize = 16;
 
 /// `output[i] = add(a[i], b[i])`.
-pub(super) fn add(add: &AddQuant, a: &[u8], b: &[u8], output: &mut [u8]) {
+pub(crate) fn add(add: &AddQuant, a: &[u8], b: &[u8], output: &mut [u8]) {
     assert!(a.len() == b.len() && a.len() == output.len());
     let adder = Adder::new(add);
     let (a, a_rest) = a.as_chunks();
@@ -48,7 +48,7 @@ fn store(vector: int8x16_t) -> [u8; VECTOR] {
 }
 
 /// `output[i] = table[input[i]]`: the table lies in 16 registers, of which four make a look-up of 64 entries.
-pub(super) fn table(table: &[u8; 256], input: &[u8], output: &mut [u8]) {
+pub(crate) fn table(table: &[u8; 256], input: &[u8], output: &mut [u8]) {
     assert_eq!(input.len(), output.len());
     // SAFETY: loads and stores are of whole arrays of 64 and 16 bytes; NEON is part of the target.
     unsafe {
@@ -79,7 +79,7 @@ pub(super) fn table(table: &[u8; 256], input: &[u8], output: &mut [u8]) {
 }
 
 /// Quantises pixels of planes into a channels-last map.
-pub(super) fn quantise(quant: Quant, input: &[f32], map: &Map, output: &mut [u8], pixels: Range<usize>) {
+pub(crate) fn quantise(quant: Quant, input: &[f32], map: &Map, output: &mut [u8], pixels: Range<usize>) {
     let plane = map.pixels();
     assert_eq!(input.len(), plane * map.channels);
     assert!(output.len() == pixels.len() * map.stride && pixels.end <= plane);
@@ -118,7 +118,7 @@ pub(super) fn quantise(quant: Quant, input: &[f32], map: &Map, output: &mut [u8]
 }
 
 /// Dequantises a channels-last map into planes, by a table of the 256 numbers that a byte can stand for.
-pub(super) fn dequantise(quant: Quant, map: &Map, input: &[u8], output: &mut [f32]) {
+pub(crate) fn dequantise(quant: Quant, map: &Map, input: &[u8], output: &mut [f32]) {
     let pixels = map.pixels();
     assert_eq!(output.len(), pixels * map.channels);
     assert!(input.len() >= map.volume());

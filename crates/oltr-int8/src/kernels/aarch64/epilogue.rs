@@ -3,16 +3,15 @@
 use std::arch::aarch64::*;
 use std::ops::Range;
 
-use super::super::{Conv, Output, Residual, Storage};
-use super::vectors::{Adder, Rounding, to_signed};
+use crate::kernels::aarch64::epilogue::rounding::{Adder, LANES, Rounding, to_signed};
+use crate::kernels::contract::{Conv, Output, Residual, Storage};
 use crate::quant::AddQuant;
 
-/// Channels of a strip, the unit in which layers are computed.
-pub(super) const LANES: usize = 16;
+pub(crate) mod rounding;
 
 /// The result of a layer, from the first pixel to be computed on.
 #[derive(Debug)]
-pub(super) enum Destination<'a> {
+pub(crate) enum Destination<'a> {
     /// For [`Output::Bytes`].
     Bytes(&'a mut [u8]),
     /// For [`Output::Floats`].
@@ -32,7 +31,7 @@ impl Destination<'_> {
 /// What the tiles of a strip write. Sums are those of [`LANES`] channels for each pixel; bytes are those of the
 /// strip's channels rounded up to 4.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Target {
+pub(crate) enum Target {
     /// Sums.
     Sums(*mut i32),
     /// Bytes, pixels `stride` apart.
@@ -54,7 +53,7 @@ impl Target {
 
 /// The end of a convolution, or of one of its groups.
 #[derive(Debug)]
-pub(super) struct Epilogue {
+pub(crate) struct Epilogue {
     /// Output channels, among those of the map, and pixel stride of the map.
     channels: Range<usize>,
     stride: usize,
@@ -261,4 +260,4 @@ impl Adding {
 }
 
 /// The storage that all of this is written for.
-pub(super) const STORAGE: Storage = Storage::Signed;
+pub(crate) const STORAGE: Storage = Storage::Signed;

@@ -3,13 +3,11 @@
 use std::arch::aarch64::*;
 use std::ops::Range;
 
-use super::super::places::places;
-use super::super::{AveragePool, KernelSet, Map, MaxPool, Storage};
-use super::epilogue::LANES;
-use super::vectors::{Rounding, round, to_signed};
-use crate::kernels::scalar::Scalar;
-
-static SCALAR: Scalar = Scalar::new(Storage::Signed);
+use crate::kernels::aarch64::epilogue::rounding::{LANES, Rounding, round, to_signed};
+use crate::kernels::contract::KernelSet;
+use crate::kernels::contract::{AveragePool, Map, MaxPool};
+use crate::kernels::pool_window::places;
+use crate::kernels::scalar::SIGNED;
 
 /// Whether pixels of both maps have room for whole vectors of channels.
 fn has_room(input: &Map, output: &Map) -> bool {
@@ -17,10 +15,10 @@ fn has_room(input: &Map, output: &Map) -> bool {
 }
 
 /// Largest bytes.
-pub(super) fn max(pool: &MaxPool, input: &[u8], output: &mut [u8], pixels: Range<usize>) {
+pub(crate) fn max(pool: &MaxPool, input: &[u8], output: &mut [u8], pixels: Range<usize>) {
     let (x, y) = (&pool.input, &pool.output);
     if !has_room(x, y) {
-        return SCALAR.max_pool(pool, input, output, pixels);
+        return SIGNED.max_pool(pool, input, output, pixels);
     }
     assert!(input.len() >= x.volume());
     let [down, right] = [pool.window.dilation[0] * x.width * x.stride, pool.window.dilation[1] * x.stride];
@@ -60,12 +58,12 @@ unsafe fn largest(from: *const i8, [rows, columns]: [usize; 2], [down, right]: [
 }
 
 /// Averages.
-pub(super) fn average(pool: &AveragePool, input: &[u8], output: &mut [u8], pixels: Range<usize>) {
+pub(crate) fn average(pool: &AveragePool, input: &[u8], output: &mut [u8], pixels: Range<usize>) {
     /// Bytes whose sum surely fits 16 bits.
     const FIT: usize = 255;
     let (x, y) = (&pool.input, &pool.output);
     if !has_room(x, y) {
-        return SCALAR.average_pool(pool, input, output, pixels);
+        return SIGNED.average_pool(pool, input, output, pixels);
     }
     assert!(input.len() >= x.volume());
     let narrow = Rounding::new(pool.y.zero_point, pool.lo, pool.hi).load();

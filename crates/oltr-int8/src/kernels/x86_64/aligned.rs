@@ -1,7 +1,7 @@
 //! Memory that vectors like: aligned weights, and scratch carved from bytes of any alignment.
 
 /// Alignment of weights and scratch: a cache line, and the largest vector.
-pub(super) const ALIGN: usize = 64;
+pub(crate) const ALIGN: usize = 64;
 
 /// One aligned line of memory.
 #[derive(Clone, Copy, Debug)]
@@ -10,14 +10,14 @@ struct Line([u8; ALIGN]);
 
 /// Plain numbers that start on a line of memory, with zeros after the last of them up to the end of its line.
 #[derive(Debug)]
-pub(super) struct Aligned<T> {
+pub(crate) struct Aligned<T> {
     lines: Box<[Line]>,
     len: usize,
     element: std::marker::PhantomData<T>,
 }
 
 /// Numbers of which every pattern of bits is one.
-pub(super) trait Number: Copy {}
+pub(crate) trait Number: Copy {}
 impl Number for u8 {}
 impl Number for i8 {}
 impl Number for i16 {}
@@ -64,13 +64,13 @@ impl<T: Number> std::ops::DerefMut for Aligned<T> {
 }
 
 /// Bytes of scratch to ask for so that [`align`] finds `bytes` aligned ones among them.
-pub(super) const fn with_alignment(bytes: usize) -> usize {
+pub(crate) const fn with_alignment(bytes: usize) -> usize {
     if bytes == 0 { 0 } else { bytes + ALIGN - 1 }
 }
 
 /// The aligned part of `scratch`.
 #[inline]
-pub(super) fn align(scratch: &mut [u8]) -> &mut [u8] {
+pub(crate) fn align(scratch: &mut [u8]) -> &mut [u8] {
     let skip = scratch.as_ptr().align_offset(ALIGN).min(scratch.len());
     &mut scratch[skip..]
 }

@@ -1,46 +1,46 @@
-//! The choice of an algorithm for a convolution, and the algorithms behind the contract.
+//! The choice of an algorithm for a convolution.
 
-use std::ops::Range;
-
-use super::super::{Conv, PackedConv};
-use super::avx2::{Avx2, Ymm};
-use super::bytes::Avx2Bytes;
-use super::dense::Dense;
-use super::depthwise::{Depthwise, Interleave};
-use super::epilogue::{Destination, Place};
-use super::gemv::{Gemv, Matvec};
-use super::pairs::Avx2Pairs;
-use super::pixelwise;
-use super::simd::Simd;
-use super::split;
-use super::stem::Stem;
-use super::taps::Taps;
-use super::vectors::Vectors;
-use super::winograd::Winograd;
+use crate::kernels::contract::{Conv, PackedConv};
+use crate::kernels::x86_64::dense::activations_in_registers;
+use crate::kernels::x86_64::dense::direct::Direct;
+use crate::kernels::x86_64::dense::grouped::Grouped;
+use crate::kernels::x86_64::dense::saturation_split::extra_steps;
+use crate::kernels::x86_64::depthwise::generic::Generic;
+use crate::kernels::x86_64::depthwise::square::{Interleave, Square};
+use crate::kernels::x86_64::dot::Dot;
+use crate::kernels::x86_64::dot::by_sums::BySums;
+use crate::kernels::x86_64::dot::pairs::Pairs;
+use crate::kernels::x86_64::dot::split_bytes::SplitBytes;
+use crate::kernels::x86_64::isa::Avx2;
+use crate::kernels::x86_64::matvec::{MatrixVector, Matvec};
+use crate::kernels::x86_64::vector::Vectors;
+use crate::kernels::x86_64::vector::ymm::Ymm;
+use crate::kernels::x86_64::winograd::f4_3x3::Winograd3x3;
+use crate::kernels::x86_64::winograd::f4_7x7::Winograd7x7;
 
 /// Most extra steps of a layer that is multiplied by bytes, to each step of its runs. By measurement of whole networks: at
 /// a quarter it gains 2 to 5 %, and with more extra steps products by sums are as fast.
 const EXTRA_STEPS: f32 = 0.25;
 
 /// Packs `conv` for AVX2.
-pub(super) fn avx2(simd: Avx2, conv: &Conv) -> Box<dyn PackedConv> {
-    if let Some(depthwise) = depthwise(Avx2Pairs(simd), conv) {
+pub(crate) fn avx2(avx2: Avx2, conv: &Conv) -> Box<dyn PackedConv> {
+    if let Some(depthwise) = depthwise(Pairs(avx2), conv) {
         return depthwise;
     }
-    if let Some(gemv) = Gemv::new(simd, conv) {
+    if let Some(gemv) = MatrixVector::new(BySums(avx2), conv) {
         return Box::new(gemv);
     }
-    if let Some(winograd) = Winograd::new(simd, conv) {
+    if let Some(winograd) = Winograd3x3::new(avx2, conv) {
         return Box::new(winograd);
     }
-    if let Some(stem) = Stem::new(simd, conv) {
+    if let Some(stem) = Winograd7x7::new(avx2, conv) {
         return Box::new(stem);
     }
     let [kh, kw] = conv.window.kernel;
     let (runs, run) = if conv.window.dilation[1] == 1 { (kh, kw) } else { (kh * kw, 1) };
     let run = run * conv.input.channels / conv.groups;
     if bytes_pay(conv, runs, run) {
-        return dense(Avx2Bytes(simd), conv);
+        return dense(SplitBytes(avx2), conv);
     }
     let vectors = (conv.output.channels / conv.groups).div_ceil(Ymm::LANES);
     // Cycles for a pixel and vector of channels, as measured: products by sums are faster but take whole fours and look
@@ -48,24 +48,25 @@ pub(super) fn avx2(simd: Avx2, conv: &Conv) -> Box<dyn PackedConv> {
     let fours = run.div_ceil(4) * 4;
     let look = runs as f32 * (0.19 * fours as f32 + 8.0) + 8.0;
     let by_sums = (runs * fours) as f32 + look / vectors as f32 + 2.0;
-    let steps = run.div_ceil(Avx2Pairs::STEP);
-    let by_pairs = (runs * steps * 2) as f32 * if pixelwise::takes(vectors, runs, steps) { 1.0 } else { 1.125 };
-    if by_pairs < by_sums { dense(Avx2Pairs(simd), conv) } else { dense(simd, conv) }
+    let steps = run.div_ceil(Pairs::STEP);
+    let by_pairs =
+        (runs * steps * 2) as f32 * if activations_in_registers::takes(vectors, runs, steps) { 1.0 } else { 1.125 };
+    if by_pairs < by_sums { dense(Pairs(avx2), conv) } else { dense(BySums(avx2), conv) }
 }
 
 /// Whether few enough weights of `conv` are too large for products of bytes. Its windows have `runs` runs of `run`
 /// activations.
 fn bytes_pay(conv: &Conv, runs: usize, run: usize) -> bool {
-    let steps = conv.output.channels.div_ceil(Ymm::LANES) * runs * run.div_ceil(Avx2Bytes::STEP);
-    conv.groups == 1 && split::extra_steps(&conv.weights, runs * run, run) as f32 <= EXTRA_STEPS * steps as f32
+    let steps = conv.output.channels.div_ceil(Ymm::LANES) * runs * run.div_ceil(SplitBytes::STEP);
+    conv.groups == 1 && extra_steps(&conv.weights, runs * run, run) as f32 <= EXTRA_STEPS * steps as f32
 }
 
 /// Packs `conv` for a set that multiplies bytes.
-pub(super) fn vnni<S: Interleave + Matvec>(simd: S, conv: &Conv) -> Box<dyn PackedConv> {
+pub(crate) fn vnni<S: Interleave + Matvec>(simd: S, conv: &Conv) -> Box<dyn PackedConv> {
     if let Some(depthwise) = depthwise(simd, conv) {
         return depthwise;
     }
-    match Gemv::new(simd, conv) {
+    match MatrixVector::new(simd, conv) {
         Some(gemv) => Box::new(gemv),
         None => dense(simd, conv),
     }
@@ -76,150 +77,23 @@ fn depthwise<S: Interleave>(simd: S, conv: &Conv) -> Option<Box<dyn PackedConv>>
     if !conv.is_depthwise() {
         return None;
     }
-    Some(match Depthwise::new(simd, conv) {
+    Some(match Square::new(simd, conv) {
         Some(square) => Box::new(square),
-        None => Box::new(Taps::new(simd.avx2(), conv)),
+        None => Box::new(Generic::new(simd.avx2(), conv)),
     })
 }
 
 /// Packs `conv` without looking for anything special in it.
-pub(super) fn dense<S: Simd>(simd: S, conv: &Conv) -> Box<dyn PackedConv> {
-    let groups: Vec<Dense<S>> = (0..conv.groups).map(|group| Dense::new(simd, conv, group)).collect();
+pub(crate) fn dense<S: Dot>(simd: S, conv: &Conv) -> Box<dyn PackedConv> {
+    let groups: Vec<Direct<S>> = (0..conv.groups).map(|group| Direct::new(simd, conv, group)).collect();
     let name = format!("conv_u8s8_{}{}__{}", groups[0].tile(), S::KIND, S::ISA);
     Box::new(Grouped { name, channels: conv.output.stride, groups })
 }
 
-/// A dense convolution (one group) or one after another those of the groups.
-#[derive(Debug)]
-struct Grouped<S: Simd> {
-    name: String,
-    /// Pixel stride of the output.
-    channels: usize,
-    groups: Vec<Dense<S>>,
-}
-
-impl<S: Simd> PackedConv for Grouped<S> {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn weights_bytes(&self) -> usize {
-        self.groups.iter().map(Dense::weights_bytes).sum()
-    }
-
-    fn scratch_bytes(&self) -> usize {
-        self.groups.iter().map(Dense::scratch_bytes).max().unwrap_or(0) + channels_scratch(self.channels)
-    }
-
-    fn grain(&self) -> usize {
-        self.groups[0].grain()
-    }
-
-    fn slices(&self) -> usize {
-        if self.groups.len() == 1 { self.groups[0].strips() } else { 1 }
-    }
-
-    fn slice(&self, slices: Range<usize>) -> Range<usize> {
-        self.groups[0].channels_of(&slices)
-    }
-
-    fn run_slices(
-        &self,
-        input: &[u8],
-        residual: Option<&[u8]>,
-        output: &mut [u8],
-        pixels: Range<usize>,
-        slices: Range<usize>,
-        scratch: &mut [u8],
-    ) {
-        let channels = self.slice(slices.clone());
-        assert!(self.groups.len() == 1 && output.len() == pixels.len() * channels.len());
-        let place = Place { first: channels.start, stride: channels.len() };
-        self.groups[0].run_strips(input, residual, Destination::Bytes(output), place, pixels, slices, scratch);
-    }
-
-    fn run(&self, input: &[u8], residual: Option<&[u8]>, output: &mut [u8], pixels: Range<usize>, scratch: &mut [u8]) {
-        assert_eq!(output.len(), pixels.len() * self.channels);
-        for group in &self.groups {
-            group.run(input, residual, Destination::Bytes(output), pixels.clone(), scratch);
-        }
-    }
-
-    fn run_f32(&self, input: &[u8], output: &mut [f32], pixels: Range<usize>, scratch: &mut [u8]) {
-        assert_eq!(output.len(), pixels.len() * self.channels);
-        for group in &self.groups {
-            group.run(input, None, Destination::Floats(output), pixels.clone(), scratch);
-        }
-    }
-
-    channels_of_whole_pixels!(|layer| layer.channels);
-}
-
-/// [`PackedConv::run_channels`] and its twin for numbers, for layers that are not made for them, whose pixels have so many
-/// channels.
-macro_rules! channels_of_whole_pixels {
-    (|$layer:ident| $stride:expr) => {
-        fn run_channels(&self, input: &[u8], output: &mut [u8], channels: Range<usize>, scratch: &mut [u8]) {
-            let $layer = self;
-            super::conv::run_channels(self, $stride, input, output, channels, scratch);
-        }
-
-        fn run_channels_f32(&self, input: &[u8], output: &mut [f32], channels: Range<usize>, scratch: &mut [u8]) {
-            let $layer = self;
-            super::conv::run_channels_f32(self, $stride, input, output, channels, scratch);
-        }
-    };
-}
-
-pub(super) use channels_of_whole_pixels;
-
-/// [`PackedConv::run_channels`] where the whole pixel, `stride` bytes, is computed in scratch.
-pub(super) fn run_channels(
-    conv: &impl PackedConv,
-    stride: usize,
-    input: &[u8],
-    output: &mut [u8],
-    channels: Range<usize>,
-    scratch: &mut [u8],
-) {
-    assert_eq!(output.len(), channels.len());
-    let (pixel, scratch) = scratch.split_at_mut(stride);
-    conv.run(input, None, pixel, 0..1, scratch);
-    output.copy_from_slice(&pixel[channels]);
-}
-
-/// The same for numbers.
-pub(super) fn run_channels_f32(
-    conv: &impl PackedConv,
-    stride: usize,
-    input: &[u8],
-    output: &mut [f32],
-    channels: Range<usize>,
-    scratch: &mut [u8],
-) {
-    assert_eq!(output.len(), channels.len());
-    let (pixel, scratch) = floats(scratch, stride);
-    conv.run_f32(input, pixel, 0..1, scratch);
-    output.copy_from_slice(&pixel[channels]);
-}
-
-/// `count` numbers from the start of `scratch`, and the rest of it.
-pub(super) fn floats(scratch: &mut [u8], count: usize) -> (&mut [f32], &mut [u8]) {
-    let skip = scratch.as_ptr().align_offset(align_of::<f32>());
-    let (numbers, rest) = scratch[skip..].split_at_mut(count * size_of::<f32>());
-    // SAFETY: every pattern of bits is a number; `align_to_mut` sees to the alignment.
-    (unsafe { numbers.align_to_mut::<f32>().1 }, rest)
-}
-
-/// Bytes of scratch that [`run_channels`] and [`run_channels_f32`] need beside the layer's own.
-pub(super) fn channels_scratch(stride: usize) -> usize {
-    (stride + 1) * size_of::<f32>()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::super::{Map, Output, Window};
     use super::*;
+    use crate::kernels::contract::{Map, Output, Window};
     use crate::quant::Requant;
 
     /// A 1×1 convolution of 64 channels whose weights are `weight` of the input channel.

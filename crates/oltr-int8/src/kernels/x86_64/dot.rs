@@ -1,28 +1,32 @@
 //! The few vector operations that the convolutions are written in.
 
 use std::fmt::Debug;
-use std::ops::Range;
 
-use super::super::{Conv, Map, PAIRS, PackedConv, PairRow};
-use super::elementwise;
-use super::products;
-use super::tiles::{Pixel, Strip};
-use super::vectors::Vectors;
-use crate::quant::Quant;
+use crate::kernels::x86_64::dense::strip::{Pixel, Strip};
+use crate::kernels::x86_64::isa::WithAvx2;
+use crate::kernels::x86_64::vector::Vectors;
+
+pub(crate) mod by_fours;
+pub(crate) mod by_sums;
+#[cfg(test)]
+pub(crate) mod emulated;
+pub(crate) mod pairs;
+pub(crate) mod split_bytes;
+pub(crate) mod vnni;
 
 /// The sums of a set.
-pub(super) type Sums<S> = <<S as Simd>::V as Vectors>::Sums;
+pub(crate) type Sums<S> = <<S as Dot>::V as Vectors>::Sums;
 
 /// The multiply-add of one instruction set.
 ///
-/// A *step* is the [`Simd::STEP`] activations of one pixel that [`Simd::dot`] multiplies with as many weights of every
+/// A *step* is the [`Dot::STEP`] activations of one pixel that [`Dot::dot`] multiplies with as many weights of every
 /// lane; lanes are output channels. A value of the type is the proof that the processor has the instructions: it is made by
 /// detection only.
 ///
 /// # Safety
 /// Implementations give the integer results that the methods describe, without saturation. Their methods may be
 /// called only where the instructions exist and from functions that enable them.
-pub(super) unsafe trait Simd: Copy + Debug + Send + Sync + 'static {
+pub(crate) unsafe trait Dot: WithAvx2 + Copy + Debug + Send + Sync + 'static {
     /// Its vectors.
     type V: Vectors;
 
@@ -41,15 +45,15 @@ pub(super) unsafe trait Simd: Copy + Debug + Send + Sync + 'static {
     /// Bytes of a weight as the tiles read it.
     const WEIGHT: usize;
 
-    /// What [`Simd::activation_products`] and [`Simd::weight_products`] are need not be asked: nothing, as they and
-    /// [`Simd::excess`] are where a set does not say otherwise.
+    /// What [`Dot::activation_products`] and [`Dot::weight_products`] are need not be asked: nothing, as they and
+    /// [`Dot::excess`] are where a set does not say otherwise.
     const EXACT: bool;
 
     /// Whether tiles fetch the next strip's weights. Those of bytes are half as many as of 16 bits, and it brought
     /// nothing on the processor with VNNI that it was measured on.
     const FETCHES: bool = false;
 
-    /// Whether [`Simd::dot`] saturates where neighbouring weights are large, so that what is too much is split from them.
+    /// Whether [`Dot::dot`] saturates where neighbouring weights are large, so that what is too much is split from them.
     const SPLITS: bool = false;
 
     /// In the names of kernels, where a set has several kinds of products.
@@ -61,15 +65,15 @@ pub(super) unsafe trait Simd: Copy + Debug + Send + Sync + 'static {
     /// Most pixels of a tile by its vectors of channels less one: what the registers hold without spilling.
     const PIXELS: [usize; 4];
 
-    /// Writes a step's weights of one lane (the first [`Simd::STEP`]) into the bytes for all lanes.
+    /// Writes a step's weights of one lane (the first [`Dot::STEP`]) into the bytes for all lanes.
     fn pack(weights: [i16; 4], lane: usize, to: &mut [u8]);
 
-    /// What [`Simd::dot`] adds too much for a step's weights, whatever the activations are.
+    /// What [`Dot::dot`] adds too much for a step's weights, whatever the activations are.
     fn weight_products(_weights: [i16; 4]) -> i32 {
         0
     }
 
-    /// What [`Simd::dot`] adds too much for a pixel's activations, whatever the weights are: `steps` of them at each
+    /// What [`Dot::dot`] adds too much for a pixel's activations, whatever the weights are: `steps` of them at each
     /// of `runs`.
     #[inline(always)]
     unsafe fn activation_products(_pixel: *const u8, _runs: &[usize], _steps: usize) -> i32 {
@@ -79,22 +83,22 @@ pub(super) unsafe trait Simd: Copy + Debug + Send + Sync + 'static {
     /// The step's activations at `from`.
     unsafe fn broadcast(from: *const u8) -> Self::Activations;
 
-    /// What [`Simd::pack`] wrote, from aligned memory.
+    /// What [`Dot::pack`] wrote, from aligned memory.
     unsafe fn load_weights(from: *const u8) -> Self::Weights;
 
     /// `sum + products` in each lane (plus what is too much). Wraps.
     unsafe fn dot(sums: Sums<Self>, activations: Self::Activations, weights: Self::Weights) -> Sums<Self>;
 
-    /// [`super::tiles::strip`] in a function that enables the instructions.
+    /// [`super::dense::tiles::strip`] in a function that enables the instructions.
     unsafe fn strip(strip: &Strip);
 
-    /// A strip of a layer with few steps in such a function, by [`super::held`] or [`super::pixelwise`]; `false` if it
+    /// A strip of a layer with few steps in such a function, by [`super::dense::weights_in_registers`] or [`super::dense::activations_in_registers`]; `false` if it
     /// computed nothing.
     unsafe fn few_steps(_strip: &Strip) -> bool {
         false
     }
 
-    /// [`super::tiles::excess`] in a function that enables the instructions.
+    /// [`super::dense::tiles::excess`] in a function that enables the instructions.
     unsafe fn excess(_input: *const u8, _pixels: &mut [Pixel], _runs: &[usize], _steps: usize) {}
 
     /// Cuts `vectors` vectors of channels into strips.
@@ -116,20 +120,4 @@ pub(super) unsafe trait Simd: Copy + Debug + Send + Sync + 'static {
 
     /// Fills `to` with activations of value `value`.
     fn fill(to: &mut [u8], value: u8);
-
-    /// Packs a convolution.
-    fn conv(self, conv: &Conv) -> Box<dyn PackedConv>;
-
-    /// See [`super::super::KernelSet::pair_products`].
-    fn pair_products(self, rows: &[[i16; 2]], panel: &[PairRow], sums: &mut [[i32; PAIRS]]) {
-        products::pair_products(self.avx2(), rows, panel, sums);
-    }
-
-    /// See [`super::super::KernelSet::quantise`].
-    fn quantise(self, quant: Quant, input: &[f32], map: &Map, output: &mut [u8], pixels: Range<usize>) {
-        elementwise::quantise(self.avx2(), quant, input, map, output, pixels);
-    }
-
-    /// The proof that AVX2 is there too, as it is wherever there is more.
-    fn avx2(self) -> super::avx2::Avx2;
 }

@@ -3,13 +3,13 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::super::Map;
-use super::avx2::Avx2;
+use crate::kernels::contract::Map;
+use crate::kernels::x86_64::isa::Avx2;
 use crate::quant::{AddQuant, Quant};
 
 /// [`crate::quant::round_saturate`] for eight numbers at a time.
 #[derive(Clone, Copy)]
-pub(super) struct Rounder {
+pub(crate) struct Rounder {
     bounds: [__m256; 2],
     zero_point: __m256i,
 }
@@ -38,7 +38,7 @@ impl Rounder {
 
 /// [`AddQuant`] for eight sums at a time.
 #[derive(Clone, Copy)]
-pub(super) struct Adder {
+pub(crate) struct Adder {
     scales: [__m256; 3],
     rounder: Rounder,
 }
@@ -66,7 +66,7 @@ impl Adder {
 /// Eight integers between 0 and 255 to bytes.
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) fn narrow(v: __m256i) -> __m128i {
+pub(crate) fn narrow(v: __m256i) -> __m128i {
     let words = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256::<1>(v));
     _mm_packus_epi16(words, words)
 }
@@ -79,7 +79,7 @@ fn widen(bytes: __m128i, zero_point: __m256i) -> __m256i {
 }
 
 /// `output[i] = add(a[i], b[i])`.
-pub(super) fn add(_: Avx2, add: &AddQuant, a: &[u8], b: &[u8], output: &mut [u8]) {
+pub(crate) fn add(_: Avx2, add: &AddQuant, a: &[u8], b: &[u8], output: &mut [u8]) {
     assert!(a.len() == b.len() && a.len() == output.len());
     // SAFETY: the token proves that AVX2 is there; the lengths are equal.
     unsafe { add_avx2(add, a, b, output) }
@@ -107,7 +107,7 @@ unsafe fn add_avx2(add: &AddQuant, a: &[u8], b: &[u8], output: &mut [u8]) {
 }
 
 /// Quantises pixels of planes to a channels-last map.
-pub(super) fn quantise(_: Avx2, quant: Quant, input: &[f32], map: &Map, output: &mut [u8], pixels: Range<usize>) {
+pub(crate) fn quantise(_: Avx2, quant: Quant, input: &[f32], map: &Map, output: &mut [u8], pixels: Range<usize>) {
     assert!(input.len() == map.pixels() * map.channels && output.len() == pixels.len() * map.stride);
     assert!(pixels.end <= map.pixels());
     // SAFETY: the token proves that AVX2 is there; the lengths were checked.
@@ -170,7 +170,7 @@ unsafe fn quantise_avx2(quant: Quant, input: &[f32], map: &Map, output: &mut [u8
 }
 
 /// The reverse of [`quantise`].
-pub(super) fn dequantise(_: Avx2, quant: Quant, map: &Map, input: &[u8], output: &mut [f32]) {
+pub(crate) fn dequantise(_: Avx2, quant: Quant, map: &Map, input: &[u8], output: &mut [f32]) {
     assert!(output.len() == map.pixels() * map.channels && input.len() >= map.volume());
     // SAFETY: the token proves that AVX2 is there; the lengths were checked.
     unsafe { dequantise_avx2(quant, map, input, output) }

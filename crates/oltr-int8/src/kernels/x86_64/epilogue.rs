@@ -2,16 +2,20 @@
 
 use std::ops::Range;
 
-use super::super::{Conv, Output, Residual};
-use super::avx2::Avx2;
-use super::buffer::Aligned;
-use super::rows::{Rows, add_residual, requantise};
-use super::tiles::Target;
-use super::vectors::{Addition, ResidualAt, Rounding};
+use crate::kernels::contract::{Conv, Output, Residual};
+use crate::kernels::x86_64::aligned::Aligned;
+use crate::kernels::x86_64::dense::strip::Target;
+use crate::kernels::x86_64::epilogue::requantise::{Rows, add_residual, requantise};
+use crate::kernels::x86_64::epilogue::rounding::{Addition, ResidualAt, Rounding};
+use crate::kernels::x86_64::isa::Avx2;
+
+pub(crate) mod registers;
+pub(crate) mod requantise;
+pub(crate) mod rounding;
 
 /// The result of a layer, from the first pixel to be computed on.
 #[derive(Debug)]
-pub(super) enum Destination<'a> {
+pub(crate) enum Destination<'a> {
     /// For [`Output::Bytes`].
     Bytes(&'a mut [u8]),
     /// For [`Output::Floats`].
@@ -30,7 +34,7 @@ impl Destination<'_> {
 
 /// Where channels lie in a destination.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
+pub(crate) struct Place {
     /// Channel of the map at the destination's first element.
     pub first: usize,
     /// Elements from one pixel to the next.
@@ -39,7 +43,7 @@ pub(super) struct Place {
 
 /// The end of a convolution whose channels were brought up to whole vectors.
 #[derive(Debug)]
-pub(super) struct Epilogue {
+pub(crate) struct Epilogue {
     /// Output channels of the layer (or of its group), among those of the map, and pixel stride of the map.
     channels: Range<usize>,
     stride: usize,

@@ -7,14 +7,14 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::super::{Conv, PackedConv};
-use super::buffer::{ALIGN, Aligned, align, with_alignment};
-use super::epilogue::{Destination, Epilogue};
-use super::patch::{OVERRUN, Patch};
-use super::simd::Simd;
+use crate::kernels::contract::{Conv, PackedConv};
+use crate::kernels::x86_64::aligned::{ALIGN, Aligned, align, with_alignment};
+use crate::kernels::x86_64::dot::Dot;
+use crate::kernels::x86_64::epilogue::{Destination, Epilogue};
+use crate::kernels::x86_64::patch::{OVERRUN, Patch};
 
 /// Rows of the matrix that share the loads of the input, each a stream of its own.
-pub(super) const ROWS: usize = 4;
+pub(crate) const ROWS: usize = 4;
 
 /// Bytes of each stream that are fetched ahead.
 const AHEAD: usize = 512;
@@ -22,8 +22,8 @@ const AHEAD: usize = 512;
 /// Sums along rows of a matrix.
 ///
 /// # Safety
-/// As for [`Simd`].
-pub(super) unsafe trait Matvec: Simd {
+/// As for [`Dot`].
+pub(crate) unsafe trait Matvec: Dot {
     /// Weights of each row in a step.
     const WIDTH: usize;
 
@@ -45,7 +45,7 @@ pub(super) unsafe trait Matvec: Simd {
 
 /// What the sums of some rows are made of.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Stream {
+pub(crate) struct Stream {
     /// Each row's first weights.
     weights: [*const i8; ROWS],
     copied: *const u8,
@@ -60,7 +60,7 @@ pub(super) struct Stream {
 /// # Safety
 /// The instructions of `S` are enabled in the caller; weights and copy hold all rows of the window.
 #[inline(always)]
-pub(super) unsafe fn rows<S: Matvec, const N: usize>(stream: &Stream) -> [i32; ROWS] {
+pub(crate) unsafe fn rows<S: Matvec, const N: usize>(stream: &Stream) -> [i32; ROWS] {
     // SAFETY: the caller's.
     unsafe {
         let mut sums = [S::no_sums(); ROWS];
@@ -87,7 +87,7 @@ pub(super) unsafe fn rows<S: Matvec, const N: usize>(stream: &Stream) -> [i32; R
 
 /// A layer of one output pixel, packed.
 #[derive(Debug)]
-pub(super) struct Gemv<S: Matvec> {
+pub(crate) struct MatrixVector<S: Matvec> {
     simd: S,
     name: String,
     patch: Patch,
@@ -103,9 +103,9 @@ pub(super) struct Gemv<S: Matvec> {
     epilogue: Epilogue,
 }
 
-impl<S: Matvec> Gemv<S> {
+impl<S: Matvec> MatrixVector<S> {
     /// Packs `conv` if it is such a layer.
-    pub fn new(simd: S, conv: &Conv) -> Option<Gemv<S>> {
+    pub fn new(simd: S, conv: &Conv) -> Option<MatrixVector<S>> {
         let window = conv.window;
         (conv.output.pixels() == 1 && conv.groups == 1 && window.dilation == [1, 1]).then(|| {
             let [kh, kw] = window.kernel;
@@ -120,7 +120,7 @@ impl<S: Matvec> Gemv<S> {
                 let sum: i32 = weights.iter().map(|w| i32::from(*w)).sum();
                 bias.wrapping_sub(i32::from(conv.input_zero) * sum)
             });
-            Gemv {
+            MatrixVector {
                 simd,
                 name: format!("gemv_u8s8_{ROWS}__{}", S::ISA),
                 patch: Patch {
@@ -192,7 +192,7 @@ impl<S: Matvec> Gemv<S> {
     }
 }
 
-impl<S: Matvec> PackedConv for Gemv<S> {
+impl<S: Matvec> PackedConv for MatrixVector<S> {
     fn name(&self) -> &str {
         &self.name
     }

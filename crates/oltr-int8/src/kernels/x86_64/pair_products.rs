@@ -2,15 +2,14 @@
 
 use std::arch::x86_64::*;
 
-use super::super::{PAIRS, PairRow};
-use super::avx2::Avx2;
-use super::vnni::Avx512Vnni;
+use crate::kernels::contract::{PAIRS, PairRow};
+use crate::kernels::x86_64::isa::{Avx2, Avx512Vnni};
 
 /// Rows that share the loads of a panel: eight sums, two vectors of the panel and a broadcast fit the registers.
 const ROWS: usize = 4;
 
 /// See [`super::super::KernelSet::pair_products`].
-pub(super) fn pair_products(_: Avx2, rows: &[[i16; 2]], panel: &[PairRow], sums: &mut [[i32; PAIRS]]) {
+pub(crate) fn pair_products(_: Avx2, rows: &[[i16; 2]], panel: &[PairRow], sums: &mut [[i32; PAIRS]]) {
     let pairs = panel.len();
     assert_eq!(rows.len(), pairs * sums.len());
     for (i, sums) in sums.chunks_mut(ROWS).enumerate() {
@@ -56,7 +55,7 @@ unsafe fn tile<const M: usize>(rows: &[[i16; 2]], panel: &[PairRow], to: [&mut [
 }
 
 /// The same with `vpdpwssd`, which adds both products of a pair to a sum: eight rows share the loads of a panel.
-pub(super) fn pair_products_vnni(_: Avx512Vnni, rows: &[[i16; 2]], panel: &[PairRow], sums: &mut [[i32; PAIRS]]) {
+pub(crate) fn pair_products_vnni(_: Avx512Vnni, rows: &[[i16; 2]], panel: &[PairRow], sums: &mut [[i32; PAIRS]]) {
     const ROWS: usize = 8;
     let pairs = panel.len();
     assert_eq!(rows.len(), pairs * sums.len());

@@ -2,16 +2,16 @@
 
 use std::arch::x86_64::*;
 
-use super::simd::Simd;
+use crate::kernels::x86_64::dot::Dot;
 
 /// Bytes that copies and broadcasts may touch beyond the end of a row.
-pub(super) const OVERRUN: usize = 64;
+pub(crate) const OVERRUN: usize = 64;
 
 /// How to copy from an input.
 ///
 /// Places are counted from the first place of the padding on, and where only every `take`-th is copied, in those.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Patch {
+pub(crate) struct Patch {
     /// Height and width of the input.
     pub input: [usize; 2],
     /// Bytes from one of its pixels to the next.
@@ -30,7 +30,7 @@ pub(super) struct Patch {
 impl Patch {
     /// Copies `[rows, columns]` places from place `first` on, contiguous in a row, rows `pitch` bytes apart. After the
     /// end of a row lies another step of valid activations.
-    pub fn copy<S: Simd>(
+    pub fn copy<S: Dot>(
         &self,
         input: &[u8],
         first: [usize; 2],
@@ -71,7 +71,7 @@ impl Patch {
 /// # Safety
 /// AVX2 is there.
 #[target_feature(enable = "avx2")]
-pub(super) unsafe fn copy_bytes(from: &[u8], stride: usize, depth: usize, count: usize, to: &mut [u8]) {
+pub(crate) unsafe fn copy_bytes(from: &[u8], stride: usize, depth: usize, count: usize, to: &mut [u8]) {
     assert!(from.len() >= (count - 1) * stride + depth && to.len() >= count * depth + OVERRUN);
     if stride == depth {
         to[..count * depth].copy_from_slice(&from[..count * depth]);

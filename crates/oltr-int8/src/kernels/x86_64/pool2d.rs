@@ -3,14 +3,14 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::super::places::{Places, places};
-use super::super::{AveragePool, MaxPool};
-use super::avx2::Avx2;
-use super::elementwise::{Rounder, narrow};
+use crate::kernels::contract::{AveragePool, MaxPool};
+use crate::kernels::pool_window::{Places, places};
+use crate::kernels::x86_64::elementwise::{Rounder, narrow};
+use crate::kernels::x86_64::isa::Avx2;
 use crate::quant::round_saturate;
 
 /// Output pixels `pixels`; `output` begins at the first of them.
-pub(super) fn max(_: Avx2, pool: &MaxPool, input: &[u8], output: &mut [u8], pixels: Range<usize>) {
+pub(crate) fn max(_: Avx2, pool: &MaxPool, input: &[u8], output: &mut [u8], pixels: Range<usize>) {
     assert!(input.len() >= pool.input.volume() && output.len() >= pixels.len() * pool.output.stride);
     assert!(pool.input.channels == pool.output.channels && pixels.end <= pool.output.pixels());
     // SAFETY: the token proves that AVX2 is there; the lengths were checked.
@@ -95,7 +95,7 @@ unsafe fn max_window(
 }
 
 /// Output pixels `pixels`; `output` begins at the first of them.
-pub(super) fn average(_: Avx2, pool: &AveragePool, input: &[u8], output: &mut [u8], pixels: Range<usize>) {
+pub(crate) fn average(_: Avx2, pool: &AveragePool, input: &[u8], output: &mut [u8], pixels: Range<usize>) {
     assert!(input.len() >= pool.input.volume() && output.len() >= pixels.len() * pool.output.stride);
     assert!(pool.input.channels == pool.output.channels && pixels.end <= pool.output.pixels());
     let places = places(&pool.window, &pool.input, &pool.output, pixels);

@@ -3,10 +3,10 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::super::Map;
-use super::elementwise;
-use super::simd::Simd;
-use super::vnni::Avx512Vnni;
+use crate::kernels::contract::Map;
+use crate::kernels::x86_64::elementwise;
+use crate::kernels::x86_64::isa::Avx512Vnni;
+use crate::kernels::x86_64::isa::WithAvx2;
 use crate::quant::Quant;
 
 /// Pixels of a step.
@@ -40,7 +40,7 @@ static PLACES: [[[i8; 16]; 3]; 3] = [
 ];
 
 /// [`super::super::KernelSet::quantise`]: three packed channels here, other maps as on AVX2.
-pub(super) fn quantise(
+pub(crate) fn quantise(
     simd: Avx512Vnni,
     quant: Quant,
     input: &[f32],

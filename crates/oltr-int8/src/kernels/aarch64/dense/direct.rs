@@ -3,13 +3,13 @@
 use std::fmt::Debug;
 use std::ops::Range;
 
-use super::super::window::{Pixels, Run, Windows};
-use super::super::{Conv, PackedConv};
-use super::epilogue::{Destination, Epilogue, LANES, Target};
-use super::vectors::to_signed;
+use crate::kernels::aarch64::epilogue::rounding::{LANES, to_signed};
+use crate::kernels::aarch64::epilogue::{Destination, Epilogue, Target};
+use crate::kernels::contract::{Conv, PackedConv};
+use crate::kernels::window::{Pixels, Run, Windows};
 
 /// The weights of a layer or group before packing.
-pub(super) struct Weights<'a> {
+pub(crate) struct Weights<'a> {
     /// `[channel][place]`, the places in the order of the runs.
     pub values: &'a [i8],
     pub channels: usize,
@@ -32,7 +32,7 @@ impl Weights<'_> {
 /// # Safety
 /// [`Tiles::strip`] reads, for each pixel, the whole chunks of the runs that the weights were packed for, and writes
 /// what [`Target`] says for the pixels it is given; nothing else.
-pub(super) unsafe trait Tiles: Debug + Send + Sync + Sized + 'static {
+pub(crate) unsafe trait Tiles: Debug + Send + Sync + Sized + 'static {
     /// The proof that the processor has the instructions.
     type Isa: Copy;
 
@@ -62,7 +62,7 @@ struct Group<T> {
 
 /// A dense convolution (one group), or one after another those of the groups.
 #[derive(Debug)]
-pub(super) struct Dense<T> {
+pub(crate) struct Direct<T> {
     name: String,
     /// Pixel stride and channels of the output.
     stride: usize,
@@ -70,11 +70,11 @@ pub(super) struct Dense<T> {
     groups: Vec<Group<T>>,
 }
 
-impl<T: Tiles> Dense<T> {
+impl<T: Tiles> Direct<T> {
     /// Packs `conv`.
-    pub fn new(isa: T::Isa, conv: &Conv) -> Dense<T> {
+    pub fn new(isa: T::Isa, conv: &Conv) -> Direct<T> {
         let groups = (0..conv.groups).map(|group| Group::new(isa, conv, group)).collect();
-        Dense { name: T::NAME.into(), stride: conv.output.stride, channels: conv.output.channels, groups }
+        Direct { name: T::NAME.into(), stride: conv.output.stride, channels: conv.output.channels, groups }
     }
 
     /// Computes `pixels`; `to` begins at the first of them.
@@ -184,7 +184,7 @@ impl<T: Tiles> Group<T> {
     }
 }
 
-impl<T: Tiles> PackedConv for Dense<T> {
+impl<T: Tiles> PackedConv for Direct<T> {
     fn name(&self) -> &str {
         &self.name
     }

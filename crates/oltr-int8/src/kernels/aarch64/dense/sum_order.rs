@@ -3,9 +3,9 @@
 
 use std::ops::Range;
 
-use super::super::window::{CHUNK, Chunk};
-use super::dense::Weights;
-use super::neon::CHANNELS;
+use crate::kernels::aarch64::dense::direct::Weights;
+use crate::kernels::aarch64::dense::widening_tile::CHANNELS;
+use crate::kernels::window::{CHUNK, Chunk};
 
 /// Terms of a chunk that are added up in different lanes.
 const HALF: usize = CHUNK / 2;
@@ -14,7 +14,7 @@ const HALF: usize = CHUNK / 2;
 const TRIES: usize = 12;
 
 /// The weights of four channels at a chunk.
-pub(super) struct Packed {
+pub(crate) struct Packed {
     pub offset: u32,
     pub weights: [[i8; CHUNK]; CHANNELS],
     /// Sums of the two magnitudes that share a lane.
@@ -58,7 +58,7 @@ impl Packed {
 
 /// What the chunks of four channels are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Order {
+pub(crate) enum Order {
     /// One.
     One,
     /// Two. `deep`: four products fit 16 bits. `half`: the second chunk's weights are zero beyond the first eight.
@@ -75,7 +75,7 @@ impl Order {
 }
 
 /// Orders chunks. Large weights look for small ones first, for they have the least choice.
-pub(super) fn order(mut left: Vec<Packed>) -> (Vec<Packed>, Order) {
+pub(crate) fn order(mut left: Vec<Packed>) -> (Vec<Packed>, Order) {
     match &left[..] {
         [_] => return (left, Order::One),
         [first, second] => {

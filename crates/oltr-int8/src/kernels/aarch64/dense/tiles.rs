@@ -5,48 +5,19 @@
 //! eight of two for the matrix product. A chunk of a run is as many such steps as it takes, from one load per pixel.
 //! What is left of a run goes step by step.
 
-use std::arch::aarch64::*;
-use std::arch::asm;
-use std::fmt::Debug;
-
-use super::super::window::{CHUNK, Pixels, chunks};
-use super::dense::{Tiles, Weights};
-use super::epilogue::{LANES, Target};
-
-/// Bytes of a vector.
-pub(super) const VECTOR: usize = 16;
-
-/// Channels of a quarter of a strip, whose sums for a pixel are a vector.
-pub(super) const CHANNELS: usize = LANES / 4;
+use crate::kernels::aarch64::dense::direct::{Tiles, Weights};
+use crate::kernels::aarch64::dot::CHANNELS;
+use crate::kernels::aarch64::dot::{Dot, Strip, VECTOR};
+use crate::kernels::aarch64::epilogue::Target;
+use crate::kernels::aarch64::epilogue::rounding::LANES;
+use crate::kernels::window::{CHUNK, Pixels, chunks};
 
 /// Most pixels of a tile by its quarters of channels less one: what the registers hold without spilling.
 const PIXELS: [usize; 4] = [8, 8, 6, 6];
 
-/// How an instruction set multiplies. A value proves that the processor has the instructions.
-///
-/// # Safety
-/// [`Product::tiles`] reads the whole chunks of its pixels, and writes what [`Target`] says for them; nothing else.
-pub(super) unsafe trait Product: Copy + Debug + Send + Sync + 'static {
-    /// Name of the kernel.
-    const NAME: &'static str;
-
-    /// Successive terms of a channel in a vector of weights.
-    const TERMS: usize;
-
-    /// Pixels that are multiplied at once: tiles of a multiple of so many waste nothing.
-    const TOGETHER: usize;
-
-    /// Tiles of `M` pixels by `N` quarters, for the whole strip. In a function of its own, which enables the
-    /// instructions: in one with other tiles' the compiler runs out of registers.
-    ///
-    /// # Safety
-    /// The processor has the instructions; the strip has a multiple of `M` pixels, `N` quarters, and valid pointers.
-    unsafe fn tiles<const M: usize, const N: usize>(strip: &Strip);
-}
-
 /// Weights packed for `P`.
 #[derive(Debug)]
-pub(super) struct Panels<P> {
+pub(crate) struct PackedTiles<P> {
     /// Only held as the proof that it is.
     _isa: P,
     /// Bytes from a pixel's address to each whole chunk, and to each step beside them.
@@ -60,18 +31,7 @@ pub(super) struct Panels<P> {
     bias: Vec<i32>,
 }
 
-/// A strip for some pixels.
-#[derive(Clone, Copy)]
-pub(super) struct Strip<'a> {
-    pub pixels: Pixels<'a>,
-    pub chunks: &'a [u32],
-    pub steps: &'a [u32],
-    pub weights: *const i8,
-    pub bias: *const i32,
-    pub target: Target,
-}
-
-impl<P: Product> Panels<P> {
+impl<P: Dot> PackedTiles<P> {
     /// Channels of a vector of weights, and so of one of sums.
     const CHANNELS: usize = VECTOR / P::TERMS;
 
@@ -80,11 +40,11 @@ impl<P: Product> Panels<P> {
 }
 
 // SAFETY: tiles read chunks and steps, which are parts of chunks, of the pixels, and store `N` quarters for each.
-unsafe impl<P: Product> Tiles for Panels<P> {
+unsafe impl<P: Dot> Tiles for PackedTiles<P> {
     type Isa = P;
     const NAME: &'static str = P::NAME;
 
-    fn pack(isa: P, layer: Weights) -> Panels<P> {
+    fn pack(isa: P, layer: Weights) -> PackedTiles<P> {
         let all = chunks(layer.runs);
         // Of a chunk that lacks a step or more only those that it has are multiplied.
         let (whole, parts): (Vec<_>, Vec<_>) = all.into_iter().partition(|chunk| chunk.len > CHUNK - P::TERMS);
@@ -108,7 +68,7 @@ unsafe impl<P: Product> Tiles for Panels<P> {
         }
         let bias = layer.bias.chunks(Self::CHANNELS).flat_map(|bias| bias.repeat(Self::COPIES)).collect();
         let steps = parts.iter().flat_map(|chunk| steps_of(chunk.len).map(|step| chunk.offset + step as u32)).collect();
-        Panels { _isa: isa, chunks: whole.iter().map(|c| c.offset).collect(), steps, quarters, weights, bias }
+        PackedTiles { _isa: isa, chunks: whole.iter().map(|c| c.offset).collect(), steps, quarters, weights, bias }
     }
 
     fn bytes(&self) -> usize {
@@ -143,7 +103,7 @@ unsafe impl<P: Product> Tiles for Panels<P> {
 ///
 /// # Safety
 /// The processor has the instructions of `P`; the strip has `N` quarters and valid pointers.
-unsafe fn tiles<P: Product, const N: usize>(strip: &Strip) {
+unsafe fn tiles<P: Dot, const N: usize>(strip: &Strip) {
     let pixels = strip.pixels.len();
     let units = pixels.div_ceil(P::TOGETHER);
     let count = units.div_ceil(PIXELS[N - 1] / P::TOGETHER);
@@ -171,50 +131,5 @@ unsafe fn tiles<P: Product, const N: usize>(strip: &Strip) {
             };
         }
         tiles!(1 2 3 4 5 6 7 8);
-    }
-}
-
-/// `N` vectors from memory, two at a time, though the same were loaded before: for each pixel of a tile the compiler
-/// would copy them from register to register one by one.
-///
-/// # Safety
-/// They can be read.
-#[inline(always)]
-pub(super) unsafe fn load_again<const N: usize>(from: *const i32) -> [int32x4_t; N] {
-    // SAFETY: the caller's; the instructions change no memory.
-    unsafe {
-        let mut all = [vdupq_n_s32(0); 4];
-        let [a, b, c, d] = &mut all;
-        match N {
-            1 => asm!("ldr {a:q}, [{from}]", a = out(vreg) *a, from = in(reg) from,
-                options(readonly, nostack, preserves_flags)),
-            2 => asm!("ldp {a:q}, {b:q}, [{from}]", a = out(vreg) *a, b = out(vreg) *b, from = in(reg) from,
-                options(readonly, nostack, preserves_flags)),
-            3 => asm!("ldp {a:q}, {b:q}, [{from}]", "ldr {c:q}, [{from}, #32]", a = out(vreg) *a, b = out(vreg) *b,
-                c = out(vreg) *c, from = in(reg) from, options(readonly, nostack, preserves_flags)),
-            _ => asm!("ldp {a:q}, {b:q}, [{from}]", "ldp {c:q}, {d:q}, [{from}, #32]", a = out(vreg) *a,
-                b = out(vreg) *b, c = out(vreg) *c, d = out(vreg) *d, from = in(reg) from,
-                options(readonly, nostack, preserves_flags)),
-        }
-        std::array::from_fn(|n| all[n])
-    }
-}
-
-/// Stores the first `4 * N` bytes.
-///
-/// # Safety
-/// They can be written.
-#[inline(always)]
-pub(super) unsafe fn store_bytes<const N: usize>(to: *mut u8, bytes: int8x16_t) {
-    // SAFETY: the caller's.
-    unsafe {
-        match N {
-            1 => vst1q_lane_s32::<0>(to.cast(), vreinterpretq_s32_s8(bytes)),
-            2 | 3 => vst1_s8(to.cast(), vget_low_s8(bytes)),
-            _ => vst1q_s8(to.cast(), bytes),
-        }
-        if N == 3 {
-            vst1q_lane_s32::<2>(to.add(8).cast(), vreinterpretq_s32_s8(bytes));
-        }
     }
 }

@@ -5,9 +5,9 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::super::window::CHUNK;
-use super::epilogue::Target;
-use super::neon::{BLOCK, CHANNELS, Column, PIXELS, store, store_bytes, total};
+use crate::kernels::aarch64::dense::widening_tile::{BLOCK, CHANNELS, Column, PIXELS, store, store_bytes, total};
+use crate::kernels::aarch64::epilogue::Target;
+use crate::kernels::window::CHUNK;
 
 /// The weights of four channels at a chunk.
 type Weights = [int8x16_t; CHANNELS];
@@ -16,7 +16,7 @@ type Weights = [int8x16_t; CHANNELS];
 ///
 /// # Safety
 /// The pointers are valid for what the column says; it has as many chunks, none of them in its deep pairs.
-pub(super) unsafe fn tiles<const COUNT: usize, const DEEP: bool, const HALF: bool>(column: &Column) {
+pub(crate) unsafe fn tiles<const COUNT: usize, const DEEP: bool, const HALF: bool>(column: &Column) {
     // SAFETY: the caller's.
     unsafe {
         let bias = vld1q_s32(column.bias);

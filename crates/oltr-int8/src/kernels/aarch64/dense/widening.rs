@@ -14,27 +14,18 @@ use std::arch::aarch64::*;
 use std::arch::asm;
 use std::ops::Range;
 
-use super::super::window::{CHUNK, Pixels, chunks};
-use super::dense::{Tiles, Weights};
-use super::depth::{self, Order, Packed};
-use super::epilogue::{LANES, Target};
-use super::few;
-use super::vectors::{Narrow, round};
-
-/// Pixels and channels of a tile.
-pub(super) const PIXELS: usize = 4;
-pub(super) const CHANNELS: usize = 4;
-
-/// Bytes of a tile's weights for a chunk.
-pub(super) const BLOCK: usize = CHANNELS * CHUNK;
-
-/// Every aarch64 processor has these instructions.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Neon;
+use crate::kernels::aarch64::dense::direct::{Tiles, Weights};
+use crate::kernels::aarch64::dense::sum_order::{Order, Packed};
+use crate::kernels::aarch64::dense::widening_tile::{BLOCK, CHANNELS, Column, PIXELS, Sums, store, total};
+use crate::kernels::aarch64::dense::{sum_order, weights_in_registers};
+use crate::kernels::aarch64::epilogue::Target;
+use crate::kernels::aarch64::epilogue::rounding::LANES;
+use crate::kernels::aarch64::isa::Neon;
+use crate::kernels::window::{CHUNK, Pixels, chunks};
 
 /// Weights packed for `smull` and `smlal`.
 #[derive(Debug)]
-pub(super) struct NeonTiles {
+pub(crate) struct WideningTiles {
     quarters: Vec<Quarter>,
     /// For each four channels, bytes from a pixel's address to each chunk: one shallow chunk, deep pairs, the other
     /// shallow chunks.
@@ -51,31 +42,18 @@ struct Quarter {
     order: Order,
 }
 
-/// Four channels for the pixels of a block.
-pub(super) struct Column<'a> {
-    pub pixels: Pixels<'a>,
-    pub first: u32,
-    deep: &'a [[u32; 2]],
-    pub shallow: &'a [u32],
-    pub weights: *const i8,
-    pub bias: *const i32,
-    pub target: Target,
-}
-
-/// The sums of four channels of one pixel; those of a channel are not yet added up.
-pub(super) type Sums = [int32x4_t; CHANNELS];
-
 // SAFETY: `tile` reads whole chunks of the pixels, and stores four sums or bytes for each.
-unsafe impl Tiles for NeonTiles {
+unsafe impl Tiles for WideningTiles {
     type Isa = Neon;
     const NAME: &'static str = "conv_s8s8s8_4x4__neon";
 
-    fn pack(_: Neon, layer: Weights) -> NeonTiles {
+    fn pack(_: Neon, layer: Weights) -> WideningTiles {
         let chunks = chunks(layer.runs);
-        let mut tiles = NeonTiles { quarters: Vec::new(), offsets: Vec::new(), weights: Vec::new(), bias: Vec::new() };
+        let mut tiles =
+            WideningTiles { quarters: Vec::new(), offsets: Vec::new(), weights: Vec::new(), bias: Vec::new() };
         for first in (0..layer.channels).step_by(CHANNELS) {
             let packed: Vec<Packed> = chunks.iter().flat_map(|chunk| Packed::new(&layer, first, chunk)).collect();
-            let (packed, order) = depth::order(packed);
+            let (packed, order) = sum_order::order(packed);
             let at = tiles.offsets.len();
             for chunk in packed {
                 tiles.offsets.push(chunk.offset);
@@ -118,11 +96,11 @@ unsafe impl Tiles for NeonTiles {
             // SAFETY: weights and biases are there; the rest is the caller's.
             unsafe {
                 match quarter.order {
-                    Order::One => few::tiles::<1, false, false>(&column),
-                    Order::Two { deep: false, half: false } => few::tiles::<2, false, false>(&column),
-                    Order::Two { deep: false, half: true } => few::tiles::<2, false, true>(&column),
-                    Order::Two { deep: true, half: false } => few::tiles::<2, true, false>(&column),
-                    Order::Two { deep: true, half: true } => few::tiles::<2, true, true>(&column),
+                    Order::One => weights_in_registers::tiles::<1, false, false>(&column),
+                    Order::Two { deep: false, half: false } => weights_in_registers::tiles::<2, false, false>(&column),
+                    Order::Two { deep: false, half: true } => weights_in_registers::tiles::<2, false, true>(&column),
+                    Order::Two { deep: true, half: false } => weights_in_registers::tiles::<2, true, false>(&column),
+                    Order::Two { deep: true, half: true } => weights_in_registers::tiles::<2, true, true>(&column),
                     Order::Many { .. } => tiles(&column),
                 }
             };
@@ -152,78 +130,6 @@ unsafe fn tiles(column: &Column) {
                 let sums = four_pixels(column, [a, b, rest[rest.len() - 1], b]);
                 store(&target, sums.map(|sums| total(sums, bias)), rest.len());
             }
-        }
-    }
-}
-
-/// Adds up the sums of each channel.
-#[inline(always)]
-pub(super) fn total([a, b, c, d]: Sums, bias: int32x4_t) -> int32x4_t {
-    // SAFETY: NEON is part of the target.
-    unsafe { vaddq_s32(pairs(pairs(a, b), pairs(c, d)), bias) }
-}
-
-/// Sums of neighbours. Of the intrinsic, where an addition follows, the compiler makes two permutations and two
-/// additions.
-#[inline(always)]
-fn pairs(a: int32x4_t, b: int32x4_t) -> int32x4_t {
-    let sums;
-    // SAFETY: the instruction works on registers alone, and is part of every aarch64.
-    unsafe {
-        asm!("addp {s:v}.4s, {a:v}.4s, {b:v}.4s", s = lateout(vreg) sums, a = in(vreg) a, b = in(vreg) b,
-            options(pure, nomem, nostack, preserves_flags));
-    }
-    sums
-}
-
-/// Stores the first `count` pixels of a tile.
-///
-/// # Safety
-/// The target has them.
-#[inline(always)]
-pub(super) unsafe fn store(target: &Target, totals: [int32x4_t; PIXELS], count: usize) {
-    // SAFETY: the caller's.
-    unsafe {
-        match *target {
-            Target::Sums(to) => {
-                for (m, total) in totals.iter().enumerate().take(count) {
-                    vst1q_s32(to.add(m * LANES), *total);
-                }
-            }
-            Target::Bytes { to, stride, multiplier, rounding } => {
-                store_bytes(to, stride, totals, vld1q_f32(multiplier), rounding.load(), count);
-            }
-        }
-    }
-}
-
-/// Requantises and stores the first `count` pixels of a tile, `stride` bytes apart.
-///
-/// # Safety
-/// They can be written.
-#[inline(always)]
-pub(super) unsafe fn store_bytes(
-    to: *mut u8,
-    stride: usize,
-    totals: [int32x4_t; PIXELS],
-    multiplier: float32x4_t,
-    narrow: Narrow,
-    count: usize,
-) {
-    // SAFETY: the caller's.
-    unsafe {
-        let bytes = vreinterpretq_s32_s8(narrow.narrow(totals.map(|total| round(total, multiplier))));
-        let second = to.wrapping_add(stride);
-        let third = second.wrapping_add(stride);
-        vst1q_lane_s32::<0>(to.cast(), bytes);
-        if count > 1 {
-            vst1q_lane_s32::<1>(second.cast(), bytes);
-        }
-        if count > 2 {
-            vst1q_lane_s32::<2>(third.cast(), bytes);
-        }
-        if count > 3 {
-            vst1q_lane_s32::<3>(third.wrapping_add(stride).cast(), bytes);
         }
     }
 }
@@ -468,7 +374,7 @@ unsafe fn four_pixels(column: &Column, [p0, p1, p2, p3]: [*const i8; PIXELS]) ->
 #[cfg(test)]
 mod tests {
     use super::super::super::{Conv, KernelSet, Map, Output, PackedConv, Storage, Window};
-    use super::super::dense::Dense;
+    use super::super::dense::Direct;
     use super::*;
     use crate::kernels::scalar::Scalar;
 
@@ -496,11 +402,11 @@ mod tests {
                 turn => 0x7f + ((i % stride) >> (turn - 2) & 1) as u8,
             })
             .collect();
-        let packed = Dense::<NeonTiles>::new(Neon, &conv);
+        let packed = Direct::<WideningTiles>::new(Neon, &conv);
         let mut scratch = vec![0; packed.scratch_bytes()];
         let (mut got, mut wanted) = ([0.0; 55], [0.0; 55]);
         packed.run_f32(&bytes, &mut got, 0..11, &mut scratch);
-        Scalar::new(Storage::Signed).conv(conv).run_f32(&bytes, &mut wanted, 0..11, &mut []);
+        SIGNED.conv(conv).run_f32(&bytes, &mut wanted, 0..11, &mut []);
         assert_eq!(got, wanted);
     }
 
@@ -508,7 +414,7 @@ mod tests {
     fn deep_pairs(depth: usize, weight: i8) -> usize {
         let runs = [super::super::super::window::Run { offset: 0, len: depth }];
         let layer = Weights { values: &vec![weight; depth], channels: 1, runs: &runs, bias: vec![0; LANES] };
-        NeonTiles::pack(Neon, layer).quarters[0].order.pairs()
+        WideningTiles::pack(Neon, layer).quarters[0].order.pairs()
     }
 
     #[test]

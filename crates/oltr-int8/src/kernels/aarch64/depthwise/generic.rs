@@ -4,17 +4,17 @@
 use std::arch::aarch64::*;
 use std::ops::Range;
 
-use super::super::window::bytes_of_whole_pixels;
-use super::super::{Conv, Map, PackedConv, Window};
-use super::depthwise::{BLOCK, Ends};
-use super::vectors::{round, to_signed};
+use crate::kernels::aarch64::depthwise::blocks::{BLOCK, Ends};
+use crate::kernels::aarch64::epilogue::rounding::{round, to_signed};
+use crate::kernels::contract::{Conv, Map, PackedConv, Window};
+use crate::kernels::window::bytes_of_whole_pixels;
 
 /// A tap inside the map: where its pixel and where its weights begin.
 type Tap = [u32; 2];
 
 /// A depthwise convolution, packed.
 #[derive(Debug)]
-pub(super) struct Taps {
+pub(crate) struct Generic {
     name: String,
     input: Map,
     output: Map,
@@ -26,9 +26,9 @@ pub(super) struct Taps {
     ends: Ends,
 }
 
-impl Taps {
+impl Generic {
     /// Packs `conv`, which is depthwise.
-    pub fn new(conv: &Conv, ends: Ends) -> Taps {
+    pub fn new(conv: &Conv, ends: Ends) -> Generic {
         let [kh, kw] = conv.window.kernel;
         let blocks = conv.output.channels.div_ceil(BLOCK);
         let mut weights = Vec::with_capacity(blocks * kh * kw * BLOCK);
@@ -39,7 +39,7 @@ impl Taps {
                 }
             }
         }
-        Taps {
+        Generic {
             name: format!("dwconv_s8s8s8_taps_1x{BLOCK}__neon"),
             input: conv.input,
             output: conv.output,
@@ -93,7 +93,7 @@ impl Taps {
     }
 }
 
-impl PackedConv for Taps {
+impl PackedConv for Generic {
     fn name(&self) -> &str {
         &self.name
     }

@@ -1,19 +1,19 @@
 //! Depthwise convolutions of most windows with the dot product: four taps of a channel are a quad, whichever they are.
 //!
-//! Taps outside the map, and those that fill up the last quad, hold the zero point, whose share lies in the bias.
+//! Generic outside the map, and those that fill up the last quad, hold the zero point, whose share lies in the bias.
 
 use std::arch::aarch64::*;
 use std::ops::Range;
 
-use super::super::window::bytes_of_whole_pixels;
-use super::super::{Conv, Map, PackedConv, Window};
-use super::columns::sdot;
-use super::depthwise::{BLOCK, Blocks, Ends};
-use super::dot::DotProduct;
-use super::epilogue::STORAGE;
-use super::vectors::round;
+use crate::kernels::aarch64::depthwise::blocks::{BLOCK, Blocks, Ends};
+use crate::kernels::aarch64::depthwise::dot4::sdot;
+use crate::kernels::aarch64::epilogue::STORAGE;
+use crate::kernels::aarch64::epilogue::rounding::round;
+use crate::kernels::aarch64::isa::DotProduct;
+use crate::kernels::contract::{Conv, Map, PackedConv, Window};
+use crate::kernels::window::bytes_of_whole_pixels;
 
-/// Taps of a quad.
+/// Generic of a quad.
 const QUAD: usize = 4;
 
 /// Most taps of a window, in whole quads: 7×7.
@@ -21,7 +21,7 @@ const MOST: usize = 52;
 
 /// A depthwise convolution, packed.
 #[derive(Debug)]
-pub(super) struct Quads {
+pub(crate) struct GenericDot4 {
     name: String,
     input: Map,
     output: Map,
@@ -33,15 +33,15 @@ pub(super) struct Quads {
     ends: Ends,
 }
 
-impl Quads {
+impl GenericDot4 {
     /// Whether this is a kernel for `conv`: two blocks of channels are computed at a time.
     pub fn fits(conv: &Conv) -> bool {
         conv.output.channels > BLOCK && conv.window.kernel[0] * conv.window.kernel[1] <= MOST
     }
 
     /// Packs `conv`, which is depthwise and [fits](Self::fits).
-    pub fn new(_: DotProduct, conv: &Conv, ends: Ends) -> Quads {
-        assert!(Quads::fits(conv), "a window or a number of channels for another kernel");
+    pub fn new(_: DotProduct, conv: &Conv, ends: Ends) -> GenericDot4 {
+        assert!(GenericDot4::fits(conv), "a window or a number of channels for another kernel");
         let blocks = Blocks(conv);
         let taps = conv.window.kernel[0] * conv.window.kernel[1];
         let mut weights = Vec::with_capacity(blocks.count() * taps.next_multiple_of(QUAD) * BLOCK);
@@ -54,7 +54,7 @@ impl Quads {
                 weights.extend((0..BLOCK).flat_map(|lane| taps.map(|tap| tap[lane])));
             }
         }
-        Quads {
+        GenericDot4 {
             name: format!("dwconv_s8s8s8_quads_1x{}__neondot", 2 * BLOCK),
             input: conv.input,
             output: conv.output,
@@ -65,7 +65,7 @@ impl Quads {
         }
     }
 
-    /// Taps of whole quads.
+    /// Generic of whole quads.
     fn taps(&self) -> usize {
         (self.window.kernel[0] * self.window.kernel[1]).next_multiple_of(QUAD)
     }
@@ -128,7 +128,7 @@ impl Quads {
     }
 }
 
-impl PackedConv for Quads {
+impl PackedConv for GenericDot4 {
     fn name(&self) -> &str {
         &self.name
     }

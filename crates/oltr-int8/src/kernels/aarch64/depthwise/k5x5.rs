@@ -1,14 +1,15 @@
 //! Depthwise convolutions of 5×5 on plain NEON, tiles of two outputs side by side in two rows.
 //!
-//! As of 3×3 windows ([`super::columns::NeonColumns`]), products of two taps are added up in 16 bits, then widened. The
+//! As of 3×3 windows ([`super::columns::Widening3x3`]), products of two taps are added up in 16 bits, then widened. The
 //! window has more weights than there are registers: a tile takes the columns of the map under it one after the other,
 //! and with each the weights of the window's columns that lie over it.
 
 use std::arch::aarch64::*;
 
-use super::depthwise::{BLOCK, Blocks, Kernel, ROWS, Strip, requantise};
-use super::neon::Neon;
-use super::vectors::add_wide;
+use crate::kernels::aarch64::depthwise::blocks::{BLOCK, Blocks};
+use crate::kernels::aarch64::depthwise::square::{Kernel, ROWS, Strip, requantise};
+use crate::kernels::aarch64::epilogue::rounding::add_wide;
+use crate::kernels::aarch64::isa::Neon;
 
 /// Rows and columns of the window.
 const SIZE: usize = 5;
@@ -18,9 +19,9 @@ const LAST: usize = SIZE - 1;
 
 /// The kernel.
 #[derive(Debug)]
-pub(super) struct NeonFives;
+pub(crate) struct Widening5x5;
 
-/// Taps (column, row) whose products are added up in 16 bits: of each column two rows and two, and of the last row two
+/// Generic (column, row) whose products are added up in 16 bits: of each column two rows and two, and of the last row two
 /// neighbouring columns.
 fn pairs() -> impl Iterator<Item = [(usize, usize); 2]> {
     let down = |column| [[(column, 0), (column, 1)], [(column, 2), (column, 3)]];
@@ -29,7 +30,7 @@ fn pairs() -> impl Iterator<Item = [(usize, usize); 2]> {
 }
 
 // SAFETY: columns of the map are read inside it, others from the zero points; outputs are those of the strip.
-unsafe impl Kernel for NeonFives {
+unsafe impl Kernel for Widening5x5 {
     type Isa = Neon;
     const ISA: &'static str = "neon";
     const SIZE: usize = SIZE;

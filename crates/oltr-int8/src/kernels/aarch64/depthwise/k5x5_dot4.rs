@@ -9,13 +9,13 @@
 use std::arch::aarch64::*;
 use std::ops::Range;
 
-use super::super::window::bytes_of_whole_pixels;
-use super::super::{Conv, Map, PackedConv, Window};
-use super::columns::{interleave, quads, sdot};
-use super::depthwise::{BLOCK, Blocks, Ends};
-use super::dot::DotProduct;
-use super::epilogue::STORAGE;
-use super::vectors::{Rounding, round};
+use crate::kernels::aarch64::depthwise::blocks::{BLOCK, Blocks, Ends};
+use crate::kernels::aarch64::depthwise::dot4::{interleave, quads, sdot};
+use crate::kernels::aarch64::epilogue::STORAGE;
+use crate::kernels::aarch64::epilogue::rounding::{Rounding, round};
+use crate::kernels::aarch64::isa::DotProduct;
+use crate::kernels::contract::{Conv, Map, PackedConv, Window};
+use crate::kernels::window::bytes_of_whole_pixels;
 
 /// Rows and columns of the window.
 const KERNEL: usize = 5;
@@ -28,7 +28,7 @@ const COLUMN: usize = ROWS * BLOCK;
 
 /// A depthwise convolution, packed.
 #[derive(Debug)]
-pub(super) struct Bands {
+pub(crate) struct Dot5x5 {
     name: String,
     input: Map,
     output: Map,
@@ -59,7 +59,7 @@ struct Band {
     rows: usize,
 }
 
-impl Bands {
+impl Dot5x5 {
     /// Whether this is a kernel for `conv`.
     pub fn fits(conv: &Conv) -> bool {
         let w = conv.window;
@@ -67,8 +67,8 @@ impl Bands {
     }
 
     /// Packs `conv`, which is depthwise and [fits](Self::fits).
-    pub fn new(_: DotProduct, conv: &Conv, ends: Ends) -> Bands {
-        assert!(Bands::fits(conv), "a window for another kernel");
+    pub fn new(_: DotProduct, conv: &Conv, ends: Ends) -> Dot5x5 {
+        assert!(Dot5x5::fits(conv), "a window for another kernel");
         let blocks = Blocks(conv);
         let step = conv.window.stride[0];
         let mut weights = Vec::with_capacity(blocks.count() * KERNEL * rows(step) * COLUMN);
@@ -87,7 +87,7 @@ impl Bands {
                 }
             }
         }
-        Bands {
+        Dot5x5 {
             name: format!("dwconv_s8s8s8_5x5s{step}_{}x{BLOCK}__neondot", rows(step)),
             input: conv.input,
             output: conv.output,
@@ -192,7 +192,7 @@ unsafe fn outputs<const R: usize>(band: &Band) {
     }
 }
 
-impl PackedConv for Bands {
+impl PackedConv for Dot5x5 {
     fn name(&self) -> &str {
         &self.name
     }

@@ -12,14 +12,11 @@ use std::arch::asm;
 use std::fmt::Debug;
 use std::ops::Range;
 
-use super::super::window::bytes_of_whole_pixels;
-use super::super::{Conv, KernelSet, Map, Output, PackedConv, Storage, Window};
-use super::epilogue::STORAGE;
-use super::vectors::{Narrow, Rounding, round, to_signed};
-use crate::kernels::scalar::Scalar;
-
-/// Channels of a block.
-pub(super) const BLOCK: usize = 8;
+use crate::kernels::aarch64::depthwise::blocks::{BLOCK, Blocks, Ends};
+use crate::kernels::aarch64::epilogue::STORAGE;
+use crate::kernels::aarch64::epilogue::rounding::{Narrow, Rounding, round, to_signed};
+use crate::kernels::contract::{Conv, Map, PackedConv, Window};
+use crate::kernels::window::bytes_of_whole_pixels;
 
 /// Bytes of the map under a strip of outputs: it stays in the L1 cache for all blocks of channels.
 const STRIP_BYTES: usize = 24 << 10;
@@ -28,25 +25,11 @@ const STRIP_BYTES: usize = 24 << 10;
 const STRIP: usize = 14;
 
 /// Most rows of the map under two rows of outputs: those of a 5×5 window at stride 2.
-pub(super) const ROWS: usize = 7;
-
-/// Packs `conv`, which is depthwise.
-pub(super) fn pack<C: Columns>(isa: C::Isa, conv: Conv) -> Box<dyn PackedConv> {
-    let Output::Bytes(requant, None) = &conv.result else {
-        return Scalar::new(Storage::Signed).conv(conv);
-    };
-    // Blocks of channels need room in each pixel.
-    if conv.output.channels.next_multiple_of(BLOCK) > conv.input.stride.min(conv.output.stride) {
-        return Scalar::new(Storage::Signed).conv(conv);
-    }
-    let rounding = Rounding::new(requant.zero_point, requant.lo, requant.hi);
-    let ends = |excess| Ends::new(&conv, excess, &requant.multiplier, rounding);
-    square::<C>(isa, &conv, &ends).unwrap_or_else(|| C::other(isa, &conv, &ends))
-}
+pub(crate) const ROWS: usize = 7;
 
 /// Packs `conv` for a kernel of square windows, if it is one that the kernel multiplies; `ends` are those for activations that
 /// are too large by so much.
-pub(super) fn square<K: Kernel>(isa: K::Isa, conv: &Conv, ends: &dyn Fn(i16) -> Ends) -> Option<Box<dyn PackedConv>> {
+pub(crate) fn square<K: Kernel>(isa: K::Isa, conv: &Conv, ends: &dyn Fn(i16) -> Ends) -> Option<Box<dyn PackedConv>> {
     let window = conv.window;
     let fits = window.kernel == [K::SIZE; 2] && window.dilation == [1, 1];
     let stepped = window.stride == [1, 1] || window.stride == [2, 2];
@@ -54,72 +37,11 @@ pub(super) fn square<K: Kernel>(isa: K::Isa, conv: &Conv, ends: &dyn Fn(i16) -> 
     Some(Box::new(Square::<K>::new(conv, weights, ends(to_signed(conv.input_zero)))))
 }
 
-/// Weights by blocks of channels.
-pub(super) struct Blocks<'a>(pub &'a Conv);
-
-impl Blocks<'_> {
-    /// Number of blocks.
-    pub fn count(&self) -> usize {
-        self.0.output.channels.div_ceil(BLOCK)
-    }
-
-    /// The weights of a block at tap `tap`; 0 for those without a channel.
-    pub fn tap(&self, block: usize, tap: usize) -> [i8; BLOCK] {
-        let taps = self.0.window.kernel[0] * self.0.window.kernel[1];
-        std::array::from_fn(|lane| self.0.weights.get((block * BLOCK + lane) * taps + tap).copied().unwrap_or(0))
-    }
-
-    /// `[block][column][row][channel]` of a window of `size` rows and columns, for kernels that add up the products of the two
-    /// taps (column, row) of each of `pairs` in 16 bits. `None` where two weights of -128 meet in a pair: their products
-    /// could be 2 · 128 · 128, one more than fits.
-    pub fn by_columns(&self, size: usize, pairs: &[[(usize, usize); 2]]) -> Option<Vec<i8>> {
-        let mut packed = Vec::with_capacity(self.count() * size * size * BLOCK);
-        for block in 0..self.count() {
-            let tap = |(column, row): (usize, usize)| self.tap(block, size * row + column);
-            for [first, second] in pairs {
-                if tap(*first).iter().zip(tap(*second)).any(|(a, b)| (*a, b) == (i8::MIN, i8::MIN)) {
-                    return None;
-                }
-            }
-            packed.extend((0..size * size).flat_map(|i| tap((i / size, i % size))));
-        }
-        Some(packed)
-    }
-}
-
-/// What depthwise kernels add at the beginning and do at the end.
-#[derive(Debug)]
-pub(super) struct Ends {
-    /// One for each channel of whole blocks.
-    pub bias: Vec<i32>,
-    pub multiplier: Vec<f32>,
-    pub rounding: Rounding,
-}
-
-impl Ends {
-    /// For a kernel whose products have activations that are too large by `excess`.
-    fn new(conv: &Conv, excess: i16, multiplier: &[f32], rounding: Rounding) -> Ends {
-        let taps = conv.window.kernel[0] * conv.window.kernel[1];
-        let lanes = conv.output.channels.next_multiple_of(BLOCK);
-        let sums = conv.weights.chunks(taps).map(|w| w.iter().map(|w| i32::from(*w)).sum::<i32>());
-        let mut bias: Vec<i32> =
-            sums.zip(&conv.bias).map(|(sum, bias)| bias.wrapping_sub(i32::from(excess) * sum)).collect();
-        let mut multiplier = multiplier.to_vec();
-        bias.resize(lanes, 0);
-        multiplier.resize(lanes, 0.0);
-        Ends { bias, multiplier, rounding }
-    }
-
-    pub fn bytes(&self) -> usize {
-        self.bias.len() * 8
-    }
-}
-
 /// A kernel for square windows of one size, at strides 1 and 2.
 ///
 /// # Safety
 /// [`Kernel::walk`] reads what the strip says, and the weights of a block; it writes the strip's outputs, whole blocks.
-pub(super) unsafe trait Kernel: Debug + Send + Sync + 'static {
+pub(crate) unsafe trait Kernel: Debug + Send + Sync + 'static {
     /// The proof that the processor has the instructions.
     type Isa: Copy;
 
@@ -146,15 +68,12 @@ pub(super) unsafe trait Kernel: Debug + Send + Sync + 'static {
 ///
 /// # Safety
 /// The methods read eight bytes from each pointer they are given, and the weights of a block.
-pub(super) unsafe trait Columns: Kernel {
+pub(crate) unsafe trait Columns: Kernel {
     /// The weights of a block, in registers.
     type Weights: Copy;
 
     /// The rows of a column of the map.
     type Column: Copy;
-
-    /// Packs a convolution that is not one of these, with what [`Ends`] has for activations too large by so much.
-    fn other(isa: Self::Isa, conv: &Conv, ends: &dyn Fn(i16) -> Ends) -> Box<dyn PackedConv>;
 
     /// Loads the weights of a block.
     unsafe fn weights(from: *const i8) -> Self::Weights;
@@ -172,7 +91,7 @@ pub(super) unsafe trait Columns: Kernel {
 }
 
 /// Outputs side by side, in one row or in two, of one block of channels.
-pub(super) struct Strip {
+pub(crate) struct Strip {
     /// The rows of the map, at the first channel of the block.
     pub rows: [*const i8; ROWS],
     /// Zero points, as many as channels of a block.
@@ -194,7 +113,7 @@ pub(super) struct Strip {
 
 /// A depthwise convolution of a square window, packed.
 #[derive(Debug)]
-struct Square<K> {
+pub(crate) struct Square<K> {
     name: String,
     input: Map,
     output: Map,
@@ -307,7 +226,7 @@ impl<K: Kernel> PackedConv for Square<K> {
 /// # Safety
 /// The instructions of `C` are enabled in the caller; the strip's pointers are valid for what it says.
 #[inline(always)]
-pub(super) unsafe fn walk<C: Columns, const S: usize, const R: usize, const FREE: bool>(strip: &Strip) {
+pub(crate) unsafe fn walk<C: Columns, const S: usize, const R: usize, const FREE: bool>(strip: &Strip) {
     // SAFETY: the caller's.
     unsafe {
         let weights = C::weights(strip.weights);
@@ -384,7 +303,7 @@ pub(super) unsafe fn walk<C: Columns, const S: usize, const R: usize, const FREE
 
 /// The bytes of `R` outputs, eight for each: of one, or of two; `FREE` if the bounds are those of all bytes.
 #[inline(always)]
-pub(super) fn requantise<const R: usize, const FREE: bool>(
+pub(crate) fn requantise<const R: usize, const FREE: bool>(
     sums: [[int32x4_t; 2]; R],
     multiplier: [float32x4_t; 2],
     narrow: Narrow,

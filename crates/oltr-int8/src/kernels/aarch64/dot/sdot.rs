@@ -6,22 +6,14 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::epilogue::{LANES, Target};
-use super::panels::{CHANNELS, Product, Strip, VECTOR, load_again, store_bytes};
-use super::vectors::round;
-
-/// The proof that the processor has dot products.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct DotProduct(());
-
-impl DotProduct {
-    pub fn new() -> Option<DotProduct> {
-        std::arch::is_aarch64_feature_detected!("dotprod").then_some(DotProduct(()))
-    }
-}
+use crate::kernels::aarch64::dense::registers::{load_again, store_bytes};
+use crate::kernels::aarch64::dot::{CHANNELS, Dot, Strip, VECTOR};
+use crate::kernels::aarch64::epilogue::Target;
+use crate::kernels::aarch64::epilogue::rounding::{LANES, round};
+use crate::kernels::aarch64::isa::DotProduct;
 
 // SAFETY: `tiles` reads chunks, and quads that are parts of chunks, and stores four sums or bytes for each quarter.
-unsafe impl Product for DotProduct {
+unsafe impl Dot for DotProduct {
     const NAME: &'static str = "conv_s8s8s8_6x16__neondot";
     const TERMS: usize = 4;
     const TOGETHER: usize = 1;
@@ -41,7 +33,7 @@ unsafe impl Product for DotProduct {
 /// `M` pixels by `N` quarters.
 ///
 /// # Safety
-/// As for [`Product::tiles`]; the target has the pixels.
+/// As for [`Dot::tiles`]; the target has the pixels.
 #[inline(always)]
 unsafe fn tile<const M: usize, const N: usize>(strip: &Strip, pixels: &[*const i8; M], target: Target) {
     // SAFETY: the caller's.

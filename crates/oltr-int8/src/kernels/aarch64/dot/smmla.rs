@@ -7,30 +7,20 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::dot::DotProduct;
-use super::epilogue::{LANES, Target};
-use super::panels::{CHANNELS, Product, Strip, VECTOR, load_again, store_bytes};
-use super::vectors::round;
+use crate::kernels::aarch64::dense::registers::{load_again, store_bytes};
+use crate::kernels::aarch64::dot::{CHANNELS, Dot, Strip, VECTOR};
+use crate::kernels::aarch64::epilogue::Target;
+use crate::kernels::aarch64::epilogue::rounding::{LANES, round};
+use crate::kernels::aarch64::isa::MatrixProduct;
 
 /// Terms of a channel in a vector.
 const TERMS: usize = 8;
-
-/// The proof that the processor has matrix products, and dot products for what they do not serve.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct MatrixProduct(pub DotProduct);
-
-impl MatrixProduct {
-    pub fn new() -> Option<MatrixProduct> {
-        let dot = DotProduct::new()?;
-        std::arch::is_aarch64_feature_detected!("i8mm").then_some(MatrixProduct(dot))
-    }
-}
 
 /// The sums of two pixels and a quarter of the channels: of its first two channels and of the others.
 type Sums = [int32x4_t; 2];
 
 // SAFETY: `tiles` reads chunks, and halves of chunks, and stores four sums or bytes for each quarter.
-unsafe impl Product for MatrixProduct {
+unsafe impl Dot for MatrixProduct {
     const NAME: &'static str = "conv_s8s8s8_6x16__neoni8mm";
     const TERMS: usize = TERMS;
     const TOGETHER: usize = 2;
@@ -57,7 +47,7 @@ unsafe impl Product for MatrixProduct {
 /// `P` pairs of pixels by `N` quarters; an odd last pixel makes a pair with itself.
 ///
 /// # Safety
-/// As for [`Product::tiles`]; the target has the pixels.
+/// As for [`Dot::tiles`]; the target has the pixels.
 #[inline(always)]
 unsafe fn tile<const P: usize, const N: usize>(strip: &Strip, pixels: &[*const i8], target: Target) {
     // SAFETY: the caller's.

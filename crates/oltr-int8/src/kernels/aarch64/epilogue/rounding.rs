@@ -5,17 +5,19 @@
 
 use std::arch::aarch64::*;
 
-use super::epilogue::LANES;
 use crate::quant::AddQuant;
 
+/// Channels of a strip, the unit in which layers are computed.
+pub(crate) const LANES: usize = 16;
+
 /// A byte's signed value: what it stands for less 128.
-pub(super) fn to_signed(byte: u8) -> i16 {
+pub(crate) fn to_signed(byte: u8) -> i16 {
     i16::from(byte) - 128
 }
 
 /// What requantisation needs beside the multipliers, in signed bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Rounding {
+pub(crate) struct Rounding {
     /// Zero point of the result.
     pub zero: i16,
     /// Smallest and largest byte of the result.
@@ -25,7 +27,7 @@ pub(super) struct Rounding {
 
 /// A [`Rounding`] in registers.
 #[derive(Clone, Copy)]
-pub(super) struct Narrow {
+pub(crate) struct Narrow {
     zero: int16x8_t,
     lo: int8x16_t,
     hi: int8x16_t,
@@ -72,7 +74,7 @@ impl Rounding {
 
 /// `round(sum * multiplier)`, saturated.
 #[inline(always)]
-pub(super) fn round(sums: int32x4_t, multiplier: float32x4_t) -> int32x4_t {
+pub(crate) fn round(sums: int32x4_t, multiplier: float32x4_t) -> int32x4_t {
     // SAFETY: NEON is part of the target.
     unsafe { vcvtnq_s32_f32(vmulq_f32(vcvtq_f32_s32(sums), multiplier)) }
 }
@@ -125,7 +127,7 @@ impl Narrow {
 
 /// An [`AddQuant`] in registers.
 #[derive(Clone, Copy)]
-pub(super) struct Adder {
+pub(crate) struct Adder {
     scales: [float32x4_t; 3],
     zeros: [int8x8_t; 2],
     narrow: Narrow,
@@ -175,7 +177,7 @@ impl Adder {
 
 /// Adds 16-bit sums to 32-bit ones.
 #[inline(always)]
-pub(super) fn add_wide(sums: &mut [int32x4_t; 2], products: int16x8_t) {
+pub(crate) fn add_wide(sums: &mut [int32x4_t; 2], products: int16x8_t) {
     // SAFETY: NEON is part of the target.
     unsafe {
         sums[0] = vaddw_s16(sums[0], vget_low_s16(products));
@@ -185,7 +187,7 @@ pub(super) fn add_wide(sums: &mut [int32x4_t; 2], products: int16x8_t) {
 
 /// Sixteen bytes less a zero point, as single-precision numbers.
 #[inline(always)]
-pub(super) fn widen(bytes: int8x16_t, zero: int8x8_t) -> [float32x4_t; 4] {
+pub(crate) fn widen(bytes: int8x16_t, zero: int8x8_t) -> [float32x4_t; 4] {
     // SAFETY: NEON is part of the target.
     unsafe {
         let low = vsubl_s8(vget_low_s8(bytes), zero);

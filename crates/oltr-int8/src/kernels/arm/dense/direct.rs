@@ -9,10 +9,10 @@
 use std::arch::asm;
 use std::ops::Range;
 
-use super::super::window::{CHUNK, Chunk, Pixels, Windows, chunks};
-use super::super::{Conv, Map, Output, PackedConv, Storage};
-use super::Neon;
-use super::vectors::{Four, Rounding};
+use crate::kernels::arm::epilogue::rounding::{Four, Rounding};
+use crate::kernels::arm::isa::Neon;
+use crate::kernels::contract::{Conv, Map, Output, PackedConv, Storage};
+use crate::kernels::window::{CHUNK, Chunk, Pixels, Windows, chunks};
 
 /// Channels and pixels of a tile.
 const CHANNELS: usize = 4;
@@ -26,7 +26,7 @@ const HALF: usize = CHUNK / 2;
 
 /// A dense convolution, or one after another those of the groups.
 #[derive(Debug)]
-pub(super) struct Dense {
+pub(crate) struct Direct {
     neon: Neon,
     output: Map,
     result: Output,
@@ -57,16 +57,16 @@ struct Quad {
     bias: Four,
 }
 
-impl Dense {
+impl Direct {
     /// Packs `conv`.
-    pub fn new(neon: Neon, conv: Conv) -> Dense {
+    pub fn new(neon: Neon, conv: Conv) -> Direct {
         let groups = (0..conv.groups).map(|group| Group::new(&conv, group)).collect();
         let mut multiplier = match &conv.result {
             Output::Bytes(requant, _) => requant.multiplier.clone(),
             Output::Floats(multiplier) => multiplier.clone(),
         };
         multiplier.resize(conv.output.channels + CHANNELS, 0.0);
-        Dense { neon, output: conv.output, result: conv.result, groups, multiplier }
+        Direct { neon, output: conv.output, result: conv.result, groups, multiplier }
     }
 
     /// Calls `f` with the number of each pixel among `pixels`, the first of some channels and their sums and biases,
@@ -285,7 +285,7 @@ fn padded(weights: &[i8], chunk: &Chunk) -> [i8; CHUNK] {
     std::array::from_fn(|at| if at < chunk.len { weights.get(chunk.place + at).copied().unwrap_or(0) } else { 0 })
 }
 
-impl PackedConv for Dense {
+impl PackedConv for Direct {
     fn name(&self) -> &str {
         "conv_s8s8s8_2x4__neon"
     }

@@ -4,10 +4,11 @@
 use std::arch::asm;
 use std::ops::Range;
 
-use super::super::window::bytes_of_whole_pixels;
-use super::super::{Conv, KernelSet, Map, Output, PackedConv, Storage, Window};
-use super::vectors::{Four, Rounding};
-use super::{Neon, REST};
+use crate::kernels::arm::epilogue::rounding::{Four, Rounding};
+use crate::kernels::arm::isa::Neon;
+use crate::kernels::contract::{Conv, KernelSet, Map, Output, PackedConv, Storage, Window};
+use crate::kernels::scalar::SIGNED;
+use crate::kernels::window::bytes_of_whole_pixels;
 
 /// Channels of a block.
 const BLOCK: usize = 8;
@@ -16,21 +17,21 @@ const BLOCK: usize = 8;
 type Tap = [u32; 2];
 
 /// Packs `conv`, which is depthwise.
-pub(super) fn pack(neon: Neon, conv: Conv) -> Box<dyn PackedConv> {
+pub(crate) fn pack(neon: Neon, conv: Conv) -> Box<dyn PackedConv> {
     let room = conv.input.stride.min(conv.output.stride);
     match &conv.result {
         // Blocks of channels need room in each pixel.
         Output::Bytes(requant, None) if conv.output.channels.next_multiple_of(BLOCK) <= room => {
             let rounding = Rounding::new(requant.zero_point, requant.lo, requant.hi);
-            Box::new(Taps::new(neon, &conv, &requant.multiplier, rounding))
+            Box::new(Generic::new(neon, &conv, &requant.multiplier, rounding))
         }
-        _ => REST.conv(conv),
+        _ => SIGNED.conv(conv),
     }
 }
 
 /// A depthwise convolution, packed.
 #[derive(Debug)]
-struct Taps {
+struct Generic {
     neon: Neon,
     input: Map,
     output: Map,
@@ -45,8 +46,8 @@ struct Taps {
     rounding: Rounding,
 }
 
-impl Taps {
-    fn new(neon: Neon, conv: &Conv, multiplier: &[f32], rounding: Rounding) -> Taps {
+impl Generic {
+    fn new(neon: Neon, conv: &Conv, multiplier: &[f32], rounding: Rounding) -> Generic {
         let [kh, kw] = conv.window.kernel;
         let lanes = conv.output.channels.next_multiple_of(BLOCK);
         let mut weights = Vec::with_capacity(lanes * kh * kw);
@@ -61,7 +62,7 @@ impl Taps {
         bias.resize(lanes, 0);
         multiplier.resize(lanes, 0.0);
         let zero = (conv.input_zero ^ Storage::Signed.mask()) as i8;
-        Taps {
+        Generic {
             neon,
             input: conv.input,
             output: conv.output,
@@ -150,7 +151,7 @@ fn sums(_: Neon, input: &[u8], taps: &[Tap], weights: &[i16], zero: i8) -> [Four
     sums
 }
 
-impl PackedConv for Taps {
+impl PackedConv for Generic {
     fn name(&self) -> &str {
         "dwconv_s8s8s8_taps_1x8__neon"
     }

@@ -2,14 +2,14 @@
 
 use std::arch::asm;
 
-use super::Neon;
+use crate::kernels::arm::isa::Neon;
 
 /// Sums or results of four channels.
-pub(super) type Four = [i32; 4];
+pub(crate) type Four = [i32; 4];
 
 /// What becomes of the sums of a layer that yields bytes.
 #[derive(Clone, Debug)]
-pub(super) struct Rounding {
+pub(crate) struct Rounding {
     /// The bounds less the zero point, and the zero point.
     lo: f32,
     hi: f32,

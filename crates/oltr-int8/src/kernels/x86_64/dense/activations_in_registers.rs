@@ -6,9 +6,10 @@
 //! There are also fewer instructions: nothing loads weights. What it costs is a load for each product, so that in
 //! deeper layers tiles are as fast.
 
-use super::simd::{Simd, Sums};
-use super::tiles::{Pixel, Strip, finish, vector_bytes};
-use super::vectors::Vectors;
+use crate::kernels::x86_64::dense::strip::{Pixel, Strip};
+use crate::kernels::x86_64::dense::tiles::{finish, vector_bytes};
+use crate::kernels::x86_64::dot::{Dot, Sums};
+use crate::kernels::x86_64::vector::Vectors;
 
 /// Most steps of a window.
 const MOST_STEPS: usize = 16;
@@ -31,7 +32,7 @@ const fn chunk(runs: usize, steps: usize) -> usize {
 }
 
 /// Whether a strip of `vectors` vectors in a layer with `runs` runs of `steps` steps is computed here.
-pub(super) const fn takes(vectors: usize, runs: usize, steps: usize) -> bool {
+pub(crate) const fn takes(vectors: usize, runs: usize, steps: usize) -> bool {
     vectors >= FEWEST_VECTORS && chunk(runs, steps) > 0
 }
 
@@ -40,7 +41,7 @@ pub(super) const fn takes(vectors: usize, runs: usize, steps: usize) -> bool {
 /// # Safety
 /// As for [`super::tiles::strip`].
 #[inline(always)]
-pub(super) unsafe fn strip<S: Simd>(strip: &Strip) -> bool {
+pub(crate) unsafe fn strip<S: Dot>(strip: &Strip) -> bool {
     // SAFETY: the caller's.
     unsafe {
         match strip.vectors {
@@ -56,7 +57,7 @@ pub(super) unsafe fn strip<S: Simd>(strip: &Strip) -> bool {
 /// # Safety
 /// As for [`strip`].
 #[inline(always)]
-unsafe fn pixels<S: Simd, const N: usize>(strip: &Strip) -> bool {
+unsafe fn pixels<S: Dot, const N: usize>(strip: &Strip) -> bool {
     // SAFETY: the caller's.
     unsafe {
         match chunk(strip.runs.len(), strip.steps) {
@@ -77,7 +78,7 @@ unsafe fn pixels<S: Simd, const N: usize>(strip: &Strip) -> bool {
 /// # Safety
 /// As for [`strip`].
 #[inline(always)]
-unsafe fn chunks<S: Simd, const N: usize, const C: usize>(strip: &Strip) {
+unsafe fn chunks<S: Dot, const N: usize, const C: usize>(strip: &Strip) {
     // Known before the loop, which then has all sums one after the other.
     let single = strip.runs.len() == 1 && strip.steps == C;
     for (at, Pixel { offset, .. }) in strip.pixels.iter().enumerate() {
@@ -111,7 +112,7 @@ unsafe fn chunks<S: Simd, const N: usize, const C: usize>(strip: &Strip) {
 /// # Safety
 /// The instructions of `S` are enabled in the caller; there are so many activations, and weights for `N` vectors.
 #[inline(always)]
-unsafe fn add<S: Simd, const N: usize, const C: usize>(sums: &mut [Sums<S>; N], pixel: *const u8, weights: *const u8) {
+unsafe fn add<S: Dot, const N: usize, const C: usize>(sums: &mut [Sums<S>; N], pixel: *const u8, weights: *const u8) {
     // SAFETY: the caller's.
     unsafe {
         let mut x = [S::broadcast(pixel); C];

@@ -7,14 +7,16 @@
 
 use std::ops::Range;
 
-use super::super::Conv;
-use super::buffer::{Aligned, align, with_alignment};
-use super::epilogue::{Destination, Epilogue, Place};
-use super::patch::{OVERRUN, Patch};
-use super::simd::Simd;
-use super::split::{Extra, split};
-use super::tiles::{Beside, Pixel, Strip, channels_of, vector_bytes};
-use super::vectors::Vectors;
+use crate::kernels::contract::Conv;
+use crate::kernels::x86_64::aligned::{Aligned, align, with_alignment};
+use crate::kernels::x86_64::dense::saturation_split::{Extra, split};
+use crate::kernels::x86_64::dense::strip::{Beside, Pixel, Strip};
+use crate::kernels::x86_64::dense::tiles::channels_of;
+use crate::kernels::x86_64::dense::tiles::vector_bytes;
+use crate::kernels::x86_64::dot::Dot;
+use crate::kernels::x86_64::epilogue::{Destination, Epilogue, Place};
+use crate::kernels::x86_64::patch::{OVERRUN, Patch};
+use crate::kernels::x86_64::vector::Vectors;
 
 /// Bytes of copied input under a block where the weights stay in the L2 cache: the block stays in L1.
 const SMALL_BLOCK: usize = 24 << 10;
@@ -30,7 +32,7 @@ const BLOCK_PIXELS: [usize; 2] = [128, 256];
 
 /// A dense convolution, or one group of a grouped one, packed for the set `S`.
 #[derive(Debug)]
-pub(super) struct Dense<S: Simd> {
+pub(crate) struct Direct<S: Dot> {
     simd: S,
     shape: Shape,
     /// Input channels that are summed over.
@@ -45,7 +47,7 @@ pub(super) struct Dense<S: Simd> {
     steps: usize,
     /// Vectors of channels that each strip has.
     strips: Vec<usize>,
-    /// `[strip][run][step][vector]`, each as [`Simd::pack`] lays out its lanes.
+    /// `[strip][run][step][vector]`, each as [`Dot::pack`] lays out its lanes.
     weights: Aligned<u8>,
     /// What the weights were too large for.
     extras: Extras,
@@ -61,7 +63,7 @@ struct Extras {
     first: Vec<usize>,
     /// Bytes from a pixel's first activation.
     offsets: Vec<u32>,
-    /// As [`Dense::weights`].
+    /// As [`Direct::weights`].
     weights: Aligned<u8>,
 }
 
@@ -89,12 +91,12 @@ struct Block {
     middle_bytes: usize,
 }
 
-impl<S: Simd> Dense<S> {
+impl<S: Dot> Direct<S> {
     /// Bytes of a step's weights for a vector.
     const VECTOR: usize = vector_bytes::<S>();
 
     /// Packs group `group` of `conv`.
-    pub fn new(simd: S, conv: &Conv, group: usize) -> Dense<S> {
+    pub fn new(simd: S, conv: &Conv, group: usize) -> Direct<S> {
         let [kh, kw] = conv.window.kernel;
         let depth = conv.input.channels / conv.groups;
         let channels = conv.output.channels / conv.groups;
@@ -186,7 +188,7 @@ impl<S: Simd> Dense<S> {
         for (to, bias) in bias.iter_mut().zip(&conv.bias[first_channel..first_channel + channels]) {
             *to = to.wrapping_add(*bias);
         }
-        Dense {
+        Direct {
             simd,
             shape,
             depth,
@@ -398,7 +400,7 @@ impl Shape {
 
 impl Block {
     /// The largest block within the bounds; at least a row's part of one pixel.
-    fn new<S: Simd>(shape: &Shape, conv: &Conv, depth: usize, weight_bytes: usize, vectors: usize) -> Block {
+    fn new<S: Dot>(shape: &Shape, conv: &Conv, depth: usize, weight_bytes: usize, vectors: usize) -> Block {
         let large = usize::from(weight_bytes >= LARGE_WEIGHTS);
         let budget = [SMALL_BLOCK, LARGE_BLOCK][large];
         let most_pixels = BLOCK_PIXELS[large];

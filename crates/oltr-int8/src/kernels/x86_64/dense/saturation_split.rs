@@ -7,14 +7,14 @@
 //! neighbouring pairs, of every lane.
 
 /// Channels of a vector.
-pub(super) const LANES: usize = 8;
+pub(crate) const LANES: usize = 8;
 
 /// Largest sum of two neighbouring weights of one sign, and smallest negated.
 const MOST: i16 = 128;
 
 /// A step that is multiplied beside those of the run.
 #[derive(Clone, Debug)]
-pub(super) struct Extra {
+pub(crate) struct Extra {
     /// Its first activation, from the start of the run.
     pub place: usize,
     /// `[lane][activation]`.
@@ -34,7 +34,7 @@ fn excess(a: i16, b: i16) -> i16 {
 
 /// About as many extra steps as [`split`] gives for all channels of a layer, which have `terms` weights each, in runs of
 /// `run`.
-pub(super) fn extra_steps(weights: &[i8], terms: usize, run: usize) -> usize {
+pub(crate) fn extra_steps(weights: &[i8], terms: usize, run: usize) -> usize {
     let mut pairs = vec![false; run.div_ceil(2)];
     let mut count = 0;
     for vector in weights.chunks(terms * LANES) {
@@ -58,7 +58,7 @@ pub(super) fn extra_steps(weights: &[i8], terms: usize, run: usize) -> usize {
 
 /// Makes the weights of a run safe, `[activation][lane]`, whole steps of four activations: takes what is too much, and puts
 /// it into extra steps, which are all that `extras` holds then.
-pub(super) fn split(weights: &mut [i16], extras: &mut Vec<Extra>) {
+pub(crate) fn split(weights: &mut [i16], extras: &mut Vec<Extra>) {
     let places = weights.len() / LANES;
     extras.clear();
     for first in (0..places).step_by(2) {

@@ -3,23 +3,25 @@
 use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
 use std::ops::Range;
 
-use super::patch::OVERRUN;
-use super::simd::{Simd, Sums};
-use super::vectors::{ResidualAt, Rounding, Vectors, store_added, store_bytes};
+use crate::kernels::x86_64::dense::strip::{Beside, Pixel, Strip, Target};
+use crate::kernels::x86_64::dot::{Dot, Sums};
+use crate::kernels::x86_64::epilogue::registers::{store_added, store_bytes};
+use crate::kernels::x86_64::patch::OVERRUN;
+use crate::kernels::x86_64::vector::Vectors;
 
 /// Bytes of a step's weights for a vector.
-pub(super) const fn vector_bytes<S: Simd>() -> usize {
+pub(crate) const fn vector_bytes<S: Dot>() -> usize {
     S::V::LANES * S::STEP * S::WEIGHT
 }
 
 /// The channels of neighbouring strips, of `channels`; each strip has so many vectors.
-pub(super) fn channels_of<V: Vectors>(strips: &[usize], of: &Range<usize>, channels: usize) -> Range<usize> {
+pub(crate) fn channels_of<V: Vectors>(strips: &[usize], of: &Range<usize>, channels: usize) -> Range<usize> {
     let start = |strip: usize| strips[..strip].iter().sum::<usize>() * V::LANES;
     start(of.start)..start(of.end).min(channels)
 }
 
 /// Strips of four vectors, but none of one beside others.
-pub(super) fn strips_of_four(vectors: usize) -> Vec<usize> {
+pub(crate) fn strips_of_four(vectors: usize) -> Vec<usize> {
     match vectors {
         _ if vectors % 4 == 1 && vectors > 1 => [vec![4; vectors / 4 - 1], vec![3, 2]].concat(),
         _ => {
@@ -29,36 +31,6 @@ pub(super) fn strips_of_four(vectors: usize) -> Vec<usize> {
         }
     }
 }
-
-/// A pixel of a block.
-#[derive(Clone, Copy, Debug)]
-#[repr(C)]
-pub(super) struct Pixel {
-    /// Bytes from the start of the copied input to its first activation.
-    pub offset: u32,
-    /// What [`Simd::dot`] adds too much for its activations.
-    pub excess: i32,
-}
-
-/// A strip's work on a block: its channels for all pixels.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Strip<'a> {
-    pub input: *const u8,
-    pub pixels: &'a [Pixel],
-    pub runs: &'a [usize],
-    pub steps: usize,
-    pub vectors: usize,
-    pub weights: *const u8,
-    /// For each vector; for sets with [`Simd::SPLITS`].
-    pub beside: [Beside<'a>; MOST_VECTORS],
-    /// Bytes after the strip's weights that belong to the next strip: they are fetched while this one is computed.
-    pub ahead: usize,
-    pub bias: *const i32,
-    pub target: Target,
-}
-
-/// Most vectors of a strip.
-pub(super) const MOST_VECTORS: usize = 4;
 
 /// Weights of the next strip, fetched while the tiles of this one are computed: so many lines of the cache in every
 /// chunk of steps, that all are there when the last tile is done.
@@ -97,36 +69,12 @@ impl Ahead {
     }
 }
 
-/// What the tiles of a strip write.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Target {
-    /// Sums, those of a pixel side by side.
-    Sums(*mut i32),
-    /// Bytes.
-    Bytes { to: *mut u8, stride: usize, multiplier: *const f32, rounding: Rounding },
-    /// Bytes to which the residual was added.
-    Added { to: *mut u8, stride: usize, multiplier: *const f32, residual: ResidualAt },
-}
-
-/// Steps of a vector beside those of the runs.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Beside<'a> {
-    /// Bytes from a pixel's first activation to each.
-    pub offsets: &'a [u32],
-    pub weights: *const u8,
-}
-
-impl Beside<'_> {
-    /// Nothing beside the runs.
-    pub const NONE: Beside<'static> = Beside { offsets: &[], weights: std::ptr::null() };
-}
-
 /// All tiles of a strip.
 ///
 /// # Safety
 /// The instructions of `S` are enabled in the caller, and the pointers of `strip` are valid for what its sizes say.
 #[inline(always)]
-pub(super) unsafe fn strip<S: Simd>(strip: &Strip) {
+pub(crate) unsafe fn strip<S: Dot>(strip: &Strip) {
     // SAFETY: the caller's.
     unsafe {
         match strip.vectors {
@@ -145,7 +93,7 @@ pub(super) unsafe fn strip<S: Simd>(strip: &Strip) {
 /// # Safety
 /// As for [`strip`]; the strip has `N` vectors.
 #[inline(always)]
-unsafe fn tiles<S: Simd, const N: usize>(strip: &Strip) {
+unsafe fn tiles<S: Dot, const N: usize>(strip: &Strip) {
     let pixels = strip.pixels.len();
     let count = pixels.div_ceil(S::PIXELS[N - 1]);
     let mut at = 0;
@@ -181,7 +129,7 @@ unsafe fn tiles<S: Simd, const N: usize>(strip: &Strip) {
 /// # Safety
 /// As for [`strip`]; pixels `at..at + M` exist.
 #[inline(always)]
-unsafe fn tile<S: Simd, const M: usize, const N: usize>(strip: &Strip, at: usize, ahead: &mut Ahead) {
+unsafe fn tile<S: Dot, const M: usize, const N: usize>(strip: &Strip, at: usize, ahead: &mut Ahead) {
     // SAFETY: the caller's.
     unsafe {
         let mut sums = [[S::V::load(strip.bias); N]; M];
@@ -251,7 +199,7 @@ unsafe fn tile<S: Simd, const M: usize, const N: usize>(strip: &Strip, at: usize
 /// # Safety
 /// As for [`tile`].
 #[inline(always)]
-pub(super) unsafe fn finish<S: Simd, const M: usize, const N: usize>(
+pub(crate) unsafe fn finish<S: Dot, const M: usize, const N: usize>(
     sums: &[[Sums<S>; N]; M],
     strip: &Strip,
     at: usize,
@@ -282,7 +230,7 @@ pub(super) unsafe fn finish<S: Simd, const M: usize, const N: usize>(
 /// # Safety
 /// As for [`tile`]; each pixel has a step of activations at each offset.
 #[inline(always)]
-unsafe fn beside<S: Simd, const M: usize, const N: usize, const I: usize>(
+unsafe fn beside<S: Dot, const M: usize, const N: usize, const I: usize>(
     sums: &mut [[Sums<S>; N]; M],
     pixels: &[*const u8; M],
     strip: &Strip,
@@ -303,12 +251,12 @@ unsafe fn beside<S: Simd, const M: usize, const N: usize, const I: usize>(
     }
 }
 
-/// Notes for each pixel what [`Simd::dot`] will add too much.
+/// Notes for each pixel what [`Dot::dot`] will add too much.
 ///
 /// # Safety
 /// The instructions of `S` are enabled in the caller, and each pixel has its runs of steps in the input.
 #[inline(always)]
-pub(super) unsafe fn excess<S: Simd>(input: *const u8, pixels: &mut [Pixel], runs: &[usize], steps: usize) {
+pub(crate) unsafe fn excess<S: Dot>(input: *const u8, pixels: &mut [Pixel], runs: &[usize], steps: usize) {
     for pixel in pixels {
         // SAFETY: the caller's.
         let products = unsafe { S::activation_products(input.add(pixel.offset as usize), runs, steps) };

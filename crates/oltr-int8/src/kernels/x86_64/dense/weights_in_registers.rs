@@ -4,9 +4,11 @@
 //! after the other, as it does not look far enough ahead; with small ones it does both at once. They can be small
 //! because weights need not be loaded for each, or come with the product, as operands in memory.
 
-use super::simd::Simd;
-use super::tiles::{Pixel, Strip, Target};
-use super::vectors::{Rounding, Vectors, store_bytes};
+use crate::kernels::x86_64::dense::strip::{Pixel, Strip, Target};
+use crate::kernels::x86_64::dot::Dot;
+use crate::kernels::x86_64::epilogue::registers::store_bytes;
+use crate::kernels::x86_64::epilogue::rounding::Rounding;
+use crate::kernels::x86_64::vector::Vectors;
 
 /// Bytes of a pixel of a strip, and how they are made.
 #[derive(Clone, Copy)]
@@ -22,7 +24,7 @@ struct Bytes {
 /// # Safety
 /// As for [`super::tiles::strip`].
 #[inline(always)]
-pub(super) unsafe fn strip<S: Simd>(strip: &Strip) -> bool {
+pub(crate) unsafe fn strip<S: Dot>(strip: &Strip) -> bool {
     let Target::Bytes { to, stride, multiplier, rounding } = strip.target else { return false };
     let bytes = Bytes { to, stride, multiplier, rounding };
     // SAFETY: the caller's.
@@ -46,7 +48,7 @@ pub(super) unsafe fn strip<S: Simd>(strip: &Strip) -> bool {
 /// # Safety
 /// As for [`strip`].
 #[inline(always)]
-unsafe fn pixels<S: Simd, const N: usize, const R: usize, const K: usize>(strip: &Strip, bytes: Bytes) {
+unsafe fn pixels<S: Dot, const N: usize, const R: usize, const K: usize>(strip: &Strip, bytes: Bytes) {
     // SAFETY: the caller's.
     unsafe {
         let mut weights = [[[S::load_weights(strip.weights); N]; K]; R];
@@ -83,7 +85,7 @@ unsafe fn pixels<S: Simd, const N: usize, const R: usize, const K: usize>(strip:
 /// # Safety
 /// As for [`strip`].
 #[inline(always)]
-unsafe fn tile<S: Simd, const M: usize, const N: usize, const R: usize, const K: usize>(
+unsafe fn tile<S: Dot, const M: usize, const N: usize, const R: usize, const K: usize>(
     strip: &Strip,
     weights: &[[[S::Weights; N]; K]; R],
     at: usize,

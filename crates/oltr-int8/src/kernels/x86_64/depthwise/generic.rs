@@ -1,4 +1,4 @@
-//! Depthwise convolutions with any window on AVX2: taps are taken two by two where they lie, eight channels at a time.
+//! Square convolutions with any window on AVX2: taps are taken two by two where they lie, eight channels at a time.
 //!
 //! The bytes of two taps of the same channel become two neighbouring 16-bit numbers, which `vpmaddwd` multiplies with
 //! two weights. A tap outside the map holds the zero point, whose share lies in the bias.
@@ -6,11 +6,11 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::super::{Conv, Map, PackedConv, Window};
-use super::avx2::Avx2;
-use super::buffer::{Aligned, align, with_alignment};
-use super::conv::{channels_of_whole_pixels, channels_scratch};
-use super::epilogue::{Destination, Epilogue};
+use crate::kernels::contract::{Conv, Map, PackedConv, Window};
+use crate::kernels::x86_64::aligned::{Aligned, align, with_alignment};
+use crate::kernels::x86_64::epilogue::{Destination, Epilogue};
+use crate::kernels::x86_64::isa::Avx2;
+use crate::kernels::x86_64::whole_pixels::{channels_of_whole_pixels, channels_scratch};
 
 /// Channels of a block.
 const LANES: usize = 8;
@@ -23,7 +23,7 @@ const SCRATCH: usize = with_alignment(STRIP * LANES * 4);
 
 /// A depthwise convolution, packed.
 #[derive(Debug)]
-pub(super) struct Taps {
+pub(crate) struct Generic {
     avx2: Avx2,
     input: Map,
     output: Map,
@@ -37,9 +37,9 @@ pub(super) struct Taps {
     epilogue: Epilogue,
 }
 
-impl Taps {
+impl Generic {
     /// Packs `conv`, which is depthwise.
-    pub fn new(avx2: Avx2, conv: &Conv) -> Taps {
+    pub fn new(avx2: Avx2, conv: &Conv) -> Generic {
         let taps = conv.window.kernel[0] * conv.window.kernel[1];
         let channels = conv.output.channels;
         let lanes = channels.next_multiple_of(LANES);
@@ -59,7 +59,7 @@ impl Taps {
             let sum: i32 = conv.weights[channel * taps..][..taps].iter().map(|w| i32::from(*w)).sum();
             conv.bias[channel].wrapping_sub(i32::from(conv.input_zero) * sum)
         });
-        Taps {
+        Generic {
             avx2,
             input: conv.input,
             output: conv.output,
@@ -146,7 +146,7 @@ fn load(bytes: &[u8]) -> __m128i {
     _mm_cvtsi64_si128(i64::from_le_bytes(all))
 }
 
-impl PackedConv for Taps {
+impl PackedConv for Generic {
     fn name(&self) -> &str {
         "dwconv_u8s8_taps_1x8__avx2"
     }

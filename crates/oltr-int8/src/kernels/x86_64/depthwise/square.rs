@@ -1,4 +1,4 @@
-//! Depthwise 3×3 and 5×5 convolutions, 16, 32 or 64 channels at a time.
+//! Square 3×3 and 5×5 convolutions, 16, 32 or 64 channels at a time.
 //!
 //! As many rows as a step of the set has activations are interleaved column by column, so that what the multiply-add
 //! sums belongs to one channel: two rows as 16-bit numbers for `vpmaddwd`, four rows as bytes for `vpdpbusd`. Weights
@@ -13,18 +13,19 @@
 
 use std::ops::Range;
 
-use super::super::{Conv, Map, PackedConv, Window};
-use super::buffer::{Aligned, align, with_alignment};
-use super::conv::{channels_of_whole_pixels, channels_scratch};
-use super::epilogue::{Destination, Epilogue, Place};
-use super::simd::{Simd, Sums};
-use super::vectors::{Rounding, Vectors};
+use crate::kernels::contract::{Conv, Map, PackedConv, Window};
+use crate::kernels::x86_64::aligned::{Aligned, align, with_alignment};
+use crate::kernels::x86_64::dot::{Dot, Sums};
+use crate::kernels::x86_64::epilogue::rounding::Rounding;
+use crate::kernels::x86_64::epilogue::{Destination, Epilogue, Place};
+use crate::kernels::x86_64::vector::Vectors;
+use crate::kernels::x86_64::whole_pixels::{channels_of_whole_pixels, channels_scratch};
 
 /// The multiply-add of a set on interleaved rows: `STEP` rows of `STEP * LANES` channels become `STEP` vectors.
 ///
 /// # Safety
-/// As for [`Simd`].
-pub(super) unsafe trait Interleave: Simd<Activations = Sums<Self>, Weights = Sums<Self>> {
+/// As for [`Dot`].
+pub(crate) unsafe trait Interleave: Dot<Activations = Sums<Self>, Weights = Sums<Self>> {
     /// Outputs side by side for which weights are loaded once: as many as the registers hold.
     const SIDE: usize;
 
@@ -79,7 +80,7 @@ const fn steps_of(step: usize, size: usize, stride: usize) -> usize {
 
 /// A depthwise convolution, packed.
 #[derive(Debug)]
-pub(super) struct Depthwise<S: Interleave> {
+pub(crate) struct Square<S: Interleave> {
     simd: S,
     name: String,
     input: Map,
@@ -97,7 +98,7 @@ pub(super) struct Depthwise<S: Interleave> {
 }
 
 /// Outputs side by side, in up to [`ROWS`] rows, of one block of channels.
-pub(super) struct Strip<'a> {
+pub(crate) struct Strip<'a> {
     /// First pixels of the rows under the outputs, all `width` pixels long.
     rows: &'a [*const u8; ROWS_IN],
     /// First channel of the block.
@@ -133,7 +134,7 @@ fn channel_of(step: usize, vector: usize, lane: usize) -> usize {
     lane / 4 * 4 * step + vector * 4 + lane % 4
 }
 
-impl<S: Interleave> Depthwise<S> {
+impl<S: Interleave> Square<S> {
     /// Channels of a block.
     const BLOCK: usize = S::STEP * S::V::LANES;
 
@@ -142,14 +143,14 @@ impl<S: Interleave> Depthwise<S> {
     const SUMS: usize = ROWS * STRIP * Self::BLOCK * 4;
 
     /// Packs `conv` if it is depthwise with such a window.
-    pub fn new(simd: S, conv: &Conv) -> Option<Depthwise<S>> {
+    pub fn new(simd: S, conv: &Conv) -> Option<Square<S>> {
         let window = conv.window;
         let ([size, width], [stride, across]) = (window.kernel, window.stride);
         let fits = size == width && (size == 3 || size == 5) && stride == across && stride <= 2;
-        (conv.is_depthwise() && fits && window.dilation == [1, 1]).then(|| Depthwise::pack(simd, conv, size, stride))
+        (conv.is_depthwise() && fits && window.dilation == [1, 1]).then(|| Square::pack(simd, conv, size, stride))
     }
 
-    fn pack(simd: S, conv: &Conv, size: usize, stride: usize) -> Depthwise<S> {
+    fn pack(simd: S, conv: &Conv, size: usize, stride: usize) -> Square<S> {
         let channels = conv.output.channels;
         let blocks = channels.div_ceil(Self::BLOCK);
         let rows = rows_of(S::STEP, size, stride);
@@ -189,7 +190,7 @@ impl<S: Interleave> Depthwise<S> {
                 multiplier[at] = epilogue.multiplier()[channel];
             }
         }
-        Depthwise {
+        Square {
             simd,
             name: format!("dwconv_u8s8_{size}x{size}s{stride}_{rows}x{}__{}", Self::BLOCK, S::ISA),
             input: conv.input,
@@ -329,7 +330,7 @@ impl<S: Interleave> Depthwise<S> {
 /// # Safety
 /// The instructions of `S` are enabled in the caller; the strip's pointers are valid.
 #[inline(always)]
-pub(super) unsafe fn strip<S: Interleave>(strip: &Strip, window: [usize; 2]) {
+pub(crate) unsafe fn strip<S: Interleave>(strip: &Strip, window: [usize; 2]) {
     // SAFETY: the caller's.
     unsafe {
         match (window, S::SIDE) {
@@ -530,7 +531,7 @@ unsafe fn store<S: Interleave, const SIDE: usize>(
     }
 }
 
-impl<S: Interleave> PackedConv for Depthwise<S> {
+impl<S: Interleave> PackedConv for Square<S> {
     fn name(&self) -> &str {
         &self.name
     }

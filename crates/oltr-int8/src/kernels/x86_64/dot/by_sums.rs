@@ -1,38 +1,39 @@
-//! The vector operations of AVX2, on which everything else of x86-64 stands.
+//! Products by sums: the multiply-add of AVX2 for weights of any size.
 
 use std::arch::x86_64::*;
 
-use super::super::{Conv, PackedConv};
-use super::conv;
-use super::gemv::{self, Matvec, ROWS, Stream};
-use super::patch::OVERRUN;
-use super::simd::Simd;
-use super::tiles::{self, Pixel, Strip};
-use super::vectors::{Addition, Rounding, Vectors};
+use crate::kernels::x86_64::dense::strip::{Pixel, Strip};
+use crate::kernels::x86_64::dense::tiles;
+use crate::kernels::x86_64::dot::Dot;
+use crate::kernels::x86_64::isa::{Avx2, WithAvx2};
+use crate::kernels::x86_64::matvec;
+use crate::kernels::x86_64::matvec::ROWS;
+use crate::kernels::x86_64::matvec::{Matvec, Stream};
+use crate::kernels::x86_64::patch::OVERRUN;
+use crate::kernels::x86_64::vector::ymm::Ymm;
 
-/// The proof that the processor has AVX2.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Avx2(());
-
-impl Avx2 {
-    pub fn new() -> Option<Avx2> {
-        is_x86_feature_detected!("avx2").then_some(Avx2(()))
-    }
-}
-
-/// Sums of products by sums (S. Winograd 1968): for four activations, `x0 w0 + x1 w1 + x2 w2 + x3 w3` is
+/// Sums of products by sums (S. Winograd3x3 1968): for four activations, `x0 w0 + x1 w1 + x2 w2 + x3 w3` is
 /// `(x0 + w2)(x2 + w0) + (x1 + w3)(x3 + w1) - (x0 x2 + x1 x3) - (w0 w2 + w1 w3)`.
 ///
 /// AVX2's product of bytes (`vpmaddubsw`) saturates, and where many weights are too large for it (see
-/// [`super::bytes::Avx2Bytes`]) activations and weights are 16 bits wide. Four plain products then take two `vpmaddwd` and
+/// [`super::bytes::SplitBytes`]) activations and weights are 16 bits wide. Four plain products then take two `vpmaddwd` and
 /// two `vpaddd`, which compete: multiplications run on two of Zen's four vector units, and additions, which can run on
 /// all four, get in their way (84 GMAC/s measured where 104 is the peak). This form has one multiplication to three
 /// additions and reaches the peak. What it adds too much depends on the pixel alone (one pass over its activations
 /// serves all channels) or on the weights alone (in the bias).
-// SAFETY: the sums of an activation and a weight fit 16 bits (byte convolutions: 255 + 127; Winograd's transforms see
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BySums(pub Avx2);
+
+impl WithAvx2 for BySums {
+    fn avx2(self) -> Avx2 {
+        self.0
+    }
+}
+
+// SAFETY: the sums of an activation and a weight fit 16 bits (byte convolutions: 255 + 127; Winograd3x3's transforms see
 // to it); everything else wraps, which is exact as
 // the result is wanted modulo 2^32. The methods need AVX2 only.
-unsafe impl Simd for Avx2 {
+unsafe impl Dot for BySums {
     type V = Ymm;
     type Activations = [__m256i; 2];
     type Weights = [__m256i; 2];
@@ -118,13 +119,13 @@ unsafe impl Simd for Avx2 {
     #[target_feature(enable = "avx2")]
     unsafe fn strip(strip: &Strip) {
         // SAFETY: the caller's; AVX2 is enabled.
-        unsafe { tiles::strip::<Avx2>(strip) }
+        unsafe { tiles::strip::<BySums>(strip) }
     }
 
     #[target_feature(enable = "avx2")]
     unsafe fn excess(input: *const u8, pixels: &mut [Pixel], runs: &[usize], steps: usize) {
         // SAFETY: the caller's; AVX2 is enabled.
-        unsafe { tiles::excess::<Avx2>(input, pixels, runs, steps) }
+        unsafe { tiles::excess::<BySums>(input, pixels, runs, steps) }
     }
 
     fn strips(vectors: usize) -> Vec<usize> {
@@ -169,14 +170,6 @@ unsafe impl Simd for Avx2 {
             pair.copy_from_slice(&u16::from(value).to_le_bytes());
         }
     }
-
-    fn conv(self, conv: &Conv) -> Box<dyn PackedConv> {
-        conv::avx2(self, conv)
-    }
-
-    fn avx2(self) -> Avx2 {
-        self
-    }
 }
 
 /// Adds `x0 x2 + x1 x3` of each four activations, to even lanes.
@@ -190,7 +183,7 @@ unsafe fn add_products(sums: __m256i, x: __m256i) -> __m256i {
 }
 
 // SAFETY: pairs of products of bytes do not overflow.
-unsafe impl Matvec for Avx2 {
+unsafe impl Matvec for BySums {
     /// Two chains of sums.
     const WIDTH: usize = 32;
     type Lanes = [__m256i; 2];
@@ -229,7 +222,7 @@ unsafe impl Matvec for Avx2 {
     #[target_feature(enable = "avx2")]
     unsafe fn rows(stream: &Stream, all: bool) -> [i32; ROWS] {
         // SAFETY: the caller's; AVX2 is enabled.
-        unsafe { if all { gemv::rows::<Self, ROWS>(stream) } else { gemv::rows::<Self, 1>(stream) } }
+        unsafe { if all { matvec::rows::<Self, ROWS>(stream) } else { matvec::rows::<Self, 1>(stream) } }
     }
 }
 
@@ -238,7 +231,7 @@ unsafe impl Matvec for Avx2 {
 /// # Safety
 /// AVX2 is enabled in the caller.
 #[inline(always)]
-pub(super) unsafe fn totals(rows: [__m256i; ROWS]) -> [i32; ROWS] {
+pub(crate) unsafe fn totals(rows: [__m256i; ROWS]) -> [i32; ROWS] {
     // SAFETY: the caller's.
     unsafe {
         let pairs = [_mm256_hadd_epi32(rows[0], rows[1]), _mm256_hadd_epi32(rows[2], rows[3])];
@@ -247,101 +240,5 @@ pub(super) unsafe fn totals(rows: [__m256i; ROWS]) -> [i32; ROWS] {
         let mut all = [0; ROWS];
         _mm_storeu_si128(all.as_mut_ptr().cast(), sums);
         all
-    }
-}
-
-/// Vectors of 8 lanes.
-#[derive(Debug)]
-pub(super) struct Ymm;
-
-impl Vectors for Ymm {
-    type Sums = __m256i;
-    type Bytes = __m256i;
-    const LANES: usize = 8;
-
-    #[inline(always)]
-    unsafe fn load(from: *const i32) -> __m256i {
-        // SAFETY: the caller's.
-        unsafe { _mm256_load_si256(from.cast()) }
-    }
-
-    #[inline(always)]
-    unsafe fn store(to: *mut i32, sums: __m256i) {
-        // SAFETY: the caller's.
-        unsafe { _mm256_storeu_si256(to.cast(), sums) }
-    }
-
-    #[inline(always)]
-    unsafe fn subtract(sums: __m256i, subtrahend: i32) -> __m256i {
-        // SAFETY: the caller enables AVX2.
-        unsafe { _mm256_sub_epi32(sums, _mm256_set1_epi32(subtrahend)) }
-    }
-
-    #[inline(always)]
-    unsafe fn round(sums: __m256i, multiplier: *const f32) -> __m256i {
-        // SAFETY: the caller's.
-        unsafe { _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_cvtepi32_ps(sums), _mm256_loadu_ps(multiplier))) }
-    }
-
-    #[inline(always)]
-    unsafe fn add_residual(rounded: __m256i, residual: *const u8, addition: &Addition) -> __m256i {
-        let Addition { bounds: [low, high], shift, zero, scales, .. } = *addition;
-        // SAFETY: the caller's.
-        unsafe {
-            let a = _mm256_min_epi32(_mm256_max_epi32(rounded, _mm256_set1_epi32(low)), _mm256_set1_epi32(high));
-            let a = _mm256_cvtepi32_ps(_mm256_add_epi32(a, _mm256_set1_epi32(shift)));
-            let b = _mm256_cvtepu8_epi32(_mm_loadl_epi64(residual.cast()));
-            let b = _mm256_cvtepi32_ps(_mm256_sub_epi32(b, _mm256_set1_epi32(zero)));
-            let [a, b] = [_mm256_mul_ps(a, _mm256_set1_ps(scales[0])), _mm256_mul_ps(b, _mm256_set1_ps(scales[1]))];
-            _mm256_cvtps_epi32(_mm256_div_ps(_mm256_add_ps(a, b), _mm256_set1_ps(scales[2])))
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn pack_parts([a, b, c, d]: [__m256i; 4], rounding: &Rounding) -> __m256i {
-        // SAFETY: the caller enables AVX2.
-        unsafe {
-            let [ab, cd] = [_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d)];
-            if rounding.plain {
-                return _mm256_packus_epi16(ab, cd);
-            }
-            let zero_point = _mm256_set1_epi16(rounding.zero_point);
-            let bytes = _mm256_packus_epi16(_mm256_adds_epi16(ab, zero_point), _mm256_adds_epi16(cd, zero_point));
-            let bytes = _mm256_max_epu8(bytes, _mm256_set1_epi8(rounding.lo as i8));
-            _mm256_min_epu8(bytes, _mm256_set1_epi8(rounding.hi as i8))
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn join_parts(bytes: __m256i) -> __m256i {
-        // SAFETY: the caller enables AVX2.
-        unsafe { _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7)) }
-    }
-
-    #[inline(always)]
-    unsafe fn store_one(bytes: __m256i, part: usize, to: *mut u8) {
-        // SAFETY: the caller's.
-        unsafe {
-            let half = if part < 2 { _mm256_castsi256_si128(bytes) } else { _mm256_extracti128_si256::<1>(bytes) };
-            match part % 2 {
-                0 => _mm_storel_epi64(to.cast(), half),
-                _ => _mm_storeh_pd(to.cast(), _mm_castsi128_pd(half)),
-            }
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn store_two(bytes: __m256i, half: usize, to: *mut u8) {
-        // SAFETY: the caller's.
-        unsafe {
-            let half = if half == 0 { _mm256_castsi256_si128(bytes) } else { _mm256_extracti128_si256::<1>(bytes) };
-            _mm_storeu_si128(to.cast(), half);
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn store_four(bytes: __m256i, to: *mut u8) {
-        // SAFETY: the caller's.
-        unsafe { _mm256_storeu_si256(to.cast(), bytes) }
     }
 }

@@ -4,150 +4,54 @@
 
 use std::marker::PhantomData;
 
-use super::super::{Conv, PackedConv};
-use super::avx2::Avx2;
-use super::conv;
-use super::depthwise::{self, Interleave};
-use super::gemv::{self, Matvec, ROWS, Stream};
-use super::simd::Simd;
-use super::tiles::{self, Pixel, Strip};
-use super::vectors::{Addition, Rounding, Vectors};
-
-/// Bytes of a 128-bit part, lanes in it, and the most parts.
-const PART: usize = 16;
-const PART_LANES: usize = 4;
-const PARTS: usize = 4;
+use crate::kernels::x86_64::dense::strip::{Pixel, Strip};
+use crate::kernels::x86_64::dense::tiles;
+use crate::kernels::x86_64::depthwise::square;
+use crate::kernels::x86_64::depthwise::square::Interleave;
+use crate::kernels::x86_64::dot::Dot;
+use crate::kernels::x86_64::isa::{Avx2, WithAvx2};
+use crate::kernels::x86_64::matvec;
+use crate::kernels::x86_64::matvec::ROWS;
+use crate::kernels::x86_64::matvec::{Matvec, Stream};
+use crate::kernels::x86_64::vector::Vectors;
+use crate::kernels::x86_64::vector::emulated::Lanes;
+use crate::kernels::x86_64::vector::emulated::{EmulatedVectors, PART, PART_LANES, PARTS};
 
 /// The set `S`, emulated.
-pub(super) struct Emulated<S: Simd> {
+pub(crate) struct Emulated<S: Dot> {
     avx2: Avx2,
     set: PhantomData<S>,
 }
 
-impl<S: Simd> Emulated<S> {
+impl<S: Dot> Emulated<S> {
     pub fn new(avx2: Avx2) -> Emulated<S> {
         Emulated { avx2, set: PhantomData }
     }
 }
 
-impl<S: Simd> Clone for Emulated<S> {
+impl<S: Dot> Clone for Emulated<S> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<S: Simd> Copy for Emulated<S> {}
+impl<S: Dot> Copy for Emulated<S> {}
 
-impl<S: Simd> std::fmt::Debug for Emulated<S> {
+impl<S: Dot> std::fmt::Debug for Emulated<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         write!(f, "Emulated({})", S::ISA)
     }
 }
 
-/// The vectors of `S`, emulated; lanes that its vectors lack stay 0.
-pub(super) struct EmulatedVectors<S: Simd>(PhantomData<S>);
-
-type Lanes = [i32; PARTS * PART_LANES];
-
-/// As `cvtps2dq`: what does not fit becomes the smallest integer, also if it is too large.
-fn convert(x: f32) -> i32 {
-    if (-2147483648.0..2147483648.0).contains(&x) { x.round_ties_even() as i32 } else { i32::MIN }
-}
-
-impl<S: Simd> Vectors for EmulatedVectors<S> {
-    type Sums = Lanes;
-    type Bytes = [u8; PARTS * PART];
-    const LANES: usize = S::V::LANES;
-
-    #[inline(never)]
-    unsafe fn load(from: *const i32) -> Lanes {
-        assert_eq!(from as usize % (4 * Self::LANES), 0, "aligned");
-        // SAFETY: the caller's.
-        std::array::from_fn(|i| if i < Self::LANES { unsafe { from.add(i).read() } } else { 0 })
-    }
-
-    #[inline(never)]
-    unsafe fn store(to: *mut i32, sums: Lanes) {
-        for (i, sum) in sums.into_iter().enumerate().take(Self::LANES) {
-            // SAFETY: the caller's.
-            unsafe { to.add(i).write_unaligned(sum) };
-        }
-    }
-
-    #[inline(never)]
-    unsafe fn subtract(sums: Lanes, subtrahend: i32) -> Lanes {
-        sums.map(|sum| sum.wrapping_sub(subtrahend))
-    }
-
-    #[inline(never)]
-    unsafe fn round(sums: Lanes, multiplier: *const f32) -> Lanes {
-        std::array::from_fn(|i| {
-            if i >= Self::LANES {
-                return 0;
-            }
-            // SAFETY: the caller's.
-            convert(sums[i] as f32 * unsafe { multiplier.add(i).read_unaligned() })
-        })
-    }
-
-    #[inline(never)]
-    unsafe fn add_residual(rounded: Lanes, residual: *const u8, addition: &Addition) -> Lanes {
-        let Addition { bounds: [low, high], shift, zero, scales, .. } = *addition;
-        std::array::from_fn(|i| {
-            if i >= Self::LANES {
-                return 0;
-            }
-            // SAFETY: the caller's.
-            let b = i32::from(unsafe { residual.add(i).read() }) - zero;
-            let a = rounded[i].clamp(low, high) + shift;
-            convert((a as f32 * scales[0] + b as f32 * scales[1]) / scales[2])
-        })
-    }
-
-    #[inline(never)]
-    unsafe fn pack_parts(rounded: [Lanes; 4], rounding: &Rounding) -> [u8; PARTS * PART] {
-        std::array::from_fn(|i| {
-            let (part, vector, lane) = (i / PART, i % PART / PART_LANES, i % PART_LANES);
-            let word = rounded[vector][part * PART_LANES + lane].clamp(-32768, 32767) as i16;
-            (word.saturating_add(rounding.zero_point).clamp(0, 255) as u8).max(rounding.lo).min(rounding.hi)
-        })
-    }
-
-    #[inline(never)]
-    unsafe fn join_parts(bytes: [u8; PARTS * PART]) -> [u8; PARTS * PART] {
-        let parts = Self::LANES / PART_LANES;
-        std::array::from_fn(|i| {
-            let (vector, lane) = (i / Self::LANES, i % Self::LANES);
-            if vector < 4 {
-                bytes[lane / PART_LANES * PART + vector * PART_LANES + lane % PART_LANES]
-            } else {
-                parts as u8
-            }
-        })
-    }
-
-    #[inline(never)]
-    unsafe fn store_one(bytes: [u8; PARTS * PART], part: usize, to: *mut u8) {
-        // SAFETY: the caller's.
-        unsafe { std::ptr::copy_nonoverlapping(bytes[part * Self::LANES..].as_ptr(), to, Self::LANES) };
-    }
-
-    #[inline(never)]
-    unsafe fn store_two(bytes: [u8; PARTS * PART], half: usize, to: *mut u8) {
-        // SAFETY: the caller's.
-        unsafe { std::ptr::copy_nonoverlapping(bytes[half * 2 * Self::LANES..].as_ptr(), to, 2 * Self::LANES) };
-    }
-
-    #[inline(never)]
-    unsafe fn store_four(bytes: [u8; PARTS * PART], to: *mut u8) {
-        // SAFETY: the caller's.
-        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, 4 * Self::LANES) };
+impl<S: Dot> WithAvx2 for Emulated<S> {
+    fn avx2(self) -> Avx2 {
+        self.avx2
     }
 }
 
 // SAFETY: plain arithmetic.
-unsafe impl<S: Interleave + Matvec> Simd for Emulated<S> {
-    type V = EmulatedVectors<S>;
+unsafe impl<S: Interleave + Matvec> Dot for Emulated<S> {
+    type V = EmulatedVectors<S::V>;
     type Activations = Lanes;
     type Weights = Lanes;
     const STEP: usize = S::STEP;
@@ -208,14 +112,6 @@ unsafe impl<S: Interleave + Matvec> Simd for Emulated<S> {
     fn fill(to: &mut [u8], value: u8) {
         S::fill(to, value);
     }
-
-    fn conv(self, conv: &Conv) -> Box<dyn PackedConv> {
-        conv::vnni(self, conv)
-    }
-
-    fn avx2(self) -> Avx2 {
-        self.avx2
-    }
 }
 
 // SAFETY: as before.
@@ -241,7 +137,7 @@ unsafe impl<S: Interleave + Matvec> Matvec for Emulated<S> {
 
     unsafe fn rows(stream: &Stream, all: bool) -> [i32; ROWS] {
         // SAFETY: the caller's.
-        unsafe { if all { gemv::rows::<Self, ROWS>(stream) } else { gemv::rows::<Self, 1>(stream) } }
+        unsafe { if all { matvec::rows::<Self, ROWS>(stream) } else { matvec::rows::<Self, 1>(stream) } }
     }
 }
 
@@ -270,8 +166,8 @@ unsafe impl<S: Interleave + Matvec> Interleave for Emulated<S> {
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, count.min(4 * Self::V::LANES)) };
     }
 
-    unsafe fn depthwise(strip: &depthwise::Strip, window: [usize; 2]) {
+    unsafe fn depthwise(strip: &square::Strip, window: [usize; 2]) {
         // SAFETY: the caller's.
-        unsafe { depthwise::strip::<Self>(strip, window) }
+        unsafe { square::strip::<Self>(strip, window) }
     }
 }

@@ -2,21 +2,28 @@
 
 use std::arch::x86_64::*;
 
-use super::super::{Conv, PackedConv};
-use super::avx2::{Avx2, Ymm};
-use super::conv;
-use super::depthwise::{self, Interleave};
-use super::pixelwise;
-use super::simd::Simd;
-use super::tiles::{self, Strip};
+use crate::kernels::x86_64::dense::strip::Strip;
+use crate::kernels::x86_64::dense::{activations_in_registers, tiles};
+use crate::kernels::x86_64::depthwise::square;
+use crate::kernels::x86_64::depthwise::square::Interleave;
+use crate::kernels::x86_64::dot::Dot;
+use crate::kernels::x86_64::dot::by_sums::BySums;
+use crate::kernels::x86_64::isa::{Avx2, WithAvx2};
+use crate::kernels::x86_64::vector::ymm::Ymm;
 
 /// The plain form, two activations in a step: for layers with so few activations to sum over that the pass that
 /// [`Avx2`] makes over them would cost more than it saves.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Avx2Pairs(pub Avx2);
+pub(crate) struct Pairs(pub Avx2);
+
+impl WithAvx2 for Pairs {
+    fn avx2(self) -> Avx2 {
+        self.0
+    }
+}
 
 // SAFETY: as for `Avx2`; products of bytes fit 16 bits, and their sums 32.
-unsafe impl Simd for Avx2Pairs {
+unsafe impl Dot for Pairs {
     type V = Ymm;
     type Activations = __m256i;
     type Weights = __m256i;
@@ -54,47 +61,43 @@ unsafe impl Simd for Avx2Pairs {
     #[target_feature(enable = "avx2")]
     unsafe fn strip(strip: &Strip) {
         // SAFETY: the caller's; AVX2 is enabled.
-        unsafe { tiles::strip::<Avx2Pairs>(strip) }
+        unsafe { tiles::strip::<Pairs>(strip) }
     }
 
     #[target_feature(enable = "avx2")]
     unsafe fn few_steps(strip: &Strip) -> bool {
         // SAFETY: the caller's; AVX2 is enabled.
-        unsafe { pixelwise::strip::<Avx2Pairs>(strip) }
+        unsafe { activations_in_registers::strip::<Pairs>(strip) }
     }
 
     fn strips(vectors: usize) -> Vec<usize> {
-        Avx2::strips(vectors)
+        BySums::strips(vectors)
     }
 
     fn strips_of(vectors: usize, runs: usize, steps: usize) -> Vec<usize> {
-        if pixelwise::takes(vectors, runs, steps) { tiles::strips_of_four(vectors) } else { Self::strips(vectors) }
+        if activations_in_registers::takes(vectors, runs, steps) {
+            tiles::strips_of_four(vectors)
+        } else {
+            Self::strips(vectors)
+        }
     }
 
     fn pixels_of(vectors: usize, runs: usize, steps: usize) -> usize {
-        if pixelwise::takes(vectors, runs, steps) { 1 } else { Self::PIXELS[vectors - 1] }
+        if activations_in_registers::takes(vectors, runs, steps) { 1 } else { Self::PIXELS[vectors - 1] }
     }
 
     unsafe fn widen(from: &[u8], stride: usize, depth: usize, count: usize, to: &mut [u8]) {
         // SAFETY: the caller's.
-        unsafe { Avx2::widen(from, stride, depth, count, to) }
+        unsafe { BySums::widen(from, stride, depth, count, to) }
     }
 
     fn fill(to: &mut [u8], value: u8) {
-        Avx2::fill(to, value);
-    }
-
-    fn conv(self, conv: &Conv) -> Box<dyn PackedConv> {
-        conv::dense(self, conv)
-    }
-
-    fn avx2(self) -> Avx2 {
-        self.0
+        BySums::fill(to, value);
     }
 }
 
 // SAFETY: partial pixels go through a buffer, of which `count` bytes are copied.
-unsafe impl Interleave for Avx2Pairs {
+unsafe impl Interleave for Pairs {
     const SIDE: usize = 4;
 
     #[inline(always)]
@@ -127,9 +130,9 @@ unsafe impl Interleave for Avx2Pairs {
     }
 
     #[target_feature(enable = "avx2")]
-    unsafe fn depthwise(strip: &depthwise::Strip, window: [usize; 2]) {
+    unsafe fn depthwise(strip: &square::Strip, window: [usize; 2]) {
         // SAFETY: the caller's; AVX2 is enabled.
-        unsafe { depthwise::strip::<Self>(strip, window) }
+        unsafe { square::strip::<Self>(strip, window) }
     }
 }
 

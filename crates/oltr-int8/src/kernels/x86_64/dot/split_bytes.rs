@@ -1,67 +1,27 @@
-//! Sets that multiply bytes: what they share, and that of AVX2.
+//! Products of bytes on AVX2.
 
 use std::arch::x86_64::*;
 
-use super::super::{Conv, PackedConv};
-use super::avx2::{Avx2, Ymm};
-use super::conv;
-use super::simd::Simd;
-use super::tiles::{self, Strip};
-
-/// What sets have in common that take four activations in a step, which stay bytes: their name, their instructions, how they
-/// cut vectors into strips and pack convolutions.
-macro_rules! bytes_by_fours {
-    ($set:literal, $features:literal, $strips:path, $conv:path) => {
-        const STEP: usize = 4;
-        const ELEMENT: usize = 1;
-        const WEIGHT: usize = 1;
-        const EXACT: bool = true;
-        const ISA: &'static str = $set;
-
-        fn pack(weights: [i16; 4], lane: usize, to: &mut [u8]) {
-            to[lane * 4..][..4].copy_from_slice(&weights.map(|w| w as u8));
-        }
-
-        #[target_feature(enable = $features)]
-        unsafe fn strip(strip: &Strip) {
-            // SAFETY: the caller's; the instructions are enabled.
-            unsafe { tiles::strip::<Self>(strip) }
-        }
-
-        #[target_feature(enable = "avx2")]
-        unsafe fn widen(from: &[u8], stride: usize, depth: usize, count: usize, to: &mut [u8]) {
-            // SAFETY: the caller's.
-            unsafe { super::patch::copy_bytes(from, stride, depth, count, to) }
-        }
-
-        fn fill(to: &mut [u8], value: u8) {
-            to.fill(value);
-        }
-
-        fn strips(vectors: usize) -> Vec<usize> {
-            $strips(vectors)
-        }
-
-        fn conv(self, conv: &Conv) -> Box<dyn PackedConv> {
-            $conv(self, conv)
-        }
-
-        fn avx2(self) -> Avx2 {
-            self.0
-        }
-    };
-}
-
-pub(super) use bytes_by_fours;
+use crate::kernels::x86_64::dot::Dot;
+use crate::kernels::x86_64::dot::by_fours::bytes_by_fours;
+use crate::kernels::x86_64::dot::by_sums::BySums;
+use crate::kernels::x86_64::isa::{Avx2, WithAvx2};
+use crate::kernels::x86_64::vector::ymm::Ymm;
 
 /// Products of bytes (`vpmaddubsw`), added in pairs in 16 bits, where they do not saturate because large weights were split
 /// ([`super::split`]): three instructions for what takes [`Avx2`] four, half the weights and activations in memory, and
 /// no pass over the activations. For layers with few weights to split.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Avx2Bytes(pub Avx2);
+pub(crate) struct SplitBytes(pub Avx2);
+
+impl WithAvx2 for SplitBytes {
+    fn avx2(self) -> Avx2 {
+        self.0
+    }
+}
 
 // SAFETY: with `SPLITS` pairs of products do not saturate; everything else wraps.
-unsafe impl Simd for Avx2Bytes {
+unsafe impl Dot for SplitBytes {
     type V = Ymm;
     type Activations = __m256i;
     type Weights = __m256i;
@@ -70,7 +30,7 @@ unsafe impl Simd for Avx2Bytes {
     const KIND: &'static str = "_bytes";
     const PIXELS: [usize; 4] = [8, 5, 3, 3];
 
-    bytes_by_fours!("avx2", "avx2", Avx2::strips, conv::dense);
+    bytes_by_fours!("avx2", "avx2", BySums::strips);
 
     #[inline(always)]
     unsafe fn broadcast(from: *const u8) -> __m256i {

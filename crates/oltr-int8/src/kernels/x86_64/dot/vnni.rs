@@ -1,54 +1,50 @@
 //! AVX-VNNI and AVX-512-VNNI: one instruction multiplies four bytes by four bytes and adds all to a sum, exactly.
 
 use std::arch::x86_64::*;
-use std::ops::Range;
 
-use super::super::{Conv, Map, PAIRS, PackedConv, PairRow};
-use super::avx2::{Avx2, Ymm, totals};
-use super::bytes::bytes_by_fours;
-use super::conv;
-use super::depthwise::{self, Interleave};
-use super::gemv::{self, Matvec, ROWS, Stream};
-use super::held;
-use super::products;
-use super::quantise;
-use super::simd::Simd;
-use super::tiles::{self, Strip};
-use super::vectors::{Addition, Rounding, Vectors};
-use crate::quant::Quant;
+use crate::kernels::x86_64::dense::strip::Strip;
+use crate::kernels::x86_64::dense::{tiles, weights_in_registers};
+use crate::kernels::x86_64::depthwise::square;
+use crate::kernels::x86_64::depthwise::square::Interleave;
+use crate::kernels::x86_64::dot::Dot;
+use crate::kernels::x86_64::dot::by_fours::bytes_by_fours;
+use crate::kernels::x86_64::dot::by_sums::totals;
+use crate::kernels::x86_64::isa::{Avx2, Avx512Vnni, AvxVnni, WithAvx2};
+use crate::kernels::x86_64::matvec;
+use crate::kernels::x86_64::matvec::ROWS;
+use crate::kernels::x86_64::matvec::{Matvec, Stream};
+use crate::kernels::x86_64::vector::ymm::Ymm;
+use crate::kernels::x86_64::vector::zmm::Zmm;
 
-/// The proof that the processor has AVX-VNNI.
+/// `vpdpbusd` on vectors of AVX2.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct AvxVnni(Avx2);
+pub(crate) struct Vnni256(pub AvxVnni);
 
-impl AvxVnni {
-    pub fn new() -> Option<AvxVnni> {
-        is_x86_feature_detected!("avxvnni").then(Avx2::new).flatten().map(AvxVnni)
+impl WithAvx2 for Vnni256 {
+    fn avx2(self) -> Avx2 {
+        self.0.avx2()
     }
 }
 
-/// The proof that the processor has AVX-512-VNNI, with AVX-512-BW.
+/// `vpdpbusd` on vectors of AVX-512.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Avx512Vnni(Avx2);
+pub(crate) struct Vnni512(pub Avx512Vnni);
 
-impl Avx512Vnni {
-    pub fn new() -> Option<Avx512Vnni> {
-        let all = is_x86_feature_detected!("avx512f")
-            && is_x86_feature_detected!("avx512bw")
-            && is_x86_feature_detected!("avx512vnni");
-        all.then(Avx2::new).flatten().map(Avx512Vnni)
+impl WithAvx2 for Vnni512 {
+    fn avx2(self) -> Avx2 {
+        self.0.avx2()
     }
 }
 
 // SAFETY: `vpdpbusd` does not saturate (`vpdpbusds` does).
-unsafe impl Simd for AvxVnni {
+unsafe impl Dot for Vnni256 {
     type V = Ymm;
     type Activations = __m256i;
     type Weights = __m256i;
     /// 3 pixels by 4 vectors reach the peak, 2 × 4 and 4 × 2 93 %; larger tiles spill (16 registers).
     const PIXELS: [usize; 4] = [8, 4, 3, 3];
 
-    bytes_by_fours!("avxvnni", "avx2,avxvnni", tiles::strips_of_four, conv::vnni);
+    bytes_by_fours!("avxvnni", "avx2,avxvnni", tiles::strips_of_four);
 
     #[inline(always)]
     unsafe fn broadcast(from: *const u8) -> __m256i {
@@ -69,8 +65,8 @@ unsafe impl Simd for AvxVnni {
     }
 }
 
-// SAFETY: as for `AvxVnni`.
-unsafe impl Simd for Avx512Vnni {
+// SAFETY: as for `Vnni256`.
+unsafe impl Dot for Vnni512 {
     type V = Zmm;
     type Activations = __m512i;
     type Weights = __m512i;
@@ -78,20 +74,12 @@ unsafe impl Simd for Avx512Vnni {
     /// weights to come in time.
     const PIXELS: [usize; 4] = [12, 10, 6, 4];
 
-    bytes_by_fours!("avx512vnni", "avx2,avx512f,avx512bw,avx512vnni", tiles::strips_of_four, conv::vnni);
+    bytes_by_fours!("avx512vnni", "avx2,avx512f,avx512bw,avx512vnni", tiles::strips_of_four);
 
     #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vnni")]
     unsafe fn few_steps(strip: &Strip) -> bool {
         // SAFETY: the caller's; the instructions are enabled.
-        unsafe { held::strip::<Self>(strip) }
-    }
-
-    fn quantise(self, quant: Quant, input: &[f32], map: &Map, output: &mut [u8], pixels: Range<usize>) {
-        quantise::quantise(self, quant, input, map, output, pixels);
-    }
-
-    fn pair_products(self, rows: &[[i16; 2]], panel: &[PairRow], sums: &mut [[i32; PAIRS]]) {
-        products::pair_products_vnni(self, rows, panel, sums);
+        unsafe { weights_in_registers::strip::<Self>(strip) }
     }
 
     #[inline(always)]
@@ -113,8 +101,8 @@ unsafe impl Simd for Avx512Vnni {
     }
 }
 
-// SAFETY: as for `Simd`.
-unsafe impl Matvec for AvxVnni {
+// SAFETY: as for `Dot`.
+unsafe impl Matvec for Vnni256 {
     const WIDTH: usize = 32;
     type Lanes = __m256i;
 
@@ -139,12 +127,12 @@ unsafe impl Matvec for AvxVnni {
     #[target_feature(enable = "avx2,avxvnni")]
     unsafe fn rows(stream: &Stream, all: bool) -> [i32; ROWS] {
         // SAFETY: the caller's; the instructions are enabled.
-        unsafe { if all { gemv::rows::<Self, ROWS>(stream) } else { gemv::rows::<Self, 1>(stream) } }
+        unsafe { if all { matvec::rows::<Self, ROWS>(stream) } else { matvec::rows::<Self, 1>(stream) } }
     }
 }
 
-// SAFETY: as for `Simd`.
-unsafe impl Matvec for Avx512Vnni {
+// SAFETY: as for `Dot`.
+unsafe impl Matvec for Vnni512 {
     const WIDTH: usize = 64;
     type Lanes = __m512i;
 
@@ -175,109 +163,7 @@ unsafe impl Matvec for Avx512Vnni {
     #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vnni")]
     unsafe fn rows(stream: &Stream, all: bool) -> [i32; ROWS] {
         // SAFETY: the caller's; the instructions are enabled.
-        unsafe { if all { gemv::rows::<Self, ROWS>(stream) } else { gemv::rows::<Self, 1>(stream) } }
-    }
-}
-
-/// Vectors of 16 lanes.
-#[derive(Debug)]
-pub(super) struct Zmm;
-
-impl Vectors for Zmm {
-    type Sums = __m512i;
-    type Bytes = __m512i;
-    const LANES: usize = 16;
-
-    #[inline(always)]
-    unsafe fn load(from: *const i32) -> __m512i {
-        // SAFETY: the caller's.
-        unsafe { _mm512_load_si512(from.cast()) }
-    }
-
-    #[inline(always)]
-    unsafe fn store(to: *mut i32, sums: __m512i) {
-        // SAFETY: the caller's.
-        unsafe { _mm512_storeu_si512(to.cast(), sums) }
-    }
-
-    #[inline(always)]
-    unsafe fn subtract(sums: __m512i, subtrahend: i32) -> __m512i {
-        // SAFETY: the caller enables AVX-512.
-        unsafe { _mm512_sub_epi32(sums, _mm512_set1_epi32(subtrahend)) }
-    }
-
-    #[inline(always)]
-    unsafe fn round(sums: __m512i, multiplier: *const f32) -> __m512i {
-        // SAFETY: the caller's.
-        unsafe { _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(sums), _mm512_loadu_ps(multiplier))) }
-    }
-
-    #[inline(always)]
-    unsafe fn add_residual(rounded: __m512i, residual: *const u8, addition: &Addition) -> __m512i {
-        let Addition { bounds: [low, high], shift, zero, scales, .. } = *addition;
-        // SAFETY: the caller's.
-        unsafe {
-            let a = _mm512_min_epi32(_mm512_max_epi32(rounded, _mm512_set1_epi32(low)), _mm512_set1_epi32(high));
-            let a = _mm512_cvtepi32_ps(_mm512_add_epi32(a, _mm512_set1_epi32(shift)));
-            let b = _mm512_cvtepu8_epi32(_mm_loadu_si128(residual.cast()));
-            let b = _mm512_cvtepi32_ps(_mm512_sub_epi32(b, _mm512_set1_epi32(zero)));
-            let [a, b] = [_mm512_mul_ps(a, _mm512_set1_ps(scales[0])), _mm512_mul_ps(b, _mm512_set1_ps(scales[1]))];
-            _mm512_cvtps_epi32(_mm512_div_ps(_mm512_add_ps(a, b), _mm512_set1_ps(scales[2])))
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn pack_parts([a, b, c, d]: [__m512i; 4], rounding: &Rounding) -> __m512i {
-        // SAFETY: the caller enables AVX-512 with AVX-512-BW.
-        unsafe {
-            let zero_point = _mm512_set1_epi16(rounding.zero_point);
-            let ab = _mm512_adds_epi16(_mm512_packs_epi32(a, b), zero_point);
-            let cd = _mm512_adds_epi16(_mm512_packs_epi32(c, d), zero_point);
-            let bytes = _mm512_packus_epi16(ab, cd);
-            if rounding.is_full() {
-                return bytes;
-            }
-            let bytes = _mm512_max_epu8(bytes, _mm512_set1_epi8(rounding.lo as i8));
-            _mm512_min_epu8(bytes, _mm512_set1_epi8(rounding.hi as i8))
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn join_parts(bytes: __m512i) -> __m512i {
-        // SAFETY: the caller enables AVX-512.
-        unsafe {
-            let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-            _mm512_permutexvar_epi32(order, bytes)
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn store_one(bytes: __m512i, part: usize, to: *mut u8) {
-        // SAFETY: the caller's.
-        unsafe {
-            let part = match part {
-                0 => _mm512_castsi512_si128(bytes),
-                1 => _mm512_extracti32x4_epi32::<1>(bytes),
-                2 => _mm512_extracti32x4_epi32::<2>(bytes),
-                _ => _mm512_extracti32x4_epi32::<3>(bytes),
-            };
-            _mm_storeu_si128(to.cast(), part);
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn store_two(bytes: __m512i, half: usize, to: *mut u8) {
-        // SAFETY: the caller's.
-        unsafe {
-            let half = if half == 0 { _mm512_castsi512_si256(bytes) } else { _mm512_extracti64x4_epi64::<1>(bytes) };
-            _mm256_storeu_si256(to.cast(), half);
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn store_four(bytes: __m512i, to: *mut u8) {
-        // SAFETY: the caller's.
-        unsafe { _mm512_storeu_si512(to.cast(), bytes) }
+        unsafe { if all { matvec::rows::<Self, ROWS>(stream) } else { matvec::rows::<Self, 1>(stream) } }
     }
 }
 
@@ -288,7 +174,7 @@ fn first_bytes(count: usize) -> u64 {
 }
 
 // SAFETY: masked accesses touch the first `count` bytes only.
-unsafe impl Interleave for Avx512Vnni {
+unsafe impl Interleave for Vnni512 {
     const SIDE: usize = 4;
 
     #[inline(always)]
@@ -316,14 +202,14 @@ unsafe impl Interleave for Avx512Vnni {
     }
 
     #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vnni")]
-    unsafe fn depthwise(strip: &depthwise::Strip, window: [usize; 2]) {
+    unsafe fn depthwise(strip: &square::Strip, window: [usize; 2]) {
         // SAFETY: the caller's; the instructions are enabled.
-        unsafe { depthwise::strip::<Self>(strip, window) }
+        unsafe { square::strip::<Self>(strip, window) }
     }
 }
 
 // SAFETY: partial pixels go through a buffer, of which `count` bytes are copied.
-unsafe impl Interleave for AvxVnni {
+unsafe impl Interleave for Vnni256 {
     const SIDE: usize = 2;
 
     #[inline(always)]
@@ -357,9 +243,9 @@ unsafe impl Interleave for AvxVnni {
     }
 
     #[target_feature(enable = "avx2,avxvnni")]
-    unsafe fn depthwise(strip: &depthwise::Strip, window: [usize; 2]) {
+    unsafe fn depthwise(strip: &square::Strip, window: [usize; 2]) {
         // SAFETY: the caller's; the instructions are enabled.
-        unsafe { depthwise::strip::<Self>(strip, window) }
+        unsafe { square::strip::<Self>(strip, window) }
     }
 }
 

@@ -2,14 +2,16 @@
 
 use std::arch::x86_64::*;
 
-use super::avx2::{Avx2, Ymm};
-use super::elementwise::{Adder, narrow};
-use super::vectors::{Rounding, Vectors};
+use crate::kernels::x86_64::elementwise::{Adder, narrow};
+use crate::kernels::x86_64::epilogue::rounding::Rounding;
+use crate::kernels::x86_64::isa::Avx2;
+use crate::kernels::x86_64::vector::Vectors;
+use crate::kernels::x86_64::vector::ymm::Ymm;
 use crate::quant::AddQuant;
 
 /// Sums of neighbouring pixels, and where their bytes go.
 #[derive(Debug)]
-pub(super) struct Rows<'a> {
+pub(crate) struct Rows<'a> {
     pub pixels: usize,
     /// Sums of a pixel, and how many of them are of channels.
     pub lanes: usize,
@@ -31,7 +33,7 @@ impl Rows<'_> {
 }
 
 /// Requantises; `to` begins at the first channel of the first pixel.
-pub(super) fn requantise(_: Avx2, rows: &Rows, rounding: &Rounding, to: &mut [u8]) {
+pub(crate) fn requantise(_: Avx2, rows: &Rows, rounding: &Rounding, to: &mut [u8]) {
     rows.assert(to.len());
     // SAFETY: the token proves that AVX2 is there; the lengths were checked.
     unsafe { requantise_avx2(rows, rounding, to) }
@@ -78,7 +80,7 @@ unsafe fn requantise_avx2(rows: &Rows, rounding: &Rounding, to: &mut [u8]) {
 
 /// Requantises and adds a residual, which is given with its pixel stride; it and `to` begin at the first channel of
 /// the first pixel.
-pub(super) fn add_residual(
+pub(crate) fn add_residual(
     _: Avx2,
     rows: &Rows,
     rounding: &Rounding,

@@ -1,4 +1,4 @@
-//! 3×3 convolutions of stride 1 by Winograd's minimal filtering F(4×4, 3×3), exactly.
+//! 3×3 convolutions of stride 1 by Winograd3x3's minimal filtering F(4×4, 3×3), exactly.
 //!
 //! A tile of 4×4 outputs is `AT [(G w GT) . (BT x B)] A`, where `.` sums the products over the input channels: 36
 //! multiplications for each pair of channels where the direct form takes 144. The transforms (Lavin and Gray 2015,
@@ -14,15 +14,16 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::super::{Conv, PackedConv};
-use super::avx2::Avx2;
-use super::buffer::{Aligned, align, with_alignment};
-use super::conv::{channels_of_whole_pixels, channels_scratch};
-use super::epilogue::{Destination, Epilogue, Place};
-use super::patch::{OVERRUN, Patch};
-use super::points::Points;
-use super::simd::Simd;
-use super::tiles::Pixel;
+use crate::kernels::contract::{Conv, PackedConv};
+use crate::kernels::x86_64::aligned::{Aligned, align, with_alignment};
+use crate::kernels::x86_64::dense::strip::Pixel;
+use crate::kernels::x86_64::dot::Dot;
+use crate::kernels::x86_64::dot::by_sums::BySums;
+use crate::kernels::x86_64::epilogue::{Destination, Epilogue, Place};
+use crate::kernels::x86_64::isa::Avx2;
+use crate::kernels::x86_64::patch::{OVERRUN, Patch};
+use crate::kernels::x86_64::whole_pixels::{channels_of_whole_pixels, channels_scratch};
+use crate::kernels::x86_64::winograd::transformed_weights::TransformedWeights;
 
 /// Outputs of a tile along an axis, and inputs under them.
 const OUT: usize = 4;
@@ -52,7 +53,7 @@ const FEW_PIXELS: usize = 256;
 
 /// A convolution packed for the transformed domain.
 #[derive(Debug)]
-pub(super) struct Winograd {
+pub(crate) struct Winograd3x3 {
     avx2: Avx2,
     patch: Patch,
     /// Height and width of the output.
@@ -61,7 +62,7 @@ pub(super) struct Winograd {
     /// Tiles of a row of tiles, and rows of tiles of a block.
     tiles: usize,
     rows: usize,
-    points: Points,
+    points: TransformedWeights,
     /// One for each lane, `-zero * sum of weights` included.
     bias: Aligned<i32>,
     epilogue: Epilogue,
@@ -84,9 +85,9 @@ struct Sizes {
     pixels: usize,
 }
 
-impl Winograd {
+impl Winograd3x3 {
     /// Packs `conv` if it is such a convolution and gains.
-    pub fn new(avx2: Avx2, conv: &Conv) -> Option<Winograd> {
+    pub fn new(avx2: Avx2, conv: &Conv) -> Option<Winograd3x3> {
         let window = conv.window;
         let tiles = [conv.output.height, conv.output.width].map(|size| size.div_ceil(OUT));
         let depth = conv.input.channels;
@@ -98,15 +99,15 @@ impl Winograd {
             && conv.output.channels >= 16
             && tiles[0] * tiles[1] >= FEWEST_TILES
             && conv.weights.chunks_exact(9 * depth).all(sums_fit);
-        fits.then(|| Winograd::pack(avx2, conv, tiles))
+        fits.then(|| Winograd3x3::pack(avx2, conv, tiles))
     }
 
-    fn pack(avx2: Avx2, conv: &Conv, tiles: [usize; 2]) -> Winograd {
+    fn pack(avx2: Avx2, conv: &Conv, tiles: [usize; 2]) -> Winograd3x3 {
         let (depth, channels) = (conv.input.channels, conv.output.channels);
         let transform = |channel: usize, point: usize, to: &mut [i16]| {
             transform_weights(point, &conv.weights[channel * 9 * depth..][..9 * depth], to);
         };
-        let points = Points::new(avx2, channels, vec![depth / Avx2::STEP; POINTS], transform);
+        let points = TransformedWeights::new(avx2, channels, vec![depth / BySums::STEP; POINTS], transform);
         let [lanes, _] = points.lanes();
         let bias = (0..channels).map(|channel| {
             let sum: i32 = conv.weights[channel * 9 * depth..][..9 * depth].iter().map(|w| i32::from(*w)).sum();
@@ -115,7 +116,7 @@ impl Winograd {
         let row_bytes = tiles[1] * POINTS * depth * 2;
         // Blocks of about the same size.
         let rows = tiles[0].div_ceil(tiles[0].div_ceil((BLOCK / row_bytes).clamp(1, tiles[0])));
-        Winograd {
+        Winograd3x3 {
             avx2,
             patch: Patch {
                 input: [conv.input.height, conv.input.width],
@@ -192,7 +193,7 @@ impl Winograd {
             let count = rows * self.tiles;
             for row in 0..rows {
                 let first = [(first_row + row) * OUT, 0];
-                self.patch.copy::<Avx2>(input, first, [IN, self.tiles * OUT + 2], sizes.copied_pitch, copied);
+                self.patch.copy::<BySums>(input, first, [IN, self.tiles * OUT + 2], sizes.copied_pitch, copied);
                 for tile in 0..self.tiles {
                     let from = copied[tile * OUT * self.depth * 2..].as_ptr();
                     let to = values[(row * self.tiles + tile) * self.depth * 2..].as_mut_ptr();
@@ -247,7 +248,7 @@ fn sums_fit(weights: &[i8]) -> bool {
 }
 
 /// The largest size that a sum of activations with these weights of an output channel can have.
-pub(super) fn largest_sum(weights: &[i8]) -> i64 {
+pub(crate) fn largest_sum(weights: &[i8]) -> i64 {
     let sum = |sign: i64| -> i64 { weights.iter().map(|w| (i64::from(*w) * sign).max(0)).sum() };
     255 * sum(1).max(sum(-1))
 }
@@ -360,7 +361,7 @@ unsafe fn transform_sums(
     }
 }
 
-impl PackedConv for Winograd {
+impl PackedConv for Winograd3x3 {
     fn name(&self) -> &str {
         "conv_u8s8_winograd4x4_4x2__avx2"
     }

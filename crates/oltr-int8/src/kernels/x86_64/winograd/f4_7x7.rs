@@ -12,24 +12,26 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::super::{Conv, PackedConv};
-use super::avx2::{Avx2, Ymm};
-use super::buffer::{Aligned, align, with_alignment};
-use super::conv::{channels_of_whole_pixels, channels_scratch};
-use super::epilogue::{Destination, Epilogue};
-use super::patch::{OVERRUN, Patch};
-use super::points::Points;
-use super::simd::Simd;
-use super::tiles::Pixel;
-use super::vectors::Vectors;
-use super::winograd::largest_sum;
+use crate::kernels::contract::{Conv, PackedConv};
+use crate::kernels::x86_64::aligned::{Aligned, align, with_alignment};
+use crate::kernels::x86_64::dense::strip::Pixel;
+use crate::kernels::x86_64::dot::Dot;
+use crate::kernels::x86_64::dot::by_sums::BySums;
+use crate::kernels::x86_64::epilogue::{Destination, Epilogue};
+use crate::kernels::x86_64::isa::Avx2;
+use crate::kernels::x86_64::patch::{OVERRUN, Patch};
+use crate::kernels::x86_64::vector::Vectors;
+use crate::kernels::x86_64::vector::ymm::Ymm;
+use crate::kernels::x86_64::whole_pixels::{channels_of_whole_pixels, channels_scratch};
+use crate::kernels::x86_64::winograd::f4_3x3::largest_sum;
+use crate::kernels::x86_64::winograd::transformed_weights::TransformedWeights;
 
 /// Outputs of a tile, pixels of a phase under them, and taps of a phase.
 const OUT: usize = 4;
 const POINTS: usize = 7;
 const TAPS: usize = 4;
 
-/// Taps of a row of the window.
+/// Generic of a row of the window.
 const WIDTH: usize = 7;
 
 /// Rows of outputs of a block: its values and a strip's sums stay close to the processor.
@@ -59,7 +61,7 @@ const SUM_MAX: i64 = (1 << (31 - SHIFT)) - 1;
 
 /// A stem packed for the transformed domain.
 #[derive(Debug)]
-pub(super) struct Stem {
+pub(crate) struct Winograd7x7 {
     avx2: Avx2,
     patch: Patch,
     /// Height and width of the output.
@@ -68,7 +70,7 @@ pub(super) struct Stem {
     rows: usize,
     step: usize,
     tiles: usize,
-    points: Points,
+    points: TransformedWeights,
     /// One for each lane, `-zero * sum of weights` included.
     bias: Aligned<i32>,
     epilogue: Epilogue,
@@ -90,9 +92,9 @@ struct Sizes {
     pixels: usize,
 }
 
-impl Stem {
+impl Winograd7x7 {
     /// Packs `conv` if it is such a convolution and gains.
-    pub fn new(avx2: Avx2, conv: &Conv) -> Option<Stem> {
+    pub fn new(avx2: Avx2, conv: &Conv) -> Option<Winograd7x7> {
         let window = conv.window;
         let depth = conv.input.channels;
         let fits = window.kernel[1] == WIDTH
@@ -107,10 +109,10 @@ impl Stem {
                 .weights
                 .chunks_exact(window.kernel[0] * WIDTH * depth)
                 .all(|weights| largest_sum(weights) <= SUM_MAX);
-        fits.then(|| Stem::pack(avx2, conv))
+        fits.then(|| Winograd7x7::pack(avx2, conv))
     }
 
-    fn pack(avx2: Avx2, conv: &Conv) -> Stem {
+    fn pack(avx2: Avx2, conv: &Conv) -> Winograd7x7 {
         let (depth, channels, rows) = (conv.input.channels, conv.output.channels, conv.window.kernel[0]);
         // Values of a row: those of both phases, but at infinity.
         let places = |point: usize| if point == POINTS - 1 { depth } else { 2 * depth };
@@ -124,14 +126,14 @@ impl Stem {
                 }
             }
         };
-        let steps = (0..POINTS).map(|point| (rows * places(point)).div_ceil(Avx2::STEP)).collect();
-        let points = Points::new(avx2, channels, steps, transform);
+        let steps = (0..POINTS).map(|point| (rows * places(point)).div_ceil(BySums::STEP)).collect();
+        let points = TransformedWeights::new(avx2, channels, steps, transform);
         let [lanes, _] = points.lanes();
         let bias = conv.weights.chunks_exact(rows * WIDTH * depth).zip(&conv.bias).map(|(weights, bias)| {
             let sum: i32 = weights.iter().map(|w| i32::from(*w)).sum();
             bias.wrapping_sub(i32::from(conv.input_zero) * sum)
         });
-        Stem {
+        Winograd7x7 {
             avx2,
             patch: Patch {
                 input: [conv.input.height, conv.input.width],
@@ -159,7 +161,7 @@ impl Stem {
 
     /// Bytes of a tile's values of a row, at a point that is not infinity.
     fn row_bytes(&self) -> usize {
-        2 * self.patch.depth * Avx2::ELEMENT
+        2 * self.patch.depth * BySums::ELEMENT
     }
 
     fn sizes(&self) -> Sizes {
@@ -169,7 +171,7 @@ impl Stem {
         let values_pitch = line(rows * self.row_bytes() + OVERRUN);
         let sums_pitch = line(ROWS * self.tiles * lanes * 4);
         Sizes {
-            copied: line(self.columns() * self.patch.depth * Avx2::ELEMENT + OVERRUN),
+            copied: line(self.columns() * self.patch.depth * BySums::ELEMENT + OVERRUN),
             values_pitch,
             values: self.tiles * POINTS * values_pitch,
             sums_pitch,
@@ -208,7 +210,7 @@ impl Stem {
             let rows = ROWS.min(wanted_rows.end - first_row);
             for row in 0..(rows - 1) * self.step + self.rows {
                 let first = [first_row * self.step + row, 0];
-                self.patch.copy::<Avx2>(input, first, [1, self.columns()], sizes.copied, copied);
+                self.patch.copy::<BySums>(input, first, [1, self.columns()], sizes.copied, copied);
                 self.transform_row(copied, row, values, &sizes);
             }
             let count = rows * self.tiles;
@@ -249,9 +251,9 @@ impl Stem {
     /// `BT x` of each tile of a copied row, as row `row` of the values.
     fn transform_row(&self, copied: &[u8], row: usize, values: &mut [u8], sizes: &Sizes) {
         let depth = self.patch.depth;
-        assert!(copied.len() >= self.columns() * depth * Avx2::ELEMENT + 16 && values.len() >= sizes.values);
+        assert!(copied.len() >= self.columns() * depth * BySums::ELEMENT + 16 && values.len() >= sizes.values);
         for tile in 0..self.tiles {
-            let from = copied[tile * 2 * OUT * depth * Avx2::ELEMENT..].as_ptr();
+            let from = copied[tile * 2 * OUT * depth * BySums::ELEMENT..].as_ptr();
             let to = values[tile * POINTS * sizes.values_pitch..].as_mut_ptr();
             // SAFETY: the token proves AVX2. Of a pixel and its neighbour 8 activations are read, which is at most 16
             // bytes more than the row has; `sizes` made room for all rows and 64 bytes more.
@@ -348,7 +350,7 @@ unsafe fn transform_sums(from: *const u8, pitch: usize, bias: *const i32, [count
     }
 }
 
-impl PackedConv for Stem {
+impl PackedConv for Winograd7x7 {
     fn name(&self) -> &str {
         "conv_u8s8_winograd1x4s2_4x2__avx2"
     }

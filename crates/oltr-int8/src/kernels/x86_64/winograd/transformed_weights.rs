@@ -2,24 +2,28 @@
 
 use std::ops::Range;
 
-use super::avx2::{Avx2, Ymm};
-use super::buffer::Aligned;
-use super::simd::Simd;
-use super::tiles::{Beside, MOST_VECTORS, Pixel, Strip, Target, channels_of, vector_bytes};
-use super::vectors::Vectors;
+use crate::kernels::x86_64::aligned::Aligned;
+use crate::kernels::x86_64::dense::strip::{Beside, MOST_VECTORS, Pixel, Strip, Target};
+use crate::kernels::x86_64::dense::tiles::channels_of;
+use crate::kernels::x86_64::dense::tiles::vector_bytes;
+use crate::kernels::x86_64::dot::Dot;
+use crate::kernels::x86_64::dot::by_sums::BySums;
+use crate::kernels::x86_64::isa::Avx2;
+use crate::kernels::x86_64::vector::Vectors;
+use crate::kernels::x86_64::vector::ymm::Ymm;
 
 /// Bytes of a step's weights for a vector.
-const VECTOR: usize = vector_bytes::<Avx2>();
+const VECTOR: usize = vector_bytes::<BySums>();
 
 /// The transformed weights of all points. Products are by sums, see [`Avx2`], whose proof they are made with: a value and a
 /// weight together fit 16 bits.
 #[derive(Debug)]
-pub(super) struct Points {
+pub(crate) struct TransformedWeights {
     /// Steps of each point.
     steps: Vec<usize>,
     /// Vectors of channels of each strip.
     strips: Vec<usize>,
-    /// `[strip][point][step][vector]`, each as [`Simd::pack`] lays out its lanes.
+    /// `[strip][point][step][vector]`, each as [`Dot::pack`] lays out its lanes.
     weights: Aligned<u8>,
     /// `[strip][point][lane]`, what the steps add too much, negated.
     excess: Aligned<i32>,
@@ -27,7 +31,7 @@ pub(super) struct Points {
 
 /// A strip of channels.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Part {
+pub(crate) struct Part {
     first_vector: usize,
     /// Vectors of the strip.
     pub vectors: usize,
@@ -40,30 +44,35 @@ impl Part {
     }
 }
 
-impl Points {
+impl TransformedWeights {
     /// Packs the weights of `channels` channels, with so many steps at each point. `transform` writes those of a channel at a
     /// point, for one value after the other, over zeros.
-    pub fn new(_: Avx2, channels: usize, steps: Vec<usize>, transform: impl Fn(usize, usize, &mut [i16])) -> Points {
+    pub fn new(
+        _: Avx2,
+        channels: usize,
+        steps: Vec<usize>,
+        transform: impl Fn(usize, usize, &mut [i16]),
+    ) -> TransformedWeights {
         let vectors = channels.div_ceil(Ymm::LANES);
-        let mut points = Points {
+        let mut points = TransformedWeights {
             weights: Aligned::zeros(vectors * steps.iter().sum::<usize>() * VECTOR),
             excess: Aligned::zeros(vectors * steps.len() * Ymm::LANES),
             steps,
-            strips: Avx2::strips(vectors),
+            strips: BySums::strips(vectors),
         };
         let mut transformed = Vec::new();
         for part in points.parts(0..points.strips.len()).collect::<Vec<_>>() {
             for (lane, channel) in part.lanes().take_while(|channel| *channel < channels).enumerate() {
                 for point in 0..points.steps.len() {
                     transformed.clear();
-                    transformed.resize(points.steps[point] * Avx2::STEP, 0);
+                    transformed.resize(points.steps[point] * BySums::STEP, 0);
                     transform(channel, point, &mut transformed);
                     let first_byte = points.first_byte(part, point) + lane / Ymm::LANES * VECTOR;
                     let vectors = points.weights[first_byte..].chunks_mut(part.vectors * VECTOR);
                     let mut products = 0i32;
-                    for (weights, to) in transformed.as_chunks::<{ Avx2::STEP }>().0.iter().zip(vectors) {
-                        Avx2::pack(*weights, lane % Ymm::LANES, to);
-                        products = products.wrapping_add(Avx2::weight_products(*weights));
+                    for (weights, to) in transformed.as_chunks::<{ BySums::STEP }>().0.iter().zip(vectors) {
+                        BySums::pack(*weights, lane % Ymm::LANES, to);
+                        products = products.wrapping_add(BySums::weight_products(*weights));
                     }
                     let at = points.first_excess(part, point) + lane;
                     points.excess[at] = products.wrapping_neg();
@@ -118,14 +127,14 @@ impl Points {
     /// # Safety
     /// Each pixel has the point's steps of values.
     pub unsafe fn look(&self, point: usize, values: *const u8, pixels: &mut [Pixel]) {
-        // SAFETY: the caller's; there is AVX2, see `Points`.
-        unsafe { Avx2::excess(values, pixels, &[0], self.steps[point]) };
+        // SAFETY: the caller's; there is AVX2, see `TransformedWeights`.
+        unsafe { BySums::excess(values, pixels, &[0], self.steps[point]) };
     }
 
-    /// The sums of a strip at a point for pixels that [`Points::look`] was called for, those of a pixel side by side.
+    /// The sums of a strip at a point for pixels that [`TransformedWeights::look`] was called for, those of a pixel side by side.
     ///
     /// # Safety
-    /// As for [`Points::look`]; there is room for the sums.
+    /// As for [`TransformedWeights::look`]; there is room for the sums.
     pub unsafe fn multiply(&self, part: Part, point: usize, values: *const u8, pixels: &[Pixel], sums: *mut i32) {
         let (steps, first_byte) = (self.steps[point], self.first_byte(part, point));
         let bytes = steps * part.vectors * VECTOR;
@@ -144,6 +153,6 @@ impl Points {
             target: Target::Sums(sums),
         };
         // SAFETY: the same; weights and excess of the strip were sliced.
-        unsafe { <Avx2 as Simd>::strip(&strip) };
+        unsafe { <BySums as Dot>::strip(&strip) };
     }
 }
