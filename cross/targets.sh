@@ -62,8 +62,7 @@ kernel_target() {
 kernels_program() {
     local target
     target=$(kernel_target "$1")
-    (cd "$root/cross/kernels" &&
-        cargo build --release --locked --quiet --bin oltr-kernels --target "$target" --target-dir "$root/target/kernels")
+    cargo build --release --locked --quiet --package oltr-kernels --target "$target" --target-dir "$root/target/kernels"
     echo "$root/target/kernels/$target/release/oltr-kernels"
 }
 

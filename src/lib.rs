@@ -15,8 +15,6 @@ pub mod decide;
 pub mod enrol;
 pub mod evaluate;
 pub mod explain;
-#[allow(unsafe_code, clippy::undocumented_unsafe_blocks, reason = "kernels of instruction sets")]
-pub mod int8;
 pub mod labels;
 pub mod metrics;
 pub mod model;

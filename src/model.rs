@@ -31,8 +31,8 @@ use std::sync::Arc;
 
 use crate::bundle::Bundle;
 use crate::error::{Error, Result};
-use crate::int8::kernels;
 use crate::limits::Limits;
+use oltr_int8::kernels;
 use origin::Origin;
 
 pub use builtin::builtin_bytes;

@@ -10,8 +10,8 @@ use std::process::{Command, Stdio};
 
 use common::npz;
 use oltr::Model;
-use oltr::int8::kernels;
 use oltr::model::{Engine, Options, Step};
+use oltr_int8::kernels;
 
 /// A graph and what ONNX Runtime computes on it.
 struct Case {

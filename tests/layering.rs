@@ -13,13 +13,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("frame", &["error", "limits"]),
     ("bundle", &["error", "limits", "preprocess"]),
-    ("int8", &["error", "limits"]),
-    // Kernels are handed slices: nothing of ours but the definitions of quantisation.
-    ("int8::kernels", &["int8::quant"]),
-    ("int8::quant", &[]),
     ("preprocess", &["error", "frame"]),
     ("atomic", &["error"]),
-    ("model", &["bundle", "error", "frame", "int8", "limits", "preprocess"]),
+    ("model", &["bundle", "error", "frame", "limits", "preprocess"]),
     ("scores", &["bundle", "error"]),
     ("decide", &["bundle", "error", "limits", "scores"]),
     ("queue", &["error", "limits"]),
@@ -274,7 +270,7 @@ fn paths_are_found_in_code() {
     let source = |code: &str| Source { path: String::new(), module: "model::lower::emit".into(), code: code.into() };
     let reexported = vec![("Error".to_string(), "error".to_string())];
     let found = |code: &str| used(&source(code), &reexported).into_iter().collect::<Vec<_>>().join(" ");
-    assert_eq!(found("use crate::int8::kernels::{Conv, KernelSet};"), "int8::kernels");
+    assert_eq!(found("use oltr_int8::kernels::{Conv, KernelSet};"), "int8::kernels");
     assert_eq!(found("use crate::{int8::{Binary, quant::Quant}, limits::Limits};"), "int8 int8::quant limits");
     assert_eq!(found("let e = crate::Error::Internal(x);"), "error");
     assert_eq!(

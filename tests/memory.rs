@@ -9,7 +9,6 @@ use common::counting_allocator::{Taken, held_by, taken_by};
 use common::onnx::{self, Node, Tensor, dtype, value};
 use oltr::decide::Decision;
 use oltr::enrol::{Enrolled, Enrolments};
-use oltr::int8::Element;
 use oltr::model::{Engine, Options};
 use oltr::{Classifier, Error, Frame, Limits, Model, PixelFormat};
 
@@ -198,8 +197,8 @@ fn the_arena_is_as_small_as_what_lives_at_the_same_time() {
     let layers: Vec<&str> = model.summary().steps.iter().map(|s| s.op.as_str()).collect();
     assert!(layers.contains(&"conv 3x3 +add"), "{layers:?}");
     let bytes = |shape: &[usize]| {
-        let quant = oltr::int8::quant::Quant { scale: 1.0, zero_point: 0 };
-        oltr::int8::Tensor::new(shape, Element::Bytes(quant)).map.volume() as f64
+        let quant = oltr_int8::quant::Quant { scale: 1.0, zero_point: 0 };
+        oltr_int8::Tensor::new(shape, Element::Bytes(quant)).map.volume() as f64
     };
     // Convolution and pool are alive together, and nothing larger is.
     let live = bytes(&[1, 64, 112, 112]) + bytes(&[1, 64, 56, 56]);

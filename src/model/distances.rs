@@ -17,7 +17,7 @@ use super::graph::{Graph, Node};
 use super::lower::{View, constant_shape};
 use super::operators::DISTANCES;
 use super::shapes::{self, axes};
-use crate::int8::float::distances;
+use oltr_int8::float::distances;
 
 /// Replaces each chain of the graph by one node.
 pub(super) fn fuse(graph: &mut Graph) {

@@ -12,8 +12,8 @@ use tract_onnx::pb;
 use super::origin::{Origin, Raw};
 use super::skim::{self, Initializer, Skeleton};
 use crate::error::{Error, Result, UnsupportedNode};
-use crate::int8::float;
 use crate::limits::Limits;
+use oltr_int8::float;
 
 /// The values of a constant.
 #[derive(Clone, Debug)]

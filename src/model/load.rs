@@ -19,9 +19,9 @@ use super::softmax;
 use super::{Engine, Options, Port, Step, Summary};
 use crate::bundle::Bundle;
 use crate::error::{Error, Result};
-use crate::int8::kernels;
 use crate::limits::Limits;
 use crate::preprocess::Normaliser;
+use oltr_int8::kernels;
 
 /// A plan of tract's, shared by sessions.
 pub(super) type Plan = Arc<TypedSimplePlan>;

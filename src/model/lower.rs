@@ -6,6 +6,7 @@
 //! covers stays in the graph, with one node a program.
 
 mod emit;
+mod failure;
 mod float;
 mod float_op;
 mod pointwise;
@@ -19,8 +20,8 @@ use super::graph::{Const, Graph, Node};
 use super::operators::{DEQUANTISE, PROGRAM, QUANTISE};
 use super::shapes;
 use crate::error::{Error, Result};
-use crate::int8::kernels::KernelSet;
 pub(super) use emit::Part;
+use oltr_int8::kernels::KernelSet;
 pub(super) use quantised::View;
 use quantised::entry;
 use units::{Operand, Sink, Unit};

@@ -17,7 +17,7 @@ use tract_onnx::tract_hir::internal::{DimLike as _, Expansion, TractErrorContext
 use super::distances;
 use super::operators::{DEQUANTISE, DISTANCES, PROGRAM, QUANTISE, SOFTMAX};
 use super::softmax;
-use crate::int8::{Input, Program, State};
+use oltr_int8::{Input, Program, State};
 
 type Builder = TractResult<(Box<dyn InferenceOp>, Vec<String>)>;
 

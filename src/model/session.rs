@@ -12,9 +12,9 @@ use super::load::{Loaded, Plan};
 use super::ops::{ProgramOp, ProgramState};
 use crate::error::{Error, Result};
 use crate::frame::Frame;
-use crate::int8::Threads;
-use crate::int8::float::first_nan;
 use crate::preprocess::{Normaliser, Preprocessor};
+use oltr_int8::Threads;
+use oltr_int8::float::first_nan;
 
 /// The outputs of one run of a bundle's graph.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -12,7 +12,7 @@ use tract_onnx::tract_hir::internal::{Expansion, expand};
 use super::graph::Graph;
 use super::operators::SOFTMAX;
 use super::shapes::{self, wrap};
-use crate::int8::float::softmax;
+use oltr_int8::float::softmax;
 
 /// Replaces each Softmax over the last dimension of a tensor of known rank.
 pub(super) fn fuse(graph: &mut Graph) {

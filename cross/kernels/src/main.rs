@@ -5,11 +5,13 @@
 //! - `oltr-kernels run NETWORK CLASS N` computes the layers of a class N times with the kernels chosen. What a run
 //!   costs is the difference of two N, which preparations are not in.
 
+mod networks;
+
 use std::process::ExitCode;
 
-use oltr_kernels::int8::float::{Panels, distances, softmax};
-use oltr_kernels::int8::kernels::{KernelSet, available, select};
-use oltr_kernels::networks::{Layer, NETWORKS, QUANT, layers};
+use networks::{Layer, NETWORKS, QUANT, layers};
+use oltr_int8::float::{Panels, distances, softmax};
+use oltr_int8::kernels::{KernelSet, available, select};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -65,7 +67,7 @@ fn compute(set: &dyn KernelSet, layer: Layer, times: usize) {
         Layer::Conv(conv) => {
             let (map, channels) = (conv.output, conv.output.channels);
             let input = bytes(conv.input.volume());
-            let residual = matches!(conv.result, oltr_kernels::int8::kernels::Output::Bytes(_, Some(_)));
+            let residual = matches!(conv.result, oltr_int8::kernels::Output::Bytes(_, Some(_)));
             let residual = residual.then(|| bytes(map.volume()));
             let packed = set.conv(conv);
             let mut output = vec![0; map.volume()];

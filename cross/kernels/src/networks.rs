@@ -1,7 +1,7 @@
 //! The layers of three networks, by class, for counting what they cost.
 
-use crate::int8::kernels::{AveragePool, Conv, Map, MaxPool, Output, Residual, Window};
-use crate::int8::quant::{AddQuant, Quant, Requant};
+use oltr_int8::kernels::{AveragePool, Conv, Map, MaxPool, Output, Residual, Window};
+use oltr_int8::quant::{AddQuant, Quant, Requant};
 
 /// A layer of a network.
 #[derive(Debug)]

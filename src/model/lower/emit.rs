@@ -7,14 +7,15 @@ use std::sync::Arc;
 
 use super::super::graph::Node;
 use super::super::shapes::{Shapes, Sliding};
+use super::failure::{Failure, Result};
 use super::pointwise;
 use super::quantised::{View, entry};
 use super::units::{Kind, Operand, Sink, Unit};
 use super::weights::{Weights, int_bias};
-use crate::error::{Error, Result};
-use crate::int8::kernels::{Conv, KernelSet, Map, Output, Residual, Window};
-use crate::int8::quant::{AddQuant, Quant, Requant};
-use crate::int8::{Binary, Builder, Element, Program, Tensor, TensorId};
+use crate::error::Error;
+use oltr_int8::kernels::{Conv, KernelSet, Map, Output, Residual, Window};
+use oltr_int8::quant::{AddQuant, Quant, Requant};
+use oltr_int8::{Binary, Builder, Element, Program, Tensor, TensorId};
 
 /// A program and the float tensors that it reads and computes, by name.
 #[derive(Clone, Debug)]
@@ -208,11 +209,11 @@ pub(super) fn program(
 
 /// Bytes between bounds, for layers that do not clamp by themselves.
 fn clipped(b: &mut Builder, id: TensorId, quant: Quant, (lo, hi): (u8, u8)) -> Result<TensorId> {
-    if (lo, hi) == (0, 255) { Ok(id) } else { b.table("clip", id, quant, |q| q.max(lo).min(hi)) }
+    if (lo, hi) == (0, 255) { Ok(id) } else { Ok(b.table("clip", id, quant, |q| q.max(lo).min(hi))?) }
 }
 
-fn lost(name: &str) -> Error {
-    Error::Internal(format!("lowering lost tensor '{name}'"))
+fn lost(name: &str) -> Failure {
+    Error::Internal(format!("lowering lost tensor '{name}'")).into()
 }
 
 struct Emitter<'a> {
@@ -307,7 +308,7 @@ impl Emitter<'_> {
         }
         let operands = unit.operands.iter().map(|o| self.operand(o)).collect::<Result<Vec<TensorId>>>()?;
         let Sink::Bytes { name, quant, lo, hi } = &unit.sink else {
-            return Err(Error::Internal("only products yield numbers".into()));
+            return Err(Error::Internal("only products yield numbers".into()).into());
         };
         let (quant, bounds, x) = (*quant, (*lo, *hi), operands[0]);
         let label = self.node(unit).label().to_string();

@@ -15,7 +15,7 @@ use super::float_op::FloatOp;
 use super::pointwise;
 use super::quantised::{View, entry};
 use super::units::{Kind, Operand, Sink, Unit, bytes_sink};
-use crate::int8::float::{Binary, Function, Reduction};
+use oltr_int8::float::{Binary, Function, Reduction};
 
 /// The numbers of a constant, float or quantised, and its shape.
 pub(super) fn numbers<'a>(view: &View<'a>, name: &str) -> Option<(Cow<'a, [f32]>, &'a [usize])> {

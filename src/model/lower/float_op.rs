@@ -1,6 +1,6 @@
 //! The float operators that can run in a program.
 
-use crate::int8::float::{Binary, Function, Reduction};
+use oltr_int8::float::{Binary, Function, Reduction};
 
 /// A float operator.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,7 +2,7 @@
 
 use super::super::graph::{Graph, Node};
 use super::super::operators::QUANTISE;
-use crate::int8::float::Function;
+use oltr_int8::float::Function;
 
 /// Bounds of a Relu or Clip node with constant bounds, the lower one no greater than the upper: of a Clip whose bounds are
 /// crossed everything becomes the upper one (ONNX Clip).

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::super::graph::{Const, Graph, Values};
 use super::super::operators::{DEQUANTISE, QUANTISE};
-use crate::int8::quant::Quant;
+use oltr_int8::quant::Quant;
 
 /// Scales and zero points of a Q or DQ node.
 #[derive(Clone, Debug, PartialEq)]

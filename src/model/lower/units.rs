@@ -7,8 +7,8 @@ use super::super::operators::{DEQUANTISE, QUANTISE};
 use super::super::shapes::{Shapes, Sliding, axes, wrap};
 use super::float_op::FloatOp;
 use super::quantised::View;
-use crate::int8::Binary;
-use crate::int8::quant::Quant;
+use oltr_int8::Binary;
+use oltr_int8::quant::Quant;
 
 /// An operand of a unit.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,11 +1,12 @@
 //! Turning float operators into layers of numbers.
 
+use super::super::failure::Result;
 use super::super::float::numbers;
 use super::super::float_op::FloatOp;
 use super::super::units::{Operand, Sink};
 use super::{Emitter, clipped, lost, operand_shape};
-use crate::error::{Error, Result};
-use crate::int8::TensorId;
+use crate::error::Error;
+use oltr_int8::TensorId;
 
 impl Emitter<'_> {
     /// An operand as numbers in ONNX order.
@@ -53,7 +54,7 @@ impl Emitter<'_> {
     pub(super) fn quantisation(&mut self, index: usize) -> Result<()> {
         let unit = &self.units[index];
         let Sink::Bytes { name, quant, lo, hi } = &unit.sink else {
-            return Err(Error::Internal("a quantisation yields bytes".into()));
+            return Err(Error::Internal("a quantisation yields bytes".into()).into());
         };
         let x = self.number(&unit.operands[0])?;
         let label = self.node(unit).label().to_string();
@@ -67,7 +68,7 @@ impl Emitter<'_> {
     pub(super) fn float(&mut self, index: usize, op: &FloatOp) -> Result<()> {
         let unit = &self.units[index];
         let Sink::Numbers(name) = &unit.sink else {
-            return Err(Error::Internal("a float operator yields numbers".into()));
+            return Err(Error::Internal("a float operator yields numbers".into()).into());
         };
         let mut ids = Vec::new();
         let mut shapes = Vec::new();

@@ -1,0 +1,3 @@
+//! Depthwise convolutions: each output channel sees one input channel.
+
+pub(crate) mod generic;

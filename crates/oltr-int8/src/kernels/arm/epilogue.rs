@@ -1,0 +1,3 @@
+//! From sums to bytes.
+
+pub(crate) mod rounding;
