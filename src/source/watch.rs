@@ -257,7 +257,7 @@ impl Watch {
                 self.waiting.remove(path);
                 let seq = self.next_seq();
                 self.in_hand.push_back(Handed { seq, path: path.into(), seen, keys });
-                frame.set_label(&label.display().to_string());
+                frame.set_path(&label);
                 frame.set_stamp(Stamp { seq, mono_ns: monotonic_ns() });
                 Ok(Some(Next::Frame))
             }

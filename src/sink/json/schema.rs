@@ -104,6 +104,8 @@ pub struct FrameLine<'a> {
     age_ms: f64,
     dropped: u64,
     latency_ms: Latency,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source_url: Option<&'a str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -144,6 +146,7 @@ impl<'a> FrameLine<'a> {
             age_ms: millis(f.age),
             dropped: f.dropped,
             latency_ms: Latency { preprocess: millis(f.preprocess), inference: millis(f.inference) },
+            source_url: f.source_url,
         }
     }
 }

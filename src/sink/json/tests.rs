@@ -17,6 +17,7 @@ const KNOWN: Decision = Decision::Known(2);
 fn frame(source: &str) -> FrameResult<'_> {
     FrameResult {
         source,
+        source_url: Some("%E9"),
         stamp: Stamp { seq: 41, mono_ns: 1_500_000_000 },
         scores: Scores { class: 2, probability: 0.25, nearest: 1, distance: f32::INFINITY, reachability: f32::MAX },
         verdict: Verdict { decision: KNOWN, threshold: 0.5 },
