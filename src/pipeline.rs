@@ -235,8 +235,8 @@ impl Consumer<'_> {
                     nearest: answer.nearest.class,
                 });
                 let source = if slot.frame.label().is_empty() { self.name } else { slot.frame.label() };
-                let stamp = slot.frame.stamp();
-                let told = self.sink.frame(&FrameResult { source, stamp, answer, agreed, age, dropped });
+                let (source_url, stamp) = (slot.frame.url(), slot.frame.stamp());
+                let told = self.sink.frame(&FrameResult { source, source_url, stamp, answer, agreed, age, dropped });
                 let told = told.and_then(|()| self.tell_changes(&changes));
                 self.queue.classified(slot);
                 told

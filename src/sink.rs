@@ -18,6 +18,8 @@ use crate::frame::Stamp;
 pub struct FrameResult<'a> {
     /// The source, or the photo where the frame is one.
     pub source: &'a str,
+    /// The photo's path as a relative URL, where that is not UTF-8: [`Frame::url`](crate::Frame::url).
+    pub source_url: Option<&'a str>,
     /// Number and time of capture.
     pub stamp: Stamp,
     /// What it shows.

@@ -61,7 +61,7 @@ pub fn run(args: &ClassifyArgs, common: &Common) -> anyhow::Result<Exit> {
             log::info!("stopped by a signal; {} photos done", tally.classified);
             return Ok(Exit::Success);
         }
-        let source = source_of(&photo);
+        let (source, url) = (source_of(&photo), url_of(&photo));
         match decode(photo, &mut decoder, &mut frame).and_then(|decode| {
             let answer = classifier.classify(&frame)?;
             if let Some((path, attention)) = args.attention.as_ref().zip(classifier.session().attention()) {
@@ -69,6 +69,7 @@ pub fn run(args: &ClassifyArgs, common: &Common) -> anyhow::Result<Exit> {
             }
             let mut classification = wanted.tell(&source, &answer, classifier.outputs());
             classification.latency_ms.decode = millis(decode);
+            classification.source_url = url.clone();
             Ok(classification)
         }) {
             Ok(classification) => {
@@ -77,7 +78,7 @@ pub fn run(args: &ClassifyArgs, common: &Common) -> anyhow::Result<Exit> {
             }
             Err(error) => {
                 tally.failed(&error);
-                reporter.failure(&source, &error)?;
+                reporter.failure(&source, url, &error)?;
             }
         }
     }
@@ -89,6 +90,14 @@ fn source_of(photo: &Input) -> String {
     match photo {
         Input::File(path) | Input::Unusable { input: path, .. } => path.display().to_string(),
         Input::Stdin => "-".into(),
+    }
+}
+
+/// Its path, where the name cannot say it: it is not UTF-8.
+fn url_of(photo: &Input) -> Option<String> {
+    match photo {
+        Input::File(path) | Input::Unusable { input: path, .. } => photos::url_of(path),
+        Input::Stdin => None,
     }
 }
 
@@ -159,6 +168,9 @@ struct Classification<'a> {
     /// Why, where `--explain` asks.
     #[serde(skip_serializing_if = "Option::is_none")]
     explanation: Option<Explanation>,
+    /// The photo's path as a relative URL, where that is not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source_url: Option<String>,
 }
 
 /// The enrolled class of a photo.
@@ -250,6 +262,7 @@ impl<'a> Wanted<'a> {
                 radius,
             }),
             explanation: self.explain.then(explained),
+            source_url: None,
         }
     }
 }
@@ -293,9 +306,9 @@ impl Reporter {
         }
     }
 
-    fn failure(&mut self, source: &str, error: &Error) -> anyhow::Result<()> {
+    fn failure(&mut self, source: &str, url: Option<String>, error: &Error) -> anyhow::Result<()> {
         match self {
-            Reporter::Json(out) => out.json(&ErrorLine::new(source, error)),
+            Reporter::Json(out) => out.json(&ErrorLine::new(source, error).with_url(url)),
             Reporter::Person(..) => {
                 log::error!("{}", printable(&exit::message(error)));
                 Ok(())

@@ -115,13 +115,21 @@ pub struct ErrorLine<'a> {
     kind: &'static str,
     /// What is wrong and what to do, for people.
     error: String,
+    /// The path as a relative URL, where that is not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source_url: Option<String>,
 }
 
 impl<'a> ErrorLine<'a> {
     /// What `error` says of `source`.
     pub fn new(source: &'a str, error: &Error) -> ErrorLine<'a> {
         let kind: ErrorKind = error.kind();
-        ErrorLine { schema: "oltr.error/1", source, kind: kind.as_str(), error: exit::message(error) }
+        ErrorLine { schema: "oltr.error/1", source, kind: kind.as_str(), error: exit::message(error), source_url: None }
+    }
+
+    /// With the path of `source`, where that is not UTF-8.
+    pub fn with_url(self, url: Option<String>) -> ErrorLine<'a> {
+        ErrorLine { source_url: url, ..self }
     }
 }
 

@@ -249,3 +249,67 @@ fn too_little_memory_is_a_matter_of_configuration() {
     let ran = oltr(&["classify", "--max-memory", "64KiB", &format!("{PHOTOS}/cup.jpg")]).code(78);
     ran.says(&["--max-memory", "65536"]);
 }
+
+#[test]
+fn what_a_folder_holds_and_is_not_read_is_told_once() {
+    let files = Folder::new();
+    files.file("a.jpg", &cup());
+    for name in ["b.heic", "c.HEIC", "d.mp4", "e.NEF", "notes.txt", ".f.heic"] {
+        files.file(name, b"x");
+    }
+    let ran = oltr(&["classify", &files.path("")]).code(0);
+    let told: Vec<&str> = ran.stderr.lines().collect();
+    assert!(told.len() == 1 && told[0].contains("2 HEIC, 1 raw, 1 video"), "{told:?}");
+    // A program reads lines for photos only; what a person names is a photo or an error.
+    let json = oltr(&["classify", "--json", &files.path("")]).code(0);
+    assert_eq!(json.json().len(), 1);
+    assert_eq!(oltr(&["classify", &files.path("a.jpg")]).code(0).stderr, "");
+    assert_eq!(oltr(&["classify", "-q", &files.path("")]).code(0).stderr, "");
+}
+
+#[test]
+fn folders_of_systems_hold_no_photos() {
+    let files = Folder::new();
+    for name in
+        ["@eaDir/IMG_1.JPG/T.jpg", "$RECYCLE.BIN/S-1/$RA1.JPG", "lost+found/1.jpg", ".Trash-1/a.jpg", "DCIM/b.jpg"]
+    {
+        let path = files.path(name);
+        fs::create_dir_all(std::path::Path::new(&path).parent().unwrap()).unwrap();
+        fs::write(path, cup()).unwrap();
+    }
+    let sources = |inputs: &[&str]| -> Vec<String> {
+        let lines = oltr(&[&["classify", "--json"], inputs].concat()).code(0).json();
+        lines.iter().map(|line| line["source"].as_str().unwrap().rsplit('/').next().unwrap().into()).collect()
+    };
+    assert_eq!(sources(&[&files.path("")]), ["b.jpg"]);
+    assert_eq!(sources(&[&files.path("**/*.jpg")]), ["b.jpg"]);
+    // What is named is meant.
+    assert_eq!(sources(&[&files.path(".Trash-1")]), ["a.jpg"]);
+    assert_eq!(sources(&[&files.path(".Trash-1/*.jpg")]), ["a.jpg"]);
+}
+
+#[test]
+fn lists_are_read_as_any_program_writes_them() {
+    use std::os::unix::ffi::OsStrExt;
+    let files = Folder::new();
+    let odd = std::ffi::OsStr::from_bytes(b"lat\xe9n.jpg");
+    for name in [std::ffi::OsStr::new("a.jpg"), odd, std::ffi::OsStr::new("c.jpg")] {
+        fs::write(std::path::Path::new(&files.path("")).join(name), cup()).unwrap();
+    }
+    let read = |list: &[u8]| {
+        files.file("list.txt", list);
+        let ran = command(&["classify", "--json", "@list.txt"]).current_dir(files.path("")).output().unwrap();
+        super::Ran::from(ran).code(0).json()
+    };
+    let lines = read(b"\xef\xbb\xbfa.jpg\r\nc.jpg\r\n");
+    assert_eq!(lines.iter().map(|line| line["source"].as_str().unwrap()).collect::<Vec<_>>(), ["a.jpg", "c.jpg"]);
+    assert!(lines.iter().all(|line| line.get("source_url").is_none()));
+    // A name that is no text can be opened all the same.
+    let lines = read(b"a.jpg\nlat\xe9n.jpg\nc.jpg\n");
+    assert_eq!(lines.len(), 3);
+    assert_eq!((&lines[1]["source"], &lines[1]["source_url"]), (&"lat\u{fffd}n.jpg".into(), &"lat%E9n.jpg".into()));
+    files.file("list.txt", b"a.jpg\nno\xe9ne.jpg\nc.jpg\n");
+    let ran = command(&["classify", "--json", "@list.txt"]).current_dir(files.path("")).output().unwrap();
+    let lines = super::Ran::from(ran).code(65).json();
+    assert_eq!((lines.len(), &lines[1]["source_url"]), (3, &"no%E9ne.jpg".into()));
+}

@@ -206,3 +206,41 @@ fn attention_is_drawn_where_the_graph_has_it() {
         .code(65)
         .says(&["no output 'attention'"]);
 }
+
+/// Each reads the file, adds its class and writes it: none may lose what another wrote meanwhile.
+#[test]
+fn classes_that_are_enrolled_at_once_are_all_there() {
+    let folder = Folder::new();
+    let model = bundle(&folder);
+    let photos = ["cup", "cat", "moon"].map(photo);
+    let add = |name: &str| {
+        let args = [&["enrol", "--model", &model, "add", name], &photos.each_ref().map(String::as_str)[..]].concat();
+        command(&args).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap()
+    };
+    let mut children: Vec<_> = ["n1", "n2", "n3", "n4"].into_iter().map(add).collect();
+    assert!(children.iter_mut().all(|child| child.wait().unwrap().success()));
+    let list = |json: &str| {
+        let lines = oltr(&["enrol", "--model", &model, json, "list"]).code(0).json();
+        let mut names: Vec<String> = lines.iter().map(|line| line["name"].as_str().unwrap().into()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(list("--json"), ["n1", "n2", "n3", "n4"]);
+    let left = fs::read_dir(folder.path("")).unwrap().count();
+    assert_eq!(left, 2, "nothing is left beside model and classes");
+}
+
+#[test]
+fn devices_and_fifos_are_not_replaced_by_enrolments() {
+    use std::os::unix::fs::FileTypeExt;
+    let folder = Folder::new();
+    let model = bundle(&folder);
+    let fifo = folder.path("fifo");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    for place in ["/dev/null", &fifo] {
+        oltr(&["enrol", "--model", &model, "--enrolled", place, "add", "x", &photo("cup"), &photo("cat")]).code(65);
+        oltr(&["classify", "--model", &model, "--enrolled", place, &photo("cup")]).code(65).says(&[place]);
+        assert!(!fs::metadata(place).unwrap().is_file());
+    }
+    assert!(fs::metadata(&fifo).unwrap().file_type().is_fifo());
+}

@@ -1,6 +1,7 @@
 //! `oltr stream`: clients that write frames, faults, signals, and what is printed.
 
 mod clients;
+mod crash;
 mod faults;
 mod service;
 mod watch;
@@ -106,13 +107,12 @@ fn options_thin_frames_out() {
     assert!(begin.elapsed() > Duration::from_millis(400));
 }
 
-/// Decoding photos takes more than reading frames: what does not fit is refused before the first, and what the message
-/// proposes helps.
+/// What was asked for and does not fit is refused before the first photo, and what the message proposes helps.
 #[test]
 fn photos_that_may_not_fit_are_refused_with_a_remedy_that_holds() {
     let files = Folder::new();
     let photo = format!("{PHOTOS}/cup.jpg");
-    let stream = |args: &[&str]| oltr(&[&["stream", "--json"], args].concat());
+    let stream = |args: &[&str]| oltr(&[&["stream", "--json", "--max-frame", "1920x1080"], args].concat());
     for source in [&[&photo[..]][..], &["--watch", &files.path("")]] {
         let refused = stream(&[&["--max-memory", "64MiB"], source].concat()).code(78);
         refused.says(&["bytes of memory", "--max-memory 1", "--max-frame, now 1920x1080", "--queue 1"]);
@@ -120,14 +120,14 @@ fn photos_that_may_not_fit_are_refused_with_a_remedy_that_holds() {
     let said = stream(&["--max-memory", "64MiB", &photo]).stderr;
     let enough = said.split_once("(--max-memory ").unwrap().1.split_once(')').unwrap().0;
     let holds = |args: &[&str]| {
-        let lines = stream(&[args, &["--per-frame", &photo]].concat()).code(0).json();
+        let lines = oltr(&[&["stream", "--json"], args, &["--per-frame", &photo]].concat()).code(0).json();
         let memory = &lines.last().unwrap()["memory"];
         assert!(memory["planned_bytes"].as_u64() <= memory["limit_bytes"].as_u64(), "{memory}");
         assert_eq!(lines[0]["label"], "cup");
     };
-    holds(&["--max-memory", enough]);
+    holds(&["--max-memory", enough, "--max-frame", "1920x1080"]);
     holds(&["--max-memory", "64MiB", "--max-frame", "640x480"]);
-    let larger = stream(&["--max-memory", "64MiB", "--max-frame", "64x64", &photo]).code(65).json();
+    let larger = oltr(&["stream", "--json", "--max-memory", "64MiB", "--max-frame", "64x64", &photo]).code(65).json();
     assert_eq!((&larger[0]["schema"], &larger[0]["kind"]), (&"oltr.error/1".into(), &"limit".into()));
     assert!(larger[0]["error"].as_str().unwrap().contains("photo"), "{}", larger[0]);
 }

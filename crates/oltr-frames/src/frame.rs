@@ -2,10 +2,13 @@
 
 mod color;
 mod format;
+mod label;
 mod view;
 
 pub use color::{Color, Matrix, Range, Siting};
 pub use format::{PixelFormat, Plane};
+use label::Label;
+pub(crate) use label::url_of;
 pub use view::{Rect, Rotation, View};
 
 use crate::error::{Error, Result};
@@ -50,7 +53,7 @@ pub struct Frame {
     /// Bytes that a source has written of the picture that it is still reading.
     pub(crate) filled: usize,
     stamp: Stamp,
-    label: String,
+    label: Label,
 }
 
 /// Where a frame stands in its stream.
@@ -216,18 +219,27 @@ impl Frame {
 
     /// What the picture is called, a photo's path for one; empty for most.
     pub fn label(&self) -> &str {
-        &self.label
+        &self.label.text
     }
 
     /// Names the picture; the memory of the last name is kept.
     pub fn set_label(&mut self, label: &str) {
-        self.label.clear();
-        self.label.push_str(label);
+        self.label.set(label);
+    }
+
+    /// Sets the label to `path`.
+    pub fn set_path(&mut self, path: &std::path::Path) {
+        self.label.set_path(path);
+    }
+
+    /// The path that the label stands for, where that is not UTF-8, as a relative URL: `%E9` for a byte.
+    pub fn url(&self) -> Option<&str> {
+        Some(self.label.url.as_str()).filter(|url| !url.is_empty())
     }
 
     /// Bytes of memory that the frame takes.
     pub fn bytes(&self) -> usize {
-        self.data.capacity() + self.label.capacity()
+        self.data.capacity() + self.label.text.capacity() + self.label.url.capacity()
     }
 
     /// Swaps the pixels of two frames of one geometry's size in bytes; for transforms that cannot work in place.

@@ -117,6 +117,8 @@ pub struct FrameLine<'a> {
     age_ms: f64,
     dropped: u64,
     latency_ms: Latency,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source_url: Option<&'a str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -159,6 +161,7 @@ impl<'a> FrameLine<'a> {
             age_ms: millis(f.age),
             dropped: f.dropped,
             latency_ms: Latency { preprocess: millis(answer.preprocess), inference: millis(answer.inference) },
+            source_url: f.source_url,
         }
     }
 }

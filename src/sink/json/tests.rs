@@ -22,6 +22,7 @@ fn frame<'a>(source: &'a str, bundle: &'a Bundle) -> FrameResult<'a> {
     (answer.preprocess, answer.inference) = (Duration::from_micros(800), Duration::from_millis(4));
     FrameResult {
         source,
+        source_url: Some("%E9"),
         stamp: Stamp { seq: 41, mono_ns: 1_500_000_000 },
         answer,
         agreed: Some(Agreed { label: Decision::Open, share: 0.75, support: 0.5 }),

@@ -80,3 +80,130 @@ fn a_folder_that_is_not_there_is_no_input() {
     let ran: Ran = oltr(&["stream", "--watch", "nowhere"]).code(66);
     ran.says(&["nowhere"]);
 }
+
+/// The program watching `incoming` until it is told to stop, with `args`; what it said.
+fn watched_for(files: &Folder, args: &[&str], seconds: f32) -> Ran {
+    let (folder, state) = (files.path("incoming"), files.path("seen"));
+    let all = [&["stream", "--json", "--per-frame", "--watch", &folder, "--state", &state], args].concat();
+    let child = command(&all).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(Duration::from_secs_f32(seconds));
+    send("TERM", &child);
+    ended(child, Duration::from_secs(60))
+}
+
+fn of(ran: &Ran, schema: &str) -> Vec<Value> {
+    ran.json().into_iter().filter(|line| line["schema"] == schema).collect()
+}
+
+#[test]
+fn a_photo_that_a_limit_refused_is_taken_by_another_run() {
+    let files = Folder::new();
+    fs::create_dir(files.path("incoming")).unwrap();
+    add(&files.path("incoming"), "1.jpg");
+    let refused = watched_for(&files, &["--max-frame", "64x64"], 6.0).code(0);
+    let errors = of(&refused, "oltr.error/1");
+    assert_eq!(errors.iter().map(|e| &e["kind"]).collect::<Vec<_>>(), ["limit"], "told once");
+    let state = fs::read_to_string(files.path("seen")).unwrap();
+    assert_eq!(state.lines().count(), 1, "nothing was taken: {state}");
+    let child = watch(&files.path("incoming"), &files.path("seen"));
+    taken(child, "1.jpg");
+}
+
+/// Waits for the one photo that `child` finds, and ends it.
+#[track_caller]
+fn taken(mut child: Child, name: &str) {
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert_eq!(frames(&mut lines, 1), [name]);
+    send("TERM", &child);
+    ended(child, Duration::from_secs(60)).code(0);
+}
+
+/// A region that it does not hold is no photo's fault.
+#[test]
+fn a_photo_that_could_not_be_classified_is_taken_by_another_run() {
+    let files = Folder::new();
+    fs::create_dir(files.path("incoming")).unwrap();
+    add(&files.path("incoming"), "1.jpg");
+    let refused = watched_for(&files, &["--roi", "9000,9000,10,10"], 6.0).code(0);
+    assert_eq!(of(&refused, "oltr.error/1").len(), 1, "told once");
+    taken(watch(&files.path("incoming"), &files.path("seen")), "1.jpg");
+}
+
+#[test]
+fn one_state_file_is_for_one_process() {
+    let files = Folder::new();
+    let (one, two, state) = (files.path("one"), files.path("two"), files.path("seen"));
+    fs::create_dir(&one).unwrap();
+    fs::create_dir(&two).unwrap();
+    let mut child = watch(&one, &state);
+    add(&one, "1.jpg");
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert_eq!(frames(&mut lines, 1), ["1.jpg"]);
+    let second = oltr(&["stream", "--watch", &two, "--state", &state]).code(75);
+    second.says(&["seen", "another oltr", "--state"]);
+    send("TERM", &child);
+    ended(child, Duration::from_secs(60)).code(0);
+}
+
+#[test]
+fn a_state_that_is_no_file_is_refused_at_once() {
+    let files = Folder::new();
+    let (folder, fifo) = (files.path("incoming"), files.path("fifo"));
+    fs::create_dir(&folder).unwrap();
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    for (state, what) in [(fifo.as_str(), "a FIFO"), ("/dev/null", "a device"), (&folder, "a folder")] {
+        oltr(&["stream", "--watch", &folder, "--state", state]).code(78).says(&[state, what, "name one"]);
+    }
+    assert!(!fs::metadata("/dev/null").unwrap().is_file());
+}
+
+/// The names of photos begin as the folder was named, and nothing is taken twice.
+#[test]
+fn a_relative_folder_gives_each_photo_once() {
+    let files = Folder::new();
+    fs::create_dir(files.path("trap")).unwrap();
+    let start = || {
+        let mut command = command(&["stream", "--json", "--per-frame", "--watch", "trap"]);
+        command.current_dir(files.path("")).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let mut child = start();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next = || {
+        let lines = lines.by_ref().map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+        lines.filter(|line| line["schema"] == "oltr.frame/1").map(|line| line["source"].clone()).next().unwrap()
+    };
+    std::thread::sleep(Duration::from_secs(1));
+    add(&files.path("trap"), "1.jpg");
+    assert_eq!(next(), "trap/1.jpg");
+    // Makes the folder be searched.
+    fs::create_dir(files.path("trap/sub")).unwrap();
+    std::thread::sleep(Duration::from_secs(3));
+    add(&files.path("trap/sub"), "2.jpg");
+    assert_eq!(next(), "trap/sub/2.jpg");
+    send("TERM", &child);
+    ended(child, Duration::from_secs(60)).code(0);
+    let child = start();
+    std::thread::sleep(Duration::from_secs(3));
+    add(&files.path("trap"), "3.jpg");
+    taken(child, "3.jpg");
+}
+
+/// As the service is set up: what fits is taken, and it is said what does not.
+#[test]
+fn bounded_memory_bounds_photos_by_what_fits() {
+    let files = Folder::new();
+    fs::create_dir(files.path("incoming")).unwrap();
+    add(&files.path("incoming"), "1.jpg");
+    let folder = files.path("incoming");
+    let ran = oltr(&["stream", "--json", "--per-frame", "--max-memory", "96MiB", &folder]).code(0);
+    assert_eq!(of(&ran, "oltr.frame/1").len(), 1);
+    let ran = ran.says(&["megapixels", "--max-memory"]);
+    let memory = &ran.json().pop().unwrap()["memory"];
+    assert!(memory["planned_bytes"].as_u64() <= memory["limit_bytes"].as_u64(), "{memory}");
+    // What the warning proposes takes the photos that it names.
+    let enough = ran.stderr.split_once("with --max-memory ").unwrap().1.split_once(' ').unwrap().0;
+    let ran = oltr(&["stream", "-v", "--json", "--max-memory", enough, &folder]).code(0);
+    let said = ran.stderr.split_once("photos of up to ").unwrap().1.split_once(' ').unwrap().0;
+    assert!(said.parse::<f32>().unwrap() >= 11.8, "{said}");
+    oltr(&["stream", "--json", "--max-memory", "50MiB", &folder]).code(78).says(&["640x480", "--max-memory"]);
+}

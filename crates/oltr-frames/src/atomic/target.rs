@@ -142,7 +142,9 @@ fn resolve(path: &Path) -> io::Result<Place> {
         match fs::read_link(&path) {
             Ok(link) => path = folder_of(&path).join(link),
             // No link, or nothing there.
-            Err(e) if matches!(e.kind(), ErrorKind::InvalidInput | ErrorKind::NotFound) => return Ok(Place::Path(path)),
+            Err(e) if matches!(e.kind(), ErrorKind::InvalidInput | ErrorKind::NotFound) => {
+                return Ok(Place::Path(path));
+            }
             Err(e) => return Err(e),
         }
     }

@@ -1,5 +1,6 @@
 //! Photos as frames, in the order in which they were named.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::photo::Decoder;
@@ -80,13 +81,16 @@ impl FrameSource for Photos {
         let seq = self.seq;
         self.seq += 1;
         let (label, read) = match input {
-            Input::File(path) => (path.display().to_string(), self.decoder.read(&path, frame)),
-            Input::Stdin => ("-".into(), self.decoder.read_from("-", Stdin, frame)),
+            Input::File(path) => {
+                let read = self.decoder.read(&path, frame);
+                (path, read)
+            }
+            Input::Stdin => (PathBuf::from("-"), self.decoder.read_from("-", Stdin, frame)),
             Input::Unusable { error, .. } => return damaged(error),
         };
         match read {
             Ok(()) => {
-                frame.set_label(&label);
+                frame.set_path(&label);
                 frame.set_stamp(Stamp { seq, mono_ns: monotonic_ns() });
                 Ok(Next::Frame)
             }

@@ -54,6 +54,12 @@ pub fn find<P: AsRef<Path>>(inputs: impl IntoIterator<Item = P>, limits: &Limits
     Ok(search(inputs, limits)?.inputs)
 }
 
+/// The path of a photo that is not UTF-8 as a relative URL, `lat%E9n.jpg`, from which it can be opened; `None` for any
+/// other, which text says as it is.
+pub fn url_of(path: &Path) -> Option<String> {
+    crate::frame::url_of(path)
+}
+
 /// What [`search`] found.
 #[derive(Debug)]
 pub struct Found {

@@ -224,7 +224,14 @@ impl Watch {
     }
 
     /// Takes a photo that is complete.
-    fn take(&mut self, path: &Path, seen: Seen, quiet: Duration, closed: bool, frame: &mut Frame) -> Result<Option<Next>> {
+    fn take(
+        &mut self,
+        path: &Path,
+        seen: Seen,
+        quiet: Duration,
+        closed: bool,
+        frame: &mut Frame,
+    ) -> Result<Option<Next>> {
         let place = self.root.join(path);
         let label = self.folder.join(path);
         let keys = match seen.keys(&place, path) {
@@ -257,7 +264,7 @@ impl Watch {
                 self.waiting.remove(path);
                 let seq = self.next_seq();
                 self.in_hand.push_back(Handed { seq, path: path.into(), seen, keys });
-                frame.set_label(&label.display().to_string());
+                frame.set_path(&label);
                 frame.set_stamp(Stamp { seq, mono_ns: monotonic_ns() });
                 Ok(Some(Next::Frame))
             }

@@ -101,7 +101,9 @@ pub fn decode(subject: &str, bytes: &[u8], limits: &Limits, scratch: &mut Vec<u8
     for (at, pixel) in pixels.as_chunks_mut::<3>().0.iter_mut().enumerate() {
         *pixel = match (color, &palette) {
             (_, Some(palette)) => palette.color(samples.raw(at)),
-            (ColorType::Gray(_) | ColorType::GrayA(_) | ColorType::Multiband { .. }, None) => [samples.sample(at, 0); 3],
+            (ColorType::Gray(_) | ColorType::GrayA(_) | ColorType::Multiband { .. }, None) => {
+                [samples.sample(at, 0); 3]
+            }
             (ColorType::CMYK(_), None) => {
                 let black = samples.sample(at, 3);
                 crate::source::jpeg::from_cmyk([0, 1, 2].map(|c| 255 - samples.sample(at, c)), 255 - black)
@@ -232,7 +234,8 @@ fn is_camera_raw(folder: &Folder) -> bool {
     let value = |tag| folder.field(tag).and_then(|field| field.whole());
     let sensor = |folder: &Folder| {
         let kind = folder.field(tag::PHOTOMETRIC).and_then(|field| field.whole());
-        matches!(kind, Some(photometric::COLOR_FILTERS | photometric::LINEAR_RAW)) || folder.field(tag::CFA_PATTERN).is_some()
+        matches!(kind, Some(photometric::COLOR_FILTERS | photometric::LINEAR_RAW))
+            || folder.field(tag::CFA_PATTERN).is_some()
     };
     let reduced = value(tag::NEW_SUBFILE_TYPE).is_some_and(|kind| kind & 1 == 1);
     sensor(folder)
@@ -268,7 +271,11 @@ fn unread(folder: Option<&Folder>) -> String {
         _ => "",
     };
     let bits = value(tag::BITS_PER_SAMPLE).map_or(String::new(), |bits| format!("{bits} bits a sample"));
-    let parts = [color, compression, tiles, bits.as_str()].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ");
+    let parts = [color, compression, tiles, bits.as_str()]
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join(", ");
     format!("a TIFF of a kind that oltr does not read ({parts}); save it as PNG")
 }
 

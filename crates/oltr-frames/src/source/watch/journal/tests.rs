@@ -1,0 +1,246 @@
+use super::*;
+
+/// Keys as hashes are, three of a photo.
+fn photo(i: u64) -> Keys {
+    Keys([1, 2, 3].map(|k| (i * 3 + k).wrapping_mul(0x9E37_79B9_7F4A_7C15)))
+}
+
+fn has(journal: &Journal, i: u64) -> bool {
+    let found = photo(i).0.map(|key| journal.contains(key).unwrap());
+    assert!(found == [found[0]; 3], "a photo is there with all its keys or with none");
+    found[0]
+}
+
+fn those_of(journal: &Journal, most: u64) -> Vec<u64> {
+    (0..most).filter(|i| has(journal, *i)).collect()
+}
+
+#[test]
+fn entries_outlive_the_process_and_the_file_is_not_written_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("taken");
+    let mut journal = Journal::open(&path, 100).unwrap();
+    journal.record(&[photo(1), photo(2)], true).unwrap();
+    drop(journal);
+    let before = (fs::metadata(&path).unwrap().ino(), fs::read(&path).unwrap());
+    let journal = Journal::open(&path, 100).unwrap();
+    assert_eq!(those_of(&journal, 5), [1, 2]);
+    assert_eq!((fs::metadata(&path).unwrap().ino(), fs::read(&path).unwrap()), before);
+}
+
+/// A loss of power may cut the file off anywhere, and leave zeros where data should have come.
+#[test]
+fn a_file_cut_off_after_any_byte_keeps_what_was_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("taken");
+    // Two entries are merged into a block, two follow it.
+    let mut journal = Journal::open(&path, 2).unwrap();
+    (0..3).for_each(|i| journal.record(&[photo(i)], true).unwrap());
+    assert_eq!(journal.blocks.count(), 1);
+    drop(journal);
+    let whole = fs::read(&path).unwrap();
+    let first = HEADER + BLOCK;
+    assert_eq!(whole.len(), first + ENTRY);
+    let plain = folder.path().join("plain");
+    let mut journal = Journal::open(&plain, 100).unwrap();
+    journal.record(&[photo(0), photo(1)], true).unwrap();
+    drop(journal);
+    let plain = fs::read(plain).unwrap();
+    for (bytes, start, of_start) in [(&whole, first, 2), (&plain, HEADER, 0)] {
+        for length in (0..=HEADER).chain(first - 2..=first + 1).chain(start..=bytes.len()).filter(|l| *l <= bytes.len())
+        {
+            for zeros in [0, 7, ENTRY, 5000] {
+                if length < HEADER && zeros > 0 {
+                    continue;
+                }
+                fs::write(&path, [&bytes[..length], &vec![0; zeros]].concat()).unwrap();
+                let opened = Journal::open(&path, 100);
+                if length < HEADER && bytes.len() == whole.len() && length > FORMAT.len() + 8 {
+                    // Only what was put in its place whole has blocks; no loss of power cuts its first line.
+                    assert!(matches!(opened, Err(Error::BadInput { .. })), "{length}");
+                    continue;
+                }
+                let mut journal = opened.unwrap();
+                let whole = if length < start { 0 } else { of_start + (length - start) / ENTRY };
+                let expected: Vec<u64> = (0..whole as u64).collect();
+                assert_eq!(those_of(&journal, 5), expected, "cut off after {length}, {zeros} zeros");
+                // What follows is not hidden by the torn end.
+                journal.record(&[photo(9)], true).unwrap();
+                drop(journal);
+                let journal = Journal::open(&path, 100).unwrap();
+                assert_eq!(those_of(&journal, 10), [&expected[..], &[9]].concat(), "{length}, {zeros}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_damaged_byte_costs_the_entry_it_is_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("taken");
+    let mut journal = Journal::open(&path, 100).unwrap();
+    journal.record(&[photo(0), photo(1), photo(2)], true).unwrap();
+    drop(journal);
+    let whole = fs::read(&path).unwrap();
+    for at in HEADER..HEADER + 2 * ENTRY {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        fs::write(&path, &bytes).unwrap();
+        let journal = Journal::open(&path, 100).unwrap();
+        let left = those_of(&journal, 4);
+        // A line break that is none takes the next entry with it.
+        let broken = if (at - HEADER + 1).is_multiple_of(ENTRY) { 2 } else { 1 };
+        assert!(left.len() >= 3 - broken && left.contains(&2) && left.len() < 3, "byte {at}: {left:?}");
+    }
+}
+
+#[test]
+fn many_entries_are_merged_and_memory_stays_small() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("taken");
+    let mut journal = Journal::open(&path, 16).unwrap();
+    for i in 0..2000 {
+        journal.record(&[photo(i)], false).unwrap();
+        assert!(journal.recent.len() <= 3 * 16);
+    }
+    assert_eq!(those_of(&journal, 2100), (0..2000).collect::<Vec<_>>());
+    drop(journal);
+    let journal = Journal::open(&path, 16).unwrap();
+    assert_eq!(those_of(&journal, 2100), (0..2000).collect::<Vec<_>>());
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+}
+
+#[test]
+fn a_file_of_the_first_version_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("taken");
+    let id = |i: u64| format!("{:016x}{i:016x}\n", photo(i).0[0]);
+    for torn in ["", "0123456789abcdef0123"] {
+        fs::write(&path, format!("oltr.watch/1\n{}{}{torn}", id(1), id(2))).unwrap();
+        let mut journal = Journal::open(&path, 100).unwrap();
+        assert!(journal.contains(photo(1).0[0]).unwrap() && journal.contains(photo(2).0[0]).unwrap());
+        assert!(!journal.contains(photo(3).0[0]).unwrap());
+        journal.record(&[photo(3)], true).unwrap();
+        drop(journal);
+        let journal = Journal::open(&path, 100).unwrap();
+        assert!((1..4).all(|i| journal.contains(photo(i).0[0]).unwrap()));
+        assert!(fs::read(&path).unwrap().starts_with(FORMAT.as_bytes()));
+    }
+}
+
+#[test]
+fn two_may_not_have_it_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("taken");
+    let mut journal = Journal::open(&path, 2).unwrap();
+    let busy = || Journal::open(&path, 2).unwrap_err();
+    assert!(matches!(busy(), Error::Busy { .. }), "{}", busy());
+    // Merging puts another file in its place, which is locked as well.
+    journal.record(&[photo(1), photo(2), photo(3)], true).unwrap();
+    assert!(journal.merges > 0 && matches!(busy(), Error::Busy { .. }));
+    drop(journal);
+    assert!(Journal::open(&path, 2).is_ok());
+}
+
+#[test]
+fn what_is_removed_replaced_or_cut_off_is_written_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("taken");
+    let other = folder.path().join("other");
+    let mut journal = Journal::open(&other, 100).unwrap();
+    journal.record(&[photo(50)], true).unwrap();
+    drop(journal);
+    let mut journal = Journal::open(&path, 2).unwrap();
+    journal.record(&[photo(0), photo(1), photo(2)], true).unwrap();
+    let reopened = |journal: Journal| {
+        drop(journal);
+        Journal::open(&path, 2).unwrap()
+    };
+    fs::remove_file(&path).unwrap();
+    journal.record(&[photo(3)], true).unwrap();
+    journal = reopened(journal);
+    assert_eq!(those_of(&journal, 60), [0, 1, 2, 3]);
+    // Another list is not lost either.
+    fs::rename(&other, &path).unwrap();
+    journal.check().unwrap();
+    journal.record(&[photo(4)], true).unwrap();
+    journal = reopened(journal);
+    assert_eq!(those_of(&journal, 60), [0, 1, 2, 3, 4, 50]);
+    // Of what is cut off that is kept which memory holds.
+    drop(journal);
+    let mut journal = Journal::open(&path, 100).unwrap();
+    journal.record(&[photo(5)], true).unwrap();
+    File::options().write(true).open(&path).unwrap().set_len(HEADER as u64).unwrap();
+    journal.check().unwrap();
+    let mut journal = reopened(journal);
+    assert!(has(&journal, 5));
+    // Somebody's letter is left alone.
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, "Dear Sir,").unwrap();
+    assert!(matches!(journal.record(&[photo(6)], true), Err(Error::BadInput { .. })));
+    assert_eq!(fs::read(&path).unwrap(), b"Dear Sir,");
+}
+
+#[test]
+fn mode_and_links_are_kept() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let (path, link) = (folder.path().join("far-taken"), folder.path().join("taken"));
+    std::os::unix::fs::symlink("far-taken", &link).unwrap();
+    drop(Journal::open(&link, 2).unwrap());
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o660)).unwrap();
+    let mut journal = Journal::open(&link, 2).unwrap();
+    journal.record(&[photo(0), photo(1), photo(2)], true).unwrap();
+    assert!(journal.merges > 0);
+    assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o660);
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+}
+
+#[test]
+fn what_is_no_file_is_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let fifo = folder.path().join("fifo");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let socket = folder.path().join("socket");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    for (path, what) in [
+        (fifo.as_path(), "a FIFO"),
+        (&socket, "a socket"),
+        (folder.path(), "a folder"),
+        (Path::new("/dev/null"), "a device"),
+        (Path::new("/dev/full"), "a device"),
+    ] {
+        let error = Journal::open(path, 2).unwrap_err();
+        assert!(matches!(error, Error::Config(_)) && error.to_string().contains(what), "{error}");
+    }
+}
+
+/// A full disk, as the system plays it.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_disk_is_an_error_and_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("taken");
+    let mut journal = Journal::open(&path, 9).unwrap();
+    journal.record(&[photo(7)], true).unwrap();
+    let full = OpenOptions::new().read(true).write(true).open("/dev/full").unwrap();
+    let written = |journal: &Journal| journal.file.write_all_at(b"x", journal.end).unwrap_err();
+    let sound = std::mem::replace(&mut journal.file, full);
+    assert_eq!(written(&journal).kind(), io::ErrorKind::StorageFull);
+    journal.file = sound;
+    assert!(has(&journal, 7) && !has(&journal, 8));
+    journal.record(&[photo(8)], true).unwrap();
+    drop(journal);
+    assert_eq!(those_of(&Journal::open(&path, 9).unwrap(), 10), [7, 8]);
+}
+
+#[test]
+fn another_file_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("letter");
+    for text in ["Dear Sir,", "oltr.watch/3 00000000 00000000\n", "oltr.watch/2 00000000 00000000\nabc"] {
+        fs::write(&path, text).unwrap();
+        assert!(matches!(Journal::open(&path, 3), Err(Error::BadInput { .. })), "{text}");
+        assert_eq!(fs::read(&path).unwrap(), text.as_bytes());
+    }
+}

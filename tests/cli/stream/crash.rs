@@ -1,0 +1,297 @@
+//! Watched folders through kills, failing system calls, renames and folders that are replaced: no photo is lost, and none
+//! is told twice but those that were in hand when the program was killed.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::super::common::tiny;
+use super::super::{Folder, command};
+use super::send;
+
+/// Photos that may be told once more for each kill: those that wait, one with each thread, and the one being recorded.
+const IN_HAND: usize = 5;
+
+/// No test waits longer for a photo.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// A picture like no other, as JPEG.
+fn photo(i: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let pixels: Vec<u8> = (0..64).map(|p| if i >> (p % 16) & 1 == 1 { 200 } else { 20 }).collect();
+    let encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, 90);
+    image::ImageEncoder::write_image(encoder, &pixels, 8, 8, image::ExtendedColorType::L8).unwrap();
+    // What stands behind the picture makes the file one of its own where the pixels do not.
+    bytes.extend(format!("{i}").bytes());
+    bytes
+}
+
+/// A program that watches, and what it told.
+struct Watcher {
+    files: Folder,
+    child: Option<Child>,
+    lines: Option<Receiver<String>>,
+    /// How often which photo was told, by the number in its name.
+    told: BTreeMap<usize, usize>,
+    errors: Vec<String>,
+    kills: usize,
+}
+
+impl Watcher {
+    fn new() -> Watcher {
+        let files = Folder::new();
+        files.file("tiny.onnx", &tiny::bundle().encode());
+        fs::create_dir(files.path("in")).unwrap();
+        Watcher { files, child: None, lines: None, told: BTreeMap::new(), errors: Vec::new(), kills: 0 }
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.files.path("in").into()
+    }
+
+    fn args(&self) -> Vec<String> {
+        let (folder, state, model) = (self.files.path("in"), self.files.path("seen"), self.files.path("tiny.onnx"));
+        let args = ["stream", "--json", "--per-frame", "--reconnect", "--search-every", "100ms", "--watch"];
+        let args = args.into_iter().map(String::from);
+        args.chain([folder, "--state".into(), state, "--model".into(), model]).collect()
+    }
+
+    fn start(&mut self) {
+        let mut child = command(&self.args()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        self.lines = Some(lines_of(child.stdout.take().unwrap()));
+        self.child = Some(child);
+    }
+
+    /// Runs it in a shell that does `before` first, until it ends or nothing comes for a while.
+    fn run_after(&mut self, before: &str) {
+        let line = format!("{before}; exec {} \"$@\"", env!("CARGO_BIN_EXE_oltr"));
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &line, "sh"]).args(self.args()).stdin(Stdio::null()).stderr(Stdio::null());
+        let mut child = shell.stdout(Stdio::piped()).spawn().unwrap();
+        self.lines = Some(lines_of(child.stdout.take().unwrap()));
+        let until = Instant::now() + Duration::from_secs(4);
+        while Instant::now() < until && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.child = Some(child);
+        self.stop("TERM");
+    }
+
+    /// Takes in what was told, until nothing comes for `patience`.
+    fn listen(&mut self, patience: Duration) {
+        let Some(lines) = &self.lines else { return };
+        while let Ok(line) = lines.recv_timeout(patience) {
+            // A line that was cut off by a kill was not told.
+            let Ok(line) = serde_json::from_str::<Value>(&line) else { continue };
+            if line["schema"] == "oltr.frame/1" {
+                *self.told.entry(number(line["source"].as_str().unwrap())).or_default() += 1;
+            } else if line["schema"] == "oltr.error/1" {
+                self.errors.push(line["error"].as_str().unwrap().into());
+            }
+        }
+    }
+
+    fn stop(&mut self, signal: &str) {
+        let Some(mut child) = self.child.take() else { return };
+        if child.try_wait().unwrap().is_none() {
+            send(signal, &child);
+        }
+        self.kills += usize::from(signal == "KILL");
+        child.wait().unwrap();
+        self.listen(Duration::from_secs(60));
+        self.lines = None;
+    }
+
+    /// Waits until `count` photos were told.
+    #[track_caller]
+    fn wait_for(&mut self, count: usize) {
+        let until = Instant::now() + PATIENCE;
+        while self.told.len() < count {
+            let missing: Vec<usize> = (0..count).filter(|i| !self.told.contains_key(i)).take(5).collect();
+            assert!(Instant::now() < until, "{} of {count} were told; {missing:?} are missing", self.told.len());
+            self.listen(Duration::from_millis(50));
+        }
+    }
+
+    /// Nothing more comes, and no photo was told more often than kills allow.
+    #[track_caller]
+    fn each_once(&mut self, count: usize) {
+        self.wait_for(count);
+        self.listen(Duration::from_secs(3));
+        self.stop("TERM");
+        assert_eq!(self.told.len(), count);
+        let again: usize = self.told.values().map(|times| times - 1).sum();
+        println!("{count} photos, {} kills, {again} told once more", self.kills);
+        assert!(again <= IN_HAND * self.kills, "{again} told once more after {} kills", self.kills);
+        assert!(self.errors.is_empty(), "{:?}", self.errors);
+        // Nor does another run.
+        self.start();
+        let before = self.told.clone();
+        self.listen(Duration::from_secs(3));
+        self.stop("TERM");
+        assert_eq!(self.told, before);
+        let left: Vec<_> = fs::read_dir(self.files.path("")).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert!(!left.iter().any(|name| name.to_string_lossy().starts_with(".oltr-")), "{left:?}");
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn lines_of(stdout: ChildStdout) -> Receiver<String> {
+    let (sender, lines) = channel();
+    std::thread::spawn(move || {
+        BufReader::new(stdout).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+    });
+    lines
+}
+
+/// The number in the name of a photo.
+fn number(source: &str) -> usize {
+    let stem = Path::new(source).file_stem().unwrap().to_str().unwrap();
+    stem.rsplit('-').next().unwrap().parse().unwrap()
+}
+
+/// The same numbers in every run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, most: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % most
+    }
+}
+
+/// Brings photo `i` into `folder` in one of the ways in which photos come.
+fn bring(folder: &Path, i: usize, random: &mut Random) {
+    let sub = ["", "a", "b/c", "DCIM/100MEDIA"][random.below(4) as usize];
+    let place = folder.join(sub);
+    fs::create_dir_all(&place).unwrap();
+    let name = place.join(format!("{i}.jpg"));
+    match random.below(3) {
+        0 => fs::write(name, photo(i)).unwrap(),
+        1 => {
+            let part = place.join(format!("{i}.jpg.part"));
+            fs::write(&part, photo(i)).unwrap();
+            fs::rename(part, name).unwrap();
+        }
+        _ => {
+            // In two pieces, and with a time that is older than the file.
+            let (bytes, mut file) = (photo(i), fs::File::create(name).unwrap());
+            std::io::Write::write_all(&mut file, &bytes[..100]).unwrap();
+            std::io::Write::write_all(&mut file, &bytes[100..]).unwrap();
+            let _ = file.set_modified(std::time::SystemTime::now() - Duration::from_secs(7200));
+        }
+    }
+}
+
+/// Every photo below `folder`.
+fn photos_in(folder: &Path) -> Vec<PathBuf> {
+    let mut photos = Vec::new();
+    for entry in fs::read_dir(folder).unwrap().flatten() {
+        match entry.path() {
+            path if path.is_dir() => photos.extend(photos_in(&path)),
+            path if path.extension().is_some_and(|e| e == "jpg") => photos.push(path),
+            _ => {}
+        }
+    }
+    photos
+}
+
+/// Photos come while the program is killed, renamed, and the folder moved away and made anew.
+fn a_hard_life(count: usize, rounds: usize) {
+    let (mut watcher, mut random) = (Watcher::new(), Random(7));
+    let folder = watcher.folder();
+    let mut next = 0;
+    for round in 0..rounds {
+        watcher.start();
+        let until = count * (round + 1) / rounds;
+        let kill_at = next + random.below((until - next).max(1) as u64) as usize;
+        while next < until {
+            bring(&folder, next, &mut random);
+            next += 1;
+            if next == kill_at {
+                // At any moment: while the model is loaded, a photo is decoded, an entry is written.
+                std::thread::sleep(Duration::from_millis(random.below(400)));
+                watcher.stop("KILL");
+                watcher.start();
+            }
+        }
+        watcher.listen(Duration::from_millis(random.below(200)));
+        match random.below(3) {
+            0 => {
+                for (k, path) in photos_in(&folder).into_iter().enumerate().filter(|(k, _)| k % 5 == round % 5) {
+                    let name = path.with_file_name(format!("{k}-{}.jpg", number(path.to_str().unwrap())));
+                    fs::rename(path, name).unwrap();
+                }
+            }
+            1 => {
+                let away = folder.with_file_name("away");
+                fs::rename(&folder, &away).unwrap();
+                fs::create_dir(&folder).unwrap();
+                for entry in fs::read_dir(&away).unwrap().flatten() {
+                    fs::rename(entry.path(), folder.join(entry.file_name())).unwrap();
+                }
+                fs::remove_dir(away).unwrap();
+            }
+            _ => {
+                for path in photos_in(&folder).into_iter().step_by(3) {
+                    let file = fs::File::open(path).unwrap();
+                    let hour_before = file.metadata().unwrap().modified().unwrap() - Duration::from_secs(3600);
+                    file.set_modified(hour_before).unwrap();
+                }
+            }
+        }
+        watcher.stop(if random.below(2) == 0 { "KILL" } else { "TERM" });
+    }
+    watcher.start();
+    watcher.each_once(count);
+}
+
+#[test]
+fn photos_are_told_once_through_kills_renames_and_folders_made_anew() {
+    a_hard_life(240, 8);
+}
+
+/// As above, of so many photos as `OLTR_PHOTOS` says.
+#[test]
+#[ignore = "takes minutes"]
+fn twenty_thousand_photos_are_told_once() {
+    let count = std::env::var("OLTR_PHOTOS").ok().and_then(|n| n.parse().ok()).unwrap_or(20_000);
+    a_hard_life(count, 40);
+}
+
+/// What a full disk and a bound on open files do to a run does no harm to the next.
+#[test]
+fn system_calls_that_fail_lose_no_photo() {
+    let (mut watcher, mut random) = (Watcher::new(), Random(3));
+    let folder = watcher.folder();
+    (0..60).for_each(|i| bring(&folder, i, &mut random));
+    // The state file may grow to none, one, two, … blocks of 512 bytes.
+    for blocks in [0, 1, 2, 3, 5] {
+        watcher.run_after(&format!("trap '' XFSZ; ulimit -f {blocks}"));
+        // What was told and could not be recorded comes again.
+        watcher.kills += 1;
+    }
+    for files in 4..20 {
+        watcher.run_after(&format!("ulimit -n {files}"));
+        watcher.kills += 1;
+    }
+    let refused = watcher.errors.iter().filter(|e| e.contains("Too many open files")).count();
+    println!("{refused} photos could not be opened for a while");
+    watcher.errors.retain(|e| !e.contains("Too many open files"));
+    watcher.start();
+    watcher.each_once(60);
+}
