@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Finds what Cargo does not: circles of imports between the files of a crate, and files that are too long to read.
+"""Finds what Cargo does not: circles of imports between the files of a crate, files that are too long to read, and tract
+outside the folder that may name it.
 
 A file uses each file that it names by a path, and its own submodules, which it declares. A circle through one of these
 is one; only that a submodule uses what the modules around it hold is none. Tests do not count. Prints what is wrong, with
@@ -42,6 +43,8 @@ def files(source):
             if text.count("\n") > MAX_LINES:
                 yield f"{file}: {text.count(chr(10))} lines of code; at most {MAX_LINES} can be read in one go"
             code[module] = re.sub(r'//.*|"(?:\\.|[^"\\])*"', "", text)
+            if module[0] != "model" and re.search(r"\b(?:tract|prost)(?:_\w+)?::", code[module]):
+                yield f"{file}: names tract, which only model does"
     uses = {module: {u for p in paths(text) if (u := target(p, module, code))} for module, text in code.items()}
     while free := [m for m in uses if not uses[m] & uses.keys()]:
         for module in free:
