@@ -3,7 +3,6 @@
 //! Stored as ONNX `metadata_props`, every value but `oltr.version` and `oltr.name` as JSON.
 
 #[cfg(test)]
-#[path = "../tests/common/bundle.rs"]
 pub(crate) mod example;
 
 use std::collections::{BTreeMap, HashSet};

@@ -26,10 +26,14 @@ pub mod survey;
 
 pub use answer::{Answer, Classifier, EnrolledAs, Judge, Names, Nearest};
 // What reads frames is a crate of its own, under the names that it has always had here.
+#[doc(inline)]
 pub use oltr_frames::{atomic, clock, preprocess, source};
 use oltr_frames::{error, frame, limits};
 
+#[doc(inline)]
 pub use error::{Error, ErrorKind, Result, UnsupportedNode};
+#[doc(inline)]
 pub use frame::{Color, Frame, Geometry, Matrix, PixelFormat, Plane, Range, Rect, Rotation, Siting, Stamp, View};
+#[doc(inline)]
 pub use limits::Limits;
 pub use model::{Model, Outputs, Session};

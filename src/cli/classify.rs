@@ -341,7 +341,7 @@ fn percent(probability: f32) -> String {
 }
 
 #[cfg(test)]
-#[path = "../../tests/common/bundle.rs"]
+#[path = "../bundle/example.rs"]
 mod example;
 
 #[cfg(test)]

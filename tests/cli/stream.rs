@@ -67,7 +67,8 @@ fn lines_have_their_schema_and_numbers() {
     let frames = of(&lines, "oltr.frame/1");
     assert_eq!(frames.iter().map(|f| f["frame"].as_u64().unwrap()).collect::<Vec<_>>(), (0..8).collect::<Vec<_>>());
     let events: Vec<_> = of(&lines, "oltr.event/1").iter().map(|e| e["type"].as_str().unwrap()).collect();
-    assert_eq!(events, ["new", "end"]);
+    // A machine that needs a second for these frames is told of an update between.
+    assert_eq!(events.iter().filter(|kind| **kind != "update").collect::<Vec<_>>(), [&"new", &"end"]);
     let stats = lines.last().unwrap();
     assert_eq!((&stats["schema"], &stats["last"]), (&"oltr.stats/1".into(), &true.into()));
     assert_eq!((&stats["captured"], &stats["classified"], &stats["dropped"]), (&8.into(), &8.into(), &0.into()));

@@ -1,6 +1,6 @@
 //! The pipeline with sources, classifiers and sinks of the tests' own: what becomes of frames, and of faults.
 
-#[path = "../common/bundle.rs"]
+#[path = "../../src/bundle/example.rs"]
 mod example;
 mod faults;
 mod flow;

@@ -1,4 +1,4 @@
-//! A bundle for tests that need one and no model; the library's and the program's own tests include this file too.
+//! A bundle for tests that need one and no model: the tests of the library, of the program and of the pipeline.
 
 use oltr::bundle::{Bundle, Class, Open, Preprocess, Resize, Rule};
 
