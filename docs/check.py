@@ -22,7 +22,7 @@ for page in pages:
         target = (page.parent / path).resolve() if path else page
         if not re.match(r"[a-z]+:", path) and (not target.exists() or anchor and anchor not in anchors(target)):
             wrong.append(f"{page.relative_to(ROOT)}: '{link[0] or link[1]}' leads nowhere")
-for command in sys.argv[1:] and ["", "classify", "stream", "verify", "bench", "evaluate", "calibrate", "enrol add"]:
+for command in sys.argv[1:] and ["", "classify", "stream", "inspect", "verify", "bench", "evaluate", "calibrate", "enrol add"]:
     shown = subprocess.check_output([sys.argv[1], *command.split(), "--help"], text=True)
     named = (ROOT / "docs/reference/command-line.md").read_text()
     wrong += [f"command-line.md: {o} of oltr {command}" for o in re.findall(r"^ +(?:-\w, )?(--[\w-]+)", shown, re.M) if o not in named]

@@ -14,8 +14,8 @@ def bars(title: str, groups: list[tuple[str, list[tuple[str, float, bool, bool]]
     ours; longer ones are cut.
     """
     every = [bar for _, group in groups for bar in group]
-    slowest_of_ours = max((ms for _, ms, ours, _ in every if ours), default=1.0)
-    scale = max(ms for _, ms, _, _ in every if ms <= 5 * slowest_of_ours)
+    slowest_of_ours = max((ms for _, ms, ours, _ in every if ours), default=float("inf"))
+    scale = max((ms for _, ms, _, _ in every if ms <= 5 * slowest_of_ours), default=1.0)
     room = WIDTH - LABEL - VALUE
     parts, y = [_text(0, 16, title, "start", "bold")], TITLE
     for name, group in groups:

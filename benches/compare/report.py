@@ -20,7 +20,7 @@ def write(out: Path, run: dict, rows: list[Row], results: list[Result], peak: fl
     """Replaces `out`, and the chart beside it."""
     cells: Cells = {(r.row, r.graph, r.threads): r for r in results}
     used = [row for row in rows if any(r.row == row.key for r in results)]
-    out.parent.mkdir(exist_ok=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(HEAD + _document(run, used, cells, peak))
     out.with_name(CHART).write_text(_chart(run, used, cells))
 
@@ -48,14 +48,14 @@ def _in_short(run: dict, rows: list[Row], cells: Cells) -> str:
         if found:
             ratios.append(f"{min(found):.2f} to {max(found):.2f} of the fastest peer's ({_threads(count)})")
     place = f"{machine['processor']}; {machine['date'][:10]}"
-    lines = [f"oltr's median latency is {', '.join(ratios)}\n  ({place})."]
+    lines = [f"oltr's median latency is {', '.join(ratios)}\n  ({place})."] if ratios else []
     agreed = [r.cosine for r in cells.values() if r.row == "oltr" and r.cosine is not None]
     titles = {row.key: row.title.partition(",")[0] for row in rows}
     wrong = sorted(
         {titles[r.row] for r in cells.values() if r.row in titles and r.cosine is not None and r.cosine < AGREES}
     )
     if agreed:
-        others = f"Outputs of {', '.join(wrong)} differ on some graph." if wrong else "So do those of all peers."
+        others = f"Outputs of {', '.join(wrong)} differ on some graph." if wrong else "No peer's outputs differ."
         exact = f"Its outputs agree with exact integer arithmetic (cosine of the logits {min(agreed):.4f} or more)"
         lines.append(f"{exact}.\n  {others}")
     bundle = cells.get(("oltr", "bundle", threads))
