@@ -35,10 +35,12 @@ impl Write for Stdout {
             match rustix::io::write(stdout.as_fd(), bytes) {
                 Ok(n) => return Ok(n),
                 Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => match poll(&mut [PollFd::from_borrowed_fd(stdout.as_fd(), PollFlags::OUT)], None) {
-                    Ok(_) | Err(Errno::INTR) => {}
-                    Err(e) => return Err(e.into()),
-                },
+                Err(Errno::AGAIN) => {
+                    match poll(&mut [PollFd::from_borrowed_fd(stdout.as_fd(), PollFlags::OUT)], None) {
+                        Ok(_) | Err(Errno::INTR) => {}
+                        Err(e) => return Err(e.into()),
+                    }
+                }
                 // As the standard library has it: what is closed takes everything.
                 Err(Errno::BADF) => return Ok(bytes.len()),
                 Err(e) => return Err(e.into()),

@@ -77,7 +77,12 @@ impl<'a, W: Write> JsonLines<'a, W> {
 
     /// Writes what `line` makes of names with what all lines have: its number, and the time `mono`. Texts are cut where
     /// the line would be too long.
-    fn write<L: Serialize>(&mut self, schema: &'static str, mono: Duration, line: impl Fn(Names<'a>) -> L) -> Result<()> {
+    fn write<L: Serialize>(
+        &mut self,
+        schema: &'static str,
+        mono: Duration,
+        line: impl Fn(Names<'a>) -> L,
+    ) -> Result<()> {
         if mono.saturating_sub(self.asked) >= ASK_EVERY {
             (self.synchronised, self.asked) = (clock::is_synchronised(), mono);
         }

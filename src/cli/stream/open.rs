@@ -65,7 +65,9 @@ fn instead(source: &str) -> Option<String> {
     if let Some((scheme, rest)) = source.split_once("://").filter(|_| !exists) {
         return Some(match scheme.to_ascii_lowercase().as_str() {
             "file" => format!("is a file, called by its path: {}", again(source, rest)),
-            "v4l2" => format!("is a camera, called by its device: {}", again(source, &format!("{CAMERA}{}", device(rest)))),
+            "v4l2" => {
+                format!("is a camera, called by its device: {}", again(source, &format!("{CAMERA}{}", device(rest))))
+            }
             "rtsp" | "rtsps" => {
                 format!("{STREAM} {} | {}", foreign::ffmpeg(source, &["-rtsp_transport tcp"]), again(source, "-"))
             }

@@ -40,7 +40,8 @@ impl Opening {
         let (sender, opened) = sync_channel(1);
         let alive = Arc::new(AtomicU64::new(monotonic_ns()));
         let name = open::name(args);
-        let attempts = Attempts { args: args.clone(), limits: limits.clone(), stop: stop.clone(), alive: alive.clone() };
+        let attempts =
+            Attempts { args: args.clone(), limits: limits.clone(), stop: stop.clone(), alive: alive.clone() };
         std::thread::Builder::new()
             .name("opening".into())
             .stack_size(CAPTURE_STACK)

@@ -88,7 +88,9 @@ fn node(path: &Path) -> Result<Node> {
     Node::open(path).map_err(|e| {
         let subject = path.display().to_string();
         let reason = match e.kind() {
-            io::ErrorKind::NotFound => "is not there; plug the camera in, or look for it with `oltr cameras`".to_string(),
+            io::ErrorKind::NotFound => {
+                "is not there; plug the camera in, or look for it with `oltr cameras`".to_string()
+            }
             io::ErrorKind::PermissionDenied => "may not be opened; join the group 'video'".to_string(),
             _ => format!("is no camera ({e}); `oltr cameras` lists what is there"),
         };

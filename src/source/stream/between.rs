@@ -18,7 +18,8 @@ pub fn is_text(byte: u8) -> bool {
 /// One line that only such headers have is enough, so that it does not matter where the stream begins, how its boundary
 /// is written, and whether it states a length.
 pub fn is_header(bytes: &[u8]) -> bool {
-    let starts = |line: &[u8], with: &str| line.get(..with.len()).is_some_and(|l| l.eq_ignore_ascii_case(with.as_bytes()));
+    let starts =
+        |line: &[u8], with: &str| line.get(..with.len()).is_some_and(|l| l.eq_ignore_ascii_case(with.as_bytes()));
     let known = |line: &[u8]| ["--", "HTTP/", "Content-Type:", "Content-Length:"].iter().any(|with| starts(line, with));
     bytes.len() <= MAX_TEXT && bytes.iter().all(|b| is_text(*b)) && bytes.split(|b| *b == b'\n').any(known)
 }

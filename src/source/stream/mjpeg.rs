@@ -138,7 +138,8 @@ impl Mjpeg {
 
     /// Where bytes that are no picture began, if there are too many of them to wait for the next picture.
     fn overdue(&self) -> Option<u64> {
-        let past = |since: Option<u64>, most| since.filter(|since| !self.opening && self.reader.offset() - since >= most);
+        let past =
+            |since: Option<u64>, most| since.filter(|since| !self.opening && self.reader.offset() - since >= most);
         past(self.lost_since, LOST_BYTES).or(past(self.padding_since, PADDING_BYTES))
     }
 
@@ -148,7 +149,8 @@ impl Mjpeg {
             return self.reader.consume(n);
         }
         let offset = self.reader.offset();
-        let left = |since: Option<u64>, most: u64| since.map_or(u64::MAX, |since| (since + most).saturating_sub(offset));
+        let left =
+            |since: Option<u64>, most: u64| since.map_or(u64::MAX, |since| (since + most).saturating_sub(offset));
         let most = left(self.lost_since, LOST_BYTES).min(left(self.padding_since, PADDING_BYTES));
         self.reader.consume(n.min(usize::try_from(most).unwrap_or(usize::MAX)));
     }

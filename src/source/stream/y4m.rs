@@ -392,7 +392,11 @@ impl FrameSource for Y4m {
                 State::Pixels { offset, mut filled } => {
                     same_frame(self.reader.name(), frame, filled)?;
                     let target = self.target();
-                    let bytes = frame.reshape_loose(self.header.geometry, self.largest().min(self.frame_bytes), &self.limits)?;
+                    let bytes = frame.reshape_loose(
+                        self.header.geometry,
+                        self.largest().min(self.frame_bytes),
+                        &self.limits,
+                    )?;
                     let arrival = self.reader.read(&mut bytes[filled..target], deadline)?;
                     if let Arrival::Bytes(n) = arrival {
                         filled += n;
