@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use oltr::preprocess::{Preprocess, Preprocessor, Resize};
 use oltr::source::Next;
-use oltr::source::stream::{self, Arrival, ByteInput, RawFormat, Scan, Settings, Splitter};
+use oltr::source::stream::{self, Arrival, ByteInput, Layout, RawFormat, Scan, Settings, Splitter};
 use oltr::{Error, Frame, Limits, PixelFormat, Rect, Result, Rotation, View};
 
 /// Bytes that arrive `step` at a time.
@@ -109,12 +109,23 @@ pub fn jpeg(bytes: &[u8]) {
         }
     }
     assert_eq!(parts, whole);
-    if let Scan::Picture(length) = whole {
+    if let Scan::Picture(length) | Scan::Unended(length) = whole {
         assert!(length <= bytes.len());
     }
     in_any_steps(&[b"\xFF\xD8\xFF", bytes].concat(), &Settings::default());
     in_any_steps(bytes, &Settings::default());
 }
+
+/// Parts of a multipart stream: the bytes as they are, as a part, and between two parts with a picture each.
+pub fn multipart(bytes: &[u8]) {
+    const HEADER: &[u8] = b"\r\n--b\r\nContent-Type: image/jpeg\r\n\r\n";
+    in_any_steps(bytes, &Settings::default());
+    in_any_steps(&[HEADER, bytes, HEADER].concat(), &Settings::default());
+    in_any_steps(&[HEADER, PICTURE, HEADER, bytes, HEADER, PICTURE].concat(), &Settings::default());
+}
+
+/// A gray JPEG of 8×8 pixels.
+const PICTURE: &[u8] = include_bytes!("seeds/jpeg/gray");
 
 /// Raw frames: the first bytes choose format, size, stride, region and rotation.
 pub fn raw(bytes: &[u8]) {
@@ -124,8 +135,15 @@ pub fn raw(bytes: &[u8]) {
     // Mostly small, sometimes absurd.
     let scale = if many == 255 { 65_537 } else { 1 };
     let side = |low, high| u32::from(u16::from_le_bytes([low, high % 2])) * scale;
-    let stride = (padded % 2 == 1).then(|| usize::from(u16::from_le_bytes([s0, s1])));
-    let raw = RawFormat { format, width: side(w0, w1), height: side(h0, h1), stride };
+    let stride = usize::from(u16::from_le_bytes([s0, s1]));
+    let layout = match padded % 8 {
+        2 => Layout::Gstreamer,
+        4 => Layout::Strides([stride, stride / 2, stride / 2]),
+        6 => Layout::Strides([stride, stride, stride.wrapping_mul(x.into())]),
+        odd if odd % 2 == 1 => Layout::Stride(stride),
+        _ => Layout::Tight,
+    };
+    let raw = RawFormat { format, width: side(w0, w1), height: side(h0, h1), layout };
     let settings = Settings { raw: Some(raw), ..Settings::default() };
     in_any_steps(rest, &settings);
     // And what preprocessing does with the first frame.

@@ -40,7 +40,10 @@ fn frame(format: PixelFormat, size: (u32, u32), padding: usize, sample: impl Fn(
                 let (channel, x) = match (format, index) {
                     (PixelFormat::Rgb24, _) => (byte % 3, byte / 3),
                     (PixelFormat::Bgr24, _) => (2 - byte % 3, byte / 3),
-                    (PixelFormat::Rgba, _) if byte % 4 == 3 => continue,
+                    (PixelFormat::Rgba | PixelFormat::Bgra, _) if byte % 4 == 3 => continue,
+                    (PixelFormat::Bgra, _) => (2 - byte % 4, byte / 4),
+                    (PixelFormat::Yv12, 1 | 2) => (3 - index, byte),
+                    (PixelFormat::Yvyu422, _) => ([0, 2, 0, 1][byte % 4], byte / [2, 4, 2, 4][byte % 4]),
                     (PixelFormat::Rgba, _) => (byte % 4, byte / 4),
                     (PixelFormat::Nv12, 1) => (1 + byte % 2, byte / 2),
                     (PixelFormat::Nv21, 1) => (2 - byte % 2, byte / 2),
@@ -158,6 +161,9 @@ fn layouts_of_the_same_samples_agree() {
     assert!(pixels(PixelFormat::Uyvy422) == pixels(PixelFormat::Yuyv422));
     assert!(pixels(PixelFormat::Bgr24) == pixels(PixelFormat::Rgb24));
     assert!(pixels(PixelFormat::Rgba) == pixels(PixelFormat::Rgb24));
+    assert!(pixels(PixelFormat::Bgra) == pixels(PixelFormat::Rgb24));
+    assert!(pixels(PixelFormat::Yv12) == pixels(PixelFormat::Yuv420p));
+    assert!(pixels(PixelFormat::Yvyu422) == pixels(PixelFormat::Yuyv422));
     assert!(pixels(PixelFormat::Yuv420p) != pixels(PixelFormat::Yuv422p), "the test tells them apart");
 }
 

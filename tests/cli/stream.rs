@@ -3,6 +3,7 @@
 mod clients;
 mod crash;
 mod faults;
+mod late;
 mod service;
 mod watch;
 
@@ -59,7 +60,8 @@ fn of<'a>(lines: &'a [Value], schema: &str) -> Vec<&'a Value> {
 
 #[test]
 fn lines_have_their_schema_and_numbers() {
-    let args = ["stream", "--json", "--per-frame", "--overflow", "block", "--linger", "0s", "-"];
+    let args =
+        ["stream", "--json", "--per-frame", "--overflow", "block", "--linger", "0s", "--update-interval", "1h", "-"];
     let ran = oltr_with_input(&args, &y4m(8)).code(0);
     assert_eq!(ran.stderr, "");
     let lines = ran.json();
@@ -87,7 +89,9 @@ fn lines_have_their_schema_and_numbers() {
 fn a_person_reads_a_table() {
     let args = ["stream", "--overflow", "block", "-"];
     let ran = oltr_with_input(&args, &y4m(8)).code(0);
-    assert_eq!(ran.stderr, "");
+    // One line says what became of all.
+    assert!(ran.stderr.lines().count() == 1 && ran.stderr.contains("8 captured, 8 classified, 0 dropped"), "{ran:?}");
+    assert_eq!(oltr_with_input(&["stream", "-q", "--overflow", "block", "-"], &y4m(2)).code(0).stderr, "");
     let lines: Vec<&str> = ran.stdout.lines().collect();
     assert!(lines[0].starts_with("TIME") && lines.len() == 3, "{}", ran.stdout);
     assert!(lines[1].contains("event 1") && lines[2].contains("end of 1"), "{}", ran.stdout);
@@ -179,7 +183,10 @@ fn wrong_usage_says_what_is_right() {
     };
     usage(&[], "SOURCE");
     usage(&["--format", "rgb24", "-"], "--size");
-    usage(&["--format", "rgb", "--size", "2x2", "-"], "yuv420p");
+    usage(&["--format", "yuv410p", "--size", "2x2", "-"], "yuv420p");
+    usage(&["--format", "yuvj420p", "--size", "2x2", "-"], "--range full");
+    usage(&["--format", "i420", "--size", "2x2", "--layout", "gstreamer", "--stride", "4", "-"], "--layout");
+    usage(&["--format", "i420", "--size", "2x2", "--stride", "4,2,2,2", "-"], "324,164,164");
     usage(&["--size", "2by2", "-"], "1280x720");
     usage(&["--consensus", "5/3", "-"], "begin");
     usage(&["--consensus", "rare=1/3", "-"], "few");
@@ -199,6 +206,6 @@ fn cameras_are_listed() {
     }
     if !std::path::Path::new("/dev/video0").exists() {
         ran.code(0).says(&["no camera"]);
-        super::oltr(&["stream", "v4l2:/dev/video0"]).code(66).says(&["/dev/video0"]);
+        super::oltr(&["stream", "v4l2:/dev/video0"]).code(69).says(&["/dev/video0"]);
     }
 }

@@ -173,3 +173,65 @@ fn settings_that_cannot_be_kept_are_refused() {
         assert!(sink.told.is_empty());
     }
 }
+
+/// A disk that no longer answers: all is told before the pipeline waits for it.
+#[test]
+fn a_source_that_does_not_return_is_told_of_in_time() {
+    let script = |step| match step {
+        0..4 => Step::Frame(0),
+        4 => Step::Stuck(3000),
+        _ => Step::End,
+    };
+    let settings = Settings { source_timeout: Some(500 * MS), ..Settings::default() };
+    let (report, sink) = run(&mut Fake::new(false, script), &settings);
+    let error = report.unwrap_err();
+    assert!(matches!(&error, Error::Unavailable { reason, .. } if reason.contains("does not answer")), "{error}");
+    assert!(sink.text().starts_with("f0 f1 f2 +1 f3") && sink.text().ends_with("-1 s stuck"), "{}", sink.text());
+    assert!(sink.stuck.is_some_and(|said| said.contains("does not answer")));
+    let stats = sink.stats.last().unwrap();
+    assert!(stats.last && stats.stuck && !stats.connected, "{stats:?}");
+
+    // Where it is to be tried again, it goes on when the system does.
+    let script = |step| match step {
+        0 => Step::Frame(0),
+        1 => Step::Stuck(2000),
+        2 => Step::Frame(0),
+        _ => Step::End,
+    };
+    let settings = Settings { source_timeout: Some(500 * MS), ..reconnecting(1) };
+    let (report, sink) = run(&mut Fake::new(false, script), &settings);
+    let stats = report.unwrap().stats;
+    assert_eq!((stats.classified, sink.frames().len(), sink.stuck), (2, 2, None));
+    assert_eq!(sink.told.iter().filter(|told| told.starts_with('!')).count(), 1, "{:?}", sink.told);
+}
+
+/// A stop ends the events though the source does not return.
+#[test]
+fn a_stop_does_not_wait_for_a_source_that_does_not_return() {
+    let script = |step| if step < 2 { Step::Frame(0) } else { Step::Stuck(6000) };
+    let control = Control::default();
+    // The stop comes in the second frame, when the source has long been called for a third.
+    let mut classifier = ByValue { stops: Some(control.stop.clone()), ..ByValue::new(500 * MS) };
+    let (report, sink) =
+        run_with(&mut Fake::new(false, script), &mut classifier, Recorder::default(), &control, &Settings::default());
+    assert_eq!(report.unwrap().ended, Ended::Stopped);
+    assert!(sink.text().ends_with("s stuck"), "{}", sink.text());
+}
+
+/// A folder to which nothing comes is not lost, and a writer that left is not there.
+#[test]
+fn only_live_sources_are_lost_by_silence() {
+    let script = |step| if step < 8 { Step::Silence } else { Step::End };
+    let settings = Settings { source_timeout: Some(200 * MS), ..Settings::default() };
+    assert!(run(&mut Fake::new(false, script), &settings).0.is_ok());
+
+    let script = |step| match step {
+        0 | 8 => Step::Frame(0),
+        2..8 => Step::Silence,
+        _ => Step::End,
+    };
+    let settings = Settings { stats_every: Some(50 * MS), ..reconnecting(1) };
+    let (_, sink) = run(&mut Fake::new(true, script), &settings);
+    let between: Vec<_> = sink.stats.iter().filter(|s| s.captured == 1 && s.reconnects == 1).collect();
+    assert!(!between.is_empty() && between.iter().all(|s| !s.connected), "{:?}", sink.stats);
+}

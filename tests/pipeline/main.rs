@@ -33,6 +33,8 @@ enum Step {
     /// It cannot be read, now or ever.
     Broken,
     Panics,
+    /// The call does not return for so many milliseconds.
+    Stuck(u64),
     End,
 }
 
@@ -92,6 +94,10 @@ impl<F: FnMut(u64) -> Step + Send> FrameSource for Fake<F> {
             Step::Gone => return Err(gone()),
             Step::Broken => {
                 return Err(Error::Io { path: "fake".into(), cause: std::io::ErrorKind::PermissionDenied.into() });
+            }
+            Step::Stuck(ms) => {
+                std::thread::sleep(Duration::from_millis(ms));
+                return Ok(Next::Waiting);
             }
             Step::Panics => panic!("a source of a user's own"),
             Step::End => return Ok(Next::End),
@@ -189,6 +195,8 @@ struct Recorder {
     /// From this frame on it cannot be told of any.
     fails_at: Option<u64>,
     ticks: u64,
+    /// What the pipeline said before it waited for a source that does not return.
+    stuck: Option<String>,
 }
 
 impl Recorder {
@@ -232,6 +240,11 @@ impl Sink for Recorder {
         self.told.push("s".into());
         self.stats.push(*stats);
         Ok(())
+    }
+
+    fn stuck(&mut self, error: &Error) {
+        self.told.push("stuck".into());
+        self.stuck = Some(error.to_string());
     }
 
     fn tick(&mut self, _stats: &Stats, _events: &mut dyn Iterator<Item = &oltr::decide::events::Event>) -> Result<()> {

@@ -106,8 +106,8 @@ fn ffmpeg_rawvideo_arrives() {
     }
     let folder = tempfile::tempdir().unwrap();
     for format in PixelFormat::ALL {
-        if format == PixelFormat::Gray {
-            continue; // shows no colours
+        if matches!(format, PixelFormat::Gray | PixelFormat::Yv12) {
+            continue; // shows no colours, or is not a name of ffmpeg's
         }
         let mut command = ffmpeg(&folder, &["-f", "rawvideo", "-pix_fmt", format.name()]);
         let seen = frames(&mut command, Some(RawFormat::new(format, WIDTH, HEIGHT)));

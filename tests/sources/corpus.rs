@@ -47,6 +47,11 @@ fn jpegs_of_any_kind_are_read_or_refused() {
 }
 
 #[test]
+fn parts_of_any_kind_are_read_or_refused() {
+    try_all("multipart", checks::multipart);
+}
+
+#[test]
 fn raw_frames_of_any_geometry_are_read_or_refused() {
     try_all("raw", checks::raw);
 }

@@ -73,8 +73,15 @@ fn another_stream_may_follow_with_smaller_frames() {
     let yuv = Some((PixelFormat::Yuv444p, 4, 2));
     assert_eq!(sizes(&read_all(&bytes)), [yuv, yuv, gray, gray]);
     let larger = [y4m(1), b"YUV4MPEG2 W5 H2 C444\nFRAME\n".to_vec()].concat();
-    let error = drain(&mut *open(&larger).unwrap()).unwrap_err();
-    assert!(matches!(error, Error::BadImage { .. }) && error.to_string().contains("start anew"), "{error}");
+    // Larger frames, or a header that cannot be read, are passed over until there is a stream that fits.
+    for refused in [&b"YUV4MPEG2 W5 H2 C444\nFRAME\n"[..], b"YUV4MPEG2 W4 H2 It\nFRAME\n", b"YUV4MPEG2 W0 H2\n"] {
+        let bytes = [y4m(1), refused.to_vec(), noise(30, 1), b"FRAME\n".to_vec(), noise(30, 2), y4m(1)].concat();
+        let seen = read_all(&bytes);
+        let at = (HEADER.len() + FRAME) as u64;
+        assert_eq!(sizes(&seen), [yuv, None, yuv]);
+        assert!(matches!(&seen[1], Seen::Damaged { offset, .. } if *offset == Some(at)), "{seen:?}");
+    }
+    assert!(matches!(&read_all(&larger)[1], Seen::Damaged { reason, .. } if reason.contains("start anew")));
 }
 
 #[test]
@@ -105,13 +112,135 @@ fn corrupt_jpegs_among_good_ones_are_passed_over() {
     }
     let damage: Vec<u64> =
         seen.iter().filter_map(|s| if let Seen::Damaged { offset, .. } = s { *offset } else { None }).collect();
-    assert_eq!(damage, [starts[1], starts[3], starts[5]]);
+    // The headers of a part are none.
+    assert_eq!(damage, [starts[1], starts[3]]);
+}
+
+/// The pictures of `seeds`, as they come out where nothing is wrong.
+fn good(seeds: &[u32]) -> Vec<Vec<u8>> {
+    seeds.iter().map(|n| only_frames(&read_all(&jpeg(32, 24, *n))).remove(0)).collect()
+}
+
+fn only_frames(seen: &[Seen]) -> Vec<Vec<u8>> {
+    let data = |seen: &Seen| if let Seen::Frame { data, .. } = seen { Some(data.clone()) } else { None };
+    seen.iter().filter_map(data).collect()
+}
+
+/// All frames and no damage, however the bytes arrive.
+fn reads(what: &str, bytes: &[u8], expected: &[Vec<u8>], damages: usize) {
+    let seen = read_all(bytes);
+    assert!(only_frames(&seen) == expected, "{what}: {seen:?}");
+    assert_eq!(seen.len() - expected.len(), damages, "{what}: {:?}", sizes(&seen));
+    for step in [1, 2, 3, 7, 100] {
+        let settings = Settings::default();
+        assert!(super::trickle(bytes, step, &settings) == seen, "{what}, {step} bytes at a time");
+    }
+}
+
+#[test]
+fn jpegs_without_an_end_marker_end_where_the_next_begins() {
+    let bare = |n| jpeg(32, 24, n).split_last_chunk::<2>().unwrap().0.to_vec();
+    let expected = good(&[1, 2, 3]);
+    reads("no end markers", &[bare(1), bare(2), bare(3)].concat(), &expected, 0);
+    reads("some end markers", &[bare(1), jpeg(32, 24, 2), bare(3)].concat(), &expected, 0);
+    // With restart markers, and a thumbnail in a segment.
+    let mut thumbnail = bare(2);
+    let small = jpeg(8, 8, 9);
+    let length = (small.len() as u16 + 2).to_be_bytes();
+    thumbnail.splice(2..2, [&[0xFF, 0xE5][..], &length, &small].concat());
+    reads("a thumbnail", &[bare(1), thumbnail, bare(3)].concat(), &expected, 0);
+    // One of them lacks data.
+    let cut = bare(2)[..bare(2).len() - 60].to_vec();
+    reads("a cut picture", &[bare(1), cut, bare(3)].concat(), &good(&[1, 3]), 1);
+}
+
+#[test]
+fn what_stands_before_and_between_jpegs_is_passed_over() {
+    let (a, b) = (jpeg(32, 24, 1), jpeg(32, 24, 2));
+    let expected = good(&[1, 2]);
+    reads("line breaks", &[b"\r\n", &a[..], b"\r\n", &b].concat(), &expected, 0);
+    reads("zeros", &[&[0; 300], &a[..], &[0; 70_000], &b, &[0; 9]].concat(), &expected, 0);
+    reads("two start markers", &[b"\xFF\xD8", &a[..], b"\xFF\xD8\xFF", &b].concat(), &expected, 0);
+    reads("garbage first", &[b"\x80\x81\xFF\x12garbage", &a[..], &b].concat(), &expected, 1);
+    reads("half a picture first", &[&b[b.len() / 2..], &a[..], &b].concat(), &expected, 1);
+    reads("garbage between", &[&a[..], &noise(500, 3).repeat(20), &b].concat(), &expected, 1);
+}
+
+#[test]
+fn multipart_streams_are_read() {
+    let pictures: Vec<Vec<u8>> = (1..=3).map(|n| jpeg(32, 24, n)).collect();
+    let expected = good(&[1, 2, 3]);
+    let http = "HTTP/1.1 200 OK\r\nServer: cam\r\nContent-Type: multipart/x-mixed-replace; boundary=b\r\n\r\n";
+    let stream = |first: &str, boundary: &str, line: &str, length: Option<usize>, pictures: &[Vec<u8>]| {
+        let mut bytes = first.as_bytes().to_vec();
+        for picture in pictures {
+            bytes.extend(format!("{boundary}{line}Content-Type: image/jpeg{line}").bytes());
+            if let Some(length) = length {
+                bytes.extend(format!("Content-Length: {length}{line}X-Timestamp: 1.5{line}").bytes());
+            }
+            bytes.extend(line.bytes());
+            bytes.extend_from_slice(picture);
+            bytes.extend(line.bytes());
+        }
+        bytes
+    };
+    for first in ["", http, "\r\n"] {
+        for boundary in ["--b", "b", "----b"] {
+            for line in ["\r\n", "\n"] {
+                for length in [None, Some(pictures[0].len()), Some(1), Some(99_999)] {
+                    let bytes = stream(first, boundary, line, length, &pictures);
+                    let what = format!("{first:?} {boundary:?} {line:?} {length:?}");
+                    assert!(only_frames(&read_all(&bytes)) == expected, "{what}");
+                }
+            }
+        }
+    }
+    let usual = stream("", "--b", "\r\n", Some(5), &pictures);
+    reads("the usual", &usual, &expected, 0);
+    reads("the end of the stream", &[&usual[..], b"--b--\r\n"].concat(), &expected, 0);
+    reads("no first boundary", &usual[usual.windows(2).position(|w| w == b"\xFF\xD8").unwrap()..], &expected, 0);
+    let middle = usual.windows(2).position(|w| w == b"\xFF\xD8").unwrap() + 300;
+    reads("from the middle of a part", &usual[middle..], &expected[1..], 1);
+    let bare: Vec<Vec<u8>> = pictures.iter().map(|p| p[..p.len() - 2].to_vec()).collect();
+    reads("no end markers", &stream("", "--b", "\r\n", None, &bare), &expected, 0);
+    let broken = vec![pictures[0].clone(), pictures[1][..pictures[1].len() / 2].to_vec(), pictures[2].clone()];
+    reads("a cut part", &stream("", "--b", "\r\n", Some(3), &broken), &good(&[1, 3]), 1);
+    let text = b"--b\r\nContent-Type: text/plain\r\n\r\nall is well\r\n";
+    reads("a part of text", &[text, &usual[..]].concat(), &expected, 0);
+}
+
+/// A stream that never gives a picture again says so, and goes on saying so.
+#[test]
+fn an_endless_stream_without_a_picture_is_told_of() {
+    use super::open_with;
+    use std::io::Read;
+    let endless: [(&str, Vec<u8>, usize); 4] = [
+        ("garbage", noise(4096, 1).iter().map(|b| b & 0x7F).collect(), 1 << 20),
+        ("zeros", vec![0; 4096], 40 << 20),
+        ("a frame that never ends", vec![0x55; 4096], 1 << 20),
+        ("text", b"not a header at all\n".repeat(100), 1 << 20),
+    ];
+    for (what, period, most) in endless {
+        let mut start = jpeg(32, 24, 1);
+        if what.contains("frame") {
+            let second = jpeg(32, 24, 2);
+            let scan = second.windows(2).position(|w| w == b"\xFF\xDA").unwrap() + 30;
+            start.extend_from_slice(&second[..scan]);
+        }
+        let rest = Cursor::new(period.repeat(most / 4096 + 1));
+        let seen = drain(&mut *open_with(Cursor::new(start).chain(rest), &Settings::default()).unwrap()).unwrap();
+        let told = seen.iter().filter(|s| !s.is_frame()).count();
+        assert!(seen[0].is_frame() && told >= 2, "{what}: {:?}", sizes(&seen));
+    }
+    let y4m = [y4m(1), b"lost".repeat(100_000)].concat();
+    assert!(read_all(&y4m).len() > 3, "{:?}", sizes(&read_all(&y4m)));
 }
 
 #[test]
 fn jpegs_cut_off_at_the_end_are_reported() {
     let (first, second) = (jpeg(32, 32, 1), jpeg(32, 32, 2));
-    for length in (1..second.len()).step_by(7) {
+    // Nothing is missing without the last two bytes but the end marker.
+    for length in (1..second.len() - 2).step_by(7) {
         let seen = read_all(&[&first[..], &second[..length]].concat());
         // A single 0xFF could still be padding.
         let expected = if length == 1 { 0 } else { 1 };

@@ -118,3 +118,39 @@ fn a_file_is_not_live_and_ends_for_good() {
     assert!(matches!(open(folder.path(), &gray()).map(|_| ()), Err(Error::BadInput { .. })));
     assert!(matches!(open(&folder.path().join("none"), &gray()).map(|_| ()), Err(Error::NotFound { .. })));
 }
+
+/// The next writer of a FIFO sends larger frames: they are told of, and the one after it is read.
+#[test]
+fn a_writer_whose_frames_do_not_fit_is_passed_over() {
+    let fifo = Fifo::new();
+    let write = |bytes: &'static [u8]| {
+        let path = fifo.path.clone();
+        std::thread::spawn(move || OpenOptions::new().write(true).open(path).unwrap().write_all(bytes).unwrap())
+    };
+    let small = b"YUV4MPEG2 W2 H1 Cmono\nFRAME\n12";
+    let large = b"YUV4MPEG2 W8 H1 Cmono\nFRAME\n12345678FRAME\nabcdefgh";
+    for (room, frames, damages) in [(0, 2, 1), (8, 4, 0)] {
+        let settings = Settings { room, ..Settings::default() };
+        let writer = write(small);
+        let mut source = open(&fifo.path, &settings).unwrap();
+        writer.join().unwrap();
+        let mut frame = Frame::with_capacity(source.bounds().frame_bytes);
+        let mut seen = [0, 0];
+        for bytes in [&small[..0], large, small] {
+            let writer = (!bytes.is_empty()).then(|| {
+                source.reconnect().unwrap();
+                write(if bytes == large { large } else { small })
+            });
+            loop {
+                match source.next(&mut frame, PATIENCE).unwrap() {
+                    Next::Frame => seen[0] += 1,
+                    Next::Damaged(_) => seen[1] += 1,
+                    Next::Waiting => {}
+                    Next::End => break,
+                }
+            }
+            writer.map(|w| w.join().unwrap());
+        }
+        assert_eq!(seen, [frames, damages], "room for {room}");
+    }
+}

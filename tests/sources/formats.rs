@@ -2,7 +2,7 @@
 
 use std::io::Cursor;
 
-use oltr::source::stream::{RawFormat, Settings};
+use oltr::source::stream::{Layout, RawFormat, Settings};
 use oltr::{Color, Error, Matrix, PixelFormat, Range, Siting};
 
 use super::{Seen, drain, jpeg, noise, open, open_with, picture, read_all, sizes, trickle};
@@ -30,6 +30,13 @@ fn every_kind_of_yuv4mpeg2_is_read() {
         ("W5 H3 C422", Yuv422p, Siting::Left, Color::VIDEO, 33),
         ("W5 H3 C444 XCOLORRANGE=FULL", Yuv444p, Siting::Center, full, 45),
         ("W5 H3 Cmono XCOLORRANGE=FULL", Gray, Siting::Center, full, 15),
+        ("W5 H3 C420p8", Yuv420p, Siting::Center, Color::VIDEO, 27),
+        ("W5 H3 C422p8", Yuv422p, Siting::Left, Color::VIDEO, 33),
+        ("W5 H3 C444p8", Yuv444p, Siting::Center, Color::VIDEO, 45),
+        ("W5 H3 Cmono8", Gray, Siting::Center, Color::VIDEO, 15),
+        // What is not known of the range says nothing.
+        ("W5 H3 C422 XCOLORRANGE=HALF", Yuv422p, Siting::Left, Color::VIDEO, 33),
+        ("W5 H3 C422 XCOLORRANGE=", Yuv422p, Siting::Left, Color::VIDEO, 33),
     ];
     for (header, format, siting, color, length) in cases {
         let frames = [noise(length, 1), noise(length, 2)];
@@ -63,7 +70,6 @@ fn what_yuv4mpeg2_may_be_and_is_not_read_is_refused_with_a_remedy() {
         ("W0 H4", "width is '0'"),
         ("W-4 H4", "width is '-4'"),
         ("W4 H99999999999999999999", "height is '99999999999999999999'"),
-        ("W4 H4 XCOLORRANGE=HALF", "XCOLORRANGE"),
     ];
     for (header, reason) in cases {
         let error = refused(header);
@@ -80,9 +86,16 @@ fn what_yuv4mpeg2_may_be_and_is_not_read_is_refused_with_a_remedy() {
 #[test]
 fn other_streams_are_refused() {
     let png = b"\x89PNG\r\n\x1a\n and more of it";
-    for bytes in [&png[..], b"RIFFxxxxAVI ", b"FRAME\n12345", b"Y"] {
+    for bytes in [&png[..], b"RIFFxxxxAVI ", b"FRAME\n12345", b"Y", b"--boundary\r\nContent-Type: text/html\r\n\r\n"] {
         assert!(matches!(open(bytes), Err(Error::BadInput { .. })), "{bytes:?}");
     }
+    // Video gets the command that decodes it.
+    for bytes in [&b"\x00\x00\x00\x20ftypisom0000"[..], b"\x1A\x45\xDF\xA3 matroska", b"RIFFxxxxAVI LIST"] {
+        let error = open(bytes).map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains("ffmpeg -nostdin") && error.contains("| oltr stream --recording -"), "{error}");
+    }
+    // An endless stream without a picture is given up.
+    assert!(matches!(open_with(std::io::repeat(b'x'), &Settings::default()).map(|_| ()), Err(Error::BadInput { .. })));
     assert!(matches!(open(b""), Err(Error::Unavailable { .. })));
 }
 
@@ -99,7 +112,8 @@ fn the_settings_override_the_colours() {
 fn raw_frames_of_every_format_are_read() {
     for format in PixelFormat::ALL {
         for stride in [None, Some(64)] {
-            let raw = RawFormat { stride, ..RawFormat::new(format, 13, 7) };
+            let layout = stride.map_or(Layout::Tight, Layout::Stride);
+            let raw = RawFormat { layout, ..RawFormat::new(format, 13, 7) };
             let length = format.frame_bytes(13, 7, stride.unwrap_or(format.row_bytes(13)));
             let settings = Settings { raw: Some(raw), ..Settings::default() };
             let bytes = noise(length * 3, 5);
@@ -122,8 +136,9 @@ fn raw_frames_of_every_format_are_read() {
 
 #[test]
 fn raw_formats_that_cannot_be_are_refused() {
-    let refused = |width, height, stride| {
-        let raw = Some(RawFormat { stride, ..RawFormat::new(PixelFormat::Yuyv422, width, height) });
+    let refused = |width, height, stride: Option<usize>| {
+        let layout = stride.map_or(Layout::Tight, Layout::Stride);
+        let raw = Some(RawFormat { layout, ..RawFormat::new(PixelFormat::Yuyv422, width, height) });
         let opened = open_with(Cursor::new(Vec::new()), &Settings { raw, ..Settings::default() });
         opened.map(|_| ()).unwrap_err()
     };
@@ -167,6 +182,131 @@ fn a_jpeg_without_huffman_tables_is_read() {
     bare.extend_from_slice(&whole[at..]);
     assert!(bare.len() < whole.len() - 300, "no tables were taken out");
     assert!(read_all(&bare) == read_all(&whole), "{:?}", sizes(&read_all(&bare)));
+}
+
+/// A picture of `format` whose rows are padded as GStreamer pads them, and the same without padding.
+fn padded(format: PixelFormat, width: u32, height: u32, seed: u32) -> (Vec<u8>, Vec<u8>) {
+    let halved = format.subsampling().1 == 2;
+    let (mut with, mut without) = (Vec::new(), Vec::new());
+    for index in 0..format.planes() {
+        let plane = format.plane(index, width, height, format.row_bytes(width));
+        let rows = if halved && index == 0 { plane.rows.next_multiple_of(2) } else { plane.rows };
+        for row in 0..rows {
+            let pixels = noise(plane.row, seed + row as u32 * 7 + index as u32 * 1000);
+            with.extend_from_slice(&pixels);
+            with.extend(std::iter::repeat_n(0x55, plane.row.next_multiple_of(4) - plane.row));
+            if row < plane.rows {
+                without.extend_from_slice(&pixels);
+            }
+        }
+    }
+    (with, without)
+}
+
+fn pictures(seen: &[Seen]) -> Vec<Vec<u8>> {
+    let data = |seen: &Seen| match seen {
+        Seen::Frame { data, .. } => data.clone(),
+        damaged => panic!("{damaged:?}"),
+    };
+    seen.iter().map(data).collect()
+}
+
+#[test]
+fn raw_frames_as_gstreamer_pads_them_are_read() {
+    use PixelFormat::{Bgr24, Gray, Nv12, Nv21, Rgb24, Uyvy422, Yuv420p, Yuv422p, Yuv444p, Yuyv422, Yv12};
+    for format in [Yuv420p, Yv12, Nv12, Nv21, Gray, Rgb24, Bgr24, Yuyv422, Uyvy422, Yuv422p, Yuv444p] {
+        for (width, height) in [(1, 1), (2, 3), (13, 7), (14, 8), (16, 7), (321, 5)] {
+            let (a, b) = (padded(format, width, height, 1), padded(format, width, height, 2));
+            let raw = Some(RawFormat { layout: Layout::Gstreamer, ..RawFormat::new(format, width, height) });
+            let settings = Settings { raw, ..Settings::default() };
+            let bytes = [a.0, b.0].concat();
+            let seen = drain(&mut *open_with(Cursor::new(bytes.clone()), &settings).unwrap()).unwrap();
+            assert!(pictures(&seen) == [a.1, b.1], "{format} {width}x{height}");
+            assert!(trickle(&bytes, 7, &settings) == seen, "{format} {width}x{height}");
+        }
+    }
+}
+
+#[test]
+fn raw_frames_with_a_stride_for_each_plane_are_read() {
+    let layout = Layout::Strides([8, 5, 4]);
+    let raw = Some(RawFormat { layout, ..RawFormat::new(PixelFormat::Yuv420p, 6, 2) });
+    let settings = Settings { raw, ..Settings::default() };
+    let seen = drain(&mut *open_with(Cursor::new(*b"abcdef..ghijkl..mno..pqr."), &settings).unwrap()).unwrap();
+    assert!(pictures(&seen) == [b"abcdefghijklmnopqr".to_vec()], "{seen:?}");
+    for wrong in [[5, 5, 4], [8, 2, 4], [8, 5, usize::MAX]] {
+        let raw = Some(RawFormat { layout: Layout::Strides(wrong), ..RawFormat::new(PixelFormat::Yuv420p, 6, 2) });
+        let opened = open_with(Cursor::new(Vec::new()), &Settings { raw, ..Settings::default() });
+        assert!(matches!(opened.map(|_| ()), Err(Error::BadInput { .. })), "{wrong:?}");
+    }
+}
+
+/// What is left at the end shows that rows were padded.
+#[test]
+fn raw_frames_in_the_wrong_layout_are_told_of_in_the_end() {
+    let frame = padded(PixelFormat::Yuv420p, 322, 6, 1).0;
+    let raw = Some(RawFormat::new(PixelFormat::Yuv420p, 322, 6));
+    let settings = Settings { raw, ..Settings::default() };
+    let seen = drain(&mut *open_with(Cursor::new(frame.repeat(3)), &settings).unwrap()).unwrap();
+    let Some(Seen::Damaged { reason, .. }) = seen.last() else { panic!("{:?}", sizes(&seen)) };
+    assert!(reason.contains("--layout gstreamer"), "{reason}");
+}
+
+#[test]
+fn yuv4mpeg2_with_padded_rows_is_recognised() {
+    use PixelFormat::{Gray, Yuv420p, Yuv422p, Yuv444p};
+    for (name, format) in [("420jpeg", Yuv420p), ("422", Yuv422p), ("444", Yuv444p), ("mono", Gray)] {
+        for (width, height) in [(1, 1), (2, 3), (13, 7), (16, 7), (18, 4), (322, 5)] {
+            let frames = [1, 2, 3].map(|seed| padded(format, width, height, seed));
+            let header = format!("W{width} H{height} F5:1 C{name}");
+            let with = y4m(&header, &frames.each_ref().map(|(with, _)| &with[..]));
+            let without = y4m(&header, &frames.each_ref().map(|(_, without)| &without[..]));
+            let expected = read_all(&without);
+            assert!(pictures(&expected) == frames.clone().map(|(_, without)| without), "{header}");
+            assert!(read_all(&with) == expected, "{header} padded");
+            for bytes in [&with, &without] {
+                assert!(trickle(bytes, 3, &Settings::default()) == expected, "{header} in parts");
+            }
+            // A single frame, behind which nothing shows where it ends.
+            assert!(pictures(&read_all(&y4m(&header, &[&frames[0].0]))) == [frames[0].1.clone()], "{header}");
+        }
+    }
+}
+
+#[test]
+fn yuv4mpeg2_rows_that_are_neither_are_an_error_not_a_picture() {
+    let tight = PixelFormat::Yuv420p.frame_bytes(13, 7, 13);
+    // Padded to 16 and 16, say; and a stream that changes its mind.
+    let other = y4m("W13 H7", &[&noise(16 * 7 + 2 * 16 * 4, 1), &noise(16 * 7 + 2 * 16 * 4, 2)]);
+    let seen = read_all(&other);
+    assert!(!seen.is_empty() && seen.iter().all(|s| !s.is_frame()), "{:?}", sizes(&seen));
+    let (padded, _) = padded(PixelFormat::Yuv420p, 13, 7, 1);
+    let mixed = y4m("W13 H7", &[&padded, &padded, &noise(tight, 1), &padded, &padded]);
+    let seen = read_all(&mixed);
+    assert!(seen.iter().any(|s| !s.is_frame()), "{:?}", sizes(&seen));
+}
+
+#[test]
+fn times_of_a_recording_are_those_of_its_rate() {
+    let bytes = y4m("W2 H2 F5:2", &[&[0; 6], &[1; 6], &[2; 6]]);
+    for (recording, timed) in [(true, true), (false, false)] {
+        let settings = Settings { recording, ..Settings::default() };
+        let input = super::Trickle { bytes: Cursor::new(bytes.clone()), step: 100, pause: true };
+        let limits = oltr::Limits::default();
+        let mut source = oltr::source::stream::from_input(Box::new(input), &settings, &limits, &|| false).unwrap();
+        assert_eq!((source.is_live(), source.is_recording()), (!recording, timed));
+        let mut frame = oltr::Frame::with_capacity(source.bounds().frame_bytes);
+        let mut times = Vec::new();
+        loop {
+            match source.next(&mut frame, std::time::Duration::ZERO).unwrap() {
+                oltr::source::Next::Frame => times.push(frame.stamp().mono_ns),
+                oltr::source::Next::Waiting => {}
+                _ => break,
+            }
+        }
+        assert_eq!(times.len(), 3);
+        assert_eq!(times.windows(2).all(|t| t[1] - t[0] == 400_000_000), timed, "{times:?}");
+    }
 }
 
 #[test]

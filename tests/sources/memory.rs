@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::time::Duration;
 
-use oltr::source::stream::{RawFormat, Settings};
+use oltr::source::stream::{Layout, RawFormat, Settings};
 use oltr::source::{Bounds, Next};
 use oltr::{Frame, PixelFormat};
 
@@ -42,15 +42,23 @@ fn steady(input: Endless, settings: &Settings) -> (usize, usize, Bounds) {
 
 #[test]
 fn raw_and_yuv4mpeg2_take_no_memory_for_a_frame() {
-    let raw = Some(RawFormat { stride: Some(64), ..RawFormat::new(PixelFormat::Yuv420p, 50, 20) });
+    let raw = Some(RawFormat { layout: Layout::Stride(64), ..RawFormat::new(PixelFormat::Yuv420p, 50, 20) });
     let settings = Settings { raw, ..Settings::default() };
     let endless = |header: &[u8], period: Vec<u8>| Endless { header: header.to_vec(), period, at: 0 };
     let (taken, _, bounds) = steady(endless(b"", vec![7; 997]), &settings);
     assert_eq!((taken, bounds), (0, Bounds { frame_bytes: 64 * 20 * 3 / 2, decoder_bytes: 0 }));
-    let frame = [b"FRAME\n".as_slice(), &[7; 50 * 20 * 3 / 2]].concat();
-    let (taken, held, bounds) = steady(endless(b"YUV4MPEG2 W50 H20\n", frame), &Settings::default());
-    assert_eq!((taken, bounds.frame_bytes), (0, 1500));
-    assert!(held <= bounds.decoder_bytes + 1024, "{held} bytes are held, {bounds:?}");
+    // Rows of 50 and 25, padded to 52 and 28 by GStreamer: there is room for both.
+    let padded = 52 * 20 + 2 * 28 * 10;
+    for bytes in [50 * 20 * 3 / 2, padded] {
+        let frame = [b"FRAME\n".as_slice(), &vec![7; bytes]].concat();
+        let (taken, held, bounds) = steady(endless(b"YUV4MPEG2 W50 H20\n", frame), &Settings::default());
+        assert_eq!((taken, bounds.frame_bytes), (0, padded));
+        assert!(held <= bounds.decoder_bytes + 1024, "{held} bytes are held, {bounds:?}");
+    }
+    let raw = Some(RawFormat { layout: Layout::Gstreamer, ..RawFormat::new(PixelFormat::Yuv420p, 50, 20) });
+    let settings = Settings { raw, ..Settings::default() };
+    let (taken, _, bounds) = steady(endless(b"", vec![7; 997]), &settings);
+    assert_eq!((taken, bounds.frame_bytes), (0, padded));
 }
 
 #[test]

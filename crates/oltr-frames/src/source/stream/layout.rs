@@ -102,7 +102,7 @@ pub fn leans_towards(data: &[u8], row: usize, strides: &[usize]) -> Option<usize
     let (first, others) = strides.split_first()?;
     let worst = difference(first);
     let best = others.iter().map(|stride| (difference(stride), *stride)).min()?;
-    (worst > EVEN * row as u64 && best.0 * 2 < worst).then_some(best.1)
+    (worst > EVEN * row as u64 && best.0 * 4 < worst * 3).then_some(best.1)
 }
 
 #[cfg(test)]
