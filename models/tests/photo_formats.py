@@ -179,6 +179,9 @@ def tiffs() -> Iterator[Variant]:
         compression = (1, 8, 32773)[number % 3]
         entries.append((259, 3, [compression]))
         strips = [{1: bytes, 8: zlib.compress, 32773: pack_bits}[compression](s) for s in strips]
+        # Pillow reads these planes as if they had 8 bits.
+        if planar and photometric == 5 and bits == 16 and compression == 1:
+            continue
         name = f"tiff/{'little' if order == '<' else 'big'}-{big}-{planar}-{layout}-{photometric}-{bits}x{channels}"
         yield Variant(name, tiff(entries, strips, order=order, big=big), refusal="kind that oltr does not read")
     pages = [image("RGB"), image("L")]

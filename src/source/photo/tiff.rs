@@ -275,7 +275,7 @@ fn unread(folder: Option<&Folder>) -> String {
 fn reason(e: &TiffError, folder: Option<&Folder>) -> String {
     match e {
         TiffError::UnsupportedError(_) => unread(folder),
-        TiffError::LimitsExceeded => "decoding this TIFF takes more memory than Limits::photo_pixels allows".into(),
+        TiffError::LimitsExceeded => "decoding this TIFF takes more memory than Limits::photo_pixels allows; save it as JPEG".into(),
         TiffError::IoError(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
             "the TIFF is cut off; copy or download it again".into()
         }
