@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use oltr::bundle::{Preprocess, Resize};
 use oltr::preprocess::Preprocessor;
-use oltr::source::{Next, photo};
 use oltr::source::stream::{self, Arrival, ByteInput, RawFormat, Scan, Settings, Splitter};
+use oltr::source::{Next, photo};
 use oltr::{Error, Frame, Limits, PixelFormat, Rect, Result, Rotation, View};
 
 /// Bytes that arrive `step` at a time.

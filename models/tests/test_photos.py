@@ -29,7 +29,7 @@ TARGET = Path(__file__).resolve().parents[2] / "target"
 WORST, MEAN = 4, 0.6
 CHUNK = 200
 # Earlier releases of Pillow know fewer ways to say which way up a photo is.
-ORIENTATIONS_SINCE = 11
+ORIENTATIONS_SINCE = 13
 
 
 def program() -> Path | None:

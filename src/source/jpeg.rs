@@ -112,7 +112,9 @@ pub fn decode(subject: &str, bytes: &[u8], limits: &Limits, scratch: &mut Vec<u8
             plain(bytes, &survey, scratch);
             let mut decoder = JpegDecoder::new_with_options(ZCursor::new(scratch.as_slice()), options());
             decoder.decode_into(pixels).map_err(|e| match e {
-                DecodeErrors::Unsupported(kind) => bad(Fault::Unsupported("a JPEG of a rare kind").reason(bytes) + &format!(" ({kind:?})")),
+                DecodeErrors::Unsupported(kind) => {
+                    bad(Fault::Unsupported("a JPEG of a rare kind").reason(bytes) + &format!(" ({kind:?})"))
+                }
                 e => bad(format!("the JPEG is damaged ({}); copy it again or save it anew", one_line(&e))),
             })
         }

@@ -146,6 +146,14 @@ impl Decoder {
     /// Decodes a PNG, WebP, BMP or PNM, as it is stored.
     fn decode_other(&mut self, subject: &str, bytes: &[u8], format: ImageFormat, frame: &mut Frame) -> Result<()> {
         let failed = |e: ImageError| Error::BadImage { subject: subject.into(), reason: reason(e, format) };
+        // What says which way up a WebP is lies at its end, where the decoder does not look.
+        if format == ImageFormat::WebP
+            && let Some([l0, l1, l2, l3]) = bytes.get(4..8)
+            && u64::from(u32::from_le_bytes([*l0, *l1, *l2, *l3])) + 8 > bytes.len() as u64
+        {
+            let reason = "the WEBP is cut off; copy or download it again".into();
+            return Err(Error::BadImage { subject: subject.into(), reason });
+        }
         let mut limits = image::Limits::no_limits();
         // The picture itself, at 8 bytes a pixel (RGBA of 16 bits), and as much again for the decoder.
         limits.max_alloc = Some(self.limits.photo_pixels.saturating_mul(16));
@@ -217,7 +225,9 @@ fn reason(e: ImageError, format: ImageFormat) -> String {
     let name = format.extensions_str().first().copied().unwrap_or("picture").to_uppercase();
     match e {
         ImageError::Unsupported(e) => format!("a {name} of a kind that oltr does not read ({e}); save it as PNG"),
-        ImageError::Limits(_) => format!("decoding this {name} takes more memory than Limits::photo_pixels allows; save it as JPEG"),
+        ImageError::Limits(_) => {
+            format!("decoding this {name} takes more memory than Limits::photo_pixels allows; save it as JPEG")
+        }
         ImageError::IoError(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
             format!("the {name} is cut off; copy or download it again")
         }

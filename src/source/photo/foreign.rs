@@ -71,7 +71,10 @@ fn recognise(bytes: &[u8]) -> Option<Foreign> {
         (b"\0\0\x01\0", convert("an icon")),
         (b"8BPS", save("a Photoshop document")),
         (b"gimp xcf", save("a GIMP document")),
-        (b"%PDF", Foreign { name: "a PDF document", remedy: "take its pictures out: pdfimages -png document.pdf photo" }),
+        (
+            b"%PDF",
+            Foreign { name: "a PDF document", remedy: "take its pictures out: pdfimages -png document.pdf photo" },
+        ),
         (b"PK\x03\x04", Foreign { name: "a ZIP archive", remedy: "unpack it: unzip archive.zip" }),
     ];
     if let Some((_, foreign)) = beginnings.into_iter().find(|(beginning, _)| bytes.starts_with(beginning)) {
@@ -85,7 +88,8 @@ fn recognise(bytes: &[u8]) -> Option<Foreign> {
         return Some(Foreign { name: "an SVG drawing", remedy: "convert it: rsvg-convert photo.svg -o photo.png" });
     }
     // A web page saved in place of a photo.
-    let page = text.len() >= 5 && (text[..5].eq_ignore_ascii_case(b"<html") || text[..5].eq_ignore_ascii_case(b"<!doc"));
+    let page =
+        text.len() >= 5 && (text[..5].eq_ignore_ascii_case(b"<html") || text[..5].eq_ignore_ascii_case(b"<!doc"));
     page.then_some(Foreign { name: "a web page", remedy: "download the photo itself" })
 }
 

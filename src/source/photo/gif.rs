@@ -28,11 +28,8 @@ pub fn decode(subject: &str, bytes: &[u8], limits: &Limits, scratch: &mut Vec<u8
     let (width, height) = (usize::from(picture.width), usize::from(picture.height));
     let fill = picture.transparent.unwrap_or(0);
     let local = picture.palette.clone();
-    let geometry = Geometry::new(
-        PixelFormat::Rgb24,
-        screen.0.max((left + width) as u32),
-        screen.1.max((top + height) as u32),
-    );
+    let geometry =
+        Geometry::new(PixelFormat::Rgb24, screen.0.max((left + width) as u32), screen.1.max((top + height) as u32));
     check_size(subject, geometry.width, geometry.height, limits)?;
     scratch.clear();
     scratch.resize(decoder.buffer_size(), 0);

@@ -46,7 +46,7 @@ const JPEG: u64 = 7;
 pub fn decode(subject: &str, bytes: &[u8], limits: &Limits, scratch: &mut Vec<u8>, frame: &mut Frame) -> Result<()> {
     let bad = |reason: String| Error::BadImage { subject: subject.into(), reason };
     let folder = Folder::first(bytes);
-    if folder.is_some_and(|folder| is_camera_raw(&folder)) {
+    if bytes.get(8..10) == Some(b"CR") || folder.is_some_and(|folder| is_camera_raw(&folder)) {
         let reason = "a raw file of a camera, whose picture is not developed; convert it with a raw developer \
                       (`darktable-cli`, `dcraw_emu -T`) or save JPEG in the camera";
         return Err(bad(reason.into()));
@@ -57,7 +57,11 @@ pub fn decode(subject: &str, bytes: &[u8], limits: &Limits, scratch: &mut Vec<u8
         return Err(bad(unread(folder.as_ref())));
     }
     let failed = |e: TiffError| bad(reason(&e, folder.as_ref()));
-    let palette = folder.as_ref().and_then(Palette::new);
+    let indices = value(tag::PHOTOMETRIC) == Some(photometric::PALETTE);
+    let palette = folder.as_ref().filter(|_| indices).and_then(Palette::new);
+    if indices && palette.is_none() {
+        return Err(bad("the TIFF is cut off, or lacks its palette; copy or download it again".into()));
+    }
     let file = readable(folder.as_ref(), bytes, scratch);
     let mut decoder = Decoder::new(Cursor::new(file)).map_err(failed)?;
     let (width, height) = decoder.dimensions().map_err(failed)?;
@@ -101,7 +105,9 @@ pub fn decode(subject: &str, bytes: &[u8], limits: &Limits, scratch: &mut Vec<u8
     for (at, pixel) in pixels.as_chunks_mut::<3>().0.iter_mut().enumerate() {
         *pixel = match (color, &palette) {
             (_, Some(palette)) => palette.color(samples.raw(at)),
-            (ColorType::Gray(_) | ColorType::GrayA(_) | ColorType::Multiband { .. }, None) => [samples.sample(at, 0); 3],
+            (ColorType::Gray(_) | ColorType::GrayA(_) | ColorType::Multiband { .. }, None) => {
+                [samples.sample(at, 0); 3]
+            }
             (ColorType::CMYK(_), None) => {
                 let black = samples.sample(at, 3);
                 crate::source::jpeg::from_cmyk([0, 1, 2].map(|c| 255 - samples.sample(at, c)), 255 - black)
@@ -193,12 +199,12 @@ struct Palette {
 }
 
 impl Palette {
+    /// The palette, if it is whole.
     fn new(folder: &Folder) -> Option<Palette> {
-        if folder.field(tag::PHOTOMETRIC)?.whole()? != photometric::PALETTE {
-            return None;
-        }
-        let values = folder.field(tag::COLOR_MAP)?.shorts().map(|value| (value >> 8) as u8).collect();
-        Some(Palette { values })
+        let bits = folder.field(tag::BITS_PER_SAMPLE).and_then(|field| field.whole()).unwrap_or(1);
+        let values: Vec<u8> = folder.field(tag::COLOR_MAP)?.shorts().map(|value| (value >> 8) as u8).collect();
+        // Three colours for each index that there can be.
+        (bits <= 8 && values.len() == 3 << bits).then_some(Palette { values })
     }
 
     fn color(&self, index: u8) -> [u8; 3] {
@@ -232,7 +238,8 @@ fn is_camera_raw(folder: &Folder) -> bool {
     let value = |tag| folder.field(tag).and_then(|field| field.whole());
     let sensor = |folder: &Folder| {
         let kind = folder.field(tag::PHOTOMETRIC).and_then(|field| field.whole());
-        matches!(kind, Some(photometric::COLOR_FILTERS | photometric::LINEAR_RAW)) || folder.field(tag::CFA_PATTERN).is_some()
+        matches!(kind, Some(photometric::COLOR_FILTERS | photometric::LINEAR_RAW))
+            || folder.field(tag::CFA_PATTERN).is_some()
     };
     let reduced = value(tag::NEW_SUBFILE_TYPE).is_some_and(|kind| kind & 1 == 1);
     sensor(folder)
@@ -268,14 +275,20 @@ fn unread(folder: Option<&Folder>) -> String {
         _ => "",
     };
     let bits = value(tag::BITS_PER_SAMPLE).map_or(String::new(), |bits| format!("{bits} bits a sample"));
-    let parts = [color, compression, tiles, bits.as_str()].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ");
+    let parts = [color, compression, tiles, bits.as_str()]
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join(", ");
     format!("a TIFF of a kind that oltr does not read ({parts}); save it as PNG")
 }
 
 fn reason(e: &TiffError, folder: Option<&Folder>) -> String {
     match e {
         TiffError::UnsupportedError(_) => unread(folder),
-        TiffError::LimitsExceeded => "decoding this TIFF takes more memory than Limits::photo_pixels allows; save it as JPEG".into(),
+        TiffError::LimitsExceeded => {
+            "decoding this TIFF takes more memory than Limits::photo_pixels allows; save it as JPEG".into()
+        }
         TiffError::IoError(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
             "the TIFF is cut off; copy or download it again".into()
         }
