@@ -5,8 +5,8 @@ use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
 use oltr::preprocess::{Preprocess, Preprocessor, Resize};
-use oltr::source::Next;
 use oltr::source::stream::{self, Arrival, ByteInput, Layout, RawFormat, Scan, Settings, Splitter};
+use oltr::source::{Next, photo};
 use oltr::{Error, Frame, Limits, PixelFormat, Rect, Result, Rotation, View};
 
 /// Bytes that arrive `step` at a time.
@@ -170,5 +170,58 @@ pub fn raw(bytes: &[u8]) {
     if let Ok(mut preprocessor) = Preprocessor::new(&settings, frame.geometry()) {
         let mut pixels = vec![0; preprocessor.output_len()];
         preprocessor.run(&frame, &mut pixels).expect("what can be planned can be run");
+    }
+}
+
+/// Photos of every format, and JPEGs by both of their decoders.
+pub fn photo(bytes: &[u8]) {
+    let mut limits = limits();
+    (limits.photo_pixels, limits.photo_side) = (1 << 16, 1 << 12);
+    for beginning in [&b""[..], b"\xFF\xD8\xFF", b"II*\0\x08\0\0\0", b"GIF89a"] {
+        match photo::decode("fuzz", &[beginning, bytes].concat(), &limits) {
+            Ok(frame) => {
+                let pixels = u64::from(frame.width()) * u64::from(frame.height());
+                assert!(pixels <= limits.photo_pixels && frame.data().len() as u64 == pixels * 3);
+            }
+            Err(Error::BadImage { reason, .. }) => assert!(reason.contains(';'), "no remedy: {reason}"),
+            Err(Error::Limit { .. } | Error::BadInput { .. }) => {}
+            Err(e) => panic!("{e}"),
+        }
+    }
+}
+
+/// What a photo says of which way up it is: as EXIF and as XMP in a JPEG, a PNG and a WebP, and as a text in a PNG. It may say
+/// anything; the photo stays the same but for being turned.
+pub fn orientation(bytes: &[u8]) {
+    let bytes = &bytes[..bytes.len().min(60_000)];
+    let length = |length: usize| (length as u32).to_be_bytes();
+    let jpg = include_bytes!("../tests/photos/gray.jpg");
+    let png = include_bytes!("../tests/photos/gray.png");
+    let webp = include_bytes!("../tests/photos/lossless.webp");
+    let mut photos = Vec::new();
+    for prefix in [&b"Exif\0\0"[..], b"http://ns.adobe.com/xap/1.0/\0"] {
+        let size = &length(bytes.len() + prefix.len() + 2)[2..];
+        photos.push([&jpg[..2], b"\xFF\xE1", size, prefix, bytes, &jpg[2..]].concat());
+    }
+    for (kind, prefix) in [
+        (b"eXIf", &b""[..]),
+        (b"tEXt", b"Raw profile type exif\0"),
+        (b"zTXt", b"Raw profile type exif\0\0"),
+        (b"iTXt", b"XML:com.adobe.xmp\0"),
+    ] {
+        // The checksum is wrong, which nobody minds in a chunk like these.
+        let size = length(bytes.len() + prefix.len());
+        photos.push([&png[..33], &size, kind, prefix, bytes, &[0; 4], &png[33..]].concat());
+    }
+    for (flag, kind) in [(8, b"EXIF"), (4, b"XMP ")] {
+        let size = (bytes.len() as u32).to_le_bytes();
+        let head = [flag, 0, 0, 0, 36, 0, 0, 28, 0, 0];
+        let padding = &[0][..bytes.len() % 2];
+        let chunks = [b"WEBPVP8X\x0A\0\0\0", &head[..], &webp[12..], kind, &size, bytes, padding].concat();
+        photos.push([b"RIFF", &(chunks.len() as u32).to_le_bytes()[..], &chunks].concat());
+    }
+    for photo in photos {
+        let frame = photo::decode("fuzz", &photo, &Limits::default()).expect("a photo whatever it says");
+        assert!(matches!((frame.width(), frame.height()), (37, 29) | (29, 37)));
     }
 }

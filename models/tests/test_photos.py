@@ -10,6 +10,7 @@ replace by gray, or is of a kind that is not read; a picture of it is an error.
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import tempfile
@@ -18,7 +19,6 @@ import warnings
 from collections import Counter
 from pathlib import Path
 
-import io
 import numpy as np
 from PIL import Image, ImageOps
 
@@ -28,6 +28,8 @@ from .photo_variants import Variant, jpeg_by_pillow, jpeg_colours, jpeg_damage, 
 TARGET = Path(__file__).resolve().parents[2] / "target"
 WORST, MEAN = 4, 0.6
 CHUNK = 200
+# Earlier releases of Pillow know fewer ways to say which way up a photo is.
+ORIENTATIONS_SINCE = 13
 
 
 def program() -> Path | None:
@@ -92,7 +94,11 @@ class PhotosTest(unittest.TestCase):
         variants = [v for part in (jpeg_scans, jpeg_colours, jpeg_by_pillow, jpeg_damage, orientations, formats) for v in part()]
         self.assertEqual(len(variants), len({v.name for v in variants}))
         counts, complaints = Counter(), []
+        old = int(Image.__version__.split(".")[0]) < ORIENTATIONS_SINCE
         for variant, given in zip(variants, by_oltr(variants), strict=True):
+            if old and variant.name.startswith("orientation/"):
+                counts["not compared: this Pillow is too old"] += 1
+                continue
             right = by_pillow(variant.data) if variant.reference is None else by_pillow(variant.reference)
             verdict, message = compare(variant, given, right)
             counts[verdict] += 1

@@ -94,6 +94,9 @@ pub struct Common {
     /// is refused [default: no bound]
     #[arg(long, value_name = "SIZE", global = true)]
     pub max_memory: Option<ByteSize>,
+    /// Pixels of the largest photo, as 200M or 16320x12240; takes up to 16 bytes of memory each [default: 120M]
+    #[arg(long, value_name = "N", value_parser = pixels, global = true)]
+    pub max_pixels: Option<u64>,
     /// Print JSON, one object a line, instead of a table
     #[arg(long, global = true)]
     pub json: bool,
@@ -110,6 +113,13 @@ impl Common {
     pub fn options(&self) -> Options {
         let mut options = Options::default();
         options.limits.memory_bytes = self.max_memory.map(|size| size.0);
+        if let Some(pixels) = self.max_pixels {
+            let limits = &mut options.limits;
+            limits.photo_pixels = pixels;
+            limits.photo_side = limits.photo_side.max(LONGEST_SIDE);
+            // As much as a format takes that does not compress.
+            limits.photo_bytes = limits.photo_bytes.max(pixels.saturating_mul(4));
+        }
         options.engine = match self.engine {
             EngineName::Int8 => Engine::Int8,
             EngineName::Tract => Engine::Tract,
@@ -317,6 +327,22 @@ pub enum GenerateArgs {
         #[arg(value_name = "FOLDER")]
         folder: PathBuf,
     },
+}
+
+/// The longest side of a photo whose pixels the user allows: that of a JPEG.
+const LONGEST_SIDE: u32 = 65_535;
+
+/// A number of pixels: 200M, 200000000, or a width and a height.
+fn pixels(text: &str) -> Result<u64, String> {
+    let help = || format!("'{text}' is no number of pixels; write it as 200M, 200000000 or 16320x12240");
+    let number = |text: &str| text.trim().parse::<u64>().ok().filter(|n| *n > 0);
+    let whole = text.trim().trim_end_matches(['p', 'P']);
+    let pixels = match (whole.split_once('x'), whole.strip_suffix(['m', 'M'])) {
+        (Some((width, height)), _) => number(width).zip(number(height)).and_then(|(w, h)| w.checked_mul(h)),
+        (None, Some(millions)) => number(millions).and_then(|n| n.checked_mul(1_000_000)),
+        (None, None) => number(whole),
+    };
+    pixels.ok_or_else(help)
 }
 
 fn fraction(text: &str) -> Result<f64, String> {

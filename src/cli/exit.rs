@@ -63,6 +63,13 @@ pub fn message(error: &Error) -> String {
                 "{subject}: needs {value} bytes of memory, --max-memory allows {limit}; allow more or use a smaller model"
             )
         }
+        Error::Limit { subject, what: what @ ("photo_pixels" | "photo_side" | "photo_bytes"), value, limit } => {
+            let what = what.replace('_', " ");
+            format!(
+                "{subject}: {what} is {value}, oltr accepts up to {limit}; --max-pixels 200M accepts more, or --max-frame WxH \
+                 where it was given"
+            )
+        }
         Error::Limit { subject, what, value, limit } => {
             format!("{subject}: {} is {value}, oltr accepts up to {limit}", what.replace('_', " "))
         }
@@ -168,6 +175,6 @@ mod tests {
         let error = Error::Limit { subject: "m.onnx".into(), what: "memory_bytes", value: 9, limit: 4 };
         assert!(message(&error).contains("--max-memory"));
         let error = Error::Limit { subject: "a.png".into(), what: "photo_side", value: 9, limit: 4 };
-        assert_eq!(message(&error), "a.png: photo side is 9, oltr accepts up to 4");
+        assert!(message(&error).starts_with("a.png: photo side is 9, oltr accepts up to 4; --max-pixels"));
     }
 }

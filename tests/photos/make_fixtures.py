@@ -6,12 +6,17 @@ that promise 20 000 x 20 000 pixels.
 
 import io
 import struct
+import sys
 import zlib
 from pathlib import Path
 
 import numpy as np
 import PIL
 from PIL import Image, ImageOps
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "models"))
+from tests import photo_formats, photo_variants  # noqa: E402
+from tests.jpeg_encoder import encode, segment  # noqa: E402
 
 FOLDER = Path(__file__).parent
 WIDTH, HEIGHT = 37, 29
@@ -134,9 +139,89 @@ def fixtures() -> dict[str, bytes]:
     save("orientation-6.png", lying(small, 6), exif=exif(6))
     save("orientation-6.webp", lying(small, 6), lossless=True, exif=exif(6))
     save("orientation-6.tif", lying(small, 6), tiffinfo={ORIENTATION: 6})
+    found |= by_own_encoder() | oriented(small) | other_layouts()
     save("pixel.png", Image.new("RGB", (1, 1), (1, 2, 3)))
     save("pixel.jpg", Image.new("RGB", (1, 1), (200, 100, 50)), quality=95, subsampling=0)
     return found
+
+
+def by_own_encoder() -> dict[str, bytes]:
+    """JPEGs of kinds that Pillow reads and does not write."""
+    width, height = 45, 38
+    planes = [np.asarray(c, float) for c in picture(width, height).convert("YCbCr").split()]
+    half, same, finer = [(2, 2), (1, 1), (1, 1)], [(1, 1)] * 3, [(1, 1), (2, 2), (2, 2)]
+    scans = [(0,), (1,), (2,)]
+    dc_first = [((0, 1, 2), 0, 0), ((2,), 1, 63), ((1,), 1, 63), ((0,), 1, 8), ((0,), 9, 63)]
+    jfif, adobe = photo_variants.JFIF, photo_variants.adobe
+    stray = b"\x01stray\xff\x00"
+    inks = [np.asarray(c, float) for c in picture(width, height).convert("CMYK").split()]
+    return {
+        "scans.jpg": encode(planes, half, scans=scans),
+        "scans-luma-last.jpg": encode(planes, half, scans=[(2,), (1,), (0,)], restart=2),
+        "scans-of-two.jpg": encode(planes, [(2, 1), (1, 1), (1, 1)], scans=[(0,), (1, 2)], restarts=[3, 2]),
+        "luma-coarse.jpg": encode(planes, finer),
+        "luma-coarse-scans.jpg": encode(planes, [(1, 2), (2, 2), (2, 2)], scans=scans),
+        "sampled-by-4.jpg": encode(planes, [(4, 1), (1, 1), (1, 1)], restart=1),
+        "sampled-by-3.jpg": encode(planes, [(3, 2), (1, 1), (1, 1)]),
+        "sampled-oddly.jpg": encode(planes, [(2, 2), (2, 1), (1, 2)]),
+        "progressive-odd.jpg": encode(planes, finer, sof=0xC2, progressive=dc_first, between=stray),
+        "jfif-before-adobe.jpg": encode(planes, same, markers=jfif + adobe(0)),
+        "adobe-rgb.jpg": encode(planes, same, markers=adobe(0)),
+        "names-rgb.jpg": encode(planes, same, ids=b"RGB"),
+        "names-rgb-jfif.jpg": encode(planes, same, ids=b"RGB", markers=jfif),
+        "adobe-short.jpg": encode(planes, half, markers=segment(0xEE, b"Adobe\0\x64")),
+        "stray.jpg": encode(planes, half, markers=jfif, before_sos=stray),
+        "gray-factors.jpg": encode(planes[:1], [(2, 3)], restart=4),
+        "inks-sampled.jpg": encode(inks, [(2, 2), (1, 1), (1, 1), (2, 2)], markers=adobe(2)),
+    }
+
+
+def oriented(image: Image.Image) -> dict[str, bytes]:
+    """Photos that say in rarer ways which way up they are."""
+    planes = [np.asarray(c, float) for c in image.convert("YCbCr").split()]
+    tiff, xmp = photo_variants.tiff_header, photo_variants.XMP
+    app = lambda *parts: encode(planes, [(1, 1)] * 3, markers=b"".join(segment(0xE1, part) for part in parts))  # noqa: E731
+    exif = lambda data: b"Exif\0\0" + data  # noqa: E731
+    xap = lambda text: photo_variants.XAP + text.encode()  # noqa: E731
+    png = lambda *chunks: photo_variants.png(image, b"".join(chunk(kind, data) for kind, data in chunks))  # noqa: E731
+    profile = photo_variants.profile("exif", exif(tiff("<")))
+    key = b"Raw profile type exif\0"
+    packed = zlib.compress(profile)
+    return {
+        "orientation-long.jpg": app(exif(tiff("<", type=4))),
+        "orientation-signed.jpg": app(exif(tiff(">", type=8))),
+        "orientation-signed-long.jpg": app(exif(tiff("<", type=9, value=5))),
+        "orientation-byte.jpg": app(exif(tiff("<", type=1))),
+        "orientation-three.jpg": app(exif(tiff(">", type=4, count=3, value=8))),
+        "orientation-far.jpg": app(exif(tiff("<", offset=300, before=2))),
+        "orientation-two-segments.jpg": app(exif(tiff("<")), exif(tiff(">", value=3))),
+        "orientation-xmp-attribute.jpg": app(xap(xmp["attribute"].format(6))),
+        "orientation-xmp-element.jpg": app(xap(xmp["element"].format(8))),
+        "orientation-xmp-and-exif.jpg": app(xap(xmp["element"].format(8)), exif(tiff("<", value=3))),
+        "orientation-prefix.png": png((b"eXIf", exif(tiff("<")))),
+        "orientation-text.png": png((b"tEXt", key + profile)),
+        "orientation-ztxt.png": png((b"zTXt", key + b"\0" + packed)),
+        "orientation-itxt.png": png((b"iTXt", key + b"\1\0\0\0" + packed)),
+        "orientation-xmp.png": png((b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp["attribute"].format(5).encode())),
+        "orientation-prefix.webp": photo_variants.webp(image, [(b"EXIF", exif(tiff("<")))], 8),
+        "orientation-xmp.webp": photo_variants.webp(image, [(b"XMP ", xmp["element"].format(6).encode())], 4),
+        "orientation-xmp.tif": photo_variants.saved(image, "TIFF", tiffinfo={700: xmp["attribute"].format(6).encode()}),
+    }
+
+
+def other_layouts() -> dict[str, bytes]:
+    """One of each layout of TIFF, GIF and BMP that needs code of its own."""
+    wanted = {
+        "palette.tif": "tiff/little-False-False-one-3-8x1", "palette-4-bits.tif": "tiff/little-False-False-tiles-3-4x1",
+        "big.tif": "tiff/little-True-False-strips-2-8x3", "big-palette.tif": "tiff/little-True-False-one-3-2x1",
+        "planes.tif": "tiff/little-False-True-strips-2-8x3", "tiles-spare.tif": "tiff/little-False-False-tiles-2-8x4",
+        "inks.tif": "tiff/little-False-False-strips-5-8x4",
+        "no-screen.gif": "gif/(0, 0)-(0, 0)-(9, 7)-None-False-0-False", "small-screen.gif": "gif/(4, 3)-(0, 0)-(9, 7)-None-False-0-True",
+        "in-a-corner.gif": "gif/(12, 10)-(2, 3)-(9, 7)-3-True-5-False", "few-colors.gif": "gif/colors4",
+        "interlaced-2-bits.png": "png/color3-2-13x9-True-True",
+    }
+    variants = {v.name: v.data for part in (photo_formats.tiffs, photo_formats.gifs, photo_formats.pngs) for v in part()}
+    return {name: variants[variant] for name, variant in wanted.items()}
 
 
 def decoded(data: bytes) -> Image.Image:

@@ -55,3 +55,13 @@ fn parts_of_any_kind_are_read_or_refused() {
 fn raw_frames_of_any_geometry_are_read_or_refused() {
     try_all("raw", checks::raw);
 }
+
+#[test]
+fn photos_of_any_kind_are_read_or_refused() {
+    try_all("photo", checks::photo);
+}
+
+#[test]
+fn photos_that_say_anything_of_their_orientation_are_read() {
+    try_all("orientation", checks::orientation);
+}

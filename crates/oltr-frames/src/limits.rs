@@ -17,9 +17,11 @@ pub struct Limits {
     pub tensor_elements: u64,
     /// Known classes of a bundle.
     pub classes: usize,
-    /// Bytes of one encoded photo.
+    /// Bytes of one encoded photo; 108 megapixels take some 40 MB as JPEG.
     pub photo_bytes: u64,
-    /// Pixels of one decoded photo or frame (width × height); 50 megapixels take 150 MB as RGB.
+    /// Pixels of one decoded photo or frame (width × height). Memory is taken for the photo at hand, not for this bound: 12
+    /// megapixels take 36 MB as RGB, 108 megapixels 324 MB, and as much again where they are turned upright. What the
+    /// decoder takes beside that: see [`Decoder`](crate::source::photo::Decoder).
     pub photo_pixels: u64,
     /// Pixels of one side of a photo or frame.
     pub photo_side: u32,
@@ -65,7 +67,7 @@ impl Default for Limits {
             tensor_elements: 1 << 28,
             classes: 100_000,
             photo_bytes: 64 << 20,
-            photo_pixels: 50_000_000,
+            photo_pixels: 120_000_000,
             photo_side: 16_384,
             frame_bytes: 16 << 20,
             encoded_frame_bytes: 8 << 20,

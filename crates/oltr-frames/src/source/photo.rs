@@ -2,9 +2,12 @@
 //!
 //! The format is told from the content, never from the name: JPEG, PNG, WebP, GIF, BMP, TIFF, and the PNM family. Of
 //! an animation or a file of several pages the first picture is taken. What comes out is what Pillow's
-//! `ImageOps.exif_transpose(image).convert("RGB")` gives the training code: the EXIF orientation is applied, grey is
-//! tripled, palettes are resolved, an alpha channel is dropped without blending, of 16 bits the upper 8 are kept, and
-//! colour profiles are passed over. JPEG and lossy WebP decoders may round differently, by a few levels.
+//! `ImageOps.exif_transpose(image).convert("RGB")` gives the training code: the orientation is applied that EXIF or, where
+//! that says nothing, XMP gives; grey is tripled, palettes are resolved, an alpha channel is dropped without blending, of 16
+//! bits the upper 8 are kept, and colour profiles are passed over. JPEG and lossy WebP decoders may round differently, by a
+//! few levels, and so may PNM whose samples do not end at 255 and BMP of 16 bits a pixel, by one.
+//!
+//! What is not read is refused with its kind: floating-point numbers, raw files of cameras, rare compressions of TIFF.
 
 mod foreign;
 mod gif;
@@ -34,7 +37,7 @@ use crate::source::jpeg;
 ///
 /// # Memory
 /// Besides the frame: the file twice (`photo_bytes` each), and up to 16 bytes a pixel (`photo_pixels`) for a picture of
-/// 16 bits a channel or a progressive JPEG; an ordinary JPEG takes a few rows.
+/// 16 bits a channel or a progressive JPEG. An ordinary JPEG takes a few rows, and 3 bytes a pixel where it is to be turned.
 ///
 /// # Example
 /// ```
@@ -144,6 +147,14 @@ impl Decoder {
     /// Decodes a PNG, WebP, BMP or PNM, as it is stored.
     fn decode_other(&mut self, subject: &str, bytes: &[u8], format: ImageFormat, frame: &mut Frame) -> Result<()> {
         let failed = |e: ImageError| Error::BadImage { subject: subject.into(), reason: reason(e, format) };
+        // What says which way up a WebP is lies at its end, where the decoder does not look.
+        if format == ImageFormat::WebP
+            && let Some([l0, l1, l2, l3]) = bytes.get(4..8)
+            && u64::from(u32::from_le_bytes([*l0, *l1, *l2, *l3])) + 8 > bytes.len() as u64
+        {
+            let reason = "the WEBP is cut off; copy or download it again".into();
+            return Err(Error::BadImage { subject: subject.into(), reason });
+        }
         let mut limits = image::Limits::no_limits();
         // The picture itself, at 8 bytes a pixel (RGBA of 16 bits), and as much again for the decoder.
         limits.max_alloc = Some(self.limits.photo_pixels.saturating_mul(16));
@@ -215,7 +226,9 @@ fn reason(e: ImageError, format: ImageFormat) -> String {
     let name = format.extensions_str().first().copied().unwrap_or("picture").to_uppercase();
     match e {
         ImageError::Unsupported(e) => format!("a {name} of a kind that oltr does not read ({e}); save it as PNG"),
-        ImageError::Limits(_) => format!("decoding this {name} takes more memory than Limits::photo_pixels allows"),
+        ImageError::Limits(_) => {
+            format!("decoding this {name} takes more memory than Limits::photo_pixels allows; save it as JPEG")
+        }
         ImageError::IoError(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
             format!("the {name} is cut off; copy or download it again")
         }

@@ -46,7 +46,7 @@ const JPEG: u64 = 7;
 pub fn decode(subject: &str, bytes: &[u8], limits: &Limits, scratch: &mut Vec<u8>, frame: &mut Frame) -> Result<()> {
     let bad = |reason: String| Error::BadImage { subject: subject.into(), reason };
     let folder = Folder::first(bytes);
-    if folder.is_some_and(|folder| is_camera_raw(&folder)) {
+    if bytes.get(8..10) == Some(b"CR") || folder.is_some_and(|folder| is_camera_raw(&folder)) {
         let reason = "a raw file of a camera, whose picture is not developed; convert it with a raw developer \
                       (`darktable-cli`, `dcraw_emu -T`) or save JPEG in the camera";
         return Err(bad(reason.into()));
@@ -57,7 +57,11 @@ pub fn decode(subject: &str, bytes: &[u8], limits: &Limits, scratch: &mut Vec<u8
         return Err(bad(unread(folder.as_ref())));
     }
     let failed = |e: TiffError| bad(reason(&e, folder.as_ref()));
-    let palette = folder.as_ref().and_then(Palette::new);
+    let indices = value(tag::PHOTOMETRIC) == Some(photometric::PALETTE);
+    let palette = folder.as_ref().filter(|_| indices).and_then(Palette::new);
+    if indices && palette.is_none() {
+        return Err(bad("the TIFF is cut off, or lacks its palette; copy or download it again".into()));
+    }
     let file = readable(folder.as_ref(), bytes, scratch);
     let mut decoder = Decoder::new(Cursor::new(file)).map_err(failed)?;
     let (width, height) = decoder.dimensions().map_err(failed)?;
@@ -195,12 +199,12 @@ struct Palette {
 }
 
 impl Palette {
+    /// The palette, if it is whole.
     fn new(folder: &Folder) -> Option<Palette> {
-        if folder.field(tag::PHOTOMETRIC)?.whole()? != photometric::PALETTE {
-            return None;
-        }
-        let values = folder.field(tag::COLOR_MAP)?.shorts().map(|value| (value >> 8) as u8).collect();
-        Some(Palette { values })
+        let bits = folder.field(tag::BITS_PER_SAMPLE).and_then(|field| field.whole()).unwrap_or(1);
+        let values: Vec<u8> = folder.field(tag::COLOR_MAP)?.shorts().map(|value| (value >> 8) as u8).collect();
+        // Three colours for each index that there can be.
+        (bits <= 8 && values.len() == 3 << bits).then_some(Palette { values })
     }
 
     fn color(&self, index: u8) -> [u8; 3] {
@@ -282,7 +286,9 @@ fn unread(folder: Option<&Folder>) -> String {
 fn reason(e: &TiffError, folder: Option<&Folder>) -> String {
     match e {
         TiffError::UnsupportedError(_) => unread(folder),
-        TiffError::LimitsExceeded => "decoding this TIFF takes more memory than Limits::photo_pixels allows".into(),
+        TiffError::LimitsExceeded => {
+            "decoding this TIFF takes more memory than Limits::photo_pixels allows; save it as JPEG".into()
+        }
         TiffError::IoError(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
             "the TIFF is cut off; copy or download it again".into()
         }
