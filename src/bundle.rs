@@ -5,6 +5,7 @@
 #[cfg(test)]
 #[path = "../tests/common/bundle.rs"]
 pub(crate) mod example;
+mod names;
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -12,6 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::limits::Limits;
+
+pub use names::Names;
 
 /// The version of the metadata that this library reads and writes.
 pub const VERSION: &str = "1";

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::bundle::{Bundle, Rule};
+use crate::bundle::{Bundle, Names, Rule};
 use crate::calibrate::Calibration;
 use crate::decide::{Decision, Verdict};
 use crate::scores::Scores;
@@ -73,7 +73,8 @@ pub fn explain(case: &Case) -> Explanation {
     };
     let margin = (threshold > 0.0).then(|| f64::from(value) / f64::from(threshold) - 1.0);
     let nearest = neighbours(case);
-    let named = &bundle.classes[scores.class].name;
+    let names = Names::new(bundle);
+    let named = names.of(scores.class);
     let mut text = match (open, by_probability) {
         (false, _) => format!("{named}: "),
         (true, _) => "Open: ".into(),
@@ -86,7 +87,7 @@ pub fn explain(case: &Case) -> Explanation {
     }
     text += ". ";
     if let Some(first) = nearest.first() {
-        let name = &bundle.classes[first.class].name;
+        let name = names.of(first.class);
         text += &format!("The nearest centroid is that of {name}, {:.2} away", first.distance);
         text += &match first.usual {
             Some(usual) if f64::from(first.distance) <= usual => {
@@ -96,7 +97,7 @@ pub fn explain(case: &Case) -> Explanation {
             None => String::new(),
         };
         let others: Vec<String> =
-            nearest[1..].iter().map(|n| format!("{} {:.2}", bundle.classes[n.class].name, n.distance)).collect();
+            nearest[1..].iter().map(|n| format!("{} {:.2}", names.of(n.class), n.distance)).collect();
         text += &if others.is_empty() { ".".into() } else { format!("; then {}.", others.join(", ")) };
         if first.class != scores.class && !open {
             text += &format!(" The classifier names {named} all the same.");

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use oltr::bundle::{Bundle, Shot};
+use oltr::bundle::{Bundle, Names, Shot};
 use oltr::calibrate::Calibration;
 use oltr::decide::{Decider, Decision};
 use oltr::enrol::Enrolments;
@@ -20,10 +20,13 @@ use super::enrol;
 use super::exit::{self, Exit};
 use super::output::{ErrorLine, GOOD, NOTABLE, Output, finite, millis};
 use super::shutdown::Shutdown;
-use super::table::{Align, Cell, Column, Shrink, Table, printable};
+use super::table::{Align, Cell, Column, Shrink, Table, printable, shorten};
 
 /// Classes in `top` of a JSON line unless `--top` says how many.
 const DEFAULT_TOP: usize = 5;
+
+/// Blanks before what is said below a photo's row.
+const TOP_INDENT: usize = 4;
 
 /// Runs the command.
 pub fn run(args: &ClassifyArgs, common: &Common) -> anyhow::Result<Exit> {
@@ -41,7 +44,7 @@ pub fn run(args: &ClassifyArgs, common: &Common) -> anyhow::Result<Exit> {
     let enrolments = if args.no_enrolled { None } else { enrol::for_use(args.enrolled.as_deref(), common)? };
     let top = args.top.unwrap_or(if common.json { DEFAULT_TOP } else { 0 });
     let classifier = Classifier { enrolments, explain: args.explain, ..Classifier::new(&model, top)? };
-    let mut reporter = Reporter::new(&photos, classifier.bundle, common.json)?;
+    let mut reporter = Reporter::new(&photos, &classifier, common.json)?;
     let mut session = model.session()?;
     let mut decoder = Decoder::new(&limits);
     let mut frame = Frame::default();
@@ -303,27 +306,30 @@ fn because_enrolled(enrolled: EnrolledAs, otherwise: &Explanation) -> String {
 /// Says what was found, as it is found.
 enum Reporter {
     Json(Output),
-    Person(Output, Table),
+    Person(Output, Table, Names),
 }
 
 impl Reporter {
-    fn new(photos: &[Input], bundle: &Bundle, json: bool) -> anyhow::Result<Reporter> {
+    fn new(photos: &[Input], classifier: &Classifier, json: bool) -> anyhow::Result<Reporter> {
         let mut out = Output::new();
         if json {
             return Ok(Reporter::Json(out));
         }
         let sources: Vec<String> = photos.iter().map(source_of).collect();
-        let names = || bundle.classes.iter().map(|class| class.name.as_str());
+        let names = Names::new(classifier.bundle);
+        let enrolled = classifier.enrolments.as_ref().map_or(&[][..], Enrolments::classes);
+        let enrolled: Vec<String> = enrolled.iter().map(|class| names.of_enrolled(class.name())).collect();
         let columns = vec![
-            Column::new("PHOTO", Align::Left, Shrink::Start).hold(sources.iter().map(String::as_str)),
-            Column::new("SHOWS", Align::Left, Shrink::End).hold(names().chain(["open"])),
+            Column::new("PHOTO", Align::Left, Shrink::Path).hold(sources.iter().map(String::as_str)),
+            Column::new("SHOWS", Align::Left, Shrink::Middle)
+                .hold(names.iter().chain(enrolled.iter().map(String::as_str)).chain(["open"])),
             Column::new("PROBABILITY", Align::Right, Shrink::Never),
             Column::new("REACHABILITY", Align::Right, Shrink::Never),
-            Column::new("RESEMBLES", Align::Left, Shrink::End).hold(names()),
+            Column::new("RESEMBLES", Align::Left, Shrink::Middle).hold(names.iter()),
         ];
         let table = Table::new(columns, out.width());
         out.line(&table.header())?;
-        Ok(Reporter::Person(out, table))
+        Ok(Reporter::Person(out, table, names))
     }
 
     fn result(&mut self, c: &Classification) -> anyhow::Result<()> {
@@ -331,10 +337,11 @@ impl Reporter {
         log::info!("{}: decode {decode} ms, preprocess {preprocess} ms, inference {inference} ms", printable(c.source));
         match self {
             Reporter::Json(out) => out.json(c),
-            Reporter::Person(out, table) => {
-                out.line(&table.row(&cells(c)))?;
-                c.top.iter().try_for_each(|candidate| out.line(&describe(candidate)))?;
-                c.explanation.iter().try_for_each(|why| out.line(&format!("    {}", printable(&why.text))))
+            Reporter::Person(out, table, names) => {
+                out.line(&table.row(&cells(c, names)))?;
+                let room = out.width();
+                c.top.iter().try_for_each(|candidate| out.line(&describe(candidate, names, room)))?;
+                c.explanation.iter().try_for_each(|why| out.remark(TOP_INDENT, &why.text))
             }
         }
     }
@@ -350,10 +357,11 @@ impl Reporter {
     }
 }
 
-fn cells<'a>(c: &'a Classification) -> [Cell<'a>; 5] {
-    let shows = match c.name {
-        Some(name) => Cell(name.into(), GOOD),
-        None => Cell("open".into(), NOTABLE),
+fn cells<'a>(c: &'a Classification, names: &'a Names) -> [Cell<'a>; 5] {
+    let shows = match (c.class, c.enrolled) {
+        (_, Some(enrolled)) => Cell(names.of_enrolled(enrolled.label).into(), GOOD),
+        (Some(class), None) => Cell(names.of(class).into(), GOOD),
+        (None, None) => Cell("open".into(), NOTABLE),
     };
     let sign = if c.reachability < c.threshold { '<' } else { '≥' };
     [
@@ -361,12 +369,15 @@ fn cells<'a>(c: &'a Classification) -> [Cell<'a>; 5] {
         shows,
         percent(c.probability).into(),
         format!("{:.2} {sign} {:.2}", c.reachability, c.threshold).into(),
-        c.nearest.name.into(),
+        names.of(c.nearest.class).into(),
     ]
 }
 
-fn describe(candidate: &Candidate) -> String {
-    format!("    {:>7}  {}", percent(candidate.probability), printable(candidate.name))
+fn describe(candidate: &Candidate, names: &Names, width: usize) -> String {
+    let name = printable(names.of(candidate.class));
+    let begin = format!("{:TOP_INDENT$}{:>7}  ", "", percent(candidate.probability));
+    let room = width.saturating_sub(begin.len());
+    format!("{begin}{}", shorten(&name, room))
 }
 
 fn percent(probability: f32) -> String {
@@ -420,7 +431,7 @@ mod tests {
         let c = classifier.classify("a.jpg", &outputs([0.0, 1.0, 3.0], [25.0, 26.0, f32::INFINITY])).unwrap();
         assert_eq!((c.decision, c.label, c.class, c.shot, c.name), ("open", None, None, None, None));
         assert_eq!((c.nearest.label, c.top[0].label), ("c1", "c3"));
-        let cells = cells(&c).map(|cell| cell.0.into_owned());
+        let cells = cells(&c, &Names::new(&bundle)).map(|cell| cell.0.into_owned());
         assert_eq!(cells, ["a.jpg", "open", "84.4 %", "0.40 < 0.50", "cup"].map(String::from));
     }
 

@@ -1,76 +1,68 @@
-//! `--report DIR`: an evaluation as one page that needs nothing but a browser.
+//! `--report DIR`: an evaluation as one page that needs nothing but a browser, and all answers as a table.
 
+mod answers;
+mod classes;
+mod gallery;
 mod matrix;
 mod page;
 mod plots;
+mod terms;
 mod thumbnails;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use oltr::bundle::Bundle;
+use oltr::bundle::{Bundle, Names};
 use oltr::evaluate::Evaluation;
 use oltr::labels::Label;
-use oltr::metrics::Answer;
 use oltr::survey::{Record, answers};
 use oltr::{Error, Limits, Result, atomic};
 
 /// Name of the page in the folder.
-const FILE: &str = "report.html";
+const PAGE: &str = "report.html";
 
-/// Photos that are shown of each kind of mistake.
-const SHOWN: usize = 18;
+/// Name of the table of all answers in the folder.
+const ANSWERS: &str = "answers.csv";
 
 /// All that the page is made from.
 pub struct Material<'a> {
     /// Classes and rule.
     pub bundle: &'a Bundle,
+    /// What the classes are called.
+    pub names: &'a Names,
     /// The figures.
     pub evaluation: &'a Evaluation,
     /// The photos.
     pub labels: &'a [Label],
     /// What came out for them.
     pub records: &'a [Record],
+    /// The photos that could not be read, with the reason.
+    pub failures: &'a [(usize, Error)],
     /// Folder that the photos' paths start from.
     pub images: &'a Path,
     /// What was compared and required, in sentences.
     pub remarks: Vec<String>,
 }
 
-/// Writes the page into `folder`, which is made where it is missing; returns its path.
+/// The files of a report.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// The page.
+    pub page: PathBuf,
+    /// The table of all answers.
+    pub answers: PathBuf,
+}
+
+/// Writes page and table into `folder`, which is made where it is missing.
 ///
 /// # Errors
 /// [`Error::Io`], [`Error::NotFound`]; [`Error::Internal`] if a plot cannot be drawn.
-pub fn write(folder: &Path, material: &Material, limits: &Limits) -> Result<std::path::PathBuf> {
+pub fn write(folder: &Path, material: &Material, limits: &Limits) -> Result<Written> {
     std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
     let answers = answers(material.bundle, material.records);
     let page = page::page(material, &answers, limits)?;
-    let path = folder.join(FILE);
-    atomic::write(&path, page.as_bytes())?;
-    Ok(path)
-}
-
-/// Photos of known classes that came out as another one, the most probable answers first.
-fn confident_mistakes(records: &[Record], answers: &[Answer]) -> Vec<usize> {
-    let mut mistakes: Vec<usize> = (0..records.len())
-        .filter(|i| answers[*i].truth.is_some() && !answers[*i].open && !answers[*i].named())
-        .collect();
-    mistakes.sort_by(|a, b| records[*b].scores.probability.total_cmp(&records[*a].scores.probability));
-    mistakes.truncate(SHOWN);
-    mistakes
-}
-
-/// Photos of unknown things that were called a class, the most reachable first; of each class a few.
-fn open_called_known(labels: &[Label], records: &[Record], answers: &[Answer]) -> Vec<usize> {
-    const OF_EACH_CLASS: usize = 3;
-    let mut taken: Vec<usize> =
-        (0..records.len()).filter(|i| answers[*i].truth.is_none() && !answers[*i].open).collect();
-    taken.sort_by(|a, b| records[*b].scores.reachability.total_cmp(&records[*a].scores.reachability));
-    let mut shown = std::collections::HashMap::new();
-    taken.retain(|i| {
-        let of_class = shown.entry(labels[records[*i].photo].class.as_str()).or_insert(0);
-        *of_class += 1;
-        *of_class <= OF_EACH_CLASS
-    });
-    taken.truncate(SHOWN);
-    taken
+    let table = answers::table(material, &answers)?;
+    let written = Written { page: folder.join(PAGE), answers: folder.join(ANSWERS) };
+    atomic::write(&written.page, page.as_bytes())?;
+    atomic::write(&written.answers, &table)?;
+    Ok(written)
 }

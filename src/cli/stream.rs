@@ -99,7 +99,7 @@ struct Out<'a> {
 
 enum To<'a> {
     Json(Box<JsonLines<'a, io::Stdout>>),
-    Person(Person<'a>),
+    Person(Person),
 }
 
 impl Out<'_> {
