@@ -190,9 +190,9 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// All names for people: of known classes, then of enrolled ones.
-    pub fn all(self) -> impl Iterator<Item = &'a str> {
-        self.bundle.classes.iter().map(|class| class.name.as_str()).chain(self.enrolled.iter().map(Enrolled::name))
+    /// Names of the enrolled classes, in the order of their enrolment.
+    pub fn enrolled(self) -> impl Iterator<Item = &'a str> {
+        self.enrolled.iter().map(Enrolled::name)
     }
 }
 
@@ -412,8 +412,7 @@ mod tests {
         assert_eq!((a.decision, a.by_rule, a.class(), a.shot), (Decision::Enrolled(0), Decision::Open, None, None));
         assert_eq!((a.word(), a.label, a.name), ("known", Some("newt"), Some("newt")));
         assert_eq!(a.enrolled.map(|e| (e.label, e.distance)), Some(("newt", 0.0)));
-        let names: Vec<&str> = judge.names().all().collect();
-        assert_eq!(names, ["cup", "moth", "eel", "newt"]);
+        assert_eq!(judge.names().enrolled().collect::<Vec<_>>(), ["newt"]);
         // Too far from it: as if it were not there.
         let far = judge.answer(&outputs([0.0, 1.0, 3.0], open, &[9.0, 0.0])).unwrap();
         assert_eq!((far.decision, far.enrolled), (Decision::Open, None));

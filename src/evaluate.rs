@@ -221,7 +221,7 @@ impl Evaluation {
                 per_class: bundle.open.per_class.as_ref().map_or(0, BTreeMap::len),
             },
             intervals: intervals(subject, records, &answers),
-            classes: tables::classes(bundle, &tallies),
+            classes: tables::classes(bundle, &tallies, &answers),
             open_classes: tables::open_classes(bundle, labels, records, &answers),
             confusion: tables::confusion(bundle, labels, records, &answers),
             throughput: throughput(survey),

@@ -6,6 +6,7 @@ use crate::answer::{Answer, EnrolledAs};
 use crate::bundle::Bundle;
 use crate::calibrate::Calibration;
 use crate::decide::Decision;
+use crate::names::DisplayNames;
 use crate::scores::ScoreKind;
 
 /// Classes that an explanation names.
@@ -47,7 +48,8 @@ pub fn explain(answer: &Answer, distances: &[f32], bundle: &Bundle, calibration:
     let Answer { decided_by, value, limit, .. } = *answer;
     let open = answer.by_rule == Decision::Open;
     let nearest = neighbours(distances, bundle, calibration);
-    let named = &bundle.classes[answer.most_probable].name;
+    let names = DisplayNames::new(bundle);
+    let named = names.of(answer.most_probable);
     let mut text = match answer.enrolled {
         None => String::new(),
         Some(EnrolledAs { label, distance, radius }) => format!(
@@ -67,7 +69,7 @@ pub fn explain(answer: &Answer, distances: &[f32], bundle: &Bundle, calibration:
     }
     text += ". ";
     if let Some(first) = nearest.first() {
-        let name = &bundle.classes[first.class].name;
+        let name = names.of(first.class);
         text += &format!("The nearest centroid is that of {name}, {:.2} away", first.distance);
         text += &match first.usual {
             Some(usual) if f64::from(first.distance) <= usual => {
@@ -77,7 +79,7 @@ pub fn explain(answer: &Answer, distances: &[f32], bundle: &Bundle, calibration:
             None => String::new(),
         };
         let others: Vec<String> =
-            nearest[1..].iter().map(|n| format!("{} {:.2}", bundle.classes[n.class].name, n.distance)).collect();
+            nearest[1..].iter().map(|n| format!("{} {:.2}", names.of(n.class), n.distance)).collect();
         text += &if others.is_empty() { ".".into() } else { format!("; then {}.", others.join(", ")) };
         if first.class != answer.most_probable && !open {
             text += &format!(" The classifier names {named} all the same.");

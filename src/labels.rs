@@ -93,8 +93,9 @@ impl Labels {
                 (Some(_), Some(_)) => Err(bad(format!("has the column '{name}' twice"))),
                 (None, _) => Err(bad(format!(
                     "has no column '{name}'; the first line must name at least path, class, role and split, separated \
-                     by tabs, and is '{}'",
-                    header.join(" ")
+                     by tabs, and is '{}'{}",
+                    header.join(" "),
+                    if header.len() == 1 { "; it has no tab: save the file as tab separated text" } else { "" }
                 ))),
             }
         };
@@ -221,11 +222,15 @@ impl Labels {
         let bad = |reason| Error::BadInput { subject: self.file.clone(), reason };
         let missing = wrong(true);
         if !missing.is_empty() {
+            let by_name = |name: &&str| bundle.classes.iter().find(|class| class.name == **name);
+            let renamed =
+                missing.keys().find_map(|name| Some(format!(" (the id of '{name}' is '{}')", by_name(name)?.id)));
             return Err(bad(format!(
-                "has known classes that the bundle '{}' does not have: {}; give them the role unknown, or take the \
+                "has known classes that the bundle '{}' does not have: {}{}; give them the role unknown, or take the \
                  bundle that was trained on them",
                 bundle.name,
-                listed(&missing)
+                listed(&missing),
+                renamed.unwrap_or_default()
             )));
         }
         let known = wrong(false);

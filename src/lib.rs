@@ -18,6 +18,7 @@ pub mod explain;
 pub mod labels;
 pub mod metrics;
 pub mod model;
+mod names;
 pub mod pipeline;
 pub mod queue;
 pub mod scores;
@@ -37,3 +38,4 @@ pub use frame::{Color, Frame, Geometry, Matrix, PixelFormat, Plane, Range, Rect,
 #[doc(inline)]
 pub use limits::Limits;
 pub use model::{Model, Outputs, Session};
+pub use names::DisplayNames;

@@ -5,8 +5,6 @@ mod cli;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use clap::Parser;
-
 use cli::args::Cli;
 use cli::{exit, shutdown};
 
@@ -16,7 +14,7 @@ fn main() -> ExitCode {
     let start = Instant::now();
     exit::on_panic();
     // Ends the process itself after --help (0) and wrong usage (2).
-    let arguments = Cli::parse();
+    let arguments = Cli::read();
     cli::log::init(&arguments.common);
     if let Err(e) = taken {
         log::warn!("SIGUSR1 cannot be taken over: {e}");

@@ -11,6 +11,7 @@ use oltr::decide::Decision;
 use oltr::enrol::{Enrolled, Enrolments};
 use oltr::model::{Engine, Options};
 use oltr::{Classifier, Error, Frame, Limits, Model, PixelFormat};
+use oltr_int8::Element;
 
 const MIB: f64 = (1 << 20) as f64;
 

@@ -5,14 +5,15 @@ mod study;
 
 use std::borrow::Cow;
 use std::ffi::OsString;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
-use oltr::Model;
 use oltr::model::{self, Engine, Options, Summary};
+use oltr::{Error, Model};
 
 use super::byte_size::ByteSize;
 use super::output::{bytes, millis};
@@ -23,15 +24,16 @@ pub use study::{CalibrateArgs, EvaluateArgs, PhotoArgs};
 
 const EXAMPLES: &str = "\
 Examples:
-  oltr classify examples/photos             known class or open, for each photo of a folder
-  oltr classify --json cup.jpg              the same for a program
-  oltr stream v4l2:/dev/video0              the same for a camera, as it goes on
-  oltr doctor                               what this board offers
-  oltr inspect model.onnx                   what a model consists of
+  oltr classify examples/photos   known class or open, for each photo of a folder
+  oltr classify --json cup.jpg    the same for a program
+  oltr stream v4l2:/dev/video0    the same for a camera, as it goes on
+  oltr doctor                     what this board offers
+  oltr inspect model.onnx         what a model consists of
 
 Exit codes:
-  0 success, 1 a comparison failed, 2 wrong usage, 65 bad data or model, 66 input not found,
-  69 unavailable, 70 internal error, 74 I/O error, 75 in use for now, 78 configuration";
+  0 success, 1 a comparison failed, 2 wrong usage, 65 bad data or model,
+  66 input not found, 69 unavailable, 70 internal error, 74 I/O error,
+  75 in use for now, 78 configuration";
 
 /// Classify photos and camera frames as a known class or open, on small boards.
 ///
@@ -39,7 +41,7 @@ Exit codes:
 /// it knows and says `open` for what it does not know.
 #[derive(Debug, Parser)]
 #[command(name = "oltr", after_help = EXAMPLES, disable_version_flag = true, arg_required_else_help = true)]
-#[command(override_usage = "oltr [OPTIONS] <COMMAND>", max_term_width = 100)]
+#[command(override_usage = "oltr [OPTIONS] <COMMAND>", max_term_width = 80)]
 pub struct Cli {
     /// Print the version; with -v also the instruction set
     #[arg(short = 'V', long)]
@@ -51,6 +53,22 @@ pub struct Cli {
 }
 
 impl Cli {
+    /// Reads the command line; ends the program after `--help`, and as clap does where something is wrong.
+    pub fn read() -> Cli {
+        Cli::try_parse().unwrap_or_else(|error| {
+            let missing = match error.get(ContextKind::InvalidArg) {
+                Some(ContextValue::Strings(names)) if error.kind() == ErrorKind::MissingRequiredArgument => &names[..],
+                _ => &[],
+            };
+            if missing.iter().any(|name| name.starts_with("--labels")) {
+                let _ = error.print();
+                let _ = write!(std::io::stderr(), "\n{}", study::LABELS);
+                std::process::exit(error.exit_code());
+            }
+            error.exit()
+        })
+    }
+
     /// Ends the program as clap does where a command is missing.
     pub fn missing_command() -> ! {
         let message = "a command is missing; see 'oltr --help'";
@@ -100,7 +118,7 @@ pub struct Common {
     /// Print JSON, one object a line, instead of a table
     #[arg(long, global = true)]
     pub json: bool,
-    /// Say what happens: instruction set, time of each step; twice for details
+    /// Say what happens: instruction set, time of each step; more if given twice
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     pub verbose: u8,
     /// Say nothing but errors
@@ -140,7 +158,10 @@ impl Common {
     /// As [`model::read_file`] and [`model::builtin_bytes`].
     pub fn model_bytes(&self, argument: Option<&Path>) -> oltr::Result<(String, Cow<'static, [u8]>)> {
         Ok(match self.model(argument) {
-            Some(path) => (path.display().to_string(), model::read_file(path, &self.options().limits)?.into()),
+            Some(path) => {
+                refuse_folder(path)?;
+                (path.display().to_string(), model::read_file(path, &self.options().limits)?.into())
+            }
             None => ("builtin".into(), model::builtin_bytes()?.into()),
         })
     }
@@ -157,7 +178,7 @@ impl Common {
     pub fn load_as(&self, argument: Option<&Path>, options: &Options) -> oltr::Result<Model> {
         let begin = Instant::now();
         let model = match self.model(argument) {
-            Some(path) => Model::load(path, options),
+            Some(path) => refuse_folder(path).and_then(|()| Model::load(path, options)),
             None => Model::builtin(options),
         }?;
         let Summary { isa, weights_bytes, arena_bytes, scratch_bytes, .. } = model.summary();
@@ -170,6 +191,25 @@ impl Common {
         );
         Ok(model)
     }
+}
+
+/// Names the bundles in a folder that was given as a model.
+///
+/// # Errors
+/// [`Error::BadModel`] for a folder.
+fn refuse_folder(path: &Path) -> oltr::Result<()> {
+    if !path.is_dir() {
+        return Ok(());
+    }
+    let files = std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut models: Vec<PathBuf> = files.filter(|file| file.extension().is_some_and(|e| e == "onnx")).collect();
+    models.sort();
+    let reason = match &models[..] {
+        [] => "is a folder without an .onnx file; name the file of the model".into(),
+        [only] => format!("is a folder; name the model in it: {}", only.display()),
+        [first, ..] => format!("is a folder with {} models; name one, as {}", models.len(), first.display()),
+    };
+    Err(Error::BadModel { model: path.display().to_string(), reason })
 }
 
 /// Who computes the quantised parts of a graph.
@@ -186,11 +226,12 @@ pub enum EngineName {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  oltr classify cup.jpg                     one photo
-  oltr classify --top 3 photos 'trap/*.jpg' a folder with its subfolders, a pattern; three classes each
-  oltr classify --json @list.txt > out.jsonl  the photos that a file lists, one a line, for a program
-  oltr classify --explain cup.jpg           why: which score decided, what lies near, by what margin
-  oltr classify --attention seen.png cup.jpg  where the network looked
+  oltr classify cup.jpg                   one photo
+  oltr classify photos 'trap/*.jpg'       a folder with its subfolders, a pattern
+  oltr classify --top 3 photos            three classes for each photo
+  oltr classify --json @list.txt > out.jsonl   photos that a file lists, a line each
+  oltr classify --explain cup.jpg         why: what decided, what lies near
+  oltr classify --attention seen.png cup.jpg   where the network looked
   curl -s http://camera/snapshot | oltr classify -
 
 A photo that cannot be read is reported in its place, the others are classified, and the exit code is 65
@@ -217,22 +258,30 @@ pub struct ClassifyArgs {
     pub inputs: Vec<OsString>,
 }
 
-/// List the cameras that are there, and what they offer of what oltr reads.
+/// List the cameras that are there, and what they offer.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  oltr cameras                              a table: names for 'oltr stream', encodings, sizes, frames a second
-  oltr cameras --json | jq -r .source       one object a line")]
+  oltr cameras                           a table: names for 'oltr stream', sizes, rates
+  oltr cameras --json | jq -r .source    one object a line")]
 pub struct CamerasArgs {}
 
 /// Show what a model consists of and how it will run here.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  oltr inspect                              the built-in model
-  oltr inspect model.onnx                   operators, types, steps and their kernels, memory, classes
+  oltr inspect                       the built-in model
+  oltr inspect model.onnx            operators, steps and kernels, memory, classes
+  oltr inspect --classes model.onnx  ids of the classes, as labels name them
+  oltr inspect --card model.onnx     what it was made from, and how good it is
   oltr inspect --json model.onnx | jq .memory")]
 pub struct InspectArgs {
+    /// Show the card of the bundle: data, licence, figures, how it was made
+    #[arg(long)]
+    pub card: bool,
+    /// Show the classes with their ids
+    #[arg(long)]
+    pub classes: bool,
     /// Model file [default: as --model]
     #[arg(value_name = "MODEL")]
     pub file: Option<PathBuf>,
@@ -282,9 +331,9 @@ pub struct VerifyArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  oltr bench                                the built-in model
+  oltr bench                             the built-in model
   oltr bench --threads 2 model.onnx
-  oltr bench --profile model.onnx           where the time goes, step by step
+  oltr bench --profile model.onnx        where the time goes, step by step
   oltr bench --json --runs 200 model.onnx >> history.jsonl")]
 pub struct BenchArgs {
     /// Runs that are measured
@@ -308,9 +357,9 @@ pub struct BenchArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  oltr doctor                               with the built-in model
+  oltr doctor                                         with the built-in model
   oltr doctor --model model.onnx --max-memory 64MiB   will it fit?
-  oltr doctor --json | jq -r '.findings[] | select(.status != \"ok\") | .remedy'")]
+  oltr doctor --json | jq -r '.findings[] | select(.status != \"ok\")'")]
 pub struct DoctorArgs {}
 
 /// Write what packages install beside the program.

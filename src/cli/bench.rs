@@ -88,20 +88,24 @@ struct Report<'a> {
 impl Report<'_> {
     fn print(&self, out: &mut Output) -> anyhow::Result<()> {
         let l = &self.latency_ms;
-        out.line(&format!("model         {} on {}", self.model, self.input))?;
-        out.line(&format!("kernels       {}, {} thread(s)", self.isa, self.threads))?;
-        out.line(&format!("load          {:.1} ms", self.load_ms))?;
-        out.line(&format!("first result  {:.1} ms after the start of the process", self.first_result_ms))?;
-        out.line(&format!(
-            "latency       {:.3} ms median of {} runs; {:.3} least, {:.3} for 95 %, {:.3} most",
-            l.median, self.runs, l.min, l.p95, l.max
-        ))?;
+        let threads = if self.threads == 1 { "1 thread".into() } else { format!("{} threads", self.threads) };
         let [weights, arena, scratch] = [self.weights_bytes, self.arena_bytes, self.scratch_bytes].map(bytes);
         let peak = self.peak_rss_bytes.map(|peak| format!("; the process took up to {}", bytes(peak)));
-        out.line(&format!(
-            "memory        {weights} weights, {arena} arena, {scratch} scratch{}",
-            peak.unwrap_or_default()
-        ))?;
+        let fields = [
+            ("model", format!("{} on {}", self.model, self.input)),
+            ("kernels", format!("{}, {threads}", self.isa)),
+            ("load", format!("{:.1} ms", self.load_ms)),
+            ("first result", format!("{:.1} ms after the start of the process", self.first_result_ms)),
+            (
+                "latency",
+                format!(
+                    "{:.3} ms median of {} runs; {:.3} least, {:.3} for 95 %, {:.3} most",
+                    l.median, self.runs, l.min, l.p95, l.max
+                ),
+            ),
+            ("memory", format!("{weights} weights, {arena} arena, {scratch} scratch{}", peak.unwrap_or_default())),
+        ];
+        fields.iter().try_for_each(|(name, value)| out.field(name, value))?;
         match &self.profile {
             Some(steps) => print_profile(steps, out),
             None => Ok(()),
@@ -164,14 +168,14 @@ fn profile<'a>(steps: &'a [Step], times: &[StepTime]) -> Vec<ProfiledStep<'a>> {
 
 fn print_profile(steps: &[ProfiledStep], out: &mut Output) -> anyhow::Result<()> {
     let columns = vec![
-        Column::new("STEP", Align::Left, Shrink::Start),
-        Column::new("OPERATOR", Align::Left, Shrink::End),
-        Column::new("SHAPE", Align::Left, Shrink::Never),
+        Column::new("STEP", Align::Left, Shrink::Path),
+        Column::new("OPERATOR", Align::Left, Shrink::Middle),
+        Column::new("SHAPE", Align::Left, Shrink::Middle),
         Column::new("µs", Align::Right, Shrink::Never),
         Column::new("SHARE", Align::Right, Shrink::Never),
-        Column::new("MMAC", Align::Right, Shrink::Never),
+        Column::new("MMAC", Align::Right, Shrink::Never).spare(1),
         Column::new("GMAC/s", Align::Right, Shrink::Never),
-        Column::new("KERNEL", Align::Left, Shrink::End),
+        Column::new("KERNEL", Align::Left, Shrink::Middle),
     ];
     let if_any = |macs: u64, text: String| if macs > 0 { text } else { String::new() };
     let rows: Vec<Vec<Cell>> = steps

@@ -44,7 +44,6 @@ pub fn run(args: &CalibrateArgs, common: &Common) -> anyhow::Result<Exit> {
     let changes: BTreeMap<_, _> = metadata.into_iter().filter(|(key, _)| key == "oltr.open").collect();
     let new = model::with_metadata(&name, &bytes, &changes, limits)?;
     atomic::write(&args.output, &new)?;
-    log::info!("wrote {}", args.output.display());
 
     let output = args.output.display().to_string();
     let report = Report::new(&output, &bundle.open, &calibrated);
@@ -53,6 +52,9 @@ pub fn run(args: &CalibrateArgs, common: &Common) -> anyhow::Result<Exit> {
         out.json(&report)?;
     } else {
         report.print(&mut out)?;
+        out.line("")?;
+        out.field("wrote", &output)?;
+        out.field("next", "oltr evaluate with both bundles (--compare) says what the new one decides differently")?;
     }
     Ok(Exit::Success)
 }
@@ -109,10 +111,13 @@ impl<'a> Report<'a> {
             Some([low, high]) => format!("{:.1} to {:.1} %", low * 100.0, high * 100.0),
             None => "–".into(),
         };
-        out.line(&format!(
-            "{} on {} known photos of {} classes and {} unknown of {}",
-            c.target, c.data.known, c.data.known_classes, c.data.open, c.data.open_classes
-        ))?;
+        out.remark(
+            0,
+            &format!(
+                "{} on {} known photos of {} classes and {} unknown of {}",
+                c.target, c.data.known, c.data.known_classes, c.data.open, c.data.open_classes
+            ),
+        )?;
         let threshold = match self.rule {
             Rule::MaxProbability => format!("probability {}", self.probability),
             Rule::Reachability => format!("reachability {}", self.reachability),
@@ -120,7 +125,7 @@ impl<'a> Report<'a> {
         };
         let before = format!(" (reachability before: {})", self.reachability_before);
         let classes = self.per_class.map_or(String::new(), |p| format!("; {} classes have their own", p.len()));
-        out.line(&format!("threshold: {threshold}{classes}{before}"))?;
+        out.remark(0, &format!("threshold: {threshold}{classes}{before}"))?;
         let rows: Vec<Vec<Cell>> = [
             ("known photos accepted", percent(c.reached.known_accepted), interval(c.promised.known_accepted)),
             ("unknown photos called open", percent(c.reached.open_rejected), interval(c.promised.open_rejected)),
@@ -132,7 +137,7 @@ impl<'a> Report<'a> {
         let columns = vec![
             Column::new("SHARE OF", Align::Left, Shrink::Never),
             Column::new("ON THESE", Align::Right, Shrink::Never),
-            Column::new("ON AS MANY OTHERS (95 %)", Align::Left, Shrink::Never),
+            Column::new("ON AS MANY OTHERS (95 %)", Align::Left, Shrink::Middle),
         ];
         let table = Table::fit(columns, &rows, out.width());
         out.line("")?;

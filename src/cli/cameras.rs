@@ -117,9 +117,9 @@ pub fn modes() -> BTreeMap<PathBuf, Vec<String>> {
 /// A row for each mode, the camera in the first.
 fn print(cameras: &[Camera], out: &mut Output) -> anyhow::Result<()> {
     let columns = vec![
-        Column::new("SOURCE", Align::Left, Shrink::Never),
-        Column::new("CAMERA", Align::Left, Shrink::End),
-        Column::new("ENCODING", Align::Left, Shrink::Never),
+        Column::new("SOURCE", Align::Left, Shrink::Path),
+        Column::new("CAMERA", Align::Left, Shrink::Middle),
+        Column::new("ENCODING", Align::Left, Shrink::Middle),
         Column::new("SIZE", Align::Right, Shrink::Never),
         Column::new("FRAMES/S", Align::Right, Shrink::Never),
     ];

@@ -8,7 +8,7 @@ use oltr::explain::{Explanation, explain};
 use oltr::scores;
 use oltr::source::photo::Decoder;
 use oltr::source::photos::{self, Input};
-use oltr::{Answer, Classifier, EnrolledAs, Error, ErrorKind, Frame, Names, Nearest, Outputs, Result};
+use oltr::{Answer, Classifier, DisplayNames, EnrolledAs, Error, ErrorKind, Frame, Names, Nearest, Outputs, Result};
 use serde::Serialize;
 
 use super::args::{ClassifyArgs, Common};
@@ -17,10 +17,13 @@ use super::enrol;
 use super::exit::{self, Exit};
 use super::output::{ErrorLine, GOOD, NOTABLE, Output, finite, millis};
 use super::shutdown::Shutdown;
-use super::table::{Align, Cell, Column, Shrink, Table, printable};
+use super::table::{Align, Cell, Column, Shrink, Table, printable, shorten};
 
 /// Classes in `top` of a JSON line unless `--top` says how many.
 const DEFAULT_TOP: usize = 5;
+
+/// Blanks before what is said below a photo's row.
+const TOP_INDENT: usize = 4;
 
 /// Runs the command.
 pub fn run(args: &ClassifyArgs, common: &Common) -> anyhow::Result<Exit> {
@@ -270,7 +273,7 @@ impl<'a> Wanted<'a> {
 /// Says what was found, as it is found.
 enum Reporter {
     Json(Output),
-    Person(Output, Table),
+    Person(Output, Table, DisplayNames),
 }
 
 impl Reporter {
@@ -280,17 +283,17 @@ impl Reporter {
             return Ok(Reporter::Json(out));
         }
         let sources: Vec<String> = photos.iter().map(source_of).collect();
-        let known = || names.bundle().classes.iter().map(|class| class.name.as_str());
+        let names = DisplayNames::of_all(names);
         let columns = vec![
-            Column::new("PHOTO", Align::Left, Shrink::Start).hold(sources.iter().map(String::as_str)),
-            Column::new("SHOWS", Align::Left, Shrink::End).hold(names.all().chain(["open"])),
+            Column::new("PHOTO", Align::Left, Shrink::Path).hold(sources.iter().map(String::as_str)),
+            Column::new("SHOWS", Align::Left, Shrink::Middle).hold(names.all().chain(["open"])),
             Column::new("PROBABILITY", Align::Right, Shrink::Never),
             Column::new("REACHABILITY", Align::Right, Shrink::Never),
-            Column::new("RESEMBLES", Align::Left, Shrink::End).hold(known()),
+            Column::new("RESEMBLES", Align::Left, Shrink::Middle).hold(names.iter()),
         ];
         let table = Table::new(columns, out.width());
         out.line(&table.header())?;
-        Ok(Reporter::Person(out, table))
+        Ok(Reporter::Person(out, table, names))
     }
 
     fn result(&mut self, c: &Classification) -> anyhow::Result<()> {
@@ -298,10 +301,11 @@ impl Reporter {
         log::info!("{}: decode {decode} ms, preprocess {preprocess} ms, inference {inference} ms", printable(c.source));
         match self {
             Reporter::Json(out) => out.json(c),
-            Reporter::Person(out, table) => {
-                out.line(&table.row(&cells(c)))?;
-                c.top.iter().try_for_each(|candidate| out.line(&describe(candidate)))?;
-                c.explanation.iter().try_for_each(|why| out.line(&format!("    {}", printable(&why.text))))
+            Reporter::Person(out, table, names) => {
+                out.line(&table.row(&cells(c, names)))?;
+                let room = out.width();
+                c.top.iter().try_for_each(|candidate| out.line(&describe(candidate, names, room)))?;
+                c.explanation.iter().try_for_each(|why| out.remark(TOP_INDENT, &why.text))
             }
         }
     }
@@ -317,10 +321,11 @@ impl Reporter {
     }
 }
 
-fn cells<'a>(c: &'a Classification) -> [Cell<'a>; 5] {
-    let shows = match c.name {
-        Some(name) => Cell(name.into(), GOOD),
-        None => Cell("open".into(), NOTABLE),
+fn cells<'a>(c: &'a Classification, names: &'a DisplayNames) -> [Cell<'a>; 5] {
+    let shows = match (c.class, c.enrolled) {
+        (_, Some(enrolled)) => Cell(names.of_enrolled(enrolled.label).into(), GOOD),
+        (Some(class), None) => Cell(names.of(class).into(), GOOD),
+        (None, None) => Cell("open".into(), NOTABLE),
     };
     let sign = if c.reachability < c.threshold { '<' } else { '≥' };
     [
@@ -328,12 +333,15 @@ fn cells<'a>(c: &'a Classification) -> [Cell<'a>; 5] {
         shows,
         percent(c.probability).into(),
         format!("{:.2} {sign} {:.2}", c.reachability, c.threshold).into(),
-        c.nearest.name.into(),
+        names.of(c.nearest.class).into(),
     ]
 }
 
-fn describe(candidate: &Candidate) -> String {
-    format!("    {:>7}  {}", percent(candidate.probability), printable(candidate.name))
+fn describe(candidate: &Candidate, names: &DisplayNames, width: usize) -> String {
+    let name = printable(names.of(candidate.class));
+    let begin = format!("{:TOP_INDENT$}{:>7}  ", "", percent(candidate.probability));
+    let room = width.saturating_sub(begin.len());
+    format!("{begin}{}", shorten(&name, room))
 }
 
 fn percent(probability: f32) -> String {
@@ -348,12 +356,18 @@ mod example;
 mod tests {
     use super::*;
     use oltr::Judge;
+    use oltr::bundle::Bundle;
 
-    fn told<T>(logits: [f32; 3], distances: [f32; 3], look: impl FnOnce(&Classification) -> T) -> T {
+    fn bundle() -> Bundle {
         let mut bundle = example::bundle(&[("c1", 120), ("c2", 50), ("c3", 4)]);
         for (class, name) in bundle.classes.iter_mut().zip(["cup", "moth", "eel"]) {
             class.name = name.into();
         }
+        bundle
+    }
+
+    fn told<T>(logits: [f32; 3], distances: [f32; 3], look: impl FnOnce(&Classification) -> T) -> T {
+        let bundle = bundle();
         let outputs = Outputs { logits: logits.into(), distances: distances.into(), features: vec![] };
         let answer = Judge::new(&bundle).answer(&outputs).unwrap();
         let model = ModelId { name: &bundle.name, sha256: "00" };
@@ -374,7 +388,8 @@ mod tests {
     fn an_open_photo_has_a_row_that_says_what_it_resembles() {
         told([0.0, 1.0, 3.0], [25.0, 26.0, f32::INFINITY], |c| {
             assert_eq!((c.nearest.label, c.top[0].label), ("c1", "c3"));
-            let cells = cells(c).map(|cell| cell.0.into_owned());
+            let bundle = bundle();
+            let cells = cells(c, &DisplayNames::new(&bundle)).map(|cell| cell.0.into_owned());
             assert_eq!(cells, ["a.jpg", "open", "84.4 %", "0.40 < 0.50", "cup"].map(String::from));
         });
     }

@@ -13,7 +13,7 @@ use super::args::{Common, DoctorArgs};
 use super::bench::Input;
 use super::exit::{self, Exit};
 use super::output::{BAD, GOOD, NOTABLE, Output, bytes};
-use super::table::{Align, Cell, Column, Shrink, Table, printable};
+use super::table::{Align, Cell, Column, Shrink, Table};
 use board::Board;
 
 /// Frames that are timed; the fastest counts, which other processes disturbed least.
@@ -94,10 +94,16 @@ impl Finding {
 
 impl Report {
     fn print(&self, out: &mut Output) -> anyhow::Result<()> {
+        let arrow = |remedy: &String| format!("→ {remedy}");
+        let texts: Vec<String> = self
+            .findings
+            .iter()
+            .flat_map(|f| std::iter::once(f.detail.clone()).chain(f.remedy.as_ref().map(arrow)))
+            .collect();
         let columns = vec![
             Column::new("STATUS", Align::Left, Shrink::Never),
             Column::new("CHECK", Align::Left, Shrink::Never).hold(self.findings.iter().map(|f| f.check)),
-            Column::new("FINDING", Align::Left, Shrink::Never),
+            Column::new("FINDING", Align::Left, Shrink::Wrap).hold(texts.iter().map(String::as_str)),
         ];
         let table = Table::new(columns, out.width());
         out.line(&table.header())?;
@@ -110,7 +116,7 @@ impl Report {
             let row: [Cell; 3] = [Cell(word.into(), style), (*check).into(), detail.as_str().into()];
             out.line(&table.row(&row))?;
             if let Some(remedy) = remedy {
-                out.line(&table.row(&["".into(), "".into(), format!("→ {}", printable(remedy)).into()]))?;
+                out.line(&table.row(&["".into(), "".into(), arrow(remedy).into()]))?;
             }
         }
         Ok(())

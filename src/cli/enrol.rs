@@ -1,6 +1,7 @@
 //! `oltr enrol`: classes learnt on the device.
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use oltr::bundle::Bundle;
@@ -56,6 +57,12 @@ pub fn run(args: &EnrolArgs, common: &Common) -> anyhow::Result<Exit> {
             enrolments.write(&path)?;
             log::info!("wrote {}", path.display());
         }
+        EnrolAction::List if enrolments.classes().is_empty() => {
+            if !common.quiet {
+                // Not eprintln: it panics where stderr is closed.
+                let _ = writeln!(std::io::stderr(), "oltr: {}", printable(&nothing_enrolled(args, common, &path)));
+            }
+        }
         EnrolAction::List if common.json => {
             for class in enrolments.classes() {
                 out.json(&Listed { name: class.name(), photos: class.photos(), radius: class.radius() })?;
@@ -67,6 +74,21 @@ pub fn run(args: &EnrolArgs, common: &Common) -> anyhow::Result<Exit> {
     Ok(Exit::Success)
 }
 
+/// What `list` says where there is nothing, with the command that adds a class.
+fn nothing_enrolled(args: &EnrolArgs, common: &Common, path: &Path) -> String {
+    let model = common.model(None).map(|model| format!(" --model {}", quoted(model))).unwrap_or_default();
+    let file = args.enrolled.as_deref().map(|file| format!(" --enrolled {}", quoted(file))).unwrap_or_default();
+    let path = path.display();
+    format!("no class is enrolled in {path}; add one: oltr enrol{model}{file} add NAME PHOTO PHOTO PHOTO")
+}
+
+/// `path` as a shell reads it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+,=@%:".contains(c);
+    if !text.is_empty() && text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
 /// The file of enrolled classes: as named, else beside the model.
 ///
 /// # Errors
@@ -74,7 +96,8 @@ pub fn run(args: &EnrolArgs, common: &Common) -> anyhow::Result<Exit> {
 fn place(named: Option<&Path>, common: &Common) -> oltr::Result<PathBuf> {
     let beside = || common.model(None).map(Enrolments::path_beside);
     named.map(PathBuf::from).or_else(beside).ok_or_else(|| {
-        Error::Config("the built-in bundle has no folder to enrol beside; name a file with --enrolled".into())
+        let file = "name the file of enrolled classes, as --enrolled things.enrolled";
+        Error::Config(format!("nothing is enrolled beside the built-in bundle, which is no file; {file}"))
     })
 }
 
@@ -201,12 +224,8 @@ fn list(enrolments: &Enrolments, out: &mut Output) -> anyhow::Result<()> {
             vec![class.name().into(), class.photos().to_string().into(), format!("{:.2}", class.radius()).into()]
         })
         .collect();
-    if rows.is_empty() {
-        log::info!("no class is enrolled");
-        return Ok(());
-    }
     let columns = vec![
-        Column::new("NAME", Align::Left, Shrink::End),
+        Column::new("NAME", Align::Left, Shrink::Middle),
         Column::new("PHOTOS", Align::Right, Shrink::Never),
         Column::new("RADIUS", Align::Right, Shrink::Never),
     ];

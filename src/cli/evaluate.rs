@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use oltr::DisplayNames;
 use oltr::bundle::Bundle;
 use oltr::evaluate::{Comparison, Evaluation, GateResult, Subject, compare};
 use oltr::metrics::{Answer, Interval, McNemar};
@@ -16,7 +17,10 @@ use super::exit::Exit;
 use super::output::{BAD, GOOD, Output, TITLE};
 use super::report;
 use super::study::{Study, bundle, figure, percent};
-use super::table::{Align, Cell, Column, Shrink, Table, printable};
+use super::table::{Align, Cell, Column, Shrink, Table, printable, shorten};
+
+/// Terminal cells of the name of a bundle or split in a sentence.
+const SUBJECT: usize = 30;
 
 /// Rows of a table of weak classes and of mistakes.
 const ROWS: usize = 8;
@@ -47,16 +51,20 @@ pub fn run(args: &EvaluateArgs, common: &Common) -> anyhow::Result<Exit> {
         },
         None => None,
     };
-    let mut document = Document { evaluation: &evaluation, comparison, gates: Vec::new() };
+    let names = DisplayNames::new(bundle);
+    let mut document = Document { evaluation: &evaluation, comparison, gates: Vec::new(), names, written: None };
     let figures = serde_json::to_value(&document)?;
     document.gates = args.gate.iter().map(|gate| gate.check(&figures)).collect::<oltr::Result<_>>()?;
 
     if let Some(folder) = &args.report {
         let remarks = document.remarks();
         let (labels, records, images) = (&study.photos[..], &survey.records[..], study.images());
-        let material = report::Material { bundle, evaluation: &evaluation, labels, records, images, remarks };
-        let path = report::write(folder, &material, &common.options().limits)?;
-        log::info!("wrote {}", path.display());
+        let (names, failures) = (&document.names, &survey.failures[..]);
+        let evaluation = &evaluation;
+        let material = report::Material { bundle, names, evaluation, labels, records, failures, images, remarks };
+        let written = report::write(folder, &material, &common.options().limits)?;
+        log::info!("wrote {}", written.page.display());
+        document.written = Some(written);
     }
     let mut out = Output::new();
     if common.json {
@@ -81,6 +89,12 @@ struct Document<'a> {
     comparison: Option<Compared>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     gates: Vec<GateResult>,
+    /// What the classes are called.
+    #[serde(skip)]
+    names: DisplayNames,
+    /// The files of the report.
+    #[serde(skip)]
+    written: Option<report::Written>,
 }
 
 /// The other bundle, and what differs.
@@ -138,14 +152,17 @@ impl Document<'_> {
 
     fn print(&self, out: &mut Output) -> anyhow::Result<()> {
         let e = self.evaluation;
-        let (name, split) = (printable(&e.model.name), printable(&e.split));
+        let (name, split) = (shorten(&e.model.name, SUBJECT), shorten(&e.split, SUBJECT));
         let of = e.classes.iter().filter(|c| c.photos > 0).count();
-        out.line(&format!(
-            "{name} on '{split}': {} known photos of {of} classes, {} unknown of {}",
-            e.known,
-            e.open,
-            e.open_classes.len()
-        ))?;
+        out.remark(
+            0,
+            &format!(
+                "{name} on '{split}': {} known photos of {of} classes, {} unknown of {}",
+                e.known,
+                e.open,
+                e.open_classes.len()
+            ),
+        )?;
         self.accuracies(out)?;
         self.open_figures(out)?;
         self.scores(out)?;
@@ -153,11 +170,16 @@ impl Document<'_> {
         self.taken_for_known(out)?;
         if let Some(compared) = &self.comparison {
             out.line(&format!("\n{TITLE}COMPARED WITH{TITLE:#} {}", printable(&compared.other)))?;
-            compared.sentences().iter().try_for_each(|sentence| out.line(sentence))?;
+            compared.sentences().iter().try_for_each(|sentence| out.remark(0, sentence))?;
         }
         for gate in &self.gates {
             let style = if gate.met { GOOD } else { BAD };
             out.line(&format!("{style}{}{style:#}", printable(&sentence(gate))))?;
+        }
+        if let Some(report::Written { page, answers }) = &self.written {
+            out.line("")?;
+            out.field("report", &page.display().to_string())?;
+            out.field("all answers", &answers.display().to_string())?;
         }
         let t = e.throughput;
         log::info!(
@@ -245,7 +267,7 @@ impl Document<'_> {
             .take(ROWS)
             .map(|c| {
                 vec![
-                    c.name.as_str().into(),
+                    self.names.of_id(&c.class).into(),
                     percent(c.open_set).into(),
                     percent(c.closed).into(),
                     format!("{} of {}", c.called_open, c.photos).into(),
@@ -270,7 +292,7 @@ impl Document<'_> {
                 vec![
                     c.class.as_str().into(),
                     format!("{} of {}", c.called_open, c.photos).into(),
-                    format!("{} ({})", most.class, most.photos).into(),
+                    format!("{} ({})", self.names.of_id(&most.class), most.photos).into(),
                 ]
             })
             .collect();
@@ -320,8 +342,8 @@ fn sentence(gate: &GateResult) -> String {
 
 /// A table with an empty line before it, its first column to the left, the others to the right.
 fn section(out: &mut Output, titles: &[&'static str], rows: &[Vec<Cell>]) -> anyhow::Result<()> {
-    let mut columns = vec![Column::new(titles[0], Align::Left, Shrink::End)];
-    columns.extend(titles[1..].iter().map(|title| Column::new(title, Align::Left, Shrink::Never)));
+    let mut columns = vec![Column::new(titles[0], Align::Left, Shrink::Middle)];
+    columns.extend(titles[1..].iter().map(|title| Column::new(title, Align::Left, Shrink::Middle)));
     let table = Table::fit(columns, rows, out.width());
     out.line("")?;
     out.line(&table.header())?;

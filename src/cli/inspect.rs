@@ -1,7 +1,10 @@
 //! `oltr inspect`: what a model consists of and how it runs here.
 
+mod card;
+
 use std::collections::BTreeMap;
 
+use oltr::DisplayNames;
 use oltr::Model;
 use oltr::bundle::{Bundle, Open, Preprocess, Resize, Rule, Shot};
 use oltr::model::{Port, Step, Summary};
@@ -11,7 +14,7 @@ use serde_json::Value;
 use super::args::{Common, InspectArgs};
 use super::exit::Exit;
 use super::output::{Output, TITLE, bytes, shape};
-use super::table::{Align, Cell, Column, Shrink, Table, printable};
+use super::table::{Align, Cell, Column, Shrink, Table, printable, shorten};
 
 /// Runs the command.
 pub fn run(args: &InspectArgs, common: &Common) -> anyhow::Result<Exit> {
@@ -21,7 +24,18 @@ pub fn run(args: &InspectArgs, common: &Common) -> anyhow::Result<Exit> {
     if common.json {
         out.json(&report)?;
     } else {
-        report.print(&mut out)?;
+        report.print_head(&mut out)?;
+        match (args.card, args.classes) {
+            (false, false) => report.print(&mut out)?,
+            (card, classes) => {
+                if classes {
+                    report.print_classes(&mut out)?;
+                }
+                if card {
+                    card::print(report.bundle.as_ref().map_or(&Value::Null, |bundle| bundle.card), &mut out)?;
+                }
+            }
+        }
     }
     Ok(Exit::Success)
 }
@@ -64,6 +78,8 @@ struct BundleReport<'a> {
     name: &'a str,
     groups: Groups,
     classes: Vec<ClassReport<'a>>,
+    #[serde(skip)]
+    names: DisplayNames,
     preprocess: &'a Preprocess,
     open: &'a Open,
     card: &'a serde_json::Value,
@@ -106,45 +122,73 @@ impl<'a> Report<'a> {
         }
     }
 
+    /// Which model it is.
+    fn print_head(&self, out: &mut Output) -> anyhow::Result<()> {
+        let size = bytes(self.file_bytes);
+        let name = printable(self.model);
+        let name = shorten(&name, out.width().saturating_sub(size.len() + 2));
+        out.line(&format!("{TITLE}{name}{TITLE:#}, {size}"))?;
+        out.field("sha256", self.sha256)
+    }
+
     fn print(&self, out: &mut Output) -> anyhow::Result<()> {
-        out.line(&format!("{TITLE}{}{TITLE:#}, {}", printable(self.model), bytes(self.file_bytes)))?;
-        field(out, "sha256", self.sha256)?;
-        field(out, "inputs", &list(&self.inputs))?;
-        field(out, "outputs", &list(&self.outputs))?;
-        field(out, "quantisation", self.quantisation)?;
-        field(out, "kernels", self.isa)?;
+        out.field("inputs", &list(&self.inputs))?;
+        out.field("outputs", &list(&self.outputs))?;
+        out.field("quantisation", self.quantisation)?;
+        out.field("kernels", self.isa)?;
         let Memory { weights_bytes: weights, arena_bytes: arena, scratch_bytes: scratch } = self.memory;
         let sum = bytes(weights.saturating_add(arena).saturating_add(scratch));
         let [weights, arena, scratch] = [weights, arena, scratch].map(bytes);
-        field(out, "memory", &format!("{sum}: {weights} weights, {arena} arena, {scratch} scratch"))?;
+        out.field("memory", &format!("{sum}: {weights} weights, {arena} arena, {scratch} scratch"))?;
         match &self.bundle {
             Some(bundle) => bundle.print(out)?,
-            None => field(out, "bundle", "no: the file names no classes (oltr.classes), so it cannot classify photos")?,
+            None => {
+                out.field("bundle", "no: the file names no classes (oltr.classes), so it cannot classify photos")?
+            }
         }
         let other = self.metadata.iter().filter(|(key, _)| !key.starts_with("oltr."));
         for (key, value) in other {
-            field(out, key, value)?;
+            out.field(key, value)?;
         }
         self.print_operators(out)?;
         self.print_steps(out)
     }
 
+    /// The classes with their ids, as files of labels name them.
+    fn print_classes(&self, out: &mut Output) -> anyhow::Result<()> {
+        let Some(bundle) = &self.bundle else {
+            return out.field("classes", "none: the file names no classes (oltr.classes)");
+        };
+        let columns = vec![
+            Column::new("ID", Align::Left, Shrink::Middle),
+            Column::new("NAME", Align::Left, Shrink::Middle),
+            Column::new("TRAINED ON", Align::Right, Shrink::Never),
+            Column::new("GROUP", Align::Left, Shrink::Never),
+        ];
+        let row = |class: &ClassReport<'a>| -> Vec<Cell<'a>> {
+            vec![class.id.into(), class.name.into(), class.train_count.to_string().into(), group(class.shot).into()]
+        };
+        print_table(out, columns, &bundle.classes.iter().map(row).collect::<Vec<_>>())
+    }
+
     fn print_operators(&self, out: &mut Output) -> anyhow::Result<()> {
-        let columns =
-            vec![Column::new("OPERATOR", Align::Left, Shrink::End), Column::new("COUNT", Align::Right, Shrink::Never)];
+        let columns = vec![
+            Column::new("OPERATOR", Align::Left, Shrink::Middle),
+            Column::new("COUNT", Align::Right, Shrink::Never),
+        ];
         let rows = self.operators.iter().map(|(name, count)| vec![name.into(), count.to_string().into()]);
         print_table(out, columns, &rows.collect::<Vec<_>>())
     }
 
     fn print_steps(&self, out: &mut Output) -> anyhow::Result<()> {
         let columns = vec![
-            Column::new("STEP", Align::Left, Shrink::Start),
-            Column::new("OPERATOR", Align::Left, Shrink::End),
+            Column::new("STEP", Align::Left, Shrink::Path),
+            Column::new("OPERATOR", Align::Left, Shrink::Middle),
             Column::new("TYPE", Align::Left, Shrink::Never),
-            Column::new("SHAPE", Align::Left, Shrink::Never),
+            Column::new("SHAPE", Align::Left, Shrink::Middle),
             Column::new("MMAC", Align::Right, Shrink::Never),
-            Column::new("PROGRAM", Align::Right, Shrink::Never),
-            Column::new("KERNEL", Align::Left, Shrink::End),
+            Column::new("PROGRAM", Align::Right, Shrink::Never).short("PROG.").spare(1),
+            Column::new("KERNEL", Align::Left, Shrink::Middle),
         ];
         let cells = |step: &'a Step| -> Vec<Cell<'a>> {
             let macs = if step.macs > 0 { format!("{:.2}", step.macs as f64 / 1e6) } else { String::new() };
@@ -179,6 +223,7 @@ impl<'a> BundleReport<'a> {
             name: &bundle.name,
             groups: Groups::of(bundle),
             classes: bundle.classes.iter().map(class).collect(),
+            names: DisplayNames::new(bundle),
             preprocess: &bundle.preprocess,
             open: &bundle.open,
             card: &bundle.card,
@@ -186,26 +231,23 @@ impl<'a> BundleReport<'a> {
     }
 
     fn print(&self, out: &mut Output) -> anyhow::Result<()> {
-        field(out, "bundle", self.name)?;
+        out.field("bundle", self.name)?;
         let Groups { many, medium, few } = self.groups;
         let count = self.classes.len();
-        field(out, "classes", &format!("{count}: {many} many-shot, {medium} medium-shot, {few} few-shot"))?;
-        for (shot, title) in [(Shot::Many, "many-shot"), (Shot::Medium, "medium-shot"), (Shot::Few, "few-shot")] {
-            let names: Vec<_> = self.classes.iter().filter(|c| c.shot == shot).map(|c| c.name).collect();
+        out.field("classes", &format!("{count}: {many} many-shot, {medium} medium-shot, {few} few-shot"))?;
+        for shot in [Shot::Many, Shot::Medium, Shot::Few] {
+            let of = self.classes.iter().zip(self.names.iter()).filter(|(class, _)| class.shot == shot);
+            let names: Vec<_> = of.map(|(_, name)| name).collect();
             if !names.is_empty() {
-                field(out, title, &names.join(", "))?;
+                out.field(&format!("{}-shot", group(shot)), &names.join(", "))?;
             }
         }
-        field(out, "preprocess", &describe_preprocess(self.preprocess))?;
-        field(out, "open if", &describe_open(self.open))?;
+        out.field("preprocess", &describe_preprocess(self.preprocess))?;
+        out.field("open if", &describe_open(self.open))?;
         if !self.open.calibration.is_null() {
-            field(out, "calibration", &plain(&self.open.calibration))?;
+            out.field("calibration", &plain(&self.open.calibration))?;
         }
-        match self.card {
-            Value::Null => Ok(()),
-            Value::Object(card) => card.iter().try_for_each(|(key, value)| field(out, key, &plain(value))),
-            card => field(out, "card", &plain(card)),
-        }
+        out.field("ids, card", "'oltr inspect --classes' lists the ids of the classes, --card shows the card")
     }
 }
 
@@ -249,6 +291,15 @@ fn describe_open(open: &Open) -> String {
     }
 }
 
+/// The word for a shot group.
+fn group(shot: Shot) -> &'static str {
+    match shot {
+        Shot::Many => "many",
+        Shot::Medium => "medium",
+        Shot::Few => "few",
+    }
+}
+
 /// `value` on one line: text as it is, anything else as JSON.
 fn plain(value: &Value) -> String {
     match value {
@@ -263,13 +314,6 @@ fn ports(ports: &[Port]) -> Vec<PortReport<'_>> {
 
 fn list(ports: &[PortReport]) -> String {
     ports.iter().map(|port| format!("{} {}", port.name, shape(port.shape))).collect::<Vec<_>>().join(", ")
-}
-
-/// Columns of the names of fields.
-const NAMES: usize = 14;
-
-fn field(out: &mut Output, name: &str, value: &str) -> anyhow::Result<()> {
-    out.line(&format!("{:NAMES$}{}", printable(name), printable(value)))
 }
 
 fn print_table(out: &mut Output, columns: Vec<Column>, rows: &[Vec<Cell>]) -> anyhow::Result<()> {

@@ -9,8 +9,10 @@ use oltr::{Error, ErrorKind};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use serde::Serialize;
+use unicode_width::UnicodeWidthStr;
 
 use super::exit;
+use super::table::{printable, shorten, wrap};
 
 /// Something went well.
 pub const GOOD: Style = AnsiColor::Green.on_default();
@@ -57,21 +59,72 @@ impl Write for Stdout {
 pub struct Output {
     /// Drops colours unless stdout is a terminal and `NO_COLOR` is not set.
     stdout: anstream::AutoStream<Box<dyn Write>>,
-    /// Columns of the terminal, `None` for files and pipes.
-    width: Option<usize>,
+    /// Columns that a table may take.
+    width: usize,
+    /// Whether the reader named a width: by a terminal or by `COLUMNS`.
+    wraps: bool,
 }
+
+/// Columns where neither a terminal nor `COLUMNS` says how many there are: files and pipes.
+const DEFAULT_WIDTH: usize = 80;
+
+/// Widths that `COLUMNS` may name.
+const WIDTHS: std::ops::RangeInclusive<usize> = 20..=10_000;
+
+/// Columns of the names of fields, with the blanks behind them.
+const NAMES: usize = 14;
+
+/// Longest line of running text, however wide the terminal: longer ones are hard to read.
+const LINE: usize = 100;
 
 impl Output {
     /// Standard output.
     pub fn new() -> Output {
-        let width = terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| usize::from(width.0));
-        let colours = anstream::AutoStream::choice(&io::stdout());
-        Output { stdout: anstream::AutoStream::new(Box::new(Stdout), colours), width }
+        let terminal = terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| usize::from(width.0));
+        let variable = || std::env::var("COLUMNS").ok()?.trim().parse().ok();
+        let width = terminal.or_else(variable).filter(|width| WIDTHS.contains(width));
+        let stdout =
+            anstream::AutoStream::new(Box::new(Stdout) as Box<dyn Write>, anstream::AutoStream::choice(&io::stdout()));
+        Output { stdout, width: width.unwrap_or(DEFAULT_WIDTH), wraps: width.is_some() }
     }
 
-    /// Columns of the terminal, `None` for files and pipes, which take lines of any length.
-    pub fn width(&self) -> Option<usize> {
+    /// Columns that a table may take: the terminal's, else what the variable `COLUMNS` says, else 80.
+    pub fn width(&self) -> usize {
         self.width
+    }
+
+    /// Writes a named value, in lines that fit.
+    ///
+    /// # Errors
+    /// As [`Output::line`].
+    pub fn field(&mut self, name: &str, value: &str) -> anyhow::Result<()> {
+        let name = printable(name);
+        let name = shorten(&name, NAMES - 1);
+        let begin = format!("{name}{}", " ".repeat(NAMES - name.width()));
+        let lines = wrap(&printable(value), self.width.min(LINE).saturating_sub(NAMES).max(1));
+        let begins = std::iter::once(begin).chain(std::iter::repeat(" ".repeat(NAMES)));
+        lines.iter().zip(begins).try_for_each(|(line, begin)| self.line(&format!("{begin}{line}")))
+    }
+
+    /// Writes `text` in lines that fit, each behind `indent` blanks.
+    ///
+    /// # Errors
+    /// As [`Output::line`].
+    pub fn paragraph(&mut self, indent: usize, text: &str) -> anyhow::Result<()> {
+        let width = self.width.min(LINE).saturating_sub(indent).max(1);
+        wrap(&printable(text), width).iter().try_for_each(|line| self.line(&format!("{:indent$}{line}", "")))
+    }
+
+    /// Writes `text` behind `indent` blanks, in lines that fit where a terminal or `COLUMNS` says how wide they are, else
+    /// in one, so that what reads a pipe finds it in one piece.
+    ///
+    /// # Errors
+    /// As [`Output::line`].
+    pub fn remark(&mut self, indent: usize, text: &str) -> anyhow::Result<()> {
+        match self.wraps {
+            true => self.paragraph(indent, text),
+            false => self.line(&format!("{:indent$}{}", "", printable(text))),
+        }
     }
 
     /// Writes one line of text, in which [`Style`]s may stand.

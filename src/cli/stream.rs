@@ -179,19 +179,19 @@ fn say(text: &str) {
 }
 
 /// Results to stdout, and signs of life to the service manager.
-struct Out<'a> {
-    to: To<'a>,
+struct Out {
+    to: To,
     notifier: Notifier,
     /// Whether the program was asked to end.
     stop: Arc<AtomicBool>,
 }
 
-enum To<'a> {
+enum To {
     Json(Box<JsonLines<Stdout>>),
-    Person(Person<'a>),
+    Person(Person),
 }
 
-impl Out<'_> {
+impl Out {
     fn sink(&mut self) -> &mut dyn Sink {
         match &mut self.to {
             To::Json(sink) => sink.as_mut(),
@@ -200,7 +200,7 @@ impl Out<'_> {
     }
 }
 
-impl Sink for Out<'_> {
+impl Sink for Out {
     fn frame(&mut self, frame: &FrameResult) -> Result<()> {
         self.sink().frame(frame)
     }

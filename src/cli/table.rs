@@ -1,14 +1,21 @@
-//! Aligned columns that survive narrow terminals. Rows are made one by one, so that results appear as they come.
+//! Aligned columns that fit a terminal. Rows are made one by one, so that results appear as they come.
+//!
+//! A table that is too wide gives way in this order: long names lose their middle, titles take their short form, names
+//! lose more of their middle, and in the end the columns that can be done without are left out.
 
 use std::borrow::Cow;
 
 use anstyle::Style;
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_segmentation::UnicodeSegmentation;
+use unicode_width::UnicodeWidthStr;
 
 use super::output::{PLAIN, TITLE};
 
 /// Spaces between two columns.
 const GAP: usize = 2;
+
+/// What stands for the part of a name that is left out.
+const ELLIPSIS: &str = "…";
 
 /// To which side the cells of a column are flush.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,36 +29,65 @@ pub enum Align {
 pub enum Shrink {
     /// Not at all.
     Never,
-    /// Its cells lose their end.
-    End,
-    /// Its cells lose their beginning: of a path, the file's name stays.
-    Start,
+    /// A name loses its middle: beginnings and ends tell names apart.
+    Middle,
+    /// A path loses the middle of its folders before anything of the file's name.
+    Path,
+    /// A text goes on in the next line.
+    Wrap,
 }
 
-/// Narrowest width that a column shrinks to.
-const MIN_WIDTH: usize = 10;
+/// Widths that columns shrink to, in turn: comfortable, still legible, and what is left when nothing else helps.
+const STEPS: [usize; 3] = [20, 10, 4];
 
 /// One column.
 #[derive(Clone, Debug)]
 pub struct Column {
     title: &'static str,
+    /// What the title becomes where there is no room for it.
+    short: &'static str,
     align: Align,
     shrink: Shrink,
-    /// Terminal cells.
+    /// Terminal cells that its texts need.
+    content: usize,
+    /// Terminal cells that it gets.
     width: usize,
+    /// Whether a narrow table can do without it; the highest goes first, 0 stays.
+    spare: u8,
+    shown: bool,
 }
 
 impl Column {
     /// A column that is as wide as its title until [`Column::hold`] or [`Table::fit`] widens it.
     pub fn new(title: &'static str, align: Align, shrink: Shrink) -> Column {
-        Column { title, align, shrink, width: title.width() }
+        Column { title, short: title, align, shrink, content: 0, width: 0, spare: 0, shown: true }
     }
 
     /// Widens the column so that it holds each of `texts`.
     pub fn hold<'a>(mut self, texts: impl IntoIterator<Item = &'a str>) -> Column {
-        let widest = texts.into_iter().map(|text| printable(text).width()).max().unwrap_or(0);
-        self.width = self.width.max(widest);
+        texts.into_iter().for_each(|text| self.widen(text));
         self
+    }
+
+    /// Gives the column a short title for narrow tables.
+    pub fn short(mut self, title: &'static str) -> Column {
+        self.short = title;
+        self
+    }
+
+    /// Lets a table that is still too narrow leave the column out, before those with a smaller `rank`.
+    pub fn spare(mut self, rank: u8) -> Column {
+        self.spare = rank;
+        self
+    }
+
+    fn widen(&mut self, text: &str) {
+        self.content = self.content.max(printable(text).width());
+    }
+
+    /// Cells of the titles that the column may have at this stage.
+    fn title(&self, short: bool) -> &'static str {
+        if short { self.short } else { self.title }
     }
 }
 
@@ -69,52 +105,94 @@ impl<'a, T: Into<Cow<'a, str>>> From<T> for Cell<'a> {
 #[derive(Clone, Debug)]
 pub struct Table {
     columns: Vec<Column>,
+    short: bool,
 }
 
 impl Table {
     /// A table that is at most `width` wide, as far as its columns give way.
-    pub fn new(columns: Vec<Column>, width: Option<usize>) -> Table {
-        let mut table = Table { columns };
-        if let Some(width) = width {
-            table.shrink_to(width);
-        }
+    pub fn new(columns: Vec<Column>, width: usize) -> Table {
+        let mut table = Table { columns, short: false };
+        table.settle(width);
         table
     }
 
     /// A table as wide as `rows` need, up to `width`.
-    pub fn fit(mut columns: Vec<Column>, rows: &[Vec<Cell>], width: Option<usize>) -> Table {
+    pub fn fit(mut columns: Vec<Column>, rows: &[Vec<Cell>], width: usize) -> Table {
         for row in rows {
             for (column, cell) in columns.iter_mut().zip(row) {
-                column.width = column.width.max(printable(&cell.0).width());
+                column.widen(&cell.0);
             }
         }
         Table::new(columns, width)
     }
 
-    fn shrink_to(&mut self, width: usize) {
-        let total: usize = self.columns.iter().map(|c| c.width + GAP).sum::<usize>().saturating_sub(GAP);
-        let mut excess = total.saturating_sub(width);
-        // The widest gives way first.
-        while excess > 0 {
-            let candidates = self.columns.iter_mut().filter(|c| c.shrink != Shrink::Never && c.width > MIN_WIDTH);
-            let Some(widest) = candidates.max_by_key(|c| c.width) else { return };
-            widest.width -= 1;
-            excess -= 1;
+    fn settle(&mut self, width: usize) {
+        let [comfortable, legible, least] = STEPS;
+        loop {
+            let settled = [(comfortable, false), (comfortable, true), (legible, true)]
+                .into_iter()
+                .any(|(floor, short)| self.shrink_to(width, floor, short));
+            if settled {
+                return;
+            }
+            let spare = self.columns.iter_mut().filter(|c| c.shown && c.spare > 0).max_by_key(|c| c.spare);
+            match spare {
+                Some(column) => column.shown = false,
+                None => break,
+            }
         }
+        self.shrink_to(width, least, true);
+    }
+
+    /// Shares `width` among the columns, of which none gets narrower than `floor`; whether they fit.
+    fn shrink_to(&mut self, width: usize, floor: usize, short: bool) -> bool {
+        self.short = short;
+        for column in &mut self.columns {
+            column.width = column.content.max(column.title(short).width());
+        }
+        let shown = || self.columns.iter().filter(|c| c.shown);
+        let total: usize = shown().map(|c| c.width.saturating_add(GAP)).sum::<usize>().saturating_sub(GAP);
+        let mut excess = total.saturating_sub(width);
+        while excess > 0 {
+            // The widest gives way first, down to the next one or as far as it must.
+            let gives =
+                |c: &&mut Column| c.shown && c.shrink != Shrink::Never && c.width > c.title(short).width().max(floor);
+            let mut candidates: Vec<&mut Column> = self.columns.iter_mut().filter(gives).collect();
+            candidates.sort_by_key(|c| std::cmp::Reverse(c.width));
+            let next = candidates.get(1).map_or(0, |second| second.width);
+            let Some(widest) = candidates.first_mut() else { return false };
+            let floor = widest.title(short).width().max(floor).max(next.saturating_sub(1));
+            let step = (widest.width - floor).clamp(1, excess);
+            widest.width -= step;
+            excess -= step;
+        }
+        true
     }
 
     /// The line of titles.
     pub fn header(&self) -> String {
-        self.row(&self.columns.iter().map(|c| Cell(c.title.into(), TITLE)).collect::<Vec<_>>())
+        self.row(&self.columns.iter().map(|c| Cell(c.title(self.short).into(), TITLE)).collect::<Vec<_>>())
     }
 
-    /// One row; missing cells are empty.
+    /// One row, of several lines where texts wrap; missing cells are empty.
     pub fn row(&self, cells: &[Cell]) -> String {
+        let shown: Vec<(&Column, Vec<String>, Style)> = self
+            .columns
+            .iter()
+            .zip(cells)
+            .filter(|(column, _)| column.shown)
+            .map(|(column, Cell(text, style))| (column, column.lines(&printable(text)), *style))
+            .collect();
+        let height = shown.iter().map(|(_, lines, _)| lines.len()).max().unwrap_or(0).max(1);
+        (0..height).map(|line| self.line(&shown, line)).collect::<Vec<_>>().join("\n")
+    }
+
+    fn line(&self, cells: &[(&Column, Vec<String>, Style)], number: usize) -> String {
         let mut line = String::new();
         // What is not written yet, so that lines have no blanks at their end.
         let mut blanks = 0;
-        for (column, Cell(text, style)) in self.columns.iter().zip(cells) {
-            let text = elide(&printable(text), column.width, column.shrink).into_owned();
+        for (column, lines, style) in cells {
+            let text = lines.get(number).map_or("", String::as_str);
             let free = column.width.saturating_sub(text.width());
             let (before, after) = if column.align == Align::Right { (free, 0) } else { (0, free) };
             if !text.is_empty() {
@@ -130,6 +208,16 @@ impl Table {
     }
 }
 
+impl Column {
+    /// `text` as the column shows it.
+    fn lines(&self, text: &str) -> Vec<String> {
+        match self.shrink {
+            Shrink::Wrap => wrap(text, self.width.max(1)),
+            _ => vec![elide(text, self.width, self.shrink).into_owned()],
+        }
+    }
+}
+
 /// `text` without characters that would do something to a terminal: file names may hold anything.
 pub fn printable(text: &str) -> Cow<'_, str> {
     if text.chars().any(char::is_control) {
@@ -139,37 +227,68 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// `text` in lines of at most `width` terminal cells; words are broken only where one is longer than a line.
+pub fn wrap(text: &str, width: usize) -> Vec<String> {
+    let options = textwrap::Options::new(width).word_splitter(textwrap::WordSplitter::NoHyphenation);
+    textwrap::wrap(text, options).into_iter().map(Cow::into_owned).collect()
+}
+
+/// `text` in at most `width` terminal cells, its middle left out.
+pub fn shorten(text: &str, width: usize) -> Cow<'_, str> {
+    elide(text, width, Shrink::Middle)
+}
+
 /// `text` in at most `width` terminal cells, if its column gives way.
 fn elide(text: &str, width: usize, shrink: Shrink) -> Cow<'_, str> {
-    if text.width() <= width || shrink == Shrink::Never {
+    if text.width() <= width {
         return text.into();
     }
-    let mut room = width.saturating_sub(1);
-    let mut fits = |c: &char| {
-        let wide = c.width().unwrap_or(0);
-        let fits = wide <= room;
-        room -= if fits { wide } else { 0 };
-        fits
-    };
     match shrink {
-        Shrink::Start => {
-            let mut kept: Vec<char> = text.chars().rev().take_while(&mut fits).collect();
-            kept.push('…');
-            kept.into_iter().rev().collect::<String>().into()
-        }
-        _ => (text.chars().take_while(&mut fits).collect::<String>() + "…").into(),
+        Shrink::Never | Shrink::Wrap => text.into(),
+        Shrink::Middle => middle(text, width).into(),
+        Shrink::Path => path(text, width).into(),
     }
+}
+
+fn middle(text: &str, width: usize) -> String {
+    let room = width.saturating_sub(ELLIPSIS.width());
+    let begin = prefix(text, room.div_ceil(2));
+    let end = suffix(&text[begin.len()..], room - begin.width());
+    format!("{begin}{ELLIPSIS}{end}")
+}
+
+/// The file's name whole where there is room for it, and as much of the first folders as fits.
+fn path(text: &str, width: usize) -> String {
+    let Some(slash) = text.rfind('/') else { return middle(text, width) };
+    let (folders, name) = text.split_at(slash);
+    match width.checked_sub(ELLIPSIS.width() + name.width()) {
+        Some(room) => format!("{}{ELLIPSIS}{name}", prefix(folders, room)),
+        None => middle(&name[1..], width),
+    }
+}
+
+/// The longest beginning of `text` that `width` terminal cells hold. What is one character to a reader stays whole.
+fn prefix(text: &str, width: usize) -> &str {
+    let fits = |(i, grapheme): (usize, &str)| Some(i + grapheme.len()).filter(|end| text[..*end].width() <= width);
+    text.grapheme_indices(true).map_while(fits).last().map_or("", |end| &text[..end])
+}
+
+/// The longest end of `text` that `width` terminal cells hold.
+fn suffix(text: &str, width: usize) -> &str {
+    let fits = |(i, _): (usize, &str)| Some(i).filter(|begin| text[*begin..].width() <= width);
+    text.grapheme_indices(true).rev().map_while(fits).last().map_or("", |begin| &text[begin..])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn table(width: Option<usize>) -> Table {
+    fn table(width: usize) -> Table {
         let columns = vec![
-            Column::new("FILE", Align::Left, Shrink::Start).hold(["a/very/long/path/cup.jpg"]),
-            Column::new("P", Align::Right, Shrink::Never).hold(["99.9 %"]),
-            Column::new("NEAREST", Align::Left, Shrink::End),
+            Column::new("FILE", Align::Left, Shrink::Path).hold(["a/very/long/path/of/folders/cup.jpg"]),
+            Column::new("PROBABILITY", Align::Right, Shrink::Never).short("P").hold(["99.9 %"]),
+            Column::new("NEAREST", Align::Left, Shrink::Middle),
+            Column::new("AGE", Align::Right, Shrink::Never).hold(["1 s"]).spare(1),
         ];
         Table::new(columns, width)
     }
@@ -178,40 +297,95 @@ mod tests {
         anstream::adapter::strip_str(row).to_string()
     }
 
+    fn cells() -> [Cell<'static>; 4] {
+        ["a/very/long/path/of/folders/cup.jpg", "9.9 %", "cup", "1 s"].map(Cell::from)
+    }
+
     #[test]
     fn columns_are_aligned() {
-        let table = table(None);
-        assert_eq!(plain(&table.header()), "FILE                           P  NEAREST");
-        let row = ["a/very/long/path/cup.jpg", "9.9 %", "cup"].map(Cell::from);
-        assert_eq!(plain(&table.row(&row)), "a/very/long/path/cup.jpg   9.9 %  cup");
+        let table = table(100);
+        assert_eq!(plain(&table.header()), "FILE                                 PROBABILITY  NEAREST  AGE");
+        let row = plain(&table.row(&cells()));
+        assert_eq!(row, "a/very/long/path/of/folders/cup.jpg        9.9 %  cup      1 s");
     }
 
     #[test]
     fn missing_and_empty_cells_leave_no_blanks_at_the_end() {
-        let row = table(None).row(&["x".into(), "".into(), "".into()]);
+        let row = table(100).row(&["x".into(), "".into(), "".into()]);
         assert_eq!(plain(&row), "x");
-        let row = table(None).row(&["x".into(), "".into(), "y".into()]);
-        assert_eq!(plain(&row), format!("x{}y", " ".repeat(33)));
+        let row = table(100).row(&["x".into(), "".into(), "y".into()]);
+        assert_eq!(plain(&row), format!("x{}y", " ".repeat(49)));
     }
 
     #[test]
-    fn a_narrow_terminal_keeps_the_end_of_a_path() {
-        let row = ["a/very/long/path/cup.jpg", "9.9 %", "cup"].map(Cell::from);
-        assert_eq!(plain(&table(Some(31)).row(&row)), "…/path/cup.jpg   9.9 %  cup");
-        // As narrow as it gets: the rest is the terminal's to wrap.
-        assert_eq!(plain(&table(Some(5)).row(&row)), "…h/cup.jpg   9.9 %  cup");
+    fn names_give_way_first_then_titles_then_columns() {
+        for (width, header, row) in [
+            (60, "PROBABILITY", "a/very/long/path/of/folde…/cup.jpg        9.9 %  cup      1 s"),
+            (50, "PROBABILITY", "a/very/long/pat…/cup.jpg        9.9 %  cup      1 s"),
+            (42, "     P", "a/very/long/path…/cup.jpg   9.9 %  cup  1 s"),
+            (33, "     P", "a/very/…/cup.jpg   9.9 %  cup  1 s"),
+            (26, "     P", "a…/cup.jpg   9.9 %  cup"),
+        ] {
+            let table = table(width);
+            let plain = [plain(&table.header()), plain(&table.row(&cells()))];
+            assert!(plain.iter().all(|line| line.width() <= width), "{width}: {plain:#?}");
+            assert!(plain[0].contains(header), "{width}: {plain:#?}");
+            let words = |text: &str| text.split_whitespace().map(String::from).collect::<Vec<_>>();
+            assert_eq!(words(&plain[1]).len(), words(row).len(), "{width}: {plain:#?}");
+            assert!(plain[1].contains("/cup.jpg"), "the file's name stays: {plain:#?}");
+        }
+    }
+
+    #[test]
+    fn any_name_fits_in_eighty_columns() {
+        let names = ["x", "forty characters of a rather common name", &"long name ".repeat(20), &"茶碗".repeat(100)];
+        let combining = "e\u{301}".repeat(200);
+        let emoji = "👩\u{200d}🚀".repeat(50);
+        for name in names.into_iter().chain([combining.as_str(), &emoji]) {
+            let columns = || {
+                vec![
+                    Column::new("PHOTO", Align::Left, Shrink::Path),
+                    Column::new("SHOWS", Align::Left, Shrink::Middle),
+                    Column::new("PROBABILITY", Align::Right, Shrink::Never),
+                ]
+            };
+            let path = format!("{name}/{name}");
+            let rows = vec![vec![path.as_str().into(), name.into(), "1.0 %".into()]];
+            for width in [40, 80] {
+                let table = Table::fit(columns(), &rows, width);
+                let row = plain(&table.row(&rows[0]));
+                assert!(row.width() <= width, "{width}: {row}");
+                assert!(row.ends_with("1.0 %"), "{row}");
+                assert!(!row.contains("…\u{301}") && !row.contains("…\u{200d}"), "{row}");
+            }
+            let wide = Table::fit(columns(), &rows, 5000);
+            assert!(plain(&wide.row(&rows[0])).contains(&path), "a wide terminal shows all of it");
+        }
     }
 
     #[test]
     fn wide_characters_count_twice() {
         let columns = vec![
-            Column::new("A", Align::Right, Shrink::End).hold(["茶碗"]),
+            Column::new("A", Align::Right, Shrink::Middle).hold(["茶碗"]),
             Column::new("B", Align::Left, Shrink::Never),
         ];
-        let table = Table::new(columns, None);
+        let table = Table::new(columns, 80);
         assert_eq!(plain(&table.row(&["cup".into(), "x".into()])), " cup  x");
         assert_eq!(plain(&table.row(&["茶碗".into(), "x".into()])), "茶碗  x");
-        assert_eq!(elide("茶碗茶碗", 4, Shrink::End), "茶…");
+        assert_eq!(shorten("茶碗茶碗", 5), "茶…碗");
+        assert_eq!(shorten("茶碗茶碗", 4), "茶…");
+        assert_eq!(shorten("abcdefgh", 5), "ab…gh");
+        assert_eq!(shorten("e\u{301}e\u{301}e\u{301}e\u{301}", 3), "e\u{301}…e\u{301}");
+    }
+
+    #[test]
+    fn texts_go_on_below() {
+        let columns =
+            vec![Column::new("STATUS", Align::Left, Shrink::Never), Column::new("FINDING", Align::Left, Shrink::Wrap)];
+        let rows = vec![vec!["ok".into(), "one two three four".into()]];
+        let table = Table::fit(columns, &rows, 20);
+        assert_eq!(plain(&table.row(&rows[0])), "ok      one two\n        three four");
+        assert_eq!(wrap("a --long-option", 10), ["a", "--long-opt", "ion"]);
     }
 
     #[test]

@@ -183,7 +183,7 @@ impl Report {
 
     fn print(&self, out: &mut Output) -> anyhow::Result<()> {
         let columns = vec![
-            Column::new("OUTPUT", Align::Left, Shrink::End),
+            Column::new("OUTPUT", Align::Left, Shrink::Middle),
             Column::new("COSINE", Align::Right, Shrink::Never),
             Column::new("MAX ABS", Align::Right, Shrink::Never),
             Column::new("MEAN REL", Align::Right, Shrink::Never),

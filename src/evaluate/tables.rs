@@ -28,6 +28,12 @@ pub struct ClassRow {
     pub open_set: Option<f64>,
     /// Photos called open.
     pub called_open: usize,
+    /// Photos of any class, known or unknown, that were called this one.
+    pub answered: usize,
+    /// Share of them that are of it.
+    pub precision: Option<f64>,
+    /// Other classes that its photos were taken for, most frequent first.
+    pub taken_for: Vec<TakenFor>,
 }
 
 /// An unknown class.
@@ -65,8 +71,16 @@ pub struct Confused {
     pub photos: usize,
 }
 
-pub(super) fn classes(bundle: &Bundle, tallies: &[Tally]) -> Vec<ClassRow> {
-    let row = |(class, tally): (&crate::bundle::Class, &Tally)| ClassRow {
+pub(super) fn classes(bundle: &Bundle, tallies: &[Tally], answers: &[Answer]) -> Vec<ClassRow> {
+    let count = bundle.classes.len();
+    let (mut answered, mut taken) = (vec![0; count], vec![BTreeMap::new(); count]);
+    for answer in answers.iter().filter(|answer| !answer.open) {
+        answered[answer.label] += 1;
+        if let Some(truth) = answer.truth.filter(|truth| *truth != answer.label) {
+            *taken[truth].entry(answer.label).or_default() += 1;
+        }
+    }
+    let row = |(i, (class, tally)): (usize, (&crate::bundle::Class, &Tally))| ClassRow {
         class: class.id.clone(),
         name: class.name.clone(),
         shot: class.shot(),
@@ -75,8 +89,20 @@ pub(super) fn classes(bundle: &Bundle, tallies: &[Tally]) -> Vec<ClassRow> {
         closed: tally.closed(),
         open_set: tally.open_set(),
         called_open: tally.open,
+        answered: answered[i],
+        precision: (answered[i] > 0).then(|| tally.accepted as f64 / answered[i] as f64),
+        taken_for: taken_for(bundle, &taken[i]),
     };
-    bundle.classes.iter().zip(tallies).map(row).collect()
+    bundle.classes.iter().zip(tallies).enumerate().map(row).collect()
+}
+
+/// The classes of `taken` by their numbers of photos, the largest first.
+fn taken_for(bundle: &Bundle, taken: &BTreeMap<usize, usize>) -> Vec<TakenFor> {
+    let taken_for =
+        |(class, photos): (&usize, &usize)| TakenFor { class: bundle.classes[*class].id.clone(), photos: *photos };
+    let mut all: Vec<TakenFor> = taken.iter().map(taken_for).collect();
+    all.sort_by_key(|t| std::cmp::Reverse(t.photos));
+    all
 }
 
 pub(super) fn open_classes(
@@ -95,9 +121,7 @@ pub(super) fn open_classes(
         }
     }
     let row = |(class, (called_open, taken)): (&str, (usize, BTreeMap<usize, usize>))| {
-        let taken_for = |(class, photos): (usize, usize)| TakenFor { class: bundle.classes[class].id.clone(), photos };
-        let mut taken_for: Vec<TakenFor> = taken.into_iter().map(taken_for).collect();
-        taken_for.sort_by_key(|t| std::cmp::Reverse(t.photos));
+        let taken_for = taken_for(bundle, &taken);
         let photos = called_open + taken_for.iter().map(|t| t.photos).sum::<usize>();
         OpenClassRow { class: class.into(), photos, called_open, taken_for }
     };

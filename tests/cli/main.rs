@@ -8,9 +8,11 @@ mod help;
 #[cfg(all(target_os = "linux", feature = "demo-model"))]
 mod memory;
 mod report;
+mod report_page;
 mod stream;
 mod streams;
 mod study;
+mod tables;
 mod verify;
 
 use std::collections::BTreeMap;

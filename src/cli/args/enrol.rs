@@ -14,11 +14,11 @@ use clap::{Args, Subcommand};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  oltr enrol --model mine.onnx add 'blue shark' shark1.jpg shark2.jpg shark3.jpg
+  oltr enrol --model mine.onnx add 'blue shark' 1.jpg 2.jpg 3.jpg
   oltr enrol --model mine.onnx list
   oltr enrol --model mine.onnx remove 'blue shark'
   oltr enrol --model mine.onnx export > enrolled.json
-  oltr enrol --enrolled things.enrolled add cat examples/photos/cat.jpg cat2.jpg   for the built-in bundle")]
+  oltr enrol --enrolled my.enrolled add cat 1.jpg 2.jpg   the built-in bundle")]
 pub struct EnrolArgs {
     /// File of enrolled classes [default: beside the model, as mine.enrolled beside mine.onnx]
     #[arg(long, value_name = "FILE", global = true)]

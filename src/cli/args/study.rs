@@ -7,11 +7,24 @@ use oltr::bundle::Rule;
 use oltr::calibrate::Target;
 use oltr::evaluate::Gate;
 
+/// What a file of labels looks like, for those who left it out.
+pub const LABELS: &str = "\
+Labels are a tab separated file: a header, then a photo a line.
+
+  path        class  role     split
+  cups/1.jpg  cup    known    test
+  odd/7.jpg   moth   unknown  test
+
+path starts from --images; role is known for classes of the bundle ('oltr inspect
+--classes' lists their ids) and unknown for what should come out as open.
+";
+
 /// Labelled photos.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Photos")]
 pub struct PhotoArgs {
-    /// Tab separated file with the columns path, class, role (known or unknown) and split
+    /// Tab separated file with a header and the columns path, class, role (known or unknown) and split, as cups/1.jpg,
+    /// cup, known, test
     #[arg(long, value_name = "FILE.tsv")]
     pub labels: PathBuf,
     /// Folder that the paths start from
@@ -33,21 +46,23 @@ pub struct PhotoArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  oltr evaluate --labels photos.tsv --images photos mine.onnx
-  oltr evaluate --labels photos.tsv --images photos --report report mine.onnx   a page with plots and mistakes
-  oltr evaluate --labels photos.tsv --images photos --json mine.onnx | jq .open_set
-  oltr evaluate --labels photos.tsv --images photos --gate 'open_set.f_measure>=0.80' mine.onnx
-  oltr evaluate --labels photos.tsv --images photos --compare old.onnx --gate drift<=0.01 new.onnx
+  oltr evaluate --labels l.tsv --images photos mine.onnx
+  oltr evaluate --labels l.tsv --images photos --report report mine.onnx
+  oltr evaluate --labels l.tsv --images photos --json mine.onnx | jq .open_set
+  oltr evaluate --labels l.tsv --images photos --gate 'closed.top1>=0.8' m.onnx
+  oltr evaluate --labels l.tsv --images photos --compare old.onnx new.onnx
 
-A gate is a figure of --json by its path, >=, <=, > or <, and a number; drift is the share of photos that two bundles
-decide differently. Exit 1 if a gate is not met, 65 if photos could not be read (the figures are of the others).")]
+A gate is a figure of --json by its path, >=, <=, > or <, and a number; drift
+is the share of photos that two bundles decide differently. Exit 1 if a gate is
+not met, 65 if photos could not be read (the figures are of the others).")]
+#[command(override_usage = "oltr evaluate --labels FILE.tsv --images DIR [OPTIONS] [MODEL]")]
 pub struct EvaluateArgs {
     #[command(flatten)]
     pub photos: PhotoArgs,
     /// Split of the labels to evaluate on
     #[arg(long, value_name = "NAME", default_value = "test")]
     pub split: String,
-    /// Write report.html into this folder: one self-contained page
+    /// Write into this folder: report.html, one self-contained page, and answers.csv, all answers
     #[arg(long, value_name = "DIR")]
     pub report: Option<PathBuf>,
     /// Another bundle on the same photos: what it decides differently
@@ -63,23 +78,28 @@ pub struct EvaluateArgs {
 
 /// Choose the thresholds of a bundle by labelled photos.
 ///
-/// Writes a new bundle that differs from MODEL in its rule (oltr.open) only. Targets:
+/// Writes a new bundle that differs from MODEL in its rule (oltr.open) only.
+/// Targets:
 ///
-///   known-accept=X  the highest threshold that accepts the share X of the known photos;
-///                   needs known photos only, and is the way to calibrate without any others
-///   open-reject=X   the lowest threshold that calls the share X of the unknown photos open
+///   known-accept=X  the highest threshold that accepts the share X of the known
+///                   photos; needs known photos only
+///   open-reject=X   the lowest threshold that calls the share X of the unknown
+///                   photos open
 ///   max-f           the largest open-set F-measure
-///   balanced        the largest mean of known photos accepted and unknown ones called open
+///   balanced        the largest mean of known photos accepted and unknown ones
+///                   called open
 ///
-/// Photos of the split should be in no training set, and their unknown classes in no test set.
+/// Photos of the split should be in no training set, and their unknown classes in
+/// no test set.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 #[command(after_help = "\
 Examples:
-  oltr calibrate --labels photos.tsv --images photos --output new.onnx mine.onnx
-  oltr calibrate --labels photos.tsv --images photos --target open-reject=0.9 --output strict.onnx mine.onnx
-  oltr calibrate --labels photos.tsv --images photos --per-class --output new.onnx mine.onnx
-  oltr calibrate --labels photos.tsv --images photos --rule max-probability --output published.onnx mine.onnx")]
+  oltr calibrate --labels l.tsv --images photos --output new.onnx mine.onnx
+
+--target open-reject=0.9, --per-class and --rule max-probability choose another
+operating point.")]
+#[command(override_usage = "oltr calibrate --labels FILE.tsv --images DIR --output NEW.onnx [MODEL]")]
 pub struct CalibrateArgs {
     #[command(flatten)]
     pub photos: PhotoArgs,

@@ -1,4 +1,4 @@
-//! Text within HTML.
+//! Text and tables within HTML.
 
 /// `text` as HTML shows it.
 pub fn escape(text: &str) -> String {
@@ -14,6 +14,14 @@ pub fn escape(text: &str) -> String {
         }
     }
     escaped
+}
+
+/// A table that scrolls inside itself where the page is narrower; `rows` are its head and body.
+pub fn scroll(name: &str, class: &str, rows: &str) -> String {
+    format!(
+        "<div class=\"scroll\" role=\"region\" aria-label=\"{name}\" tabindex=\"0\"><table class=\"{class}\">{rows}\
+         </table></div>\n"
+    )
 }
 
 #[cfg(test)]

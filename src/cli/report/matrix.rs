@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::html::escape;
+use super::html::{escape, scroll};
 use super::material::Material;
 use oltr::metrics::Answer;
 
@@ -53,17 +53,17 @@ pub fn html(material: &Material, answers: &[Answer]) -> String {
     classes.push(Kind::Open);
 
     let name = |kind: Kind, open: &str| match kind {
-        Kind::Class(class) => escape(&material.bundle.classes[class].name),
+        Kind::Class(class) => escape(material.names.of(class)),
         Kind::Open => format!("<b>{open}</b>"),
     };
-    let mut html = String::from("<div class=\"scroll\"><table class=\"matrix\"><tr><th></th>");
+    let mut html = String::from("<thead><tr><td></td>");
     for said in &classes {
         let _ = write!(html, "<th class=\"up\"><span>{}</span></th>", name(*said, "open"));
     }
-    html.push_str("<th>photos</th></tr>\n");
+    html.push_str("<th class=\"up\"><span>photos</span></th></tr></thead>\n<tbody>\n");
     for truth in &classes {
         let total: usize = counts.iter().filter(|((t, _), _)| t == truth).map(|(_, n)| n).sum();
-        let _ = write!(html, "<tr><th>{}</th>", name(*truth, "unknown"));
+        let _ = write!(html, "<tr><th scope=\"row\">{}</th>", name(*truth, "unknown"));
         for said in &classes {
             let n = counts.get(&(*truth, *said)).copied().unwrap_or(0);
             let shade = (n as f64 / total.max(1) as f64).sqrt();
@@ -77,6 +77,5 @@ pub fn html(material: &Material, answers: &[Answer]) -> String {
         }
         let _ = writeln!(html, "<td class=\"total\">{total}</td></tr>");
     }
-    html.push_str("</table></div>\n");
-    html
+    scroll("What is taken for what", "matrix", &(html + "</tbody>"))
 }

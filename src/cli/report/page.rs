@@ -8,9 +8,9 @@ use oltr::scores::ScoreKind;
 use oltr::{Limits, Result};
 
 use super::super::study::{figure, percent};
-use super::html::escape;
-use super::material::{Material, confident_mistakes, open_called_known};
-use super::{matrix, plots, thumbnails};
+use super::html::{escape, scroll};
+use super::material::Material;
+use super::{classes, gallery, matrix, plots, terms};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -21,65 +21,54 @@ pub fn page(material: &Material, answers: &[Answer], limits: &Limits) -> Result<
     let mut body = format!("<h1>{title}</h1>\n");
     summary(&mut body, material);
     key_figures(&mut body, material);
+    let mut plots = Plots { body: &mut body, count: 0 };
     if e.known > 0 && e.open > 0 {
-        body.push_str("<h2>Known against unknown</h2>\n<div class=\"plots\">\n");
-        plot(
-            &mut body,
+        plots.begin("Known against unknown");
+        plots.add(
+            "Scores of known and unknown photos",
+            "What lies left of the threshold is called open.",
             &plots::histogram(material.records, material.bundle)?,
-            "Scores of known and unknown photos. What lies left of the threshold is called open.",
         );
-        plot(
-            &mut body,
+        plots.add(
+            "Receiver operating characteristic (ROC)",
+            "What is accepted at every possible threshold, with the area under each curve (AUROC).",
             &plots::roc(material.records)?,
-            "ROC: what is accepted at every possible threshold, with the area under each curve (AUROC).",
         );
-        plot(
-            &mut body,
+        plots.add(
+            "Open-set classification rate (OSCR)",
+            "As before, but a known photo counts only if it is also named rightly.",
             &plots::oscr(material.records)?,
-            "OSCR: the same, but a known photo counts only when it is also named rightly.",
         );
-        body.push_str("</div>\n");
-        scores(&mut body, material);
+        plots.end();
+        scores(plots.body, material);
     }
     if e.known > 0 {
-        body.push_str("<h2>Common and rare classes</h2>\n<div class=\"plots\">\n");
-        plot(
-            &mut body,
-            &plots::by_training_count(e)?,
+        plots.begin("Common and rare classes");
+        plots.add(
+            "Accuracy by number of training photos",
             "Each dot is a class. Lines are the means of many-shot (100 or more training photos), medium-shot and \
              few-shot classes (20 or fewer).",
+            &plots::by_training_count(e)?,
         );
-        plot(
-            &mut body,
-            &plots::reliability(e)?,
+        plots.add(
+            "Stated probability and how often it was right",
             "Bars above the line: the network is right more often than the probability it states.",
+            &plots::reliability(e)?,
         );
-        body.push_str("</div>\n");
+        plots.end();
     }
     body.push_str("<h2>What is taken for what</h2>\n<p>Rows are what photos show, columns what they were called. ");
     body.push_str("Classes that are mistaken most; blue is right, orange is wrong.</p>\n");
     body.push_str(&matrix::html(material, answers));
-    gallery(
-        &mut body,
-        material,
-        "The most confident mistakes",
-        "Photos of known classes that were called another class, the most probable answers first.",
-        &confident_mistakes(material.records, answers),
-        limits,
-    );
-    gallery(
-        &mut body,
-        material,
-        "Unknown things taken for known",
-        "Photos of unknown classes that were called a class, the most reachable first, up to three of a class.",
-        &open_called_known(material.labels, material.records, answers),
-        limits,
-    );
-    tables(&mut body, material);
+    gallery::html(&mut body, material, answers, limits);
+    classes::html(&mut body, material);
+    unreadable(&mut body, material);
+    terms::html(&mut body);
     footer(&mut body, material);
     Ok(format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{title}</title>\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n<title>{title}</title>\n\
          <style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n{body}</main>\n</body>\n</html>\n"
     ))
 }
@@ -127,7 +116,8 @@ fn summary(body: &mut String, material: &Material) {
 fn key_figures(body: &mut String, material: &Material) {
     let e = material.evaluation;
     let (c, o) = (&e.closed, &e.open_set);
-    body.push_str("<div class=\"columns\">\n<table>\n<tr><th>Accuracy</th><th>rule off</th><th>rule on</th></tr>\n");
+    let mut accuracy =
+        String::from("<thead><tr><th>Accuracy</th><th>rule off</th><th>rule on</th></tr></thead>\n<tbody>\n");
     for (name, closed, closed_path, open, open_path) in [
         ("all photos", c.top1, "closed.top1", o.top1, "open_set.top1"),
         ("mean of classes", c.overall_macro, "closed.overall_macro", o.overall_macro, ""),
@@ -138,12 +128,13 @@ fn key_figures(body: &mut String, material: &Material) {
         let (closed_interval, open_interval) = (interval(e, closed_path, true), interval(e, open_path, true));
         let (closed, open) = (percent(closed), percent(open));
         let _ = writeln!(
-            body,
+            accuracy,
             "<tr><td>{name}</td><td class=\"n\">{closed}{closed_interval}</td><td class=\"n\">{open}{open_interval}</td></tr>"
         );
     }
+    accuracy += "</tbody>";
     let f = format!("F-measure, formula of {}", o.f_formula);
-    let _ = writeln!(body, "</table>\n<table>\n<tr><th>Open set</th><th></th></tr>");
+    let mut open_set = String::from("<thead><tr><th>Open set</th><th>value</th></tr></thead>\n<tbody>\n");
     for (name, value, path) in [
         (f.as_str(), figure(o.f_measure), "open_set.f_measure"),
         ("precision / recall", format!("{} / {}", figure(o.precision), figure(o.recall)), ""),
@@ -155,14 +146,35 @@ fn key_figures(body: &mut String, material: &Material) {
         ("calibration error (ECE)", figure(c.calibration_error), ""),
     ] {
         let interval = interval(e, path, value.contains('%'));
-        let _ = writeln!(body, "<tr><td>{name}</td><td class=\"n\">{value}{interval}</td></tr>");
+        let _ = writeln!(open_set, "<tr><td>{name}</td><td class=\"n\">{value}{interval}</td></tr>");
     }
+    open_set += "</tbody>";
     let _ = writeln!(
         body,
-        "</table>\n</div>\n<p class=\"note\">In brackets: 95 % bootstrap intervals, {} samples, drawn by {}.</p>",
+        "<div class=\"columns\">\n{}{}</div>\n<p class=\"note\">In brackets: 95 % bootstrap intervals, {} samples, drawn by \
+         {}. The words are explained under Terms at the end. All answers, one photo a line, are in <code>{}</code> beside \
+         this page; texts in it that begin as a formula would have an apostrophe before them.</p>",
+        scroll("Accuracy", "", &accuracy),
+        scroll("Open set", "", &open_set),
         e.intervals.resamples,
-        escape(&e.intervals.drawn)
+        escape(&e.intervals.drawn),
+        super::ANSWERS
     );
+}
+
+/// The photos that are in no figure.
+fn unreadable(body: &mut String, material: &Material) {
+    /// Photos that are named.
+    const NAMED: usize = 50;
+    if material.failures.is_empty() {
+        return;
+    }
+    let _ = writeln!(body, "<h2>Photos that could not be read</h2>\n<ul class=\"paths\">");
+    for (photo, error) in material.failures.iter().take(NAMED) {
+        let path = escape(&material.labels[*photo].path);
+        let _ = writeln!(body, "<li><code>{path}</code>: {}</li>", escape(&error.to_string()));
+    }
+    body.push_str("</ul>\n");
 }
 
 fn interval(e: &oltr::evaluate::Evaluation, path: &str, percent: bool) -> String {
@@ -175,18 +187,44 @@ fn interval(e: &oltr::evaluate::Evaluation, path: &str, percent: bool) -> String
     }
 }
 
-fn plot(body: &mut String, svg: &str, caption: &str) {
-    let _ = writeln!(body, "<figure>{svg}<figcaption>{caption}</figcaption></figure>");
+/// The plots of a page, in sections.
+struct Plots<'a> {
+    body: &'a mut String,
+    /// Plots so far: each has ids of its own.
+    count: usize,
+}
+
+impl Plots<'_> {
+    fn begin(&mut self, title: &str) {
+        let _ = writeln!(self.body, "<h2>{title}</h2>\n<div class=\"plots\">");
+    }
+
+    /// Adds `svg`, which a reader who does not see it gets as `title` and `caption`.
+    fn add(&mut self, title: &str, caption: &str, svg: &str) {
+        self.count += 1;
+        let id = format!("plot-{}", self.count);
+        let named = format!("<svg role=\"img\" aria-labelledby=\"{id} {id}-text\" ");
+        let svg = svg.replacen("<svg ", &named, 1);
+        let described = format!("><title id=\"{id}\">{title}</title><desc id=\"{id}-text\">{caption}</desc>");
+        let svg = svg.replacen('>', &described, 1);
+        let _ = writeln!(self.body, "<figure><h3>{title}</h3>{svg}<figcaption>{caption}</figcaption></figure>");
+    }
+
+    fn end(&mut self) {
+        self.body.push_str("</div>\n");
+    }
 }
 
 fn scores(body: &mut String, material: &Material) {
-    body.push_str("<table>\n<tr><th>Score</th><th>AUROC</th><th>FPR at 95 % TPR</th><th>OSCR</th></tr>\n");
+    let mut rows = String::from(
+        "<thead><tr><th>Score</th><th>AUROC</th><th>FPR at 95 % TPR</th><th>OSCR</th></tr></thead>\n<tbody>\n",
+    );
     let used = ScoreKind::of_rule(material.bundle.open.rule);
     for kind in ScoreKind::ALL {
         let s = &material.evaluation.scores[kind.name()];
         let mark = if kind == used { " <small>(the rule’s)</small>" } else { "" };
         let _ = writeln!(
-            body,
+            rows,
             "<tr><td>{}{mark}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td></tr>",
             kind.name(),
             figure(s.auroc),
@@ -194,82 +232,8 @@ fn scores(body: &mut String, material: &Material) {
             figure(s.oscr)
         );
     }
-    body.push_str("</table>\n");
-}
-
-fn gallery(body: &mut String, material: &Material, title: &str, text: &str, photos: &[usize], limits: &Limits) {
-    if photos.is_empty() {
-        return;
-    }
-    let _ = writeln!(body, "<h2>{title}</h2>\n<p>{text}</p>\n<div class=\"gallery\">");
-    for record in photos.iter().map(|i| &material.records[*i]) {
-        let label = &material.labels[record.photo];
-        // It was readable a minute ago; a report without one picture is still a report.
-        let Ok(uri) = thumbnails::data_uri(&material.images.join(&label.path), limits) else { continue };
-        let truth = match record.truth {
-            Some(class) => &material.bundle.classes[class].name,
-            None => &label.class,
-        };
-        let said = &material.bundle.classes[record.scores.class].name;
-        let _ = writeln!(
-            body,
-            "<figure title=\"{}\"><img src=\"{uri}\" alt=\"{}\" loading=\"lazy\"><figcaption><b>{}</b>, called \
-             <b class=\"wrong\">{}</b><br>{:.0} %, reachability {:.3}</figcaption></figure>",
-            escape(&label.path),
-            escape(truth),
-            escape(truth),
-            escape(said),
-            record.scores.probability * 100.0,
-            record.scores.reachability
-        );
-    }
-    body.push_str("</div>\n");
-}
-
-fn tables(body: &mut String, material: &Material) {
-    let e = material.evaluation;
-    body.push_str("<h2>Class by class</h2>\n<details open><summary>Known classes</summary>\n<table class=\"wide\">\n");
-    body.push_str(
-        "<tr><th>Class</th><th>trained on</th><th>group</th><th>photos</th><th>rule off</th><th>rule on</th>\
-         <th>called open</th></tr>\n",
-    );
-    for c in &e.classes {
-        let shot = match c.shot {
-            oltr::bundle::Shot::Many => "many",
-            oltr::bundle::Shot::Medium => "medium",
-            oltr::bundle::Shot::Few => "few",
-        };
-        let _ = writeln!(
-            body,
-            "<tr><td>{}</td><td class=\"n\">{}</td><td>{shot}</td><td class=\"n\">{}</td><td class=\"n\">{}</td>\
-             <td class=\"n\">{}</td><td class=\"n\">{}</td></tr>",
-            escape(&c.name),
-            c.train_count,
-            c.photos,
-            percent(c.closed),
-            percent(c.open_set),
-            c.called_open
-        );
-    }
-    body.push_str("</table></details>\n");
-    if e.open_classes.is_empty() {
-        return;
-    }
-    body.push_str("<details open><summary>Unknown classes</summary>\n<table class=\"wide\">\n");
-    body.push_str("<tr><th>Class</th><th>photos</th><th>called open</th><th>otherwise taken for</th></tr>\n");
-    for c in &e.open_classes {
-        let taken: Vec<String> =
-            c.taken_for.iter().take(5).map(|t| format!("{} ({})", escape(&t.class), t.photos)).collect();
-        let _ = writeln!(
-            body,
-            "<tr><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td>{}</td></tr>",
-            escape(&c.class),
-            c.photos,
-            percent((c.photos > 0).then(|| c.called_open as f64 / c.photos as f64)),
-            taken.join(", ")
-        );
-    }
-    body.push_str("</table></details>\n");
+    rows += "</tbody>";
+    body.push_str(&scroll("Scores", "", &rows));
 }
 
 fn footer(body: &mut String, material: &Material) {

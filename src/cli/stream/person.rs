@@ -7,22 +7,19 @@ use oltr::clock;
 use oltr::decide::Decision;
 use oltr::decide::events::{Event, Phase};
 use oltr::sink::{EventResult, Failure, FrameResult, Sink, Stats};
-use oltr::{Error, Names, Result};
+use oltr::{DisplayNames, Error, Names, Result};
 
 use super::super::output::{GOOD, NOTABLE, Output, PLAIN};
-use super::super::table::{Align, Cell, Column, Shrink, Table, printable};
-
-/// Columns of a terminal that does not say how many it has.
-const DEFAULT_WIDTH: usize = 80;
+use super::super::table::{Align, Cell, Column, Shrink, Table, printable, shorten};
 
 /// How often the line on a terminal changes.
 const REFRESH: Duration = Duration::from_millis(250);
 
 /// A table of events, and of frames if asked for.
-pub struct Person<'a> {
+pub struct Person {
     out: Output,
     table: Table,
-    names: Names<'a>,
+    names: DisplayNames,
     frames: bool,
     /// On a terminal, when the last line was last written; `None` elsewhere.
     live: Option<Instant>,
@@ -32,23 +29,28 @@ pub struct Person<'a> {
     last: Option<(Decision, Duration)>,
 }
 
-impl<'a> Person<'a> {
+impl Person {
     /// A table for what `names` names, with a row for each frame if `frames`.
     ///
     /// # Errors
     /// As [`Output::line`].
-    pub fn new(names: Names<'a>, frames: bool) -> anyhow::Result<Person<'a>> {
+    pub fn new(names: Names, frames: bool) -> anyhow::Result<Person> {
+        let names = DisplayNames::of_all(names);
         let mut out = Output::new();
-        let known = || names.bundle().classes.iter().map(|class| class.name.as_str());
+        let reachabilities = if frames { ["10.00 ≥ 10.00"] } else { ["10.00"] };
         let columns = vec![
             Column::new("TIME", Align::Left, Shrink::Never).hold(["00:00:00Z"]),
-            Column::new("WHAT", Align::Left, Shrink::End).hold(["frame 1000000"]),
-            Column::new("SHOWS", Align::Left, Shrink::End).hold(names.all().chain(["open"])),
-            Column::new("PROBABILITY", Align::Right, Shrink::Never),
-            Column::new("REACHABILITY", Align::Right, Shrink::Never),
-            Column::new("RESEMBLES", Align::Left, Shrink::End).hold(known()),
-            Column::new("FRAMES", Align::Right, Shrink::Never),
-            Column::new("LASTED", Align::Right, Shrink::Never).hold(["1000.0 s"]),
+            Column::new("WHAT", Align::Left, Shrink::Middle).hold([if frames {
+                "frame 1000000"
+            } else {
+                "end of 10000"
+            }]),
+            Column::new("SHOWS", Align::Left, Shrink::Middle).hold(names.all().chain(["open"])),
+            Column::new("PROBABILITY", Align::Right, Shrink::Never).short("PROB.").hold(["100.0 %"]),
+            Column::new("REACHABILITY", Align::Right, Shrink::Never).short("REACH.").hold(reachabilities),
+            Column::new("RESEMBLES", Align::Left, Shrink::Middle).hold(names.iter()),
+            Column::new("FRAMES", Align::Right, Shrink::Never).spare(1),
+            Column::new("LASTED", Align::Right, Shrink::Never).hold(["1000.0 s"]).spare(2),
         ];
         let table = Table::new(columns, out.width());
         out.line(&table.header())?;
@@ -56,8 +58,8 @@ impl<'a> Person<'a> {
         Ok(Person { out, table, names, frames, live, shown: false, last: None })
     }
 
-    fn name(&self, decision: Decision) -> &'a str {
-        self.names.name(decision).unwrap_or("open")
+    fn name(&self, decision: Decision) -> String {
+        self.names.of_decision(decision).into()
     }
 
     fn row(&mut self, cells: &[Cell]) -> Result<()> {
@@ -70,7 +72,7 @@ impl<'a> Person<'a> {
     }
 }
 
-impl Sink for Person<'_> {
+impl Sink for Person {
     fn frame(&mut self, f: &FrameResult) -> Result<()> {
         self.last = f.agreed.map(|agreed| (agreed.label, f.age));
         if !self.frames {
@@ -84,7 +86,7 @@ impl Sink for Person<'_> {
             shows(self.name(answer.decision), answer.decision),
             percent(answer.probability),
             format!("{:.2} {sign} {:.2}", answer.reachability, answer.threshold).into(),
-            answer.nearest.name.into(),
+            self.names.of(answer.nearest.class).to_string().into(),
         ])
     }
 
@@ -141,7 +143,7 @@ impl Sink for Person<'_> {
 
     fn tick(&mut self, stats: &Stats, events: &mut dyn Iterator<Item = &Event>) -> Result<()> {
         let Some(last) = self.live else { return Ok(()) };
-        let width = self.out.width().unwrap_or(DEFAULT_WIDTH);
+        let width = self.out.width();
         if self.shown && last.elapsed() < REFRESH {
             return Ok(());
         }
@@ -149,7 +151,7 @@ impl Sink for Person<'_> {
             Some((label, age)) => format!("{} (frame {} ms old)", self.name(label), age.as_millis()),
             None => "nothing certain".into(),
         };
-        let open: Vec<&str> = events.map(|event| self.name(event.label)).collect();
+        let open: Vec<String> = events.map(|event| self.name(event.label)).collect();
         let state = if stats.connected { "" } else { " | source lost" };
         let line = format!(
             "> {shows} | in progress: {} | {} frames, {} dropped{state}",
@@ -157,14 +159,14 @@ impl Sink for Person<'_> {
             stats.classified,
             stats.dropped
         );
-        let line: String = printable(&line).chars().take(width.saturating_sub(1)).collect();
+        let line = shorten(&printable(&line), width.saturating_sub(1)).into_owned();
         self.live = Some(Instant::now());
         self.shown = true;
         self.out.piece(&format!("\r\x1b[K{line}")).map_err(failed)
     }
 }
 
-impl Drop for Person<'_> {
+impl Drop for Person {
     /// Leaves the cursor on a line of its own.
     fn drop(&mut self) {
         let _ = self.clear();
@@ -179,7 +181,7 @@ fn failed(e: anyhow::Error) -> Error {
     }
 }
 
-fn shows(name: &str, decision: Decision) -> Cell<'_> {
+fn shows(name: String, decision: Decision) -> Cell<'static> {
     Cell(name.into(), if decision == Decision::Open { NOTABLE } else { GOOD })
 }
 
