@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes src/main.ld, which has the linker lay the functions that the program runs side by side (see build.rs).
+"""Writes cross/order.ld, which has the linker lay the functions that the program runs side by side (see cross/build).
 
     cross/order.py      on x86-64: builds the program, and runs it under qemu-user, which tells what is executed
 
@@ -18,13 +18,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = ROOT / "target/release/oltr"
-SCRIPT = ROOT / "src/main.ld"
+SCRIPT = ROOT / "cross/order.ld"
 
 # What a line of the script is worth in bytes of code beside those that are executed: the linker compares each with
 # every section, some 5 ms for one.
 LINE = 1500
 
-HEAD = """/* Code that the program runs, side by side. Written by cross/order.py; build.rs hands it to the linker. */
+HEAD = """/* Code that the program runs, side by side. Written by cross/order.py; cross/build hands it to the linker. */
 SECTIONS
 {
     .text.run :

@@ -56,7 +56,7 @@ fn memory_stays_within_its_bars() {
     // what is touched than the 64 KB that are usual: 21.5 MiB of 22.7 were counted.
     let steady = field(&status, "VmRSS");
     if !ordered() {
-        eprintln!("NOT TESTED: pages of code, for the linker here does not order functions (see build.rs)");
+        eprintln!("NOT TESTED: pages of code, which only packaged programs have in order (see cross/build)");
     } else if cfg!(target_arch = "x86_64") {
         assert!(steady <= bar + 2 * MB, "{steady} bytes resident in steady state, the bar is {bar}");
     }
