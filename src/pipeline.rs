@@ -262,7 +262,8 @@ impl Consumer<'_> {
         });
         let source = if frame.label().is_empty() { self.name } else { frame.label() };
         let source_url = frame.url();
-        let result = FrameResult { source, source_url, stamp, scores, verdict, agreed, age, dropped, preprocess, inference };
+        let result =
+            FrameResult { source, source_url, stamp, scores, verdict, agreed, age, dropped, preprocess, inference };
         self.sink.frame(&result)?;
         self.tell_changes(&changes)
     }

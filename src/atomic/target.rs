@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 
-use super::folder_of;
+use super::temporary::folder_of;
 use crate::error::{Error, Result};
 
 /// Links that are followed: more are a loop.
@@ -142,7 +142,9 @@ fn resolve(path: &Path) -> io::Result<Place> {
         match fs::read_link(&path) {
             Ok(link) => path = folder_of(&path).join(link),
             // No link, or nothing there.
-            Err(e) if matches!(e.kind(), ErrorKind::InvalidInput | ErrorKind::NotFound) => return Ok(Place::Path(path)),
+            Err(e) if matches!(e.kind(), ErrorKind::InvalidInput | ErrorKind::NotFound) => {
+                return Ok(Place::Path(path));
+            }
             Err(e) => return Err(e),
         }
     }

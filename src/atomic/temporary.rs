@@ -160,7 +160,8 @@ mod tests {
         clean(folder.path());
         let mut left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         left.sort();
-        let mut kept = [".oltr-Ab3dEg", ".oltr-Ab3dEg.part", ".oltr-taken", ".oltr-lock", "a.tmp"].map(Into::into).to_vec();
+        let mut kept =
+            [".oltr-Ab3dEg", ".oltr-Ab3dEg.part", ".oltr-taken", ".oltr-lock", "a.tmp"].map(Into::into).to_vec();
         kept.push(busy.0.path().file_name().unwrap().to_os_string());
         kept.sort();
         assert_eq!(left, kept);

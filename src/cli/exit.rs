@@ -142,7 +142,8 @@ mod tests {
     }
 
     fn exit_of(code: u8) -> Exit {
-        let all = [Exit::Data, Exit::NoInput, Exit::Unavailable, Exit::Internal, Exit::Io, Exit::Temporary, Exit::Config];
+        let all =
+            [Exit::Data, Exit::NoInput, Exit::Unavailable, Exit::Internal, Exit::Io, Exit::Temporary, Exit::Config];
         all.into_iter().find(|e| *e as u8 == code).unwrap()
     }
 

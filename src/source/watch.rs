@@ -224,7 +224,14 @@ impl Watch {
     }
 
     /// Takes a photo that is complete.
-    fn take(&mut self, path: &Path, seen: Seen, quiet: Duration, closed: bool, frame: &mut Frame) -> Result<Option<Next>> {
+    fn take(
+        &mut self,
+        path: &Path,
+        seen: Seen,
+        quiet: Duration,
+        closed: bool,
+        frame: &mut Frame,
+    ) -> Result<Option<Next>> {
         let place = self.root.join(path);
         let label = self.folder.join(path);
         let keys = match seen.keys(&place, path) {

@@ -270,7 +270,9 @@ fn what_a_folder_holds_and_is_not_read_is_told_once() {
 #[test]
 fn folders_of_systems_hold_no_photos() {
     let files = Folder::new();
-    for name in ["@eaDir/IMG_1.JPG/T.jpg", "$RECYCLE.BIN/S-1/$RA1.JPG", "lost+found/1.jpg", ".Trash-1/a.jpg", "DCIM/b.jpg"] {
+    for name in
+        ["@eaDir/IMG_1.JPG/T.jpg", "$RECYCLE.BIN/S-1/$RA1.JPG", "lost+found/1.jpg", ".Trash-1/a.jpg", "DCIM/b.jpg"]
+    {
         let path = files.path(name);
         fs::create_dir_all(std::path::Path::new(&path).parent().unwrap()).unwrap();
         fs::write(path, cup()).unwrap();

@@ -41,7 +41,8 @@ mod tests {
         let expected = [b"a.jpg".to_vec(), "ä b.jpg".as_bytes().to_vec()];
         assert_eq!(bytes("a.jpg\nä b.jpg".as_bytes()), expected);
         assert_eq!(bytes("\u{feff}a.jpg\r\n\r\n \nä b.jpg\r\n".as_bytes()), expected);
-        for (mark, encode) in [([0xff, 0xfe], u16::to_le_bytes as fn(u16) -> [u8; 2]), ([0xfe, 0xff], u16::to_be_bytes)] {
+        for (mark, encode) in [([0xff, 0xfe], u16::to_le_bytes as fn(u16) -> [u8; 2]), ([0xfe, 0xff], u16::to_be_bytes)]
+        {
             let text: Vec<u8> = "a.jpg\r\nä b.jpg\r\n".encode_utf16().flat_map(encode).collect();
             assert_eq!(bytes(&[&mark[..], &text].concat()), expected);
         }

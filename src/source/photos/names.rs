@@ -59,7 +59,8 @@ const UNREAD: [(&str, &[&str]); 7] = [
 /// Whether a folder within a folder is not entered: hidden, or a system's own.
 pub fn is_system_folder(name: &OsStr) -> bool {
     let name = name.to_string_lossy().to_lowercase();
-    let found = |name: &str| name.strip_prefix(FOUND).is_some_and(|n| n.len() == 3 && n.bytes().all(|b| b.is_ascii_digit()));
+    let found =
+        |name: &str| name.strip_prefix(FOUND).is_some_and(|n| n.len() == 3 && n.bytes().all(|b| b.is_ascii_digit()));
     name.starts_with('.') || SYSTEM_FOLDERS.contains(&name.as_str()) || found(&name)
 }
 
@@ -103,8 +104,21 @@ mod tests {
     #[test]
     fn folders_of_systems_are_passed_over() {
         for name in [
-            ".Trash-1000", ".stversions", ".thumbnails", ".oltr", "@eaDir", "$RECYCLE.BIN", "$Recycle.Bin", "RECYCLER",
-            "System Volume Information", "lost+found", "LOST.DIR", "#recycle", "@Recycle", "__MACOSX", "Thumbs",
+            ".Trash-1000",
+            ".stversions",
+            ".thumbnails",
+            ".oltr",
+            "@eaDir",
+            "$RECYCLE.BIN",
+            "$Recycle.Bin",
+            "RECYCLER",
+            "System Volume Information",
+            "lost+found",
+            "LOST.DIR",
+            "#recycle",
+            "@Recycle",
+            "__MACOSX",
+            "Thumbs",
             "FOUND.000",
         ] {
             assert!(is_system_folder(OsStr::new(name)), "{name}");
@@ -123,8 +137,19 @@ mod tests {
             assert!(is_photo(OsStr::new(name)), "{name}");
         }
         for name in [
-            "._a.jpg", ".a.jpg", ".a.jpg.AbC123", "a.jpg.part", "a.jpg.crdownload", "a.jpg~", "~$a.jpg", "a.jpg.tmp",
-            "a.jpg.filepart", "a.heic", "a", "jpg", ".jpg",
+            "._a.jpg",
+            ".a.jpg",
+            ".a.jpg.AbC123",
+            "a.jpg.part",
+            "a.jpg.crdownload",
+            "a.jpg~",
+            "~$a.jpg",
+            "a.jpg.tmp",
+            "a.jpg.filepart",
+            "a.heic",
+            "a",
+            "jpg",
+            ".jpg",
         ] {
             assert!(!is_photo(OsStr::new(name)), "{name}");
         }

@@ -107,7 +107,9 @@ fn changes_of(event: notify::Result<Event>, root: &Path) -> Vec<Change> {
     };
     match event.kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => photos(Change::Closed),
-        EventKind::Modify(ModifyKind::Name(RenameMode::To)) if event.paths.iter().any(|path| path.is_dir()) => folders(),
+        EventKind::Modify(ModifyKind::Name(RenameMode::To)) if event.paths.iter().any(|path| path.is_dir()) => {
+            folders()
+        }
         EventKind::Modify(ModifyKind::Name(RenameMode::To)) => photos(Change::Closed),
         EventKind::Modify(ModifyKind::Metadata(_)) => photos(Change::Touched),
         EventKind::Create(CreateKind::Folder) => folders(),

@@ -356,7 +356,8 @@ fn hold(file: &File, path: &Path) -> Result<()> {
     match file.try_lock() {
         Ok(()) => Ok(()),
         Err(TryLockError::WouldBlock) => {
-            let reason = "another oltr keeps its list of photos there; end it, or name another file with --state".into();
+            let reason =
+                "another oltr keeps its list of photos there; end it, or name another file with --state".into();
             Err(Error::Busy { path: path.into(), reason })
         }
         Err(TryLockError::Error(e)) => {

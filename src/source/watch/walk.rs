@@ -247,10 +247,7 @@ impl Walk {
     fn tell(&mut self, root: &Path, folder: &Path, error: &io::Error) {
         self.known.remove(folder);
         // It went while it was searched, as folders do.
-        if error.kind() != io::ErrorKind::NotFound
-            && self.told.len() < TOLD
-            && self.told.insert(folder.to_path_buf())
-        {
+        if error.kind() != io::ErrorKind::NotFound && self.told.len() < TOLD && self.told.insert(folder.to_path_buf()) {
             log::warn!("{}: {error}; it is tried again", root.join(folder).display());
         }
     }
@@ -305,7 +302,10 @@ mod tests {
     fn photos_are_found_in_order_and_system_folders_passed_over() {
         let root = tempfile::tempdir().unwrap();
         let root = root.path();
-        make(root, &["c.jpg", "a.jpg", "b/2.jpg", "b/1.jpg", "b.txt", ".Trash-1/x.jpg", "@eaDir/a.jpg/T.jpg", "z/.h.jpg"]);
+        make(
+            root,
+            &["c.jpg", "a.jpg", "b/2.jpg", "b/1.jpg", "b.txt", ".Trash-1/x.jpg", "@eaDir/a.jpg/T.jpg", "z/.h.jpg"],
+        );
         // A link round in a circle, and one to what is searched anyway.
         std::os::unix::fs::symlink("..", root.join("b/up")).unwrap();
         std::os::unix::fs::symlink("b", root.join("again")).unwrap();
@@ -331,7 +331,16 @@ mod tests {
         walk.advance(root.path(), &|_| false);
         let mut level = walk.levels.pop().unwrap();
         let (folder, first) = (PathBuf::from("full"), BinaryHeap::new());
-        let full = Level { folder, id: (0, 0), shallow: false, reading: None, first, names: held.into_iter(), after: None, more: false };
+        let full = Level {
+            folder,
+            id: (0, 0),
+            shallow: false,
+            reading: None,
+            first,
+            names: held.into_iter(),
+            after: None,
+            more: false,
+        };
         walk.levels = vec![full];
         while level.reading.is_some() {
             walk.read(root.path(), &mut level, &|_| false).unwrap();

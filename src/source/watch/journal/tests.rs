@@ -47,7 +47,8 @@ fn a_file_cut_off_after_any_byte_keeps_what_was_whole() {
     drop(journal);
     let plain = fs::read(plain).unwrap();
     for (bytes, start, of_start) in [(&whole, first, 2), (&plain, HEADER, 0)] {
-        for length in (0..=HEADER).chain(first - 2..=first + 1).chain(start..=bytes.len()).filter(|l| *l <= bytes.len()) {
+        for length in (0..=HEADER).chain(first - 2..=first + 1).chain(start..=bytes.len()).filter(|l| *l <= bytes.len())
+        {
             for zeros in [0, 7, ENTRY, 5000] {
                 if length < HEADER && zeros > 0 {
                     continue;
