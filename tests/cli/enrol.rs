@@ -212,7 +212,7 @@ fn attention_is_drawn_where_the_graph_has_it() {
 fn classes_that_are_enrolled_at_once_are_all_there() {
     let folder = Folder::new();
     let model = bundle(&folder);
-    let photos = ["cup", "cat", "moon"].map(photo);
+    let photos = [8, 16, 24].map(|shift| variant(&folder, "moon", shift));
     let add = |name: &str| {
         let args = [&["enrol", "--model", &model, "add", name], &photos.each_ref().map(String::as_str)[..]].concat();
         command(&args).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap()
@@ -227,7 +227,7 @@ fn classes_that_are_enrolled_at_once_are_all_there() {
     };
     assert_eq!(list("--json"), ["n1", "n2", "n3", "n4"]);
     let left = fs::read_dir(folder.path("")).unwrap().count();
-    assert_eq!(left, 2, "nothing is left beside model and classes");
+    assert_eq!(left, 5, "nothing is left beside model, photos and classes");
 }
 
 #[test]

@@ -37,7 +37,8 @@ pub struct Limits {
     pub consensus_frames: usize,
     /// Events in progress at the same time, one for each thing that is seen.
     pub open_events: usize,
-    /// Bytes of one line of output: a path of 4096 bytes takes up to six times as many in JSON.
+    /// Bytes of one line of output: a path of 4096 bytes takes up to six times as many in JSON, and three times as many
+    /// more where it is not UTF-8 and told as a URL too.
     pub line_bytes: usize,
     /// Attempts in a row to open a source again that went away.
     pub retries: u32,
@@ -75,7 +76,7 @@ impl Default for Limits {
             queue_frames: 16,
             consensus_frames: 64,
             open_events: 16,
-            line_bytes: 32 << 10,
+            line_bytes: 40 << 10,
             retries: u32::MAX,
             watched_photos: 16_384,
             memory_bytes: None,

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::folder_of;
 use super::target::Target;
+use super::temporary::folder_of;
 use crate::error::{Error, Result};
 
 /// How long another process may take.

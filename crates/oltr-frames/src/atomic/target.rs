@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 
-use super::folder_of;
+use super::temporary::folder_of;
 use crate::error::{Error, Result};
 
 /// Links that are followed: more are a loop.

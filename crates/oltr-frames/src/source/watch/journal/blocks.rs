@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 
-use super::Key;
+use crate::source::watch::identity::Key;
 
 /// Bytes of a block: keys, their number, the checksum of all before it.
 pub const BLOCK: usize = 4096;
