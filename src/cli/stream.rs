@@ -41,7 +41,6 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
     let options = common.options();
     let limits = args.limits(options.limits.clone(), common.max_memory);
     let settings = args.settings(&limits)?;
-    open::check(args)?;
     let (stop, name) = (|| control.stop.load(Ordering::Relaxed), open::name(args));
     let mut opening = Opening::begin(args, &limits, &control.stop)?;
     // Before the model: what is wrong with the source shows at once.
