@@ -91,7 +91,7 @@ fn list() -> oltr::Result<Vec<oltr::Result<Camera>>> {
 /// What to do where this program opens no cameras.
 #[cfg(not(all(feature = "v4l2", target_os = "linux", target_pointer_width = "64")))]
 pub const NO_CAMERAS: &str = "this oltr opens no cameras (it was built for 32 bits, or without the feature v4l2); pipe \
-                              the frames in, for example: ffmpeg -v error -f v4l2 -i /dev/video0 -f yuv4mpegpipe \
+                              the frames in, for example: ffmpeg -nostdin -v error -f v4l2 -i /dev/video0 -f yuv4mpegpipe \
                               -pix_fmt yuv420p - | oltr stream -";
 
 #[cfg(not(all(feature = "v4l2", target_os = "linux", target_pointer_width = "64")))]

@@ -43,7 +43,6 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
     let photos = open::is_photos(args);
     let mut limits = args.limits(options.limits.clone(), common.max_memory, photos);
     let mut settings = args.settings(&limits)?;
-    open::check(args)?;
     let (stop, name) = (|| control.stop.load(Ordering::Relaxed), open::name(args));
     let mut opening = Opening::begin(args, &limits, &control.stop)?;
     // Before the model: what is wrong with the source shows at once.

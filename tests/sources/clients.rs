@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use oltr::bundle::{Preprocess, Resize};
 use oltr::preprocess::Preprocessor;
-use oltr::source::stream::{RawFormat, Settings};
+use oltr::source::stream::{Layout, RawFormat, Settings};
 use oltr::{Frame, Limits, PixelFormat};
 
 use super::{Seen, drain, open_with, picture};
@@ -207,5 +207,54 @@ fn gstreamer_encoded_frames_arrive() {
         assert_eq!(seen.len(), 2, "{encoder}");
         let (worst, _) = differences(&input(&seen[0]), &even);
         assert!(worst <= 4, "{encoder}: {worst} off");
+    }
+}
+
+/// Widths that are no multiples of 8, odd heights: GStreamer pads rows, which a picture that leans would show. Against
+/// what GStreamer gives as RGB, whose only plane is easy to read; all widths from 318 to 330 where `OLTR_ALL_WIDTHS` is
+/// set.
+#[test]
+fn gstreamer_rows_arrive_as_it_pads_them() {
+    if !installed("gst-launch-1.0") {
+        return;
+    }
+    let sizes: Vec<(u32, u32)> = match std::env::var_os("OLTR_ALL_WIDTHS") {
+        None => vec![(322, 242), (327, 241)],
+        Some(_) => (318..=330).flat_map(|width| [(width, 241), (width, 242)]).collect(),
+    };
+    let formats = [
+        ("I420", PixelFormat::Yuv420p),
+        ("YV12", PixelFormat::Yv12),
+        ("NV12", PixelFormat::Nv12),
+        ("NV21", PixelFormat::Nv21),
+        ("YUY2", PixelFormat::Yuyv422),
+        ("UYVY", PixelFormat::Uyvy422),
+        ("YVYU", PixelFormat::Yvyu422),
+        ("Y42B", PixelFormat::Yuv422p),
+        ("Y444", PixelFormat::Yuv444p),
+        ("BGR", PixelFormat::Bgr24),
+        ("RGBx", PixelFormat::Rgba),
+        ("BGRx", PixelFormat::Bgra),
+    ];
+    for (width, height) in sizes {
+        let run = |name: &str, raw: Option<RawFormat>, encoder: Option<&str>| {
+            let caps = format!("video/x-raw,format={name},width={width},height={height},colorimetry=bt601");
+            let mut then = vec!["!", &caps];
+            then.extend(encoder.iter().flat_map(|encoder| ["!", encoder]));
+            let seen = frames(&mut gstreamer("pattern=smpte100", &then), raw);
+            assert_eq!(seen.len(), 2, "{name} {width}x{height}");
+            input(&seen[0])
+        };
+        let layout = Layout::Gstreamer;
+        let raw = |format| Some(RawFormat { layout, ..RawFormat::new(format, width, height) });
+        let rgb = run("RGB", raw(PixelFormat::Rgb24), None);
+        for (name, format) in formats {
+            let (_, mean) = differences(&run(name, raw(format), None), &rgb);
+            assert!(mean <= 1.5, "{name} {width}x{height}: {mean:.3} off on average");
+        }
+        for name in ["I420", "Y42B", "Y444"] {
+            let (_, mean) = differences(&run(name, None, Some("y4menc")), &rgb);
+            assert!(mean <= 1.5, "y4menc {name} {width}x{height}: {mean:.3} off on average");
+        }
     }
 }

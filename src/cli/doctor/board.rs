@@ -305,7 +305,7 @@ impl Board {
                     Some(modes) if modes.is_empty() => Finding::warn(
                         "camera",
                         format!("{detail}; no encoding that oltr reads"),
-                        "convert: 'ffmpeg -f v4l2 -i DEVICE -f yuv4mpegpipe -pix_fmt yuv420p - | oltr stream -'",
+                        "convert: 'ffmpeg -nostdin -f v4l2 -i DEVICE -f yuv4mpegpipe -pix_fmt yuv420p - | oltr stream -'",
                     ),
                     Some(modes) => Finding::ok("camera", format!("{detail}; {}", modes.join(", "))),
                     // Not a camera but, say, a decoder: boards have some.

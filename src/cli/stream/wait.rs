@@ -116,6 +116,8 @@ struct Attempts {
 
 impl Attempts {
     fn run(&self) -> Result<Box<dyn FrameSource>> {
+        // Here too: it asks the system about files that may be on a disk that does not answer.
+        open::check(&self.args)?;
         let backoff = Backoff::default();
         let mut attempt = 0;
         loop {

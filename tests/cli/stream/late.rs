@@ -74,6 +74,37 @@ fn a_source_that_does_not_come_is_unavailable() {
     oltr_with_input(&["stream", "--reconnect", "-"], b"").code(69);
 }
 
+/// A disk that no longer answers when the source is opened; where strace can delay a call of the system.
+#[test]
+fn a_source_that_the_system_does_not_open_is_told_of_in_time() {
+    let folder = Folder::new();
+    let clip = folder.file("clip.y4m", &y4m(1));
+    let mut command = Command::new("strace");
+    command.args(["-f", "-o", "/dev/null", "-P", &clip, "-e", "trace=open,openat"]);
+    command.args(["-e", "inject=open,openat:delay_enter=60000000", env!("CARGO_BIN_EXE_oltr"), "stream", "--json"]);
+    command.args(["--source-timeout", "1s", &clip]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let Ok(mut child) = command.spawn() else {
+        println!("skipped: strace is not installed");
+        return;
+    };
+    // The program has ended when it closes its output, though strace still waits for the call.
+    let mut said = String::new();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    while let Some(Ok(line)) = lines.next() {
+        said += &line;
+        if line.contains("does not answer") {
+            break;
+        }
+        if line.contains("ptrace") {
+            println!("skipped: {line}");
+            break;
+        }
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+    assert!(said.contains("does not answer") || said.contains("ptrace"), "{said}");
+}
+
 #[test]
 fn what_other_programs_open_gets_their_command() {
     let rtsp = oltr(&["stream", "--json", "--max-fps", "2", "rtsp://user:it's@cam/1?a=b&c"]).code(78);

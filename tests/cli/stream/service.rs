@@ -130,6 +130,34 @@ fn the_service_manager_is_told() {
     drop(stdin);
 }
 
+/// What the package's service starts is a command line of this program, the same in the unit and in the settings that a
+/// person edits, and writes little: a thing that stays is told of every few minutes, not every second.
+#[test]
+fn the_shipped_service_starts_the_program_and_writes_little() {
+    let read = |name: &str| std::fs::read_to_string(super::super::package("cross/debian").join(name)).unwrap();
+    let arguments = |name: &str| {
+        let text = read(name);
+        let (_, rest) = text.split_once("OLTR_ARGUMENTS=").unwrap();
+        rest.lines().next().unwrap().trim_matches('"').to_string()
+    };
+    for (unit, settings) in [("oltr.service", "oltr.conf"), ("pipe.conf", "oltr.pipe.conf")] {
+        let given = arguments(unit);
+        assert_eq!(given, arguments(settings), "{unit}");
+        let words: Vec<&str> = given.split_whitespace().collect();
+        super::super::oltr(&[&["stream", "--json"], &words[..], &["--help"]].concat()).code(0);
+        let interval = words.iter().position(|word| *word == "--update-interval").map(|at| words[at + 1]);
+        assert!(humantime::parse_duration(interval.unwrap()).unwrap() >= Duration::from_secs(60), "{given}");
+    }
+    let unit = read("oltr.service");
+    let number = |key: &str| {
+        let value = unit.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        humantime::parse_duration(value.unwrap_or_else(|| panic!("{key} is missing"))).unwrap()
+    };
+    // No more than 2,880 starts a day, whatever fails.
+    assert!(number("RestartSec") >= Duration::from_secs(30));
+    assert!(read("oltr.conf").contains("--reconnect") && read("oltr.pipe.conf").contains("-nostdin"));
+}
+
 #[test]
 fn a_terminal_shows_a_line_that_is_always_up_to_date() {
     let folder = Folder::new();

@@ -114,10 +114,14 @@ impl Raw {
             }
         }
         if let Some(stride) = leans_towards(data, row, &strides[..count]) {
-            let layout = if stride == row.next_multiple_of(4) { " or --layout gstreamer" } else { "" };
+            // Which GStreamer pads to; of several planes a stride alone would not do.
+            let remedy = match stride == row.next_multiple_of(4) {
+                true => "--layout gstreamer".to_string(),
+                false => format!("--stride {stride}"),
+            };
             log::warn!(
-                "{}: the picture leans: its rows look as if they were {stride} bytes apart, not {given}; try \
-                 --stride {stride}{layout}, or check --size",
+                "{}: the picture leans: its rows look as if they were {stride} bytes apart, not {given}; try {remedy}, \
+                 or check --size",
                 self.reader.name()
             );
         }
