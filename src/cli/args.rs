@@ -413,6 +413,30 @@ mod tests {
     }
 
     #[test]
+    fn numbers_of_pixels() {
+        let cases = [
+            ("200M", Some(200_000_000)),
+            ("200mp", Some(200_000_000)),
+            ("5000", Some(5000)),
+            ("16320x12240", Some(16_320 * 12_240)),
+            ("0", None),
+            ("0x5", None),
+            ("-1", None),
+            ("M", None),
+            ("", None),
+            ("200Q", None),
+            ("99999999999999999999M", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(pixels(text).ok(), expected, "{text}");
+        }
+        let line = ["oltr", "classify", "--max-pixels", "200M", "a.jpg"];
+        let limits = Cli::try_parse_from(line).unwrap().common.options().limits;
+        assert_eq!((limits.photo_pixels, limits.photo_side), (200_000_000, 65_535));
+        assert!(limits.photo_bytes >= 200_000_000);
+    }
+
+    #[test]
     fn a_models_place_is_looked_for_in_order() {
         let parse = |args: &[&str]| Cli::try_parse_from(args).unwrap().common;
         let option = parse(&["oltr", "--model", "a", "doctor"]);
