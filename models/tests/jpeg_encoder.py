@@ -88,10 +88,10 @@ class Component:
 def encode(planes: list[np.ndarray], factors: list[tuple[int, int]], *, scans: list[tuple[int, ...]] | None = None,
            ids: bytes = b"\1\2\3\4", restart: int = 0, restarts: list[int] | None = None, markers: bytes = b"",
            sof: int = 0xC0, step: int = 3, before_sos: bytes = b"", between: bytes = b"", end: bytes = b"\xff\xd9",
-           tables: bool = True, progressive: list[tuple[tuple[int, ...], int, int]] | None = None) -> bytes:
+           dc_only: bool = False, progressive: list[tuple[tuple[int, ...], int, int]] | None = None) -> bytes:
     """A JPEG of `planes`, each with its sampling factors (horizontal, vertical).
 
-    `scans` lists the components of each scan; `restarts` gives each scan an interval of its own; `progressive` is a script of
+    With `dc_only` blocks are flat, and coded so that the standard's own tables read them. `scans` lists the components of each scan; `restarts` gives each scan an interval of its own; `progressive` is a script of
     (components, first, last) without successive approximation.
     """
     largest = max(h for h, _ in factors), max(v for _, v in factors)
@@ -101,8 +101,16 @@ def encode(planes: list[np.ndarray], factors: list[tuple[int, int]], *, scans: l
     out += segment(0xDB, bytes([0]) + bytes([step] * 64))
     out += segment(sof, struct.pack(">BHHB", 8, height, width, len(planes)) + b"".join(
         bytes([ids[i], h << 4 | v, 0]) for i, (h, v) in enumerate(factors)))
-    if tables:
+    if dc_only:
+        for component in components:
+            component.blocks[:, :, 1:] = 0
+        # End of block has four bits in the standard's table for luma, as the first of the codes of four bits here.
+        flat = bytes([0, 2, 1, 3]) + bytes(12), bytes([1, 2, 3, 0, 4, 0x11])
+        out += segment(0xC4, b"\x00" + DC_COUNTS + DC_SYMBOLS + b"\x10" + flat[0] + flat[1])
+        ac = codes(*flat)
+    else:
         out += segment(0xC4, b"\x00" + DC_COUNTS + DC_SYMBOLS + b"\x10" + AC_COUNTS + AC_SYMBOLS)
+        ac = AC_CODES
     script = [(scan, 0, 63) for scan in scans or [tuple(range(len(planes)))]] if progressive is None else progressive
     for number, (scan, first, last) in enumerate(script):
         interval = restarts[number] if restarts else restart
@@ -110,11 +118,11 @@ def encode(planes: list[np.ndarray], factors: list[tuple[int, int]], *, scans: l
             out += segment(0xDD, struct.pack(">H", interval))
         out += before_sos if number == 0 else between
         out += segment(0xDA, bytes([len(scan)]) + b"".join(bytes([ids[i], 0]) for i in scan) + bytes([first, last, 0]))
-        out += coded([components[i] for i in scan], first, last, interval, largest)
+        out += coded([components[i] for i in scan], first, last, interval, ac)
     return bytes(out + end)
 
 
-def coded(scan: list[Component], first: int, last: int, interval: int, largest: tuple[int, int]) -> bytes:
+def coded(scan: list[Component], first: int, last: int, interval: int, ac: dict[int, tuple[int, int]]) -> bytes:
     bits, dc = Bits(), [0] * len(scan)
     if len(scan) == 1:
         units = [[(0, y, x)] for y in range(scan[0].own_rows) for x in range(scan[0].own_columns)]
@@ -138,12 +146,12 @@ def coded(scan: list[Component], first: int, last: int, interval: int, largest: 
                     run += 1
                     continue
                 while run > 15:
-                    bits.put(*AC_CODES[0xF0])
+                    bits.put(*ac[0xF0])
                     run -= 16
-                bits.put(*AC_CODES[run << 4 | abs(value).bit_length()])
+                bits.put(*ac[run << 4 | abs(value).bit_length()])
                 bits.signed(value)
                 run = 0
             if run and last:
-                bits.put(*AC_CODES[0])
+                bits.put(*ac[0])
     bits.flush()
     return bytes(bits.out)

@@ -97,6 +97,26 @@ def webps() -> Iterator[Variant]:
         yield Variant(f"webp/animated-opaque-{lossless}", data, lossy=not lossless)
 
 
+def placed_webps() -> Iterator[Variant]:
+    for mode, canvas, place, background, blend in itertools.product(
+            ("RGB", "RGBA"), [(20, 12), (24, 15)], [(0, 0), (4, 2)], (bytes(4), b"\xff\x80\x40\xff"), (0, 2)):
+        if place != (0, 0) and canvas == (20, 12):
+            continue
+        data = placed_webp(image(mode, (20, 12)), canvas, place, background, blend)
+        yield Variant(f"webp/placed-{mode}-{canvas}-{place}-{background.hex()}-{blend}", data, level=True)
+
+
+def placed_webp(frame: Image.Image, canvas: tuple[int, int], place: tuple[int, int], background: bytes, blend: int = 0) -> bytes:
+    """An animation whose only frame lies somewhere on its canvas."""
+    part = lambda kind, data: kind + struct.pack("<I", len(data)) + data + b"\0" * (len(data) % 2)  # noqa: E731
+    three = lambda value: struct.pack("<I", value)[:3]  # noqa: E731
+    body = saved(frame, "WEBP", lossless=True, exact=True)[12:]
+    head = part(b"VP8X", bytes([0x12, 0, 0, 0]) + three(canvas[0] - 1) + three(canvas[1] - 1)) + part(b"ANIM", background + b"\0\0")
+    frames = part(b"ANMF", three(place[0] // 2) + three(place[1] // 2) + three(frame.width - 1) + three(frame.height - 1) + three(100)
+                  + bytes([blend]) + body)
+    return b"RIFF" + struct.pack("<I", len(head + frames) + 4) + b"WEBP" + head + frames
+
+
 def tiff(entries: list[tuple[int, int, list[int]]], strips: list[bytes], *, order: str = "<", big: bool = False) -> bytes:
     """A TIFF of these fields; 273 or 324 (places of strips or tiles) and 279 or 325 are filled in by `strips`."""
     word, head = ("Q", 16) if big else ("I", 8)
@@ -184,6 +204,19 @@ def tiffs() -> Iterator[Variant]:
             continue
         name = f"tiff/{'little' if order == '<' else 'big'}-{big}-{planar}-{layout}-{photometric}-{bits}x{channels}"
         yield Variant(name, tiff(entries, strips, order=order, big=big), refusal="kind that oltr does not read")
+    for compression, mode in itertools.product(("tiff_lzw", "tiff_adobe_deflate"), ("L", "RGB", "RGBA", "CMYK", "LA")):
+        data = saved(image(mode), "TIFF", compression=compression, tiffinfo={317: 2})
+        yield Variant(f"tiff/predictor-{mode}-{compression}", data, refusal="kind that oltr does not read")
+    bits = random.integers(0, 2, (height, width))
+    for order, fill, photometric in itertools.product("<>", (1, 2), (0, 1)):
+        rows = packed(bits, 1, order)
+        rows = bytes(int(f"{b:08b}"[::-1], 2) for b in rows) if fill == 2 else rows
+        entries = [(256, 3, [width]), (257, 3, [height]), (258, 3, [1]), (259, 3, [1]), (262, 3, [photometric]), (266, 3, [fill]),
+                   (277, 3, [1]), (278, 3, [height])]
+        yield Variant(f"tiff/fill{fill}-{photometric}-{order}", tiff(entries, [rows], order=order), refusal="bits in reverse")
+    for orientation in range(1, 9):
+        data = saved(image("P"), "TIFF", compression="tiff_lzw", tiffinfo={274: orientation})
+        yield Variant(f"orientation/tiff-palette-{orientation}", data)
     pages = [image("RGB"), image("L")]
     yield Variant("tiff/pages", saved(pages[0], "TIFF", save_all=True, append_images=pages[1:]))
     for name, more in (("thumbnail", [(254, 4, [1])]), ("raw", [(254, 4, [1]), (330, 4, [8, 8])]), ("dng", [(50706, 1, [1, 4, 0, 0])]),
@@ -281,7 +314,7 @@ def bmps() -> Iterator[Variant]:
     for name, bits, compression, data in (
             ("rle8", 8, 1, b"\x08\x07\0\0" + b"\0\x03\1\2\3\0\x05\x08\0\0" + b"\x04\x09\x04\x11\0\0" + b"\x07\x02\x01\x03\0\0\0\1"),
             ("rle8-no-ends", 8, 1, b"\x08\x07\x08\x06\x08\x05\x08\x04\0\1"),
-            ("rle4", 4, 2, b"\x08\x7a\0\0" + b"\0\x03\x12\x30\x05\x9b\0\0" + b"\x08\x11\0\0\x08\x23\0\0\0\1")):
+            ("rle4", 4, 2, b"\x08\x7a\0\0" + b"\0\x04\x12\x34\x04\x9b\0\0" + b"\x08\x11\0\0\x08\x23\0\0\0\1")):
         yield Variant(f"bmp/{name}", bmp(8, 4, bits, data, compression=compression, palette=palette[:4 << bits], colors=1 << bits), refusal=unread)
     yield Variant("bmp/few-colors", bmp(8, 4, 8, bytes(range(5)) * 6 + b"\1\2", palette=palette[:20], colors=5), refusal=unread)
 
@@ -313,5 +346,5 @@ def pnms() -> Iterator[Variant]:
 
 
 def formats() -> Iterator[Variant]:
-    for part in (pngs, webps, tiffs, gifs, bmps, pnms):
+    for part in (pngs, webps, placed_webps, tiffs, gifs, bmps, pnms):
         yield from part()

@@ -23,7 +23,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from .photo_formats import formats
-from .photo_variants import Variant, jpeg_by_pillow, jpeg_colours, jpeg_damage, jpeg_scans, orientations
+from .photo_variants import Variant, jpeg_by_pillow, jpeg_colours, jpeg_damage, jpeg_scans, jpeg_tables, orientations
 
 TARGET = Path(__file__).resolve().parents[2] / "target"
 WORST, MEAN = 4, 0.6
@@ -91,7 +91,7 @@ def compare(variant: Variant, given: np.ndarray | str, right: np.ndarray | None)
 class PhotosTest(unittest.TestCase):
     @unittest.skipIf(program() is None, "examples/decode_photo is not built")
     def test_photos_are_what_pillow_makes_of_them(self):
-        variants = [v for part in (jpeg_scans, jpeg_colours, jpeg_by_pillow, jpeg_damage, orientations, formats) for v in part()]
+        variants = [v for part in (jpeg_scans, jpeg_colours, jpeg_tables, jpeg_by_pillow, jpeg_damage, orientations, formats) for v in part()]
         self.assertEqual(len(variants), len({v.name for v in variants}))
         counts, complaints = Counter(), []
         old = int(Image.__version__.split(".")[0]) < ORIENTATIONS_SINCE

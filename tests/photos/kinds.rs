@@ -184,6 +184,7 @@ fn kinds_of_tiff_that_are_not_read_are_named() {
         (&[(262, 3, 8), (277, 3, 3)], "L*a*b*"),
         (&[(262, 3, 3)], "lacks its palette"),
         (&[(339, 3, 2)], "signed or floating-point"),
+        (&[(266, 3, 2)], "bits in reverse order"),
         (&[(284, 3, 2), (322, 3, 16), (323, 3, 16)], "one plane a channel in tiles"),
     ] {
         let message = refusal(&tiff(fields));

@@ -2,6 +2,7 @@
 
 mod anykind;
 mod blocks;
+mod fault;
 mod header;
 mod huffman;
 mod markers;
@@ -16,6 +17,7 @@ use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
+use self::fault::Fault;
 use self::header::{Color, Survey};
 use self::markers::name;
 use self::route::Route;
@@ -34,31 +36,6 @@ const END_OF_IMAGE: [u8; 2] = [0xFF, 0xD9];
 
 /// Adobe's segment but for its last byte, the colour transform.
 const ADOBE: [u8; 15] = *b"\xFF\xEE\0\x0EAdobe\0\x64\0\0\0\0";
-
-/// Why a picture is not read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// Data is missing at the end.
-    CutOff,
-    /// Scans are missing.
-    LacksScans,
-    /// What is wrong.
-    Damaged(&'static str),
-    /// A kind of JPEG that is sound, but not read.
-    Unsupported(&'static str),
-}
-
-impl Fault {
-    /// The message, with the remedy.
-    fn reason(self, bytes: &[u8]) -> String {
-        match self {
-            Fault::CutOff => format!("the JPEG is cut off after {} bytes; copy or download it again", bytes.len()),
-            Fault::LacksScans => "the JPEG lacks some of its scans; copy or download it again".into(),
-            Fault::Damaged(what) => format!("the JPEG is damaged ({what}); copy it again or save it anew"),
-            Fault::Unsupported(kind) => format!("{kind}, which oltr does not read; save it as a baseline JPEG"),
-        }
-    }
-}
 
 /// Length of the JPEG picture that `bytes` begins with, its end-of-image marker included; `None` if `bytes` ends
 /// before the picture does.

@@ -152,7 +152,7 @@ impl Decoder {
             && let Some([l0, l1, l2, l3]) = bytes.get(4..8)
             && u64::from(u32::from_le_bytes([*l0, *l1, *l2, *l3])) + 8 > bytes.len() as u64
         {
-            let reason = "the WEBP is cut off; copy or download it again".into();
+            let reason = "the WebP is cut off; copy or download it again".into();
             return Err(Error::BadImage { subject: subject.into(), reason });
         }
         let mut limits = image::Limits::no_limits();
@@ -223,7 +223,13 @@ fn decoder<'a>(bytes: &'a [u8], format: ImageFormat, limits: image::Limits) -> I
 
 /// Why a decoder refused, and what to do.
 fn reason(e: ImageError, format: ImageFormat) -> String {
-    let name = format.extensions_str().first().copied().unwrap_or("picture").to_uppercase();
+    let name = match format {
+        ImageFormat::Png => "PNG",
+        ImageFormat::WebP => "WebP",
+        ImageFormat::Bmp => "BMP",
+        ImageFormat::Pnm => "PNM",
+        _ => "picture",
+    };
     match e {
         ImageError::Unsupported(e) => format!("a {name} of a kind that oltr does not read ({e}); save it as PNG"),
         ImageError::Limits(_) => {

@@ -5,8 +5,8 @@
 
 use heapless::Vec as Fixed;
 
-use super::Fault;
 use super::blocks::{self, Block, ZIGZAG};
+use super::fault::Fault;
 use super::header::{Component, Header, MAX_COMPONENTS, Scan, Survey};
 use super::huffman::{Bits, Tables};
 use super::markers::{Segment, name};

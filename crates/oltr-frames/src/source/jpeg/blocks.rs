@@ -1,6 +1,6 @@
 //! The coefficients of blocks, as sequential and progressive scans code them (T.81, F.2.2 and G.1.2).
 
-use super::Fault;
+use super::fault::Fault;
 use super::huffman::{Bits, Table};
 
 /// Coefficients of one block, row by row.

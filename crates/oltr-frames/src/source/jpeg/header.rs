@@ -2,7 +2,7 @@
 
 use heapless::Vec;
 
-use super::Fault;
+use super::fault::Fault;
 use super::markers::{Segment, Segments, name};
 
 /// Components of one picture: CMYK has four.

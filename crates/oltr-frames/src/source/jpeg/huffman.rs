@@ -1,6 +1,6 @@
 //! Huffman codes, and the bits that they are read from.
 
-use super::Fault;
+use super::fault::Fault;
 
 /// Bits that are looked up at once; longer codes are searched for.
 const LOOKUP_BITS: u32 = 9;

@@ -3,7 +3,7 @@
 //! Stray bytes between two segments and fill bytes before a marker are passed over, and a segment that ends too early is
 //! followed by a search for the next marker.
 
-use super::Fault;
+use super::fault::Fault;
 
 /// Markers by their names in ITU-T T.81, table B.1.
 pub mod name {

@@ -18,6 +18,7 @@ mod tag {
     pub const BITS_PER_SAMPLE: u16 = 258;
     pub const COMPRESSION: u16 = 259;
     pub const PHOTOMETRIC: u16 = 262;
+    pub const FILL_ORDER: u16 = 266;
     pub const SAMPLES_PER_PIXEL: u16 = 277;
     pub const PLANAR: u16 = 284;
     pub const COLOR_MAP: u16 = 320;
@@ -52,8 +53,9 @@ pub fn decode(subject: &str, bytes: &[u8], limits: &Limits, scratch: &mut Vec<u8
         return Err(bad(reason.into()));
     }
     let value = |tag| folder.and_then(|folder| folder.field(tag)?.whole());
-    // The decoder loses its place in these.
-    if value(tag::PLANAR) == Some(2) && value(tag::TILE_WIDTH).is_some() {
+    // The decoder loses its place in tiles of planes, and takes all bits for being in their usual order.
+    let tiles_of_planes = value(tag::PLANAR) == Some(2) && value(tag::TILE_WIDTH).is_some();
+    if tiles_of_planes || value(tag::FILL_ORDER) == Some(2) {
         return Err(bad(unread(folder.as_ref())));
     }
     let failed = |e: TiffError| bad(reason(&e, folder.as_ref()));
@@ -274,8 +276,9 @@ fn unread(folder: Option<&Folder>) -> String {
         (Some(2), Some(_)) => "one plane a channel in tiles",
         _ => "",
     };
+    let order = if value(tag::FILL_ORDER) == Some(2) { "bits in reverse order" } else { "" };
     let bits = value(tag::BITS_PER_SAMPLE).map_or(String::new(), |bits| format!("{bits} bits a sample"));
-    let parts = [color, compression, tiles, bits.as_str()]
+    let parts = [color, compression, tiles, order, bits.as_str()]
         .into_iter()
         .filter(|part| !part.is_empty())
         .collect::<Vec<_>>()
