@@ -65,7 +65,7 @@ const OPERATORS: [(usize, usize, &str); 16] = [
         MANY,
         "com.microsoft.DequantizeLinear com.microsoft.QLinearAdd com.microsoft.QLinearAveragePool \
          com.microsoft.QLinearConcat com.microsoft.QLinearGlobalAveragePool com.microsoft.QLinearLeakyRelu \
-         com.microsoft.QLinearMul com.microsoft.QLinearReduceMean com.microsoft.QLinearSigmoid com.microsoft.QLinearSoftmax \
+         com.microsoft.QLinearMul com.microsoft.QLinearSigmoid com.microsoft.QLinearSoftmax \
          com.microsoft.QuantizeLinear",
     ),
 ];

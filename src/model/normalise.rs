@@ -118,9 +118,7 @@ impl Pass<'_> {
             "QGemm" if microsoft => self.gemm(node),
             "QLinearAdd" | "QLinearMul" if microsoft => self.binary(node),
             "QLinearConcat" if microsoft => self.concat(node),
-            "QLinearSigmoid" | "QLinearLeakyRelu" | "QLinearSoftmax" | "QLinearReduceMean" if microsoft => {
-                self.unary(node)
-            }
+            "QLinearSigmoid" | "QLinearLeakyRelu" | "QLinearSoftmax" if microsoft => self.unary(node),
             "QLinearGlobalAveragePool" | "QLinearAveragePool" if microsoft => {
                 if node.int("channels_last", 0) != 0 {
                     return self.refuse(&node, "channels_last is not supported; export in NCHW order");
