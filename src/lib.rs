@@ -31,6 +31,7 @@ pub mod scores;
 pub mod sink;
 pub mod source;
 pub mod survey;
+pub mod text;
 
 pub use error::{Error, ErrorKind, Result, UnsupportedNode};
 pub use frame::{Color, Frame, Geometry, Matrix, PixelFormat, Plane, Range, Rect, Rotation, Siting, Stamp, View};

@@ -5,8 +5,6 @@ mod cli;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use clap::Parser;
-
 use cli::args::Cli;
 use cli::exit;
 
@@ -14,7 +12,7 @@ fn main() -> ExitCode {
     let start = Instant::now();
     exit::on_panic();
     // Ends the process itself after --help (0) and wrong usage (2).
-    let arguments = Cli::parse();
+    let arguments = Cli::read();
     cli::log::init(&arguments.common);
     match cli::run(&arguments, start) {
         Ok(code) => code.into(),

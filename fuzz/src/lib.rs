@@ -10,9 +10,10 @@ mod modules {
     pub mod limits;
     pub mod preprocess;
     pub mod source;
+    pub mod text;
 }
 
-pub use modules::{bundle, clock, error, frame, limits, preprocess, source};
+pub use modules::{bundle, clock, error, frame, limits, preprocess, source, text};
 
 pub use error::{Error, ErrorKind, Result};
 pub use frame::{Color, Frame, Geometry, Matrix, PixelFormat, Plane, Range, Rect, Rotation, Siting, Stamp, View};

@@ -14,6 +14,7 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use oltr::Model;
 use oltr::model::{self, Engine, Options, Summary};
+use oltr::text::printable_os;
 
 use super::output::{bytes, millis};
 use super::stream::args::StreamArgs;
@@ -51,11 +52,27 @@ pub struct Cli {
 }
 
 impl Cli {
+    /// Reads the command line; ends the process itself after `--help` (0) and wrong usage (2).
+    pub fn read() -> Cli {
+        Cli::try_parse().unwrap_or_else(|error| showable(error, std::env::args_os()).exit())
+    }
+
     /// Ends the program as clap does where a command is missing.
     pub fn missing_command() -> ! {
         let message = "a command is missing; see 'oltr --help'";
         Cli::command().error(ErrorKind::MissingSubcommand, message).exit()
     }
+}
+
+/// `error` about `arguments` without what would command a terminal: clap shows arguments as they are.
+fn showable(error: clap::Error, arguments: impl Iterator<Item = OsString>) -> clap::Error {
+    let arguments: Vec<OsString> = arguments.collect();
+    let escaped: Vec<OsString> = arguments.iter().map(|argument| printable_os(argument).into()).collect();
+    if escaped == arguments {
+        return error;
+    }
+    let unsaid = || Cli::command().error(error.kind(), "an argument holds characters that cannot be shown");
+    Cli::try_parse_from(escaped).err().unwrap_or_else(unsaid)
 }
 
 /// What oltr can do.

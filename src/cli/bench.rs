@@ -11,7 +11,7 @@ use super::args::{BenchArgs, Common};
 use super::exit::Exit;
 use super::output::{Output, bytes, millis};
 use super::shutdown::Shutdown;
-use super::table::{Align, Cell, Column, Shrink, Table};
+use super::table::{Align, Cell, Column, Shrink, Table, printable};
 
 /// Runs the command. `start` is when the process began.
 pub fn run(args: &BenchArgs, common: &Common, start: Instant) -> anyhow::Result<Exit> {
@@ -88,7 +88,7 @@ struct Report<'a> {
 impl Report<'_> {
     fn print(&self, out: &mut Output) -> anyhow::Result<()> {
         let l = &self.latency_ms;
-        out.line(&format!("model         {} on {}", self.model, self.input))?;
+        out.line(&format!("model         {} on {}", printable(self.model), printable(&self.input)))?;
         out.line(&format!("kernels       {}, {} thread(s)", self.isa, self.threads))?;
         out.line(&format!("load          {:.1} ms", self.load_ms))?;
         out.line(&format!("first result  {:.1} ms after the start of the process", self.first_result_ms))?;

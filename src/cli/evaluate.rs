@@ -153,7 +153,7 @@ impl Document<'_> {
         self.taken_for_known(out)?;
         if let Some(compared) = &self.comparison {
             out.line(&format!("\n{TITLE}COMPARED WITH{TITLE:#} {}", printable(&compared.other)))?;
-            compared.sentences().iter().try_for_each(|sentence| out.line(sentence))?;
+            compared.sentences().iter().try_for_each(|sentence| out.line(&printable(sentence)))?;
         }
         for gate in &self.gates {
             let style = if gate.met { GOOD } else { BAD };

@@ -5,7 +5,7 @@ mod notify;
 mod open;
 mod person;
 
-use std::io::{self, Write};
+use std::io;
 use std::sync::atomic::Ordering;
 
 use oltr::decide::events::Event;
@@ -83,12 +83,6 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
         Ended::Input if stats.decode_errors > 0 => Exit::Data,
         Ended::Input => Exit::Success,
     })
-}
-
-/// Says something on stderr that was asked for.
-fn say(text: &str) {
-    // Not eprintln: it panics where stderr is closed.
-    let _ = writeln!(io::stderr(), "oltr: {text}");
 }
 
 /// Results to stdout, and signs of life to the service manager.

@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use anstyle::Style;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
+pub use oltr::text::printable;
+
 use super::output::{PLAIN, TITLE};
 
 /// Spaces between two columns.
@@ -130,15 +132,6 @@ impl Table {
     }
 }
 
-/// `text` without characters that would do something to a terminal: file names may hold anything.
-pub fn printable(text: &str) -> Cow<'_, str> {
-    if text.chars().any(char::is_control) {
-        text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect::<String>().into()
-    } else {
-        text.into()
-    }
-}
-
 /// `text` in at most `width` terminal cells, if its column gives way.
 fn elide(text: &str, width: usize, shrink: Shrink) -> Cow<'_, str> {
     if text.width() <= width || shrink == Shrink::Never {
@@ -214,8 +207,17 @@ mod tests {
         assert_eq!(elide("茶碗茶碗", 4, Shrink::End), "茶…");
     }
 
+    /// Escapes take the width that they have, so that what stands beside them stays in its column.
     #[test]
-    fn names_cannot_command_the_terminal() {
-        assert_eq!(printable("a\x1b[31m\nb"), "a\u{fffd}[31m\u{fffd}b");
+    fn names_cannot_command_the_terminal_nor_move_other_columns() {
+        let hostile = "a\x1b[31m\nb\u{202e}";
+        let columns = vec![
+            Column::new("A", Align::Left, Shrink::End).hold([hostile]),
+            Column::new("B", Align::Left, Shrink::Never),
+        ];
+        let table = Table::new(columns, None);
+        let rows = [[hostile.into(), "x".into()], ["c".into(), "x".into()]].map(|row: [Cell; 2]| table.row(&row));
+        assert_eq!(plain(&rows[0]), "a\\u{1b}[31m\\nb\\u{202e}  x");
+        assert_eq!(rows.map(|row| plain(&row).find('x')), [Some(24), Some(24)]);
     }
 }

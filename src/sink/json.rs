@@ -14,6 +14,7 @@ use crate::clock;
 use crate::enrol::Enrolments;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
+use crate::text;
 use schema::{ErrorLine, EventLine, FrameLine, Head, Names, StatsLine, Time};
 
 /// How often the system is asked whether its clock is synchronised.
@@ -73,7 +74,7 @@ impl<'a, W: Write> JsonLines<'a, W> {
         let (seq, boot_id, time) = (self.seq, self.boot_id.as_deref(), Time::new(mono));
         let head = Head { schema, seq, boot_id, time, clock_synchronised: self.synchronised, line };
         self.line.bytes.clear();
-        if let Err(e) = serde_json::to_writer(&mut self.line, &head).map_err(io::Error::from) {
+        if let Err(e) = text::write_json(&mut self.line, &head).map_err(io::Error::from) {
             let (value, limit) = (self.line.limit as u64 + 1, self.line.limit as u64);
             return Err(match e.kind() {
                 io::ErrorKind::StorageFull => Error::Limit { subject: schema.into(), what: "line_bytes", value, limit },

@@ -11,6 +11,7 @@ use oltr::enrol::{Enrolled, Enrolments};
 use oltr::sink::{EventResult, Failure, FrameResult, Sink, Stats};
 use oltr::{Error, Result};
 
+use super::super::exit;
 use super::super::output::{GOOD, NOTABLE, Output, PLAIN};
 use super::super::table::{Align, Cell, Column, Shrink, Table, printable};
 
@@ -141,7 +142,7 @@ impl Sink for Person<'_> {
         if s.last {
             log::info!("{text}")
         } else {
-            super::say(&text)
+            exit::say(&text)
         }
         Ok(())
     }
