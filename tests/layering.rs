@@ -8,7 +8,8 @@ use std::path::Path;
 
 /// What the modules of each layer may name of the library's own. The longest prefix of a module decides.
 const MAY_USE: &[(&str, &[&str])] = &[
-    ("error", &[]),
+    ("text", &[]),
+    ("error", &["text"]),
     ("limits", &[]),
     ("clock", &[]),
     ("frame", &["error", "limits"]),
@@ -24,7 +25,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("decide", &["bundle", "error", "limits", "scores"]),
     ("queue", &["error", "limits"]),
     ("source", &["clock", "error", "frame", "limits"]),
-    ("sink", &["bundle", "clock", "decide", "enrol", "error", "frame", "limits", "scores"]),
+    ("sink", &["bundle", "clock", "decide", "enrol", "error", "frame", "limits", "scores", "text"]),
     (
         "pipeline",
         &[
@@ -32,7 +33,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "source",
         ],
     ),
-    ("labels", &["bundle", "error", "limits"]),
+    ("labels", &["bundle", "error", "limits", "source", "text"]),
     ("metrics", &["bundle", "error"]),
     ("survey", &["bundle", "decide", "error", "frame", "labels", "limits", "metrics", "model", "scores", "source"]),
     ("enrol", &["atomic", "decide", "error"]),

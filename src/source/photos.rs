@@ -181,7 +181,7 @@ fn is_pattern(path: &Path) -> bool {
 }
 
 /// Whether a file in a folder counts as a photo: it has one of the [`EXTENSIONS`], and no dot before its name.
-pub(super) fn is_photo(path: &Path) -> bool {
+pub(crate) fn is_photo(path: &Path) -> bool {
     has_photo_extension(path) && path.file_name().is_some_and(|name| !name.to_string_lossy().starts_with('.'))
 }
 

@@ -11,8 +11,9 @@ use oltr::evaluate::Gate;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Photos")]
 pub struct PhotoArgs {
-    /// Tab separated file with the columns path, class, role (known or unknown) and split
-    #[arg(long, value_name = "FILE.tsv")]
+    /// Table (tabs or commas) with the columns path, class, role (known or unknown) and split; or a folder with a folder
+    /// for each class, in folders train, val and test or for the split test
+    #[arg(long, value_name = "FILE.tsv|DIR")]
     pub labels: PathBuf,
     /// Folder that the paths start from
     #[arg(long, value_name = "DIR")]
