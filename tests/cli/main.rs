@@ -11,6 +11,7 @@ mod report;
 mod stream;
 mod streams;
 mod study;
+mod text;
 mod verify;
 
 use std::collections::BTreeMap;
