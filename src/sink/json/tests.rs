@@ -81,7 +81,10 @@ fn every_field_is_documented() {
         keys(&value, "", &mut all);
         for key in all {
             let row = format!("| `{key}` |");
-            assert!(section.contains(&row) || common.contains(&row), "{schema}: '{key}' is not in docs/reference/events.md");
+            assert!(
+                section.contains(&row) || common.contains(&row),
+                "{schema}: '{key}' is not in docs/reference/events.md"
+            );
         }
     }
 }
