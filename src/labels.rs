@@ -1,23 +1,31 @@
-//! The file that says what photos show: tab separated, with a header.
+//! What photos show, as a file or the folders that they lie in say it.
+//!
+//! A file has a header; tabs, commas or semicolons are between its columns.
 //!
 //! | column | value |
 //! |---|---|
 //! | `path` | of the photo, below a folder that is named apart |
-//! | `class` | id of its class |
+//! | `class` | id of its class, or its name |
 //! | `role` | `known`, or `unknown` for what shall come out as open |
 //! | `split` | `train`, `val`, `test` or any other name |
 //!
 //! The columns may stand in any order; others are passed over, but for one that can be named to say which photos
-//! belong together (frames of one animal).
+//! belong together (frames of one animal). A folder in the place of a file has a folder for each class
+//! ([`folder`](mod@folder)).
 
+mod folder;
+mod rows;
+
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{BufReader, Read};
-use std::path::Path;
+use std::path::{Component, Path};
 
 use crate::bundle::Bundle;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
+use rows::Rows;
 
 /// Longest file that is read: a line of 250 bytes for each of the million photos that `Limits::photos` allows.
 const MAX_BYTES: u64 = 256 << 20;
@@ -48,16 +56,22 @@ pub struct Labels {
     /// What is odd, for people: photos in several splits.
     pub warnings: Vec<String>,
     file: String,
+    /// Whether the names of folders say the classes.
+    folders: bool,
 }
 
 impl Labels {
-    /// Reads the file at `path`; `cluster` is the column that says which photos belong together.
+    /// Reads the file at `path`, or the folders of classes in a folder there; `cluster` is the column that says which
+    /// photos belong together.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Io`]; [`Error::BadInput`] naming line and column for what is not as described
     /// above, or for a photo that two lines of one split contradict each other about; [`Error::Limit`] for more than
     /// `limits.photos`.
     pub fn read(path: &Path, cluster: Option<&str>, limits: &Limits) -> Result<Labels> {
+        if path.is_dir() {
+            return folder::read(path, cluster, limits);
+        }
         let file = File::open(path).map_err(|e| Error::io(path, e))?;
         let mut text = String::new();
         let read = BufReader::new(file).take(MAX_BYTES + 1).read_to_string(&mut text);
@@ -65,7 +79,7 @@ impl Labels {
         match read {
             Err(e) if e.kind() == std::io::ErrorKind::InvalidData => Err(Error::BadInput {
                 subject: name,
-                reason: "is not text in UTF-8; save it as tab separated text".into(),
+                reason: "is not text in UTF-8; save it as tab separated text in UTF-8".into(),
             }),
             Err(e) => Err(Error::io(path, e)),
             Ok(n) if n as u64 > MAX_BYTES => Err(Error::BadInput {
@@ -83,52 +97,23 @@ impl Labels {
     pub fn parse(file: &str, text: &str, cluster: Option<&str>, limits: &Limits) -> Result<Labels> {
         let bad = |reason: String| Error::BadInput { subject: file.into(), reason };
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-        let (_, header) = lines.next().ok_or_else(|| bad("is empty; its first line names the columns".into()))?;
-        let header: Vec<&str> = header.split('\t').map(str::trim).collect();
-        let column = |name: &str| {
-            let mut found = header.iter().enumerate().filter(|(_, column)| **column == name).map(|(i, _)| i);
-            match (found.next(), found.next()) {
-                (Some(i), None) => Ok(i),
-                (Some(_), Some(_)) => Err(bad(format!("has the column '{name}' twice"))),
-                (None, _) => Err(bad(format!(
-                    "has no column '{name}'; the first line must name at least path, class, role and split, separated \
-                     by tabs, and is '{}'{}",
-                    header.join(" "),
-                    if header.len() == 1 { "; it has no tab: save the file as tab separated text" } else { "" }
-                ))),
-            }
-        };
-        let [path, class, role, split] = ["path", "class", "role", "split"].map(column);
-        let (path, class, role, split) = (path?, class?, role?, split?);
-        let cluster = cluster.map(column).transpose()?;
-
+        let first = text.lines().find(|line| !line.trim().is_empty());
+        let first = first.ok_or_else(|| bad("is empty; its first line names the columns".into()))?;
+        let between = [b'\t', b',', b';'].into_iter().find(|between| first.as_bytes().contains(between));
+        let mut header: Option<Columns> = None;
         let mut labels = Labels { file: file.into(), ..Labels::default() };
-        for (number, line) in lines {
-            let at = |reason: String| bad(format!("line {}: {reason}", number + 1));
-            let fields: Vec<&str> = line.split('\t').map(str::trim).collect();
-            if fields.len() != header.len() {
-                return Err(at(format!("has {} fields, the header has {}", fields.len(), header.len())));
-            }
-            if let Some(empty) = [path, class, split].into_iter().find(|i| fields[*i].is_empty()) {
-                return Err(at(format!("has no {}", header[empty])));
-            }
-            let known = match fields[role] {
-                "known" => true,
-                "unknown" => false,
-                other => return Err(at(format!("role is '{other}', must be known or unknown"))),
+        for row in Rows::new(text, between.unwrap_or(b'\t')) {
+            let (line, record) = row.map_err(|line| bad(format!("line {line}: a quote is not closed")))?;
+            let Some(columns) = &header else {
+                header = Some(Columns::of(&record, cluster).map_err(bad)?);
+                continue;
             };
+            let label = columns.label(&record).map_err(|reason| bad(format!("line {line}: {reason}")))?;
             if labels.photos.len() >= limits.photos {
                 let (value, limit) = (labels.photos.len() as u64 + 1, limits.photos as u64);
                 return Err(Error::Limit { subject: file.into(), what: "photos", value, limit });
             }
-            labels.photos.push(Label {
-                path: fields[path].into(),
-                class: fields[class].into(),
-                known,
-                split: fields[split].into(),
-                cluster: cluster.map(|i| fields[i].to_string()),
-            });
+            labels.photos.push(label);
         }
         if labels.photos.is_empty() {
             return Err(bad("names no photo".into()));
@@ -140,12 +125,15 @@ impl Labels {
 
     /// Keeps one of equal lines, refuses contradictory ones, and notes photos in several splits.
     fn settle_duplicates(&mut self) -> Result<()> {
-        let mut splits: HashMap<&str, Vec<&Label>> = HashMap::new();
-        let mut repeated = Vec::new();
+        // The first line of each photo in each split, and the first of all of each photo.
+        let mut lines: HashMap<(&str, &str), usize> = HashMap::with_capacity(self.photos.len());
+        let mut firsts: HashMap<&str, usize> = HashMap::new();
         let mut across: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        let mut keep = vec![true; self.photos.len()];
         for (i, label) in self.photos.iter().enumerate() {
-            let before = splits.entry(&label.path).or_default();
-            if let Some(same) = before.iter().find(|other| other.split == label.split) {
+            let same = *lines.entry((&label.path, &label.split)).or_insert(i);
+            if same != i {
+                let same = &self.photos[same];
                 if (&same.class, same.known) != (&label.class, label.known) {
                     let reason = format!(
                         "'{}' is listed twice in the split '{}', as '{}' and as '{}'; keep one",
@@ -153,28 +141,28 @@ impl Labels {
                     );
                     return Err(Error::BadInput { subject: self.file.clone(), reason });
                 }
-                repeated.push(i);
-            } else if let Some(other) = before.first() {
-                across.entry(&label.path).or_default().extend([other.split.as_str(), label.split.as_str()]);
+                keep[i] = false;
+                continue;
             }
-            before.push(label);
+            let first = *firsts.entry(&label.path).or_insert(i);
+            if first != i {
+                across.entry(&label.path).or_default().extend([&*self.photos[first].split, &*label.split]);
+            }
         }
         if let Some((path, splits)) = across.first_key_value() {
-            let splits: Vec<&str> = splits.iter().copied().collect();
-            let (n, splits) = (across.len(), splits.join(" and "));
+            let (n, splits) = (across.len(), some(splits.iter().copied(), " and "));
             self.warnings.push(format!(
                 "{}: {n} photo(s) stand in more than one split ('{path}' in {splits}); figures of one split then \
                  say too much good about the other",
                 self.file
             ));
         }
-        if !repeated.is_empty() {
-            self.warnings.push(format!("{}: {} line(s) repeat an earlier one; passed over", self.file, repeated.len()));
+        let repeated = keep.iter().filter(|keep| !**keep).count();
+        if repeated > 0 {
+            self.warnings.push(format!("{}: {repeated} line(s) repeat an earlier one; passed over", self.file));
         }
-        drop(splits);
-        for i in repeated.into_iter().rev() {
-            self.photos.remove(i);
-        }
+        let mut keep = keep.into_iter();
+        self.photos.retain(|_| keep.next().unwrap_or(true));
         Ok(())
     }
 
@@ -198,7 +186,7 @@ impl Labels {
         let photos: Vec<Label> = self.photos.iter().filter(|label| label.split == split).cloned().collect();
         if photos.is_empty() {
             let splits: BTreeSet<&str> = self.photos.iter().map(|label| label.split.as_str()).collect();
-            let splits = splits.into_iter().collect::<Vec<_>>().join(", ");
+            let splits = some(splits, ", ");
             let reason = format!("has no photo in the split '{split}'; its splits are: {splits}");
             return Err(Error::BadInput { subject: self.file.clone(), reason });
         }
@@ -211,7 +199,7 @@ impl Labels {
     /// [`Error::BadInput`] listing the known classes that the bundle does not have, or the unknown ones that it has:
     /// either way no answer would be right.
     pub fn resolve(&self, photos: &[Label], bundle: &Bundle) -> Result<Vec<Option<usize>>> {
-        let places: HashMap<&str, usize> = bundle.classes.iter().enumerate().map(|(i, c)| (c.id.as_str(), i)).collect();
+        let places = places(bundle);
         let wrong = |known: bool| -> BTreeMap<&str, usize> {
             let mut wrong = BTreeMap::new();
             for label in photos.iter().filter(|l| l.known == known && places.contains_key(l.class.as_str()) != known) {
@@ -225,9 +213,12 @@ impl Labels {
             let by_name = |name: &&str| bundle.classes.iter().find(|class| class.name == **name);
             let renamed =
                 missing.keys().find_map(|name| Some(format!(" (the id of '{name}' is '{}')", by_name(name)?.id)));
+            let remedy = match self.folders {
+                true => folder::remedy(&self.file, missing.keys().next().copied().unwrap_or_default()),
+                false => "give them the role unknown, or take the bundle that was trained on them".into(),
+            };
             return Err(bad(format!(
-                "has known classes that the bundle '{}' does not have: {}{}; give them the role unknown, or take the \
-                 bundle that was trained on them",
+                "has known classes that the bundle '{}' does not have: {}{}; {remedy}",
                 bundle.name,
                 listed(&missing),
                 renamed.unwrap_or_default()
@@ -242,6 +233,100 @@ impl Labels {
             )));
         }
         Ok(photos.iter().map(|label| places.get(label.class.as_str()).copied()).collect())
+    }
+}
+
+/// The classes of a bundle by their ids, and by their names where these say which is meant.
+fn places(bundle: &Bundle) -> HashMap<&str, usize> {
+    let mut named: HashMap<&str, Option<usize>> = HashMap::new();
+    for (i, class) in bundle.classes.iter().enumerate() {
+        // Two classes of one name have none.
+        named.entry(&class.name).and_modify(|place| *place = None).or_insert(Some(i));
+    }
+    let mut places: HashMap<&str, usize> = named.into_iter().filter_map(|(name, i)| Some((name, i?))).collect();
+    places.extend(bundle.classes.iter().enumerate().map(|(i, c)| (c.id.as_str(), i)));
+    places
+}
+
+/// Where the columns stand.
+struct Columns {
+    names: Vec<String>,
+    path: usize,
+    class: usize,
+    role: usize,
+    split: usize,
+    cluster: Option<usize>,
+}
+
+impl Columns {
+    fn of(header: &[Cow<str>], cluster: Option<&str>) -> std::result::Result<Columns, String> {
+        let column = |name: &str| {
+            let mut found = header.iter().enumerate().filter(|(_, column)| **column == name).map(|(i, _)| i);
+            match (found.next(), found.next()) {
+                (Some(i), None) => Ok(i),
+                (Some(_), Some(_)) => Err(format!("has the column '{name}' twice")),
+                (None, _) => Err(format!(
+                    "has no column '{name}'; the first line must name at least path, class, role and split, separated \
+                     by tabs or commas, and is '{}'",
+                    header.join(" ")
+                )),
+            }
+        };
+        let [path, class, role, split] = ["path", "class", "role", "split"].map(column);
+        Ok(Columns {
+            path: path?,
+            class: class?,
+            role: role?,
+            split: split?,
+            cluster: cluster.map(column).transpose()?,
+            names: header.iter().map(|name| name.to_string()).collect(),
+        })
+    }
+
+    fn label(&self, fields: &[Cow<str>]) -> std::result::Result<Label, String> {
+        if fields.len() != self.names.len() {
+            return Err(format!("has {} fields, the header has {}", fields.len(), self.names.len()));
+        }
+        if let Some(empty) = [self.path, self.class, self.split].into_iter().find(|i| fields[*i].is_empty()) {
+            return Err(format!("has no {}", self.names[empty]));
+        }
+        let known = match &*fields[self.role] {
+            "known" => true,
+            "unknown" => false,
+            other => return Err(format!("role is '{other}', must be known or unknown")),
+        };
+        Ok(Label {
+            path: plain(&fields[self.path]),
+            class: fields[self.class].to_string(),
+            known,
+            split: fields[self.split].to_string(),
+            cluster: self.cluster.map(|i| fields[i].to_string()),
+        })
+    }
+}
+
+/// A path without what does not change where it leads, `./` and `//`: the same photo has one path.
+fn plain(path: &str) -> String {
+    let parts: Vec<&str> = Path::new(path)
+        .components()
+        .filter(|part| *part != Component::CurDir)
+        .filter_map(|part| part.as_os_str().to_str())
+        .collect();
+    match parts.split_first() {
+        Some((&"/", rest)) => format!("/{}", rest.join("/")),
+        Some(_) => parts.join("/"),
+        // Of `.` nothing would be left.
+        None => path.into(),
+    }
+}
+
+/// The first few of names, and how many more there are.
+fn some<'a>(names: impl IntoIterator<Item = &'a str>, between: &str) -> String {
+    let mut names = names.into_iter();
+    let first: Vec<&str> = names.by_ref().take(NAMES).collect();
+    match names.count() {
+        0 => first.join(between),
+        more => format!("{} and {more} more", first.join(between)),
     }
 }
 
@@ -292,7 +377,7 @@ mod tests {
     fn what_is_no_file_of_labels_is_refused_with_line_and_column() {
         refused("", &["is empty"]);
         refused("path\tclass\tsplit\n", &["no column 'role'", "path class split"]);
-        refused("path,class,role,split\na,b,known,val\n", &["no column 'path'", "tabs"]);
+        refused("path|class|role|split\na|b|known|val\n", &["no column 'path'", "tabs"]);
         refused("path\tpath\tclass\trole\tsplit\n", &["'path' twice"]);
         refused(HEADER, &["names no photo"]);
         refused(&format!("{HEADER}a\tb\tknown\n"), &["line 2", "3 fields"]);
@@ -334,5 +419,52 @@ mod tests {
         assert_eq!(labels.split("val").unwrap().len(), 1);
         let message = labels.split("test").unwrap_err().to_string();
         assert!(message.contains("'test'") && message.contains("train, val"), "{message}");
+    }
+
+    #[test]
+    fn tables_of_any_program_are_read() {
+        let expected = |path: &str, class: &str| Label {
+            path: path.into(),
+            class: class.into(),
+            known: true,
+            split: "test".into(),
+            cluster: None,
+        };
+        for text in [
+            "path,class,role,split\na.jpg,cup,known,test\n\"b, c.jpg\",\"a \"\"cup\"\"\",known,test\n",
+            "\u{feff}path;class;role;split\r\na.jpg;cup;known;test\r\n\"b, c.jpg\";\"a \"\"cup\"\"\";known;test\r\n",
+            "path\tclass\trole\tsplit\n\"a.jpg\"\tcup\tknown\ttest\nb, c.jpg\ta \"cup\"\tknown\ttest",
+            "\r\n\"path\"\t\"class\"\t\"role\"\t\"split\"\r\na.jpg\tcup\tknown\ttest\r\n\t\t\t\r\nb, c.jpg\ta \"cup\"\tknown\ttest",
+        ] {
+            let labels = parse(text).unwrap_or_else(|e| panic!("{text:?}: {e}"));
+            assert_eq!(labels.photos, [expected("a.jpg", "cup"), expected("b, c.jpg", "a \"cup\"")], "{text:?}");
+        }
+        // The line of a photo is that of the file, empty ones and such within quotes counted.
+        refused("path,class,role,split\n\n\"a\nb\",c,known,test\nd,e,maybe,test\n", &["line 5", "maybe"]);
+        // A quote that nothing closes would take the rest of the file.
+        refused("path\tclass\trole\tsplit\n\"a\tb\tknown\ttest\nc\tb\tknown\ttest\n", &["line 2", "quote"]);
+    }
+
+    #[test]
+    fn one_photo_has_one_path() {
+        let same = ["1.jpg", "./1.jpg", "././1.jpg", ".//1.jpg"];
+        let lines: String = same.iter().map(|path| format!("{path}\tb\tknown\tval\n")).collect();
+        let labels = parse(&format!("{HEADER}{lines}./a//2.jpg\tb\tknown\ttest\na/./2.jpg\tb\tknown\tval\n")).unwrap();
+        assert_eq!(labels.photos.iter().map(|l| &l.path[..]).collect::<Vec<_>>(), ["1.jpg", "a/2.jpg", "a/2.jpg"]);
+        assert!(labels.warnings[0].contains("'a/2.jpg' in test and val"), "{:?}", labels.warnings);
+        assert!(labels.warnings[1].contains("3 line(s)"), "{:?}", labels.warnings);
+        assert_eq!(["/a//b", "../a", ".", "/"].map(plain), ["/a/b", "../a", ".", "/"]);
+    }
+
+    /// Work and messages grow with the lines, not with their square, and messages stay short.
+    #[test]
+    fn a_photo_in_very_many_splits() {
+        let n = 200_000;
+        let lines: String = (0..n).map(|i| format!("c.jpg\ta\tknown\ts{i}\nc.jpg\ta\tknown\ts{i}\n")).collect();
+        let labels = parse(&format!("{HEADER}{lines}")).unwrap();
+        assert_eq!(labels.photos.len(), n);
+        assert!(labels.warnings[0].contains(&format!("and {} more", n - NAMES)), "{}", labels.warnings[0]);
+        assert!(labels.warnings.iter().all(|w| w.len() < 500));
+        assert!(labels.split("none").unwrap_err().to_string().len() < 500);
     }
 }

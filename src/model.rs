@@ -1,12 +1,14 @@
 //! The door to the network: [`Model::load`], [`Session::run`].
 //!
-//! A file, which `origin` reads, passes through seven steps, each a file of this folder: `skim` takes all but the weights,
-//! `wire` bounds what their protobuf can ask for, `graph` decodes it, `check` looks whether its nodes can be, `normalise`
-//! brings every way of quantising into one form, `lower` compiles what is quantised into int8 programs, and tract, with
-//! the operators of `ops`, types and schedules what is left. `session` runs it.
+//! A file, which `origin` reads, passes through eight steps, each a file of this folder: `skim` takes all but the weights,
+//! `wire` bounds what their protobuf can ask for, `graph` decodes it, `check` looks whether its nodes can be (and with
+//! `attributes` whether all that they say is computed), `normalise` brings every way of quantising into one form,
+//! `rewrite` says in other nodes what tract would pass over, `lower` compiles what is quantised into int8 programs, and
+//! tract, with the operators of `ops`, types and schedules what is left. `session` runs it.
 //!
 //! This folder is the only place that names tract.
 
+mod attributes;
 mod builtin;
 mod check;
 mod distances;
@@ -19,6 +21,8 @@ mod normalise;
 mod operators;
 mod ops;
 mod origin;
+mod remainder;
+mod rewrite;
 mod session;
 mod shapes;
 mod skim;

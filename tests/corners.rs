@@ -263,10 +263,18 @@ fn shapes_that_attributes_decide() {
 
 #[test]
 fn what_would_come_out_wrong_is_refused() {
-    let celu = Message::default().bytes(1, "alpha").float(2, 0.5).int(20, 1);
+    let celu = Message::default().bytes(1, "alpha").float(2, -0.5).int(20, 1);
     let pads = Tensor::int64s("pads", &[0, -1, 0, 0]);
+    let wide = Tensor::int64s("wide", &[0, 3, 0, 0]);
+    let minimum = Message::default().bytes(1, "min").float(2, 0.5).int(20, 1);
     for (node, tensors, said) in [
-        (Node::new("Celu", &["a"], &["b"]).attribute(celu), vec![], "alpha of 1"),
+        (Node::new("Celu", &["a"], &["b"]).attribute(celu), vec![], "not positive"),
+        (Node::new("Relu", &["a"], &["b"]).int("inplace", 1), vec![], "inplace"),
+        (Node::new("Relu", &["a"], &["b"]).int("consumed_inputs", 1), vec![], "consumed_inputs"),
+        (Node::new("Softmax", &["a"], &["b"]).int("axis", 1).int("axis", 0), vec![], "twice"),
+        (Node::new("Softmax", &["a"], &["b"]).ints("axis", &[1]), vec![], "not an integer"),
+        (Node::new("Clip", &["a"], &["b"]).attribute(minimum), vec![], "none of operator set 21"),
+        (Node::new("Pad", &["a", "wide"], &["b"]).attribute(text("mode", "reflect")), vec![wide], "mirrors 3"),
         (Node::new("GlobalLpPool", &["a"], &["b"]), vec![], "GlobalLpPool"),
         (Node::new("Pad", &["a", "pads"], &["b"]), vec![pads], "pads by -1"),
     ] {
@@ -276,4 +284,32 @@ fn what_would_come_out_wrong_is_refused() {
         let error = Model::from_bytes("corner.onnx", &bytes, &Options::default()).unwrap_err().to_string();
         assert!(error.contains(said), "{error}");
     }
+}
+
+/// Attributes that contradict each other or the weights.
+#[test]
+fn windows_that_are_said_twice_are_refused() {
+    let (dequantise, tensors) = weights(&[1, 1, 2, 2], &[1; 4], 1.0);
+    let conv = || Node::new("Conv", &["a", "w.r"], &["b"]);
+    for (conv, said) in [
+        (conv().ints("pads", &[1; 4]).attribute(text("auto_pad", "SAME_UPPER")), "both pads and auto_pad"),
+        (conv().ints("kernel_shape", &[3, 3]), "kernel_shape of [3, 3]"),
+        (conv().attribute(text("auto_pad", "SAME")), "'SAME'"),
+    ] {
+        let shapes = [vec![1, 1, 4, 4], vec![1, 1, 4, 4]];
+        let quants = [(1.0, 0), (1.0, 0)];
+        let corner = Corner { nodes: vec![dequantise.clone(), conv], tensors: tensors.clone(), shapes, quants };
+        let bytes = corner.model().encode();
+        let error = Model::from_bytes("corner.onnx", &bytes, &Options::default()).unwrap_err().to_string();
+        assert!(error.contains(said), "{error}");
+    }
+    // Pads of 0 beside auto_pad say nothing.
+    let same = conv().ints("pads", &[0; 4]).attribute(text("auto_pad", "SAME_UPPER"));
+    let corner = Corner {
+        nodes: vec![dequantise, same],
+        tensors,
+        shapes: [vec![1, 1, 2, 2], vec![1, 1, 2, 2]],
+        quants: [(1.0, 0), (1.0, 0)],
+    };
+    corner.check("auto_pad", &[1.0, 2.0, 3.0, 4.0], &[10.0, 6.0, 7.0, 4.0]);
 }

@@ -3,6 +3,8 @@
 //! `tests/graphs/README.md` says what the graphs are. Each test tries every graph and reports all that fail.
 #![cfg(feature = "cli")]
 
+#[path = "graphs/attributes.rs"]
+mod attributes;
 mod common;
 
 use std::path::{Path, PathBuf};

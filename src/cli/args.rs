@@ -13,6 +13,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use oltr::model::{self, Engine, Options, Summary};
+use oltr::text::printable_os;
 use oltr::{Error, Model};
 
 use super::byte_size::ByteSize;
@@ -56,6 +57,7 @@ impl Cli {
     /// Reads the command line; ends the program after `--help`, and as clap does where something is wrong.
     pub fn read() -> Cli {
         Cli::try_parse().unwrap_or_else(|error| {
+            let error = showable(error, std::env::args_os());
             let missing = match error.get(ContextKind::InvalidArg) {
                 Some(ContextValue::Strings(names)) if error.kind() == ErrorKind::MissingRequiredArgument => &names[..],
                 _ => &[],
@@ -74,6 +76,17 @@ impl Cli {
         let message = "a command is missing; see 'oltr --help'";
         Cli::command().error(ErrorKind::MissingSubcommand, message).exit()
     }
+}
+
+/// `error` about `arguments` without what would command a terminal: clap shows arguments as they are.
+fn showable(error: clap::Error, arguments: impl Iterator<Item = OsString>) -> clap::Error {
+    let arguments: Vec<OsString> = arguments.collect();
+    let escaped: Vec<OsString> = arguments.iter().map(|argument| printable_os(argument).into()).collect();
+    if escaped == arguments {
+        return error;
+    }
+    let unsaid = || Cli::command().error(error.kind(), "an argument holds characters that cannot be shown");
+    Cli::try_parse_from(escaped).err().unwrap_or_else(unsaid)
 }
 
 /// What oltr can do.

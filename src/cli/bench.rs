@@ -11,7 +11,7 @@ use super::args::{BenchArgs, Common};
 use super::exit::Exit;
 use super::output::{Output, bytes, millis};
 use super::shutdown::Shutdown;
-use super::table::{Align, Cell, Column, Shrink, Table};
+use super::table::{Align, Cell, Column, Shrink, Table, printable};
 
 /// Runs the command. `start` is when the process began.
 pub fn run(args: &BenchArgs, common: &Common, start: Instant) -> anyhow::Result<Exit> {
@@ -92,7 +92,7 @@ impl Report<'_> {
         let [weights, arena, scratch] = [self.weights_bytes, self.arena_bytes, self.scratch_bytes].map(bytes);
         let peak = self.peak_rss_bytes.map(|peak| format!("; the process took up to {}", bytes(peak)));
         let fields = [
-            ("model", format!("{} on {}", self.model, self.input)),
+            ("model", format!("{} on {}", printable(self.model), printable(&self.input))),
             ("kernels", format!("{}, {threads}", self.isa)),
             ("load", format!("{:.1} ms", self.load_ms)),
             ("first result", format!("{:.1} ms after the start of the process", self.first_result_ms)),

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use oltr::text::{printable, printable_lines};
 use oltr::{Error, ErrorKind};
 
 /// What the program says to its caller when it ends: sysexits.h where that has a code.
@@ -59,6 +60,7 @@ fn is_memory(error: &Error) -> bool {
 pub fn message(error: &Error) -> String {
     match error {
         Error::Limit { subject, value, limit, .. } if is_memory(error) => {
+            let subject = printable(subject);
             format!(
                 "{subject}: needs {value} bytes of memory, --max-memory allows {limit}; allow more or use a smaller model"
             )
@@ -66,12 +68,23 @@ pub fn message(error: &Error) -> String {
         Error::Limit { subject, what: what @ ("photo_pixels" | "photo_side" | "photo_bytes"), value, limit } => {
             let what = what.replace('_', " ");
             format!(
-                "{subject}: {what} is {value}, oltr accepts up to {limit}; --max-pixels 200M accepts more, or --max-frame WxH \
-                 where it was given"
+                "{}: {what} is {value}, oltr accepts up to {limit}; --max-pixels 200M accepts more, or --max-frame WxH \
+                 where it was given",
+                printable(subject)
             )
         }
+        Error::Limit { subject, what: "float_nodes", value, limit } => format!(
+            "{}: leaves {value} operators in floating point, oltr accepts up to {limit}; quantise the model or simplify \
+             its graph",
+            printable(subject)
+        ),
+        Error::Limit { subject, what: "tensor_readers", value, limit } => format!(
+            "{}: {value} operators in floating point read the same tensor, oltr accepts up to {limit}, for loading them \
+             takes the square of their number; quantise the model or simplify its graph",
+            printable(subject)
+        ),
         Error::Limit { subject, what, value, limit } => {
-            format!("{subject}: {} is {value}, oltr accepts up to {limit}", what.replace('_', " "))
+            format!("{}: {} is {value}, oltr accepts up to {limit}", printable(subject), what.replace('_', " "))
         }
         _ => error.to_string(),
     }
@@ -83,16 +96,21 @@ pub fn message(error: &Error) -> String {
 pub fn report(error: &anyhow::Error) -> Exit {
     let (exit, text) = judge(error);
     if let Some(text) = text {
-        // Not eprintln: it panics where stderr is closed too.
-        let _ = writeln!(io::stderr(), "oltr: {text}");
+        say(&text);
     }
     exit
 }
 
 /// As [`report`], for an error of the library.
 pub fn report_error(error: &Error) -> Exit {
-    let _ = writeln!(io::stderr(), "oltr: {}", message(error));
+    say(&message(error));
     error.into()
+}
+
+/// Says something on stderr, in which nothing commands a terminal; the lines of a list stay lines.
+pub fn say(text: &str) {
+    // Not eprintln: it panics where stderr is closed.
+    let _ = writeln!(io::stderr(), "oltr: {}", printable_lines(text));
 }
 
 /// Makes a defect of oltr, wherever it shows, end the program with its own code. What a broken graph does to tract is
@@ -123,8 +141,8 @@ fn judge(error: &anyhow::Error) -> (Exit, Option<String>) {
     }
     match error.downcast_ref::<io::Error>().map(io::Error::kind) {
         Some(io::ErrorKind::BrokenPipe) => (Exit::Success, None),
-        Some(_) => (Exit::Io, Some(format!("{error:#}"))),
-        None => (Exit::Internal, Some(format!("{error:#}"))),
+        Some(_) => (Exit::Io, Some(printable(&format!("{error:#}")).into_owned())),
+        None => (Exit::Internal, Some(printable(&format!("{error:#}")).into_owned())),
     }
 }
 

@@ -4,6 +4,8 @@ use std::io::Write;
 
 use log::{Level, LevelFilter};
 
+use oltr::text::printable;
+
 use super::args::Common;
 
 /// Sets up the logger. The variable `RUST_LOG`, where set, says what `-v` and `-q` would.
@@ -14,9 +16,12 @@ pub fn init(common: &Common) {
     if let Ok(filters) = std::env::var("RUST_LOG") {
         builder.parse_filters(&filters);
     }
-    builder.format(|out, record| match record.level() {
-        Level::Info => writeln!(out, "oltr: {}", record.args()),
-        level => writeln!(out, "oltr: {}: {}", level.as_str().to_lowercase(), record.args()),
+    builder.format(|out, record| {
+        let said = record.args().to_string();
+        match record.level() {
+            Level::Info => writeln!(out, "oltr: {}", printable(&said)),
+            level => writeln!(out, "oltr: {}: {}", level.as_str().to_lowercase(), printable(&said)),
+        }
     });
     builder.init();
 }

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 
 use anstyle::{AnsiColor, Style};
 use anyhow::Context;
-use oltr::{Error, ErrorKind};
+use oltr::{Error, ErrorKind, text};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use serde::Serialize;
@@ -148,7 +148,8 @@ impl Output {
     /// # Errors
     /// As [`Output::line`].
     pub fn json(&mut self, value: &impl Serialize) -> anyhow::Result<()> {
-        let mut line = serde_json::to_vec(value).context("internal error: a result cannot be written as JSON")?;
+        let mut line = Vec::new();
+        text::write_json(&mut line, value).context("internal error: a result cannot be written as JSON")?;
         line.push(b'\n');
         write(&mut Stdout, &line)
     }

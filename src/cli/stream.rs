@@ -7,7 +7,6 @@ mod open;
 mod person;
 mod wait;
 
-use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -169,12 +168,6 @@ fn wait_for(
         }
         out.notifier.alive(opening.is_stuck());
     }
-}
-
-/// Says something on stderr that was asked for.
-fn say(text: &str) {
-    // Not eprintln: it panics where stderr is closed.
-    let _ = writeln!(io::stderr(), "oltr: {text}");
 }
 
 /// Results to stdout, and signs of life to the service manager.

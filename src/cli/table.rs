@@ -9,6 +9,8 @@ use anstyle::Style;
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
+pub use oltr::text::printable;
+
 use super::output::{PLAIN, TITLE};
 
 /// Spaces between two columns.
@@ -218,15 +220,6 @@ impl Column {
     }
 }
 
-/// `text` without characters that would do something to a terminal: file names may hold anything.
-pub fn printable(text: &str) -> Cow<'_, str> {
-    if text.chars().any(char::is_control) {
-        text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect::<String>().into()
-    } else {
-        text.into()
-    }
-}
-
 /// `text` in lines of at most `width` terminal cells; words are broken only where one is longer than a line.
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
     let options = textwrap::Options::new(width).word_splitter(textwrap::WordSplitter::NoHyphenation);
@@ -388,8 +381,17 @@ mod tests {
         assert_eq!(wrap("a --long-option", 10), ["a", "--long-opt", "ion"]);
     }
 
+    /// Escapes take the width that they have, so that what stands beside them stays in its column.
     #[test]
-    fn names_cannot_command_the_terminal() {
-        assert_eq!(printable("a\x1b[31m\nb"), "a\u{fffd}[31m\u{fffd}b");
+    fn names_cannot_command_the_terminal_nor_move_other_columns() {
+        let hostile = "a\x1b[31m\nb\u{202e}";
+        let columns = vec![
+            Column::new("A", Align::Left, Shrink::Middle).hold([hostile]),
+            Column::new("B", Align::Left, Shrink::Never),
+        ];
+        let table = Table::new(columns, 80);
+        let rows = [[hostile.into(), "x".into()], ["c".into(), "x".into()]].map(|row: [Cell; 2]| table.row(&row));
+        assert_eq!(plain(&rows[0]), "a\\u{1b}[31m\\nb\\u{202e}  x");
+        assert_eq!(rows.map(|row| plain(&row).find('x')), [Some(24), Some(24)]);
     }
 }

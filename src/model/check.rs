@@ -5,6 +5,7 @@
 
 use std::ops::RangeInclusive;
 
+use super::attributes;
 use super::graph::{Graph, Node, Values, check_volume, is_onnx};
 use super::operators::{DEQUANTISE, QUANTISE};
 use super::shapes::{self, Shapes, Sliding, wrap};
@@ -20,8 +21,9 @@ const MAX_EXTENT: i64 = 1 << 20;
 /// Largest rank that counts as sane where it is not known.
 const MAX_RANK: i64 = 64;
 
-/// Versions of ONNX's operators that a file can name.
-const OPSETS: RangeInclusive<i64> = 1..=99;
+/// Versions of ONNX's operators that a file can name. Before 7, operands were broadcast by attributes, and Dropout and
+/// BatchNormalization trained unless told otherwise.
+const OPSETS: RangeInclusive<i64> = 7..=99;
 
 /// ONNX's operators that oltr runs, by the inputs that they need and those that they can have. Recurrent networks,
 /// control flow, scattering, random numbers and signal processing are not among them.
@@ -41,9 +43,9 @@ const OPERATORS: [(usize, usize, &str); 16] = [
         1,
         2,
         "ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum \
-         ReduceSumSquare Dropout Split Squeeze TopK Unsqueeze",
+         ReduceSumSquare Split Squeeze TopK Unsqueeze",
     ),
-    (1, 3, "Clip"),
+    (1, 3, "Clip Dropout"),
     (1, 4, "Pad Resize"),
     (1, 5, "Slice"),
     (1, MANY, "Concat Einsum Max Mean Min Sum"),
@@ -79,6 +81,10 @@ pub(super) fn nodes(model: &str, graph: &Graph) -> Result<Vec<UnsupportedNode>> 
     if !OPSETS.contains(&graph.opset) {
         let reason = match graph.opset {
             0 => "names no operator set of ONNX; export it again".into(),
+            version @ 1..7 => format!(
+                "is written for operator set {version} of ONNX, oltr runs 7 and later; convert it with \
+                 onnx.version_converter or export it again"
+            ),
             version => format!("is written for operator set {version} of ONNX; the file is damaged"),
         };
         return Err(Error::BadModel { model: model.into(), reason });
@@ -89,8 +95,8 @@ pub(super) fn nodes(model: &str, graph: &Graph) -> Result<Vec<UnsupportedNode>> 
             unsupported.push(node.unsupported("oltr has no such operator"));
             continue;
         };
-        if node.is("Celu") && node.float("alpha", 1.0) != 1.0 {
-            unsupported.push(node.unsupported("oltr computes Celu with an alpha of 1 only; write it as Elu and Mul"));
+        if let Some(reason) = attributes::fault(node, graph.opset) {
+            unsupported.push(node.unsupported(reason));
             continue;
         }
         // Zero points of quantised operators can be left out in the middle: the normal form spells them out.
@@ -134,7 +140,7 @@ pub(super) fn geometry(model: &str, graph: &Graph, limits: &Limits) -> Result<()
             "DepthToSpace" | "SpaceToDepth" if !(1..=MAX_EXTENT).contains(&node.int("blocksize", 0)) => {
                 return Err(fault(format!("has a blocksize of {}", node.int("blocksize", 0))));
             }
-            "Pad" => axes(graph, &shapes, node).and_then(|_| pads(graph, node)).map_err(fault)?,
+            "Pad" => axes(graph, &shapes, node).and_then(|_| pads(graph, &shapes, node)).map_err(fault)?,
             "Gather" | "GatherElements" => {
                 axes(graph, &shapes, node).and_then(|_| indices(graph, &shapes, node)).map_err(fault)?;
             }
@@ -166,6 +172,9 @@ fn window(shapes: &Shapes, node: &Node) -> Result<(), String> {
         (None, None) if node.op.contains("Conv") => return Err("says nothing of its window".into()),
         (None, None) => return Err("has no kernel_shape".into()),
     };
+    if let Some(said) = node.ints("kernel_shape").filter(|said| *said != &kernel[..]) {
+        return Err(format!("has a kernel_shape of {said:?} and weights of a window of {kernel:?}"));
+    }
     let rank = kernel.len();
     let sane = |values: &[i64], least: i64| values.iter().all(|v| (least..=MAX_EXTENT).contains(v));
     let x = node.input(0).and_then(|x| shapes.get(x)).map(Vec::as_slice);
@@ -210,13 +219,37 @@ fn channels(graph: &Graph, shapes: &Shapes, node: &Node) -> Result<(), String> {
     }
 }
 
-/// Nothing is taken away.
-fn pads(graph: &Graph, node: &Node) -> Result<(), String> {
-    let listed = node.input(1).and_then(|p| graph.consts.get(p)).and_then(|c| c.as_i64());
-    match node.ints("pads").or(listed).unwrap_or(&[]).iter().find(|pad| **pad < 0) {
-        Some(pad) => Err(format!("pads by {pad}; oltr takes Slice for what is cut off")),
-        None => Ok(()),
+/// Nothing is taken away, and what is mirrored is there.
+fn pads(graph: &Graph, shapes: &Shapes, node: &Node) -> Result<(), String> {
+    let list = |i: usize| node.input(i).and_then(|p| graph.consts.get(p)).and_then(|c| c.as_i64());
+    // Exporters compute some of these from shapes, which tract folds.
+    let Some(pads) = node.ints("pads").or(list(1)) else { return Ok(()) };
+    if let Some(pad) = pads.iter().find(|pad| **pad < 0) {
+        return Err(format!("pads by {pad}; oltr takes Slice for what is cut off"));
     }
+    let Some(shape) = node.input(0).and_then(|x| shapes.get(x)) else { return Ok(()) };
+    let each: Vec<i64> = (0..shape.len() as i64).collect();
+    let axes = match node.input(3) {
+        None => &each[..],
+        Some(_) => match list(3) {
+            Some(axes) => axes,
+            None => return Ok(()),
+        },
+    };
+    if pads.len() != 2 * axes.len() {
+        return Err(format!("has {} pads for {} dimension(s)", pads.len(), axes.len()));
+    }
+    for (i, axis) in axes.iter().enumerate() {
+        let size = wrap(*axis, shape.len()).and_then(|axis| shape.get(axis)).ok_or(format!("pads an axis {axis}"))?;
+        let most = pads[i].max(pads[i + axes.len()]);
+        if node.text("mode") == "reflect" && most > 0 && most >= *size as i64 {
+            return Err(format!("mirrors {most} of a dimension of {size}"));
+        }
+        if node.text("mode") == "edge" && most > 0 && *size == 0 {
+            return Err("repeats the edge of nothing".into());
+        }
+    }
+    Ok(())
 }
 
 /// Constant indices into a tensor.

@@ -261,6 +261,10 @@ fn graph_of<'a>(
     if inputs.is_empty() || outputs.is_empty() {
         return Err(bad("its graph has no input or no output".into()));
     }
+    if let Some(ports) = [inputs.len(), outputs.len()].into_iter().find(|n| *n > limits.graph_ports) {
+        let (value, limit) = (ports as u64, limits.graph_ports as u64);
+        return Err(Error::Limit { subject: model.into(), what: "graph_ports", value, limit });
+    }
     let mut seen = HashSet::new();
     if let Some((twice, _)) = inputs.iter().find(|i| !seen.insert(&i.0)) {
         return Err(bad(format!("its input '{twice}' is listed twice")));

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::ensure;
+use tract_onnx::tract_core::ops::konst::Const;
 
 use super::check;
 use super::distances;
@@ -15,6 +16,7 @@ use super::normalise;
 use super::operators;
 use super::ops::{self, ProgramOp, Tables};
 use super::origin::Origin;
+use super::rewrite;
 use super::softmax;
 use super::{Engine, Options, Port, Step, Summary};
 use crate::bundle::Bundle;
@@ -60,8 +62,8 @@ struct Source {
     model: InferenceModel,
     parts: Vec<Part>,
     threads: usize,
-    /// As in [`Limits`].
-    tensor_elements: u64,
+    name: Arc<str>,
+    limits: Limits,
 }
 
 impl Loaded {
@@ -99,6 +101,10 @@ pub(super) fn load(name: &str, origin: &Origin, options: &Options) -> Result<Loa
         return Err(Error::UnsupportedNodes { model: name.into(), nodes: unsupported });
     }
     check::geometry(name, &graph, &options.limits)?;
+    let unsupported = rewrite::rewrite(&mut graph);
+    if !unsupported.is_empty() {
+        return Err(Error::UnsupportedNodes { model: name.into(), nodes: unsupported });
+    }
     let kernels = kernels::select().map_err(Error::Config)?;
     let quantised = lower::is_quantised(&graph);
     if options.engine == Engine::Int8 {
@@ -122,6 +128,7 @@ pub(super) fn load(name: &str, origin: &Origin, options: &Options) -> Result<Loa
         return Err(Error::UnsupportedNodes { model: name.into(), nodes: unsupported });
     }
 
+    check_float_nodes(name, graph.nodes.iter().map(steps_of).sum(), most_readers(&graph), &options.limits)?;
     let picture = bundle.as_ref().and_then(|b| picture_input(&graph, &parts, b));
     let weights = float_weights(&graph) + parts.iter().map(|p| p.program.weights_bytes() as u64).sum::<u64>();
     let arena = parts.iter().map(|p| p.program.arena_bytes() as u64).sum();
@@ -136,8 +143,8 @@ pub(super) fn load(name: &str, origin: &Origin, options: &Options) -> Result<Loa
     let (plan, numbers) = guard(&shared_name, || -> TractResult<_> {
         let model = onnx.model_for_proto_model(&proto)?;
         drop(proto);
-        let tensor_elements = options.limits.tensor_elements;
-        let source = Source { model, parts, threads: options.threads, tensor_elements };
+        let (name, limits) = (shared_name.clone(), options.limits.clone());
+        let source = Source { model, parts, threads: options.threads, name, limits };
         match picture {
             Some(picture) => {
                 let plan = source.clone().build(Some(picture))?;
@@ -189,22 +196,51 @@ fn knows(onnx: &tract_onnx::Onnx, node: &graph::Node) -> bool {
 
 /// Runs `f`, which hands a file's content to tract: an error or a panic there is the file's fault.
 fn guard<T>(name: &Arc<str>, f: impl FnOnce() -> TractResult<T>) -> Result<T> {
-    catch(name, "the graph does not hold together, and checking it failed", f)?.map_err(|e| Error::BadModel {
-        model: name.to_string(),
-        reason: format!("the graph does not hold together: {e:#}"),
+    catch(name, "the graph does not hold together, and checking it failed", f)?.map_err(|e| {
+        e.downcast::<Error>().unwrap_or_else(|e| Error::BadModel {
+            model: name.to_string(),
+            reason: format!("the graph does not hold together: {e:#}"),
+        })
     })
+}
+
+/// Refuses what tract would take too long to load: `nodes` operators, of which `readers` read the same tensor.
+fn check_float_nodes(model: &str, nodes: usize, readers: usize, limits: &Limits) -> Result<()> {
+    let bounds = [("float_nodes", nodes, limits.float_nodes), ("tensor_readers", readers, limits.tensor_readers)];
+    match bounds.into_iter().find(|(_, value, limit)| value > limit) {
+        None => Ok(()),
+        Some((what, value, limit)) => {
+            Err(Error::Limit { subject: model.into(), what, value: value as u64, limit: limit as u64 })
+        }
+    }
+}
+
+/// The most nodes that read one tensor, constants apart.
+fn most_readers(graph: &Graph) -> usize {
+    let consumers = graph.consumers();
+    consumers.iter().filter(|(name, _)| !graph.consts.contains_key(**name)).map(|(_, r)| r.len()).max().unwrap_or(0)
+}
+
+/// As how many operators a node counts for [`Limits::float_nodes`]: tract computes what has many inputs or outputs in
+/// steps.
+fn steps_of(node: &graph::Node) -> usize {
+    1 + node.inputs.len().saturating_sub(3) + node.outputs.len().saturating_sub(1)
 }
 
 impl Source {
     /// Types the graph, puts the programs in, and makes a plan; for a picture of this side with these tables, if one is
     /// given.
     fn build(self, picture: Option<(Tables, usize)>) -> TractResult<Plan> {
-        let Source { mut model, parts, threads, tensor_elements } = self;
+        let Source { mut model, parts, threads, name: file, limits } = self;
+        let tensor_elements = limits.tensor_elements;
         if let Some((_, side)) = &picture {
             model.set_input_fact(0, u8::fact([1, *side, *side, 3]).into())?;
         }
         let tables = picture.map(|p| p.0);
         let mut typed = model.into_typed()?;
+        let computed = typed.nodes().iter().filter(|node| node.op_as::<Const>().is_none()).count();
+        let readers = typed.nodes().iter().flat_map(|node| &node.outputs).map(|outlet| outlet.successors.len()).max();
+        check_float_nodes(&file, computed, readers.unwrap_or(0), &limits)?;
         // The last look before constants are computed: shapes that only tract could infer.
         for node in typed.nodes() {
             for shape in node.outputs.iter().filter_map(|o| o.fact.shape.as_concrete()) {

@@ -14,7 +14,8 @@ mod quantised;
 mod units;
 mod weights;
 
-use std::collections::{HashMap, HashSet};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet};
 
 use super::graph::{Const, Graph, Node};
 use super::operators::{DEQUANTISE, PROGRAM, QUANTISE};
@@ -40,10 +41,10 @@ pub(super) fn lower(graph: &mut Graph, kernels: &'static dyn KernelSet) -> Resul
         let covered: HashSet<usize> = units.iter().flat_map(|u| u.covers.iter().copied()).collect();
         let levels = units.iter().map(|u| u.level + 1).max().unwrap_or(0);
         let mut parts = Vec::new();
-        for l in 0..levels {
-            let outputs = outputs(&view, &units, &covered, l);
+        let outputs = outputs(&view, &units, &covered, levels);
+        for (l, outputs) in outputs.iter().enumerate() {
             if units.iter().any(|u| u.level == l) {
-                parts.push(emit::program(&view, &shapes, &units, l, &outputs, kernels)?);
+                parts.push(emit::program(&view, &shapes, &units, l, outputs, kernels)?);
             }
         }
         (parts, covered)
@@ -106,27 +107,29 @@ fn level(view: &View, units: &mut [Unit]) {
     }
 }
 
-/// Float tensors that units of level `l` compute and something else reads.
-fn outputs(view: &View, units: &[Unit], covered: &HashSet<usize>, l: usize) -> Vec<String> {
+/// Float tensors that units of each of `levels` compute and something else reads.
+fn outputs(view: &View, units: &[Unit], covered: &HashSet<usize>, levels: usize) -> Vec<Vec<String>> {
     let unit_of: HashMap<usize, &Unit> = units.iter().map(|u| (u.node, u)).collect();
-    let read_outside = |name: &str| {
+    let of_graph: HashSet<&str> = view.graph.outputs.iter().map(String::as_str).collect();
+    let read_outside = |name: &str, level: usize| {
         let readers = view.consumers.get(name).map_or(&[][..], Vec::as_slice);
         let outside = |r: &usize| match unit_of.get(r) {
             // Weights and biases are read by name; activations of the same level stay inside.
-            Some(unit) => unit.level != l,
+            Some(unit) => unit.level != level,
             None => !covered.contains(r),
         };
-        view.graph.outputs.iter().any(|o| o == name) || readers.iter().any(outside)
+        of_graph.contains(name) || readers.iter().any(outside)
     };
-    let mut names = Vec::new();
-    for unit in units.iter().filter(|u| u.level == l) {
+    let mut names = vec![Vec::new(); levels];
+    for unit in units {
+        let names = &mut names[unit.level];
         match &unit.sink {
-            Sink::Numbers(name) if read_outside(name) => names.push(name.clone()),
+            Sink::Numbers(name) if read_outside(name, unit.level) => names.push(name.clone()),
             Sink::Numbers(_) => {}
             Sink::Bytes { name, .. } => {
                 for r in view.consumers.get(name.as_str()).map_or(&[][..], Vec::as_slice) {
                     let twin = view.graph.nodes[*r].output();
-                    if read_outside(twin) {
+                    if read_outside(twin, unit.level) {
                         names.push(twin.to_string());
                     }
                 }
@@ -138,22 +141,18 @@ fn outputs(view: &View, units: &[Unit], covered: &HashSet<usize>, l: usize) -> V
 
 /// Removes nodes that compute nothing that is read.
 pub(super) fn prune(graph: &mut Graph) {
-    let mut needed: HashSet<String> = graph.outputs.iter().cloned().collect();
-    let mut keep = vec![false; graph.nodes.len()];
-    // Program nodes stand at the end, out of order: repeat until nothing changes.
-    loop {
-        let mut changed = false;
-        for (i, node) in graph.nodes.iter().enumerate().rev() {
-            if !keep[i] && node.outputs.iter().any(|o| needed.contains(o)) {
-                keep[i] = true;
-                changed = true;
-                needed.extend(node.inputs.iter().cloned());
+    let keep = {
+        let producers = graph.producers();
+        let mut keep = vec![false; graph.nodes.len()];
+        let mut needed: Vec<usize> = graph.outputs.iter().filter_map(|o| producers.get(o.as_str()).copied()).collect();
+        while let Some(node) = needed.pop() {
+            if !std::mem::replace(&mut keep[node], true) {
+                let inputs = &graph.nodes[node].inputs;
+                needed.extend(inputs.iter().filter_map(|i| producers.get(i.as_str()).copied()));
             }
         }
-        if !changed {
-            break;
-        }
-    }
+        keep
+    };
     let mut kept = keep.into_iter();
     graph.nodes.retain(|_| kept.next().unwrap_or(true));
 }
@@ -163,26 +162,34 @@ pub(super) fn prune(graph: &mut Graph) {
 /// # Errors
 /// If there is none: levels keep programs free of cycles, so that would be a fault of this module.
 fn sort(graph: &mut Graph) -> Result<()> {
-    let mut ready: HashSet<String> =
-        graph.inputs.iter().map(|i| i.0.clone()).chain(graph.consts.keys().cloned()).collect();
-    let mut waiting = std::mem::take(&mut graph.nodes);
-    while !waiting.is_empty() {
-        let before = waiting.len();
-        let mut later = Vec::new();
-        for node in waiting {
-            if node.inputs.iter().all(|i| i.is_empty() || ready.contains(i)) {
-                ready.extend(node.outputs.iter().cloned());
-                graph.nodes.push(node);
-            } else {
-                later.push(node);
+    // What each node still waits for, and who waits for it.
+    let mut missing = vec![0usize; graph.nodes.len()];
+    let mut waiting: Vec<Vec<usize>> = vec![Vec::new(); graph.nodes.len()];
+    {
+        let producers = graph.producers();
+        for (i, node) in graph.nodes.iter().enumerate() {
+            for input in node.inputs.iter().filter_map(|i| producers.get(i.as_str())) {
+                missing[i] += 1;
+                waiting[*input].push(i);
             }
         }
-        if later.len() == before {
-            return Err(Error::Internal(format!("lowering left node '{}' in a cycle", later[0].label())));
-        }
-        waiting = later;
     }
-    Ok(())
+    // Of those that can run the first comes next.
+    let mut ready: BinaryHeap<Reverse<usize>> = (0..missing.len()).filter(|i| missing[*i] == 0).map(Reverse).collect();
+    let mut nodes: Vec<Option<Node>> = std::mem::take(&mut graph.nodes).into_iter().map(Some).collect();
+    while let Some(Reverse(next)) = ready.pop() {
+        graph.nodes.extend(nodes[next].take());
+        for waits in std::mem::take(&mut waiting[next]) {
+            missing[waits] -= 1;
+            if missing[waits] == 0 {
+                ready.push(Reverse(waits));
+            }
+        }
+    }
+    match nodes.into_iter().flatten().next() {
+        Some(left) => Err(Error::Internal(format!("lowering left node '{}' in a cycle", left.label()))),
+        None => Ok(()),
+    }
 }
 
 /// Replaces dequantised constants by float constants, so that tract does not compute them at every run.

@@ -31,6 +31,7 @@ pub(super) fn normalise(model: &str, graph: &mut Graph, limits: &Limits) -> Resu
         unsupported: Vec::new(),
         lost: HashSet::new(),
         fresh: 0,
+        opset: graph.opset,
     };
     for mut node in std::mem::take(&mut graph.nodes) {
         for input in &mut node.inputs {
@@ -63,6 +64,7 @@ struct Pass<'a> {
     /// What refused nodes would compute: not the fault of those that read it.
     lost: HashSet<String>,
     fresh: usize,
+    opset: i64,
 }
 
 impl Pass<'_> {
@@ -168,6 +170,17 @@ impl Pass<'_> {
             self.consts.insert(name.clone(), Arc::new(Const { shape: scales.shape.clone(), values }));
             node.inputs.truncate(2);
             node.inputs.push(name);
+        }
+        let own = self.consts.get(&node.inputs[2]).map(|c| c.values.dtype());
+        let said = match node.int("output_dtype", 0) {
+            _ if node.op == DEQUANTISE => own,
+            0 => own,
+            UINT8 => Some("u8"),
+            INT8 => Some("i8"),
+            _ => None,
+        };
+        if said != own {
+            return self.refuse(&node, "its output_dtype is not the type of its zero point; export it again");
         }
         if let Err(reason) = self.check_parameters(&scale, &node.inputs[2]).and_then(|_| self.check_types(&node)) {
             return self.refuse(&node, reason);
@@ -363,11 +376,35 @@ impl Pass<'_> {
 
     /// `QLinearSigmoid(X, xs, xz, ys, yz)` and its kin.
     fn unary(&mut self, mut node: Node) {
+        if node.op == "QLinearSoftmax"
+            && let Err(reason) = self.softmax(&mut node)
+        {
+            return self.refuse(&node, reason);
+        }
         let (Some(x), Some((ys, yz))) = (self.operand(&node, 0), self.result(&node, 3)) else { return };
-        node.attributes.retain(|a| a.name != "opset");
         let x = self.dequantised(&node, x.each_ref().map(String::as_str), None);
         let float = Self::float(&node, &node.op["QLinear".len()..], &[&x]);
         self.quantised(&node, float, &ys, &yz);
+    }
+
+    /// Settles over what a QLinearSoftmax goes: its attribute `opset` says which operator set's Softmax it means. Before
+    /// set 13 that goes over all dimensions from the axis on, since then over the one; over the last they are the same.
+    fn softmax(&self, node: &mut Node) -> std::result::Result<(), String> {
+        let Some(opset) = node.attribute("opset").map(|a| a.i) else {
+            return Err("lacks its attribute opset; quantise the model again".into());
+        };
+        let axis = node.int("axis", -1);
+        if axis != -1 && (opset < 13) != (self.opset < 13) {
+            return Err(format!(
+                "means the Softmax of operator set {opset} along axis {axis} in a graph of set {}; export it with -1, \
+                 the last axis",
+                self.opset
+            ));
+        }
+        node.attributes.clear();
+        let settled = std::mem::replace(node, Node::new("", "", &[], ""));
+        *node = settled.with_int("axis", axis);
+        Ok(())
     }
 
     /// `QLinearConcat(ys, yz, x0, xs0, xz0, x1, …)`.

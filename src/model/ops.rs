@@ -1,4 +1,4 @@
-//! The three operators that oltr adds to tract: a program, and ONNX-exact quantise and dequantise.
+//! What oltr adds to tract's operators: a program, ONNX-exact quantise and dequantise, and those of files of their own.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,18 +16,20 @@ use tract_onnx::tract_hir::internal::{DimLike as _, Expansion, TractErrorContext
 
 use super::distances;
 use super::operators::{DEQUANTISE, DISTANCES, PROGRAM, QUANTISE, SOFTMAX};
+use super::remainder::{self, MOD};
 use super::softmax;
 use oltr_int8::{Input, Program, State};
 
 type Builder = TractResult<(Box<dyn InferenceOp>, Vec<String>)>;
 
 /// tract's ONNX operators with ours in place of its own QuantizeLinear and DequantizeLinear, which round and
-/// saturate differently and are rewritten wrongly around a Softmax.
+/// saturate differently and are rewritten wrongly around a Softmax, and of its Mod.
 pub(super) fn onnx() -> Onnx {
     let mut onnx = tract_onnx::onnx().with_ignore_value_info(true);
     onnx.op_register.insert(PROGRAM, |_, node| program(node));
     onnx.op_register.insert(DISTANCES, |_, node| distances::build(node));
     onnx.op_register.insert(SOFTMAX, |_, node| softmax::build(node));
+    onnx.op_register.insert(MOD, |_, node| remainder::build(node));
     onnx.op_register.insert(QUANTISE, |ctx, node| linear(ctx, node, true));
     onnx.op_register.insert(DEQUANTISE, |ctx, node| linear(ctx, node, false));
     onnx

@@ -53,6 +53,9 @@ impl<'a> Origin<'a> {
             true => Ok(()),
             false => Err(Error::Limit { subject: path.display().to_string(), what: "model_bytes", value, limit: most }),
         };
+        if metadata.is_dir() {
+            return Err(folder(path));
+        }
         within(metadata.len())?;
         if metadata.is_file() {
             return Ok(Origin::part(file, path, 0, metadata.len()));
@@ -166,6 +169,21 @@ impl<'a> Raw<'a> {
             Cow::Owned(bytes) => Cow::Owned(bytemuck::cast_vec(bytes)),
         }
     }
+}
+
+/// What to say of a folder where a model belongs.
+fn folder(path: &Path) -> Error {
+    let named = |entry: std::fs::DirEntry| {
+        let is_model = entry.path().extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx"));
+        is_model.then(|| entry.path().display().to_string())
+    };
+    let entries = std::fs::read_dir(path).into_iter().flatten().filter_map(|entry| entry.ok());
+    let found = entries.filter_map(named).min();
+    let remedy = match found {
+        Some(model) => format!("give the file of a model in it, {model}"),
+        None => "give a file NAME.onnx; there is none in this folder".into(),
+    };
+    Error::BadModel { model: path.display().to_string(), reason: format!("is a folder; {remedy}") }
 }
 
 #[cfg(test)]

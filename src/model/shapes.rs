@@ -241,7 +241,7 @@ impl Sliding {
     }
 
     fn extent(&self, i: usize) -> usize {
-        (self.kernel[i] - 1) * self.dilation[i] + 1
+        self.kernel[i].saturating_sub(1).saturating_mul(self.dilation[i]).saturating_add(1)
     }
 
     /// Height and width of the output, at least 1 each.
@@ -254,10 +254,11 @@ impl Sliding {
             out[i] = match self.pads {
                 None => input[i].div_ceil(self.stride[i]),
                 Some(pads) => {
-                    let room = (input[i] + pads[i] + pads[i + 2]).checked_sub(self.extent(i))?;
+                    let padded = input[i].checked_add(pads[i])?.checked_add(pads[i + 2])?;
+                    let room = padded.checked_sub(self.extent(i))?;
                     let mut n = if self.ceil { room.div_ceil(self.stride[i]) } else { room / self.stride[i] } + 1;
                     // A window that would begin beyond the input and its left padding does not count (ONNX MaxPool).
-                    if self.ceil && (n - 1) * self.stride[i] >= input[i] + pads[i] {
+                    if self.ceil && (n - 1).saturating_mul(self.stride[i]) >= input[i] + pads[i] {
                         n -= 1;
                     }
                     n
@@ -275,7 +276,8 @@ impl Sliding {
         let output = self.output(input)?;
         let mut lead = [0; 2];
         for i in 0..2 {
-            let total = ((output[i] - 1) * self.stride[i] + self.extent(i)).saturating_sub(input[i]);
+            let covered = (output[i] - 1).saturating_mul(self.stride[i]).saturating_add(self.extent(i));
+            let total = covered.saturating_sub(input[i]);
             lead[i] = if self.upper { total / 2 } else { total.div_ceil(2) };
         }
         Some(lead)

@@ -12,6 +12,7 @@ use super::{EventResult, Failure, FrameResult, Sink, Stats};
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
+use crate::text;
 use schema::{ErrorLine, EventLine, FrameLine, Head, Memory, StatsLine, Texts, Time};
 
 /// How often the system is asked whether its clock is synchronised.
@@ -77,7 +78,7 @@ impl<W: Write> JsonLines<W> {
             let time = Time::new(mono);
             let head = Head { schema, seq, boot_id, time, clock_synchronised: self.synchronised, line, shortened };
             self.line.bytes.clear();
-            let Err(e) = serde_json::to_writer(&mut self.line, &head).map_err(io::Error::from) else { break };
+            let Err(e) = text::write_json(&mut self.line, &head).map_err(io::Error::from) else { break };
             let (value, limit) = (self.line.limit as u64 + 1, self.line.limit as u64);
             match e.kind() {
                 io::ErrorKind::StorageFull if !shortened => {}

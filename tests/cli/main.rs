@@ -13,6 +13,7 @@ mod stream;
 mod streams;
 mod study;
 mod tables;
+mod text;
 mod verify;
 
 use std::collections::BTreeMap;

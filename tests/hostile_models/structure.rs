@@ -58,6 +58,7 @@ fn graphs_that_do_not_hold_together_are_refused() {
         case(tiny::graph, "a node without an operator", |m| m.node("map").op.clear(), &["'map'"]),
         case(tiny::graph, "no operator set", |m| m.opset = None, &["operator set"]),
         case(tiny::graph, "an operator set of the future", |m| m.opset = Some(1 << 40), &["operator set"]),
+        case(tiny::graph, "an operator set of the past", |m| m.opset = Some(6), &["operator set 6", "7 and later"]),
         case(tiny::graph, "a negative operator set", |m| m.opset = Some(-3), &["operator set"]),
     ]);
 }
@@ -299,7 +300,8 @@ fn no_operator_panics_on_whatever_it_is_given() {
         }
     }
     assert!(wrong.is_empty(), "{} of {count}:\n{}", wrong.len(), wrong.join("\n"));
-    assert!(accepted > count / 20, "{accepted} of {count} are accepted: the rest tries nothing");
+    // Attributes that an operator does not have are refused, and so are most values of those that it has.
+    assert!(accepted > 100, "{accepted} of {count} are accepted: the rest tries nothing");
 }
 
 #[test]

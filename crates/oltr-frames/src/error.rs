@@ -1,11 +1,14 @@
 //! The one error type of the library.
 //!
 //! An [`Error`] says what failed, where (file, node, frame), and what to do about it. Programs branch on the
-//! variant or, coarser, on [`Error::kind`]; people read the message.
+//! variant or, coarser, on [`Error::kind`]; people read the message, in which names from outside are escaped and
+//! shortened where they have to be ([`text`](crate::text)).
 
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+
+use crate::text::{self, message, name};
 
 /// A result of this library.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -73,12 +76,19 @@ pub struct UnsupportedNode {
 
 impl fmt::Display for UnsupportedNode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} '{}': {}", self.operator, self.node, self.reason)
+        write!(f, "{} '{}': {}", name(&self.operator), name(&self.node), message(&self.reason))
     }
 }
 
+/// Most nodes that a message lists.
+const MOST_NODES: usize = 100;
+
 fn list(nodes: &[UnsupportedNode]) -> String {
-    nodes.iter().map(|n| format!("\n  {n}")).collect()
+    let listed: String = nodes.iter().take(MOST_NODES).map(|n| format!("\n  {n}")).collect();
+    match nodes.len().saturating_sub(MOST_NODES) {
+        0 => listed,
+        more => format!("{listed}\n  and {more} more"),
+    }
 }
 
 /// Everything that can go wrong in this library.
@@ -86,13 +96,13 @@ fn list(nodes: &[UnsupportedNode]) -> String {
 #[non_exhaustive]
 pub enum Error {
     /// A file, folder or device does not exist.
-    #[error("{}: no such file or folder; check the path", path.display())]
+    #[error("{}: no such file or folder; check the path", text::path(path))]
     NotFound {
         /// The path as it was given.
         path: PathBuf,
     },
     /// The operating system failed to read or write.
-    #[error("{}: {cause}", path.display())]
+    #[error("{}: {}", text::path(path), message(&cause.to_string()))]
     Io {
         /// The file concerned.
         path: PathBuf,
@@ -101,7 +111,7 @@ pub enum Error {
         cause: io::Error,
     },
     /// A photo or frame cannot be decoded.
-    #[error("{subject}: {reason}")]
+    #[error("{}: {}", name(subject), message(reason))]
     BadImage {
         /// File name, or the frame's number and byte offset in its stream.
         subject: String,
@@ -109,7 +119,7 @@ pub enum Error {
         reason: String,
     },
     /// The model file is damaged or inconsistent.
-    #[error("{model}: {reason}")]
+    #[error("{}: {}", name(model), message(reason))]
     BadModel {
         /// File name of the model.
         model: String,
@@ -117,7 +127,7 @@ pub enum Error {
         reason: String,
     },
     /// The graph is valid ONNX but has nodes that oltr cannot run; all of them are listed.
-    #[error("{model}: {} unsupported node(s); export the model without them:{}", nodes.len(), list(nodes))]
+    #[error("{}: {} unsupported node(s); export the model without them:{}", name(model), nodes.len(), list(nodes))]
     UnsupportedNodes {
         /// File name of the model.
         model: String,
@@ -125,7 +135,7 @@ pub enum Error {
         nodes: Vec<UnsupportedNode>,
     },
     /// The bundle's metadata is missing or wrong.
-    #[error("{model}: metadata '{key}': {reason}")]
+    #[error("{}: metadata '{key}': {}", name(model), message(reason))]
     Metadata {
         /// File name of the model.
         model: String,
@@ -135,7 +145,7 @@ pub enum Error {
         reason: String,
     },
     /// A bound would have been exceeded; nothing was allocated for it.
-    #[error("{subject}: {what} is {value}, the limit is {limit}; raise this limit if that is intended")]
+    #[error("{}: {what} is {value}, the limit is {limit}; raise this limit if that is intended", name(subject))]
     Limit {
         /// File, node or frame concerned.
         subject: String,
@@ -147,7 +157,7 @@ pub enum Error {
         limit: u64,
     },
     /// A value handed in does not fit.
-    #[error("{subject}: {reason}")]
+    #[error("{}: {}", name(subject), message(reason))]
     BadInput {
         /// What was handed in: a tensor's name, a file of labels.
         subject: String,
@@ -155,7 +165,7 @@ pub enum Error {
         reason: String,
     },
     /// A camera or stream is not there, went silent or refused the format.
-    #[error("{subject}: {reason}")]
+    #[error("{}: {}", name(subject), message(reason))]
     Unavailable {
         /// The source as it was given.
         subject: String,
@@ -171,10 +181,10 @@ pub enum Error {
         reason: String,
     },
     /// Options or settings contradict each other.
-    #[error("{0}")]
+    #[error("{}", message(_0))]
     Config(String),
     /// A defect of oltr itself: please report it.
-    #[error("internal error: {0}; please report this with the model and the input")]
+    #[error("internal error: {}; please report this with the model and the input", message(_0))]
     Internal(String),
 }
 
@@ -202,5 +212,47 @@ impl Error {
             io::ErrorKind::NotFound => Error::NotFound { path },
             _ => Error::Io { path, cause },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever names say, a message is of one line and commands no terminal; that of nodes has a line for each.
+    #[test]
+    fn names_in_messages_are_escaped_and_bounded() {
+        let bad = "a\x1b]0;t\x07\nb\u{202e}".to_string();
+        let long = "x".repeat(1 << 20);
+        let node = |name: &str| UnsupportedNode { node: name.into(), operator: name.into(), reason: name.into() };
+        let of = |text: &str| {
+            let (subject, reason, model) = (text.to_string(), text.to_string(), text.to_string());
+            [
+                Error::NotFound { path: text.into() },
+                Error::Io { path: text.into(), cause: io::Error::other(text) },
+                Error::BadImage { subject: subject.clone(), reason: reason.clone() },
+                Error::BadModel { model: model.clone(), reason: reason.clone() },
+                Error::Metadata { model: model.clone(), key: "oltr.open", reason: reason.clone() },
+                Error::Limit { subject: subject.clone(), what: "photos", value: 2, limit: 1 },
+                Error::BadInput { subject: subject.clone(), reason: reason.clone() },
+                Error::Unavailable { subject, reason: reason.clone() },
+                Error::Config(reason.clone()),
+                Error::Internal(reason),
+                Error::UnsupportedNodes { model, nodes: vec![node(text)] },
+            ]
+        };
+        for error in of(&bad) {
+            let said = error.to_string();
+            let lines = said.lines().count();
+            assert!(lines == 1 || lines == 2 && matches!(error, Error::UnsupportedNodes { .. }), "{said:?}");
+            assert!(!said.chars().any(|c| c != '\n' && text::is_hidden(c)), "{said:?}");
+            assert!(said.contains("a\\u{1b}]0;t\\u{7}\\nb\\u{202e}"), "{said:?}");
+        }
+        for error in of(&long) {
+            let said = error.to_string();
+            assert!(said.contains('…') && said.chars().count() < 10_000, "{} characters", said.len());
+        }
+        let many = Error::UnsupportedNodes { model: "m".into(), nodes: vec![node("n"); 5000] }.to_string();
+        assert!(many.lines().count() == MOST_NODES + 2 && many.ends_with("and 4900 more"), "{many}");
     }
 }

@@ -12,6 +12,7 @@ pub mod frame;
 pub mod limits;
 pub mod preprocess;
 pub mod source;
+pub mod text;
 
 pub use error::{Error, ErrorKind, Result, UnsupportedNode};
 pub use frame::{Color, Frame, Geometry, Matrix, PixelFormat, Plane, Range, Rect, Rotation, Siting, Stamp, View};

@@ -9,8 +9,16 @@
 pub struct Limits {
     /// Bytes of a model file. A bundle is at most 8 MB; ResNet-152 in float is 240 MB.
     pub model_bytes: u64,
-    /// Nodes of a graph. ResNet-152 with every tensor quantised has about 3 000; typing is quadratic in nodes.
+    /// Nodes of a graph. ResNet-152 with every tensor quantised has about 3 000.
     pub graph_nodes: usize,
+    /// Inputs and outputs of a graph, each: networks have a handful.
+    pub graph_ports: usize,
+    /// Operators of a graph that no int8 program computes, with what a node has more than three inputs and one output.
+    /// ResNet-152 in float has some 500, the largest transformers for pictures some 3 000.
+    pub float_nodes: usize,
+    /// Operators that read the same tensor where no int8 program does: tract takes the square of their number to load
+    /// them, two seconds for as many as this. Constants count that it shares, such as the zero of all Relus.
+    pub tensor_readers: usize,
     /// Fields of the protobuf outside tensor data; each can take two hundred bytes once decoded.
     pub graph_fields: u64,
     /// Elements of one tensor of a graph, constant or not: keeps a hostile shape from being allocated.
@@ -64,6 +72,9 @@ impl Default for Limits {
         Limits {
             model_bytes: 512 << 20,
             graph_nodes: 20_000,
+            graph_ports: 1_000,
+            float_nodes: 6_000,
+            tensor_readers: 1_000,
             graph_fields: 1_000_000,
             tensor_elements: 1 << 28,
             classes: 100_000,

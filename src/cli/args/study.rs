@@ -23,9 +23,9 @@ path starts from --images; role is known for classes of the bundle ('oltr inspec
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Photos")]
 pub struct PhotoArgs {
-    /// Tab separated file with a header and the columns path, class, role (known or unknown) and split, as cups/1.jpg,
-    /// cup, known, test
-    #[arg(long, value_name = "FILE.tsv")]
+    /// Table (tabs or commas) with the columns path, class, role (known or unknown) and split; or a folder with a folder
+    /// for each class, in folders train, val and test or for the split test
+    #[arg(long, value_name = "FILE.tsv|DIR")]
     pub labels: PathBuf,
     /// Folder that the paths start from
     #[arg(long, value_name = "DIR")]

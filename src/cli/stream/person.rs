@@ -9,6 +9,7 @@ use oltr::decide::events::{Event, Phase};
 use oltr::sink::{EventResult, Failure, FrameResult, Sink, Stats};
 use oltr::{DisplayNames, Error, Names, Result};
 
+use super::super::exit;
 use super::super::output::{GOOD, NOTABLE, Output, PLAIN};
 use super::super::table::{Align, Cell, Column, Shrink, Table, printable, shorten};
 
@@ -132,7 +133,7 @@ impl Sink for Person {
         );
         // What was asked for is said whatever the verbosity; what became of all, unless quiet was asked for.
         if !s.last || log::log_enabled!(log::Level::Warn) {
-            super::say(&text)
+            exit::say(&text)
         }
         Ok(())
     }

@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 pub use names::EXTENSIONS;
-use names::{is_photo, is_system_folder, unread_kind};
+pub use names::is_photo;
+use names::{is_system_folder, unread_kind};
 
 /// Folders within folders that are entered: more are a loop, or a mistake.
 pub(super) const MAX_DEPTH: usize = 32;
