@@ -91,7 +91,11 @@ def jpeg_scans() -> Iterator[Variant]:
                 data[at + 1 + 3 * i] = h << 4 | v
             yield Variant(name, bytes(data), refusal="no whole proportion", must_refuse=True)
             continue
-        yield Variant(name, encode(planes(*size), list(factors), scans=scans, restart=restart, sof=0xC0 + number % 2), lossy=True)
+        options = {"restart": restart, "sof": 0xC0 + number % 2}
+        data = encode(planes(*size), list(factors), scans=scans, **options)
+        # Pillow refuses some orders of components within a scan; its pixels are those of every order.
+        reference = encode(planes(*size), list(factors), **options) if scans in ([(2, 1, 0)], [(1, 0, 2)]) else None
+        yield Variant(name, data, lossy=True, reference=reference)
     for factors in SAMPLINGS[:8] + SAMPLINGS[11:17]:
         script = [((0, 1, 2), 0, 0)] if sum(h * v for h, v in factors) <= 10 else [((i,), 0, 0) for i in range(3)]
         script += [((2,), 1, 63), ((0,), 1, 5), ((1,), 1, 63), ((0,), 6, 63)]
@@ -139,6 +143,18 @@ def jpeg_by_pillow() -> Iterator[Variant]:
     for mode, progressive in itertools.product(["L", "CMYK"], [False, True]):
         image = Image.fromarray(picture(35, 21)).convert(mode)
         yield Variant(f"jpeg/pillow-{mode}-{progressive}", saved(image, "JPEG", progressive=progressive), lossy=True)
+
+
+def jpeg_of_two() -> Iterator[Variant]:
+    """A picture with another behind it, as cameras with two lenses write them."""
+    exif = Image.Exif()
+    for orientation in (1, 6, 8):
+        exif[274] = orientation
+        image, other = Image.fromarray(picture(30, 20)), Image.fromarray(picture(60, 40))
+        data = saved(image, "MPO", save_all=True, append_images=[other], exif=exif)
+        yield Variant(f"jpeg/two-pictures-{orientation}", data, lossy=True)
+        profile = saved(image, "JPEG", exif=exif, icc_profile=bytes(90_000), comment=b"\xff\xd9 by a camera")
+        yield Variant(f"jpeg/profile-{orientation}", profile, lossy=True)
 
 
 def jpeg_tables() -> Iterator[Variant]:
