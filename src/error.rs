@@ -74,6 +74,14 @@ impl fmt::Display for UnsupportedNode {
     }
 }
 
+/// What raises a limit at the command line, where the library's message is all that is told.
+fn option(what: &str) -> &'static str {
+    match what {
+        "photo_pixels" | "photo_side" | "photo_bytes" => " (--max-frame, or --max-pixels where memory is not bounded)",
+        _ => "",
+    }
+}
+
 fn list(nodes: &[UnsupportedNode]) -> String {
     nodes.iter().map(|n| format!("\n  {n}")).collect()
 }
@@ -132,7 +140,7 @@ pub enum Error {
         reason: String,
     },
     /// A bound would have been exceeded; nothing was allocated for it.
-    #[error("{subject}: {what} is {value}, the limit is {limit}; raise this limit if that is intended")]
+    #[error("{subject}: {what} is {value}, the limit is {limit}; raise this limit if that is intended{}", option(what))]
     Limit {
         /// File, node or frame concerned.
         subject: String,
