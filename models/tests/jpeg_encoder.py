@@ -10,10 +10,74 @@ import struct
 
 import numpy as np
 
-ZIGZAG = np.array([
-    0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6, 7, 14, 21, 28,
-    35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47,
-    55, 62, 63])
+ZIGZAG = np.array(
+    [
+        0,
+        1,
+        8,
+        16,
+        9,
+        2,
+        3,
+        10,
+        17,
+        24,
+        32,
+        25,
+        18,
+        11,
+        4,
+        5,
+        12,
+        19,
+        26,
+        33,
+        40,
+        48,
+        41,
+        34,
+        27,
+        20,
+        13,
+        6,
+        7,
+        14,
+        21,
+        28,
+        35,
+        42,
+        49,
+        56,
+        57,
+        50,
+        43,
+        36,
+        29,
+        22,
+        15,
+        23,
+        30,
+        37,
+        44,
+        51,
+        58,
+        59,
+        52,
+        45,
+        38,
+        31,
+        39,
+        46,
+        53,
+        60,
+        61,
+        54,
+        47,
+        55,
+        62,
+        63,
+    ]
+)
 DC_COUNTS = bytes([0, 1, 5, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0])
 DC_SYMBOLS = bytes(range(12))
 # Every symbol of AC has a code of 8 bits or of 9: simple, and complete.
@@ -33,8 +97,9 @@ def codes(counts: bytes, symbols: bytes) -> dict[int, tuple[int, int]]:
 
 
 DC_CODES, AC_CODES = codes(DC_COUNTS, DC_SYMBOLS), codes(AC_COUNTS, AC_SYMBOLS)
-COSINES = np.array([[(np.sqrt(0.125) if u == 0 else 0.5) * np.cos((2 * x + 1) * u * np.pi / 16) for x in range(8)]
-                    for u in range(8)])
+COSINES = np.array(
+    [[(np.sqrt(0.125) if u == 0 else 0.5) * np.cos((2 * x + 1) * u * np.pi / 16) for x in range(8)] for u in range(8)]
+)
 
 
 class Bits:
@@ -65,8 +130,10 @@ def segment(marker: int, body: bytes) -> bytes:
 
 def shrink(plane: np.ndarray, rows: int, columns: int, down: int, across: int) -> np.ndarray:
     """The means of blocks of `down` by `across` samples, `rows` by `columns` of them."""
-    padded = np.pad(plane, ((0, max(0, rows * down - plane.shape[0])), (0, max(0, columns * across - plane.shape[1]))), "edge")
-    return padded[:rows * down, :columns * across].reshape(rows, down, columns, across).mean(axis=(1, 3))
+    padded = np.pad(
+        plane, ((0, max(0, rows * down - plane.shape[0])), (0, max(0, columns * across - plane.shape[1]))), "edge"
+    )
+    return padded[: rows * down, : columns * across].reshape(rows, down, columns, across).mean(axis=(1, 3))
 
 
 class Component:
@@ -85,22 +152,39 @@ class Component:
         self.own_columns = -(-(-(-width * self.h // largest[0])) // 8)
 
 
-def encode(planes: list[np.ndarray], factors: list[tuple[int, int]], *, scans: list[tuple[int, ...]] | None = None,
-           ids: bytes = b"\1\2\3\4", restart: int = 0, restarts: list[int] | None = None, markers: bytes = b"",
-           sof: int = 0xC0, step: int = 3, before_sos: bytes = b"", between: bytes = b"", end: bytes = b"\xff\xd9",
-           dc_only: bool = False, progressive: list[tuple[tuple[int, ...], int, int]] | None = None) -> bytes:
+def encode(
+    planes: list[np.ndarray],
+    factors: list[tuple[int, int]],
+    *,
+    scans: list[tuple[int, ...]] | None = None,
+    ids: bytes = b"\1\2\3\4",
+    restart: int = 0,
+    restarts: list[int] | None = None,
+    markers: bytes = b"",
+    sof: int = 0xC0,
+    step: int = 3,
+    before_sos: bytes = b"",
+    between: bytes = b"",
+    end: bytes = b"\xff\xd9",
+    dc_only: bool = False,
+    progressive: list[tuple[tuple[int, ...], int, int]] | None = None,
+) -> bytes:
     """A JPEG of `planes`, each with its sampling factors (horizontal, vertical).
 
-    With `dc_only` blocks are flat, and coded so that the standard's own tables read them. `scans` lists the components of each scan; `restarts` gives each scan an interval of its own; `progressive` is a script of
-    (components, first, last) without successive approximation.
+    `scans` lists the components of each scan; `restarts` gives each scan an interval of its own; `progressive` is a script
+    of (components, first, last) without successive approximation. With `dc_only` blocks are flat, and coded so that the
+    standard's own tables read them.
     """
     largest = max(h for h, _ in factors), max(v for _, v in factors)
     components = [Component(plane, f, largest, step) for plane, f in zip(planes, factors)]
     height, width = planes[0].shape
     out = bytearray(b"\xff\xd8" + markers)
     out += segment(0xDB, bytes([0]) + bytes([step] * 64))
-    out += segment(sof, struct.pack(">BHHB", 8, height, width, len(planes)) + b"".join(
-        bytes([ids[i], h << 4 | v, 0]) for i, (h, v) in enumerate(factors)))
+    out += segment(
+        sof,
+        struct.pack(">BHHB", 8, height, width, len(planes))
+        + b"".join(bytes([ids[i], h << 4 | v, 0]) for i, (h, v) in enumerate(factors)),
+    )
     if dc_only:
         for component in components:
             component.blocks[:, :, 1:] = 0
@@ -127,8 +211,11 @@ def coded(scan: list[Component], first: int, last: int, interval: int, ac: dict[
     if len(scan) == 1:
         units = [[(0, y, x)] for y in range(scan[0].own_rows) for x in range(scan[0].own_columns)]
     else:
-        units = [[(i, uy * c.v + y, ux * c.h + x) for i, c in enumerate(scan) for y in range(c.v) for x in range(c.h)]
-                 for uy in range(scan[0].rows // scan[0].v) for ux in range(scan[0].columns // scan[0].h)]
+        units = [
+            [(i, uy * c.v + y, ux * c.h + x) for i, c in enumerate(scan) for y in range(c.v) for x in range(c.h)]
+            for uy in range(scan[0].rows // scan[0].v)
+            for ux in range(scan[0].columns // scan[0].h)
+        ]
     for number, unit in enumerate(units):
         if interval and number and number % interval == 0:
             bits.flush()
@@ -141,7 +228,7 @@ def coded(scan: list[Component], first: int, last: int, interval: int, ac: dict[
                 bits.put(*DC_CODES[abs(difference).bit_length()])
                 bits.signed(difference)
             run = 0
-            for value in map(int, block[max(first, 1):last + 1]):
+            for value in map(int, block[max(first, 1) : last + 1]):
                 if value == 0:
                     run += 1
                     continue

@@ -19,8 +19,9 @@ from .jpeg_encoder import encode, segment
 class Variant:
     """A photo, and what is right.
 
-    With `level` Pillow rounds otherwise: a difference of one level is right. `reference` is a file whose pixels are right where Pillow may refuse this one. `refusal` is part of the message where a
-    refusal is right although Pillow reads the file; with `must_refuse` nothing else is.
+    With `level` Pillow rounds otherwise: a difference of one level is right. `reference` is a file whose pixels are right
+    where Pillow refuses this one. `refusal` is part of the message where a refusal is right although Pillow reads the
+    file; with `must_refuse` nothing else is.
     """
 
     name: str
@@ -35,8 +36,10 @@ class Variant:
 def picture(width: int, height: int, channels: int = 3) -> np.ndarray:
     """Smooth colours with some edges, different in every channel."""
     y, x = np.mgrid[0:height, 0:width].astype(float)
-    planes = [127 + 60 * np.sin(x / (5 + i) + i) + 50 * np.cos(y / (7 - i)) + 15 * ((x + i * y) % 11 > 6)
-              for i in range(channels)]
+    planes = [
+        127 + 60 * np.sin(x / (5 + i) + i) + 50 * np.cos(y / (7 - i)) + 15 * ((x + i * y) % 11 > 6)
+        for i in range(channels)
+    ]
     return np.clip(np.stack(planes, -1), 0, 255).astype(np.uint8)
 
 
@@ -58,24 +61,58 @@ def adobe(transform: int) -> bytes:
 
 
 SAMPLINGS = [
-    ((1, 1), (1, 1), (1, 1)), ((2, 1), (1, 1), (1, 1)), ((1, 2), (1, 1), (1, 1)), ((2, 2), (1, 1), (1, 1)),
-    ((4, 1), (1, 1), (1, 1)), ((1, 4), (1, 1), (1, 1)), ((4, 2), (1, 1), (1, 1)), ((2, 4), (1, 1), (1, 1)),
-    ((3, 1), (1, 1), (1, 1)), ((1, 3), (1, 1), (1, 1)), ((3, 2), (1, 1), (1, 1)), ((1, 1), (2, 2), (2, 2)),
-    ((1, 1), (2, 1), (2, 1)), ((1, 1), (1, 2), (1, 2)), ((1, 2), (2, 2), (2, 2)), ((2, 1), (2, 2), (2, 2)),
-    ((2, 2), (2, 1), (2, 1)), ((2, 2), (1, 2), (1, 2)), ((2, 2), (2, 1), (1, 2)), ((2, 2), (1, 1), (2, 2)),
-    ((2, 2), (2, 2), (1, 1)), ((1, 1), (2, 2), (1, 1)), ((2, 1), (1, 2), (1, 1)), ((4, 1), (2, 1), (1, 1)),
-    ((4, 2), (2, 1), (2, 1)), ((1, 1), (4, 1), (4, 1)), ((2, 2), (2, 2), (2, 2)), ((1, 4), (1, 2), (1, 1)),
-    ((4, 4), (1, 1), (1, 1)), ((3, 1), (2, 1), (1, 1)), ((2, 3), (2, 1), (1, 1)),
+    ((1, 1), (1, 1), (1, 1)),
+    ((2, 1), (1, 1), (1, 1)),
+    ((1, 2), (1, 1), (1, 1)),
+    ((2, 2), (1, 1), (1, 1)),
+    ((4, 1), (1, 1), (1, 1)),
+    ((1, 4), (1, 1), (1, 1)),
+    ((4, 2), (1, 1), (1, 1)),
+    ((2, 4), (1, 1), (1, 1)),
+    ((3, 1), (1, 1), (1, 1)),
+    ((1, 3), (1, 1), (1, 1)),
+    ((3, 2), (1, 1), (1, 1)),
+    ((1, 1), (2, 2), (2, 2)),
+    ((1, 1), (2, 1), (2, 1)),
+    ((1, 1), (1, 2), (1, 2)),
+    ((1, 2), (2, 2), (2, 2)),
+    ((2, 1), (2, 2), (2, 2)),
+    ((2, 2), (2, 1), (2, 1)),
+    ((2, 2), (1, 2), (1, 2)),
+    ((2, 2), (2, 1), (1, 2)),
+    ((2, 2), (1, 1), (2, 2)),
+    ((2, 2), (2, 2), (1, 1)),
+    ((1, 1), (2, 2), (1, 1)),
+    ((2, 1), (1, 2), (1, 1)),
+    ((4, 1), (2, 1), (1, 1)),
+    ((4, 2), (2, 1), (2, 1)),
+    ((1, 1), (4, 1), (4, 1)),
+    ((2, 2), (2, 2), (2, 2)),
+    ((1, 4), (1, 2), (1, 1)),
+    ((4, 4), (1, 1), (1, 1)),
+    ((3, 1), (2, 1), (1, 1)),
+    ((2, 3), (2, 1), (1, 1)),
 ]
-SCANS = [[(0, 1, 2)], [(0,), (1,), (2,)], [(1,), (2,), (0,)], [(2,), (0,), (1,)], [(0,), (1, 2)], [(1, 2), (0,)], [(0, 1), (2,)],
-         [(0, 2), (1,)], [(2, 1, 0)], [(1, 0, 2)]]
+SCANS = [
+    [(0, 1, 2)],
+    [(0,), (1,), (2,)],
+    [(1,), (2,), (0,)],
+    [(2,), (0,), (1,)],
+    [(0,), (1, 2)],
+    [(1, 2), (0,)],
+    [(0, 1), (2,)],
+    [(0, 2), (1,)],
+    [(2, 1, 0)],
+    [(1, 0, 2)],
+]
 SIZES = [(33, 19), (16, 16), (50, 47), (3, 5), (1, 1), (24, 40), (64, 9)]
 
 
 def jpeg_scans() -> Iterator[Variant]:
     for number, (factors, scans) in enumerate(itertools.product(SAMPLINGS, SCANS)):
         if max(len(s) for s in scans) > 1 and any(
-                len(s) > 1 and sum(factors[i][0] * factors[i][1] for i in s) > 10 for s in scans):
+            len(s) > 1 and sum(factors[i][0] * factors[i][1] for i in s) > 10 for s in scans
+        ):
             continue
         size = SIZES[number % len(SIZES)] if number % 3 else (37, 29)
         restart = (0, 1, 3)[number % 3]
@@ -91,13 +128,21 @@ def jpeg_scans() -> Iterator[Variant]:
                 data[at + 1 + 3 * i] = h << 4 | v
             yield Variant(name, bytes(data), refusal="no whole proportion", must_refuse=True)
             continue
-        yield Variant(name, encode(planes(*size), list(factors), scans=scans, restart=restart, sof=0xC0 + number % 2), lossy=True)
+        options = {"restart": restart, "sof": 0xC0 + number % 2}
+        data = encode(planes(*size), list(factors), scans=scans, **options)
+        # Pillow refuses some orders of components within a scan; its pixels are those of every order.
+        reference = encode(planes(*size), list(factors), **options) if scans in ([(2, 1, 0)], [(1, 0, 2)]) else None
+        yield Variant(name, data, lossy=True, reference=reference)
     for factors in SAMPLINGS[:8] + SAMPLINGS[11:17]:
         script = [((0, 1, 2), 0, 0)] if sum(h * v for h, v in factors) <= 10 else [((i,), 0, 0) for i in range(3)]
         script += [((2,), 1, 63), ((0,), 1, 5), ((1,), 1, 63), ((0,), 6, 63)]
         name = f"jpeg/progressive-{'_'.join(f'{h}x{v}' for h, v in factors)}"
         yield Variant(name, encode(planes(45, 35), list(factors), sof=0xC2, progressive=script), lossy=True)
-        yield Variant(name + "-restart", encode(planes(45, 35), list(factors), sof=0xC2, progressive=script, restart=2), lossy=True)
+        yield Variant(
+            name + "-restart",
+            encode(planes(45, 35), list(factors), sof=0xC2, progressive=script, restart=2),
+            lossy=True,
+        )
     for restarts in ([0, 2, 5], [4, 0, 1], [1, 1, 0]):
         for factors in (SAMPLINGS[3], SAMPLINGS[0]):
             data = encode(planes(40, 33), list(factors), scans=[(0,), (1,), (2,)], restarts=restarts)
@@ -105,24 +150,45 @@ def jpeg_scans() -> Iterator[Variant]:
     for h, v in itertools.product((1, 2, 3, 4), (1, 2, 4)):
         for size in ((33, 19), (70, 12)):
             yield Variant(f"jpeg/gray-{h}x{v}-{size}", encode(planes(*size, 1), [(h, v)]), lossy=True)
-            yield Variant(f"jpeg/gray-{h}x{v}-{size}-progressive", encode(
-                planes(*size, 1), [(h, v)], sof=0xC2, progressive=[((0,), 0, 0), ((0,), 1, 63)]), lossy=True)
+            yield Variant(
+                f"jpeg/gray-{h}x{v}-{size}-progressive",
+                encode(planes(*size, 1), [(h, v)], sof=0xC2, progressive=[((0,), 0, 0), ((0,), 1, 63)]),
+                lossy=True,
+            )
 
 
 def jpeg_colours() -> Iterator[Variant]:
-    markers = {"": b"", "jfif": JFIF, "adobe0": adobe(0), "adobe1": adobe(1), "adobe2": adobe(2), "jfif-adobe0": JFIF + adobe(0),
-               "adobe0-jfif": adobe(0) + JFIF, "jfif-adobe1": JFIF + adobe(1), "adobe9": adobe(9),
-               "adobe-short": segment(0xEE, b"Adobe\0\x64"), "adobe-11": segment(0xEE, b"Adobe\0\x64\0\0\0\0"),
-               "adobe-long": segment(0xEE, b"Adobe\0\x64\0\0\0\0\0and more"), "jfif-short": segment(0xE0, b"JFIF\0\1") + adobe(0),
-               "jfxx": segment(0xE0, b"JFXX\0\x10" + bytes(20)) + adobe(0)}
-    for (name, marker), ids in itertools.product(markers.items(), (b"\1\2\3", b"RGB", b"rgb", b"\0\1\2", b"\1\x22\x23", b"YCC")):
+    markers = {
+        "": b"",
+        "jfif": JFIF,
+        "adobe0": adobe(0),
+        "adobe1": adobe(1),
+        "adobe2": adobe(2),
+        "jfif-adobe0": JFIF + adobe(0),
+        "adobe0-jfif": adobe(0) + JFIF,
+        "jfif-adobe1": JFIF + adobe(1),
+        "adobe9": adobe(9),
+        "adobe-short": segment(0xEE, b"Adobe\0\x64"),
+        "adobe-11": segment(0xEE, b"Adobe\0\x64\0\0\0\0"),
+        "adobe-long": segment(0xEE, b"Adobe\0\x64\0\0\0\0\0and more"),
+        "jfif-short": segment(0xE0, b"JFIF\0\1") + adobe(0),
+        "jfxx": segment(0xE0, b"JFXX\0\x10" + bytes(20)) + adobe(0),
+    }
+    for (name, marker), ids in itertools.product(
+        markers.items(), (b"\1\2\3", b"RGB", b"rgb", b"\0\1\2", b"\1\x22\x23", b"YCC")
+    ):
         if len(set(ids)) < 3:
             continue
         for factors in ([(1, 1)] * 3, [(2, 2), (1, 1), (1, 1)]):
             data = encode(planes(21, 18), factors, ids=ids, markers=marker)
             yield Variant(f"jpeg/colour-{name}-{ids.hex()}-{factors[0][0]}", data, lossy=True)
     for name, marker in markers.items():
-        for factors in ([(1, 1)] * 4, [(2, 2), (1, 1), (1, 1), (2, 2)], [(2, 1), (1, 1), (1, 1), (2, 1)], [(1, 1), (1, 1), (1, 1), (2, 1)]):
+        for factors in (
+            [(1, 1)] * 4,
+            [(2, 2), (1, 1), (1, 1), (2, 2)],
+            [(2, 1), (1, 1), (1, 1), (2, 1)],
+            [(1, 1), (1, 1), (1, 1), (2, 1)],
+        ):
             data = encode(planes(21, 18, 4), factors, markers=marker)
             yield Variant(f"jpeg/four-{name}-{factors}", data, lossy=True)
         data = encode(planes(21, 18, 4), [(1, 1)] * 4, markers=marker, scans=[(0,), (1,), (2,), (3,)])
@@ -131,21 +197,41 @@ def jpeg_colours() -> Iterator[Variant]:
 
 def jpeg_by_pillow() -> Iterator[Variant]:
     for (width, height), subsampling, progressive, quality, restart in itertools.product(
-            [(1, 1), (17, 33), (40, 24), (100, 7)], ["4:4:4", "4:2:2", "4:2:0"], [False, True], [30, 95], [0, 2]):
+        [(1, 1), (17, 33), (40, 24), (100, 7)], ["4:4:4", "4:2:2", "4:2:0"], [False, True], [30, 95], [0, 2]
+    ):
         options = {"restart_marker_blocks": restart} if restart else {}
-        data = saved(Image.fromarray(picture(width, height)), "JPEG", subsampling=subsampling, progressive=progressive,
-                     quality=quality, optimize=quality == 30, **options)
+        data = saved(
+            Image.fromarray(picture(width, height)),
+            "JPEG",
+            subsampling=subsampling,
+            progressive=progressive,
+            quality=quality,
+            optimize=quality == 30,
+            **options,
+        )
         yield Variant(f"jpeg/pillow-{width}x{height}-{subsampling}-{progressive}-{quality}-{restart}", data, lossy=True)
     for mode, progressive in itertools.product(["L", "CMYK"], [False, True]):
         image = Image.fromarray(picture(35, 21)).convert(mode)
         yield Variant(f"jpeg/pillow-{mode}-{progressive}", saved(image, "JPEG", progressive=progressive), lossy=True)
 
 
+def jpeg_of_two() -> Iterator[Variant]:
+    """A picture with another behind it, as cameras with two lenses write them."""
+    exif = Image.Exif()
+    for orientation in (1, 6, 8):
+        exif[274] = orientation
+        image, other = Image.fromarray(picture(30, 20)), Image.fromarray(picture(60, 40))
+        data = saved(image, "MPO", save_all=True, append_images=[other], exif=exif)
+        yield Variant(f"jpeg/two-pictures-{orientation}", data, lossy=True)
+        profile = saved(image, "JPEG", exif=exif, icc_profile=bytes(90_000), comment=b"\xff\xd9 by a camera")
+        yield Variant(f"jpeg/profile-{orientation}", profile, lossy=True)
+
+
 def jpeg_tables() -> Iterator[Variant]:
     for factors, scans in itertools.product(([(1, 1)] * 3, [(2, 2), (1, 1), (1, 1)]), (None, [(0,), (1,), (2,)])):
         base = encode(planes(41, 30), factors, scans=scans, sof=0xC1)
         at = base.index(b"\xff\xdb")
-        wide = base[:at] + segment(0xDB, b"\x10" + b"\0\3" * 64) + base[at + 69:]
+        wide = base[:at] + segment(0xDB, b"\x10" + b"\0\3" * 64) + base[at + 69 :]
         yield Variant(f"jpeg/tables-wide-{factors[0][0]}-{scans is None}", wide, lossy=True)
         for place in (1, 2, 3):
             moved = bytearray(base)
@@ -159,12 +245,16 @@ def jpeg_tables() -> Iterator[Variant]:
             table = bytearray(base)
             table[table.index(b"\xff\xdb") + 4] = place
             at = table.index(b"\xff\xc1") + 12
-            table[at:at + 9:3] = bytes([place] * 3)
+            table[at : at + 9 : 3] = bytes([place] * 3)
             yield Variant(f"jpeg/tables-quantisation-{place}-{factors[0][0]}-{scans is None}", bytes(table), lossy=True)
         plain = encode(planes(41, 30), factors, scans=scans, dc_only=True)
         at = plain.index(b"\xff\xc4")
-        yield Variant(f"jpeg/no-tables-{factors[0][0]}-{scans is None}", plain[:at] + plain[at + 2 + int.from_bytes(plain[at + 2:at + 4], "big"):],
-                      lossy=True, reference=plain)
+        yield Variant(
+            f"jpeg/no-tables-{factors[0][0]}-{scans is None}",
+            plain[:at] + plain[at + 2 + int.from_bytes(plain[at + 2 : at + 4], "big") :],
+            lossy=True,
+            reference=plain,
+        )
 
 
 def jpeg_damage() -> Iterator[Variant]:
@@ -175,57 +265,111 @@ def jpeg_damage() -> Iterator[Variant]:
     script = [((0, 1, 2), 0, 0), ((0,), 1, 63), ((1,), 1, 63), ((2,), 1, 63)]
     progressive = encode(picture_planes, factors, markers=JFIF, sof=0xC2, progressive=script)
     for kind, whole in (("one", base), ("several", several), ("progressive", progressive)):
-        for name, trailer in (("nothing", b""), ("zeros", bytes(700)), ("text", b"made by a camera" * 9), ("ones", b"\xff" * 40),
-                              ("pictures", b"\xff\xd9" + base), ("odd", b"\xff\xd9\xff\xd9\xff")):
+        for name, trailer in (
+            ("nothing", b""),
+            ("zeros", bytes(700)),
+            ("text", b"made by a camera" * 9),
+            ("ones", b"\xff" * 40),
+            ("pictures", b"\xff\xd9" + base),
+            ("odd", b"\xff\xd9\xff\xd9\xff"),
+        ):
             yield Variant(f"jpeg/end-{kind}-{name}", whole[:-2] + trailer, lossy=True, reference=whole)
         scan = whole.rindex(b"\xff\xda") + 14
         for part in (0.1, 0.4, 0.7):
             cut = scan + int((len(whole) - 2 - scan) * part)
-            for name, trailer in (("nothing", b""), ("end", b"\xff\xd9"), ("zeros", bytes(3000)), ("picture", base),
-                                  ("ones", b"\xff" * 3000)):
+            for name, trailer in (
+                ("nothing", b""),
+                ("end", b"\xff\xd9"),
+                ("zeros", bytes(3000)),
+                ("picture", base),
+                ("ones", b"\xff" * 3000),
+            ):
                 yield Variant(f"jpeg/cut-{kind}-{part}-{name}", whole[:cut] + trailer, refusal=";", must_refuse=True)
     for kind, whole in (("several", several), ("progressive", progressive)):
         last = whole.rindex(b"\xff\xda")
         for name, end in (("end", b"\xff\xd9"), ("nothing", b"")):
             yield Variant(f"jpeg/lacks-{kind}-{name}", whole[:last] + end, refusal=";", must_refuse=True)
         first = whole.index(b"\xff\xda")
-        hole = whole[:first + 60] + whole[whole.index(b"\xff\xda", first + 60):]
+        hole = whole[: first + 60] + whole[whole.index(b"\xff\xda", first + 60) :]
         yield Variant(f"jpeg/hole-{kind}", hole, refusal=";", must_refuse=True)
-    tables = {"stray-before-sos": {"before_sos": b"\1\2\3stray"}, "stray-escaped": {"before_sos": b"\xff\0\xff\0"},
-              "fill": {"before_sos": b"\xff" * 7}, "app-in-between": {"before_sos": segment(0xE5, b"x" * 30) + segment(0xFE, b"")},
-              "dnl": {"before_sos": segment(0xDC, b"\0\x26")}, "tem": {"before_sos": b"\xff\x01"}}
+    tables = {
+        "stray-before-sos": {"before_sos": b"\1\2\3stray"},
+        "stray-escaped": {"before_sos": b"\xff\0\xff\0"},
+        "fill": {"before_sos": b"\xff" * 7},
+        "app-in-between": {"before_sos": segment(0xE5, b"x" * 30) + segment(0xFE, b"")},
+        "dnl": {"before_sos": segment(0xDC, b"\0\x26")},
+        "tem": {"before_sos": b"\xff\x01"},
+    }
     for name, options in tables.items():
-        for kind, more in (("one", {}), ("several", {"scans": [(1,), (0,), (2,)], "between": options["before_sos"]}),
-                           ("progressive", {"sof": 0xC2, "progressive": script, "between": options["before_sos"]})):
+        for kind, more in (
+            ("one", {}),
+            ("several", {"scans": [(1,), (0,), (2,)], "between": options["before_sos"]}),
+            ("progressive", {"sof": 0xC2, "progressive": script, "between": options["before_sos"]}),
+        ):
             data = encode(picture_planes, factors, markers=JFIF, **options, **more)
             yield Variant(f"jpeg/{name}-{kind}", data, lossy=True, reference=base)
     app = segment(0xE4, b"abcdefghij")
-    for name, marker in (("long-app", app[:3] + bytes([app[3] + 6]) + app[4:] + b"123456"),
-                         ("short-app", app[:3] + bytes([app[3] - 5]) + app[4:]), ("empty-app", segment(0xE7, b"")),
-                         ("padded-app", b"\xff\xff\xff" + app)):
-        yield Variant(f"jpeg/{name}", encode(picture_planes, factors, markers=JFIF + marker), lossy=True, reference=base)
+    for name, marker in (
+        ("long-app", app[:3] + bytes([app[3] + 6]) + app[4:] + b"123456"),
+        ("short-app", app[:3] + bytes([app[3] - 5]) + app[4:]),
+        ("empty-app", segment(0xE7, b"")),
+        ("padded-app", b"\xff\xff\xff" + app),
+    ):
+        yield Variant(
+            f"jpeg/{name}", encode(picture_planes, factors, markers=JFIF + marker), lossy=True, reference=base
+        )
     yield Variant("jpeg/two-starts", b"\xff\xd8" + base, lossy=True, reference=base)
-    for marker, reason in ((0xC3, "lossless"), (0xC9, "arithmetic"), (0xCA, "arithmetic"), (0xC5, "hierarchical"), (0xCB, "lossless")):
-        yield Variant(f"jpeg/sof{marker:x}", encode(picture_planes, factors, sof=marker), refusal=reason, must_refuse=True)
+    for marker, reason in (
+        (0xC3, "lossless"),
+        (0xC9, "arithmetic"),
+        (0xCA, "arithmetic"),
+        (0xC5, "hierarchical"),
+        (0xCB, "lossless"),
+    ):
+        yield Variant(
+            f"jpeg/sof{marker:x}", encode(picture_planes, factors, sof=marker), refusal=reason, must_refuse=True
+        )
     twelve = bytearray(base)
     twelve[twelve.index(b"\xff\xc0") + 4] = 12
     yield Variant("jpeg/12-bits", bytes(twelve), refusal="12 bits", must_refuse=True)
     dnl = bytearray(base)
-    dnl[dnl.index(b"\xff\xc0") + 5:][:2] = b"\0\0"
+    dnl[dnl.index(b"\xff\xc0") + 5 :][:2] = b"\0\0"
     at = dnl.index(b"\xff\xc0") + 5
-    dnl[at:at + 2] = b"\0\0"
+    dnl[at : at + 2] = b"\0\0"
     yield Variant("jpeg/height-0", bytes(dnl), refusal="DNL", must_refuse=True)
 
 
-SIZES_OF_TYPES = {1: "B", 2: "c", 3: "H", 4: "I", 5: "II", 6: "b", 7: "B", 8: "h", 9: "i", 10: "ii", 11: "f", 12: "d", 13: "I", 16: "Q",
-                  99: "I"}
+SIZES_OF_TYPES = {
+    1: "B",
+    2: "c",
+    3: "H",
+    4: "I",
+    5: "II",
+    6: "b",
+    7: "B",
+    8: "h",
+    9: "i",
+    10: "ii",
+    11: "f",
+    12: "d",
+    13: "I",
+    16: "Q",
+    99: "I",
+}
 
 
-def tiff_header(order: str, *, type: int = 3, value: float = 6, count: int = 1, offset: int = 8, before: int = 0, extra: bytes = b"") -> bytes:
+def tiff_header(
+    order: str, *, type: int = 3, value: float = 6, count: int = 1, offset: int = 8, before: int = 0, extra: bytes = b""
+) -> bytes:
     """An EXIF block whose first folder has an orientation, behind `before` other entries."""
     form = SIZES_OF_TYPES[type]
-    one = (bytes([48 + int(value)]) if type == 2 else
-           struct.pack(order + form, *((int(value), 1) if len(form) == 2 else [float(value) if form in "fd" else int(value)])))
+    one = (
+        bytes([48 + int(value)])
+        if type == 2
+        else struct.pack(
+            order + form, *((int(value), 1) if len(form) == 2 else [float(value) if form in "fd" else int(value)])
+        )
+    )
     values = one * count
     entries = [struct.pack(order + "HHI4s", 256 + i, 3, 1, struct.pack(order + "HH", 5, 0)) for i in range(before)]
     behind = offset + 2 + 12 * (before + 1) + 4
@@ -255,9 +399,13 @@ def exif_forms() -> Iterator[tuple[str, bytes]]:
 
 
 XMP = {
-    "attribute": '<rdf:Description tiff:Orientation="{}"/>', "element": "<tiff:Orientation>{}</tiff:Orientation>",
-    "single": "<rdf:Description tiff:Orientation='{}'/>", "spaces": '<rdf:Description tiff:Orientation = "{}"/>',
-    "two": '<a tiff:Orientation="{}" tiff:Orientation="3"/>', "ten": '<a tiff:Orientation="1{}"/>', "other": '<a exif:Orientation="{}"/>',
+    "attribute": '<rdf:Description tiff:Orientation="{}"/>',
+    "element": "<tiff:Orientation>{}</tiff:Orientation>",
+    "single": "<rdf:Description tiff:Orientation='{}'/>",
+    "spaces": '<rdf:Description tiff:Orientation = "{}"/>',
+    "two": '<a tiff:Orientation="{}" tiff:Orientation="3"/>',
+    "ten": '<a tiff:Orientation="1{}"/>',
+    "other": '<a exif:Orientation="{}"/>',
 }
 XAP = b"http://ns.adobe.com/xap/1.0/\0"
 
@@ -283,7 +431,7 @@ def webp(image: Image.Image, chunks: list[tuple[bytes, bytes]], flags: int) -> b
 
 def profile(kind: str, exif: bytes) -> bytes:
     text = exif.hex()
-    lines = "\n".join(text[i:i + 72] for i in range(0, len(text), 72))
+    lines = "\n".join(text[i : i + 72] for i in range(0, len(text), 72))
     return f"\n{kind}\n{len(exif):8}\n{lines}\n".encode()
 
 
@@ -296,8 +444,10 @@ def orientations() -> Iterator[Variant]:
         yield Variant(f"orientation/jpeg-{name}", jpeg(segment(0xE1, prefixed)), lossy=True)
         yield Variant(f"orientation/png-{name}", png(image, chunk(b"eXIf", exif)))
         yield Variant(f"orientation/webp-{name}", webp(image, [(b"EXIF", exif)], 8))
-        yield Variant(f"orientation/ztxt-{name}", png(image, chunk(
-            b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(profile("exif", prefixed)))))
+        yield Variant(
+            f"orientation/ztxt-{name}",
+            png(image, chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(profile("exif", prefixed)))),
+        )
     exif, exif3 = tiff_header("<"), tiff_header(">", value=3)
     app = lambda data: segment(0xE1, b"Exif\0\0" + data)  # noqa: E731
     xap = lambda text: segment(0xE1, XAP + text.encode())  # noqa: E731
@@ -316,24 +466,42 @@ def orientations() -> Iterator[Variant]:
     for kind in ("exif", "APP1", "xmp"):
         text = profile(kind, b"Exif\0\0" + exif)
         key = f"Raw profile type {kind}\0".encode()
-        for name, data in (("text", chunk(b"tEXt", key + text)), ("ztxt", chunk(b"zTXt", key + b"\0" + zlib.compress(text))),
-                           ("itxt", chunk(b"iTXt", key + b"\0\0\0\0" + text)),
-                           ("itxtz", chunk(b"iTXt", key + b"\1\0en\0\0" + zlib.compress(text)))):
+        for name, data in (
+            ("text", chunk(b"tEXt", key + text)),
+            ("ztxt", chunk(b"zTXt", key + b"\0" + zlib.compress(text))),
+            ("itxt", chunk(b"iTXt", key + b"\0\0\0\0" + text)),
+            ("itxtz", chunk(b"iTXt", key + b"\1\0en\0\0" + zlib.compress(text))),
+        ):
             yield Variant(f"orientation/profile-{kind}-{name}", png(image, data))
             yield Variant(f"orientation/profile-{kind}-{name}-after", png(image, after=data))
             yield Variant(f"orientation/profile-{kind}-{name}-exif", png(image, data + chunk(b"eXIf", exif3)))
     for (name, text), value in itertools.product(XMP.items(), (0, 1, 3, 6, 8, 9)):
         text = f"<x:xmpmeta>{text.format(value)}</x:xmpmeta>"
         yield Variant(f"orientation/xmp-jpeg-{name}-{value}", jpeg(xap(text)), lossy=True)
-        for kind, data in (("itxt", b"\0\0\0\0" + text.encode()), ("itxtz", b"\1\0\0\0" + zlib.compress(text.encode()))):
-            yield Variant(f"orientation/xmp-png-{kind}-{name}-{value}", png(image, chunk(b"iTXt", b"XML:com.adobe.xmp\0" + data)))
-        yield Variant(f"orientation/xmp-text-{name}-{value}", png(image, chunk(b"tEXt", b"XML:com.adobe.xmp\0" + text.encode())))
+        for kind, data in (
+            ("itxt", b"\0\0\0\0" + text.encode()),
+            ("itxtz", b"\1\0\0\0" + zlib.compress(text.encode())),
+        ):
+            yield Variant(
+                f"orientation/xmp-png-{kind}-{name}-{value}", png(image, chunk(b"iTXt", b"XML:com.adobe.xmp\0" + data))
+            )
+        yield Variant(
+            f"orientation/xmp-text-{name}-{value}", png(image, chunk(b"tEXt", b"XML:com.adobe.xmp\0" + text.encode()))
+        )
         yield Variant(f"orientation/xmp-webp-{name}-{value}", webp(image, [(b"XMP ", text.encode())], 4))
         yield Variant(f"orientation/xmp-tiff-{name}-{value}", saved(image, "TIFF", tiffinfo={700: text.encode()}))
         yield Variant(f"orientation/xmp-and-exif-jpeg-{name}-{value}", jpeg(app(exif3), xap(text)), lossy=True)
-        yield Variant(f"orientation/xmp-and-exif-1-jpeg-{name}-{value}", jpeg(xap(text), app(tiff_header(">", value=1))), lossy=True)
-    yield Variant("orientation/xmp-jpeg-two", jpeg(xap(XMP["element"].format(6)), xap(XMP["element"].format(3))), lossy=True)
+        yield Variant(
+            f"orientation/xmp-and-exif-1-jpeg-{name}-{value}",
+            jpeg(xap(text), app(tiff_header(">", value=1))),
+            lossy=True,
+        )
+    yield Variant(
+        "orientation/xmp-jpeg-two", jpeg(xap(XMP["element"].format(6)), xap(XMP["element"].format(3))), lossy=True
+    )
     for value in range(0, 10):
         yield Variant(f"orientation/tiff-{value}", saved(image, "TIFF", tiffinfo={274: value}))
-        yield Variant(f"orientation/tiff-xmp-{value}", saved(
-            image, "TIFF", tiffinfo={274: value, 700: XMP["attribute"].format(6).encode()}))
+        yield Variant(
+            f"orientation/tiff-xmp-{value}",
+            saved(image, "TIFF", tiffinfo={274: value, 700: XMP["attribute"].format(6).encode()}),
+        )

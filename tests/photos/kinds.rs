@@ -64,6 +64,23 @@ fn a_jpeg_that_lacks_data_between_two_scans_is_refused() {
 }
 
 #[test]
+fn a_jpeg_that_lacks_data_before_a_restart_marker_is_refused() {
+    for name in ["restart.jpg", "scans-luma-last.jpg", "sampled-by-4.jpg", "gray-factors.jpg"] {
+        let file = bytes(name);
+        let from = scans(&file)[0] + 8;
+        let markers: Vec<usize> =
+            (from..file.len() - 1).filter(|at| file[*at] == 0xFF && matches!(file[at + 1], 0xD0..=0xD7)).collect();
+        assert!(markers.len() >= 2, "{name}");
+        for (this, next) in markers.iter().zip(&markers[1..]).filter(|(this, next)| *next - *this > 6) {
+            let hole = [&file[..next - 2], &file[*next..]].concat();
+            assert!(decode(&hole).is_err(), "{name}: two bytes before {next}");
+            let interval = [&file[..*this], &file[*next..]].concat();
+            assert!(decode(&interval).is_err(), "{name}: the data from {this} to {next}");
+        }
+    }
+}
+
+#[test]
 fn jpegs_of_other_kinds_are_called_by_their_names() {
     let file = bytes("baseline.jpg");
     let at = frame_header(&file);

@@ -83,6 +83,14 @@ impl fmt::Display for UnsupportedNode {
 /// Most nodes that a message lists.
 const MOST_NODES: usize = 100;
 
+/// What raises a limit at the command line, where the library's message is all that is told.
+fn option(what: &str) -> &'static str {
+    match what {
+        "photo_pixels" | "photo_side" | "photo_bytes" => " (--max-frame, or --max-pixels where memory is not bounded)",
+        _ => "",
+    }
+}
+
 fn list(nodes: &[UnsupportedNode]) -> String {
     let listed: String = nodes.iter().take(MOST_NODES).map(|n| format!("\n  {n}")).collect();
     match nodes.len().saturating_sub(MOST_NODES) {
@@ -145,7 +153,11 @@ pub enum Error {
         reason: String,
     },
     /// A bound would have been exceeded; nothing was allocated for it.
-    #[error("{}: {what} is {value}, the limit is {limit}; raise this limit if that is intended", name(subject))]
+    #[error(
+        "{}: {what} is {value}, the limit is {limit}; raise this limit if that is intended{}",
+        name(subject),
+        option(what)
+    )]
     Limit {
         /// File, node or frame concerned.
         subject: String,

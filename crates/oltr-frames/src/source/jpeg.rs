@@ -84,7 +84,7 @@ pub fn decode(subject: &str, bytes: &[u8], limits: &Limits, scratch: &mut Vec<u8
     let survey = Survey::new(bytes).map_err(fault)?;
     let pixels = frame.reshape(geometry, limits)?;
     match route::route(&survey) {
-        Route::AnyKind => anykind::decode(&survey, pixels).map_err(fault),
+        Route::AnyKind => anykind::decode(&survey, scratch, pixels).map_err(fault),
         Route::Fast => {
             plain(bytes, &survey, scratch);
             let mut decoder = JpegDecoder::new_with_options(ZCursor::new(scratch.as_slice()), options());

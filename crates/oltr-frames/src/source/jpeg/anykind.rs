@@ -17,9 +17,9 @@ use super::{tables, transform};
 const FINAL_ZEROS: usize = 2;
 
 /// One component while it is decoded.
-struct Channel {
+struct Channel<'a> {
     component: Component,
-    plane: Plane,
+    plane: Plane<'a>,
     /// Blocks of a row and rows of blocks, whole units of all components included.
     blocks: (usize, usize),
     /// Blocks of those that belong to the picture.
@@ -30,8 +30,8 @@ struct Channel {
     steps: Option<[u16; 64]>,
 }
 
-struct Decoder {
-    channels: Fixed<Channel, MAX_COMPONENTS>,
+struct Decoder<'a> {
+    channels: Fixed<Channel<'a>, MAX_COMPONENTS>,
     progressive: bool,
     /// Units of a row and rows of units, of scans of several components.
     units: (usize, usize),
@@ -41,15 +41,46 @@ struct Decoder {
     restart: u32,
 }
 
-/// Decodes the picture that `survey` describes into `rgb`, three bytes a pixel.
+fn max_factors(header: &Header) -> (usize, usize) {
+    let (h, v) = header.max_factors();
+    (h.into(), v.into())
+}
+
+/// Units of a row and rows of units, of scans of several components.
+fn units(header: &Header) -> (usize, usize) {
+    let (max_h, max_v) = max_factors(header);
+    (usize::from(header.width).div_ceil(8 * max_h), usize::from(header.height).div_ceil(8 * max_v))
+}
+
+/// Blocks of a row and rows of blocks of a component, whole units of all components included.
+fn blocks(header: &Header, component: &Component) -> (usize, usize) {
+    let units = units(header);
+    (units.0 * usize::from(component.h), units.1 * usize::from(component.v))
+}
+
+/// Samples of all components, and of one row of the picture in whole units.
+fn needed(header: &Header) -> (usize, usize) {
+    let count = |component| {
+        let (columns, rows) = blocks(header, component);
+        columns * rows * 64
+    };
+    (header.components.iter().map(count).sum(), units(header).0 * max_factors(header).0 * 8)
+}
+
+/// Decodes the picture that `survey` describes into `rgb`, three bytes a pixel; its samples lie in `scratch`.
 ///
 /// # Memory
-/// A byte for each sample and, of a progressive picture, two more: up to 12 bytes a pixel for four components.
+/// A byte for each sample in `scratch` and, of a progressive picture, two more for each that are taken anew: up to 12 bytes a
+/// pixel for four components.
 ///
 /// # Errors
 /// [`Fault`] where data is missing or damaged.
-pub fn decode(survey: &Survey, rgb: &mut [u8]) -> Result<(), Fault> {
-    let mut decoder = Decoder::new(&survey.header);
+pub fn decode(survey: &Survey, scratch: &mut Vec<u8>, rgb: &mut [u8]) -> Result<(), Fault> {
+    let (samples, row) = needed(&survey.header);
+    scratch.clear();
+    scratch.resize(samples + MAX_COMPONENTS * row, 0);
+    let (samples, rows) = scratch.split_at_mut(samples);
+    let mut decoder = Decoder::new(&survey.header, samples);
     decoder.tables.define(&tables::STANDARD[4..])?;
     let mut scans = 0;
     for segment in survey.segments.clone() {
@@ -63,40 +94,43 @@ pub fn decode(survey: &Survey, rgb: &mut [u8]) -> Result<(), Fault> {
     }
     let color = survey.header.color();
     let planes = decoder.finish();
-    upsample::write(&planes, color, survey.header.width.into(), rgb);
+    upsample::write(&planes, color, survey.header.width.into(), rows, rgb);
     Ok(())
 }
 
-impl Decoder {
-    fn new(header: &Header) -> Decoder {
-        let (max_h, max_v) = header.max_factors();
-        let (max_h, max_v) = (usize::from(max_h), usize::from(max_v));
+impl<'a> Decoder<'a> {
+    /// A decoder whose samples lie in `room`, all zero before.
+    fn new(header: &Header, mut room: &'a mut [u8]) -> Decoder<'a> {
+        let (max_h, max_v) = max_factors(header);
         let (width, height) = (usize::from(header.width), usize::from(header.height));
-        let units = (width.div_ceil(8 * max_h), height.div_ceil(8 * max_v));
-        let channel = |component: &Component| {
+        let mut channels = Fixed::new();
+        for component in &header.components {
             let (h, v) = (usize::from(component.h), usize::from(component.v));
-            let blocks = (units.0 * h, units.1 * v);
+            let blocks = blocks(header, component);
+            let (samples, rest) = room.split_at_mut(blocks.0 * blocks.1 * 64);
+            room = rest;
             let plane = Plane {
-                samples: vec![0; blocks.0 * blocks.1 * 64],
+                samples,
                 stride: blocks.0 * 8,
                 width: (width * h).div_ceil(max_h),
                 height: (height * v).div_ceil(max_v),
                 across: max_h / h,
                 down: max_v / v,
             };
-            Channel {
+            let channel = Channel {
                 component: *component,
                 own_blocks: (plane.width.div_ceil(8), plane.height.div_ceil(8)),
                 coefficients: vec![[0; 64]; if header.progressive { blocks.0 * blocks.1 } else { 0 }],
                 plane,
                 blocks,
                 steps: None,
-            }
-        };
+            };
+            let _ = channels.push(channel); // no more than components
+        }
         Decoder {
-            channels: header.components.iter().map(channel).collect(),
+            channels,
             progressive: header.progressive,
-            units,
+            units: units(header),
             tables: Tables::default(),
             steps: [None; 4],
             restart: 0,
@@ -193,8 +227,8 @@ impl Decoder {
     ) -> Result<(), Fault> {
         let Coded { bits, last_dc, run, .. } = coded;
         let missing = Fault::Damaged("a Huffman table that is missing");
-        let dc = || self.tables.dc[usize::from(dc)].as_deref().ok_or(missing);
-        let ac = || self.tables.ac[usize::from(ac)].as_deref().ok_or(missing);
+        let dc = || self.tables.dc[usize::from(dc)].as_ref().ok_or(missing);
+        let ac = || self.tables.ac[usize::from(ac)].as_ref().ok_or(missing);
         let last_dc = &mut last_dc[place];
         let channel = &mut self.channels[place];
         let index = at.1 * channel.blocks.0 + at.0;
@@ -215,8 +249,8 @@ impl Decoder {
     }
 
     /// The samples of all components.
-    fn finish(self) -> Fixed<Plane, MAX_COMPONENTS> {
-        let plane = |mut channel: Channel| {
+    fn finish(self) -> Fixed<Plane<'a>, MAX_COMPONENTS> {
+        let plane = |mut channel: Channel<'a>| {
             let coefficients = std::mem::take(&mut channel.coefficients);
             for (index, block) in coefficients.iter().enumerate() {
                 channel.show(block, (index % channel.blocks.0, index / channel.blocks.0));
@@ -227,7 +261,7 @@ impl Decoder {
     }
 }
 
-impl Channel {
+impl Channel<'_> {
     /// Writes the samples of `block`.
     fn show(&mut self, block: &Block, (x, y): (usize, usize)) {
         let Some(steps) = &self.steps else { return };

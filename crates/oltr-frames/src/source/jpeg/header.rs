@@ -228,6 +228,8 @@ pub struct Survey<'a> {
     pub scans: usize,
     /// Whether there are Huffman tables before the first scan.
     pub tables: bool,
+    /// Whether restart markers divide the first scan.
+    pub restarts: bool,
     /// Whether the first scan holds all of a sequential picture, in the order of the frame.
     pub one_scan: bool,
     /// Whether a marker ends the coded data.
@@ -243,7 +245,7 @@ impl<'a> Survey<'a> {
     pub fn new(bytes: &'a [u8]) -> Result<Survey<'a>, Fault> {
         let mut header = Header::default();
         let (mut first_scan, mut end, mut scans) = (0, 0, 0);
-        let (mut tables, mut one_scan, mut ends, mut ended) = (false, false, false, false);
+        let (mut tables, mut restarts, mut one_scan, mut ends, mut ended) = (false, false, false, false, false);
         let mut progress: [Progress; MAX_COMPONENTS] = [[None; 64]; MAX_COMPONENTS];
         let start = Segments::new(bytes);
         let mut segments = start.clone();
@@ -266,6 +268,7 @@ impl<'a> Survey<'a> {
                     header.frame(&segment)?;
                 }
                 name::DHT => tables |= scans == 0,
+                name::DRI if scans == 0 => restarts = segment.body != [0, 0],
                 name::EOI => ended = true,
                 name::SOS => {
                     if header.components.is_empty() {
@@ -298,7 +301,7 @@ impl<'a> Survey<'a> {
         if progress.iter().any(|p| p[..needed].iter().any(|bits| *bits != Some(0))) {
             return Err(if ended || ends { Fault::LacksScans } else { Fault::CutOff });
         }
-        Ok(Survey { header, first_scan, end, scans, tables, one_scan, ends, segments: start })
+        Ok(Survey { header, first_scan, end, scans, tables, restarts, one_scan, ends, segments: start })
     }
 }
 

@@ -53,8 +53,8 @@ impl Table {
 /// The tables of a picture, those of DC and those of AC.
 #[derive(Clone, Debug, Default)]
 pub struct Tables {
-    pub dc: [Option<Box<Table>>; 4],
-    pub ac: [Option<Box<Table>>; 4],
+    pub dc: [Option<Table>; 4],
+    pub ac: [Option<Table>; 4],
 }
 
 impl Tables {
@@ -78,7 +78,7 @@ impl Tables {
             let Some(table) = tables.get_mut(usize::from(place & 15)) else {
                 return Err(Fault::Damaged("a Huffman table of a place that does not exist"));
             };
-            *table = Some(Box::new(Table::new(counts, symbols)?));
+            *table = Some(Table::new(counts, symbols)?);
         }
         match body.is_empty() {
             true => Ok(()),

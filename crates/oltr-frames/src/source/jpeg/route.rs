@@ -17,10 +17,10 @@ pub enum Route {
 /// order; gray, or colour whose luma is sampled once or twice as often as its chroma, or four components sampled alike;
 /// coded data that ends with a marker. Of other kinds it refuses some, and of some it makes a picture that is wrong: luma
 /// sampled more coarsely than chroma, sequential scans one after another, YCbCr whose components are called R, G and B,
-/// progressive scans that lack data at their end.
+/// what lacks data before a restart marker or at the end of a progressive scan.
 pub fn route(survey: &Survey) -> Route {
     let header = &survey.header;
-    match survey.one_scan && survey.ends && common_sampling(header) && common_names(header) {
+    match survey.one_scan && !survey.restarts && survey.ends && common_sampling(header) && common_names(header) {
         true => Route::Fast,
         false => Route::AnyKind,
     }

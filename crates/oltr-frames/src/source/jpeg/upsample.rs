@@ -6,9 +6,9 @@
 use super::header::Color;
 
 /// The samples of one component.
-#[derive(Clone, Debug)]
-pub struct Plane {
-    pub samples: Vec<u8>,
+#[derive(Debug)]
+pub struct Plane<'a> {
+    pub samples: &'a mut [u8],
     pub stride: usize,
     /// Samples that belong to the picture.
     pub width: usize,
@@ -18,7 +18,7 @@ pub struct Plane {
     pub down: usize,
 }
 
-impl Plane {
+impl Plane<'_> {
     fn row(&self, y: usize) -> &[u8] {
         &self.samples[y * self.stride..][..self.width]
     }
@@ -69,10 +69,11 @@ fn interpolate(values: impl Iterator<Item = u16>, to: &mut [u8], bias: (u16, u16
     }
 }
 
-/// Writes the picture that `planes` make up, `width` pixels a row, as RGB.
-pub fn write(planes: &[Plane], color: Color, width: usize, rgb: &mut [u8]) {
-    let longest = planes.iter().map(|p| p.width * p.across).max().unwrap_or(0);
-    let mut rows: [Vec<u8>; 4] = std::array::from_fn(|place| vec![0; if place < planes.len() { longest } else { 0 }]);
+/// Writes the picture that `planes` make up, `width` pixels a row, as RGB. In `room` there is space for four rows.
+pub fn write(planes: &[Plane], color: Color, width: usize, room: &mut [u8], rgb: &mut [u8]) {
+    let (ab, cd) = room.split_at_mut(room.len() / 2);
+    let ((a, b), (c, d)) = (ab.split_at_mut(ab.len() / 2), cd.split_at_mut(cd.len() / 2));
+    let mut rows = [a, b, c, d];
     for (y, to) in rgb.chunks_exact_mut(width * 3).enumerate() {
         for (row, plane) in rows.iter_mut().zip(planes) {
             plane.upsample(y, row);

@@ -19,8 +19,8 @@ const RAW: Foreign = Foreign {
     remedy: "convert it with a raw developer (darktable-cli photo.raw photo.jpg) or save JPEG in the camera",
 };
 const FLOATS: Foreign = Foreign {
-    name: "a picture of floating-point numbers, which have no range",
-    remedy: "save it as PNG with 8 bits a channel",
+    name: "a picture of floating-point numbers",
+    remedy: "they have no range; save it as PNG with 8 bits a channel",
 };
 const VIDEO: Foreign = Foreign {
     name: "a video",
