@@ -320,6 +320,13 @@ fn times_names_and_links_do_not_make_a_photo_new() {
     fs::remove_file(at("f.pgm")).unwrap();
     fs::write(at("f.pgm"), photo(9)).unwrap();
     assert_eq!(found(&mut watch, LONG), [Ok(9)]);
+    // Both at once, while nobody looks: told from the time of birth, where the file system keeps one.
+    drop(watch);
+    fs::rename(at("f.pgm"), at("g.pgm")).unwrap();
+    age(&at("g.pgm"), 7200);
+    if fs::metadata(at("g.pgm")).unwrap().created().is_ok() {
+        assert_eq!(found(&mut self::watch(folder.path()), SHORT), []);
+    }
 }
 
 #[test]
