@@ -213,7 +213,9 @@ fn a_folder_made_anew_is_heard_again() {
     let parent = tempfile::tempdir().unwrap();
     let (folder, state) = (parent.path().join("card"), parent.path().join("state"));
     fs::create_dir(&folder).unwrap();
-    let mut watch = Watch::open(&folder, Some(&state), &Limits::default()).unwrap();
+    let watch = Watch::open(&folder, Some(&state), &Limits::default()).unwrap();
+    // Not found by the clock.
+    let mut watch = watch.searched_every(Duration::from_secs(3600));
     old_photo(&folder.join("a.pgm"), 1);
     assert_eq!(first(&mut watch), Ok(1));
     for (round, value) in [(0, 2), (1, 3)] {
@@ -357,7 +359,7 @@ fn hidden_and_system_folders_are_passed_over_by_search_and_by_event() {
 /// Root may read anything: then it is a folder that no photo should be.
 fn unreadable(path: &Path, value: u8) -> bool {
     old_photo(path, value);
-    fs::set_permissions(path, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o000)).unwrap();
     File::open(path).is_err()
 }
 
