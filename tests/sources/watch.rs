@@ -213,7 +213,9 @@ fn a_folder_made_anew_is_heard_again() {
     let parent = tempfile::tempdir().unwrap();
     let (folder, state) = (parent.path().join("card"), parent.path().join("state"));
     fs::create_dir(&folder).unwrap();
-    let mut watch = Watch::open(&folder, Some(&state), &Limits::default()).unwrap();
+    let watch = Watch::open(&folder, Some(&state), &Limits::default()).unwrap();
+    // Not found by the clock.
+    let mut watch = watch.searched_every(Duration::from_secs(3600));
     old_photo(&folder.join("a.pgm"), 1);
     assert_eq!(first(&mut watch), Ok(1));
     for (round, value) in [(0, 2), (1, 3)] {
@@ -320,6 +322,13 @@ fn times_names_and_links_do_not_make_a_photo_new() {
     fs::remove_file(at("f.pgm")).unwrap();
     fs::write(at("f.pgm"), photo(9)).unwrap();
     assert_eq!(found(&mut watch, LONG), [Ok(9)]);
+    // Both at once, while nobody looks: told from the time of birth, where the file system keeps one.
+    drop(watch);
+    fs::rename(at("f.pgm"), at("g.pgm")).unwrap();
+    age(&at("g.pgm"), 7200);
+    if fs::metadata(at("g.pgm")).unwrap().created().is_ok() {
+        assert_eq!(found(&mut self::watch(folder.path()), SHORT), []);
+    }
 }
 
 #[test]
@@ -350,7 +359,7 @@ fn hidden_and_system_folders_are_passed_over_by_search_and_by_event() {
 /// Root may read anything: then it is a folder that no photo should be.
 fn unreadable(path: &Path, value: u8) -> bool {
     old_photo(path, value);
-    fs::set_permissions(path, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o000)).unwrap();
     File::open(path).is_err()
 }
 

@@ -6,8 +6,9 @@
 //!   that were all taken is searched without opening one;
 //! - its *name and content*: path within the folder, size and what is in it. It survives another time, as when a card's
 //!   clock is read in another time zone, the file is copied anew, or the folder is made anew;
-//! - its *file and content*: the number and the times that the file system gives the file itself, and what is in it. It
-//!   survives another name: a photo that is renamed, moved within the folder, or found through a link.
+//! - its *file and content*: the number that the file system gives the file itself, the time of its birth (or, where that
+//!   is not kept, of its modification), and what is in it. It survives another name: a photo that is renamed, moved within
+//!   the folder, or found through a link.
 //!
 //! So another photo under a name that was there before is a new one, and so is a copy under another name.
 
@@ -94,8 +95,9 @@ impl Seen {
         let mut filed = Sha256::new();
         filed.update(b"file\0");
         filed.update(self.number.to_le_bytes());
-        filed.update(self.modified.to_le_bytes());
-        filed.update(self.born.unwrap_or(0).to_le_bytes());
+        // A number is given again to another file; the time of birth tells them apart, and outlives what changes the
+        // other times.
+        filed.update(self.born.unwrap_or(self.modified).to_le_bytes());
         filed.update(content);
         Ok(Keys([self.entry, first(named), first(filed)]))
     }

@@ -18,6 +18,8 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
 
@@ -41,6 +43,9 @@ const ENTRY_BYTES: usize = 3 * 2 * 9;
 
 /// Attempts to open a file that others put anew in its place meanwhile.
 const ATTEMPTS: usize = 8;
+
+/// How long another process may take to end.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// So many times the entries that fit are kept where they cannot be merged, because the disk is full for one.
 const OVERDUE: usize = 2;
@@ -351,18 +356,23 @@ fn refuse_no_file(path: &Path) -> Result<()> {
     Err(Error::Config(format!("{}: is {what}; {reason}", path.display())))
 }
 
-/// Locks `file`, where its file system can.
+/// Locks `file`, where its file system can. A process that is just ending, or one that is being started by it, holds it
+/// for a moment longer.
 fn hold(file: &File, path: &Path) -> Result<()> {
-    match file.try_lock() {
-        Ok(()) => Ok(()),
-        Err(TryLockError::WouldBlock) => {
-            let reason =
-                "another oltr keeps its list of photos there; end it, or name another file with --state".into();
-            Err(Error::Busy { path: path.into(), reason })
-        }
-        Err(TryLockError::Error(e)) => {
-            log::debug!("{}: cannot be locked ({e}); no two processes may have it", path.display());
-            Ok(())
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) if Instant::now() < until => thread::sleep(PATIENCE / 20),
+            Err(TryLockError::WouldBlock) => {
+                let reason =
+                    "another oltr keeps its list of photos there; end it, or name another file with --state".into();
+                return Err(Error::Busy { path: path.into(), reason });
+            }
+            Err(TryLockError::Error(e)) => {
+                log::debug!("{}: cannot be locked ({e}); no two processes may have it", path.display());
+                return Ok(());
+            }
         }
     }
 }
