@@ -250,11 +250,12 @@ fn gstreamer_rows_arrive_as_it_pads_them() {
         let rgb = run("RGB", raw(PixelFormat::Rgb24), None);
         for (name, format) in formats {
             let (_, mean) = differences(&run(name, raw(format), None), &rgb);
-            assert!(mean <= 1.5, "{name} {width}x{height}: {mean:.3} off on average");
+            assert!(mean <= 3.0, "{name} {width}x{height}: {mean:.3} off on average");
         }
         for name in ["I420", "Y42B", "Y444"] {
+            // Chroma of YUV4MPEG2 lies elsewhere, which blurs the edges of the bars.
             let (_, mean) = differences(&run(name, None, Some("y4menc")), &rgb);
-            assert!(mean <= 1.5, "y4menc {name} {width}x{height}: {mean:.3} off on average");
+            assert!(mean <= 3.0, "y4menc {name} {width}x{height}: {mean:.3} off on average");
         }
     }
 }

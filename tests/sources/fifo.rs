@@ -149,7 +149,9 @@ fn a_writer_whose_frames_do_not_fit_is_passed_over() {
                     Next::End => break,
                 }
             }
-            writer.map(|w| w.join().unwrap());
+            if let Some(writer) = writer {
+                writer.join().unwrap();
+            }
         }
         assert_eq!(seen, [frames, damages], "room for {room}");
     }
