@@ -71,7 +71,7 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
                 None => lines,
             }))
         } else {
-            To::Person(Person::new(bundle, enrolments, args.per_frame)?)
+            To::Person(Box::new(Person::new(bundle, enrolments, args.per_frame)?))
         },
         notifier: Notifier::new(),
     };
@@ -99,14 +99,14 @@ struct Out<'a> {
 
 enum To<'a> {
     Json(Box<JsonLines<'a, io::Stdout>>),
-    Person(Person),
+    Person(Box<Person>),
 }
 
 impl Out<'_> {
     fn sink(&mut self) -> &mut dyn Sink {
         match &mut self.to {
             To::Json(sink) => sink.as_mut(),
-            To::Person(sink) => sink,
+            To::Person(sink) => sink.as_mut(),
         }
     }
 }

@@ -38,7 +38,7 @@ pub enum Shrink {
 }
 
 /// Widths that columns shrink to, in turn: comfortable, still legible, and what is left when nothing else helps.
-const STEPS: [usize; 3] = [20, 10, 4];
+const STEPS: [usize; 3] = [30, 10, 4];
 
 /// One column.
 #[derive(Clone, Debug)]
@@ -257,12 +257,17 @@ fn middle(text: &str, width: usize) -> String {
     format!("{begin}{ELLIPSIS}{end}")
 }
 
-/// The file's name whole where there is room for it, and as much of the first folders as fits.
+/// The file's name whole where there is room for it, and the first folders as far as they fit; of the first alone its
+/// beginning.
 fn path(text: &str, width: usize) -> String {
     let Some(slash) = text.rfind('/') else { return middle(text, width) };
     let (folders, name) = text.split_at(slash);
     match width.checked_sub(ELLIPSIS.width() + name.width()) {
-        Some(room) => format!("{}{ELLIPSIS}{name}", prefix(folders, room)),
+        Some(room) => {
+            let begin = prefix(folders, room);
+            let whole = begin.rfind('/').filter(|slash| *slash > 0).map_or(begin, |slash| &begin[..=slash]);
+            format!("{whole}{ELLIPSIS}{name}")
+        }
         None => middle(&name[1..], width),
     }
 }
@@ -321,7 +326,7 @@ mod tests {
     fn names_give_way_first_then_titles_then_columns() {
         for (width, header, row) in [
             (60, "PROBABILITY", "a/very/long/path/of/folde…/cup.jpg        9.9 %  cup      1 s"),
-            (50, "PROBABILITY", "a/very/long/pat…/cup.jpg        9.9 %  cup      1 s"),
+            (58, "PROBABILITY", "a/very/long/pat…/cup.jpg        9.9 %  cup      1 s"),
             (42, "     P", "a/very/long/path…/cup.jpg   9.9 %  cup  1 s"),
             (33, "     P", "a/very/…/cup.jpg   9.9 %  cup  1 s"),
             (26, "     P", "a…/cup.jpg   9.9 %  cup"),
@@ -375,6 +380,10 @@ mod tests {
         assert_eq!(shorten("茶碗茶碗", 5), "茶…碗");
         assert_eq!(shorten("茶碗茶碗", 4), "茶…");
         assert_eq!(shorten("abcdefgh", 5), "ab…gh");
+        assert_eq!(elide("examples/photos/cup.jpg", 20, Shrink::Path), "examples/…/cup.jpg");
+        assert_eq!(elide("examples/photos/cup.jpg", 14, Shrink::Path), "examp…/cup.jpg");
+        assert_eq!(elide("/media/card/cup.jpg", 12, Shrink::Path), "/me…/cup.jpg");
+        assert_eq!(elide("examples/photos/cup.jpg", 6, Shrink::Path), "cup…pg");
         assert_eq!(shorten("e\u{301}e\u{301}e\u{301}e\u{301}", 3), "e\u{301}…e\u{301}");
     }
 
