@@ -3,6 +3,7 @@
 mod answers;
 mod classes;
 mod gallery;
+mod html;
 mod matrix;
 mod page;
 mod plots;

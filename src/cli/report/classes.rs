@@ -7,7 +7,7 @@ use oltr::evaluate::TakenFor;
 
 use super::super::study::percent;
 use super::Material;
-use super::page::{escape, scroll};
+use super::html::{escape, scroll};
 
 /// Classes that a class was taken for, of which each is named.
 const TAKEN_FOR: usize = 3;

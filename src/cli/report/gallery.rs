@@ -8,7 +8,7 @@ use oltr::labels::Label;
 use oltr::metrics::Answer;
 use oltr::survey::Record;
 
-use super::page::escape;
+use super::html::escape;
 use super::{Material, thumbnails};
 
 /// Photos that are shown of each kind of mistake.

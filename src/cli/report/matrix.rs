@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::Material;
-use super::page::{escape, scroll};
+use super::html::{escape, scroll};
 use oltr::metrics::Answer;
 
 /// Rows and columns beyond which the table would no longer be read: then the classes with most mistakes are shown.

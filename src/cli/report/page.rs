@@ -8,6 +8,7 @@ use oltr::scores::ScoreKind;
 use oltr::{Limits, Result};
 
 use super::super::study::{figure, percent};
+use super::html::{escape, scroll};
 use super::{Material, classes, gallery, matrix, plots, terms};
 
 const STYLE: &str = include_str!("style.css");
@@ -213,14 +214,6 @@ impl Plots<'_> {
     }
 }
 
-/// A table that scrolls inside itself where the page is narrower; `rows` are its head and body.
-pub fn scroll(name: &str, class: &str, rows: &str) -> String {
-    format!(
-        "<div class=\"scroll\" role=\"region\" aria-label=\"{name}\" tabindex=\"0\"><table class=\"{class}\">{rows}\
-         </table></div>\n"
-    )
-}
-
 fn scores(body: &mut String, material: &Material) {
     let mut rows = String::from(
         "<thead><tr><th>Score</th><th>AUROC</th><th>FPR at 95 % TPR</th><th>OSCR</th></tr></thead>\n<tbody>\n",
@@ -274,30 +267,4 @@ fn footer(body: &mut String, material: &Material) {
         t.inference_ms,
         env!("CARGO_PKG_VERSION")
     );
-}
-
-/// `text` as HTML shows it.
-pub fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            c => escaped.push(c),
-        }
-    }
-    escaped
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_cannot_become_markup() {
-        assert_eq!(escape("<img src=\"x\" onerror='y'>&"), "&lt;img src=&quot;x&quot; onerror=&#39;y&#39;&gt;&amp;");
-    }
 }
