@@ -20,6 +20,7 @@ mod shutdown;
 mod stream;
 mod study;
 mod table;
+mod text;
 mod verify;
 mod version;
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 use unicode_width::UnicodeWidthStr;
 
 use super::exit;
-use super::table::{printable, shorten, wrap};
+use super::text::{printable, shorten, wrap};
 
 /// Something went well.
 pub const GOOD: Style = AnsiColor::Green.on_default();
