@@ -21,6 +21,7 @@ pub mod shutdown;
 mod stream;
 mod study;
 mod table;
+mod text;
 mod verify;
 mod version;
 

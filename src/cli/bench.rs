@@ -88,6 +88,7 @@ struct Report<'a> {
 impl Report<'_> {
     fn print(&self, out: &mut Output) -> anyhow::Result<()> {
         let l = &self.latency_ms;
+        let runs = if self.runs == 1 { "1 run".into() } else { format!("{} runs", self.runs) };
         let threads = if self.threads == 1 { "1 thread".into() } else { format!("{} threads", self.threads) };
         let [weights, arena, scratch] = [self.weights_bytes, self.arena_bytes, self.scratch_bytes].map(bytes);
         let peak = self.peak_rss_bytes.map(|peak| format!("; the process took up to {}", bytes(peak)));
@@ -99,8 +100,8 @@ impl Report<'_> {
             (
                 "latency",
                 format!(
-                    "{:.3} ms median of {} runs; {:.3} least, {:.3} for 95 %, {:.3} most",
-                    l.median, self.runs, l.min, l.p95, l.max
+                    "{:.3} ms median of {}; {:.3} least, {:.3} for 95 %, {:.3} most",
+                    l.median, runs, l.min, l.p95, l.max
                 ),
             ),
             ("memory", format!("{weights} weights, {arena} arena, {scratch} scratch{}", peak.unwrap_or_default())),

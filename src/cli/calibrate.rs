@@ -111,7 +111,7 @@ impl<'a> Report<'a> {
             Some([low, high]) => format!("{:.1} to {:.1} %", low * 100.0, high * 100.0),
             None => "–".into(),
         };
-        out.remark(
+        out.paragraph(
             0,
             &format!(
                 "{} on {} known photos of {} classes and {} unknown of {}",
@@ -125,7 +125,7 @@ impl<'a> Report<'a> {
         };
         let before = format!(" (reachability before: {})", self.reachability_before);
         let classes = self.per_class.map_or(String::new(), |p| format!("; {} classes have their own", p.len()));
-        out.remark(0, &format!("threshold: {threshold}{classes}{before}"))?;
+        out.paragraph(0, &format!("threshold: {threshold}{classes}{before}"))?;
         let rows: Vec<Vec<Cell>> = [
             ("known photos accepted", percent(c.reached.known_accepted), interval(c.promised.known_accepted)),
             ("unknown photos called open", percent(c.reached.open_rejected), interval(c.promised.open_rejected)),

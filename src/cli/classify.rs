@@ -287,7 +287,7 @@ impl Reporter {
         let columns = vec![
             Column::new("PHOTO", Align::Left, Shrink::Path).hold(sources.iter().map(String::as_str)),
             Column::new("SHOWS", Align::Left, Shrink::Middle).hold(names.all().chain(["open"])),
-            Column::new("PROBABILITY", Align::Right, Shrink::Never),
+            Column::new("PROBABILITY", Align::Right, Shrink::Never).short("PROB.").hold(["100.0 %"]),
             Column::new("REACHABILITY", Align::Right, Shrink::Never),
             Column::new("RESEMBLES", Align::Left, Shrink::Middle).hold(names.iter()),
         ];

@@ -154,7 +154,7 @@ impl Document<'_> {
         let e = self.evaluation;
         let (name, split) = (shorten(&e.model.name, SUBJECT), shorten(&e.split, SUBJECT));
         let of = e.classes.iter().filter(|c| c.photos > 0).count();
-        out.remark(
+        out.paragraph(
             0,
             &format!(
                 "{name} on '{split}': {} known photos of {of} classes, {} unknown of {}",
@@ -170,7 +170,7 @@ impl Document<'_> {
         self.taken_for_known(out)?;
         if let Some(compared) = &self.comparison {
             out.line(&format!("\n{TITLE}COMPARED WITH{TITLE:#} {}", printable(&compared.other)))?;
-            compared.sentences().iter().try_for_each(|sentence| out.remark(0, sentence))?;
+            compared.sentences().iter().try_for_each(|sentence| out.paragraph(0, sentence))?;
         }
         for gate in &self.gates {
             let style = if gate.met { GOOD } else { BAD };

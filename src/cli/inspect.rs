@@ -247,7 +247,7 @@ impl<'a> BundleReport<'a> {
         if !self.open.calibration.is_null() {
             out.field("calibration", &plain(&self.open.calibration))?;
         }
-        out.field("ids, card", "'oltr inspect --classes' lists the ids of the classes, --card shows the card")
+        out.field("more", "'oltr inspect --classes' lists the ids of the classes, --card shows the card")
     }
 }
 
@@ -300,10 +300,13 @@ fn group(shot: Shot) -> &'static str {
     }
 }
 
-/// `value` on one line: text as it is, anything else as JSON.
+/// `value` on one line: text as it is, an object as its entries, anything else as JSON.
 fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
+        Value::Object(entries) => {
+            entries.iter().map(|(key, value)| format!("{key} {}", plain(value))).collect::<Vec<_>>().join(", ")
+        }
         value => value.to_string(),
     }
 }

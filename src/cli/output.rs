@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 
 use anstyle::{AnsiColor, Style};
 use anyhow::Context;
+use oltr::text::printable;
 use oltr::{Error, ErrorKind, text};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -12,7 +13,7 @@ use serde::Serialize;
 use unicode_width::UnicodeWidthStr;
 
 use super::exit;
-use super::table::{printable, shorten, wrap};
+use super::text::{shorten, wrap};
 
 /// Something went well.
 pub const GOOD: Style = AnsiColor::Green.on_default();

@@ -70,7 +70,7 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
             };
             To::Json(Box::new(JsonLines::new(Stdout, settings, &line_limits)))
         } else {
-            To::Person(Person::new(names, args.per_frame)?)
+            To::Person(Box::new(Person::new(names, args.per_frame)?))
         };
         Ok(Out { to, notifier: Notifier::new(), stop: control.stop.clone() })
     };
@@ -180,14 +180,14 @@ struct Out {
 
 enum To {
     Json(Box<JsonLines<Stdout>>),
-    Person(Person),
+    Person(Box<Person>),
 }
 
 impl Out {
     fn sink(&mut self) -> &mut dyn Sink {
         match &mut self.to {
             To::Json(sink) => sink.as_mut(),
-            To::Person(sink) => sink,
+            To::Person(sink) => sink.as_mut(),
         }
     }
 }

@@ -6,18 +6,16 @@
 use std::borrow::Cow;
 
 use anstyle::Style;
-use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
 pub use oltr::text::printable;
 
 use super::output::{PLAIN, TITLE};
+use super::text::{middle, path};
+pub use super::text::{shorten, wrap};
 
 /// Spaces between two columns.
 const GAP: usize = 2;
-
-/// What stands for the part of a name that is left out.
-const ELLIPSIS: &str = "…";
 
 /// To which side the cells of a column are flush.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +38,7 @@ pub enum Shrink {
 }
 
 /// Widths that columns shrink to, in turn: comfortable, still legible, and what is left when nothing else helps.
-const STEPS: [usize; 3] = [20, 10, 4];
+const STEPS: [usize; 3] = [30, 10, 4];
 
 /// One column.
 #[derive(Clone, Debug)]
@@ -220,17 +218,6 @@ impl Column {
     }
 }
 
-/// `text` in lines of at most `width` terminal cells; words are broken only where one is longer than a line.
-pub fn wrap(text: &str, width: usize) -> Vec<String> {
-    let options = textwrap::Options::new(width).word_splitter(textwrap::WordSplitter::NoHyphenation);
-    textwrap::wrap(text, options).into_iter().map(Cow::into_owned).collect()
-}
-
-/// `text` in at most `width` terminal cells, its middle left out.
-pub fn shorten(text: &str, width: usize) -> Cow<'_, str> {
-    elide(text, width, Shrink::Middle)
-}
-
 /// `text` in at most `width` terminal cells, if its column gives way.
 fn elide(text: &str, width: usize, shrink: Shrink) -> Cow<'_, str> {
     if text.width() <= width {
@@ -241,35 +228,6 @@ fn elide(text: &str, width: usize, shrink: Shrink) -> Cow<'_, str> {
         Shrink::Middle => middle(text, width).into(),
         Shrink::Path => path(text, width).into(),
     }
-}
-
-fn middle(text: &str, width: usize) -> String {
-    let room = width.saturating_sub(ELLIPSIS.width());
-    let begin = prefix(text, room.div_ceil(2));
-    let end = suffix(&text[begin.len()..], room - begin.width());
-    format!("{begin}{ELLIPSIS}{end}")
-}
-
-/// The file's name whole where there is room for it, and as much of the first folders as fits.
-fn path(text: &str, width: usize) -> String {
-    let Some(slash) = text.rfind('/') else { return middle(text, width) };
-    let (folders, name) = text.split_at(slash);
-    match width.checked_sub(ELLIPSIS.width() + name.width()) {
-        Some(room) => format!("{}{ELLIPSIS}{name}", prefix(folders, room)),
-        None => middle(&name[1..], width),
-    }
-}
-
-/// The longest beginning of `text` that `width` terminal cells hold. What is one character to a reader stays whole.
-fn prefix(text: &str, width: usize) -> &str {
-    let fits = |(i, grapheme): (usize, &str)| Some(i + grapheme.len()).filter(|end| text[..*end].width() <= width);
-    text.grapheme_indices(true).map_while(fits).last().map_or("", |end| &text[..end])
-}
-
-/// The longest end of `text` that `width` terminal cells hold.
-fn suffix(text: &str, width: usize) -> &str {
-    let fits = |(i, _): (usize, &str)| Some(i).filter(|begin| text[*begin..].width() <= width);
-    text.grapheme_indices(true).rev().map_while(fits).last().map_or("", |begin| &text[begin..])
 }
 
 #[cfg(test)]
@@ -314,7 +272,7 @@ mod tests {
     fn names_give_way_first_then_titles_then_columns() {
         for (width, header, row) in [
             (60, "PROBABILITY", "a/very/long/path/of/folde…/cup.jpg        9.9 %  cup      1 s"),
-            (50, "PROBABILITY", "a/very/long/pat…/cup.jpg        9.9 %  cup      1 s"),
+            (58, "PROBABILITY", "a/very/long/pat…/cup.jpg        9.9 %  cup      1 s"),
             (42, "     P", "a/very/long/path…/cup.jpg   9.9 %  cup  1 s"),
             (33, "     P", "a/very/…/cup.jpg   9.9 %  cup  1 s"),
             (26, "     P", "a…/cup.jpg   9.9 %  cup"),
@@ -368,6 +326,10 @@ mod tests {
         assert_eq!(shorten("茶碗茶碗", 5), "茶…碗");
         assert_eq!(shorten("茶碗茶碗", 4), "茶…");
         assert_eq!(shorten("abcdefgh", 5), "ab…gh");
+        assert_eq!(elide("examples/photos/cup.jpg", 20, Shrink::Path), "examples/…/cup.jpg");
+        assert_eq!(elide("examples/photos/cup.jpg", 14, Shrink::Path), "examp…/cup.jpg");
+        assert_eq!(elide("/media/card/cup.jpg", 12, Shrink::Path), "/me…/cup.jpg");
+        assert_eq!(elide("examples/photos/cup.jpg", 6, Shrink::Path), "cup…pg");
         assert_eq!(shorten("e\u{301}e\u{301}e\u{301}e\u{301}", 3), "e\u{301}…e\u{301}");
     }
 

@@ -349,3 +349,29 @@ fn the_model_itself_is_no_output() {
     }
     assert!(fs::read(&model).unwrap() == fs::read(package(BUNDLE)).unwrap());
 }
+
+#[test]
+fn what_is_no_file_of_labels_says_what_one_is() {
+    let header = "path        class  role     split";
+    oltr(&["evaluate", BUNDLE]).code(2).says(&["--labels", header, "oltr inspect"]);
+    oltr(&["calibrate", "--output", "new.onnx", BUNDLE]).code(2).says(&["--labels", header]);
+    // Folders of photos by class are the usual form elsewhere.
+    let folders = oltr(&["evaluate", "--labels", "tests", "--images", PHOTOS, BUNDLE]).code(65);
+    folders.says(&["tests: is a folder", "cd tests && find", "> photos.tsv"]);
+    let commas = LABELS.replace('\t', ",");
+    evaluate(&commas, &[BUNDLE]).code(65).says(&["no column 'path'", "it has no tab"]);
+    // Names in place of ids.
+    let names = LABELS.replace("Motorbikes", "motorbike");
+    evaluate(&names, &[BUNDLE]).code(65).says(&["the id of 'motorbike' is 'Motorbikes'"]);
+}
+
+#[test]
+fn a_folder_as_a_model_names_the_models_in_it() {
+    let folder = Folder::new();
+    let place = folder.path("");
+    oltr(&["inspect", &place]).code(65).says(&["is a folder without an .onnx file"]);
+    folder.file("a.onnx", b"");
+    oltr(&["inspect", &place]).code(65).says(&["name the model in it", "a.onnx"]);
+    oltr(&["classify", "--model", "models", "x.jpg"]).code(65).says(&["3 models"]);
+    oltr(&["enrol", "--model", "models", "list"]).code(65).says(&["3 models", "models/everyday.onnx"]);
+}

@@ -22,8 +22,8 @@ def moon(target: str) -> None:
     random = np.random.default_rng(1969)
     y, x = np.mgrid[0:SIDE, 0:SIDE].astype(float)
     height = np.zeros((SIDE, SIDE))
-    # Few large craters and many small ones, the large ones first.
-    radii = np.sort(3.0 * (1 - random.random(500)) ** -0.7)[::-1].clip(3, 45)
+    # Few large craters and many small ones, the large ones first, in the flat light of a far-off lens.
+    radii = np.sort(3.0 * (1 - random.random(500)) ** -0.5)[::-1].clip(3, 12)
     for radius in radii:
         cx, cy = random.random(2) * (SIDE + 2 * radius) - radius
         r = np.hypot(x - cx, y - cy) / radius
@@ -34,8 +34,8 @@ def moon(target: str) -> None:
     dy, dx = np.gradient(height + 0.25 * dust)
     sun = np.array([-0.8, -0.35, 0.55])
     shade = (-dx * sun[0] - dy * sun[1] + sun[2]) / np.sqrt(dx**2 + dy**2 + 1)
-    grey = (60 + 120 * shade.clip(0, 1.2) / 1.2).clip(0, 255).astype(np.uint8)
-    picture = Image.fromarray(grey).filter(ImageFilter.GaussianBlur(0.8))
+    grey = (80 + 70 * shade.clip(0, 1.2) / 1.2).clip(0, 255).astype(np.uint8)
+    picture = Image.fromarray(grey).filter(ImageFilter.GaussianBlur(1.2))
     picture.convert("RGB").save(target, quality=QUALITY)
 
 

@@ -19,8 +19,8 @@ const MEDIUM: RGBColor = RGBColor(0, 158, 115);
 const GREY: RGBColor = RGBColor(150, 150, 150);
 const DARK: RGBColor = RGBColor(40, 40, 40);
 
-/// Text in plots, of the size of the captions below them.
-const FONT: (&str, i32) = ("sans-serif", 14);
+/// Text in plots: plotters draws it at four fifths of this.
+const FONT: (&str, i32) = ("sans-serif", 17);
 
 /// Bars of a histogram.
 const BINS: usize = 40;
