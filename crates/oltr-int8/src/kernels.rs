@@ -31,7 +31,8 @@ mod window;
 mod x86_64;
 
 pub use contract::{
-    AveragePool, Conv, KernelSet, Map, MaxPool, Output, PAIRS, PackedConv, PairRow, Residual, Storage, Window,
+    AveragePool, Conv, Cuts, Destination, Job, KernelSet, Map, MaxPool, Output, PAIRS, PackedConv, PairRow, Residual,
+    Storage, Window,
 };
 #[cfg(test)]
 pub(crate) use select::emulated;

@@ -24,28 +24,6 @@ const LARGE_WEIGHTS: usize = 256 << 10;
 /// Most pixels of a block, small and large.
 const BLOCK_PIXELS: [usize; 2] = [120, 240];
 
-/// What convolutions have in common that yield bytes, whole pixels of them, and have an `output`.
-macro_rules! bytes_of_whole_pixels {
-    () => {
-        fn run_f32(&self, _: &[u8], _: &mut [f32], _: Range<usize>, _: &mut [u8]) {
-            panic!("this layer was packed to yield bytes")
-        }
-
-        /// A pixel of outputs is the beginning of scratch.
-        fn run_channels(&self, input: &[u8], output: &mut [u8], channels: Range<usize>, scratch: &mut [u8]) {
-            let (pixel, scratch) = scratch.split_at_mut(self.output.stride);
-            self.run(input, None, pixel, 0..1, scratch);
-            output.copy_from_slice(&pixel[channels]);
-        }
-
-        fn run_channels_f32(&self, _: &[u8], _: &mut [f32], _: Range<usize>, _: &mut [u8]) {
-            panic!("this layer was packed to yield bytes")
-        }
-    };
-}
-
-pub(crate) use bytes_of_whole_pixels;
-
 /// Contiguous activations under a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Run {

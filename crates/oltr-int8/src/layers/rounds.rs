@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::super::kernels::{Map, PackedConv};
+use super::super::kernels::{Cuts, Destination, Job, Map, PackedConv};
 use super::super::plan::ALIGN;
 use super::super::program::{Input, Program, Step};
 use super::super::tensor::Element;
@@ -132,10 +132,12 @@ fn conv_cut(step: &Step, conv: &dyn PackedConv, map: &Map, element: Element, inp
     let residual = step.reads.len() > 1;
     if element != Element::Floats && threads > 1 && parts(step) > 1 && by_slices(conv, map) {
         let rows = [map.pixels(), map.stride];
-        return Cut::columns((conv.slices(), slice_parts(step, threads)), rows, |slices| conv.slice(slices), threads);
+        return Cut::columns((slices(conv), slice_parts(step, threads)), rows, |of| channels(conv, of), threads);
     }
     match map.pixels() {
-        1 if !residual => Cut::items(by_channels(step, map, input, threads), element.size(), threads),
+        1 if !residual && conv.cuts() == Cuts::Anywhere => {
+            Cut::items(by_channels(step, map, input, threads), element.size(), threads)
+        }
         _ => Cut::items(by_pixels(step, conv, map, threads), map.stride * element.size(), threads),
     }
 }
@@ -152,7 +154,17 @@ fn by_channels(step: &Step, map: &Map, input: usize, threads: usize) -> (usize, 
 pub(super) fn by_slices(conv: &dyn PackedConv, map: &Map) -> bool {
     const SLICES: usize = 8;
     let few = conv.few_pixels();
-    map.pixels() <= few && conv.slices() >= SLICES
+    map.pixels() <= few && slices(conv) >= SLICES
+}
+
+/// Parts between the cuts of a convolution.
+fn slices(conv: &dyn PackedConv) -> usize {
+    if let Cuts::At(cuts) = conv.cuts() { cuts.len() - 1 } else { 1 }
+}
+
+/// The channels of such parts.
+fn channels(conv: &dyn PackedConv, slices: Range<usize>) -> Range<usize> {
+    if let Cuts::At(cuts) = conv.cuts() { cuts[slices.start]..cuts[slices.end] } else { 0..0 }
 }
 
 /// Into how many parts the slices of a convolution are cut: each copies the input once more.
@@ -193,7 +205,9 @@ pub(in super::super) fn compute(
         (Part::Items(range), _) => range,
         (Part::Slices(slices), Layer::Conv(conv, map)) => {
             let residual = (step.reads.len() > 1).then_some(b);
-            return conv.run_slices(a, residual, out, 0..map.pixels(), slices, scratch);
+            let channels = Some(channels(&**conv, slices));
+            let output = Destination::Bytes(out);
+            return conv.run(Job { input: a, residual, pixels: 0..map.pixels(), channels, output, scratch });
         }
         (Part::Slices(_), _) => unreachable!("only convolutions are cut by slices"),
     };
@@ -202,13 +216,16 @@ pub(in super::super) fn compute(
             Input::Numbers(numbers) => kernels.quantise(bytes_of(y), numbers, &y.map, out, range),
             Input::Pixels(pixels, tables) => quantise_pixels(&pixels[3 * range.start..3 * range.end], tables, out),
         },
-        Layer::Conv(conv, map) => match (map.pixels(), y.element) {
-            (1, Element::Floats) => conv.run_channels_f32(a, numbers_mut(out), range, scratch),
-            (_, Element::Floats) => conv.run_f32(a, numbers_mut(out), range, scratch),
-            _ if step.reads.len() > 1 => conv.run(a, Some(b), out, range, scratch),
-            (1, _) => conv.run_channels(a, out, range, scratch),
-            _ => conv.run(a, None, out, range, scratch),
-        },
+        Layer::Conv(conv, map) => {
+            let residual = (step.reads.len() > 1).then_some(b);
+            let by_channels = map.pixels() == 1 && residual.is_none() && conv.cuts() == Cuts::Anywhere;
+            let (pixels, channels) = if by_channels { (0..1, Some(range)) } else { (range, None) };
+            let output = match y.element {
+                Element::Floats => Destination::Floats(numbers_mut(out)),
+                Element::Bytes(_) => Destination::Bytes(out),
+            };
+            conv.run(Job { input: a, residual, pixels, channels, output, scratch });
+        }
         Layer::Add(quant) => kernels.add(quant, &a[range.clone()], &b[range], out),
         Layer::Table(table) => kernels.table(table, &a[range], out),
         Layer::MaxPool(window) => kernels.max_pool(window, a, out, range),

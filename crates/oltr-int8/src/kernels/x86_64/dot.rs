@@ -56,8 +56,8 @@ pub(crate) unsafe trait Dot: WithAvx2 + Copy + Debug + Send + Sync + 'static {
     /// Whether [`Dot::dot`] saturates where neighbouring weights are large, so that what is too much is split from them.
     const SPLITS: bool = false;
 
-    /// In the names of kernels, where a set has several kinds of products.
-    const KIND: &'static str = "";
+    /// The algorithm, in the names of kernels.
+    const KIND: &'static str;
 
     /// Name of the set.
     const ISA: &'static str;

@@ -42,7 +42,8 @@ impl<P: Dot> PackedTiles<P> {
 // SAFETY: tiles read chunks and steps, which are parts of chunks, of the pixels, and store `N` quarters for each.
 unsafe impl<P: Dot> Tiles for PackedTiles<P> {
     type Isa = P;
-    const NAME: &'static str = P::NAME;
+    const KIND: &'static str = P::KIND;
+    const ISA: &'static str = P::ISA;
 
     fn pack(isa: P, layer: Weights) -> PackedTiles<P> {
         let all = chunks(layer.runs);

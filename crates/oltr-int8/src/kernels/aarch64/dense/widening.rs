@@ -45,7 +45,8 @@ struct Quarter {
 // SAFETY: `tile` reads whole chunks of the pixels, and stores four sums or bytes for each.
 unsafe impl Tiles for WideningTiles {
     type Isa = Neon;
-    const NAME: &'static str = "conv_s8s8s8_4x4__neon";
+    const KIND: &'static str = "widening_4x4";
+    const ISA: &'static str = "neon";
 
     fn pack(_: Neon, layer: Weights) -> WideningTiles {
         let chunks = chunks(layer.runs);
@@ -373,10 +374,10 @@ unsafe fn four_pixels(column: &Column, [p0, p1, p2, p3]: [*const i8; PIXELS]) ->
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::{Conv, KernelSet, Map, Output, PackedConv, Storage, Window};
-    use super::super::dense::Direct;
     use super::*;
-    use crate::kernels::scalar::Scalar;
+    use crate::kernels::aarch64::dense::direct::Direct;
+    use crate::kernels::contract::{Conv, Destination, Job, KernelSet, Map, Output, PackedConv, Window};
+    use crate::kernels::scalar::SIGNED;
 
     /// Compares with the scalar kernel a layer of `depth` terms, 5 channels and 11 pixels: of the weights that
     /// `weight` gives for channel and place, and of bytes -128 and 127 as they are stored.
@@ -405,14 +406,22 @@ mod tests {
         let packed = Direct::<WideningTiles>::new(Neon, &conv);
         let mut scratch = vec![0; packed.scratch_bytes()];
         let (mut got, mut wanted) = ([0.0; 55], [0.0; 55]);
-        packed.run_f32(&bytes, &mut got, 0..11, &mut scratch);
-        SIGNED.conv(conv).run_f32(&bytes, &mut wanted, 0..11, &mut []);
+        let job = |output, scratch| Job {
+            input: &bytes,
+            residual: None,
+            pixels: 0..11,
+            channels: None,
+            output: Destination::Floats(output),
+            scratch,
+        };
+        packed.run(job(&mut got, &mut scratch));
+        SIGNED.conv(conv).run(job(&mut wanted, &mut []));
         assert_eq!(got, wanted);
     }
 
     /// How many pairs of chunks are deep for `depth` equal weights.
     fn deep_pairs(depth: usize, weight: i8) -> usize {
-        let runs = [super::super::super::window::Run { offset: 0, len: depth }];
+        let runs = [crate::kernels::window::Run { offset: 0, len: depth }];
         let layer = Weights { values: &vec![weight; depth], channels: 1, runs: &runs, bias: vec![0; LANES] };
         WideningTiles::pack(Neon, layer).quarters[0].order.pairs()
     }

@@ -22,6 +22,7 @@ const SINGLE: (usize, usize) = (2, 2);
 // SAFETY: `walk` is for all that `Columns` says.
 unsafe impl Kernel for Widening3x3 {
     type Isa = Neon;
+    const KIND: &'static str = "widening";
     const ISA: &'static str = "neon";
     const SIZE: usize = 3;
     const BYTES: usize = 9 * BLOCK;

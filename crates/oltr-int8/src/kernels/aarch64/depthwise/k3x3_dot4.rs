@@ -17,6 +17,7 @@ pub(crate) struct Dot3x3;
 // SAFETY: `walk` is for all that `Columns` says; values of `DotProduct` prove the instructions.
 unsafe impl Kernel for Dot3x3 {
     type Isa = DotProduct;
+    const KIND: &'static str = "dot4";
     const ISA: &'static str = "neondot";
     const SIZE: usize = 3;
     const BYTES: usize = 2 * 3 * 2 * 16;

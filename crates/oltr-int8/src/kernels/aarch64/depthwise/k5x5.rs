@@ -32,6 +32,7 @@ fn pairs() -> impl Iterator<Item = [(usize, usize); 2]> {
 // SAFETY: columns of the map are read inside it, others from the zero points; outputs are those of the strip.
 unsafe impl Kernel for Widening5x5 {
     type Isa = Neon;
+    const KIND: &'static str = "widening";
     const ISA: &'static str = "neon";
     const SIZE: usize = SIZE;
     /// `[column][row][channel]`

@@ -14,7 +14,8 @@ use crate::kernels::aarch64::isa::DotProduct;
 
 // SAFETY: `tiles` reads chunks, and quads that are parts of chunks, and stores four sums or bytes for each quarter.
 unsafe impl Dot for DotProduct {
-    const NAME: &'static str = "conv_s8s8s8_6x16__neondot";
+    const KIND: &'static str = "dot4_6x16";
+    const ISA: &'static str = "neondot";
     const TERMS: usize = 4;
     const TOGETHER: usize = 1;
 

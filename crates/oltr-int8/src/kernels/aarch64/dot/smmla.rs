@@ -21,7 +21,8 @@ type Sums = [int32x4_t; 2];
 
 // SAFETY: `tiles` reads chunks, and halves of chunks, and stores four sums or bytes for each quarter.
 unsafe impl Dot for MatrixProduct {
-    const NAME: &'static str = "conv_s8s8s8_6x16__neoni8mm";
+    const KIND: &'static str = "matrix_6x16";
+    const ISA: &'static str = "neoni8mm";
     const TERMS: usize = TERMS;
     const TOGETHER: usize = 2;
 

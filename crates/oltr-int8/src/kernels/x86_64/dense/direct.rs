@@ -7,14 +7,14 @@
 
 use std::ops::Range;
 
-use crate::kernels::contract::Conv;
+use crate::kernels::contract::{Conv, Destination};
 use crate::kernels::x86_64::aligned::{Aligned, align, with_alignment};
 use crate::kernels::x86_64::dense::saturation_split::{Extra, split};
 use crate::kernels::x86_64::dense::strip::{Beside, Pixel, Strip};
 use crate::kernels::x86_64::dense::tiles::channels_of;
 use crate::kernels::x86_64::dense::tiles::vector_bytes;
 use crate::kernels::x86_64::dot::Dot;
-use crate::kernels::x86_64::epilogue::{Destination, Epilogue, Place};
+use crate::kernels::x86_64::epilogue::{Epilogue, Place};
 use crate::kernels::x86_64::patch::{OVERRUN, Patch};
 use crate::kernels::x86_64::vector::Vectors;
 
@@ -208,10 +208,10 @@ impl<S: Dot> Direct<S> {
         }
     }
 
-    /// Pixels by vectors of the layer's commonest tile.
+    /// Pixels by channels of the layer's commonest tile.
     pub fn tile(&self) -> String {
         let vectors = self.strips[0];
-        format!("{}x{vectors}", S::pixels_of(vectors, self.runs.len(), self.steps))
+        format!("{}x{}", S::pixels_of(vectors, self.runs.len(), self.steps), vectors * S::V::LANES)
     }
 
     /// Pixels that are computed together: rows, as parts of two rows are two blocks, each of which reads all weights.

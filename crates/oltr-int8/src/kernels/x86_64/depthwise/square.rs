@@ -13,13 +13,12 @@
 
 use std::ops::Range;
 
-use crate::kernels::contract::{Conv, Map, PackedConv, Window};
+use crate::kernels::contract::{Conv, Cuts, Destination, Job, Map, PackedConv, Storage, Window};
 use crate::kernels::x86_64::aligned::{Aligned, align, with_alignment};
 use crate::kernels::x86_64::dot::{Dot, Sums};
 use crate::kernels::x86_64::epilogue::rounding::Rounding;
-use crate::kernels::x86_64::epilogue::{Destination, Epilogue, Place};
+use crate::kernels::x86_64::epilogue::{Epilogue, Place, parts_of};
 use crate::kernels::x86_64::vector::Vectors;
-use crate::kernels::x86_64::whole_pixels::{channels_of_whole_pixels, channels_scratch};
 
 /// The multiply-add of a set on interleaved rows: `STEP` rows of `STEP * LANES` channels become `STEP` vectors.
 ///
@@ -83,6 +82,8 @@ const fn steps_of(step: usize, size: usize, stride: usize) -> usize {
 pub(crate) struct Square<S: Interleave> {
     simd: S,
     name: String,
+    /// Where its channels may be cut: at its blocks, unless sums go through whole pixels as they are not rounded in registers.
+    cuts: Vec<usize>,
     input: Map,
     output: Map,
     window: Window,
@@ -192,7 +193,16 @@ impl<S: Interleave> Square<S> {
         }
         Square {
             simd,
-            name: format!("dwconv_u8s8_{size}x{size}s{stride}_{rows}x{}__{}", Self::BLOCK, S::ISA),
+            name: format!(
+                "dwconv_u8s8{}_{size}x{size}s{stride}_{rows}x{}__{}",
+                conv.result.dtype(Storage::Unsigned),
+                Self::BLOCK,
+                S::ISA
+            ),
+            cuts: match epilogue.rounding() {
+                Some(_) => (0..blocks).map(|block| block * Self::BLOCK).chain([channels]).collect(),
+                None => Vec::new(),
+            },
             input: conv.input,
             output: conv.output,
             window: conv.window,
@@ -541,54 +551,23 @@ impl<S: Interleave> PackedConv for Square<S> {
     }
 
     fn scratch_bytes(&self) -> usize {
-        with_alignment(Self::STEPS + Self::SUMS) + channels_scratch(self.output.stride)
+        with_alignment(Self::STEPS + Self::SUMS)
     }
 
     fn grain(&self) -> usize {
         rows_of(S::STEP, self.window.kernel[0], self.window.stride[0]) * self.output.width
     }
 
-    fn slices(&self) -> usize {
-        // What is not rounded in registers goes through whole pixels.
-        if self.epilogue.rounding().is_some() { self.blocks() } else { 1 }
+    fn cuts(&self) -> Cuts<'_> {
+        if self.cuts.is_empty() { Cuts::Nowhere } else { Cuts::At(&self.cuts) }
     }
 
-    fn slice(&self, slices: Range<usize>) -> Range<usize> {
-        slices.start * Self::BLOCK..(slices.end * Self::BLOCK).min(self.output.channels)
+    fn run(&self, job: Job) {
+        let (place, blocks) = match &job.channels {
+            None => (self.epilogue.map(), 0..self.blocks()),
+            Some(channels) => (Place::of(channels), parts_of(&self.cuts, channels)),
+        };
+        assert_eq!(job.output.len(), job.pixels.len() * place.stride);
+        self.compute(job.input, job.residual, job.output, place, job.pixels, blocks, job.scratch);
     }
-
-    fn run_slices(
-        &self,
-        input: &[u8],
-        residual: Option<&[u8]>,
-        output: &mut [u8],
-        pixels: Range<usize>,
-        slices: Range<usize>,
-        scratch: &mut [u8],
-    ) {
-        let channels = self.slice(slices.clone());
-        assert!(self.epilogue.rounding().is_some() && output.len() == pixels.len() * channels.len());
-        let place = Place { first: channels.start, stride: channels.len() };
-        self.compute(input, residual, Destination::Bytes(output), place, pixels, slices, scratch);
-    }
-
-    fn run(&self, input: &[u8], residual: Option<&[u8]>, output: &mut [u8], pixels: Range<usize>, scratch: &mut [u8]) {
-        assert_eq!(output.len(), pixels.len() * self.output.stride);
-        self.compute(
-            input,
-            residual,
-            Destination::Bytes(output),
-            self.epilogue.map(),
-            pixels,
-            0..self.blocks(),
-            scratch,
-        );
-    }
-
-    fn run_f32(&self, input: &[u8], output: &mut [f32], pixels: Range<usize>, scratch: &mut [u8]) {
-        assert_eq!(output.len(), pixels.len() * self.output.stride);
-        self.compute(input, None, Destination::Floats(output), self.epilogue.map(), pixels, 0..self.blocks(), scratch);
-    }
-
-    channels_of_whole_pixels!(|layer| layer.output.stride);
 }

@@ -34,6 +34,7 @@ impl WithAvx2 for BySums {
 // to it); everything else wraps, which is exact as
 // the result is wanted modulo 2^32. The methods need AVX2 only.
 unsafe impl Dot for BySums {
+    const KIND: &'static str = "by_sums";
     type V = Ymm;
     type Activations = [__m256i; 2];
     type Weights = [__m256i; 2];
@@ -184,6 +185,7 @@ unsafe fn add_products(sums: __m256i, x: __m256i) -> __m256i {
 
 // SAFETY: pairs of products of bytes do not overflow.
 unsafe impl Matvec for BySums {
+    const ROWS_KIND: &'static str = "pairs";
     /// Two chains of sums.
     const WIDTH: usize = 32;
     type Lanes = [__m256i; 2];

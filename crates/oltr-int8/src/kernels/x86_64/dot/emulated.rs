@@ -51,6 +51,7 @@ impl<S: Dot> WithAvx2 for Emulated<S> {
 
 // SAFETY: plain arithmetic.
 unsafe impl<S: Interleave + Matvec> Dot for Emulated<S> {
+    const KIND: &'static str = S::KIND;
     type V = EmulatedVectors<S::V>;
     type Activations = Lanes;
     type Weights = Lanes;
@@ -116,6 +117,7 @@ unsafe impl<S: Interleave + Matvec> Dot for Emulated<S> {
 
 // SAFETY: as before.
 unsafe impl<S: Interleave + Matvec> Matvec for Emulated<S> {
+    const ROWS_KIND: &'static str = S::ROWS_KIND;
     const WIDTH: usize = S::WIDTH;
     type Lanes = i32;
 

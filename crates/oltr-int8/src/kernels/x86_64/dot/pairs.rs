@@ -24,6 +24,7 @@ impl WithAvx2 for Pairs {
 
 // SAFETY: as for `Avx2`; products of bytes fit 16 bits, and their sums 32.
 unsafe impl Dot for Pairs {
+    const KIND: &'static str = "pairs";
     type V = Ymm;
     type Activations = __m256i;
     type Weights = __m256i;

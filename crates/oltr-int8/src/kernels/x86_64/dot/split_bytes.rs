@@ -22,12 +22,12 @@ impl WithAvx2 for SplitBytes {
 
 // SAFETY: with `SPLITS` pairs of products do not saturate; everything else wraps.
 unsafe impl Dot for SplitBytes {
+    const KIND: &'static str = "split_bytes";
     type V = Ymm;
     type Activations = __m256i;
     type Weights = __m256i;
     const FETCHES: bool = true;
     const SPLITS: bool = true;
-    const KIND: &'static str = "_bytes";
     const PIXELS: [usize; 4] = [8, 5, 3, 3];
 
     bytes_by_fours!("avx2", "avx2", BySums::strips);

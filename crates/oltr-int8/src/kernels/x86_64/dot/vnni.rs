@@ -38,6 +38,7 @@ impl WithAvx2 for Vnni512 {
 
 // SAFETY: `vpdpbusd` does not saturate (`vpdpbusds` does).
 unsafe impl Dot for Vnni256 {
+    const KIND: &'static str = "vnni";
     type V = Ymm;
     type Activations = __m256i;
     type Weights = __m256i;
@@ -67,6 +68,7 @@ unsafe impl Dot for Vnni256 {
 
 // SAFETY: as for `Vnni256`.
 unsafe impl Dot for Vnni512 {
+    const KIND: &'static str = "vnni";
     type V = Zmm;
     type Activations = __m512i;
     type Weights = __m512i;
@@ -103,6 +105,7 @@ unsafe impl Dot for Vnni512 {
 
 // SAFETY: as for `Dot`.
 unsafe impl Matvec for Vnni256 {
+    const ROWS_KIND: &'static str = "vnni";
     const WIDTH: usize = 32;
     type Lanes = __m256i;
 
@@ -133,6 +136,7 @@ unsafe impl Matvec for Vnni256 {
 
 // SAFETY: as for `Dot`.
 unsafe impl Matvec for Vnni512 {
+    const ROWS_KIND: &'static str = "vnni";
     const WIDTH: usize = 64;
     type Lanes = __m512i;
 

@@ -14,15 +14,14 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use crate::kernels::contract::{Conv, PackedConv};
+use crate::kernels::contract::{Conv, Cuts, Destination, Job, PackedConv, Storage};
 use crate::kernels::x86_64::aligned::{Aligned, align, with_alignment};
 use crate::kernels::x86_64::dense::strip::Pixel;
 use crate::kernels::x86_64::dot::Dot;
 use crate::kernels::x86_64::dot::by_sums::BySums;
-use crate::kernels::x86_64::epilogue::{Destination, Epilogue, Place};
+use crate::kernels::x86_64::epilogue::{Epilogue, Place, parts_of};
 use crate::kernels::x86_64::isa::Avx2;
 use crate::kernels::x86_64::patch::{OVERRUN, Patch};
-use crate::kernels::x86_64::whole_pixels::{channels_of_whole_pixels, channels_scratch};
 use crate::kernels::x86_64::winograd::transformed_weights::TransformedWeights;
 
 /// Outputs of a tile along an axis, and inputs under them.
@@ -54,6 +53,7 @@ const FEW_PIXELS: usize = 256;
 /// A convolution packed for the transformed domain.
 #[derive(Debug)]
 pub(crate) struct Winograd3x3 {
+    name: String,
     avx2: Avx2,
     patch: Patch,
     /// Height and width of the output.
@@ -63,6 +63,8 @@ pub(crate) struct Winograd3x3 {
     tiles: usize,
     rows: usize,
     points: TransformedWeights,
+    /// Where its channels may be cut: at its strips.
+    cuts: Vec<usize>,
     /// One for each lane, `-zero * sum of weights` included.
     bias: Aligned<i32>,
     epilogue: Epilogue,
@@ -117,6 +119,7 @@ impl Winograd3x3 {
         // Blocks of about the same size.
         let rows = tiles[0].div_ceil(tiles[0].div_ceil((BLOCK / row_bytes).clamp(1, tiles[0])));
         Winograd3x3 {
+            name: format!("conv_u8s8{}_winograd_f4_3x3_4x16__avx2", conv.result.dtype(Storage::Unsigned)),
             avx2,
             patch: Patch {
                 input: [conv.input.height, conv.input.width],
@@ -131,6 +134,7 @@ impl Winograd3x3 {
             depth,
             tiles: tiles[1],
             rows,
+            cuts: (0..=points.strips()).map(|strips| points.channels_of(&(0..strips), channels).end).collect(),
             points,
             bias: Aligned::padded(lanes, bias),
             epilogue: Epilogue::new(conv, 0..channels, lanes),
@@ -157,11 +161,6 @@ impl Winograd3x3 {
         }
     }
 
-    fn own_scratch(&self) -> usize {
-        let s = self.sizes();
-        with_alignment(s.copied + s.values + s.sums + s.outputs + s.pixels)
-    }
-
     /// Computes the channels of `strips`, which lie in `to` as `place` says.
     fn compute(
         &self,
@@ -173,7 +172,7 @@ impl Winograd3x3 {
         strips: Range<usize>,
         scratch: &mut [u8],
     ) {
-        assert!(scratch.len() >= self.own_scratch() && pixels.end <= self.output[0] * self.output[1]);
+        assert!(scratch.len() >= self.scratch_bytes() && pixels.end <= self.output[0] * self.output[1]);
         if pixels.is_empty() {
             return;
         }
@@ -363,7 +362,7 @@ unsafe fn transform_sums(
 
 impl PackedConv for Winograd3x3 {
     fn name(&self) -> &str {
-        "conv_u8s8_winograd4x4_4x2__avx2"
+        &self.name
     }
 
     fn weights_bytes(&self) -> usize {
@@ -371,53 +370,31 @@ impl PackedConv for Winograd3x3 {
     }
 
     fn scratch_bytes(&self) -> usize {
-        self.own_scratch() + channels_scratch(self.epilogue.stride())
+        let s = self.sizes();
+        with_alignment(s.copied + s.values + s.sums + s.outputs + s.pixels)
     }
 
     fn grain(&self) -> usize {
         OUT * self.output[1]
     }
 
-    fn run(&self, input: &[u8], residual: Option<&[u8]>, output: &mut [u8], pixels: Range<usize>, scratch: &mut [u8]) {
-        assert_eq!(output.len(), pixels.len() * self.epilogue.stride());
-        let (to, strips) = (Destination::Bytes(output), 0..self.points.strips());
-        self.compute(input, residual, to, self.epilogue.map(), pixels, strips, scratch);
-    }
-
-    fn slices(&self) -> usize {
-        self.points.strips()
+    fn cuts(&self) -> Cuts<'_> {
+        Cuts::At(&self.cuts)
     }
 
     fn few_pixels(&self) -> usize {
         FEW_PIXELS
     }
 
-    fn slice(&self, slices: Range<usize>) -> Range<usize> {
-        self.points.channels_of(&slices, self.epilogue.channels())
+    fn run(&self, job: Job) {
+        let map = self.epilogue.map();
+        let (place, strips) = match &job.channels {
+            None => (map, 0..self.points.strips()),
+            Some(channels) => (Place::of(channels), parts_of(&self.cuts, channels)),
+        };
+        assert_eq!(job.output.len(), job.pixels.len() * place.stride);
+        self.compute(job.input, job.residual, job.output, place, job.pixels, strips, job.scratch);
     }
-
-    fn run_slices(
-        &self,
-        input: &[u8],
-        residual: Option<&[u8]>,
-        output: &mut [u8],
-        pixels: Range<usize>,
-        slices: Range<usize>,
-        scratch: &mut [u8],
-    ) {
-        let channels = self.slice(slices.clone());
-        assert_eq!(output.len(), pixels.len() * channels.len());
-        let place = Place { first: channels.start, stride: channels.len() };
-        self.compute(input, residual, Destination::Bytes(output), place, pixels, slices, scratch);
-    }
-
-    fn run_f32(&self, input: &[u8], output: &mut [f32], pixels: Range<usize>, scratch: &mut [u8]) {
-        assert_eq!(output.len(), pixels.len() * self.epilogue.stride());
-        let (to, strips) = (Destination::Floats(output), 0..self.points.strips());
-        self.compute(input, None, to, self.epilogue.map(), pixels, strips, scratch);
-    }
-
-    channels_of_whole_pixels!(|layer| layer.epilogue.stride());
 }
 
 #[cfg(test)]

@@ -12,17 +12,16 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use crate::kernels::contract::{Conv, PackedConv};
+use crate::kernels::contract::{Conv, Destination, Job, PackedConv, Storage};
 use crate::kernels::x86_64::aligned::{Aligned, align, with_alignment};
 use crate::kernels::x86_64::dense::strip::Pixel;
 use crate::kernels::x86_64::dot::Dot;
 use crate::kernels::x86_64::dot::by_sums::BySums;
-use crate::kernels::x86_64::epilogue::{Destination, Epilogue};
+use crate::kernels::x86_64::epilogue::Epilogue;
 use crate::kernels::x86_64::isa::Avx2;
 use crate::kernels::x86_64::patch::{OVERRUN, Patch};
 use crate::kernels::x86_64::vector::Vectors;
 use crate::kernels::x86_64::vector::ymm::Ymm;
-use crate::kernels::x86_64::whole_pixels::{channels_of_whole_pixels, channels_scratch};
 use crate::kernels::x86_64::winograd::f4_3x3::largest_sum;
 use crate::kernels::x86_64::winograd::transformed_weights::TransformedWeights;
 
@@ -62,6 +61,7 @@ const SUM_MAX: i64 = (1 << (31 - SHIFT)) - 1;
 /// A stem packed for the transformed domain.
 #[derive(Debug)]
 pub(crate) struct Winograd7x7 {
+    name: String,
     avx2: Avx2,
     patch: Patch,
     /// Height and width of the output.
@@ -134,6 +134,7 @@ impl Winograd7x7 {
             bias.wrapping_sub(i32::from(conv.input_zero) * sum)
         });
         Winograd7x7 {
+            name: format!("conv_u8s8{}_winograd_f4_7x7_4x16__avx2", conv.result.dtype(Storage::Unsigned)),
             avx2,
             patch: Patch {
                 input: [conv.input.height, conv.input.width],
@@ -181,11 +182,6 @@ impl Winograd7x7 {
         }
     }
 
-    fn own_scratch(&self) -> usize {
-        let s = self.sizes();
-        with_alignment(s.copied + s.values + s.sums + s.outputs + s.pixels)
-    }
-
     fn compute(
         &self,
         input: &[u8],
@@ -194,7 +190,7 @@ impl Winograd7x7 {
         pixels: Range<usize>,
         scratch: &mut [u8],
     ) {
-        assert!(scratch.len() >= self.own_scratch() && pixels.end <= self.output[0] * self.output[1]);
+        assert!(scratch.len() >= self.scratch_bytes() && pixels.end <= self.output[0] * self.output[1]);
         let sizes = self.sizes();
         let (copied, rest) = align(scratch).split_at_mut(sizes.copied);
         let (values, rest) = rest.split_at_mut(sizes.values);
@@ -352,7 +348,7 @@ unsafe fn transform_sums(from: *const u8, pitch: usize, bias: *const i32, [count
 
 impl PackedConv for Winograd7x7 {
     fn name(&self) -> &str {
-        "conv_u8s8_winograd1x4s2_4x2__avx2"
+        &self.name
     }
 
     fn weights_bytes(&self) -> usize {
@@ -360,24 +356,18 @@ impl PackedConv for Winograd7x7 {
     }
 
     fn scratch_bytes(&self) -> usize {
-        self.own_scratch() + channels_scratch(self.epilogue.stride())
+        let s = self.sizes();
+        with_alignment(s.copied + s.values + s.sums + s.outputs + s.pixels)
     }
 
     fn grain(&self) -> usize {
         ROWS * self.output[1]
     }
 
-    fn run(&self, input: &[u8], residual: Option<&[u8]>, output: &mut [u8], pixels: Range<usize>, scratch: &mut [u8]) {
-        assert_eq!(output.len(), pixels.len() * self.epilogue.stride());
-        self.compute(input, residual, Destination::Bytes(output), pixels, scratch);
+    fn run(&self, job: Job) {
+        assert!(job.channels.is_none() && job.output.len() == job.pixels.len() * self.epilogue.stride());
+        self.compute(job.input, job.residual, job.output, job.pixels, job.scratch);
     }
-
-    fn run_f32(&self, input: &[u8], output: &mut [f32], pixels: Range<usize>, scratch: &mut [u8]) {
-        assert_eq!(output.len(), pixels.len() * self.epilogue.stride());
-        self.compute(input, None, Destination::Floats(output), pixels, scratch);
-    }
-
-    channels_of_whole_pixels!(|layer| layer.epilogue.stride());
 }
 
 #[cfg(test)]
