@@ -152,7 +152,7 @@ pub enum Destination<'a> {
 }
 
 impl<'a> Destination<'a> {
-    /// The same from element `first` on.
+    /// The destination from element `first` on.
     pub fn part(&mut self, first: usize) -> Destination<'_> {
         match self {
             Destination::Bytes(to) => Destination::Bytes(&mut to[first..]),

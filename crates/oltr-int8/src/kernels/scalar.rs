@@ -28,7 +28,7 @@ impl Scalar {
     }
 }
 
-/// Places of the map under the window of output pixel `(oy, ox)`, each with the number of its tap.
+/// Positions of the map under the window of output pixel `(oy, ox)`, each with the number of its tap.
 fn taps(window: Window, map: Map, oy: usize, ox: usize) -> impl Iterator<Item = (usize, usize)> {
     let [kh, kw] = window.kernel;
     (0..kh * kw).filter_map(move |tap| {
@@ -60,7 +60,7 @@ struct ScalarConv {
 }
 
 impl ScalarConv {
-    /// The sum of one output: bias and products of `input - zero point` with the weights. Places outside the map
+    /// The sum of one output: bias and products of `input - zero point` with the weights. Positions outside the map
     /// hold the zero point and so add nothing. Wraps, as every kernel does; a graph whose sums can leave 32 bits is
     /// refused before it comes here.
     fn sum(&self, input: &[u8], pixel: usize, channel: usize) -> i32 {

@@ -224,7 +224,7 @@ impl Adding {
     #[inline(always)]
     fn whole(&self, sums: &[i32; LANES], b: &[u8; LANES]) -> [u8; LANES] {
         let mut bytes = [0; LANES];
-        // SAFETY: the arrays are as long as the vectors that are loaded and stored; NEON is part of the target.
+        // SAFETY: the arrays are as long as the vectors that are loaded and stored; BASELINE.
         unsafe {
             let b = self.adder.second(vld1q_s8(b.as_ptr().cast()));
             let mut results = [vdupq_n_s32(0); 4];

@@ -112,7 +112,7 @@ mod tests {
     fn bytes_are_multiplied_where_few_weights_are_too_large() {
         let Some(simd) = Avx2::new() else { return };
         let name = |weight: &dyn Fn(usize) -> i8| avx2(simd, &point(weight)).name().to_owned();
-        // Of 16 steps none, four and five that need an extra one.
+        // None, four and five of 16 steps need an extra one.
         assert_eq!(name(&|_| 64), "conv_u8s8u8_split_bytes_5x16__avx2");
         assert_eq!(name(&|i| if i % 16 < 2 { -65 } else { -64 }), "conv_u8s8u8_split_bytes_5x16__avx2");
         assert_eq!(name(&|i| if i % 12 < 2 { 127 } else { 1 }), "conv_u8s8u8_by_sums_4x16__avx2");

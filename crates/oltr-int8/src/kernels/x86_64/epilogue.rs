@@ -23,7 +23,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Of a destination that holds just these channels.
+    /// The place in a destination that holds just these channels.
     pub fn of(channels: &Range<usize>) -> Place {
         Place { first: channels.start, stride: channels.len() }
     }

@@ -22,7 +22,7 @@ const AHEAD: usize = 512;
 /// Sums along rows of a matrix.
 ///
 /// # Safety
-/// As for [`Dot`].
+/// Callers of the methods promise ENABLED and STREAM; see [`crate::kernels::safety`].
 pub(crate) unsafe trait Matvec: Dot {
     /// The algorithm, in the names of kernels.
     const ROWS_KIND: &'static str;
@@ -61,10 +61,10 @@ pub(crate) struct Stream {
 /// The sums of the first `N` of the rows; zeros for the others.
 ///
 /// # Safety
-/// The instructions of `S` are enabled in the caller; weights and copy hold all rows of the window.
+/// ENABLED and STREAM. The instructions of `S` are enabled in the caller; weights and copy hold all rows of the window.
 #[inline(always)]
 pub(crate) unsafe fn rows<S: Matvec, const N: usize>(stream: &Stream) -> [i32; ROWS] {
-    // SAFETY: the caller's.
+    // SAFETY: ENABLED and STREAM.
     unsafe {
         let mut sums = [S::no_sums(); ROWS];
         let mut weights = stream.weights;
@@ -137,7 +137,7 @@ impl<S: Matvec> MatrixVector<S> {
                     first: 0,
                     depth: conv.input.channels,
                     zero: conv.input_zero,
-                    take: [1, 1],
+                    every: [1, 1],
                     pad: window.pad,
                 },
                 kernel: window.kernel,

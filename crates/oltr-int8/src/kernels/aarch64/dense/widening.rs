@@ -8,7 +8,7 @@
 //! are sorted, for every four channels, by what their weights allow: *deep* pairs of chunks add four products before
 //! `sadalp`, *shallow* chunks two. Where two weights of -128 meet, the chunk is taken twice, each time with one half of
 //! its weights. Each kind has its list of places, and the weights are packed in the order of the lists. Layers of one or
-//! two chunks are in [`super::few`].
+//! two chunks are in [`super::weights_in_registers`].
 
 use std::arch::aarch64::*;
 use std::arch::asm;
@@ -94,7 +94,7 @@ unsafe impl Tiles for WideningTiles {
                 bias: self.bias[number * CHANNELS..].as_ptr(),
                 target,
             };
-            // SAFETY: weights and biases are there; the rest is the caller's.
+            // SAFETY: weights and biases are there; the rest is ENABLED and STRIP.
             unsafe {
                 match quarter.order {
                     Order::One => weights_in_registers::tiles::<1, false, false>(&column),
@@ -112,10 +112,10 @@ unsafe impl Tiles for WideningTiles {
 /// All tiles of four channels.
 ///
 /// # Safety
-/// The pointers are valid for what the column says.
+/// ENABLED and STRIP. The pointers are valid for what the column says.
 unsafe fn tiles(column: &Column) {
     let (tiles, rest) = column.pixels.as_chunks();
-    // SAFETY: the caller's. The pixels that a last tile lacks repeat one that it has.
+    // SAFETY: ENABLED and STRIP. The pixels that a last tile lacks repeat one that it has.
     unsafe {
         let bias = vld1q_s32(column.bias);
         let mut target = column.target;
@@ -138,10 +138,10 @@ unsafe fn tiles(column: &Column) {
 /// The sums of one pixel, as fully connected layers have it.
 ///
 /// # Safety
-/// The chunks of the pixel and the weights can be read.
+/// TILE. The chunks of the pixel and the weights can be read.
 #[inline(always)]
 unsafe fn one_pixel(column: &Column, pixel: *const i8) -> Sums {
-    // SAFETY: the caller's.
+    // SAFETY: TILE.
     unsafe {
         let mut sums = [vdupq_n_s32(0); CHANNELS];
         let mut weights = column.weights;
@@ -185,7 +185,7 @@ macro_rules! shallow {
     };
 }
 
-/// The same at a deep pair: the activations of its second chunk in register `$y`, their weights in 20 to 23.
+/// The instructions for one pixel at a deep pair: the activations of its second chunk in register `$y`, their weights in 20 to 23.
 macro_rules! deep {
     ($x:literal $y:literal: $a:literal $b:literal $c:literal $d:literal) => {
         concat!(

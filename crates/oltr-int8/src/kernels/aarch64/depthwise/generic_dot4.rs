@@ -90,7 +90,7 @@ impl GenericDot4 {
     /// The channels of one pixel.
     ///
     /// # Safety
-    /// Each place has room for whole blocks of channels.
+    /// WINDOW. Each place has room for whole blocks of channels.
     #[target_feature(enable = "dotprod")]
     unsafe fn pixel(&self, places: &[*const i8], to: &mut [u8]) {
         let narrow = self.ends.rounding.load();
@@ -102,7 +102,7 @@ impl GenericDot4 {
             let weights = &self.weights[lane / BLOCK * block..][..2 * block];
             let (bias, multiplier) = (&self.ends.bias[lane..][..2 * BLOCK], &self.ends.multiplier[lane..][..2 * BLOCK]);
             let to = &mut to[lane..][..2 * BLOCK];
-            // SAFETY: the slices are as long as what is loaded and stored; places are the caller's.
+            // SAFETY: the slices are as long as what is loaded and stored; places are WINDOW.
             unsafe {
                 let mut sums: [_; 4] = std::array::from_fn(|i| vld1q_s32(bias.as_ptr().add(4 * i)));
                 for (quad, places) in places.chunks_exact(QUAD).enumerate() {

@@ -4,7 +4,7 @@
 //! other, and the next four. From there each output takes five columns, whatever their place in the map was. All rows
 //! of a band multiply with the same columns; those rows of a column that an output does not see have weights of 0.
 //!
-//! Places outside the map hold the zero point, whose share lies in the bias.
+//! Positions outside the map hold the zero point, whose share lies in the bias.
 
 use std::arch::aarch64::*;
 
@@ -140,13 +140,13 @@ fn rows(step: usize) -> usize {
 /// The outputs of a band of `R` rows, two by two.
 ///
 /// # Safety
-/// The processor has dot products; the pointers are valid for what the band says.
+/// ENABLED and ROWS_STRIP. The processor has dot products; the pointers are valid for what the band says.
 #[target_feature(enable = "dotprod")]
 unsafe fn outputs<const R: usize>(band: &Band) {
     for at in (0..band.count).step_by(2) {
         // An odd last output is computed twice, and both times written to the same place.
         let next = if at + 1 < band.count { 1 } else { 0 };
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED and ROWS_STRIP.
         unsafe {
             let columns = band.columns.add(at * band.step);
             let columns = [columns, columns.add(next * band.step)];

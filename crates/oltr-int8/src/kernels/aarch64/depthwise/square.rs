@@ -2,10 +2,10 @@
 //!
 //! Windows of 3×3 walk along a row with three columns of the map in registers, beside the weights: each step loads one
 //! new column (two at stride 2) and yields an output in each of two rows, which share the rows of the map that both
-//! windows see. Windows of 5×5 are in [`super::fives`] and [`super::bands`]. Of others, the taps are taken one by one, or four
+//! windows see. Windows of 5×5 are in [`super::k5x5`] and [`super::k5x5_dot4`]. Of others, the taps are taken one by one, or four
 //! by four with the dot product.
 //!
-//! Places outside the map hold the zero point, whose share lies in the bias.
+//! Positions outside the map hold the zero point, whose share lies in the bias.
 
 use std::arch::aarch64::*;
 use std::arch::asm;
@@ -59,14 +59,14 @@ pub(crate) unsafe trait Kernel: Debug + Send + Sync + 'static {
     /// The outputs of a strip, `S` columns of the map apart and in `R` rows; `FREE` if the bounds are those of all bytes.
     ///
     /// # Safety
-    /// The processor has the instructions; the strip's pointers are valid for what it says.
+    /// ENABLED and ROWS_STRIP. The processor has the instructions; the strip's pointers are valid for what it says.
     unsafe fn walk<const S: usize, const R: usize, const FREE: bool>(strip: &Strip);
 }
 
 /// How an instruction set multiplies the columns of 3×3 windows.
 ///
 /// # Safety
-/// The methods read eight bytes from each pointer they are given, and the weights of a block.
+/// WEIGHTS_IN. The methods read eight bytes from each pointer they are given, and the weights of a block.
 pub(crate) unsafe trait Columns: Kernel {
     /// The weights of a block, in registers.
     type Weights: Copy;
@@ -228,10 +228,10 @@ impl<K: Kernel> PackedConv for Square<K> {
 /// The outputs of a strip, `S` columns of the map apart and in `R` rows; `FREE` if the bounds are those of all bytes.
 ///
 /// # Safety
-/// The instructions of `C` are enabled in the caller; the strip's pointers are valid for what it says.
+/// ENABLED and ROWS_STRIP. The instructions of `C` are enabled in the caller; the strip's pointers are valid for what it says.
 #[inline(always)]
 pub(crate) unsafe fn walk<C: Columns, const S: usize, const R: usize, const FREE: bool>(strip: &Strip) {
-    // SAFETY: the caller's.
+    // SAFETY: ENABLED and ROWS_STRIP.
     unsafe {
         let weights = C::weights(strip.weights);
         let bias = [vld1q_s32(strip.bias), vld1q_s32(strip.bias.add(4))];
@@ -327,10 +327,10 @@ pub(crate) fn requantise<const R: usize, const FREE: bool>(
 /// instructions for these two.
 ///
 /// # Safety
-/// They can be written.
+/// CHANNELS_OUT. They can be written.
 #[inline(always)]
 unsafe fn store(bytes: int8x16_t, [first, second]: &mut [*mut u8; 2], stride: usize, rows: usize) {
-    // SAFETY: the caller's.
+    // SAFETY: CHANNELS_OUT.
     unsafe {
         asm!("st1 {{{b:v}.8b}}, [{to}], {stride}", b = in(vreg) bytes, to = inout(reg) *first, stride = in(reg) stride,
             options(nostack, preserves_flags));

@@ -44,7 +44,7 @@ struct Group {
     /// Its channels.
     channels: Range<usize>,
     quads: Vec<Quad>,
-    /// Of all quads, bytes from a pixel's address to each chunk.
+    /// Bytes from a pixel's address to each chunk, for all quads.
     offsets: Vec<u32>,
     /// `[chunk][channel][16]`, chunks in the order of their offsets.
     weights: Vec<i8>,
@@ -145,7 +145,7 @@ impl Direct {
         });
     }
 
-    /// The same for f32 values.
+    /// Computes the f32 values of channels `wanted`; `to` begins at the first of them, of the first pixel.
     fn floats(
         &self,
         input: &[u8],

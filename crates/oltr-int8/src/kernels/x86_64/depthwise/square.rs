@@ -4,7 +4,7 @@
 //! sums belongs to one channel: two rows as 16-bit numbers for `vpmaddwd`, four rows as bytes for `vpdpbusd`. Weights
 //! that are shifted by a row (`w0 w1 w2 0` and `0 w0 w1 w2`) get more rows of outputs from the same steps. The steps
 //! under a strip are made once, for all columns of the window and all those rows. Unpacking leaves the channels in the
-//! order that packing the results restores, so hardly anything is permuted. Places outside the map hold the zero
+//! order that packing the results restores, so hardly anything is permuted. Positions outside the map hold the zero
 //! point, whose share lies in the bias.
 //!
 //! What lost on AVX2: rolling along the row with the sums of all open outputs in registers (24 cycles for 16 outputs
@@ -23,7 +23,7 @@ use crate::kernels::x86_64::vector::Vectors;
 /// The multiply-add of a set on interleaved rows: `STEP` rows of `STEP * LANES` channels become `STEP` vectors.
 ///
 /// # Safety
-/// As for [`Dot`].
+/// Callers of the methods promise ENABLED, CHANNELS_IN, CHANNELS_OUT and ROWS_STRIP; see [`crate::kernels::safety`].
 pub(crate) unsafe trait Interleave: Dot<Activations = Sums<Self>, Weights = Sums<Self>> {
     /// Outputs side by side for which weights are loaded once: as many as the registers hold.
     const SIDE: usize;
@@ -338,10 +338,10 @@ impl<S: Interleave> Square<S> {
 /// A strip of any window.
 ///
 /// # Safety
-/// The instructions of `S` are enabled in the caller; the strip's pointers are valid.
+/// ENABLED and ROWS_STRIP. The instructions of `S` are enabled in the caller; the strip's pointers are valid.
 #[inline(always)]
 pub(crate) unsafe fn strip<S: Interleave>(strip: &Strip, window: [usize; 2]) {
-    // SAFETY: the caller's.
+    // SAFETY: ENABLED and ROWS_STRIP.
     unsafe {
         match (window, S::SIDE) {
             ([3, 1], 2) => square::<S, 3, 1, 2, 1>(strip),
@@ -357,16 +357,16 @@ pub(crate) unsafe fn strip<S: Interleave>(strip: &Strip, window: [usize; 2]) {
 }
 
 /// A strip of a `K`×`K` window of stride `T`, in tiles of `SIDE` outputs of a row or one less (`LESS`), so that few are
-/// computed that nobody wants: 14 outputs are 4 + 4 + 3 + 3.
+/// computed and discarded: 14 outputs are 4 + 4 + 3 + 3.
 ///
 /// # Safety
-/// As for [`strip`].
+/// ENABLED and ROWS_STRIP. As for [`strip`].
 #[inline(always)]
 unsafe fn square<S: Interleave, const K: usize, const T: usize, const SIDE: usize, const LESS: usize>(strip: &Strip) {
     let steps = steps_of(S::STEP, K, T);
     let tiles = strip.outputs.div_ceil(SIDE);
     let smaller = (tiles * SIDE - strip.outputs).min(tiles);
-    // SAFETY: the caller's; DEEP and COLUMNS hold the largest counts.
+    // SAFETY: ENABLED and ROWS_STRIP; DEEP and COLUMNS hold the largest counts.
     unsafe {
         make_steps::<S>(
             strip,
@@ -391,7 +391,7 @@ unsafe fn square<S: Interleave, const K: usize, const T: usize, const SIDE: usiz
 /// `SIDE` outputs of row `row`, from `output` on.
 ///
 /// # Safety
-/// As for [`strip`]; the first of them exists, and the steps of all were made.
+/// ENABLED and ROWS_STRIP. As for [`strip`]; the first of them exists, and the steps of all were made.
 #[inline(always)]
 unsafe fn tile<S: Interleave, const K: usize, const T: usize, const SIDE: usize>(
     strip: &Strip,
@@ -400,7 +400,7 @@ unsafe fn tile<S: Interleave, const K: usize, const T: usize, const SIDE: usize>
 ) {
     let lanes = S::V::LANES;
     let steps = steps_of(S::STEP, K, T);
-    // SAFETY: the caller's.
+    // SAFETY: ENABLED and ROWS_STRIP.
     unsafe {
         let weights = strip.weights.add(row * K * steps * S::STEP * lanes * S::STEP * S::WEIGHT);
         let values = strip.steps.add((first_step(S::STEP, T, row) * COLUMNS + output * T) * S::STEP * lanes);
@@ -435,13 +435,13 @@ unsafe fn tile<S: Interleave, const K: usize, const T: usize, const SIDE: usize>
 /// Makes `count` steps of `columns` columns; those up to `all` are filled from the outside.
 ///
 /// # Safety
-/// As for [`strip`].
+/// ENABLED and ROWS_STRIP. As for [`strip`].
 #[inline(always)]
 unsafe fn make_steps<S: Interleave>(strip: &Strip, count: usize, columns: usize, all: usize) {
     let lanes = S::V::LANES;
     let left = strip.column.min(0).unsigned_abs().min(columns);
     let right = ((strip.width as isize - strip.column).max(0) as usize).clamp(left, columns);
-    // SAFETY: the caller's; `left..right` are the columns that lie in the map.
+    // SAFETY: ENABLED and ROWS_STRIP; `left..right` are the columns that lie in the map.
     unsafe {
         if left > 0 || right < all {
             let outside = [strip.outside; 64];
@@ -462,7 +462,7 @@ unsafe fn make_steps<S: Interleave>(strip: &Strip, count: usize, columns: usize,
                 *row = strip.rows[step * S::STEP + i];
             }
             let mut offset = (strip.column + left as isize) as usize * strip.stride + strip.lane;
-            // Whole blocks are told apart here, so that the loop has no question to ask.
+            // Whole blocks have a loop of their own, without a branch in it.
             if strip.channels == S::STEP * lanes {
                 for column in left..right {
                     make_step::<S>(rows, offset, S::STEP * lanes, to.add(column * S::STEP * lanes));
@@ -481,10 +481,10 @@ unsafe fn make_steps<S: Interleave>(strip: &Strip, count: usize, columns: usize,
 /// One step of one column.
 ///
 /// # Safety
-/// As for [`strip`]; the rows have `channels` channels at `offset`.
+/// ENABLED and ROWS_STRIP. As for [`strip`]; the rows have `channels` channels at `offset`.
 #[inline(always)]
 unsafe fn make_step<S: Interleave>(rows: [*const u8; 4], offset: usize, channels: usize, to: *mut i32) {
-    // SAFETY: the caller's.
+    // SAFETY: ENABLED and ROWS_STRIP.
     unsafe {
         let mut pixels = rows;
         for pixel in &mut pixels {
@@ -499,7 +499,7 @@ unsafe fn make_step<S: Interleave>(rows: [*const u8; 4], offset: usize, channels
 /// Stores outputs side by side from `output` on, as far as the strip has them.
 ///
 /// # Safety
-/// As for [`strip`]; the first of them exists.
+/// ENABLED and ROWS_STRIP. As for [`strip`]; the first of them exists.
 #[inline(always)]
 unsafe fn store<S: Interleave, const SIDE: usize>(
     strip: &Strip,
@@ -509,7 +509,7 @@ unsafe fn store<S: Interleave, const SIDE: usize>(
 ) {
     let lanes = S::V::LANES;
     let count = strip.outputs - output;
-    // SAFETY: the caller's.
+    // SAFETY: ENABLED and ROWS_STRIP.
     unsafe {
         match strip.to {
             To::Bytes { to, stride, row: row_bytes, channels, rounding } => {

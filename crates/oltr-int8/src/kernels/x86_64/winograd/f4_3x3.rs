@@ -79,7 +79,7 @@ struct Sizes {
     /// From the transformed activations of one point to those of the next.
     values_pitch: usize,
     values: usize,
-    /// The same for sums of a strip.
+    /// From the sums of one point to those of the next, for a strip.
     sums_pitch: usize,
     sums: usize,
     /// Outputs of a strip, `[row][column][lane]`.
@@ -127,7 +127,7 @@ impl Winograd3x3 {
                 first: 0,
                 depth,
                 zero: conv.input_zero,
-                take: [1, 1],
+                every: [1, 1],
                 pad: conv.window.pad,
             },
             output: [conv.output.height, conv.output.width],
@@ -206,7 +206,7 @@ impl Winograd3x3 {
                     pixel.offset = (tile * self.depth * 2) as u32;
                 }
                 let values = values[point * sizes.values_pitch..][..sizes.values_pitch].as_ptr();
-                // SAFETY: as before.
+                // SAFETY: ENABLED by the token, and STRIP: `sizes` made room for all steps of all tiles.
                 unsafe { self.points.look(point, values, pixels) };
             }
             for part in self.points.parts(strips.clone()) {
@@ -224,7 +224,7 @@ impl Winograd3x3 {
                         let to = outputs[tile * OUT * lanes.len()..].as_mut_ptr();
                         let bias = self.bias[lanes.clone()].as_ptr();
                         let to_pitch = self.tiles * OUT * lanes.len();
-                        // SAFETY: as before.
+                        // SAFETY: ENABLED by the token, and TRANSFORM: `sizes` made room for all points and outputs.
                         unsafe { transform_sums(from, sizes.sums_pitch, bias, vectors, to, to_pitch) };
                     }
                     for line in 0..OUT {
@@ -277,12 +277,12 @@ fn bt(d: [__m256i; IN]) -> [__m256i; IN] {
 /// `BT x B` of a tile: from rows of 16-bit activations `pitch` bytes apart, to points `to_pitch` bytes apart.
 ///
 /// # Safety
-/// AVX2 is there; there are 6×6 places of `depth` activations (a multiple of 16), and room for as many values.
+/// ENABLED and TRANSFORM. AVX2 is there; there are 6×6 places of `depth` activations (a multiple of 16), and room for as many values.
 #[target_feature(enable = "avx2")]
 unsafe fn transform_activations(from: *const u8, pitch: usize, depth: usize, to: *mut u8, to_pitch: usize) {
     for channel in (0..depth).step_by(16) {
         let mut half = [[_mm256_setzero_si256(); IN]; IN];
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED and TRANSFORM.
         unsafe {
             for column in 0..IN {
                 let mut d = [_mm256_setzero_si256(); IN];
@@ -323,7 +323,7 @@ fn at(m: [__m256i; IN]) -> [__m256i; OUT] {
 /// apart.
 ///
 /// # Safety
-/// AVX2 is there; there are 36 points, and room for 4×4 outputs.
+/// ENABLED and TRANSFORM. AVX2 is there; there are 36 points, and room for 4×4 outputs.
 #[target_feature(enable = "avx2")]
 unsafe fn transform_sums(
     from: *const u8,
@@ -336,7 +336,7 @@ unsafe fn transform_sums(
     let inverse = _mm256_set1_epi32(INVERSE_OF_9);
     for vector in 0..vectors {
         let mut half = [[_mm256_setzero_si256(); IN]; OUT];
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED and TRANSFORM.
         unsafe {
             for column in 0..IN {
                 let mut m = [_mm256_setzero_si256(); IN];
@@ -413,7 +413,7 @@ mod tests {
             let d = std::array::from_fn(|i| _mm256_set1_epi16((i == input).into()));
             bt(d).map(|v| i32::from(_mm256_extract_epi16::<5>(v) as i16))
         };
-        // SAFETY: as before.
+        // SAFETY: AVX2 is there, as was asked.
         let at = |point: usize| unsafe {
             at(std::array::from_fn(|i| _mm256_set1_epi32((i == point).into()))).map(|v| _mm256_extract_epi32::<5>(v))
         };

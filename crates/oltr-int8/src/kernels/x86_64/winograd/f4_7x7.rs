@@ -4,7 +4,7 @@
 //! odd pixels, whose products are added before the interpolation. F(4, 4) takes 7 products for four outputs of the former
 //! (points 0, 1, -1, 2, -2, 3 and infinity), and, as a filter of 3 taps has nothing at infinity then, 6 for the latter: 273
 //! products of a 7×7 window's taps for 588. Down the columns the window stays direct: its rows are what is summed over,
-//! beside the channels and phases. All is whole numbers, as in [`super::winograd`]: the outputs are 120 times too large,
+//! beside the channels and phases. All is whole numbers, as in [`super::f4_3x3`]: the outputs are 120 times too large,
 //! modulo 2^32.
 //!
 //! Values of a tile lie row after row, so that those under a window are one run, wherever it begins.
@@ -142,7 +142,7 @@ impl Winograd7x7 {
                 first: 0,
                 depth,
                 zero: conv.input_zero,
-                take: [1, 1],
+                every: [1, 1],
                 pad: conv.window.pad,
             },
             output: [conv.output.height, conv.output.width],
@@ -283,11 +283,11 @@ fn bt(d: [__m128i; POINTS]) -> [__m128i; POINTS] {
 /// each point, `pitch` bytes apart.
 ///
 /// # Safety
-/// AVX2 is there; there are 7 such pairs of pixels, 16 bytes can be read from each, and 16 written to each row.
+/// ENABLED and TRANSFORM. AVX2 is there; there are 7 such pairs of pixels, 16 bytes can be read from each, and 16 written to each row.
 #[target_feature(enable = "avx2")]
 unsafe fn transform_activations(from: *const u8, row_bytes: usize, to: *mut u8, row: usize, pitch: usize) {
     let mut d = [_mm_setzero_si128(); POINTS];
-    // SAFETY: the caller's. What is written behind a row's values the next row overwrites, or it is nobody's.
+    // SAFETY: ENABLED and TRANSFORM. What is written behind a row's values the next row overwrites, or lies in the line to spare.
     unsafe {
         for (i, d) in d.iter_mut().enumerate() {
             *d = _mm_loadu_si128(from.add(i * row_bytes).cast());
@@ -323,13 +323,13 @@ fn at(m: [__m256i; POINTS]) -> [__m256i; OUT] {
 /// The outputs, bias added, of `count` tiles of `vectors` vectors: from points `pitch` bytes apart.
 ///
 /// # Safety
-/// AVX2 is there; there are 7 points with all tiles, and room for four outputs of each.
+/// ENABLED and TRANSFORM. AVX2 is there; there are 7 points with all tiles, and room for four outputs of each.
 #[target_feature(enable = "avx2")]
 unsafe fn transform_sums(from: *const u8, pitch: usize, bias: *const i32, [count, vectors]: [usize; 2], to: *mut i32) {
     let inverse = _mm256_set1_epi32(INVERSE);
     for tile in 0..count {
         for vector in 0..vectors {
-            // SAFETY: the caller's.
+            // SAFETY: ENABLED and TRANSFORM.
             unsafe {
                 let mut m = [_mm256_setzero_si256(); POINTS];
                 for (point, m) in m.iter_mut().enumerate() {
@@ -386,7 +386,7 @@ mod tests {
             let d = std::array::from_fn(|i| _mm_set1_epi16((i == input).into()));
             bt(d).map(|v| i32::from(_mm_extract_epi16::<5>(v) as i16))
         };
-        // SAFETY: as before.
+        // SAFETY: AVX2 is there, as was asked.
         let at = |point: usize| unsafe {
             at(std::array::from_fn(|i| _mm256_set1_epi32((i == point).into()))).map(|v| _mm256_extract_epi32::<5>(v))
         };
