@@ -1,5 +1,6 @@
 //! The memory plan tells the truth: a stream runs on an allocator that refuses one byte beyond it.
 #![cfg(feature = "demo-model")]
+#![allow(unsafe_code)] // An allocator is unsafe by its trait.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};

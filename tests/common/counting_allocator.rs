@@ -1,4 +1,5 @@
 //! Counts what a thread allocates.
+#![allow(unsafe_code)] // An allocator is unsafe by its trait.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

@@ -33,7 +33,7 @@ impl<L: Floats> Layer for F32<L> {
     }
 
     fn compute(&self, call: Call) {
-        let operands = call.operands.map(|bytes| bytemuck::cast_slice(bytes));
+        let operands = call.operands.map(bytemuck::cast_slice);
         self.0.run(operands, call.part.range(), bytemuck::cast_slice_mut(call.output));
     }
 
