@@ -1,179 +1,98 @@
-//! What the layers of a program do with the arena: hands slices to kernels, moves bytes, small arithmetic.
+//! The layers of a program: how each is cut for the threads, and what it computes.
+//!
+//! Layers know slices, not the program: it hands each the bytes that it reads and writes.
 
-mod broadcast;
-mod elementwise;
-mod float;
-mod matmul;
-mod moves;
-mod rounds;
+pub(crate) mod add;
+pub(crate) mod broadcast;
+pub(crate) mod concat;
+pub(crate) mod constant;
+pub(crate) mod conv;
+pub(crate) mod copy;
+pub(crate) mod cut;
+pub(crate) mod dequantise;
+pub(crate) mod elementwise;
+pub(crate) mod f32;
+pub(crate) mod input;
+pub(crate) mod matmul;
+pub(crate) mod moves;
+pub(crate) mod output;
+pub(crate) mod panels;
+pub(crate) mod pool;
+pub(crate) mod quantise;
+pub(crate) mod softmax;
+pub(crate) mod table;
 
-use std::ops::Range;
+use std::fmt::Debug;
 
-use super::kernels::{AveragePool, Map, MaxPool, PackedConv};
-use super::plan::ALIGN;
-use super::program::{Input, Program, State, Step};
-use super::quant::{AddQuant, Quant};
-use super::tensor::{Element, Tensor, TensorId};
+use crate::kernels::KernelSet;
+use crate::threads::{Cut, Part};
 
-pub(super) use broadcast::Broadcast;
-pub use elementwise::Binary;
-pub(super) use elementwise::{Elementwise, Softmax};
-pub(super) use float::{Dense, Float};
-pub(super) use matmul::{MatMul, Panels};
-pub(super) use moves::{Move, reshape_view};
-pub(super) use rounds::{Agenda, Entry, compute};
-
-/// A copy of bytes, through a table if they change their scale.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Copy {
-    pub moves: Move,
-    pub table: Option<Box<[u8; 256]>>,
+/// What a program reads.
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'a> {
+    /// f32 values in ONNX order.
+    Numbers(&'a [f32]),
+    /// An interleaved picture, with the byte that each value of each channel is quantised to.
+    Pixels(&'a [u8], &'a [[u8; 256]; 3]),
 }
 
-#[derive(Debug)]
-pub(super) enum Layer {
-    Quantise {
-        input: usize,
-    },
-    /// Numbers handed in, copied.
-    Input {
-        input: usize,
-    },
-    Constant(Vec<u8>),
-    /// Constant numbers.
-    Numbers(Vec<f32>),
-    /// Layers of numbers.
-    Float(Float),
-    /// Bytes to numbers in ONNX order.
-    ToNumbers,
-    /// Numbers in ONNX order to bytes.
-    ToBytes,
-    /// With the map that it writes, which for a product of matrices is a row of pixels.
-    Conv(Box<dyn PackedConv>, Map),
-    Add(AddQuant),
-    Elementwise(Elementwise),
-    Table(Box<[u8; 256]>),
-    MaxPool(MaxPool),
-    AveragePool(AveragePool),
-    Copies(Vec<Copy>),
-    /// A matrix laid out for a product.
-    Panels(Panels),
-    /// A product with a [`Layer::Panels`].
-    MatMul(MatMul),
-    Softmax(Softmax),
-    Dequantise {
-        output: usize,
-    },
-    Floats {
-        output: usize,
-    },
+/// The sizes of a layer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Extent {
+    /// Bytes that it writes.
+    pub output: usize,
+    /// Bytes of its first operand, if that is no constant.
+    pub input: usize,
+    /// Multiply-accumulates.
+    pub macs: u64,
 }
 
-impl Layer {
-    pub fn scratch_bytes(&self) -> usize {
-        match self {
-            Layer::Conv(conv, map) if rounds::by_slices(&**conv, map) => conv.scratch_bytes() + map.volume() + ALIGN,
-            Layer::Conv(conv, _) => conv.scratch_bytes(),
-            Layer::MatMul(m) => m.scratch_bytes(),
-            _ => 0,
-        }
-    }
+/// A part of a layer to be computed.
+pub(crate) struct Call<'a> {
+    /// The program's kernels.
+    pub kernels: &'a dyn KernelSet,
+    /// The program's inputs.
+    pub inputs: &'a [Input<'a>],
+    /// As [`Layer::cut`] made it.
+    pub part: Part,
+    /// The tensors that the layer reads; empty where it has fewer.
+    pub operands: [&'a [u8]; 2],
+    /// What the part writes.
+    pub output: &'a mut [u8],
+    /// [`Layer::scratch_bytes`].
+    pub scratch: &'a mut [u8],
 }
 
-/// Elements from one index to the next along each dimension of a row-major tensor.
-pub(super) fn row_major(shape: &[usize]) -> Vec<usize> {
-    let mut strides = vec![1; shape.len()];
-    for i in (1..shape.len()).rev() {
-        strides[i - 1] = strides[i] * shape[i];
-    }
-    strides
-}
+/// A layer that threads compute together, a part each.
+pub(crate) trait Layer: Debug + Send + Sync {
+    /// How it is cut for so many threads.
+    fn cut(&self, extent: Extent, threads: usize) -> Cut;
 
-/// The copy that ONNX Reshape is: the same order of elements in another layout. One side is always row-major, or
-/// both are maps of the same pixels.
-pub(super) fn reshape_copy(x: &Tensor, y: &Tensor) -> Copy {
-    // Walk whichever side is a map; the other side is row-major over the same dimensions.
-    let (shape, map_is_input) = if x.shape.len() == 4 { (x.shape.clone(), true) } else { (y.shape.clone(), false) };
-    let rows = row_major(&shape);
-    let (from, to) = if map_is_input { (x.strides(), rows) } else { (rows, y.strides()) };
-    Copy { moves: Move::new(&shape, &from, &to, 0), table: None }
-}
+    /// Computes a part.
+    fn compute(&self, call: Call);
 
-impl Program {
-    pub(super) fn range(&self, id: TensorId) -> Range<usize> {
-        let tensor = &self.tensors[id.0];
-        let bytes = tensor.map.volume() * if tensor.element == Element::Floats { 4 } else { 1 };
-        self.offsets[id.0]..self.offsets[id.0] + bytes
+    /// Bytes of scratch that a thread needs.
+    fn scratch_bytes(&self) -> usize {
+        0
     }
 
-    pub(super) fn constant(&self, id: TensorId) -> Option<&[u8]> {
-        match &self.steps[self.writers[id.0]].layer {
-            Layer::Constant(bytes) => Some(bytes),
-            Layer::Numbers(numbers) => Some(bytemuck::cast_slice(numbers)),
-            _ => None,
-        }
+    /// Bytes of packed weights.
+    fn weights_bytes(&self) -> usize {
+        0
     }
-}
 
-/// Runs one step that is not a round of a segment.
-pub(super) fn run(program: &Program, step: &Step, state: &mut State, inputs: &[Input], outputs: &mut [&mut [f32]]) {
-    let (arena, _) = state.parts(program);
-    let Some(written) = step.writes else { return output(program, step, arena, outputs) };
-    let write = program.range(written);
-    match &step.layer {
-        Layer::Input { input } => match inputs[*input] {
-            Input::Numbers(numbers) => numbers_mut(&mut arena[write]).copy_from_slice(numbers),
-            Input::Pixels(..) => unreachable!("a picture is given only where its quantised bytes are all that is read"),
-        },
-        Layer::Copies(copies) => {
-            for (copy, part) in copies.iter().zip(&step.reads) {
-                match program.constant(*part) {
-                    Some(part) => copy.moves.run_bytes(copy.table.as_deref(), part, &mut arena[write.clone()]),
-                    None => {
-                        let [out, part] = arena
-                            .get_disjoint_mut([write.clone(), program.range(*part)])
-                            .expect("the plan keeps tensors that live together apart");
-                        copy.moves.run_bytes(copy.table.as_deref(), part, out);
-                    }
-                }
-            }
-        }
-        _ => unreachable!("all other layers are rounds"),
+    /// Name of the kernel of a layer that does `op`, on the set `isa`.
+    fn kernel(&self, op: &str, isa: &str) -> String {
+        format!("{}__{isa}", op.split(' ').next().unwrap_or_default())
     }
-}
 
-/// Hands a tensor out of the program, as numbers in ONNX order.
-fn output(program: &Program, step: &Step, arena: &[u8], outputs: &mut [&mut [f32]]) {
-    let x = &program.tensors[step.reads[0].0];
-    let bytes = program.constant(step.reads[0]).unwrap_or(&arena[program.range(step.reads[0])]);
-    match step.layer {
-        Layer::Dequantise { output } => program.kernels.dequantise(bytes_of(x), &x.map, bytes, outputs[output]),
-        Layer::Floats { output } => {
-            let numbers: &[f32] = bytemuck::cast_slice(bytes);
-            if x.is_row_major() {
-                return outputs[output].copy_from_slice(&numbers[..outputs[output].len()]);
-            }
-            Move::new(&x.shape, &x.strides(), &row_major(&x.shape), 0).run(numbers, outputs[output]);
-        }
-        _ => unreachable!("every other layer writes a tensor"),
+    /// The input of the program that it reads, and whether it does so as f32 values.
+    fn input(&self) -> Option<(usize, bool)> {
+        None
     }
-}
 
-fn bytes_of(tensor: &Tensor) -> Quant {
-    match tensor.element {
-        Element::Bytes(q) => q,
-        Element::Floats => unreachable!("the builder made this layer for bytes"),
-    }
-}
-
-fn numbers_mut(bytes: &mut [u8]) -> &mut [f32] {
-    bytemuck::cast_slice_mut(bytes)
-}
-
-fn quantise_pixels(pixels: &[u8], tables: &[[u8; 256]; 3], out: &mut [u8]) {
-    for (pixel, out) in pixels.chunks_exact(3).zip(out.chunks_exact_mut(3)) {
-        for c in 0..3 {
-            out[c] = tables[c][usize::from(pixel[c])];
-        }
+    /// Whether it only moves bytes, so that it can be left out where nothing reads them.
+    fn is_copy(&self) -> bool {
+        false
     }
 }

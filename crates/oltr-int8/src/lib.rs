@@ -18,6 +18,7 @@ mod tensor;
 mod threads;
 
 pub use error::{Error, Result};
-pub use layers::Binary;
-pub use program::{Builder, Input, LayerInfo, Program, State, Threads};
+pub use layers::Input;
+pub use layers::elementwise::Binary;
+pub use program::{Builder, LayerInfo, Program, State, Threads};
 pub use tensor::{Element, Tensor, TensorId};

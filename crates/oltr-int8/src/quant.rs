@@ -79,11 +79,11 @@ impl Requant {
 /// Addition of two quantised tensors: dequantise, add in single precision, quantise (ONNX QDQ Add).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AddQuant {
-    /// Of the first tensor.
+    /// Quantisation of the first tensor.
     pub a: Quant,
-    /// Of the second tensor.
+    /// Quantisation of the second tensor.
     pub b: Quant,
-    /// Of the sum.
+    /// Quantisation of the sum.
     pub y: Quant,
     /// Smallest byte of the sum.
     pub lo: u8,

@@ -1,13 +1,12 @@
 //! Tensors inside a program: ONNX shape, layout in memory, kind of element.
 
-use super::kernels::Map;
-use super::layers::row_major;
-use super::quant::Quant;
 use crate::error::{Error, Result};
+use crate::kernels::Map;
+use crate::quant::Quant;
 
 /// A tensor inside a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct TensorId(pub(super) usize);
+pub struct TensorId(pub(crate) usize);
 
 /// What the elements of a tensor are.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,7 +18,7 @@ pub enum Element {
 }
 
 impl Element {
-    pub(super) fn size(self) -> usize {
+    pub(crate) fn size(self) -> usize {
         match self {
             Element::Bytes(_) => 1,
             Element::Floats => 4,
@@ -65,7 +64,7 @@ impl Tensor {
     }
 
     /// Whether the elements lie in ONNX order, without gaps between them.
-    pub(super) fn is_row_major(&self) -> bool {
+    pub(crate) fn is_row_major(&self) -> bool {
         !self.is_map() || self.map.pixels() == 1
     }
 
@@ -85,7 +84,7 @@ impl Tensor {
     }
 
     /// Elements from one index to the next along each dimension of the shape.
-    pub(super) fn strides(&self) -> Vec<usize> {
+    pub(crate) fn strides(&self) -> Vec<usize> {
         match *self.shape {
             [_, _, _, w] if self.is_map() => vec![0, 1, w * self.map.stride, self.map.stride],
             _ => row_major(&self.shape),
@@ -94,7 +93,7 @@ impl Tensor {
 }
 
 /// Strides of `tensor` along the dimensions of `shape`, 0 where it is broadcast; `None` where it does not fit.
-pub(super) fn broadcast(tensor: &Tensor, shape: &[usize]) -> Option<Vec<usize>> {
+pub(crate) fn broadcast(tensor: &Tensor, shape: &[usize]) -> Option<Vec<usize>> {
     let missing = shape.len().checked_sub(tensor.shape.len())?;
     let strides = tensor.strides();
     (0..shape.len())
@@ -107,4 +106,13 @@ pub(super) fn broadcast(tensor: &Tensor, shape: &[usize]) -> Option<Vec<usize>> 
             }
         })
         .collect()
+}
+
+/// Elements from one index to the next along each dimension of a row-major tensor.
+pub(crate) fn row_major(shape: &[usize]) -> Vec<usize> {
+    let mut strides = vec![1; shape.len()];
+    for i in (1..shape.len()).rev() {
+        strides[i - 1] = strides[i] * shape[i];
+    }
+    strides
 }

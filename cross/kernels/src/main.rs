@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use networks::{Layer, NETWORKS, QUANT, layers};
 use oltr_int8::float::{Panels, distances, softmax};
-use oltr_int8::kernels::{KernelSet, available, select};
+use oltr_int8::kernels::{Cuts, Destination, Job, KernelSet, available, select};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -73,11 +73,17 @@ fn compute(set: &dyn KernelSet, layer: Layer, times: usize) {
             let mut output = vec![0; map.volume()];
             let mut scratch = vec![0; packed.scratch_bytes()];
             for _ in 0..times {
-                if map.pixels() == 1 {
-                    packed.run_channels(&input, &mut output[..channels], 0..channels, &mut scratch);
-                } else {
-                    packed.run(&input, residual.as_deref(), &mut output, 0..map.pixels(), &mut scratch);
-                }
+                // Fully connected layers as threads would share them.
+                let one_part = map.pixels() == 1 && packed.cuts() == Cuts::Anywhere;
+                let elements = if one_part { channels } else { map.volume() };
+                packed.run(Job {
+                    input: &input,
+                    residual: residual.as_deref(),
+                    pixels: 0..map.pixels(),
+                    channels: one_part.then_some(0..channels),
+                    output: Destination::Bytes(&mut output[..elements]),
+                    scratch: &mut scratch,
+                });
             }
         }
         Layer::MaxPool(pool) => {

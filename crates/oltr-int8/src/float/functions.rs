@@ -7,7 +7,7 @@ pub fn first_nan(x: &[f32]) -> Option<usize> {
     any_nan(x).then(|| x.iter().position(|x| x.is_nan())).flatten()
 }
 
-/// All numbers are looked at before it is decided: a search that ends early takes five times the instructions.
+/// The whole slice is read before the decision: a search that ends early takes five times the instructions.
 #[multiversion(targets("x86_64+avx2+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 fn any_nan(x: &[f32]) -> bool {
     x.iter().fold(false, |any, x| any | x.is_nan())

@@ -65,7 +65,7 @@ fn distances_of(v: &[f32], c: &[f32], y: &mut [f32]) {
     }
 }
 
-/// Those to some rows as long as `v`.
+/// Distances from `v` to some rows as long as it.
 #[inline(always)]
 fn distances_to<const N: usize>(v: &[f32], c: [&[f32]; N]) -> [f32; N] {
     let (wide_v, rest_v) = v.as_chunks::<LANES>();

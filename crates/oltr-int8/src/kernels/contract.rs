@@ -87,6 +87,17 @@ pub enum Output {
     Floats(Vec<f32>),
 }
 
+impl Output {
+    /// The type of the results in kernels' names.
+    pub(crate) fn dtype(&self, storage: Storage) -> &'static str {
+        match (self, storage) {
+            (Output::Floats(_), _) => "f32",
+            (Output::Bytes(..), Storage::Unsigned) => "u8",
+            (Output::Bytes(..), Storage::Signed) => "s8",
+        }
+    }
+}
+
 /// A convolution, quantised (ONNX QLinearConv), before packing. A fully connected layer is one on a 1×1 map.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Conv {
@@ -131,13 +142,97 @@ impl Conv {
     }
 }
 
-/// A convolution that was packed for one instruction set.
+/// Where results go: an element for each channel of each pixel, one pixel after the other.
+#[derive(Debug)]
+pub enum Destination<'a> {
+    /// For [`Output::Bytes`].
+    Bytes(&'a mut [u8]),
+    /// For [`Output::Floats`].
+    Floats(&'a mut [f32]),
+}
+
+impl<'a> Destination<'a> {
+    /// The destination from element `first` on.
+    pub fn part(&mut self, first: usize) -> Destination<'_> {
+        match self {
+            Destination::Bytes(to) => Destination::Bytes(&mut to[first..]),
+            Destination::Floats(to) => Destination::Floats(&mut to[first..]),
+        }
+    }
+
+    /// Elements.
+    pub fn len(&self) -> usize {
+        match self {
+            Destination::Bytes(to) => to.len(),
+            Destination::Floats(to) => to.len(),
+        }
+    }
+
+    /// Whether there are no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The bytes, for kernels of layers that yield nothing else.
+    ///
+    /// # Panics
+    /// If it is one of f32 values, which no job for such a layer has.
+    pub fn into_bytes(self) -> &'a mut [u8] {
+        match self {
+            Destination::Bytes(to) => to,
+            Destination::Floats(_) => panic!("the layer yields bytes, its destination holds f32 values"),
+        }
+    }
+}
+
+/// What to compute of a convolution, and from what.
+#[derive(Debug)]
+pub struct Job<'a> {
+    /// [`Conv::input`]`.volume()` bytes.
+    pub input: &'a [u8],
+    /// The second summand, from output pixel 0 on; given exactly where the convolution adds one.
+    pub residual: Option<&'a [u8]>,
+    /// Output pixels, counted row by row.
+    pub pixels: Range<usize>,
+    /// Output channels. `None`: all of them, and pixels of the destination are [`Map::stride`] apart. Else those that
+    /// [`PackedConv::cuts`] allows, and a pixel of the destination holds just these.
+    pub channels: Option<Range<usize>>,
+    /// Begins with the first of the channels of the first of the pixels.
+    pub output: Destination<'a>,
+    /// [`PackedConv::scratch_bytes`], contents arbitrary.
+    pub scratch: &'a mut [u8],
+}
+
+impl Job<'_> {
+    /// Holds a job against the map of the result, for layers whose channels are cut nowhere.
+    ///
+    /// # Panics
+    /// If it asks for part of the channels, for pixels that do not exist, or has a destination of another length.
+    pub fn assert_whole(&self, map: &Map) {
+        assert!(self.channels.is_none(), "the channels of this layer are cut nowhere");
+        assert!(self.pixels.end <= map.pixels() && self.output.len() == self.pixels.len() * map.stride);
+    }
+}
+
+/// Where the channels of a layer may be cut, so that threads share them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cuts<'a> {
+    /// Each job computes all channels.
+    Nowhere,
+    /// Between any two.
+    Anywhere,
+    /// At these channels, the first of which is 0 and the last their number.
+    At(&'a [usize]),
+}
+
+/// A convolution that was packed for one instruction set. All bytes are in the set's [`Storage`].
 ///
-/// `input` holds `Conv::input.volume()` bytes. `pixels` are output pixels counted row by row; the output slice begins
-/// at the first of them and holds `pixels.len() * output.stride` elements. The residual begins at output pixel 0.
-/// All bytes are in the set's [`Storage`]. `scratch` holds [`PackedConv::scratch_bytes`], contents arbitrary.
+/// # Names
+/// Kernels are named by one grammar, on every set: `conv_u8s8u8_by_sums_6x16__avx2` is a kernel for *what*
+/// (`conv`, `dwconv`, `matvec`), of activations, weights and results of *these types*, by *this algorithm*, in tiles of
+/// *pixels x channels*, on *that set*.
 pub trait PackedConv: Debug + Send + Sync {
-    /// Name of the kernel: `conv_u8s8u8_6x16__avx2`.
+    /// Name of the kernel.
     fn name(&self) -> &str;
 
     /// Bytes of the packed weights with bias and multipliers.
@@ -151,48 +246,19 @@ pub trait PackedConv: Debug + Send + Sync {
         1
     }
 
-    /// Computes bytes; for [`Output::Bytes`].
-    fn run(&self, input: &[u8], residual: Option<&[u8]>, output: &mut [u8], pixels: Range<usize>, scratch: &mut [u8]);
-
-    /// Slices of channels that can be computed by themselves with [`PackedConv::run_slices`]; 1 where they cannot.
-    fn slices(&self) -> usize {
-        1
+    /// Where its channels may be cut.
+    fn cuts(&self) -> Cuts<'_> {
+        Cuts::Nowhere
     }
 
-    /// Most pixels of a map whose threads better share it by its slices, as their number divides badly, and each part of
+    /// Most pixels of a map whose threads better share it by its channels, as their number divides badly, and each part of
     /// them would read all weights.
     fn few_pixels(&self) -> usize {
         63
     }
 
-    /// The channels of neighbouring slices.
-    fn slice(&self, _slices: Range<usize>) -> Range<usize> {
-        panic!("this layer has no slices")
-    }
-
-    /// Computes bytes of the channels of `slices` alone: threads that share a layer with few pixels then each read
-    /// their part of the weights. A pixel of `output` holds just these channels.
-    fn run_slices(
-        &self,
-        _input: &[u8],
-        _residual: Option<&[u8]>,
-        _output: &mut [u8],
-        _pixels: Range<usize>,
-        _slices: Range<usize>,
-        _scratch: &mut [u8],
-    ) {
-        panic!("this layer has no slices")
-    }
-
-    /// Computes numbers; for [`Output::Floats`].
-    fn run_f32(&self, input: &[u8], output: &mut [f32], pixels: Range<usize>, scratch: &mut [u8]);
-
-    /// Computes channels `channels` of output pixel 0 alone, so that threads can share a fully connected layer.
-    /// `output` begins at the first of them. `None` of the residual here: fully connected layers have none.
-    fn run_channels(&self, input: &[u8], output: &mut [u8], channels: Range<usize>, scratch: &mut [u8]);
-
-    /// As [`PackedConv::run_channels`], for [`Output::Floats`].
-    fn run_channels_f32(&self, input: &[u8], output: &mut [f32], channels: Range<usize>, scratch: &mut [u8]);
+    /// Computes what the job asks for.
+    fn run(&self, job: Job);
 }
 
 /// Average over windows (ONNX AveragePool, GlobalAveragePool): sums of `q - zero` times a multiplier.

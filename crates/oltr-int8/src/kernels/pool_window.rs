@@ -7,13 +7,13 @@ use crate::kernels::contract::{Map, Window};
 /// The part of a window that lies in the map: the number of its first place, and how many rows and columns of taps. The next
 /// tap is the window's dilation away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Places {
+pub(crate) struct Positions {
     pub first: usize,
     pub rows: usize,
     pub columns: usize,
 }
 
-/// Of the taps along an axis, the place of the first that lies in the map, and how many do.
+/// The position of the first tap along an axis that lies in the map, and how many do.
 fn inside(window: &Window, axis: usize, at: usize, size: usize) -> (usize, usize) {
     let start = (at * window.stride[axis]) as isize - window.pad[axis] as isize;
     let before = start.min(0).unsigned_abs();
@@ -29,8 +29,13 @@ fn inside(window: &Window, axis: usize, at: usize, size: usize) -> (usize, usize
     (first, end.min(window.kernel[axis]).saturating_sub(skipped))
 }
 
-/// Those of output pixels `pixels`, one after the other.
-pub(crate) fn places(window: &Window, input: &Map, output: &Map, pixels: Range<usize>) -> impl Iterator<Item = Places> {
+/// The windows of output pixels `pixels`, one after the other.
+pub(crate) fn positions(
+    window: &Window,
+    input: &Map,
+    output: &Map,
+    pixels: Range<usize>,
+) -> impl Iterator<Item = Positions> {
     let (mut y, mut x) = (pixels.start / output.width, pixels.start % output.width);
     let mut down = inside(window, 0, y, input.height);
     pixels.map(move |_| {
@@ -40,7 +45,7 @@ pub(crate) fn places(window: &Window, input: &Map, output: &Map, pixels: Range<u
         }
         let (column, columns) = inside(window, 1, x, input.width);
         x += 1;
-        Places { first: down.0 * input.width + column, rows: down.1, columns }
+        Positions { first: down.0 * input.width + column, rows: down.1, columns }
     })
 }
 
@@ -67,7 +72,7 @@ mod tests {
             let (input, output) = (map(size), map(size.map(of)));
             let window = Window { kernel: [kernel; 2], stride: [stride; 2], dilation: [dilation; 2], pad: [pad; 2] };
             let part = 1.min(output.pixels() - 1)..output.pixels();
-            let found: Vec<Places> = places(&window, &input, &output, part.clone()).collect();
+            let found: Vec<Positions> = positions(&window, &input, &output, part.clone()).collect();
             assert_eq!(found.len(), part.len());
             for (pixel, found) in part.zip(found) {
                 let at = [pixel / output.width, pixel % output.width];

@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use crate::kernels::contract::{
-    AveragePool, Conv, KernelSet, Map, MaxPool, Output, PAIRS, PackedConv, PairRow, Storage, Window,
+    AveragePool, Conv, Cuts, Destination, Job, KernelSet, Map, MaxPool, Output, PAIRS, PackedConv, PairRow, Storage,
+    Window,
 };
 use crate::quant::{AddQuant, Quant, round_saturate};
 
@@ -27,7 +28,7 @@ impl Scalar {
     }
 }
 
-/// Places of the map under the window of output pixel `(oy, ox)`, each with the number of its tap.
+/// Positions of the map under the window of output pixel `(oy, ox)`, each with the number of its tap.
 fn taps(window: Window, map: Map, oy: usize, ox: usize) -> impl Iterator<Item = (usize, usize)> {
     let [kh, kw] = window.kernel;
     (0..kh * kw).filter_map(move |tap| {
@@ -53,12 +54,13 @@ pub(crate) fn pair_products(rows: &[[i16; 2]], panel: &[PairRow], sums: &mut [[i
 
 #[derive(Debug)]
 struct ScalarConv {
+    name: String,
     conv: Conv,
     mask: u8,
 }
 
 impl ScalarConv {
-    /// The sum of one output: bias and products of `input - zero point` with the weights. Places outside the map
+    /// The sum of one output: bias and products of `input - zero point` with the weights. Positions outside the map
     /// hold the zero point and so add nothing. Wraps, as every kernel does; a graph whose sums can leave 32 bits is
     /// refused before it comes here.
     fn sum(&self, input: &[u8], pixel: usize, channel: usize) -> i32 {
@@ -90,7 +92,7 @@ impl ScalarConv {
         q ^ self.mask
     }
 
-    fn number(&self, input: &[u8], pixel: usize, channel: usize) -> f32 {
+    fn float(&self, input: &[u8], pixel: usize, channel: usize) -> f32 {
         let Output::Floats(multiplier) = &self.conv.result else { panic!("this convolution yields bytes") };
         self.sum(input, pixel, channel) as f32 * multiplier[channel]
     }
@@ -98,7 +100,7 @@ impl ScalarConv {
 
 impl PackedConv for ScalarConv {
     fn name(&self) -> &str {
-        "conv_u8s8__scalar"
+        &self.name
     }
 
     fn weights_bytes(&self) -> usize {
@@ -109,37 +111,30 @@ impl PackedConv for ScalarConv {
         0
     }
 
-    fn run(&self, input: &[u8], residual: Option<&[u8]>, output: &mut [u8], pixels: Range<usize>, _: &mut [u8]) {
+    fn cuts(&self) -> Cuts<'_> {
+        Cuts::Anywhere
+    }
+
+    fn run(&self, job: Job) {
         let map = self.conv.output;
-        assert_eq!(output.len(), pixels.len() * map.stride);
-        for (pixel, out) in pixels.zip(output.chunks_exact_mut(map.stride)) {
-            for (channel, out) in out[..map.channels].iter_mut().enumerate() {
-                *out = self.byte(input, residual, pixel, channel);
+        let stride = job.channels.as_ref().map_or(map.stride, Range::len);
+        let channels = job.channels.unwrap_or(0..map.channels);
+        assert_eq!(job.output.len(), job.pixels.len() * stride);
+        match job.output {
+            Destination::Bytes(to) => {
+                for (pixel, to) in job.pixels.zip(to.chunks_exact_mut(stride.max(1))) {
+                    for (channel, to) in channels.clone().zip(to) {
+                        *to = self.byte(job.input, job.residual, pixel, channel);
+                    }
+                }
             }
-        }
-    }
-
-    fn run_f32(&self, input: &[u8], output: &mut [f32], pixels: Range<usize>, _: &mut [u8]) {
-        let map = self.conv.output;
-        assert_eq!(output.len(), pixels.len() * map.stride);
-        for (pixel, out) in pixels.zip(output.chunks_exact_mut(map.stride)) {
-            for (channel, out) in out[..map.channels].iter_mut().enumerate() {
-                *out = self.number(input, pixel, channel);
+            Destination::Floats(to) => {
+                for (pixel, to) in job.pixels.zip(to.chunks_exact_mut(stride.max(1))) {
+                    for (channel, to) in channels.clone().zip(to) {
+                        *to = self.float(job.input, pixel, channel);
+                    }
+                }
             }
-        }
-    }
-
-    fn run_channels(&self, input: &[u8], output: &mut [u8], channels: Range<usize>, _: &mut [u8]) {
-        assert_eq!(output.len(), channels.len());
-        for (channel, out) in channels.zip(output) {
-            *out = self.byte(input, None, 0, channel);
-        }
-    }
-
-    fn run_channels_f32(&self, input: &[u8], output: &mut [f32], channels: Range<usize>, _: &mut [u8]) {
-        assert_eq!(output.len(), channels.len());
-        for (channel, out) in channels.zip(output) {
-            *out = self.number(input, 0, channel);
         }
     }
 }
@@ -154,7 +149,10 @@ impl KernelSet for Scalar {
     }
 
     fn conv(&self, conv: Conv) -> Box<dyn PackedConv> {
-        Box::new(ScalarConv { conv, mask: self.storage.mask() })
+        let kind = if conv.is_depthwise() { "dwconv" } else { "conv" };
+        let bytes = if self.storage == Storage::Signed { "s8" } else { "u8" };
+        let name = format!("{kind}_{bytes}s8{}_plain_1x1__scalar", conv.result.dtype(self.storage));
+        Box::new(ScalarConv { name, conv, mask: self.storage.mask() })
     }
 
     fn add(&self, add: &AddQuant, a: &[u8], b: &[u8], output: &mut [u8]) {

@@ -8,7 +8,10 @@ use std::ops::Range;
 use proptest::prelude::*;
 
 use crate::kernels::scalar::SCALAR;
-use crate::kernels::{AveragePool, Conv, KernelSet, Map, MaxPool, Output, PAIRS, PairRow, Residual, Storage, Window};
+use crate::kernels::{
+    AveragePool, Conv, Cuts, Destination, Job, KernelSet, Map, MaxPool, Output, PAIRS, PairRow, Residual, Storage,
+    Window,
+};
 use crate::quant::{AddQuant, Quant, Requant};
 
 /// The sets under test: all that this machine has, emulated ones, and scalar with signed storage; or the one that
@@ -270,48 +273,47 @@ fn outcomes(
     // What lies in scratch and in the output beforehand must not matter: 16 bits to which nothing can be added.
     let mut scratch: Vec<u8> = [0xff, 0x7f, 0x00, 0x80].into_iter().cycle().take(packed.scratch_bytes()).collect();
     let mask = set.storage().mask();
-    let mut results: Vec<Vec<u32>> = Vec::new();
-    for part in parts {
-        let elements = part.len() * map.stride;
-        let all: Vec<u32> = if let Output::Floats(_) = conv.result {
-            let mut output = vec![f32::NAN; elements];
-            packed.run_f32(&input, &mut output, part.clone(), &mut scratch);
-            output.iter().map(|v| v.to_bits()).collect()
-        } else {
-            let mut output = vec![0x5a; elements];
-            packed.run(&input, residual.as_deref(), &mut output, part.clone(), &mut scratch);
-            output.iter().map(|q| u32::from(q ^ mask)).collect()
-        };
-        results.push(all.chunks(map.stride).flat_map(|pixel| pixel[..map.channels].to_vec()).collect());
-    }
-    // The second part once more, by slices of the channels where there are any.
+    // The elements of `channels` of `pixels`, of all channels if there are none, those between pixels included.
+    let mut run = |pixels: &Range<usize>, channels: Option<&Range<usize>>| -> Vec<u32> {
+        let elements = pixels.len() * channels.map_or(map.stride, Range::len);
+        let (mut bytes, mut floats) = (vec![0x5a; elements], vec![f32::NAN; elements]);
+        let is_float = matches!(conv.result, Output::Floats(_));
+        packed.run(Job {
+            input: &input,
+            residual: residual.as_deref(),
+            pixels: pixels.clone(),
+            channels: channels.cloned(),
+            output: if is_float { Destination::Floats(&mut floats) } else { Destination::Bytes(&mut bytes) },
+            scratch: &mut scratch,
+        });
+        match is_float {
+            true => floats.iter().map(|v| v.to_bits()).collect(),
+            false => bytes.iter().map(|q| u32::from(q ^ mask)).collect(),
+        }
+    };
+    let mut whole = |pixels: &Range<usize>| -> Vec<u32> {
+        run(pixels, None).chunks(map.stride).flat_map(|pixel| pixel[..map.channels].to_vec()).collect()
+    };
+    let mut results: Vec<Vec<u32>> = parts.iter().map(&mut whole).collect();
+    let first_pixel = whole(&(0..1));
+    // The second part once more, by parts of the channels where the layer has some.
     let mut sliced = results[1].clone();
-    if let (2.., Output::Bytes(..)) = (packed.slices(), &conv.result) {
-        let cut = packed.slices() / 3 + 1;
-        for slices in [0..cut, cut..packed.slices()] {
-            let channels = packed.slice(slices.clone());
-            let mut output = vec![0x5a; parts[1].len() * channels.len()];
-            packed.run_slices(&input, residual.as_deref(), &mut output, parts[1].clone(), slices, &mut scratch);
-            for (i, q) in output.iter().enumerate() {
+    if let Cuts::At(cuts) = packed.cuts() {
+        assert_eq!([cuts[0], cuts[cuts.len() - 1]], [0, map.channels], "{}", packed.name());
+        let middle = cuts[(cuts.len() - 1) / 3];
+        for channels in [0..middle, middle..map.channels].into_iter().filter(|channels| !channels.is_empty()) {
+            for (i, value) in run(&parts[1], Some(&channels)).into_iter().enumerate() {
                 let (pixel, channel) = (i / channels.len(), channels.start + i % channels.len());
-                sliced[pixel * map.channels + channel] = u32::from(q ^ mask);
+                sliced[pixel * map.channels + channel] = value;
             }
         }
-        assert_eq!(packed.slice(0..packed.slices()), 0..map.channels, "{}", packed.name());
     }
     results.push(sliced);
     if residual.is_none() {
-        for part in channel_parts {
-            results.push(if let Output::Floats(_) = conv.result {
-                let mut output = vec![f32::NAN; part.len()];
-                packed.run_channels_f32(&input, &mut output, part.clone(), &mut scratch);
-                output.iter().map(|v| v.to_bits()).collect()
-            } else {
-                let mut output = vec![0x5a; part.len()];
-                packed.run_channels(&input, &mut output, part.clone(), &mut scratch);
-                output.iter().map(|q| u32::from(q ^ mask)).collect()
-            });
-        }
+        results.extend(channel_parts.iter().map(|channels| match packed.cuts() {
+            Cuts::Anywhere => run(&(0..1), Some(channels)),
+            _ => first_pixel[channels.clone()].to_vec(),
+        }));
     }
     (packed.name().to_owned(), results)
 }

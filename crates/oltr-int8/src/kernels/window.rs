@@ -15,7 +15,7 @@ pub(crate) const CHUNK: usize = 16;
 /// Bytes of copied input under a block where the weights stay in the L2 cache: the block stays in L1.
 const SMALL_BLOCK: usize = 16 << 10;
 
-/// The same where the weights come from memory: a larger block reads them less often.
+/// Bytes of copied input where the weights come from memory: a larger block reads them less often.
 const LARGE_BLOCK: usize = 96 << 10;
 
 /// Bytes of weights from which the large block pays.
@@ -23,28 +23,6 @@ const LARGE_WEIGHTS: usize = 256 << 10;
 
 /// Most pixels of a block, small and large.
 const BLOCK_PIXELS: [usize; 2] = [120, 240];
-
-/// What convolutions have in common that yield bytes, whole pixels of them, and have an `output`.
-macro_rules! bytes_of_whole_pixels {
-    () => {
-        fn run_f32(&self, _: &[u8], _: &mut [f32], _: Range<usize>, _: &mut [u8]) {
-            panic!("this layer was packed to yield bytes")
-        }
-
-        /// A pixel of outputs is the beginning of scratch.
-        fn run_channels(&self, input: &[u8], output: &mut [u8], channels: Range<usize>, scratch: &mut [u8]) {
-            let (pixel, scratch) = scratch.split_at_mut(self.output.stride);
-            self.run(input, None, pixel, 0..1, scratch);
-            output.copy_from_slice(&pixel[channels]);
-        }
-
-        fn run_channels_f32(&self, _: &[u8], _: &mut [f32], _: Range<usize>, _: &mut [u8]) {
-            panic!("this layer was packed to yield bytes")
-        }
-    };
-}
-
-pub(crate) use bytes_of_whole_pixels;
 
 /// Contiguous activations under a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,8 +104,8 @@ pub(crate) struct Windows {
     runs: Vec<Run>,
 }
 
-/// Sizes, after what need not be looked at was taken out: an unpadded 1×1 convolution of stride 1 is one row of
-/// pixels, and along an axis where the window has one tap only every `take`-th place is copied.
+/// Geometry with degenerate axes folded away: an unpadded 1×1 convolution of stride 1 is one row of
+/// pixels, and along an axis where the window has one tap only every `every`-th place is copied.
 #[derive(Clone, Copy, Debug)]
 struct Shape {
     /// Height and width of the input.
@@ -136,12 +114,12 @@ struct Shape {
     /// Height and width of the output.
     output: [usize; 2],
     /// From one copied place to the next.
-    take: [usize; 2],
+    every: [usize; 2],
     /// Steps of the window, in copied places.
     step: [usize; 2],
     pad: [usize; 2],
     /// Copied places under a window.
-    reach: [usize; 2],
+    extent: [usize; 2],
 }
 
 /// The most that a block spans.
@@ -234,8 +212,8 @@ impl Windows {
         let rows = addresses.chunks_exact_mut(block.columns).enumerate();
         if self.gather == Gather::Map {
             for (row, addresses) in rows {
-                let place = (y + row) * s.take[0] * s.input[1] + x * s.take[1];
-                line(addresses, &input[place * s.in_stride + self.first..], s.take[1] * s.in_stride);
+                let place = (y + row) * s.every[0] * s.input[1] + x * s.every[1];
+                line(addresses, &input[place * s.in_stride + self.first..], s.every[1] * s.in_stride);
             }
             return addresses;
         }
@@ -268,28 +246,28 @@ impl Windows {
     /// Copies the part of the input under `rows × columns` output pixels from pixel `[y, x]` on.
     fn copy(&self, input: &[u8], [y, x]: [usize; 2], [rows, columns]: [usize; 2], copied: &mut [u8]) {
         let s = &self.shape;
-        let span = |axis: usize, count: usize| (count - 1) * s.step[axis] + s.reach[axis];
+        let span = |axis: usize, count: usize| (count - 1) * s.step[axis] + s.extent[axis];
         let (rows, columns) = (span(0, rows), span(1, columns));
-        let first = |axis: usize, at: usize| (at * s.step[axis] * s.take[axis]) as isize - s.pad[axis] as isize;
+        let first = |axis: usize, at: usize| (at * s.step[axis] * s.every[axis]) as isize - s.pad[axis] as isize;
         let (y, x) = (first(0, y), first(1, x));
-        // Of the copied places of a row, those that lie in the map.
-        let left = x.min(0).unsigned_abs().div_ceil(s.take[1]).min(columns);
+        // Copied positions of a row that lie in the map.
+        let left = x.min(0).unsigned_abs().div_ceil(s.every[1]).min(columns);
         let inside = (s.input[1] as isize - x).max(0) as usize;
-        let right = inside.div_ceil(s.take[1]).clamp(left, columns);
+        let right = inside.div_ceil(s.every[1]).clamp(left, columns);
         let depth = self.depth;
         for row in 0..rows {
             let to = &mut copied[row * self.size.pitch..][..columns * depth];
-            let y = y + (row * s.take[0]) as isize;
+            let y = y + (row * s.every[0]) as isize;
             if y < 0 || y >= s.input[0] as isize || left == right {
                 to.fill(self.outside);
                 continue;
             }
             to[..left * depth].fill(self.outside);
             to[right * depth..].fill(self.outside);
-            let place = y as usize * s.input[1] + (x + (left * s.take[1]) as isize) as usize;
+            let place = y as usize * s.input[1] + (x + (left * s.every[1]) as isize) as usize;
             let from = &input[place * s.in_stride + self.first..];
             let to = &mut to[left * depth..right * depth];
-            let stride = s.in_stride * s.take[1];
+            let stride = s.in_stride * s.every[1];
             if stride == depth {
                 to.copy_from_slice(&from[..to.len()]);
             } else {
@@ -324,17 +302,17 @@ impl Shape {
             input,
             in_stride: conv.input.stride,
             output,
-            take: per_axis(&|a| if single[a] { window.stride[a] } else { 1 }),
+            every: per_axis(&|a| if single[a] { window.stride[a] } else { 1 }),
             step: per_axis(&|a| if single[a] { 1 } else { window.stride[a] }),
             pad: window.pad,
-            reach: per_axis(&|a| (window.kernel[a] - 1) * window.dilation[a] + 1),
+            extent: per_axis(&|a| (window.kernel[a] - 1) * window.dilation[a] + 1),
         }
     }
 
     /// Whether each window is one place of the map.
     fn is_point(&self) -> bool {
-        let inside = |a: usize| self.pad[a] == 0 && (self.output[a] - 1) * self.take[a] < self.input[a];
-        self.reach == [1, 1] && inside(0) && inside(1)
+        let inside = |a: usize| self.pad[a] == 0 && (self.output[a] - 1) * self.every[a] < self.input[a];
+        self.extent == [1, 1] && inside(0) && inside(1)
     }
 }
 
@@ -346,10 +324,10 @@ impl BlockSize {
         let (budget, most_pixels) = ([SMALL_BLOCK, LARGE_BLOCK][large], BLOCK_PIXELS[large]);
         let [height, width] = shape.output;
         let pitch = |columns: usize| {
-            let places = (columns - 1) * shape.step[1] + shape.reach[1];
+            let places = (columns - 1) * shape.step[1] + shape.extent[1];
             (places * depth + CHUNK).next_multiple_of(CHUNK)
         };
-        let rows_bytes = |rows: usize, columns: usize| ((rows - 1) * shape.step[0] + shape.reach[0]) * pitch(columns);
+        let rows_bytes = |rows: usize, columns: usize| ((rows - 1) * shape.step[0] + shape.extent[0]) * pitch(columns);
         let fits = |rows: usize, columns: usize| {
             rows * columns <= most_pixels && rows_bytes(rows, columns).max(rows * columns * patch) <= budget
         };

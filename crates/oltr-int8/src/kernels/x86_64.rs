@@ -15,5 +15,4 @@ pub(crate) mod pool2d;
 pub(crate) mod quantise_rgb;
 pub(crate) mod sets;
 pub(crate) mod vector;
-pub(crate) mod whole_pixels;
 pub(crate) mod winograd;

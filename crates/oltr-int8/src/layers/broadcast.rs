@@ -4,7 +4,7 @@ use std::ops::Range;
 
 /// Two operands and a result of one shape, broadcast by strides of 0.
 #[derive(Clone, Debug, PartialEq)]
-pub(in super::super) struct Broadcast {
+pub(crate) struct Broadcast {
     /// Extent and strides (first operand, second, result) of each dimension, the result's contiguous one last.
     dims: Vec<(usize, [usize; 3])>,
 }

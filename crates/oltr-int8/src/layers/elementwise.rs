@@ -1,13 +1,15 @@
-//! Arithmetic element by element: sums and products with broadcasting, softmax.
+//! Sums and products element by element, with broadcasting.
 
 use std::ops::Range;
 
 use multiversion::multiversion;
 
-use super::super::plan::ALIGN;
-use super::super::quant::{AddQuant, Quant, round_saturate};
-use super::super::threads::Cut;
-use super::broadcast::Broadcast;
+use crate::layers::broadcast::Broadcast;
+use crate::layers::cut::arithmetic;
+use crate::layers::{Call, Extent, Layer};
+use crate::plan::ALIGN;
+use crate::quant::{AddQuant, round_saturate};
+use crate::threads::Cut;
 
 /// Sum or product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +22,7 @@ pub enum Binary {
 
 /// Sum or product of two tensors of bytes, broadcast by strides of 0.
 #[derive(Clone, Debug, PartialEq)]
-pub(in super::super) struct Elementwise {
+pub(crate) struct Elementwise {
     binary: Binary,
     quant: AddQuant,
     broadcast: Broadcast,
@@ -32,18 +34,24 @@ impl Elementwise {
         Elementwise { binary, quant, broadcast: Broadcast::new(shape, strides) }
     }
 
-    /// How it is cut, into at most `parts` parts.
-    pub fn cut(&self, parts: usize, threads: usize) -> Cut {
-        let [items, step] = self.broadcast.items();
-        let grain = if step == 1 { ALIGN } else { 1 };
-        Cut::items((items, grain, parts), step, threads)
-    }
-
     /// Dequantise both, add or multiply in single precision, quantise (ONNX QDQ Add, Mul); the items `range`, at the
     /// first of which `y` begins.
     pub fn run(&self, mask: u8, a: &[u8], b: &[u8], range: Range<usize>, y: &mut [u8]) {
         let product = self.binary == Binary::Mul;
         self.broadcast.rows(range, a, b, y, &|a, b, y| row(product, &self.quant, mask, a, b, y));
+    }
+}
+
+impl Layer for Elementwise {
+    fn cut(&self, extent: Extent, threads: usize) -> Cut {
+        let [items, step] = self.broadcast.items();
+        let grain = if step == 1 { ALIGN } else { 1 };
+        Cut::items((items, grain, arithmetic(extent.output)), step, threads)
+    }
+
+    fn compute(&self, call: Call) {
+        let [a, b] = call.operands;
+        self.run(call.kernels.storage().mask(), a, b, call.part.range(), call.output);
     }
 }
 
@@ -67,47 +75,10 @@ fn row(product: bool, quant: &AddQuant, mask: u8, a: &[u8], b: &[u8], y: &mut [u
     }
 }
 
-/// Softmax over rows of `width` bytes.
-#[derive(Clone, Debug, PartialEq)]
-pub(in super::super) struct Softmax {
-    width: usize,
-    x: Quant,
-    y: Quant,
-    /// exp of minus the distance from the largest byte of a row.
-    powers: Box<[f32; 256]>,
-}
-
-impl Softmax {
-    /// Over rows of `width` bytes quantised as `x` to bytes quantised as `y`.
-    pub fn new(width: usize, x: Quant, y: Quant) -> Softmax {
-        // In double precision, so that every platform's mathematical library gives the same table.
-        let power = |d: usize| (-f64::from(d as f32 * x.scale)).exp() as f32;
-        Softmax { width, x, y, powers: Box::new(std::array::from_fn(power)) }
-    }
-
-    /// How rows of `bytes` bytes altogether are cut, into at most `parts` parts.
-    pub fn cut(&self, bytes: usize, parts: usize, threads: usize) -> Cut {
-        Cut::items((bytes / self.width, 1, parts), self.width, threads)
-    }
-
-    /// Dequantise, softmax in single precision, quantise (ONNX QDQ Softmax over the last axis); the rows `range`, at the
-    /// first of which `y` begins.
-    pub fn run(&self, mask: u8, x: &[u8], range: Range<usize>, y: &mut [u8]) {
-        for (x, y) in x[range.start * self.width..].chunks_exact(self.width).zip(y.chunks_exact_mut(self.width)) {
-            let max = x.iter().map(|q| q ^ mask).max().unwrap_or(0);
-            // The largest power is 1: nothing can overflow, and the sum is at least 1.
-            let power = |q: u8| self.powers[usize::from(max - (q ^ mask))];
-            let sum: f32 = x.iter().map(|q| power(*q)).sum();
-            for (q, y) in x.iter().zip(y) {
-                *y = self.y.quantise(power(*q) / sum) ^ mask;
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::quant::Quant;
     use proptest::prelude::*;
 
     fn quant(scale: f32, zero_point: u8) -> Quant {
@@ -149,18 +120,5 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn softmax_rows_sum_to_one() {
-        let y = quant(1.0 / 256.0, 0);
-        let softmax = Softmax::new(4, quant(0.1, 7), y);
-        let mut out = [0; 8];
-        let x = [255, 0, 255, 0, 10, 20, 30, 40];
-        softmax.run(0, &x, 0..1, &mut out[..4]);
-        softmax.run(0, &x, 1..2, &mut out[4..]);
-        assert_eq!(out[..4], [128, 0, 128, 0]);
-        let expected = [0.0321, 0.0871, 0.2369, 0.6439].map(|p: f32| y.quantise(p));
-        assert_eq!(out[4..], expected);
     }
 }

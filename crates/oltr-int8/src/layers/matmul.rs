@@ -5,57 +5,19 @@ use std::ops::Range;
 
 use multiversion::multiversion;
 
-use super::super::kernels::{KernelSet, PAIRS, PairRow};
-use super::super::quant::{Quant, round_saturate};
+use crate::kernels::{KernelSet, PAIRS, PairRow};
+use crate::layers::cut::products;
+
+use crate::layers::{Call, Extent, Layer};
+use crate::quant::{Quant, round_saturate};
+use crate::threads::Cut;
 
 /// Rows of sums that are held at a time.
-pub(super) const ROWS: usize = 8;
-
-/// `[.., k, n]` bytes widened to 16 bits, less their zero point, in panels of [`PAIRS`] columns: `[panel][pair of
-/// rows][column]`.
-#[derive(Clone, Debug, PartialEq)]
-pub(in super::super) struct Panels {
-    /// k, n
-    pub size: [usize; 2],
-    pub zero: u8,
-}
-
-impl Panels {
-    /// Pairs of rows, the last of which may be half one.
-    fn pairs(&self) -> usize {
-        self.size[0].div_ceil(2)
-    }
-
-    /// Panels of a matrix.
-    pub fn of_matrix(&self) -> usize {
-        self.size[1].div_ceil(PAIRS)
-    }
-
-    /// Bytes of a panel.
-    pub fn bytes(&self) -> usize {
-        self.pairs() * size_of::<PairRow>()
-    }
-
-    /// Lays out panels `numbers`, counted through all matrices.
-    pub fn run(&self, mask: u8, b: &[u8], numbers: Range<usize>, to: &mut [u8]) {
-        let [k, n] = self.size;
-        let to: &mut [PairRow] = bytemuck::cast_slice_mut(to);
-        for (number, panel) in numbers.zip(to.chunks_exact_mut(self.pairs())) {
-            let b = &b[number / self.of_matrix() * k * n..][..k * n];
-            let first = number % self.of_matrix() * PAIRS;
-            let columns = first..n.min(first + PAIRS);
-            for (rows, to) in b.chunks(2 * n).zip(panel) {
-                let (first, second) = rows.split_at(n);
-                let second = second.get(columns.clone()).unwrap_or(&[]);
-                interleave(mask, self.zero, &first[columns.clone()], second, to);
-            }
-        }
-    }
-}
+pub(crate) const ROWS: usize = 8;
 
 /// Product of two tensors of bytes, `[.., m, k] × [.., k, n]`.
 #[derive(Clone, Debug, PartialEq)]
-pub(in super::super) struct MatMul {
+pub(crate) struct MatMul {
     /// m, k, n
     pub size: [usize; 3],
     /// Zero point of the first operand.
@@ -78,7 +40,7 @@ impl MatMul {
     }
 
     /// Exact sums of products in 32 bits, requantised once (ONNX QLinearMatMul): rows `range` of the result, counted through
-    /// all matrices, from `a` and the [`Panels`] of the second operand.
+    /// all matrices, from `a` and the [`crate::layers::panels::Panels`] of the second operand.
     pub fn run(
         &self,
         kernels: &dyn KernelSet,
@@ -118,8 +80,23 @@ impl MatMul {
     }
 }
 
+impl Layer for MatMul {
+    fn cut(&self, extent: Extent, threads: usize) -> Cut {
+        let [_, _, n] = self.size;
+        Cut::items((extent.output / n, ROWS, products(extent.macs, 20_000)), n, threads)
+    }
+
+    fn compute(&self, call: Call) {
+        self.run(call.kernels, call.operands, call.part.range(), call.output, call.scratch);
+    }
+
+    fn scratch_bytes(&self) -> usize {
+        MatMul::scratch_bytes(self)
+    }
+}
+
 /// The rows `range`, counted through matrices of `m` rows each: each matrix with its share of them.
-pub(super) fn by_matrix(range: Range<usize>, m: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
+pub(crate) fn by_matrix(range: Range<usize>, m: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
     (range.start / m..range.end.div_ceil(m))
         .map(move |matrix| (matrix, range.start.max(matrix * m)..range.end.min((matrix + 1) * m)))
 }
@@ -136,21 +113,6 @@ fn widen(mask: u8, zero: u8, from: &[u8], to: &mut [[i16; 2]]) {
     }
 }
 
-/// Two rows less their zero point, place by place; a row that does not exist is 0.
-#[multiversion(targets("x86_64+avx2+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-fn interleave(mask: u8, zero: u8, first: &[u8], second: &[u8], to: &mut PairRow) {
-    let widen = |q: u8| i16::from(q ^ mask) - i16::from(zero);
-    if let (Ok(first), Ok(second)) = (<&[u8; PAIRS]>::try_from(first), <&[u8; PAIRS]>::try_from(second)) {
-        for i in 0..PAIRS {
-            to[i] = [widen(first[i]), widen(second[i])];
-        }
-        return;
-    }
-    for (i, to) in to.iter_mut().enumerate() {
-        *to = [first, second].map(|row| row.get(i).map_or(0, |q| widen(*q)));
-    }
-}
-
 #[multiversion(targets("x86_64+avx2+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 fn finish(multiplier: f32, zero_point: u8, (lo, hi): (u8, u8), mask: u8, sums: &[i32; PAIRS], y: &mut [u8]) {
     // Whole vectors first, then as many as there is room for; not by `map`, which would be compiled apart from this and
@@ -164,9 +126,10 @@ fn finish(multiplier: f32, zero_point: u8, (lo, hi): (u8, u8), mask: u8, sums: &
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::kernels::Storage;
-    use super::super::super::kernels::scalar::Scalar;
     use super::*;
+    use crate::kernels::Storage;
+    use crate::kernels::scalar::Scalar;
+    use crate::layers::panels::Panels;
 
     static SCALARS: [Scalar; 2] = [Scalar::new(Storage::Unsigned), Scalar::new(Storage::Signed)];
 

@@ -1,10 +1,10 @@
 //! Moving elements: reshapes, transpositions, concatenations.
 
-use super::super::kernels::transpose;
+use crate::kernels::transpose;
 
 /// A copy along strides.
 #[derive(Clone, Debug, PartialEq)]
-pub(in super::super) struct Move {
+pub(crate) struct Move {
     /// Extent and the steps of input and output along each dimension.
     dims: Vec<(usize, usize, usize)>,
     /// Where the copy begins in the output.
@@ -57,7 +57,7 @@ impl Move {
 
 /// Where the elements of a tensor of shape `shape` that lie at `strides` are found under the shape `to`, in the same order
 /// (ONNX Reshape); `None` where no strides say that.
-pub(in super::super) fn reshape_view(shape: &[usize], strides: &[usize], to: &[usize]) -> Option<Vec<usize>> {
+pub(crate) fn reshape_view(shape: &[usize], strides: &[usize], to: &[usize]) -> Option<Vec<usize>> {
     // Runs of dimensions that follow each other in memory as in the shape, the last first.
     let mut runs: Vec<(usize, usize)> = Vec::new();
     for (n, stride) in shape.iter().copied().zip(strides.iter().copied()).rev().filter(|(n, _)| *n != 1) {
@@ -136,7 +136,7 @@ mod tests {
 
     /// Places of the elements in the order of the shape.
     fn places(shape: &[usize], strides: &[usize]) -> Vec<usize> {
-        let rows = super::super::row_major(shape);
+        let rows = crate::tensor::row_major(shape);
         let volume: usize = shape.iter().product();
         let place = |i: usize| (0..shape.len()).map(|d| i / rows[d] % shape[d] * strides[d]).sum();
         (0..volume).map(place).collect()
@@ -167,7 +167,7 @@ mod tests {
             if let Some(view) = reshape_view(&shape, &strides, &to) {
                 prop_assert_eq!(places(&shape, &strides), places(&to, &view));
             } else {
-                prop_assert!(strides != super::super::row_major(&shape), "what has no gaps has every view");
+                prop_assert!(strides != crate::tensor::row_major(&shape), "what has no gaps has every view");
             }
         }
 

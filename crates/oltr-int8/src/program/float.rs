@@ -2,12 +2,28 @@
 //!
 //! Shapes are given with each layer: a row-major tensor can be read in any shape of as many elements.
 
-use super::super::float::{self, Function, Panels, Reduction};
-use super::super::layers::{Broadcast, Dense, Float, Layer, Move, row_major};
-use super::super::quant::Quant;
-use super::super::tensor::{Element, Tensor, TensorId, broadcast};
-use super::Builder;
 use crate::error::{Error, Result};
+use crate::float::{self, Function, Panels, Reduction};
+use crate::layers::broadcast::Broadcast;
+use crate::layers::constant::Constant;
+use crate::layers::dequantise::Dequantise;
+use crate::layers::f32::binary::Binary;
+use crate::layers::f32::dense::Dense;
+use crate::layers::f32::distances::Distances;
+use crate::layers::f32::function::Elements;
+use crate::layers::f32::layer::{F32, Floats};
+use crate::layers::f32::matmul::MatMul;
+use crate::layers::f32::panels::PackPanels;
+use crate::layers::f32::reduce::Reduce;
+use crate::layers::f32::softmax::Softmax;
+use crate::layers::f32::transpose::Transpose;
+use crate::layers::input::CopyInput;
+use crate::layers::moves::Move;
+use crate::layers::quantise::Quantise;
+use crate::program::build::Builder;
+use crate::program::steps::Work;
+use crate::quant::Quant;
+use crate::tensor::{Element, Tensor, TensorId, broadcast, row_major};
 
 impl Builder {
     /// A new input of numbers that is read as numbers.
@@ -19,12 +35,12 @@ impl Builder {
     /// An input that is there already, read as numbers too.
     pub fn input_again(&mut self, input: usize) -> TensorId {
         let tensor = Tensor::numbers(&self.inputs[input]);
-        self.push("input".into(), 0, Layer::Input { input }, &[], tensor)
+        self.push("input".into(), 0, Work::layer(CopyInput(input)), &[], tensor)
     }
 
     /// Constant numbers in ONNX order.
     pub fn numbers(&mut self, shape: &[usize], values: Vec<f32>) -> TensorId {
-        self.push("constant".into(), 0, Layer::Numbers(values), &[], Tensor::numbers(shape))
+        self.push("constant".into(), 0, Work::Constant(Constant::Floats(values)), &[], Tensor::numbers(shape))
     }
 
     /// Bytes as numbers (ONNX DequantizeLinear), or a map of numbers in ONNX order.
@@ -32,11 +48,14 @@ impl Builder {
         let tensor = &self.tensors[x.0];
         let numbers = Tensor::numbers(&tensor.shape);
         match tensor.element {
-            Element::Bytes(_) => self.push("dequantise".into(), 0, Layer::ToNumbers, &[x], numbers),
+            Element::Bytes(quant) => {
+                let work = Work::layer(Dequantise { quant, map: tensor.map });
+                self.push("dequantise".into(), 0, work, &[x], numbers)
+            }
             Element::Floats if tensor.is_row_major() => x,
             Element::Floats => {
                 let moves = Move::new(&tensor.shape, &tensor.strides(), &row_major(&tensor.shape), 0);
-                self.push("copy".into(), 0, Layer::Float(Float::Transpose(moves)), &[x], numbers)
+                self.push("copy".into(), 0, Work::layer(F32(Transpose(moves))), &[x], numbers)
             }
         }
     }
@@ -47,7 +66,9 @@ impl Builder {
     /// [`Error::Internal`] unless `x` holds as many numbers.
     pub fn to_bytes(&mut self, x: TensorId, shape: &[usize], quant: Quant) -> Result<TensorId> {
         self.expect(x, shape.iter().product())?;
-        Ok(self.push("quantise".into(), 0, Layer::ToBytes, &[x], Tensor::new(shape, Element::Bytes(quant))))
+        let tensor = Tensor::new(shape, Element::Bytes(quant));
+        let work = Work::layer(Quantise { quant, map: tensor.map });
+        Ok(self.push("quantise".into(), 0, work, &[x], tensor))
     }
 
     /// A function of each number.
@@ -56,7 +77,7 @@ impl Builder {
     /// [`Error::Internal`] unless `x` holds as many numbers as `shape` says.
     pub fn function(&mut self, op: &str, x: TensorId, function: Function, shape: &[usize]) -> Result<TensorId> {
         self.expect(x, shape.iter().product())?;
-        Ok(self.float(op, 0, Float::Function(function), &[x], shape))
+        Ok(self.float(op, 0, Elements(function), &[x], shape))
     }
 
     /// A function of two tensors of these shapes, broadcast to `shape`.
@@ -77,7 +98,7 @@ impl Builder {
         let (Some(sa), Some(sb)) = (strides(a.1), strides(b.1)) else {
             return Err(Error::Internal(format!("{}: shapes do not broadcast", self.name)));
         };
-        let layer = Float::Binary(binary, Broadcast::new(shape, [sa, sb, row_major(shape)]));
+        let layer = Binary(binary, Broadcast::new(shape, [sa, sb, row_major(shape)]));
         Ok(self.float(op, 0, layer, &[a.0, b.0], shape))
     }
 
@@ -94,7 +115,7 @@ impl Builder {
         shape: &[usize],
     ) -> Result<TensorId> {
         self.expect(x, width * shape.iter().product::<usize>())?;
-        Ok(self.float(op, 0, Float::Reduce(reduction, width), &[x], shape))
+        Ok(self.float(op, 0, Reduce(reduction, width), &[x], shape))
     }
 
     /// Softmax over the last dimension of numbers of this shape.
@@ -104,7 +125,7 @@ impl Builder {
     pub fn float_softmax(&mut self, x: TensorId, shape: &[usize]) -> Result<TensorId> {
         self.expect(x, shape.iter().product())?;
         let width = shape.last().copied().unwrap_or(1);
-        Ok(self.float("softmax", 0, Float::Softmax(width), &[x], shape))
+        Ok(self.float("softmax", 0, Softmax(width), &[x], shape))
     }
 
     /// Euclidean distances from `v` to each of the rows of `centroids`, as many as `shape` has elements.
@@ -115,7 +136,7 @@ impl Builder {
         let d = self.tensors[v.0].map.channels;
         let rows: usize = shape.iter().product();
         self.expect(centroids, rows * d)?;
-        Ok(self.float("distances", (rows * d) as u64, Float::Distances, &[v, centroids], shape))
+        Ok(self.float("distances", (rows * d) as u64, Distances, &[v, centroids], shape))
     }
 
     /// `x × weights + bias` with the `[m, k, n]` of `size`; `weights[row * strides[0] + column * strides[1]]` is one
@@ -139,7 +160,7 @@ impl Builder {
         {
             return Err(Error::Internal(format!("{}: weights do not fit", self.name)));
         }
-        let layer = Float::Dense(Dense::new(size, weights, strides, bias));
+        let layer = Dense::new(size, weights, strides, bias);
         Ok(self.float("matmul", (m * k * n) as u64, layer, &[x], shape))
     }
 
@@ -152,8 +173,8 @@ impl Builder {
         let batch = shape.iter().product::<usize>() / (m * n).max(1);
         self.expect(a, batch * m * k)?;
         self.expect(b, batch * k * n)?;
-        let panels = self.float("panels", 0, Float::Panels([k, n]), &[b], &[batch * Panels::volume(k, n)]);
-        Ok(self.float("matmul", (batch * m * k * n) as u64, Float::MatMul(size), &[a, panels], shape))
+        let panels = self.float("panels", 0, PackPanels([k, n]), &[b], &[batch * Panels::volume(k, n)]);
+        Ok(self.float("matmul", (batch * m * k * n) as u64, MatMul(size), &[a, panels], shape))
     }
 
     /// Transposition of numbers of shape `from` to `shape`.
@@ -171,11 +192,18 @@ impl Builder {
         let strides = row_major(from);
         let from: Vec<usize> = permutation.iter().map(|p| strides[*p]).collect();
         let moves = Move::new(shape, &from, &row_major(shape), 0);
-        Ok(self.float("copy", 0, Float::Transpose(moves), &[x], shape))
+        Ok(self.float("copy", 0, Transpose(moves), &[x], shape))
     }
 
-    fn float(&mut self, op: &str, macs: u64, layer: Float, reads: &[TensorId], shape: &[usize]) -> TensorId {
-        self.push(op.into(), macs, Layer::Float(layer), reads, Tensor::numbers(shape))
+    fn float(
+        &mut self,
+        op: &str,
+        macs: u64,
+        layer: impl Floats + 'static,
+        reads: &[TensorId],
+        shape: &[usize],
+    ) -> TensorId {
+        self.push(op.into(), macs, Work::layer(F32(layer)), reads, Tensor::numbers(shape))
     }
 
     fn expect(&self, x: TensorId, volume: usize) -> Result<()> {

@@ -3,20 +3,12 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::super::layers::{self, Agenda, Entry};
-use super::super::plan;
-use super::super::threads::Pool;
-use super::Program;
 use crate::error::{Error, Result};
-
-/// What a program reads.
-#[derive(Clone, Copy, Debug)]
-pub enum Input<'a> {
-    /// Numbers in ONNX order.
-    Numbers(&'a [f32]),
-    /// An interleaved picture, with the byte that each value of each channel is quantised to.
-    Pixels(&'a [u8], &'a [[u8; 256]; 3]),
-}
+use crate::layers::{Call, Input};
+use crate::plan;
+use crate::program::agenda::{Agenda, Entry};
+use crate::program::steps::{Program, Step, Work};
+use crate::threads::{Part, Pool};
 
 /// Threads that any number of states share, one run at a time.
 #[derive(Clone, Debug)]
@@ -55,14 +47,14 @@ impl Clone for State {
 
 impl State {
     /// Zeroed memory; the aligned part begins after `skip` bytes, which differs from one allocation to the next.
-    pub(super) fn new(bytes: usize, threads: Threads, agenda: Option<Arc<Agenda>>) -> State {
+    pub(crate) fn new(bytes: usize, threads: Threads, agenda: Option<Arc<Agenda>>) -> State {
         let memory = vec![0u8; bytes];
         let skip = memory.as_ptr().align_offset(plan::ALIGN).min(plan::ALIGN);
         State { memory, skip, threads, agenda, times: Vec::new() }
     }
 
     /// Arena, and scratch of all threads.
-    pub(in super::super) fn parts(&mut self, program: &Program) -> (&mut [u8], &mut [u8]) {
+    pub(crate) fn parts(&mut self, program: &Program) -> (&mut [u8], &mut [u8]) {
         self.memory[self.skip..].split_at_mut(program.arena_bytes())
     }
 
@@ -73,6 +65,28 @@ impl State {
 }
 
 impl Program {
+    /// Bytes beside the arena in a [`State`] for this many threads: what kernels work in, what aligning takes, and how the
+    /// threads go about it.
+    pub fn scratch_bytes(&self, threads: usize) -> usize {
+        self.room(threads) + Agenda::new(self, threads, false).bytes()
+    }
+
+    /// Bytes that kernels of so many threads work in, and what aligning takes.
+    fn room(&self, threads: usize) -> usize {
+        threads * self.scratch + plan::ALIGN
+    }
+
+    /// Buffers for this program, with room for this many threads; only the caller's own works until it is given
+    /// others ([`State::set_threads`]).
+    pub fn state(&self, threads: usize) -> State {
+        State::new(self.arena + self.room(threads), Threads::new(1), Some(Arc::new(Agenda::new(self, threads, false))))
+    }
+
+    /// Whether a layer reads an input as f32 values.
+    fn reads_f32(&self, input: usize) -> bool {
+        self.steps.iter().any(|step| step.work.input() == Some((input, true)))
+    }
+
     /// Runs the program; `inputs` and `outputs` in the order of [`Program::inputs`] and [`Program::outputs`].
     ///
     /// # Errors
@@ -87,13 +101,13 @@ impl Program {
             let start = timed.then(Instant::now);
             let first = match entry {
                 Entry::Step(index) => {
-                    layers::run(self, &self.steps[*index], state, inputs, outputs);
+                    self.run_alone(&self.steps[*index], state.parts(self).0, outputs);
                     *index
                 }
                 Entry::Segment { segment, first } => {
                     let (arena, scratch) = state.parts(self);
                     let compute = |work: usize, part, out: &mut [u8], reads: [&[u8]; 2], scratch: &mut [u8]| {
-                        layers::compute(self, &self.steps[agenda.steps[work]], inputs, part, out, reads, scratch)
+                        self.compute(&self.steps[agenda.steps[work]], inputs, part, out, reads, scratch)
                     };
                     pool.run_segment(&agenda.schedule, *segment, arena, scratch, compute);
                     *first
@@ -104,6 +118,49 @@ impl Program {
             }
         }
         Ok(())
+    }
+
+    /// Computes a part of a layer; `out` is what it writes.
+    fn compute(
+        &self,
+        step: &Step,
+        inputs: &[Input],
+        part: Part,
+        output: &mut [u8],
+        reads: [&[u8]; 2],
+        scratch: &mut [u8],
+    ) {
+        if let Work::Layer(layer) = &step.work {
+            let operand = |i: usize| step.reads.get(i).and_then(|id| self.constant(*id)).unwrap_or(reads[i]);
+            let operands = [operand(0), operand(1)];
+            layer.compute(Call { kernels: self.kernels, inputs, part, operands, output, scratch });
+        }
+    }
+
+    /// Runs a step that threads do not share.
+    fn run_alone(&self, step: &Step, arena: &mut [u8], outputs: &mut [&mut [f32]]) {
+        match (&step.work, step.writes) {
+            (Work::Concat(concat), Some(written)) => {
+                let write = self.range(written);
+                for (copy, part) in concat.0.iter().zip(&step.reads) {
+                    match self.constant(*part) {
+                        Some(part) => copy.run(part, &mut arena[write.clone()]),
+                        None => {
+                            let [out, part] = arena
+                                .get_disjoint_mut([write.clone(), self.range(*part)])
+                                .expect("the plan keeps tensors that live together apart");
+                            copy.run(part, out);
+                        }
+                    }
+                }
+            }
+            (Work::Output(output), _) => {
+                let x = step.reads[0];
+                let bytes = self.constant(x).unwrap_or(&arena[self.range(x)]);
+                output.run(self.kernels, &self.tensors[x.0], bytes, outputs[output.output]);
+            }
+            _ => {}
+        }
     }
 
     /// How `threads` threads, or as many as the state has room for, go about it; made anew only where that changes.
@@ -130,6 +187,12 @@ impl Program {
             if given != shape.iter().product::<usize>() {
                 return Err(bad("input", i, given, shape));
             }
+            if matches!(inputs[i], Input::Pixels(..)) && self.reads_f32(i) {
+                return Err(Error::BadInput {
+                    subject: format!("program input {i}"),
+                    reason: "is read as f32 values, a picture was given".into(),
+                });
+            }
         }
         for (i, shape) in self.outputs.iter().enumerate() {
             let given = outputs.get(i).map_or(0, |o| o.len());
@@ -143,12 +206,12 @@ impl Program {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::float::Function;
-    use super::super::super::kernels::best;
-    use super::super::super::layers::Binary;
-    use super::super::super::quant::Quant;
-    use super::super::Builder;
     use super::*;
+    use crate::float::Function;
+    use crate::kernels::best;
+    use crate::layers::elementwise::Binary;
+    use crate::program::build::Builder;
+    use crate::quant::Quant;
 
     const PLANE: [usize; 4] = [1, 160, 15, 15];
 

@@ -74,7 +74,7 @@ impl Pool {
             let Work { write, reads, cut } = schedule.work(work);
             // SAFETY: `Schedule::new` saw to it that what a work reads does not overlap what it writes, and that both
             // end within the bytes that `memory` was held against. While a part of this work is computed, no other work
-            // is, so nobody writes this. A thread's piece of `scratch` is its own, computes one part at a time, and
+            // is, so no thread writes this. A thread's piece of `scratch` is its own, computes one part at a time, and
             // `threads * each` is at most the length. Both are borrowed mutably until all works are finished.
             let (reads, scratch) = unsafe {
                 let read =
@@ -85,7 +85,7 @@ impl Pool {
             match cut {
                 Cut::Items { items, stride, share } => {
                     let range = part * share..((part + 1) * share).min(*items);
-                    // SAFETY: as above; ranges of different parts do not overlap and end at `items`, all of which
+                    // SAFETY: `Schedule::new` held `write` against the bytes of `memory`; ranges of different parts do not overlap and end at `items`, all of which
                     // `write` holds.
                     let out = unsafe {
                         let to = memory.get().add(write.start + range.start * stride);
@@ -98,7 +98,7 @@ impl Pool {
                     let (compact, scratch) = scratch.split_at_mut(rows * columns.len());
                     f(work, Part::Slices(slices.clone()), compact, reads, scratch);
                     for (row, from) in compact.chunks_exact(columns.len().max(1)).enumerate() {
-                        // SAFETY: as above; the columns lie in the row, the row in `write`, parts have different
+                        // SAFETY: `Schedule::new` held `write` against the bytes of `memory`; the columns lie in the row, the row in `write`, parts have different
                         // columns, and no reference to the bytes is made.
                         unsafe {
                             let to = memory.get().add(write.start + row * stride + columns.start);

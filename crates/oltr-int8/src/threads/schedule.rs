@@ -40,7 +40,7 @@ pub enum Cut {
         rows: usize,
         /// Bytes from one row to the next.
         stride: usize,
-        /// Of each part, the slices that it computes and the columns that they are.
+        /// For each part, the slices that it computes and the columns that they are.
         parts: Vec<[Range<usize>; 2]>,
     },
 }
@@ -48,10 +48,19 @@ pub enum Cut {
 /// A part of a work.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Part {
-    /// Of [`Cut::Items`].
+    /// Items of [`Cut::Items`].
     Items(Range<usize>),
-    /// Of [`Cut::Columns`].
+    /// Slices of [`Cut::Columns`].
     Slices(Range<usize>),
+}
+
+impl Part {
+    /// The numbers of its items or slices.
+    pub fn range(self) -> Range<usize> {
+        match self {
+            Part::Items(range) | Part::Slices(range) => range,
+        }
+    }
 }
 
 impl Cut {
@@ -229,7 +238,7 @@ fn rounds_of(works: &[Work], segment: Range<usize>) -> Vec<Range<usize>> {
 fn share(units: usize, parts: usize, threads: usize) -> usize {
     let finish = |share: usize| units.div_ceil(share).div_ceil(threads) * share;
     let most = parts.min(PARTS_PER_THREAD * threads).min(units).max(1);
-    // Of shares that finish at the same time the last one is the smallest.
+    // The last of the shares that finish at the same time is the smallest.
     (1..=most).map(|parts| units.div_ceil(parts)).min_by_key(|share| (finish((*share).max(1)), *share)).unwrap_or(units)
 }
 

@@ -210,7 +210,7 @@ fn who_comes_too_late_does_nothing() {
     let mut pool = Pool { shared: shared.clone(), schedule: None, workers: Vec::new() };
     let first = alone(2, 2, Cut::Items { items: 2, stride: 1, share: 1 });
     pool.run_segment(&first, 0, &mut [0; 2], &mut [], |_, _, _, _, _| {});
-    // Whoever looked at it from now on would panic.
+    // A thread that runs it from now on panics.
     // SAFETY: no thread but this one uses the pool.
     unsafe { *shared.posted.0.task.get() = Some(&|_, _, _| panic!("a part was computed that was finished")) };
     let (posted, mut plan) = (shared.posted(), Plan::NONE);

@@ -43,7 +43,7 @@ impl Walk<'_> {
         self.posting.first() + (self.schedule.before(round) - self.schedule.before(first))
     }
 
-    /// Computes what nobody has claimed of the parts of a round that are dealt to `lane`, if at least so many are.
+    /// Computes the unclaimed parts of a round that are dealt to `lane`, if at least so many are.
     fn work_off(&self, round: usize, lane: usize, least: usize) {
         let (number, dealt) = (self.number(round), self.schedule.dealt(round, lane));
         if dealt.len() >= least {

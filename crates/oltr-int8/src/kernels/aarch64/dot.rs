@@ -20,8 +20,9 @@ pub(crate) const CHANNELS: usize = LANES / 4;
 /// # Safety
 /// [`Dot::tiles`] reads the whole chunks of its pixels, and writes what [`Target`] says for them; nothing else.
 pub(crate) unsafe trait Dot: Copy + Debug + Send + Sync + 'static {
-    /// Name of the kernel.
-    const NAME: &'static str;
+    /// Algorithm and tile, in the name of the kernel, and the set.
+    const KIND: &'static str;
+    const ISA: &'static str;
 
     /// Successive terms of a channel in a vector of weights.
     const TERMS: usize;

@@ -50,7 +50,7 @@ fn store(vector: int8x16_t) -> [u8; VECTOR] {
 /// `output[i] = table[input[i]]`: the table lies in 16 registers, of which four make a look-up of 64 entries.
 pub(crate) fn table(table: &[u8; 256], input: &[u8], output: &mut [u8]) {
     assert_eq!(input.len(), output.len());
-    // SAFETY: loads and stores are of whole arrays of 64 and 16 bytes; NEON is part of the target.
+    // SAFETY: loads and stores are of whole arrays of 64 and 16 bytes; BASELINE.
     unsafe {
         let [a, b, c, d] = [0, 64, 128, 192].map(|at| vld1q_u8_x4(table[at..][..64].as_ptr()));
         let next = vdupq_n_u8(64);
@@ -133,11 +133,11 @@ pub(crate) fn dequantise(quant: Quant, map: &Map, input: &[u8], output: &mut [f3
     }
 }
 
-/// The same where both are one row.
+/// [`dequantise`] where map and result are one row.
 fn dequantise_row(quant: Quant, input: &[u8], output: &mut [f32]) {
     let (input, input_rest) = input.as_chunks::<VECTOR>();
     let (output, rest) = output.as_chunks_mut::<VECTOR>();
-    // SAFETY: the array is as long as its vectors; NEON is part of the target.
+    // SAFETY: the array is as long as its vectors; BASELINE.
     unsafe {
         let (scale, zero) = (vdupq_n_f32(quant.scale), vdup_n_s8(to_signed(quant.zero_point) as i8));
         for (bytes, numbers) in input.iter().zip(output) {

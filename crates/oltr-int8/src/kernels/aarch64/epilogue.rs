@@ -4,29 +4,10 @@ use std::arch::aarch64::*;
 use std::ops::Range;
 
 use crate::kernels::aarch64::epilogue::rounding::{Adder, LANES, Rounding, to_signed};
-use crate::kernels::contract::{Conv, Output, Residual, Storage};
+use crate::kernels::contract::{Conv, Destination, Output, Residual, Storage};
 use crate::quant::AddQuant;
 
 pub(crate) mod rounding;
-
-/// The result of a layer, from the first pixel to be computed on.
-#[derive(Debug)]
-pub(crate) enum Destination<'a> {
-    /// For [`Output::Bytes`].
-    Bytes(&'a mut [u8]),
-    /// For [`Output::Floats`].
-    Floats(&'a mut [f32]),
-}
-
-impl Destination<'_> {
-    /// The same from element `first` on.
-    pub fn part(&mut self, first: usize) -> Destination<'_> {
-        match self {
-            Destination::Bytes(to) => Destination::Bytes(&mut to[first..]),
-            Destination::Floats(to) => Destination::Floats(&mut to[first..]),
-        }
-    }
-}
 
 /// What the tiles of a strip write. Sums are those of [`LANES`] channels for each pixel; bytes are those of the
 /// strip's channels rounded up to 4.
@@ -243,7 +224,7 @@ impl Adding {
     #[inline(always)]
     fn whole(&self, sums: &[i32; LANES], b: &[u8; LANES]) -> [u8; LANES] {
         let mut bytes = [0; LANES];
-        // SAFETY: the arrays are as long as the vectors that are loaded and stored; NEON is part of the target.
+        // SAFETY: the arrays are as long as the vectors that are loaded and stored; BASELINE.
         unsafe {
             let b = self.adder.second(vld1q_s8(b.as_ptr().cast()));
             let mut results = [vdupq_n_s32(0); 4];

@@ -6,7 +6,7 @@ use std::ops::Range;
 use crate::kernels::aarch64::epilogue::rounding::{LANES, Rounding, round, to_signed};
 use crate::kernels::contract::KernelSet;
 use crate::kernels::contract::{AveragePool, Map, MaxPool};
-use crate::kernels::pool_window::places;
+use crate::kernels::pool_window::positions;
 use crate::kernels::scalar::SIGNED;
 
 /// Whether pixels of both maps have room for whole vectors of channels.
@@ -22,7 +22,7 @@ pub(crate) fn max(pool: &MaxPool, input: &[u8], output: &mut [u8], pixels: Range
     }
     assert!(input.len() >= x.volume());
     let [down, right] = [pool.window.dilation[0] * x.width * x.stride, pool.window.dilation[1] * x.stride];
-    for (of, out) in places(&pool.window, x, y, pixels).zip(output.chunks_exact_mut(y.stride)) {
+    for (of, out) in positions(&pool.window, x, y, pixels).zip(output.chunks_exact_mut(y.stride)) {
         let from = input.as_ptr().wrapping_add(of.first * x.stride).cast();
         let out = &mut out[..y.channels.next_multiple_of(LANES)];
         // Loops whose lengths are known are unrolled.
@@ -40,11 +40,11 @@ pub(crate) fn max(pool: &MaxPool, input: &[u8], output: &mut [u8], pixels: Range
 /// The largest bytes of `[rows, columns]` pixels, the next of which are `[down, right]` bytes away.
 ///
 /// # Safety
-/// `output` is whole vectors long, and each pixel has as many bytes.
+/// WINDOW. `output` is whole vectors long, and each pixel has as many bytes.
 #[inline(always)]
 unsafe fn largest(from: *const i8, [rows, columns]: [usize; 2], [down, right]: [usize; 2], output: &mut [u8]) {
     for (i, output) in output.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
-        // SAFETY: the caller's; NEON is part of the target.
+        // SAFETY: WINDOW; BASELINE.
         unsafe {
             let mut largest = vdupq_n_s8(i8::MIN);
             for row in 0..rows {
@@ -68,12 +68,12 @@ pub(crate) fn average(pool: &AveragePool, input: &[u8], output: &mut [u8], pixel
     assert!(input.len() >= x.volume());
     let narrow = Rounding::new(pool.y.zero_point, pool.lo, pool.hi).load();
     let [down, right] = [pool.window.dilation[0] * x.width * x.stride, pool.window.dilation[1] * x.stride];
-    for (of, out) in places(&pool.window, x, y, pixels).zip(output.chunks_exact_mut(y.stride)) {
+    for (of, out) in positions(&pool.window, x, y, pixels).zip(output.chunks_exact_mut(y.stride)) {
         let count = of.rows * of.columns;
         let zero = -(i32::from(to_signed(pool.x.zero_point)) * count as i32);
         for lane in (0..y.channels).step_by(LANES) {
             let from = input.as_ptr().wrapping_add(of.first * x.stride + lane);
-            // SAFETY: as for `max`.
+            // SAFETY: BASELINE, and WINDOW: `has_room` says so, and the input's length was checked.
             unsafe {
                 let multiplier = vdupq_n_f32(pool.multiplier(count));
                 let mut sums = [vdupq_n_s32(zero); 4];
@@ -101,7 +101,7 @@ pub(crate) fn average(pool: &AveragePool, input: &[u8], output: &mut [u8], pixel
 /// Adds 16-bit sums to 32-bit ones.
 #[inline(always)]
 fn flush(sums: &mut [int32x4_t; 4], short: &mut [int16x8_t; 2]) {
-    // SAFETY: NEON is part of the target.
+    // SAFETY: BASELINE.
     unsafe {
         for (i, short) in short.iter_mut().enumerate() {
             sums[2 * i] = vaddw_s16(sums[2 * i], vget_low_s16(*short));

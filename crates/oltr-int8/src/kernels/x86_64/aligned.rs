@@ -58,7 +58,7 @@ impl<T: Number> std::ops::Deref for Aligned<T> {
 
 impl<T: Number> std::ops::DerefMut for Aligned<T> {
     fn deref_mut(&mut self) -> &mut [T] {
-        // SAFETY: as for `deref`; `self` is borrowed mutably.
+        // SAFETY: the lines hold at least `len` initialised numbers, aligned for every `Number`; `self` is borrowed mutably.
         unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
     }
 }

@@ -2,7 +2,6 @@
 
 use crate::kernels::contract::{Conv, PackedConv};
 use crate::kernels::x86_64::dense::activations_in_registers;
-use crate::kernels::x86_64::dense::direct::Direct;
 use crate::kernels::x86_64::dense::grouped::Grouped;
 use crate::kernels::x86_64::dense::saturation_split::extra_steps;
 use crate::kernels::x86_64::depthwise::generic::Generic;
@@ -85,9 +84,7 @@ fn depthwise<S: Interleave>(simd: S, conv: &Conv) -> Option<Box<dyn PackedConv>>
 
 /// Packs `conv` without looking for anything special in it.
 pub(crate) fn dense<S: Dot>(simd: S, conv: &Conv) -> Box<dyn PackedConv> {
-    let groups: Vec<Direct<S>> = (0..conv.groups).map(|group| Direct::new(simd, conv, group)).collect();
-    let name = format!("conv_u8s8_{}{}__{}", groups[0].tile(), S::KIND, S::ISA);
-    Box::new(Grouped { name, channels: conv.output.stride, groups })
+    Box::new(Grouped::new(simd, conv))
 }
 
 #[cfg(test)]
@@ -115,11 +112,11 @@ mod tests {
     fn bytes_are_multiplied_where_few_weights_are_too_large() {
         let Some(simd) = Avx2::new() else { return };
         let name = |weight: &dyn Fn(usize) -> i8| avx2(simd, &point(weight)).name().to_owned();
-        // Of 16 steps none, four and five that need an extra one.
-        assert_eq!(name(&|_| 64), "conv_u8s8_5x2_bytes__avx2");
-        assert_eq!(name(&|i| if i % 16 < 2 { -65 } else { -64 }), "conv_u8s8_5x2_bytes__avx2");
-        assert_eq!(name(&|i| if i % 12 < 2 { 127 } else { 1 }), "conv_u8s8_4x2__avx2");
+        // None, four and five of 16 steps need an extra one.
+        assert_eq!(name(&|_| 64), "conv_u8s8u8_split_bytes_5x16__avx2");
+        assert_eq!(name(&|i| if i % 16 < 2 { -65 } else { -64 }), "conv_u8s8u8_split_bytes_5x16__avx2");
+        assert_eq!(name(&|i| if i % 12 < 2 { 127 } else { 1 }), "conv_u8s8u8_by_sums_4x16__avx2");
         // Neighbours of different signs add up to less.
-        assert_eq!(name(&|i| if i % 2 == 0 { 127 } else { -128 }), "conv_u8s8_5x2_bytes__avx2");
+        assert_eq!(name(&|i| if i % 2 == 0 { 127 } else { -128 }), "conv_u8s8u8_split_bytes_5x16__avx2");
     }
 }

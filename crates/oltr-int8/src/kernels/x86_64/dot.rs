@@ -24,8 +24,9 @@ pub(crate) type Sums<S> = <<S as Dot>::V as Vectors>::Sums;
 /// detection only.
 ///
 /// # Safety
-/// Implementations give the integer results that the methods describe, without saturation. Their methods may be
-/// called only where the instructions exist and from functions that enable them.
+/// Implementations give the integer results that the methods describe, without saturation. Callers
+/// of the methods promise ENABLED, and of what they hand over STEP_IN, WEIGHTS_IN and STRIP, as
+/// [`crate::kernels::safety`] has them.
 pub(crate) unsafe trait Dot: WithAvx2 + Copy + Debug + Send + Sync + 'static {
     /// Its vectors.
     type V: Vectors;
@@ -46,7 +47,7 @@ pub(crate) unsafe trait Dot: WithAvx2 + Copy + Debug + Send + Sync + 'static {
     const WEIGHT: usize;
 
     /// What [`Dot::activation_products`] and [`Dot::weight_products`] are need not be asked: nothing, as they and
-    /// [`Dot::excess`] are where a set does not say otherwise.
+    /// [`Dot::correction`] are where a set does not say otherwise.
     const EXACT: bool;
 
     /// Whether tiles fetch the next strip's weights. Those of bytes are half as many as of 16 bits, and it brought
@@ -56,8 +57,8 @@ pub(crate) unsafe trait Dot: WithAvx2 + Copy + Debug + Send + Sync + 'static {
     /// Whether [`Dot::dot`] saturates where neighbouring weights are large, so that what is too much is split from them.
     const SPLITS: bool = false;
 
-    /// In the names of kernels, where a set has several kinds of products.
-    const KIND: &'static str = "";
+    /// The algorithm, in the names of kernels.
+    const KIND: &'static str;
 
     /// Name of the set.
     const ISA: &'static str;
@@ -98,13 +99,13 @@ pub(crate) unsafe trait Dot: WithAvx2 + Copy + Debug + Send + Sync + 'static {
         false
     }
 
-    /// [`super::dense::tiles::excess`] in a function that enables the instructions.
-    unsafe fn excess(_input: *const u8, _pixels: &mut [Pixel], _runs: &[usize], _steps: usize) {}
+    /// [`super::dense::tiles::correction`] in a function that enables the instructions.
+    unsafe fn correction(_input: *const u8, _pixels: &mut [Pixel], _runs: &[usize], _steps: usize) {}
 
     /// Cuts `vectors` vectors of channels into strips.
     fn strips(vectors: usize) -> Vec<usize>;
 
-    /// The same in a layer with `runs` runs of `steps` steps.
+    /// [`Dot::strips`] in a layer with `runs` runs of `steps` steps.
     fn strips_of(vectors: usize, _runs: usize, _steps: usize) -> Vec<usize> {
         Self::strips(vectors)
     }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::kernels::contract::{Conv, Output, Residual};
+use crate::kernels::contract::{Conv, Destination, Output, Residual};
 use crate::kernels::x86_64::aligned::Aligned;
 use crate::kernels::x86_64::dense::strip::Target;
 use crate::kernels::x86_64::epilogue::requantise::{Rows, add_residual, requantise};
@@ -13,25 +13,6 @@ pub(crate) mod registers;
 pub(crate) mod requantise;
 pub(crate) mod rounding;
 
-/// The result of a layer, from the first pixel to be computed on.
-#[derive(Debug)]
-pub(crate) enum Destination<'a> {
-    /// For [`Output::Bytes`].
-    Bytes(&'a mut [u8]),
-    /// For [`Output::Floats`].
-    Floats(&'a mut [f32]),
-}
-
-impl Destination<'_> {
-    /// The same from element `first` on.
-    pub fn part(&mut self, first: usize) -> Destination<'_> {
-        match self {
-            Destination::Bytes(to) => Destination::Bytes(&mut to[first..]),
-            Destination::Floats(to) => Destination::Floats(&mut to[first..]),
-        }
-    }
-}
-
 /// Where channels lie in a destination.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
@@ -39,6 +20,22 @@ pub(crate) struct Place {
     pub first: usize,
     /// Elements from one pixel to the next.
     pub stride: usize,
+}
+
+impl Place {
+    /// The place in a destination that holds just these channels.
+    pub fn of(channels: &Range<usize>) -> Place {
+        Place { first: channels.start, stride: channels.len() }
+    }
+}
+
+/// The parts of a layer's channels, of those between its cuts, that `channels` are.
+///
+/// # Panics
+/// If they are cut elsewhere.
+pub(crate) fn parts_of(cuts: &[usize], channels: &Range<usize>) -> Range<usize> {
+    let part = |channel: usize| cuts.binary_search(&channel).expect("channels are cut where the layer says");
+    part(channels.start)..part(channels.end)
 }
 
 /// The end of a convolution whose channels were brought up to whole vectors.

@@ -7,10 +7,10 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use crate::kernels::contract::{Conv, PackedConv};
+use crate::kernels::contract::{Conv, Cuts, Destination, Job, PackedConv, Storage};
 use crate::kernels::x86_64::aligned::{ALIGN, Aligned, align, with_alignment};
 use crate::kernels::x86_64::dot::Dot;
-use crate::kernels::x86_64::epilogue::{Destination, Epilogue};
+use crate::kernels::x86_64::epilogue::Epilogue;
 use crate::kernels::x86_64::patch::{OVERRUN, Patch};
 
 /// Rows of the matrix that share the loads of the input, each a stream of its own.
@@ -22,8 +22,11 @@ const AHEAD: usize = 512;
 /// Sums along rows of a matrix.
 ///
 /// # Safety
-/// As for [`Dot`].
+/// Callers of the methods promise ENABLED and STREAM; see [`crate::kernels::safety`].
 pub(crate) unsafe trait Matvec: Dot {
+    /// The algorithm, in the names of kernels.
+    const ROWS_KIND: &'static str;
+
     /// Weights of each row in a step.
     const WIDTH: usize;
 
@@ -58,10 +61,10 @@ pub(crate) struct Stream {
 /// The sums of the first `N` of the rows; zeros for the others.
 ///
 /// # Safety
-/// The instructions of `S` are enabled in the caller; weights and copy hold all rows of the window.
+/// ENABLED and STREAM. The instructions of `S` are enabled in the caller; weights and copy hold all rows of the window.
 #[inline(always)]
 pub(crate) unsafe fn rows<S: Matvec, const N: usize>(stream: &Stream) -> [i32; ROWS] {
-    // SAFETY: the caller's.
+    // SAFETY: ENABLED and STREAM.
     unsafe {
         let mut sums = [S::no_sums(); ROWS];
         let mut weights = stream.weights;
@@ -122,14 +125,19 @@ impl<S: Matvec> MatrixVector<S> {
             });
             MatrixVector {
                 simd,
-                name: format!("gemv_u8s8_{ROWS}__{}", S::ISA),
+                name: format!(
+                    "matvec_u8s8{}_{}_1x{ROWS}__{}",
+                    conv.result.dtype(Storage::Unsigned),
+                    S::ROWS_KIND,
+                    S::ISA
+                ),
                 patch: Patch {
                     input: [conv.input.height, conv.input.width],
                     stride: conv.input.stride,
                     first: 0,
                     depth: conv.input.channels,
                     zero: conv.input_zero,
-                    take: [1, 1],
+                    every: [1, 1],
                     pad: window.pad,
                 },
                 kernel: window.kernel,
@@ -205,27 +213,16 @@ impl<S: Matvec> PackedConv for MatrixVector<S> {
         with_alignment(self.kernel[0] * self.pitch() + (self.channels + 16) * size_of::<i32>())
     }
 
-    fn run(&self, input: &[u8], residual: Option<&[u8]>, output: &mut [u8], pixels: Range<usize>, scratch: &mut [u8]) {
-        assert_eq!(output.len(), pixels.len() * self.epilogue.stride());
-        if !pixels.is_empty() {
-            self.compute(input, residual, Destination::Bytes(output), 0..self.channels, scratch);
+    fn cuts(&self) -> Cuts<'_> {
+        Cuts::Anywhere
+    }
+
+    fn run(&self, job: Job) {
+        let stride = job.channels.as_ref().map_or(self.epilogue.stride(), Range::len);
+        assert_eq!(job.output.len(), job.pixels.len() * stride);
+        if !job.pixels.is_empty() {
+            let channels = job.channels.unwrap_or(0..self.channels);
+            self.compute(job.input, job.residual, job.output, channels, job.scratch);
         }
-    }
-
-    fn run_f32(&self, input: &[u8], output: &mut [f32], pixels: Range<usize>, scratch: &mut [u8]) {
-        assert_eq!(output.len(), pixels.len() * self.epilogue.stride());
-        if !pixels.is_empty() {
-            self.compute(input, None, Destination::Floats(output), 0..self.channels, scratch);
-        }
-    }
-
-    fn run_channels(&self, input: &[u8], output: &mut [u8], channels: Range<usize>, scratch: &mut [u8]) {
-        assert_eq!(output.len(), channels.len());
-        self.compute(input, None, Destination::Bytes(output), channels, scratch);
-    }
-
-    fn run_channels_f32(&self, input: &[u8], output: &mut [f32], channels: Range<usize>, scratch: &mut [u8]) {
-        assert_eq!(output.len(), channels.len());
-        self.compute(input, None, Destination::Floats(output), channels, scratch);
     }
 }

@@ -8,7 +8,7 @@ use crate::kernels::x86_64::isa::{Avx2, Avx512Vnni};
 /// Rows that share the loads of a panel: eight sums, two vectors of the panel and a broadcast fit the registers.
 const ROWS: usize = 4;
 
-/// See [`super::super::KernelSet::pair_products`].
+/// See [`crate::kernels::KernelSet::pair_products`].
 pub(crate) fn pair_products(_: Avx2, rows: &[[i16; 2]], panel: &[PairRow], sums: &mut [[i32; PAIRS]]) {
     let pairs = panel.len();
     assert_eq!(rows.len(), pairs * sums.len());
@@ -27,16 +27,16 @@ pub(crate) fn pair_products(_: Avx2, rows: &[[i16; 2]], panel: &[PairRow], sums:
 }
 
 /// # Safety
-/// AVX2 is there; `rows` holds `M` rows of `panel.len()` pairs.
+/// ENABLED and PAIR_ROWS. AVX2 is there; `rows` holds `M` rows of `panel.len()` pairs.
 #[target_feature(enable = "avx2")]
 unsafe fn tile<const M: usize>(rows: &[[i16; 2]], panel: &[PairRow], to: [&mut [i32; PAIRS]; M]) {
     let mut sums = [[_mm256_setzero_si256(); 2]; M];
     for (i, pair_row) in panel.iter().enumerate() {
         let from: *const __m256i = pair_row.as_ptr().cast();
-        // SAFETY: a row of the panel is two vectors; the pairs are the caller's.
+        // SAFETY: a row of the panel is two vectors; the pairs are ENABLED and PAIR_ROWS.
         let w = unsafe { [_mm256_loadu_si256(from), _mm256_loadu_si256(from.add(1))] };
         for (m, sums) in sums.iter_mut().enumerate() {
-            // SAFETY: as before.
+            // SAFETY: PAIR_ROWS: row `m` has a pair `i`.
             let x = unsafe { rows.as_ptr().add(m * panel.len() + i).cast::<i32>().read_unaligned() };
             let x = _mm256_set1_epi32(x);
             for (sum, w) in sums.iter_mut().zip(w) {
@@ -54,7 +54,7 @@ unsafe fn tile<const M: usize>(rows: &[[i16; 2]], panel: &[PairRow], to: [&mut [
     }
 }
 
-/// The same with `vpdpwssd`, which adds both products of a pair to a sum: eight rows share the loads of a panel.
+/// [`pair_products`] with `vpdpwssd`, which adds both products of a pair to a sum: eight rows share the loads of a panel.
 pub(crate) fn pair_products_vnni(_: Avx512Vnni, rows: &[[i16; 2]], panel: &[PairRow], sums: &mut [[i32; PAIRS]]) {
     const ROWS: usize = 8;
     let pairs = panel.len();
@@ -77,15 +77,15 @@ pub(crate) fn pair_products_vnni(_: Avx512Vnni, rows: &[[i16; 2]], panel: &[Pair
 }
 
 /// # Safety
-/// AVX-512-VNNI is there; `rows` holds `M` rows of `panel.len()` pairs.
+/// ENABLED and PAIR_ROWS. AVX-512-VNNI is there; `rows` holds `M` rows of `panel.len()` pairs.
 #[target_feature(enable = "avx512f,avx512vnni")]
 unsafe fn tile_vnni<const M: usize>(rows: &[[i16; 2]], panel: &[PairRow], to: [&mut [i32; PAIRS]; M]) {
     let mut sums = [_mm512_setzero_si512(); M];
     for (i, pair_row) in panel.iter().enumerate() {
-        // SAFETY: a row of the panel is a vector; the pairs are the caller's.
+        // SAFETY: a row of the panel is a vector; the pairs are ENABLED and PAIR_ROWS.
         let w = unsafe { _mm512_loadu_si512(pair_row.as_ptr().cast()) };
         for (m, sum) in sums.iter_mut().enumerate() {
-            // SAFETY: as before.
+            // SAFETY: PAIR_ROWS: row `m` has a pair `i`.
             let x = unsafe { rows.as_ptr().add(m * panel.len() + i).cast::<i32>().read_unaligned() };
             *sum = _mm512_dpwssd_epi32(*sum, w, _mm512_set1_epi32(x));
         }

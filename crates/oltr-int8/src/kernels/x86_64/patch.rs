@@ -9,7 +9,7 @@ pub(crate) const OVERRUN: usize = 64;
 
 /// How to copy from an input.
 ///
-/// Places are counted from the first place of the padding on, and where only every `take`-th is copied, in those.
+/// Positions are counted from the first place of the padding on, and where only every `every`-th is copied, in those.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patch {
     /// Height and width of the input.
@@ -22,8 +22,8 @@ pub(crate) struct Patch {
     /// What places outside the input hold.
     pub zero: u8,
     /// From one copied place to the next.
-    pub take: [usize; 2],
-    /// Places above and to the left of the input.
+    pub every: [usize; 2],
+    /// Positions above and to the left of the input.
     pub pad: [usize; 2],
 }
 
@@ -38,25 +38,25 @@ impl Patch {
         pitch: usize,
         to: &mut [u8],
     ) {
-        let start = |axis: usize| (first[axis] * self.take[axis]) as isize - self.pad[axis] as isize;
+        let start = |axis: usize| (first[axis] * self.every[axis]) as isize - self.pad[axis] as isize;
         let (y, x) = (start(0), start(1));
-        // Of the places of a row, those that lie in the input.
-        let left = x.min(0).unsigned_abs().div_ceil(self.take[1]).min(columns);
+        // Positions of a row that lie in the input.
+        let left = x.min(0).unsigned_abs().div_ceil(self.every[1]).min(columns);
         let inside = (self.input[1] as isize - x).max(0) as usize;
-        let right = inside.div_ceil(self.take[1]).clamp(left, columns);
+        let right = inside.div_ceil(self.every[1]).clamp(left, columns);
         let element = S::ELEMENT * self.depth;
         let end = columns * element + S::STEP * S::ELEMENT;
         for row in 0..rows {
             let to = &mut to[row * pitch..][..pitch];
-            let y = y + (row * self.take[0]) as isize;
+            let y = y + (row * self.every[0]) as isize;
             if y < 0 || y >= self.input[0] as isize || left == right {
                 S::fill(&mut to[..end], self.zero);
                 continue;
             }
             S::fill(&mut to[..left * element], self.zero);
-            let place = y as usize * self.input[1] + (x + (left * self.take[1]) as isize) as usize;
+            let place = y as usize * self.input[1] + (x + (left * self.every[1]) as isize) as usize;
             let from = &input[place * self.stride + self.first..];
-            let stride = self.stride * self.take[1];
+            let stride = self.stride * self.every[1];
             // SAFETY: a value of `S` exists, for layers are made of one. The slices are checked there.
             unsafe { S::widen(from, stride, self.depth, right - left, &mut to[left * element..]) };
             // Last, as the copy may have written behind its end.
@@ -89,7 +89,7 @@ pub(crate) unsafe fn copy_bytes(from: &[u8], stride: usize, depth: usize, count:
             at += 16;
         }
         while at < depth {
-            // SAFETY: as before.
+            // SAFETY: `at` is below `depth`, whose bytes both slices have.
             unsafe { to.add(at).write(from[at]) };
             at += 1;
         }

@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 
 use crate::kernels::contract::{AveragePool, MaxPool};
-use crate::kernels::pool_window::{Places, places};
+use crate::kernels::pool_window::{Positions, positions};
 use crate::kernels::x86_64::elementwise::{Rounder, narrow};
 use crate::kernels::x86_64::isa::Avx2;
 use crate::quant::round_saturate;
@@ -21,7 +21,7 @@ pub(crate) fn max(_: Avx2, pool: &MaxPool, input: &[u8], output: &mut [u8], pixe
 /// AVX2 is there; the slices hold input and output pixels.
 #[target_feature(enable = "avx2")]
 unsafe fn max_avx2(pool: &MaxPool, input: &[u8], output: &mut [u8], pixels: Range<usize>) {
-    let places = places(&pool.window, &pool.input, &pool.output, pixels);
+    let places = positions(&pool.window, &pool.input, &pool.output, pixels);
     for (taps, output) in places.zip(output.chunks_exact_mut(pool.output.stride)) {
         // SAFETY: the taps lie in the input.
         unsafe { max_pixel(pool, &taps, input, &mut output[..pool.output.channels]) }
@@ -31,7 +31,7 @@ unsafe fn max_avx2(pool: &MaxPool, input: &[u8], output: &mut [u8], pixels: Rang
 /// # Safety
 /// AVX2 is enabled in the caller; the taps lie in the input.
 #[inline(always)]
-unsafe fn max_pixel(pool: &MaxPool, taps: &Places, input: &[u8], output: &mut [u8]) {
+unsafe fn max_pixel(pool: &MaxPool, taps: &Positions, input: &[u8], output: &mut [u8]) {
     let [down, right] = [pool.window.dilation[0] * pool.input.width, pool.window.dilation[1]];
     let stride = pool.input.stride;
     let whole = output.len() / 8 * 8;
@@ -57,7 +57,7 @@ unsafe fn max_pixel(pool: &MaxPool, taps: &Places, input: &[u8], output: &mut [u
 /// The first `whole` channels, a multiple of eight, of the maximum over `rows × columns` taps.
 ///
 /// # Safety
-/// AVX2 is enabled in the caller; the taps have so many channels, and so does `output`.
+/// ENABLED and WINDOW. AVX2 is enabled in the caller; the taps have so many channels, and so does `output`.
 #[inline(always)]
 unsafe fn max_window(
     from: *const u8,
@@ -67,7 +67,7 @@ unsafe fn max_window(
     output: &mut [u8],
 ) {
     let mut channel = 0;
-    // SAFETY: the caller's.
+    // SAFETY: ENABLED and WINDOW.
     unsafe {
         while channel + 32 <= whole {
             let mut max = _mm256_setzero_si256();
@@ -98,7 +98,7 @@ unsafe fn max_window(
 pub(crate) fn average(_: Avx2, pool: &AveragePool, input: &[u8], output: &mut [u8], pixels: Range<usize>) {
     assert!(input.len() >= pool.input.volume() && output.len() >= pixels.len() * pool.output.stride);
     assert!(pool.input.channels == pool.output.channels && pixels.end <= pool.output.pixels());
-    let places = places(&pool.window, &pool.input, &pool.output, pixels);
+    let places = positions(&pool.window, &pool.input, &pool.output, pixels);
     for (taps, output) in places.zip(output.chunks_exact_mut(pool.output.stride)) {
         // SAFETY: the token proves that AVX2 is there; the taps lie in the input.
         unsafe { average_avx2(pool, &taps, input, &mut output[..pool.output.channels]) }
@@ -108,7 +108,7 @@ pub(crate) fn average(_: Avx2, pool: &AveragePool, input: &[u8], output: &mut [u
 /// # Safety
 /// AVX2 is there; the taps lie in the input.
 #[target_feature(enable = "avx2")]
-unsafe fn average_avx2(pool: &AveragePool, taps: &Places, input: &[u8], output: &mut [u8]) {
+unsafe fn average_avx2(pool: &AveragePool, taps: &Positions, input: &[u8], output: &mut [u8]) {
     let [down, right] = [pool.window.dilation[0] * pool.input.width, pool.window.dilation[1]];
     let stride = pool.input.stride;
     let count = taps.rows * taps.columns;

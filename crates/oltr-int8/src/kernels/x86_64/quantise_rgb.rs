@@ -39,7 +39,7 @@ static PLACES: [[[i8; 16]; 3]; 3] = [
     [places(0, 2), places(1, 2), places(2, 2)],
 ];
 
-/// [`super::super::KernelSet::quantise`]: three packed channels here, other maps as on AVX2.
+/// [`crate::kernels::KernelSet::quantise`]: three packed channels here, other maps as on AVX2.
 pub(crate) fn quantise(
     simd: Avx512Vnni,
     quant: Quant,

@@ -10,7 +10,7 @@ pub(crate) mod zmm;
 /// Vectors of one width.
 ///
 /// # Safety
-/// The methods may be called only where the instructions exist and from functions that enable them.
+/// Callers of the methods promise ENABLED, and LANES_IN or LANES_OUT of pointers, as [`crate::kernels::safety`] has them.
 pub(crate) trait Vectors {
     /// [`Vectors::LANES`] sums.
     type Sums: Copy;

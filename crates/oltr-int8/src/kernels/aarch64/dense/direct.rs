@@ -4,8 +4,8 @@ use std::fmt::Debug;
 use std::ops::Range;
 
 use crate::kernels::aarch64::epilogue::rounding::{LANES, to_signed};
-use crate::kernels::aarch64::epilogue::{Destination, Epilogue, Target};
-use crate::kernels::contract::{Conv, PackedConv};
+use crate::kernels::aarch64::epilogue::{Epilogue, STORAGE, Target};
+use crate::kernels::contract::{Conv, Cuts, Destination, Job, Output, PackedConv};
 use crate::kernels::window::{Pixels, Run, Windows};
 
 /// The weights of a layer or group before packing.
@@ -36,8 +36,9 @@ pub(crate) unsafe trait Tiles: Debug + Send + Sync + Sized + 'static {
     /// The proof that the processor has the instructions.
     type Isa: Copy;
 
-    /// Name of the kernel.
-    const NAME: &'static str;
+    /// Algorithm and tile, in the name of the kernel, and the set.
+    const KIND: &'static str;
+    const ISA: &'static str;
 
     /// Packs weights.
     fn pack(isa: Self::Isa, weights: Weights) -> Self;
@@ -67,6 +68,8 @@ pub(crate) struct Direct<T> {
     /// Pixel stride and channels of the output.
     stride: usize,
     channels: usize,
+    /// Whether there is one output pixel to which nothing is added, so that its channels may be cut.
+    one_pixel: bool,
     groups: Vec<Group<T>>,
 }
 
@@ -74,7 +77,9 @@ impl<T: Tiles> Direct<T> {
     /// Packs `conv`.
     pub fn new(isa: T::Isa, conv: &Conv) -> Direct<T> {
         let groups = (0..conv.groups).map(|group| Group::new(isa, conv, group)).collect();
-        Direct { name: T::NAME.into(), stride: conv.output.stride, channels: conv.output.channels, groups }
+        let one_pixel = conv.output.pixels() == 1 && !matches!(conv.result, Output::Bytes(_, Some(_)));
+        let name = format!("conv_s8s8{}_{}__{}", conv.result.dtype(STORAGE), T::KIND, T::ISA);
+        Direct { name, stride: conv.output.stride, channels: conv.output.channels, one_pixel, groups }
     }
 
     /// Computes `pixels`; `to` begins at the first of them.
@@ -197,23 +202,16 @@ impl<T: Tiles> PackedConv for Direct<T> {
         self.groups.iter().map(Group::scratch_bytes).max().unwrap_or(0)
     }
 
-    fn run(&self, input: &[u8], residual: Option<&[u8]>, output: &mut [u8], pixels: Range<usize>, scratch: &mut [u8]) {
-        assert_eq!(output.len(), pixels.len() * self.stride);
-        self.compute(input, residual, Destination::Bytes(output), pixels, scratch);
+    fn cuts(&self) -> Cuts<'_> {
+        if self.one_pixel { Cuts::Anywhere } else { Cuts::Nowhere }
     }
 
-    fn run_f32(&self, input: &[u8], output: &mut [f32], pixels: Range<usize>, scratch: &mut [u8]) {
-        assert_eq!(output.len(), pixels.len() * self.stride);
-        self.compute(input, None, Destination::Floats(output), pixels, scratch);
-    }
-
-    fn run_channels(&self, input: &[u8], output: &mut [u8], channels: Range<usize>, scratch: &mut [u8]) {
-        assert_eq!(output.len(), channels.len());
-        self.channels(input, Destination::Bytes(output), channels, scratch);
-    }
-
-    fn run_channels_f32(&self, input: &[u8], output: &mut [f32], channels: Range<usize>, scratch: &mut [u8]) {
-        assert_eq!(output.len(), channels.len());
-        self.channels(input, Destination::Floats(output), channels, scratch);
+    fn run(&self, job: Job) {
+        let Some(channels) = job.channels else {
+            assert_eq!(job.output.len(), job.pixels.len() * self.stride);
+            return self.compute(job.input, job.residual, job.output, job.pixels, job.scratch);
+        };
+        assert!(self.one_pixel && job.output.len() == channels.len() && job.pixels == (0..1));
+        self.channels(job.input, job.output, channels, job.scratch);
     }
 }

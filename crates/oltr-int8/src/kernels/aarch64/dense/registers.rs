@@ -7,10 +7,10 @@ use std::arch::asm;
 /// would copy them from register to register one by one.
 ///
 /// # Safety
-/// They can be read.
+/// LANES_IN. They can be read.
 #[inline(always)]
 pub(crate) unsafe fn load_again<const N: usize>(from: *const i32) -> [int32x4_t; N] {
-    // SAFETY: the caller's; the instructions change no memory.
+    // SAFETY: LANES_IN; the instructions change no memory.
     unsafe {
         let mut all = [vdupq_n_s32(0); 4];
         let [a, b, c, d] = &mut all;
@@ -32,10 +32,10 @@ pub(crate) unsafe fn load_again<const N: usize>(from: *const i32) -> [int32x4_t;
 /// Stores the first `4 * N` bytes.
 ///
 /// # Safety
-/// They can be written.
+/// LANES_OUT. They can be written.
 #[inline(always)]
 pub(crate) unsafe fn store_bytes<const N: usize>(to: *mut u8, bytes: int8x16_t) {
-    // SAFETY: the caller's.
+    // SAFETY: LANES_OUT.
     unsafe {
         match N {
             1 => vst1q_lane_s32::<0>(to.cast(), vreinterpretq_s32_s8(bytes)),

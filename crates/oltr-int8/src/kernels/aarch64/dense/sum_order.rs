@@ -1,4 +1,4 @@
-//! What the weights of [`super::neon`] allow: how many products may be added up in 16 bits, and the order of chunks that
+//! What the weights of [`super::widening`] allow: how many products may be added up in 16 bits, and the order of chunks that
 //! follows.
 
 use std::ops::Range;

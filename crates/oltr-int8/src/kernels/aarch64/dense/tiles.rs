@@ -42,11 +42,12 @@ impl<P: Dot> PackedTiles<P> {
 // SAFETY: tiles read chunks and steps, which are parts of chunks, of the pixels, and store `N` quarters for each.
 unsafe impl<P: Dot> Tiles for PackedTiles<P> {
     type Isa = P;
-    const NAME: &'static str = P::NAME;
+    const KIND: &'static str = P::KIND;
+    const ISA: &'static str = P::ISA;
 
     fn pack(isa: P, layer: Weights) -> PackedTiles<P> {
         let all = chunks(layer.runs);
-        // Of a chunk that lacks a step or more only those that it has are multiplied.
+        // A chunk that lacks a step or more is multiplied for the steps that it has.
         let (whole, parts): (Vec<_>, Vec<_>) = all.into_iter().partition(|chunk| chunk.len > CHUNK - P::TERMS);
         let steps_of = |len: usize| (0..len).step_by(P::TERMS);
         let quarters = layer.channels.div_ceil(CHANNELS);
@@ -87,7 +88,7 @@ unsafe impl<P: Dot> Tiles for PackedTiles<P> {
             target,
         };
         // SAFETY: a value of this type is made only from the proof that the instructions are there. Weights and biases
-        // of the strip are there; the rest is the caller's.
+        // of the strip are there; the rest is STRIP.
         unsafe {
             match (self.quarters - first).min(LANES / CHANNELS) {
                 1 => tiles::<P, 1>(&strip),
@@ -102,7 +103,7 @@ unsafe impl<P: Dot> Tiles for PackedTiles<P> {
 /// Cuts the pixels into tiles of about the same size: tiles that are nearly full are nearly as good as full ones.
 ///
 /// # Safety
-/// The processor has the instructions of `P`; the strip has `N` quarters and valid pointers.
+/// ENABLED and STRIP. The processor has the instructions of `P`; the strip has `N` quarters and valid pointers.
 unsafe fn tiles<P: Dot, const N: usize>(strip: &Strip) {
     let pixels = strip.pixels.len();
     let units = pixels.div_ceil(P::TOGETHER);
@@ -124,7 +125,7 @@ unsafe fn tiles<P: Dot, const N: usize>(strip: &Strip) {
             ($($m:literal)*) => {
                 match size {
                     // The guard is known when this is compiled: larger tiles leave no code.
-                    // SAFETY: the caller's; the tiles' pixels are among the strip's.
+                    // SAFETY: ENABLED and STRIP; the tiles' pixels are among the strip's.
                     $($m if $m <= PIXELS[N - 1] => unsafe { P::tiles::<$m, N>(&strip) },)*
                     _ => unreachable!("tiles are no larger than registers hold"),
                 }

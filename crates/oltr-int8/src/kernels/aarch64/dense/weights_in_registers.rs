@@ -1,4 +1,4 @@
-//! The tiles of [`super::neon`] for layers of one or two chunks: their weights stay in registers for all pixels, and each pixel's sums
+//! The tiles of [`super::widening`] for layers of one or two chunks: their weights stay in registers for all pixels, and each pixel's sums
 //! are added up at once, so that they need no registers of their own. Such layers requantise nearly as much as they
 //! multiply.
 
@@ -12,12 +12,12 @@ use crate::kernels::window::CHUNK;
 /// The weights of four channels at a chunk.
 type Weights = [int8x16_t; CHANNELS];
 
-/// All tiles of four channels with `COUNT` chunks, one or two; `DEEP` and `HALF` as in [`super::depth::Order::Two`].
+/// All tiles of four channels with `COUNT` chunks, one or two; `DEEP` and `HALF` as in [`super::sum_order::Order::Two`].
 ///
 /// # Safety
-/// The pointers are valid for what the column says; it has as many chunks, none of them in its deep pairs.
+/// ENABLED and STRIP. The pointers are valid for what the column says; it has as many chunks, none of them in its deep pairs.
 pub(crate) unsafe fn tiles<const COUNT: usize, const DEEP: bool, const HALF: bool>(column: &Column) {
-    // SAFETY: the caller's.
+    // SAFETY: ENABLED and STRIP.
     unsafe {
         let bias = vld1q_s32(column.bias);
         let weights: [Weights; COUNT] = std::array::from_fn(|chunk| {
@@ -61,7 +61,7 @@ pub(crate) unsafe fn tiles<const COUNT: usize, const DEEP: bool, const HALF: boo
 /// The sums of four channels of each of some pixels.
 ///
 /// # Safety
-/// The pixels' chunks can be read.
+/// ENABLED and TILE. The pixels' chunks can be read.
 #[inline(always)]
 unsafe fn tile<const COUNT: usize, const DEEP: bool, const HALF: bool>(
     pixels: &[*const i8; PIXELS],
@@ -72,7 +72,7 @@ unsafe fn tile<const COUNT: usize, const DEEP: bool, const HALF: bool>(
     // No closures: they would be functions of their own.
     let mut totals = [bias; PIXELS];
     for (pixel, total_of) in pixels.iter().zip(&mut totals) {
-        // SAFETY: the caller's; NEON is part of the target.
+        // SAFETY: ENABLED and TILE; BASELINE.
         unsafe {
             let mut x = [vdupq_n_s8(0); COUNT];
             for (x, offset) in x.iter_mut().zip(offsets) {
@@ -97,7 +97,7 @@ fn sum_of<const COUNT: usize, const DEEP: bool, const HALF: bool>(
 ) -> int32x4_t {
     let (first, w) = (x[0], weights[0][n]);
     let (second, v) = (x[COUNT - 1], weights[COUNT - 1][n]);
-    // SAFETY: NEON is part of the target.
+    // SAFETY: BASELINE.
     unsafe {
         let products = add_high(vmull_s8(vget_low_s8(first), vget_low_s8(w)), first, w);
         if COUNT == 1 {

@@ -8,7 +8,7 @@
 //! are sorted, for every four channels, by what their weights allow: *deep* pairs of chunks add four products before
 //! `sadalp`, *shallow* chunks two. Where two weights of -128 meet, the chunk is taken twice, each time with one half of
 //! its weights. Each kind has its list of places, and the weights are packed in the order of the lists. Layers of one or
-//! two chunks are in [`super::few`].
+//! two chunks are in [`super::weights_in_registers`].
 
 use std::arch::aarch64::*;
 use std::arch::asm;
@@ -45,7 +45,8 @@ struct Quarter {
 // SAFETY: `tile` reads whole chunks of the pixels, and stores four sums or bytes for each.
 unsafe impl Tiles for WideningTiles {
     type Isa = Neon;
-    const NAME: &'static str = "conv_s8s8s8_4x4__neon";
+    const KIND: &'static str = "widening_4x4";
+    const ISA: &'static str = "neon";
 
     fn pack(_: Neon, layer: Weights) -> WideningTiles {
         let chunks = chunks(layer.runs);
@@ -93,7 +94,7 @@ unsafe impl Tiles for WideningTiles {
                 bias: self.bias[number * CHANNELS..].as_ptr(),
                 target,
             };
-            // SAFETY: weights and biases are there; the rest is the caller's.
+            // SAFETY: weights and biases are there; the rest is ENABLED and STRIP.
             unsafe {
                 match quarter.order {
                     Order::One => weights_in_registers::tiles::<1, false, false>(&column),
@@ -111,10 +112,10 @@ unsafe impl Tiles for WideningTiles {
 /// All tiles of four channels.
 ///
 /// # Safety
-/// The pointers are valid for what the column says.
+/// ENABLED and STRIP. The pointers are valid for what the column says.
 unsafe fn tiles(column: &Column) {
     let (tiles, rest) = column.pixels.as_chunks();
-    // SAFETY: the caller's. The pixels that a last tile lacks repeat one that it has.
+    // SAFETY: ENABLED and STRIP. The pixels that a last tile lacks repeat one that it has.
     unsafe {
         let bias = vld1q_s32(column.bias);
         let mut target = column.target;
@@ -137,10 +138,10 @@ unsafe fn tiles(column: &Column) {
 /// The sums of one pixel, as fully connected layers have it.
 ///
 /// # Safety
-/// The chunks of the pixel and the weights can be read.
+/// TILE. The chunks of the pixel and the weights can be read.
 #[inline(always)]
 unsafe fn one_pixel(column: &Column, pixel: *const i8) -> Sums {
-    // SAFETY: the caller's.
+    // SAFETY: TILE.
     unsafe {
         let mut sums = [vdupq_n_s32(0); CHANNELS];
         let mut weights = column.weights;
@@ -184,7 +185,7 @@ macro_rules! shallow {
     };
 }
 
-/// The same at a deep pair: the activations of its second chunk in register `$y`, their weights in 20 to 23.
+/// The instructions for one pixel at a deep pair: the activations of its second chunk in register `$y`, their weights in 20 to 23.
 macro_rules! deep {
     ($x:literal $y:literal: $a:literal $b:literal $c:literal $d:literal) => {
         concat!(
@@ -373,10 +374,10 @@ unsafe fn four_pixels(column: &Column, [p0, p1, p2, p3]: [*const i8; PIXELS]) ->
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::{Conv, KernelSet, Map, Output, PackedConv, Storage, Window};
-    use super::super::dense::Direct;
     use super::*;
-    use crate::kernels::scalar::Scalar;
+    use crate::kernels::aarch64::dense::direct::Direct;
+    use crate::kernels::contract::{Conv, Destination, Job, KernelSet, Map, Output, PackedConv, Window};
+    use crate::kernels::scalar::SIGNED;
 
     /// Compares with the scalar kernel a layer of `depth` terms, 5 channels and 11 pixels: of the weights that
     /// `weight` gives for channel and place, and of bytes -128 and 127 as they are stored.
@@ -405,14 +406,22 @@ mod tests {
         let packed = Direct::<WideningTiles>::new(Neon, &conv);
         let mut scratch = vec![0; packed.scratch_bytes()];
         let (mut got, mut wanted) = ([0.0; 55], [0.0; 55]);
-        packed.run_f32(&bytes, &mut got, 0..11, &mut scratch);
-        SIGNED.conv(conv).run_f32(&bytes, &mut wanted, 0..11, &mut []);
+        let job = |output, scratch| Job {
+            input: &bytes,
+            residual: None,
+            pixels: 0..11,
+            channels: None,
+            output: Destination::Floats(output),
+            scratch,
+        };
+        packed.run(job(&mut got, &mut scratch));
+        SIGNED.conv(conv).run(job(&mut wanted, &mut []));
         assert_eq!(got, wanted);
     }
 
     /// How many pairs of chunks are deep for `depth` equal weights.
     fn deep_pairs(depth: usize, weight: i8) -> usize {
-        let runs = [super::super::super::window::Run { offset: 0, len: depth }];
+        let runs = [crate::kernels::window::Run { offset: 0, len: depth }];
         let layer = Weights { values: &vec![weight; depth], channels: 1, runs: &runs, bias: vec![0; LANES] };
         WideningTiles::pack(Neon, layer).quarters[0].order.pairs()
     }

@@ -30,7 +30,7 @@ pub(crate) type Sums = [int32x4_t; CHANNELS];
 /// Adds up the sums of each channel.
 #[inline(always)]
 pub(crate) fn total([a, b, c, d]: Sums, bias: int32x4_t) -> int32x4_t {
-    // SAFETY: NEON is part of the target.
+    // SAFETY: BASELINE.
     unsafe { vaddq_s32(pairs(pairs(a, b), pairs(c, d)), bias) }
 }
 
@@ -50,10 +50,10 @@ fn pairs(a: int32x4_t, b: int32x4_t) -> int32x4_t {
 /// Stores the first `count` pixels of a tile.
 ///
 /// # Safety
-/// The target has them.
+/// TILE. The target has them.
 #[inline(always)]
 pub(crate) unsafe fn store(target: &Target, totals: [int32x4_t; PIXELS], count: usize) {
-    // SAFETY: the caller's.
+    // SAFETY: TILE.
     unsafe {
         match *target {
             Target::Sums(to) => {
@@ -71,7 +71,7 @@ pub(crate) unsafe fn store(target: &Target, totals: [int32x4_t; PIXELS], count: 
 /// Requantises and stores the first `count` pixels of a tile, `stride` bytes apart.
 ///
 /// # Safety
-/// They can be written.
+/// CHANNELS_OUT. They can be written.
 #[inline(always)]
 pub(crate) unsafe fn store_bytes(
     to: *mut u8,
@@ -81,7 +81,7 @@ pub(crate) unsafe fn store_bytes(
     narrow: Narrow,
     count: usize,
 ) {
-    // SAFETY: the caller's.
+    // SAFETY: CHANNELS_OUT.
     unsafe {
         let bytes = vreinterpretq_s32_s8(narrow.narrow(totals.map(|total| round(total, multiplier))));
         let second = to.wrapping_add(stride);

@@ -6,14 +6,14 @@ use std::arch::asm;
 /// Pairs of the bytes of two rows.
 #[inline(always)]
 pub(crate) fn interleave(a: int8x8_t, b: int8x8_t) -> int16x8_t {
-    // SAFETY: NEON is part of the target.
+    // SAFETY: BASELINE.
     unsafe { vreinterpretq_s16_s8(vcombine_s8(vzip1_s8(a, b), vzip2_s8(a, b))) }
 }
 
 /// GenericDot4 of two pairs of rows, for both halves of the block.
 #[inline(always)]
 pub(crate) fn quads(above: int16x8_t, below: int16x8_t) -> [int8x16_t; 2] {
-    // SAFETY: NEON is part of the target.
+    // SAFETY: BASELINE.
     unsafe { [vreinterpretq_s8_s16(vzip1q_s16(above, below)), vreinterpretq_s8_s16(vzip2q_s16(above, below))] }
 }
 

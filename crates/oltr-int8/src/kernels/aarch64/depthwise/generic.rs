@@ -2,12 +2,10 @@
 //! weights. The zero point is subtracted from activations, so taps outside the map add nothing and are left out.
 
 use std::arch::aarch64::*;
-use std::ops::Range;
 
 use crate::kernels::aarch64::depthwise::blocks::{BLOCK, Ends};
 use crate::kernels::aarch64::epilogue::rounding::{round, to_signed};
-use crate::kernels::contract::{Conv, Map, PackedConv, Window};
-use crate::kernels::window::bytes_of_whole_pixels;
+use crate::kernels::contract::{Conv, Job, Map, PackedConv, Window};
 
 /// A tap inside the map: where its pixel and where its weights begin.
 type Tap = [u32; 2];
@@ -40,7 +38,7 @@ impl Generic {
             }
         }
         Generic {
-            name: format!("dwconv_s8s8s8_taps_1x{BLOCK}__neon"),
+            name: format!("dwconv_s8s8s8_generic_1x{BLOCK}__neon"),
             input: conv.input,
             output: conv.output,
             window: conv.window,
@@ -102,15 +100,16 @@ impl PackedConv for Generic {
         self.weights.len() * size_of::<i16>() + self.ends.bytes()
     }
 
-    /// The taps inside the map; a pixel of outputs for [`PackedConv::run_channels`].
+    /// The taps inside the map.
     fn scratch_bytes(&self) -> usize {
-        self.taps() * size_of::<Tap>() + align_of::<Tap>() + self.output.stride
+        self.taps() * size_of::<Tap>() + align_of::<Tap>()
     }
 
-    fn run(&self, input: &[u8], residual: Option<&[u8]>, output: &mut [u8], pixels: Range<usize>, scratch: &mut [u8]) {
-        assert!(residual.is_none(), "this layer was packed without a residual");
+    fn run(&self, job: Job) {
+        job.assert_whole(&self.output);
+        let Job { input, pixels, scratch, .. } = job;
+        let output = job.output.into_bytes();
         assert!(input.len() >= self.input.volume());
-        assert_eq!(output.len(), pixels.len() * self.output.stride);
         // SAFETY: numbers of which every pattern of bits is one.
         let taps = unsafe { scratch.align_to_mut::<Tap>().1 };
         for (pixel, to) in pixels.zip(output.chunks_exact_mut(self.output.stride)) {
@@ -125,6 +124,4 @@ impl PackedConv for Generic {
             self.pixel(input, &taps[..count], to);
         }
     }
-
-    bytes_of_whole_pixels!();
 }

@@ -3,15 +3,13 @@
 //! Generic outside the map, and those that fill up the last quad, hold the zero point, whose share lies in the bias.
 
 use std::arch::aarch64::*;
-use std::ops::Range;
 
 use crate::kernels::aarch64::depthwise::blocks::{BLOCK, Blocks, Ends};
 use crate::kernels::aarch64::depthwise::dot4::sdot;
 use crate::kernels::aarch64::epilogue::STORAGE;
 use crate::kernels::aarch64::epilogue::rounding::round;
 use crate::kernels::aarch64::isa::DotProduct;
-use crate::kernels::contract::{Conv, Map, PackedConv, Window};
-use crate::kernels::window::bytes_of_whole_pixels;
+use crate::kernels::contract::{Conv, Job, Map, PackedConv, Window};
 
 /// Generic of a quad.
 const QUAD: usize = 4;
@@ -55,7 +53,7 @@ impl GenericDot4 {
             }
         }
         GenericDot4 {
-            name: format!("dwconv_s8s8s8_quads_1x{}__neondot", 2 * BLOCK),
+            name: format!("dwconv_s8s8s8_generic_dot4_1x{}__neondot", 2 * BLOCK),
             input: conv.input,
             output: conv.output,
             window: conv.window,
@@ -92,7 +90,7 @@ impl GenericDot4 {
     /// The channels of one pixel.
     ///
     /// # Safety
-    /// Each place has room for whole blocks of channels.
+    /// WINDOW. Each place has room for whole blocks of channels.
     #[target_feature(enable = "dotprod")]
     unsafe fn pixel(&self, places: &[*const i8], to: &mut [u8]) {
         let narrow = self.ends.rounding.load();
@@ -104,7 +102,7 @@ impl GenericDot4 {
             let weights = &self.weights[lane / BLOCK * block..][..2 * block];
             let (bias, multiplier) = (&self.ends.bias[lane..][..2 * BLOCK], &self.ends.multiplier[lane..][..2 * BLOCK]);
             let to = &mut to[lane..][..2 * BLOCK];
-            // SAFETY: the slices are as long as what is loaded and stored; places are the caller's.
+            // SAFETY: the slices are as long as what is loaded and stored; places are WINDOW.
             unsafe {
                 let mut sums: [_; 4] = std::array::from_fn(|i| vld1q_s32(bias.as_ptr().add(4 * i)));
                 for (quad, places) in places.chunks_exact(QUAD).enumerate() {
@@ -137,15 +135,16 @@ impl PackedConv for GenericDot4 {
         self.weights.len() + self.ends.bytes()
     }
 
-    /// A place outside the map; a pixel of outputs for [`PackedConv::run_channels`].
+    /// A place outside the map.
     fn scratch_bytes(&self) -> usize {
-        self.input.stride + self.output.stride
+        self.input.stride
     }
 
-    fn run(&self, input: &[u8], residual: Option<&[u8]>, output: &mut [u8], pixels: Range<usize>, scratch: &mut [u8]) {
-        assert!(residual.is_none(), "this layer was packed without a residual");
+    fn run(&self, job: Job) {
+        job.assert_whole(&self.output);
+        let Job { input, pixels, scratch, .. } = job;
+        let output = job.output.into_bytes();
         assert!(input.len() >= self.input.volume());
-        assert_eq!(output.len(), pixels.len() * self.output.stride);
         let outside = &mut scratch[..self.input.stride];
         outside.fill(self.outside);
         for (pixel, to) in pixels.zip(output.chunks_exact_mut(self.output.stride)) {
@@ -156,6 +155,4 @@ impl PackedConv for GenericDot4 {
             unsafe { self.pixel(&places[..self.taps()], to) }
         }
     }
-
-    bytes_of_whole_pixels!();
 }

@@ -22,6 +22,7 @@ const SINGLE: (usize, usize) = (2, 2);
 // SAFETY: `walk` is for all that `Columns` says.
 unsafe impl Kernel for Widening3x3 {
     type Isa = Neon;
+    const KIND: &'static str = "widening";
     const ISA: &'static str = "neon";
     const SIZE: usize = 3;
     const BYTES: usize = 9 * BLOCK;
@@ -31,7 +32,7 @@ unsafe impl Kernel for Widening3x3 {
     }
 
     unsafe fn walk<const S: usize, const R: usize, const FREE: bool>(strip: &Strip) {
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED and ROWS_STRIP.
         unsafe { walk::<Widening3x3, S, R, FREE>(strip) }
     }
 }
@@ -47,7 +48,7 @@ unsafe impl Columns for Widening3x3 {
     unsafe fn weights(from: *const i8) -> Self::Weights {
         std::array::from_fn(|column| {
             std::array::from_fn(|row| {
-                // SAFETY: the caller's.
+                // SAFETY: WEIGHTS_IN.
                 unsafe { vld1_s8(from.add((3 * column + row) * BLOCK)) }
             })
         })
@@ -55,7 +56,7 @@ unsafe impl Columns for Widening3x3 {
 
     #[inline(always)]
     unsafe fn column<const S: usize, const R: usize>(rows: &[*const i8; ROWS], at: usize) -> Self::Column {
-        // SAFETY: the caller's. Rows that no output needs are not loaded.
+        // SAFETY: ENABLED and CHANNELS_IN. Rows that no output needs are not loaded.
         rows.map(|row| unsafe { vld1_s8(row.add(at)) })
     }
 
@@ -69,7 +70,7 @@ unsafe impl Columns for Widening3x3 {
         for (below, sums) in all.iter_mut().enumerate() {
             let value = |(column, row): (usize, usize)| columns[column][row + below * S];
             let weight = |(column, row): (usize, usize)| weights[column][row];
-            // SAFETY: NEON is part of the target.
+            // SAFETY: BASELINE.
             unsafe {
                 for [first, second] in PAIRS {
                     let products = vmull_s8(value(first), weight(first));

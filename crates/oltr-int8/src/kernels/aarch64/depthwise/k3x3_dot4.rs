@@ -17,6 +17,7 @@ pub(crate) struct Dot3x3;
 // SAFETY: `walk` is for all that `Columns` says; values of `DotProduct` prove the instructions.
 unsafe impl Kernel for Dot3x3 {
     type Isa = DotProduct;
+    const KIND: &'static str = "dot4";
     const ISA: &'static str = "neondot";
     const SIZE: usize = 3;
     const BYTES: usize = 2 * 3 * 2 * 16;
@@ -42,7 +43,7 @@ unsafe impl Kernel for Dot3x3 {
 
     #[target_feature(enable = "dotprod")]
     unsafe fn walk<const S: usize, const R: usize, const FREE: bool>(strip: &Strip) {
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED and ROWS_STRIP.
         unsafe { walk::<Dot3x3, S, R, FREE>(strip) }
     }
 }
@@ -57,7 +58,7 @@ unsafe impl Columns for Dot3x3 {
     #[inline(always)]
     unsafe fn weights(from: *const i8) -> Self::Weights {
         let vector = |i: usize| {
-            // SAFETY: the caller's.
+            // SAFETY: WEIGHTS_IN.
             unsafe { vld1q_s8(from.add(16 * i)) }
         };
         std::array::from_fn(|row| {
@@ -67,7 +68,7 @@ unsafe impl Columns for Dot3x3 {
 
     #[inline(always)]
     unsafe fn column<const S: usize, const R: usize>(rows: &[*const i8; ROWS], at: usize) -> Self::Column {
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED and CHANNELS_IN.
         unsafe {
             let row = |row: usize| vld1_s8(rows[row].add(at));
             let (a, b, c) = (row(0), row(1), row(2));

@@ -1,6 +1,6 @@
 //! Depthwise convolutions of 5×5 on plain NEON, tiles of two outputs side by side in two rows.
 //!
-//! As of 3×3 windows ([`super::columns::Widening3x3`]), products of two taps are added up in 16 bits, then widened. The
+//! As of 3×3 windows ([`super::k3x3::Widening3x3`]), products of two taps are added up in 16 bits, then widened. The
 //! window has more weights than there are registers: a tile takes the columns of the map under it one after the other,
 //! and with each the weights of the window's columns that lie over it.
 
@@ -32,6 +32,7 @@ fn pairs() -> impl Iterator<Item = [(usize, usize); 2]> {
 // SAFETY: columns of the map are read inside it, others from the zero points; outputs are those of the strip.
 unsafe impl Kernel for Widening5x5 {
     type Isa = Neon;
+    const KIND: &'static str = "widening";
     const ISA: &'static str = "neon";
     const SIZE: usize = SIZE;
     /// `[column][row][channel]`
@@ -47,7 +48,7 @@ unsafe impl Kernel for Widening5x5 {
             let first = strip.column + (at * S) as isize;
             let count = if at + 1 < strip.outputs { 2 } else { 1 };
             let inside = first >= 0 && first + (S + SIZE) as isize <= strip.width;
-            // SAFETY: the caller's.
+            // SAFETY: ENABLED and ROWS_STRIP.
             unsafe {
                 match (count, inside) {
                     (2, true) => tile::<S, R, 2, true, FREE>(strip, first, at),
@@ -64,14 +65,14 @@ unsafe impl Kernel for Widening5x5 {
 /// `first`, and if they are `INSIDE` all columns under them are in the map.
 ///
 /// # Safety
-/// As for [`Kernel::walk`]; the outputs exist.
+/// ENABLED and ROWS_STRIP. As for [`Kernel::walk`]; the outputs exist.
 #[inline(always)]
 unsafe fn tile<const S: usize, const R: usize, const C: usize, const INSIDE: bool, const FREE: bool>(
     strip: &Strip,
     first: isize,
     at: usize,
 ) {
-    // SAFETY: the caller's.
+    // SAFETY: ENABLED and ROWS_STRIP.
     unsafe {
         let bias = [vld1q_s32(strip.bias), vld1q_s32(strip.bias.add(4))];
         let Strip { rows, stride, width, outside, weights, .. } = *strip;
@@ -109,7 +110,7 @@ impl<const R: usize, const C: usize> Tile<R, C> {
     /// Adds the products of column `A` of those under the tile, at stride `S`.
     ///
     /// # Safety
-    /// The weights are those of a block.
+    /// WEIGHTS_IN. The weights are those of a block.
     #[inline(always)]
     unsafe fn add<const S: usize, const A: usize>(&mut self, x: &[int8x8_t; ROWS], weights: *const i8) {
         for c in 0..C {
@@ -117,7 +118,7 @@ impl<const R: usize, const C: usize> Tile<R, C> {
                 continue;
             }
             let column = A - c * S;
-            // SAFETY: the caller's; NEON is part of the target.
+            // SAFETY: WEIGHTS_IN; BASELINE.
             unsafe {
                 let weights = weights.add(column * SIZE * BLOCK);
                 let w: [int8x8_t; SIZE] = std::array::from_fn(|row| vld1_s8(weights.add(row * BLOCK)));
@@ -144,10 +145,10 @@ impl<const R: usize, const C: usize> Tile<R, C> {
     /// Stores the outputs from output `at` of the strip on.
     ///
     /// # Safety
-    /// As for [`tile`].
+    /// CHANNELS_OUT. As for [`tile`].
     #[inline(always)]
     unsafe fn store<const FREE: bool>(&self, strip: &Strip, at: usize) {
-        // SAFETY: the caller's.
+        // SAFETY: CHANNELS_OUT.
         unsafe {
             let multiplier = [vld1q_f32(strip.multiplier), vld1q_f32(strip.multiplier.add(4))];
             let narrow = strip.rounding.load();

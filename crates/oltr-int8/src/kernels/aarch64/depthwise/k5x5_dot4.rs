@@ -4,18 +4,16 @@
 //! other, and the next four. From there each output takes five columns, whatever their place in the map was. All rows
 //! of a band multiply with the same columns; those rows of a column that an output does not see have weights of 0.
 //!
-//! Places outside the map hold the zero point, whose share lies in the bias.
+//! Positions outside the map hold the zero point, whose share lies in the bias.
 
 use std::arch::aarch64::*;
-use std::ops::Range;
 
 use crate::kernels::aarch64::depthwise::blocks::{BLOCK, Blocks, Ends};
 use crate::kernels::aarch64::depthwise::dot4::{interleave, quads, sdot};
 use crate::kernels::aarch64::epilogue::STORAGE;
 use crate::kernels::aarch64::epilogue::rounding::{Rounding, round};
 use crate::kernels::aarch64::isa::DotProduct;
-use crate::kernels::contract::{Conv, Map, PackedConv, Window};
-use crate::kernels::window::bytes_of_whole_pixels;
+use crate::kernels::contract::{Conv, Job, Map, PackedConv, Window};
 
 /// Rows and columns of the window.
 const KERNEL: usize = 5;
@@ -88,7 +86,7 @@ impl Dot5x5 {
             }
         }
         Dot5x5 {
-            name: format!("dwconv_s8s8s8_5x5s{step}_{}x{BLOCK}__neondot", rows(step)),
+            name: format!("dwconv_s8s8s8_5x5s{step}_dot4_{}x{BLOCK}__neondot", rows(step)),
             input: conv.input,
             output: conv.output,
             window: conv.window,
@@ -142,13 +140,13 @@ fn rows(step: usize) -> usize {
 /// The outputs of a band of `R` rows, two by two.
 ///
 /// # Safety
-/// The processor has dot products; the pointers are valid for what the band says.
+/// ENABLED and ROWS_STRIP. The processor has dot products; the pointers are valid for what the band says.
 #[target_feature(enable = "dotprod")]
 unsafe fn outputs<const R: usize>(band: &Band) {
     for at in (0..band.count).step_by(2) {
         // An odd last output is computed twice, and both times written to the same place.
         let next = if at + 1 < band.count { 1 } else { 0 };
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED and ROWS_STRIP.
         unsafe {
             let columns = band.columns.add(at * band.step);
             let columns = [columns, columns.add(next * band.step)];
@@ -201,16 +199,17 @@ impl PackedConv for Dot5x5 {
         self.weights.len() + self.ends.bytes()
     }
 
-    /// A row outside the map and sorted columns; a pixel of outputs for [`PackedConv::run_channels`].
+    /// A row outside the map and sorted columns.
     fn scratch_bytes(&self) -> usize {
-        self.row_bytes() + self.columns(self.output.width) * COLUMN + self.output.stride
+        self.row_bytes() + self.columns(self.output.width) * COLUMN
     }
 
-    fn run(&self, input: &[u8], residual: Option<&[u8]>, output: &mut [u8], pixels: Range<usize>, scratch: &mut [u8]) {
-        assert!(residual.is_none(), "this layer was packed without a residual");
-        assert!(input.len() >= self.input.volume() && pixels.end <= self.output.pixels());
+    fn run(&self, job: Job) {
+        job.assert_whole(&self.output);
+        let Job { input, pixels, scratch, .. } = job;
+        let output = job.output.into_bytes();
+        assert!(input.len() >= self.input.volume());
         let (width, stride) = (self.output.width, self.output.stride);
-        assert_eq!(output.len(), pixels.len() * stride);
         let (outside, sorted) = scratch.split_at_mut(self.row_bytes());
         outside.fill(self.outside);
         let outside = &*outside;
@@ -255,6 +254,4 @@ impl PackedConv for Dot5x5 {
             at += if there > 1 { there * width } else { last - first };
         }
     }
-
-    bytes_of_whole_pixels!();
 }

@@ -2,21 +2,19 @@
 //!
 //! Windows of 3×3 walk along a row with three columns of the map in registers, beside the weights: each step loads one
 //! new column (two at stride 2) and yields an output in each of two rows, which share the rows of the map that both
-//! windows see. Windows of 5×5 are in [`super::fives`] and [`super::bands`]. Of others, the taps are taken one by one, or four
+//! windows see. Windows of 5×5 are in [`super::k5x5`] and [`super::k5x5_dot4`]. Of others, the taps are taken one by one, or four
 //! by four with the dot product.
 //!
-//! Places outside the map hold the zero point, whose share lies in the bias.
+//! Positions outside the map hold the zero point, whose share lies in the bias.
 
 use std::arch::aarch64::*;
 use std::arch::asm;
 use std::fmt::Debug;
-use std::ops::Range;
 
 use crate::kernels::aarch64::depthwise::blocks::{BLOCK, Blocks, Ends};
 use crate::kernels::aarch64::epilogue::STORAGE;
 use crate::kernels::aarch64::epilogue::rounding::{Narrow, Rounding, round, to_signed};
-use crate::kernels::contract::{Conv, Map, PackedConv, Window};
-use crate::kernels::window::bytes_of_whole_pixels;
+use crate::kernels::contract::{Conv, Job, Map, PackedConv, Window};
 
 /// Bytes of the map under a strip of outputs: it stays in the L1 cache for all blocks of channels.
 const STRIP_BYTES: usize = 24 << 10;
@@ -45,7 +43,8 @@ pub(crate) unsafe trait Kernel: Debug + Send + Sync + 'static {
     /// The proof that the processor has the instructions.
     type Isa: Copy;
 
-    /// Name of the set.
+    /// The algorithm, in the name of the kernel, and the set.
+    const KIND: &'static str;
     const ISA: &'static str;
 
     /// Rows and columns of the window.
@@ -60,14 +59,14 @@ pub(crate) unsafe trait Kernel: Debug + Send + Sync + 'static {
     /// The outputs of a strip, `S` columns of the map apart and in `R` rows; `FREE` if the bounds are those of all bytes.
     ///
     /// # Safety
-    /// The processor has the instructions; the strip's pointers are valid for what it says.
+    /// ENABLED and ROWS_STRIP. The processor has the instructions; the strip's pointers are valid for what it says.
     unsafe fn walk<const S: usize, const R: usize, const FREE: bool>(strip: &Strip);
 }
 
 /// How an instruction set multiplies the columns of 3×3 windows.
 ///
 /// # Safety
-/// The methods read eight bytes from each pointer they are given, and the weights of a block.
+/// WEIGHTS_IN. The methods read eight bytes from each pointer they are given, and the weights of a block.
 pub(crate) unsafe trait Columns: Kernel {
     /// The weights of a block, in registers.
     type Weights: Copy;
@@ -127,7 +126,13 @@ pub(crate) struct Square<K> {
 impl<K: Kernel> Square<K> {
     fn new(conv: &Conv, weights: Vec<i8>, ends: Ends) -> Square<K> {
         Square {
-            name: format!("dwconv_s8s8s8_{0}x{0}s{1}_2x{BLOCK}__{2}", K::SIZE, conv.window.stride[0], K::ISA),
+            name: format!(
+                "dwconv_s8s8s8_{0}x{0}s{1}_{2}_2x{BLOCK}__{3}",
+                K::SIZE,
+                conv.window.stride[0],
+                K::KIND,
+                K::ISA
+            ),
             input: conv.input,
             output: conv.output,
             window: conv.window,
@@ -156,16 +161,17 @@ impl<K: Kernel> PackedConv for Square<K> {
         self.weights.len() + self.ends.bytes()
     }
 
-    /// A row of places outside the map; a pixel of outputs for [`PackedConv::run_channels`].
+    /// A row of places outside the map.
     fn scratch_bytes(&self) -> usize {
-        self.input.width * self.input.stride + self.output.stride
+        self.input.width * self.input.stride
     }
 
-    fn run(&self, input: &[u8], residual: Option<&[u8]>, output: &mut [u8], pixels: Range<usize>, scratch: &mut [u8]) {
-        assert!(residual.is_none(), "this layer was packed without a residual");
-        assert!(input.len() >= self.input.volume() && pixels.end <= self.output.pixels());
+    fn run(&self, job: Job) {
+        job.assert_whole(&self.output);
+        let Job { input, pixels, scratch, .. } = job;
+        let output = job.output.into_bytes();
+        assert!(input.len() >= self.input.volume());
         let (width, stride) = (self.output.width, self.output.stride);
-        assert_eq!(output.len(), pixels.len() * stride);
         let outside = &mut scratch[..self.input.width * self.input.stride];
         outside.fill(self.outside);
         let outside = &*outside;
@@ -217,17 +223,15 @@ impl<K: Kernel> PackedConv for Square<K> {
             at += if two { 2 * width } else { last - first };
         }
     }
-
-    bytes_of_whole_pixels!();
 }
 
 /// The outputs of a strip, `S` columns of the map apart and in `R` rows; `FREE` if the bounds are those of all bytes.
 ///
 /// # Safety
-/// The instructions of `C` are enabled in the caller; the strip's pointers are valid for what it says.
+/// ENABLED and ROWS_STRIP. The instructions of `C` are enabled in the caller; the strip's pointers are valid for what it says.
 #[inline(always)]
 pub(crate) unsafe fn walk<C: Columns, const S: usize, const R: usize, const FREE: bool>(strip: &Strip) {
-    // SAFETY: the caller's.
+    // SAFETY: ENABLED and ROWS_STRIP.
     unsafe {
         let weights = C::weights(strip.weights);
         let bias = [vld1q_s32(strip.bias), vld1q_s32(strip.bias.add(4))];
@@ -323,10 +327,10 @@ pub(crate) fn requantise<const R: usize, const FREE: bool>(
 /// instructions for these two.
 ///
 /// # Safety
-/// They can be written.
+/// CHANNELS_OUT. They can be written.
 #[inline(always)]
 unsafe fn store(bytes: int8x16_t, [first, second]: &mut [*mut u8; 2], stride: usize, rows: usize) {
-    // SAFETY: the caller's.
+    // SAFETY: CHANNELS_OUT.
     unsafe {
         asm!("st1 {{{b:v}.8b}}, [{to}], {stride}", b = in(vreg) bytes, to = inout(reg) *first, stride = in(reg) stride,
             options(nostack, preserves_flags));

@@ -14,7 +14,8 @@ use crate::kernels::aarch64::isa::DotProduct;
 
 // SAFETY: `tiles` reads chunks, and quads that are parts of chunks, and stores four sums or bytes for each quarter.
 unsafe impl Dot for DotProduct {
-    const NAME: &'static str = "conv_s8s8s8_6x16__neondot";
+    const KIND: &'static str = "dot4_6x16";
+    const ISA: &'static str = "neondot";
     const TERMS: usize = 4;
     const TOGETHER: usize = 1;
 
@@ -23,7 +24,7 @@ unsafe impl Dot for DotProduct {
     unsafe fn tiles<const M: usize, const N: usize>(strip: &Strip) {
         let mut target = strip.target;
         for pixels in strip.pixels.as_chunks().0 {
-            // SAFETY: the caller's.
+            // SAFETY: ENABLED and STRIP.
             unsafe { tile::<M, N>(strip, pixels, target) };
             target = target.after(M);
         }
@@ -33,10 +34,10 @@ unsafe impl Dot for DotProduct {
 /// `M` pixels by `N` quarters.
 ///
 /// # Safety
-/// As for [`Dot::tiles`]; the target has the pixels.
+/// ENABLED and TILE. As for [`Dot::tiles`]; the target has the pixels.
 #[inline(always)]
 unsafe fn tile<const M: usize, const N: usize>(strip: &Strip, pixels: &[*const i8; M], target: Target) {
-    // SAFETY: the caller's.
+    // SAFETY: ENABLED and TILE.
     unsafe {
         let mut sums = [[vdupq_n_s32(0); N]; M];
         for sums in &mut sums {
@@ -82,7 +83,7 @@ fn sdot_lane<const LANE: usize>(sums: int32x4_t, weights: int8x16_t, x: int8x16_
 /// One step of a tile: quad `LANE` of all pixels with `N` vectors of weights.
 ///
 /// # Safety
-/// The weights can be read; the processor has dot products.
+/// ENABLED and WEIGHTS_IN. The weights can be read; the processor has dot products.
 #[inline(always)]
 unsafe fn multiply<const LANE: usize, const M: usize, const N: usize>(
     sums: &mut [[int32x4_t; N]; M],
@@ -90,7 +91,7 @@ unsafe fn multiply<const LANE: usize, const M: usize, const N: usize>(
     x: &[int8x16_t; M],
 ) {
     for n in 0..N {
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED and WEIGHTS_IN.
         let w = unsafe { vld1q_s8(weights.add(n * VECTOR)) };
         for (sums, x) in sums.iter_mut().zip(x) {
             sums[n] = sdot_lane::<LANE>(sums[n], w, *x);
@@ -101,10 +102,10 @@ unsafe fn multiply<const LANE: usize, const M: usize, const N: usize>(
 /// Stores the sums of a tile, or their bytes.
 ///
 /// # Safety
-/// The target has the pixels and `N` quarters.
+/// TILE. The target has the pixels and `N` quarters.
 #[inline(always)]
 unsafe fn store<const M: usize, const N: usize>(sums: &[[int32x4_t; N]; M], target: Target) {
-    // SAFETY: the caller's.
+    // SAFETY: TILE.
     unsafe {
         match target {
             Target::Sums(to) => {

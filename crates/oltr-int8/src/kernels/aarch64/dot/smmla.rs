@@ -21,7 +21,8 @@ type Sums = [int32x4_t; 2];
 
 // SAFETY: `tiles` reads chunks, and halves of chunks, and stores four sums or bytes for each quarter.
 unsafe impl Dot for MatrixProduct {
-    const NAME: &'static str = "conv_s8s8s8_6x16__neoni8mm";
+    const KIND: &'static str = "matrix_6x16";
+    const ISA: &'static str = "neoni8mm";
     const TERMS: usize = TERMS;
     const TOGETHER: usize = 2;
 
@@ -30,7 +31,7 @@ unsafe impl Dot for MatrixProduct {
     unsafe fn tiles<const M: usize, const N: usize>(strip: &Strip) {
         let mut target = strip.target;
         for pixels in strip.pixels.as_chunks::<M>().0 {
-            // SAFETY: the caller's.
+            // SAFETY: ENABLED and STRIP.
             unsafe {
                 match M {
                     1 | 2 => tile::<1, N>(strip, pixels, target),
@@ -47,10 +48,10 @@ unsafe impl Dot for MatrixProduct {
 /// `P` pairs of pixels by `N` quarters; an odd last pixel makes a pair with itself.
 ///
 /// # Safety
-/// As for [`Dot::tiles`]; the target has the pixels.
+/// ENABLED and TILE. As for [`Dot::tiles`]; the target has the pixels.
 #[inline(always)]
 unsafe fn tile<const P: usize, const N: usize>(strip: &Strip, pixels: &[*const i8], target: Target) {
-    // SAFETY: the caller's.
+    // SAFETY: ENABLED and TILE.
     unsafe {
         let both: [[*const i8; 2]; P] =
             std::array::from_fn(|p| [2 * p, 2 * p + 1].map(|m| pixels[m.min(pixels.len() - 1)]));
@@ -193,12 +194,12 @@ unsafe fn chunks_of_largest(
 /// One step of a tile: eight terms of all pixels with `N` quarters of weights.
 ///
 /// # Safety
-/// The weights can be read; the processor has matrix products.
+/// ENABLED and WEIGHTS_IN. The weights can be read; the processor has matrix products.
 #[inline(always)]
 unsafe fn multiply<const P: usize, const N: usize>(sums: &mut [[Sums; N]; P], weights: *const i8, x: &[int8x16_t; P]) {
     for n in 0..N {
         for half in 0..2 {
-            // SAFETY: the caller's.
+            // SAFETY: ENABLED and WEIGHTS_IN.
             let w = unsafe { vld1q_s8(weights.add((2 * n + half) * VECTOR)) };
             for (sums, x) in sums.iter_mut().zip(x) {
                 sums[n][half] = smmla(sums[n][half], *x, w);
@@ -222,11 +223,11 @@ fn smmla(sums: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t {
 /// Stores the sums of a tile's `count` pixels, or their bytes.
 ///
 /// # Safety
-/// The target has the pixels and `N` quarters.
+/// TILE. The target has the pixels and `N` quarters.
 #[inline(always)]
 unsafe fn store<const P: usize, const N: usize>(sums: &[[Sums; N]; P], target: Target, count: usize) {
-    // Of a pair the second is stored first: of an odd last pixel both have one address.
-    // SAFETY: the caller's.
+    // The second pixel of a pair is stored first: both have one address where the last pixel is odd.
+    // SAFETY: TILE.
     unsafe {
         match target {
             Target::Sums(mut to) => {

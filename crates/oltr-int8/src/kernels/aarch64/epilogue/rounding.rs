@@ -53,14 +53,14 @@ impl Rounding {
     /// In registers.
     #[inline(always)]
     pub fn load(&self) -> Narrow {
-        // SAFETY: NEON is part of the target.
+        // SAFETY: BASELINE.
         unsafe { Narrow { zero: vdupq_n_s16(self.zero), lo: vdupq_n_s8(self.lo), hi: vdupq_n_s8(self.hi) } }
     }
 
     /// The bytes for the sums of a strip.
     pub fn bytes(&self, sums: &[i32; LANES], multiplier: &[f32; LANES]) -> [u8; LANES] {
         let mut bytes = [0; LANES];
-        // SAFETY: the arrays are as long as the vectors that are loaded and stored; NEON is part of the target.
+        // SAFETY: the arrays are as long as the vectors that are loaded and stored; BASELINE.
         unsafe {
             let mut rounded = [vdupq_n_s32(0); 4];
             for (i, rounded) in rounded.iter_mut().enumerate() {
@@ -75,7 +75,7 @@ impl Rounding {
 /// `round(sum * multiplier)`, saturated.
 #[inline(always)]
 pub(crate) fn round(sums: int32x4_t, multiplier: float32x4_t) -> int32x4_t {
-    // SAFETY: NEON is part of the target.
+    // SAFETY: BASELINE.
     unsafe { vcvtnq_s32_f32(vmulq_f32(vcvtq_f32_s32(sums), multiplier)) }
 }
 
@@ -89,14 +89,14 @@ impl Narrow {
     /// Applies the bounds.
     #[inline(always)]
     pub fn bound(&self, bytes: int8x16_t) -> int8x16_t {
-        // SAFETY: NEON is part of the target.
+        // SAFETY: BASELINE.
         unsafe { vminq_s8(vmaxq_s8(bytes, self.lo), self.hi) }
     }
 
-    /// The same, where the bounds are those of all bytes.
+    /// [`Narrow::narrow`] where the bounds are those of all bytes.
     #[inline(always)]
     pub fn free(&self, [a, b, c, d]: [int32x4_t; 4]) -> int8x16_t {
-        // SAFETY: NEON is part of the target.
+        // SAFETY: BASELINE.
         unsafe {
             let ab = vqaddq_s16(vqmovn_high_s32(vqmovn_s32(a), b), self.zero);
             let cd = vqaddq_s16(vqmovn_high_s32(vqmovn_s32(c), d), self.zero);
@@ -104,10 +104,10 @@ impl Narrow {
         }
     }
 
-    /// The same for eight bytes; the others mean nothing.
+    /// [`Narrow::free`] for eight bytes; the other eight are arbitrary.
     #[inline(always)]
     pub fn half_free(&self, [a, b]: [int32x4_t; 2]) -> int8x16_t {
-        // SAFETY: NEON is part of the target.
+        // SAFETY: BASELINE.
         unsafe {
             let bytes = vqmovn_s16(vqaddq_s16(vqmovn_high_s32(vqmovn_s32(a), b), self.zero));
             vcombine_s8(bytes, vdup_n_s8(0))
@@ -117,7 +117,7 @@ impl Narrow {
     /// [`Narrow::narrow`] for eight bytes.
     #[inline(always)]
     pub fn narrow_half(&self, [a, b]: [int32x4_t; 2]) -> int8x8_t {
-        // SAFETY: NEON is part of the target.
+        // SAFETY: BASELINE.
         unsafe {
             let bytes = vqmovn_s16(vqaddq_s16(vqmovn_high_s32(vqmovn_s32(a), b), self.zero));
             vmin_s8(vmax_s8(bytes, vget_low_s8(self.lo)), vget_low_s8(self.hi))
@@ -137,7 +137,7 @@ impl Adder {
     #[inline(always)]
     pub fn new(add: &AddQuant) -> Adder {
         let narrow = Rounding::new(add.y.zero_point, add.lo, add.hi).load();
-        // SAFETY: NEON is part of the target.
+        // SAFETY: BASELINE.
         unsafe {
             Adder {
                 scales: [add.a.scale, add.b.scale, add.y.scale].map(|scale| vdupq_n_f32(scale)),
@@ -156,7 +156,7 @@ impl Adder {
     /// The second summand, dequantised.
     #[inline(always)]
     pub fn second(&self, bytes: int8x16_t) -> [float32x4_t; 4] {
-        // SAFETY: NEON is part of the target.
+        // SAFETY: BASELINE.
         widen(bytes, self.zeros[1]).map(|v| unsafe { vmulq_f32(v, self.scales[1]) })
     }
 
@@ -164,7 +164,7 @@ impl Adder {
     /// dequantised. The quotient is a true division.
     #[inline(always)]
     pub fn add(&self, a: float32x4_t, b: float32x4_t) -> int32x4_t {
-        // SAFETY: NEON is part of the target.
+        // SAFETY: BASELINE.
         unsafe { vcvtnq_s32_f32(vdivq_f32(vaddq_f32(vmulq_f32(a, self.scales[0]), b), self.scales[2])) }
     }
 
@@ -178,7 +178,7 @@ impl Adder {
 /// Adds 16-bit sums to 32-bit ones.
 #[inline(always)]
 pub(crate) fn add_wide(sums: &mut [int32x4_t; 2], products: int16x8_t) {
-    // SAFETY: NEON is part of the target.
+    // SAFETY: BASELINE.
     unsafe {
         sums[0] = vaddw_s16(sums[0], vget_low_s16(products));
         sums[1] = vaddw_high_s16(sums[1], products);
@@ -188,7 +188,7 @@ pub(crate) fn add_wide(sums: &mut [int32x4_t; 2], products: int16x8_t) {
 /// Sixteen bytes less a zero point, as single-precision numbers.
 #[inline(always)]
 pub(crate) fn widen(bytes: int8x16_t, zero: int8x8_t) -> [float32x4_t; 4] {
-    // SAFETY: NEON is part of the target.
+    // SAFETY: BASELINE.
     unsafe {
         let low = vsubl_s8(vget_low_s8(bytes), zero);
         let high = vsubl_high_s8(bytes, vcombine_s8(zero, zero));

@@ -11,8 +11,9 @@ use std::ops::Range;
 
 use crate::kernels::arm::epilogue::rounding::{Four, Rounding};
 use crate::kernels::arm::isa::Neon;
-use crate::kernels::contract::{Conv, Map, Output, PackedConv, Storage};
+use crate::kernels::contract::{Conv, Cuts, Destination, Job, Map, Output, PackedConv, Residual, Storage};
 use crate::kernels::window::{CHUNK, Chunk, Pixels, Windows, chunks};
+use crate::quant::Requant;
 
 /// Channels and pixels of a tile.
 const CHANNELS: usize = 4;
@@ -27,6 +28,7 @@ const HALF: usize = CHUNK / 2;
 /// A dense convolution, or one after another those of the groups.
 #[derive(Debug)]
 pub(crate) struct Direct {
+    name: String,
     neon: Neon,
     output: Map,
     result: Output,
@@ -42,7 +44,7 @@ struct Group {
     /// Its channels.
     channels: Range<usize>,
     quads: Vec<Quad>,
-    /// Of all quads, bytes from a pixel's address to each chunk.
+    /// Bytes from a pixel's address to each chunk, for all quads.
     offsets: Vec<u32>,
     /// `[chunk][channel][16]`, chunks in the order of their offsets.
     weights: Vec<i8>,
@@ -66,7 +68,8 @@ impl Direct {
             Output::Floats(multiplier) => multiplier.clone(),
         };
         multiplier.resize(conv.output.channels + CHANNELS, 0.0);
-        Direct { neon, output: conv.output, result: conv.result, groups, multiplier }
+        let name = format!("conv_s8s8{}_widening_2x4__neon", conv.result.dtype(Storage::Signed));
+        Direct { name, neon, output: conv.output, result: conv.result, groups, multiplier }
     }
 
     /// Calls `f` with the number of each pixel among `pixels`, the first of some channels and their sums and biases,
@@ -109,21 +112,22 @@ impl Direct {
     }
 
     /// Computes the bytes of channels `wanted`; `to` begins at the first of them, of the first pixel.
+    #[expect(clippy::too_many_arguments)]
     fn bytes(
         &self,
         input: &[u8],
-        residual: Option<&[u8]>,
+        requant: &Requant,
+        added: Option<(&Residual, &[u8])>,
         to: &mut [u8],
         [pixels, wanted]: [Range<usize>; 2],
         stride: usize,
         scratch: &mut [u8],
     ) {
-        let Output::Bytes(requant, addition) = &self.result else { panic!("this convolution yields numbers") };
         let mask = Storage::Signed.mask();
         let rounding = Rounding::new(requant.zero_point, requant.lo, requant.hi);
         let first = pixels.start;
         // Most tiles are whole, without anything added: they are written at once.
-        let all = addition.is_none() && wanted == (0..self.output.channels);
+        let all = added.is_none() && wanted == (0..self.output.channels);
         self.each(input, pixels, wanted.clone(), scratch, |pixel, channels, sums, bias| {
             let bytes = rounding.bytes(self.neon, sums, bias, self.multipliers(channels.start));
             if all && channels.len() == CHANNELS {
@@ -132,26 +136,25 @@ impl Direct {
                 return;
             }
             for (channel, byte) in channels.zip(bytes).filter(|(channel, _)| wanted.contains(channel)) {
-                let byte = match (addition, residual) {
-                    (Some(r), Some(b)) => r.add.apply(byte, b[pixel * r.stride + channel] ^ mask),
-                    (None, None) => byte,
-                    _ => panic!("a residual is given exactly where the convolution has one"),
+                let byte = match added {
+                    Some((r, b)) => r.add.apply(byte, b[pixel * r.stride + channel] ^ mask),
+                    None => byte,
                 };
                 to[(pixel - first) * stride + channel - wanted.start] = byte ^ mask;
             }
         });
     }
 
-    /// The same for numbers.
-    fn numbers(
+    /// Computes the f32 values of channels `wanted`; `to` begins at the first of them, of the first pixel.
+    fn floats(
         &self,
         input: &[u8],
+        multiplier: &[f32],
         to: &mut [f32],
         [pixels, wanted]: [Range<usize>; 2],
         stride: usize,
         scratch: &mut [u8],
     ) {
-        let Output::Floats(multiplier) = &self.result else { panic!("this convolution yields bytes") };
         let first = pixels.start;
         self.each(input, pixels, wanted.clone(), scratch, |pixel, channels, sums, bias| {
             for (lane, channel) in channels.enumerate().filter(|(_, channel)| wanted.contains(channel)) {
@@ -287,7 +290,7 @@ fn padded(weights: &[i8], chunk: &Chunk) -> [i8; CHUNK] {
 
 impl PackedConv for Direct {
     fn name(&self) -> &str {
-        "conv_s8s8s8_2x4__neon"
+        &self.name
     }
 
     fn weights_bytes(&self) -> usize {
@@ -299,24 +302,22 @@ impl PackedConv for Direct {
         self.groups.iter().map(|group| group.windows.scratch_bytes()).max().unwrap_or(0)
     }
 
-    fn run(&self, input: &[u8], residual: Option<&[u8]>, output: &mut [u8], pixels: Range<usize>, scratch: &mut [u8]) {
-        assert_eq!(output.len(), pixels.len() * self.output.stride);
-        let parts = [pixels, 0..self.output.channels];
-        self.bytes(input, residual, output, parts, self.output.stride, scratch);
+    fn cuts(&self) -> Cuts<'_> {
+        Cuts::Anywhere
     }
 
-    fn run_f32(&self, input: &[u8], output: &mut [f32], pixels: Range<usize>, scratch: &mut [u8]) {
-        assert_eq!(output.len(), pixels.len() * self.output.stride);
-        self.numbers(input, output, [pixels, 0..self.output.channels], self.output.stride, scratch);
-    }
-
-    fn run_channels(&self, input: &[u8], output: &mut [u8], channels: Range<usize>, scratch: &mut [u8]) {
-        assert_eq!(output.len(), channels.len());
-        self.bytes(input, None, output, [0..1, channels], 0, scratch);
-    }
-
-    fn run_channels_f32(&self, input: &[u8], output: &mut [f32], channels: Range<usize>, scratch: &mut [u8]) {
-        assert_eq!(output.len(), channels.len());
-        self.numbers(input, output, [0..1, channels], 0, scratch);
+    fn run(&self, job: Job) {
+        let stride = job.channels.as_ref().map_or(self.output.stride, Range::len);
+        assert_eq!(job.output.len(), job.pixels.len() * stride);
+        let parts = [job.pixels, job.channels.unwrap_or(0..self.output.channels)];
+        match (job.output, &self.result) {
+            (Destination::Bytes(to), Output::Bytes(requant, addition)) => {
+                self.bytes(job.input, requant, addition.as_ref().zip(job.residual), to, parts, stride, job.scratch);
+            }
+            (Destination::Floats(to), Output::Floats(multiplier)) => {
+                self.floats(job.input, multiplier, to, parts, stride, job.scratch);
+            }
+            _ => panic!("a layer yields either bytes or f32 values, and its destination is of that kind"),
+        }
     }
 }

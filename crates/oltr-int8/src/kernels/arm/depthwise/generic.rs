@@ -2,13 +2,11 @@
 //! weights. The zero point is subtracted from activations, so taps outside the map add nothing and are left out.
 
 use std::arch::asm;
-use std::ops::Range;
 
 use crate::kernels::arm::epilogue::rounding::{Four, Rounding};
 use crate::kernels::arm::isa::Neon;
-use crate::kernels::contract::{Conv, KernelSet, Map, Output, PackedConv, Storage, Window};
+use crate::kernels::contract::{Conv, Job, KernelSet, Map, Output, PackedConv, Storage, Window};
 use crate::kernels::scalar::SIGNED;
-use crate::kernels::window::bytes_of_whole_pixels;
 
 /// Channels of a block.
 const BLOCK: usize = 8;
@@ -153,22 +151,23 @@ fn sums(_: Neon, input: &[u8], taps: &[Tap], weights: &[i16], zero: i8) -> [Four
 
 impl PackedConv for Generic {
     fn name(&self) -> &str {
-        "dwconv_s8s8s8_taps_1x8__neon"
+        "dwconv_s8s8s8_generic_1x8__neon"
     }
 
     fn weights_bytes(&self) -> usize {
         size_of_val(&self.weights[..]) + size_of_val(&self.bias[..]) + size_of_val(&self.multiplier[..])
     }
 
-    /// The taps inside the map; a pixel of outputs for [`PackedConv::run_channels`].
+    /// The taps inside the map.
     fn scratch_bytes(&self) -> usize {
-        self.taps() * size_of::<Tap>() + align_of::<Tap>() + self.output.stride
+        self.taps() * size_of::<Tap>() + align_of::<Tap>()
     }
 
-    fn run(&self, input: &[u8], residual: Option<&[u8]>, output: &mut [u8], pixels: Range<usize>, scratch: &mut [u8]) {
-        assert!(residual.is_none(), "this layer was packed without a residual");
+    fn run(&self, job: Job) {
+        job.assert_whole(&self.output);
+        let Job { input, pixels, scratch, .. } = job;
+        let output = job.output.into_bytes();
         assert!(input.len() >= self.input.volume());
-        assert_eq!(output.len(), pixels.len() * self.output.stride);
         // SAFETY: numbers of which every pattern of bits is one.
         let taps = unsafe { scratch.align_to_mut::<Tap>().1 };
         for (pixel, to) in pixels.zip(output.chunks_exact_mut(self.output.stride)) {
@@ -183,6 +182,4 @@ impl PackedConv for Generic {
             self.pixel(input, &taps[..count], to);
         }
     }
-
-    bytes_of_whole_pixels!();
 }

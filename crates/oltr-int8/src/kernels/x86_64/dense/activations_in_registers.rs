@@ -39,10 +39,10 @@ pub(crate) const fn takes(vectors: usize, runs: usize, steps: usize) -> bool {
 /// All pixels of a strip, if [`takes`] says so; `false` if it computed nothing.
 ///
 /// # Safety
-/// As for [`super::tiles::strip`].
+/// ENABLED and STRIP. As for [`super::tiles::strip`].
 #[inline(always)]
 pub(crate) unsafe fn strip<S: Dot>(strip: &Strip) -> bool {
-    // SAFETY: the caller's.
+    // SAFETY: ENABLED and STRIP.
     unsafe {
         match strip.vectors {
             3 => pixels::<S, 3>(strip),
@@ -52,13 +52,13 @@ pub(crate) unsafe fn strip<S: Dot>(strip: &Strip) -> bool {
     }
 }
 
-/// The same of a strip of `N` vectors.
+/// All pixels of a strip of `N` vectors.
 ///
 /// # Safety
-/// As for [`strip`].
+/// ENABLED and STRIP. As for [`strip`].
 #[inline(always)]
 unsafe fn pixels<S: Dot, const N: usize>(strip: &Strip) -> bool {
-    // SAFETY: the caller's.
+    // SAFETY: ENABLED and STRIP.
     unsafe {
         match chunk(strip.runs.len(), strip.steps) {
             4 => chunks::<S, N, 4>(strip),
@@ -73,16 +73,16 @@ unsafe fn pixels<S: Dot, const N: usize>(strip: &Strip) -> bool {
     true
 }
 
-/// The same of one whose runs have a multiple of `C` steps.
+/// All pixels of a strip of `N` vectors whose runs have a multiple of `C` steps.
 ///
 /// # Safety
-/// As for [`strip`].
+/// ENABLED and STRIP. As for [`strip`].
 #[inline(always)]
 unsafe fn chunks<S: Dot, const N: usize, const C: usize>(strip: &Strip) {
     // Known before the loop, which then has all sums one after the other.
     let single = strip.runs.len() == 1 && strip.steps == C;
     for (at, Pixel { offset, .. }) in strip.pixels.iter().enumerate() {
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED and STRIP.
         unsafe {
             let pixel = strip.input.add(*offset as usize);
             let mut sums = [S::V::load(strip.bias); N];
@@ -110,10 +110,10 @@ unsafe fn chunks<S: Dot, const N: usize, const C: usize>(strip: &Strip) {
 /// Adds the products of `C` steps of a pixel.
 ///
 /// # Safety
-/// The instructions of `S` are enabled in the caller; there are so many activations, and weights for `N` vectors.
+/// ENABLED, STEP_IN and WEIGHTS_IN, for each step. The instructions of `S` are enabled in the caller; there are so many activations, and weights for `N` vectors.
 #[inline(always)]
 unsafe fn add<S: Dot, const N: usize, const C: usize>(sums: &mut [Sums<S>; N], pixel: *const u8, weights: *const u8) {
-    // SAFETY: the caller's.
+    // SAFETY: ENABLED, STEP_IN and WEIGHTS_IN, for each step.
     unsafe {
         let mut x = [S::broadcast(pixel); C];
         for (step, x) in x.iter_mut().enumerate().skip(1) {

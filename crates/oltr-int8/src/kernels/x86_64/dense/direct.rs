@@ -7,21 +7,21 @@
 
 use std::ops::Range;
 
-use crate::kernels::contract::Conv;
+use crate::kernels::contract::{Conv, Destination};
 use crate::kernels::x86_64::aligned::{Aligned, align, with_alignment};
-use crate::kernels::x86_64::dense::saturation_split::{Extra, split};
-use crate::kernels::x86_64::dense::strip::{Beside, Pixel, Strip};
+use crate::kernels::x86_64::dense::saturation_split::{OverflowStep, split};
+use crate::kernels::x86_64::dense::strip::{OverflowWeights, Pixel, Strip};
 use crate::kernels::x86_64::dense::tiles::channels_of;
 use crate::kernels::x86_64::dense::tiles::vector_bytes;
 use crate::kernels::x86_64::dot::Dot;
-use crate::kernels::x86_64::epilogue::{Destination, Epilogue, Place};
+use crate::kernels::x86_64::epilogue::{Epilogue, Place};
 use crate::kernels::x86_64::patch::{OVERRUN, Patch};
 use crate::kernels::x86_64::vector::Vectors;
 
 /// Bytes of copied input under a block where the weights stay in the L2 cache: the block stays in L1.
 const SMALL_BLOCK: usize = 24 << 10;
 
-/// The same where the weights come from the L3 cache or memory: a larger block reads them less often.
+/// Bytes of copied input where the weights come from the L3 cache or memory: a larger block reads them less often.
 const LARGE_BLOCK: usize = 160 << 10;
 
 /// Bytes of weights from which the large block pays.
@@ -50,7 +50,7 @@ pub(crate) struct Direct<S: Dot> {
     /// `[strip][run][step][vector]`, each as [`Dot::pack`] lays out its lanes.
     weights: Aligned<u8>,
     /// What the weights were too large for.
-    extras: Extras,
+    overflow_steps: OverflowSteps,
     /// One for each lane of all strips, with `-zero * sum of weights` and less what the steps add too much.
     bias: Aligned<i32>,
     epilogue: Epilogue,
@@ -58,7 +58,7 @@ pub(crate) struct Direct<S: Dot> {
 
 /// Steps beside those of the runs, each of one vector.
 #[derive(Debug)]
-struct Extras {
+struct OverflowSteps {
     /// The first of each vector, and behind the last.
     first: Vec<usize>,
     /// Bytes from a pixel's first activation.
@@ -67,7 +67,7 @@ struct Extras {
     weights: Aligned<u8>,
 }
 
-/// Sizes, after what need not be looked at was taken out: an unpadded 1×1 convolution of stride 1 is one row of
+/// Geometry with degenerate axes folded away: an unpadded 1×1 convolution of stride 1 is one row of
 /// pixels, and along an axis where the window has one tap only the places under it are copied.
 #[derive(Clone, Copy, Debug)]
 struct Shape {
@@ -76,7 +76,7 @@ struct Shape {
     /// Steps of the window, in copied places.
     step: [usize; 2],
     /// Copied places under a window.
-    reach: [usize; 2],
+    extent: [usize; 2],
 }
 
 /// The most that a block of pixels spans.
@@ -126,7 +126,7 @@ impl<S: Dot> Direct<S> {
         let inside = (0..2).all(|axis| (inside[axis].0 - 1) * conv.window.stride[axis] < inside[axis].1);
         let direct = S::ELEMENT == 1
             && depth.is_multiple_of(S::STEP)
-            && shape.reach == [1, 1]
+            && shape.extent == [1, 1]
             && shape.patch.pad == [0, 0]
             && inside;
 
@@ -160,7 +160,7 @@ impl<S: Dot> Direct<S> {
                     if S::SPLITS {
                         split(&mut of_run, &mut of_run_extra);
                     }
-                    for Extra { place, weights } in &of_run_extra {
+                    for OverflowStep { place, weights } in &of_run_extra {
                         extra_offsets.push((runs[run] + place * S::ELEMENT) as u32);
                         let first = extra_weights.len();
                         extra_weights.resize(first + Self::VECTOR, 0);
@@ -198,7 +198,7 @@ impl<S: Dot> Direct<S> {
             steps,
             strips,
             weights,
-            extras: Extras {
+            overflow_steps: OverflowSteps {
                 first: first_extras,
                 offsets: extra_offsets,
                 weights: Aligned::padded(extra_weights.len(), extra_weights.iter().copied()),
@@ -208,10 +208,10 @@ impl<S: Dot> Direct<S> {
         }
     }
 
-    /// Pixels by vectors of the layer's commonest tile.
+    /// Pixels by channels of the layer's commonest tile.
     pub fn tile(&self) -> String {
         let vectors = self.strips[0];
-        format!("{}x{vectors}", S::pixels_of(vectors, self.runs.len(), self.steps))
+        format!("{}x{}", S::pixels_of(vectors, self.runs.len(), self.steps), vectors * S::V::LANES)
     }
 
     /// Pixels that are computed together: rows, as parts of two rows are two blocks, each of which reads all weights.
@@ -222,15 +222,15 @@ impl<S: Dot> Direct<S> {
 
     /// Bytes of weights, bias and multipliers.
     pub fn weights_bytes(&self) -> usize {
-        let extras = self.extras.weights.bytes() + self.extras.offsets.len() * size_of::<u32>();
-        self.weights.bytes() + extras + self.bias.bytes() + self.epilogue.bytes()
+        let overflow_steps = self.overflow_steps.weights.bytes() + self.overflow_steps.offsets.len() * size_of::<u32>();
+        self.weights.bytes() + overflow_steps + self.bias.bytes() + self.epilogue.bytes()
     }
 
-    /// Those of a vector beside the runs.
-    fn beside(&self, vector: usize) -> Beside<'_> {
-        let range = self.extras.first[vector]..self.extras.first[vector + 1];
-        let weights = self.extras.weights[range.start * Self::VECTOR..][..range.len() * Self::VECTOR].as_ptr();
-        Beside { offsets: &self.extras.offsets[range], weights }
+    /// The extra steps of a vector.
+    fn overflow(&self, vector: usize) -> OverflowWeights<'_> {
+        let range = self.overflow_steps.first[vector]..self.overflow_steps.first[vector + 1];
+        let weights = self.overflow_steps.weights[range.start * Self::VECTOR..][..range.len() * Self::VECTOR].as_ptr();
+        OverflowWeights { offsets: &self.overflow_steps.offsets[range], weights }
     }
 
     /// Bytes of scratch.
@@ -291,11 +291,11 @@ impl<S: Dot> Direct<S> {
             };
             let patch = &self.shape.patch;
             let (source, down, right) = if self.direct {
-                let place = y * patch.take[0] * patch.input[1] + x * patch.take[1];
-                let down = patch.take[0] * patch.input[1] * patch.stride;
-                (&input[place * patch.stride + patch.first..], down, patch.take[1] * patch.stride)
+                let place = y * patch.every[0] * patch.input[1] + x * patch.every[1];
+                let down = patch.every[0] * patch.input[1] * patch.stride;
+                (&input[place * patch.stride + patch.first..], down, patch.every[1] * patch.stride)
             } else {
-                let span = |axis: usize, count: usize| (count - 1) * self.shape.step[axis] + self.shape.reach[axis];
+                let span = |axis: usize, count: usize| (count - 1) * self.shape.step[axis] + self.shape.extent[axis];
                 let first = [y * self.shape.step[0], x * self.shape.step[1]];
                 patch.copy::<S>(input, first, [span(0, rows), span(1, columns)], self.block.pitch, copied);
                 let [down, right] = self.shape.step;
@@ -314,7 +314,7 @@ impl<S: Dot> Direct<S> {
             }
             if !S::EXACT {
                 // SAFETY: a value of `S` exists; `Block::new` sized the copy for every pixel and run.
-                unsafe { S::excess(source.as_ptr(), block_pixels, &self.runs, self.steps) };
+                unsafe { S::correction(source.as_ptr(), block_pixels, &self.runs, self.steps) };
             }
             let to = to.part((at - pixels.start) * place.stride);
             self.block(source, block_pixels, residual, at, to, place, strips.clone(), middle);
@@ -347,8 +347,8 @@ impl<S: Dot> Direct<S> {
                 steps: self.steps,
                 vectors,
                 weights: self.weights[first_vector * run_bytes..][..vectors * run_bytes].as_ptr(),
-                beside: std::array::from_fn(|i| {
-                    if S::SPLITS && i < vectors { self.beside(first_vector + i) } else { Beside::NONE }
+                overflow: std::array::from_fn(|i| {
+                    if S::SPLITS && i < vectors { self.overflow(first_vector + i) } else { OverflowWeights::NONE }
                 }),
                 ahead: (vectors * run_bytes).min(self.weights.len() - (first_vector + vectors) * run_bytes),
                 bias: self.bias[lanes.clone()].as_ptr(),
@@ -388,12 +388,12 @@ impl Shape {
                 first: group * depth,
                 depth,
                 zero: conv.input_zero,
-                take: per_axis(&|a| if single[a] { window.stride[a] } else { 1 }),
+                every: per_axis(&|a| if single[a] { window.stride[a] } else { 1 }),
                 pad: window.pad,
             },
             out_width,
             step: per_axis(&|a| if single[a] { 1 } else { window.stride[a] }),
-            reach: per_axis(&|a| (window.kernel[a] - 1) * window.dilation[a] + 1),
+            extent: per_axis(&|a| (window.kernel[a] - 1) * window.dilation[a] + 1),
         }
     }
 }
@@ -406,10 +406,10 @@ impl Block {
         let most_pixels = BLOCK_PIXELS[large];
         let height = conv.output.pixels() / shape.out_width;
         let pitch = |columns: usize| {
-            let places = (columns - 1) * shape.step[1] + shape.reach[1];
+            let places = (columns - 1) * shape.step[1] + shape.extent[1];
             (places * depth * S::ELEMENT + OVERRUN).next_multiple_of(OVERRUN)
         };
-        let rows_in = |rows: usize| (rows - 1) * shape.step[0] + shape.reach[0];
+        let rows_in = |rows: usize| (rows - 1) * shape.step[0] + shape.extent[0];
         let bytes = |rows: usize, columns: usize| rows_in(rows) * pitch(columns);
 
         let (mut rows, mut columns) = (1, shape.out_width);

@@ -14,7 +14,7 @@ const MOST: i16 = 128;
 
 /// A step that is multiplied beside those of the run.
 #[derive(Clone, Debug)]
-pub(crate) struct Extra {
+pub(crate) struct OverflowStep {
     /// Its first activation, from the start of the run.
     pub place: usize,
     /// `[lane][activation]`.
@@ -23,11 +23,11 @@ pub(crate) struct Extra {
 
 /// Whether no activations can make these neighbours saturate.
 fn safe(a: i16, b: i16) -> bool {
-    excess(a, b) == 0
+    overflow(a, b) == 0
 }
 
 /// What neighbours have too much together: those of one sign, for others cannot be so large.
-fn excess(a: i16, b: i16) -> i16 {
+fn overflow(a: i16, b: i16) -> i16 {
     let sum = a + b;
     sum - sum.clamp(-MOST, MOST)
 }
@@ -58,32 +58,32 @@ pub(crate) fn extra_steps(weights: &[i8], terms: usize, run: usize) -> usize {
 
 /// Makes the weights of a run safe, `[activation][lane]`, whole steps of four activations: takes what is too much, and puts
 /// it into extra steps, which are all that `extras` holds then.
-pub(crate) fn split(weights: &mut [i16], extras: &mut Vec<Extra>) {
+pub(crate) fn split(weights: &mut [i16], extras: &mut Vec<OverflowStep>) {
     let places = weights.len() / LANES;
     extras.clear();
     for first in (0..places).step_by(2) {
         for lane in 0..LANES {
-            let excess = excess(weights[first * LANES + lane], weights[(first + 1) * LANES + lane]);
-            if excess == 0 {
+            let overflow = overflow(weights[first * LANES + lane], weights[(first + 1) * LANES + lane]);
+            if overflow == 0 {
                 continue;
             }
             // Either weight can give it; the second is in more windows of those to come.
             let taken = [first, first + 1].into_iter().find(|place| match extras.last_mut() {
-                Some(extra) => extra.take(*place, lane, excess),
+                Some(extra) => extra.take(*place, lane, overflow),
                 None => false,
             });
             let place = taken.unwrap_or_else(|| {
-                let mut extra = Extra { place: (first + 1).min(places - 4), weights: [[0; 4]; LANES] };
-                assert!(extra.take(first + 1, lane, excess), "an empty step takes any excess");
+                let mut extra = OverflowStep { place: (first + 1).min(places - 4), weights: [[0; 4]; LANES] };
+                assert!(extra.take(first + 1, lane, overflow), "an empty step takes any overflow");
                 extras.push(extra);
                 first + 1
             });
-            weights[place * LANES + lane] -= excess;
+            weights[place * LANES + lane] -= overflow;
         }
     }
 }
 
-impl Extra {
+impl OverflowStep {
     /// Takes a weight for an activation, if it has that and stays safe.
     fn take(&mut self, place: usize, lane: usize, weight: i16) -> bool {
         let Some(slot) = place.checked_sub(self.place).filter(|slot| *slot < 4) else { return false };
@@ -122,7 +122,7 @@ mod tests {
             let mut weights = whole.clone();
             split(&mut weights, &mut extras);
             let mut sum = weights.clone();
-            for Extra { place, weights } in &extras {
+            for OverflowStep { place, weights } in &extras {
                 assert!(place + 4 <= places);
                 for (lane, weights) in weights.iter().enumerate() {
                     assert!(safe(weights[0], weights[1]) && safe(weights[2], weights[3]));

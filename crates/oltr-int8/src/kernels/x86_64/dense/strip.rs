@@ -9,7 +9,7 @@ pub(crate) struct Pixel {
     /// Bytes from the start of the copied input to its first activation.
     pub offset: u32,
     /// What [`Dot::dot`] adds too much for its activations.
-    pub excess: i32,
+    pub correction: i32,
 }
 
 /// A strip's work on a block: its channels for all pixels.
@@ -22,7 +22,7 @@ pub(crate) struct Strip<'a> {
     pub vectors: usize,
     pub weights: *const u8,
     /// For each vector; for sets with [`Dot::SPLITS`].
-    pub beside: [Beside<'a>; MOST_VECTORS],
+    pub overflow: [OverflowWeights<'a>; MOST_VECTORS],
     /// Bytes after the strip's weights that belong to the next strip: they are fetched while this one is computed.
     pub ahead: usize,
     pub bias: *const i32,
@@ -45,13 +45,13 @@ pub(crate) enum Target {
 
 /// Steps of a vector beside those of the runs.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Beside<'a> {
+pub(crate) struct OverflowWeights<'a> {
     /// Bytes from a pixel's first activation to each.
     pub offsets: &'a [u32],
     pub weights: *const u8,
 }
 
-impl Beside<'_> {
+impl OverflowWeights<'_> {
     /// Nothing beside the runs.
-    pub const NONE: Beside<'static> = Beside { offsets: &[], weights: std::ptr::null() };
+    pub const NONE: OverflowWeights<'static> = OverflowWeights { offsets: &[], weights: std::ptr::null() };
 }

@@ -3,7 +3,7 @@
 use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
 use std::ops::Range;
 
-use crate::kernels::x86_64::dense::strip::{Beside, Pixel, Strip, Target};
+use crate::kernels::x86_64::dense::strip::{OverflowWeights, Pixel, Strip, Target};
 use crate::kernels::x86_64::dot::{Dot, Sums};
 use crate::kernels::x86_64::epilogue::registers::{store_added, store_bytes};
 use crate::kernels::x86_64::patch::OVERRUN;
@@ -72,10 +72,10 @@ impl Ahead {
 /// All tiles of a strip.
 ///
 /// # Safety
-/// The instructions of `S` are enabled in the caller, and the pointers of `strip` are valid for what its sizes say.
+/// ENABLED and STRIP. The instructions of `S` are enabled in the caller, and the pointers of `strip` are valid for what its sizes say.
 #[inline(always)]
 pub(crate) unsafe fn strip<S: Dot>(strip: &Strip) {
-    // SAFETY: the caller's.
+    // SAFETY: ENABLED and STRIP.
     unsafe {
         match strip.vectors {
             1 => tiles::<S, 1>(strip),
@@ -91,7 +91,7 @@ pub(crate) unsafe fn strip<S: Dot>(strip: &Strip) {
 /// but a tile of one pixel is bound by its loads.
 ///
 /// # Safety
-/// As for [`strip`]; the strip has `N` vectors.
+/// ENABLED and STRIP. As for [`strip`]; the strip has `N` vectors.
 #[inline(always)]
 unsafe fn tiles<S: Dot, const N: usize>(strip: &Strip) {
     let pixels = strip.pixels.len();
@@ -106,7 +106,7 @@ unsafe fn tiles<S: Dot, const N: usize>(strip: &Strip) {
                     // The guard is known when this is compiled: larger tiles than the set's leave no code.
                     $($m if $m <= S::PIXELS[N - 1] => {
                         for _ in 0..count {
-                            // SAFETY: the caller's; the tile's pixels are among the strip's.
+                            // SAFETY: ENABLED and STRIP; the tile's pixels are among the strip's.
                             unsafe { tile::<S, $m, N>(strip, at, &mut ahead) };
                             at += $m;
                         }
@@ -127,19 +127,19 @@ unsafe fn tiles<S: Dot, const N: usize>(strip: &Strip) {
 /// 3×3 tiles in that way won 10 % of layers with 24 channels, 0.2 % of a network, which is not worth inline assembly.
 ///
 /// # Safety
-/// As for [`strip`]; pixels `at..at + M` exist.
+/// ENABLED and TILE. As for [`strip`]; pixels `at..at + M` exist.
 #[inline(always)]
 unsafe fn tile<S: Dot, const M: usize, const N: usize>(strip: &Strip, at: usize, ahead: &mut Ahead) {
-    // SAFETY: the caller's.
+    // SAFETY: ENABLED and TILE.
     unsafe {
         let mut sums = [[S::V::load(strip.bias); N]; M];
         let mut pixels = [strip.input; M];
         for m in 0..M {
-            let Pixel { offset, excess } = *strip.pixels.get_unchecked(at + m);
+            let Pixel { offset, correction } = *strip.pixels.get_unchecked(at + m);
             pixels[m] = strip.input.add(offset as usize);
             for n in 0..N {
                 let bias = S::V::load(strip.bias.add(n * S::V::LANES));
-                sums[m][n] = if S::EXACT { bias } else { S::V::subtract(bias, excess) };
+                sums[m][n] = if S::EXACT { bias } else { S::V::subtract(bias, correction) };
             }
         }
         let mut weights = strip.weights;
@@ -185,10 +185,10 @@ unsafe fn tile<S: Dot, const M: usize, const N: usize>(strip: &Strip, at: usize,
             }
         }
         if S::SPLITS {
-            beside::<S, M, N, 0>(&mut sums, &pixels, strip);
-            beside::<S, M, N, 1>(&mut sums, &pixels, strip);
-            beside::<S, M, N, 2>(&mut sums, &pixels, strip);
-            beside::<S, M, N, 3>(&mut sums, &pixels, strip);
+            overflow::<S, M, N, 0>(&mut sums, &pixels, strip);
+            overflow::<S, M, N, 1>(&mut sums, &pixels, strip);
+            overflow::<S, M, N, 2>(&mut sums, &pixels, strip);
+            overflow::<S, M, N, 3>(&mut sums, &pixels, strip);
         }
         finish::<S, M, N>(&sums, strip, at);
     }
@@ -197,14 +197,14 @@ unsafe fn tile<S: Dot, const M: usize, const N: usize>(strip: &Strip, at: usize,
 /// What the strip's target wants of the sums of a tile whose first pixel is `at`.
 ///
 /// # Safety
-/// As for [`tile`].
+/// ENABLED and TILE. As for [`tile`].
 #[inline(always)]
 pub(crate) unsafe fn finish<S: Dot, const M: usize, const N: usize>(
     sums: &[[Sums<S>; N]; M],
     strip: &Strip,
     at: usize,
 ) {
-    // SAFETY: the caller's.
+    // SAFETY: ENABLED and TILE.
     unsafe {
         match strip.target {
             Target::Sums(to) => {
@@ -228,9 +228,9 @@ pub(crate) unsafe fn finish<S: Dot, const M: usize, const N: usize>(
 /// What vector `I` of a tile has beside the runs, if there is such a vector.
 ///
 /// # Safety
-/// As for [`tile`]; each pixel has a step of activations at each offset.
+/// ENABLED and TILE. As for [`tile`]; each pixel has a step of activations at each offset.
 #[inline(always)]
-unsafe fn beside<S: Dot, const M: usize, const N: usize, const I: usize>(
+unsafe fn overflow<S: Dot, const M: usize, const N: usize, const I: usize>(
     sums: &mut [[Sums<S>; N]; M],
     pixels: &[*const u8; M],
     strip: &Strip,
@@ -238,9 +238,9 @@ unsafe fn beside<S: Dot, const M: usize, const N: usize, const I: usize>(
     if I >= N {
         return;
     }
-    let Beside { offsets, mut weights } = strip.beside[I];
+    let OverflowWeights { offsets, mut weights } = strip.overflow[I];
     for offset in offsets {
-        // SAFETY: the caller's; there are as many vectors of weights as offsets.
+        // SAFETY: ENABLED and TILE; there are as many vectors of weights as offsets.
         unsafe {
             let w = S::load_weights(weights);
             for m in 0..M {
@@ -254,12 +254,12 @@ unsafe fn beside<S: Dot, const M: usize, const N: usize, const I: usize>(
 /// Notes for each pixel what [`Dot::dot`] will add too much.
 ///
 /// # Safety
-/// The instructions of `S` are enabled in the caller, and each pixel has its runs of steps in the input.
+/// ENABLED and STRIP. The instructions of `S` are enabled in the caller, and each pixel has its runs of steps in the input.
 #[inline(always)]
-pub(crate) unsafe fn excess<S: Dot>(input: *const u8, pixels: &mut [Pixel], runs: &[usize], steps: usize) {
+pub(crate) unsafe fn correction<S: Dot>(input: *const u8, pixels: &mut [Pixel], runs: &[usize], steps: usize) {
     for pixel in pixels {
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED and STRIP.
         let products = unsafe { S::activation_products(input.add(pixel.offset as usize), runs, steps) };
-        pixel.excess = products;
+        pixel.correction = products;
     }
 }

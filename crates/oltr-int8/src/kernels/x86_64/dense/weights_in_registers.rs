@@ -22,12 +22,12 @@ struct Bytes {
 /// All tiles of a strip, if it is such a layer's; `false` if it is not.
 ///
 /// # Safety
-/// As for [`super::tiles::strip`].
+/// ENABLED and STRIP. As for [`super::tiles::strip`].
 #[inline(always)]
 pub(crate) unsafe fn strip<S: Dot>(strip: &Strip) -> bool {
     let Target::Bytes { to, stride, multiplier, rounding } = strip.target else { return false };
     let bytes = Bytes { to, stride, multiplier, rounding };
-    // SAFETY: the caller's.
+    // SAFETY: ENABLED and STRIP.
     unsafe {
         match (strip.vectors, strip.runs.len(), strip.steps) {
             (1, 1, 8) => pixels::<S, 1, 1, 8>(strip, bytes),
@@ -46,10 +46,10 @@ pub(crate) unsafe fn strip<S: Dot>(strip: &Strip) -> bool {
 /// The pixels of a strip with `R` runs of `K` steps.
 ///
 /// # Safety
-/// As for [`strip`].
+/// ENABLED and STRIP. As for [`strip`].
 #[inline(always)]
 unsafe fn pixels<S: Dot, const N: usize, const R: usize, const K: usize>(strip: &Strip, bytes: Bytes) {
-    // SAFETY: the caller's.
+    // SAFETY: ENABLED and STRIP.
     unsafe {
         let mut weights = [[[S::load_weights(strip.weights); N]; K]; R];
         let mut from = strip.weights;
@@ -83,7 +83,7 @@ unsafe fn pixels<S: Dot, const N: usize, const R: usize, const K: usize>(strip: 
 /// Pixels `at..at + M` of a strip, which exist.
 ///
 /// # Safety
-/// As for [`strip`].
+/// ENABLED and TILE. As for [`strip`].
 #[inline(always)]
 unsafe fn tile<S: Dot, const M: usize, const N: usize, const R: usize, const K: usize>(
     strip: &Strip,
@@ -91,7 +91,7 @@ unsafe fn tile<S: Dot, const M: usize, const N: usize, const R: usize, const K: 
     at: usize,
     bytes: Bytes,
 ) {
-    // SAFETY: the caller's.
+    // SAFETY: ENABLED and TILE.
     unsafe {
         let mut sums = [[S::V::load(strip.bias); N]; M];
         let mut pixels = [strip.input; M];

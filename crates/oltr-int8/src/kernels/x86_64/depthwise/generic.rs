@@ -6,11 +6,10 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use crate::kernels::contract::{Conv, Map, PackedConv, Window};
+use crate::kernels::contract::{Conv, Destination, Job, Map, PackedConv, Storage, Window};
 use crate::kernels::x86_64::aligned::{Aligned, align, with_alignment};
-use crate::kernels::x86_64::epilogue::{Destination, Epilogue};
+use crate::kernels::x86_64::epilogue::Epilogue;
 use crate::kernels::x86_64::isa::Avx2;
-use crate::kernels::x86_64::whole_pixels::{channels_of_whole_pixels, channels_scratch};
 
 /// Channels of a block.
 const LANES: usize = 8;
@@ -24,6 +23,7 @@ const SCRATCH: usize = with_alignment(STRIP * LANES * 4);
 /// A depthwise convolution, packed.
 #[derive(Debug)]
 pub(crate) struct Generic {
+    name: String,
     avx2: Avx2,
     input: Map,
     output: Map,
@@ -60,6 +60,7 @@ impl Generic {
             conv.bias[channel].wrapping_sub(i32::from(conv.input_zero) * sum)
         });
         Generic {
+            name: format!("dwconv_u8s8{}_generic_1x{LANES}__avx2", conv.result.dtype(Storage::Unsigned)),
             avx2,
             input: conv.input,
             output: conv.output,
@@ -148,7 +149,7 @@ fn load(bytes: &[u8]) -> __m128i {
 
 impl PackedConv for Generic {
     fn name(&self) -> &str {
-        "dwconv_u8s8_taps_1x8__avx2"
+        &self.name
     }
 
     fn weights_bytes(&self) -> usize {
@@ -156,18 +157,11 @@ impl PackedConv for Generic {
     }
 
     fn scratch_bytes(&self) -> usize {
-        SCRATCH + channels_scratch(self.output.stride)
+        SCRATCH
     }
 
-    fn run(&self, input: &[u8], residual: Option<&[u8]>, output: &mut [u8], pixels: Range<usize>, scratch: &mut [u8]) {
-        assert_eq!(output.len(), pixels.len() * self.output.stride);
-        self.compute(input, residual, Destination::Bytes(output), pixels, scratch);
+    fn run(&self, job: Job) {
+        job.assert_whole(&self.output);
+        self.compute(job.input, job.residual, job.output, job.pixels, job.scratch);
     }
-
-    fn run_f32(&self, input: &[u8], output: &mut [f32], pixels: Range<usize>, scratch: &mut [u8]) {
-        assert_eq!(output.len(), pixels.len() * self.output.stride);
-        self.compute(input, None, Destination::Floats(output), pixels, scratch);
-    }
-
-    channels_of_whole_pixels!(|layer| layer.output.stride);
 }

@@ -4,7 +4,7 @@
 //! sums belongs to one channel: two rows as 16-bit numbers for `vpmaddwd`, four rows as bytes for `vpdpbusd`. Weights
 //! that are shifted by a row (`w0 w1 w2 0` and `0 w0 w1 w2`) get more rows of outputs from the same steps. The steps
 //! under a strip are made once, for all columns of the window and all those rows. Unpacking leaves the channels in the
-//! order that packing the results restores, so hardly anything is permuted. Places outside the map hold the zero
+//! order that packing the results restores, so hardly anything is permuted. Positions outside the map hold the zero
 //! point, whose share lies in the bias.
 //!
 //! What lost on AVX2: rolling along the row with the sums of all open outputs in registers (24 cycles for 16 outputs
@@ -13,18 +13,17 @@
 
 use std::ops::Range;
 
-use crate::kernels::contract::{Conv, Map, PackedConv, Window};
+use crate::kernels::contract::{Conv, Cuts, Destination, Job, Map, PackedConv, Storage, Window};
 use crate::kernels::x86_64::aligned::{Aligned, align, with_alignment};
 use crate::kernels::x86_64::dot::{Dot, Sums};
 use crate::kernels::x86_64::epilogue::rounding::Rounding;
-use crate::kernels::x86_64::epilogue::{Destination, Epilogue, Place};
+use crate::kernels::x86_64::epilogue::{Epilogue, Place, parts_of};
 use crate::kernels::x86_64::vector::Vectors;
-use crate::kernels::x86_64::whole_pixels::{channels_of_whole_pixels, channels_scratch};
 
 /// The multiply-add of a set on interleaved rows: `STEP` rows of `STEP * LANES` channels become `STEP` vectors.
 ///
 /// # Safety
-/// As for [`Dot`].
+/// Callers of the methods promise ENABLED, CHANNELS_IN, CHANNELS_OUT and ROWS_STRIP; see [`crate::kernels::safety`].
 pub(crate) unsafe trait Interleave: Dot<Activations = Sums<Self>, Weights = Sums<Self>> {
     /// Outputs side by side for which weights are loaded once: as many as the registers hold.
     const SIDE: usize;
@@ -83,6 +82,8 @@ const fn steps_of(step: usize, size: usize, stride: usize) -> usize {
 pub(crate) struct Square<S: Interleave> {
     simd: S,
     name: String,
+    /// Where its channels may be cut: at its blocks, unless sums go through whole pixels as they are not rounded in registers.
+    cuts: Vec<usize>,
     input: Map,
     output: Map,
     window: Window,
@@ -192,7 +193,16 @@ impl<S: Interleave> Square<S> {
         }
         Square {
             simd,
-            name: format!("dwconv_u8s8_{size}x{size}s{stride}_{rows}x{}__{}", Self::BLOCK, S::ISA),
+            name: format!(
+                "dwconv_u8s8{}_{size}x{size}s{stride}_{rows}x{}__{}",
+                conv.result.dtype(Storage::Unsigned),
+                Self::BLOCK,
+                S::ISA
+            ),
+            cuts: match epilogue.rounding() {
+                Some(_) => (0..blocks).map(|block| block * Self::BLOCK).chain([channels]).collect(),
+                None => Vec::new(),
+            },
             input: conv.input,
             output: conv.output,
             window: conv.window,
@@ -328,10 +338,10 @@ impl<S: Interleave> Square<S> {
 /// A strip of any window.
 ///
 /// # Safety
-/// The instructions of `S` are enabled in the caller; the strip's pointers are valid.
+/// ENABLED and ROWS_STRIP. The instructions of `S` are enabled in the caller; the strip's pointers are valid.
 #[inline(always)]
 pub(crate) unsafe fn strip<S: Interleave>(strip: &Strip, window: [usize; 2]) {
-    // SAFETY: the caller's.
+    // SAFETY: ENABLED and ROWS_STRIP.
     unsafe {
         match (window, S::SIDE) {
             ([3, 1], 2) => square::<S, 3, 1, 2, 1>(strip),
@@ -347,16 +357,16 @@ pub(crate) unsafe fn strip<S: Interleave>(strip: &Strip, window: [usize; 2]) {
 }
 
 /// A strip of a `K`×`K` window of stride `T`, in tiles of `SIDE` outputs of a row or one less (`LESS`), so that few are
-/// computed that nobody wants: 14 outputs are 4 + 4 + 3 + 3.
+/// computed and discarded: 14 outputs are 4 + 4 + 3 + 3.
 ///
 /// # Safety
-/// As for [`strip`].
+/// ENABLED and ROWS_STRIP. As for [`strip`].
 #[inline(always)]
 unsafe fn square<S: Interleave, const K: usize, const T: usize, const SIDE: usize, const LESS: usize>(strip: &Strip) {
     let steps = steps_of(S::STEP, K, T);
     let tiles = strip.outputs.div_ceil(SIDE);
     let smaller = (tiles * SIDE - strip.outputs).min(tiles);
-    // SAFETY: the caller's; DEEP and COLUMNS hold the largest counts.
+    // SAFETY: ENABLED and ROWS_STRIP; DEEP and COLUMNS hold the largest counts.
     unsafe {
         make_steps::<S>(
             strip,
@@ -381,7 +391,7 @@ unsafe fn square<S: Interleave, const K: usize, const T: usize, const SIDE: usiz
 /// `SIDE` outputs of row `row`, from `output` on.
 ///
 /// # Safety
-/// As for [`strip`]; the first of them exists, and the steps of all were made.
+/// ENABLED and ROWS_STRIP. As for [`strip`]; the first of them exists, and the steps of all were made.
 #[inline(always)]
 unsafe fn tile<S: Interleave, const K: usize, const T: usize, const SIDE: usize>(
     strip: &Strip,
@@ -390,7 +400,7 @@ unsafe fn tile<S: Interleave, const K: usize, const T: usize, const SIDE: usize>
 ) {
     let lanes = S::V::LANES;
     let steps = steps_of(S::STEP, K, T);
-    // SAFETY: the caller's.
+    // SAFETY: ENABLED and ROWS_STRIP.
     unsafe {
         let weights = strip.weights.add(row * K * steps * S::STEP * lanes * S::STEP * S::WEIGHT);
         let values = strip.steps.add((first_step(S::STEP, T, row) * COLUMNS + output * T) * S::STEP * lanes);
@@ -425,13 +435,13 @@ unsafe fn tile<S: Interleave, const K: usize, const T: usize, const SIDE: usize>
 /// Makes `count` steps of `columns` columns; those up to `all` are filled from the outside.
 ///
 /// # Safety
-/// As for [`strip`].
+/// ENABLED and ROWS_STRIP. As for [`strip`].
 #[inline(always)]
 unsafe fn make_steps<S: Interleave>(strip: &Strip, count: usize, columns: usize, all: usize) {
     let lanes = S::V::LANES;
     let left = strip.column.min(0).unsigned_abs().min(columns);
     let right = ((strip.width as isize - strip.column).max(0) as usize).clamp(left, columns);
-    // SAFETY: the caller's; `left..right` are the columns that lie in the map.
+    // SAFETY: ENABLED and ROWS_STRIP; `left..right` are the columns that lie in the map.
     unsafe {
         if left > 0 || right < all {
             let outside = [strip.outside; 64];
@@ -452,7 +462,7 @@ unsafe fn make_steps<S: Interleave>(strip: &Strip, count: usize, columns: usize,
                 *row = strip.rows[step * S::STEP + i];
             }
             let mut offset = (strip.column + left as isize) as usize * strip.stride + strip.lane;
-            // Whole blocks are told apart here, so that the loop has no question to ask.
+            // Whole blocks have a loop of their own, without a branch in it.
             if strip.channels == S::STEP * lanes {
                 for column in left..right {
                     make_step::<S>(rows, offset, S::STEP * lanes, to.add(column * S::STEP * lanes));
@@ -471,10 +481,10 @@ unsafe fn make_steps<S: Interleave>(strip: &Strip, count: usize, columns: usize,
 /// One step of one column.
 ///
 /// # Safety
-/// As for [`strip`]; the rows have `channels` channels at `offset`.
+/// ENABLED and ROWS_STRIP. As for [`strip`]; the rows have `channels` channels at `offset`.
 #[inline(always)]
 unsafe fn make_step<S: Interleave>(rows: [*const u8; 4], offset: usize, channels: usize, to: *mut i32) {
-    // SAFETY: the caller's.
+    // SAFETY: ENABLED and ROWS_STRIP.
     unsafe {
         let mut pixels = rows;
         for pixel in &mut pixels {
@@ -489,7 +499,7 @@ unsafe fn make_step<S: Interleave>(rows: [*const u8; 4], offset: usize, channels
 /// Stores outputs side by side from `output` on, as far as the strip has them.
 ///
 /// # Safety
-/// As for [`strip`]; the first of them exists.
+/// ENABLED and ROWS_STRIP. As for [`strip`]; the first of them exists.
 #[inline(always)]
 unsafe fn store<S: Interleave, const SIDE: usize>(
     strip: &Strip,
@@ -499,7 +509,7 @@ unsafe fn store<S: Interleave, const SIDE: usize>(
 ) {
     let lanes = S::V::LANES;
     let count = strip.outputs - output;
-    // SAFETY: the caller's.
+    // SAFETY: ENABLED and ROWS_STRIP.
     unsafe {
         match strip.to {
             To::Bytes { to, stride, row: row_bytes, channels, rounding } => {
@@ -541,54 +551,23 @@ impl<S: Interleave> PackedConv for Square<S> {
     }
 
     fn scratch_bytes(&self) -> usize {
-        with_alignment(Self::STEPS + Self::SUMS) + channels_scratch(self.output.stride)
+        with_alignment(Self::STEPS + Self::SUMS)
     }
 
     fn grain(&self) -> usize {
         rows_of(S::STEP, self.window.kernel[0], self.window.stride[0]) * self.output.width
     }
 
-    fn slices(&self) -> usize {
-        // What is not rounded in registers goes through whole pixels.
-        if self.epilogue.rounding().is_some() { self.blocks() } else { 1 }
+    fn cuts(&self) -> Cuts<'_> {
+        if self.cuts.is_empty() { Cuts::Nowhere } else { Cuts::At(&self.cuts) }
     }
 
-    fn slice(&self, slices: Range<usize>) -> Range<usize> {
-        slices.start * Self::BLOCK..(slices.end * Self::BLOCK).min(self.output.channels)
+    fn run(&self, job: Job) {
+        let (place, blocks) = match &job.channels {
+            None => (self.epilogue.map(), 0..self.blocks()),
+            Some(channels) => (Place::of(channels), parts_of(&self.cuts, channels)),
+        };
+        assert_eq!(job.output.len(), job.pixels.len() * place.stride);
+        self.compute(job.input, job.residual, job.output, place, job.pixels, blocks, job.scratch);
     }
-
-    fn run_slices(
-        &self,
-        input: &[u8],
-        residual: Option<&[u8]>,
-        output: &mut [u8],
-        pixels: Range<usize>,
-        slices: Range<usize>,
-        scratch: &mut [u8],
-    ) {
-        let channels = self.slice(slices.clone());
-        assert!(self.epilogue.rounding().is_some() && output.len() == pixels.len() * channels.len());
-        let place = Place { first: channels.start, stride: channels.len() };
-        self.compute(input, residual, Destination::Bytes(output), place, pixels, slices, scratch);
-    }
-
-    fn run(&self, input: &[u8], residual: Option<&[u8]>, output: &mut [u8], pixels: Range<usize>, scratch: &mut [u8]) {
-        assert_eq!(output.len(), pixels.len() * self.output.stride);
-        self.compute(
-            input,
-            residual,
-            Destination::Bytes(output),
-            self.epilogue.map(),
-            pixels,
-            0..self.blocks(),
-            scratch,
-        );
-    }
-
-    fn run_f32(&self, input: &[u8], output: &mut [f32], pixels: Range<usize>, scratch: &mut [u8]) {
-        assert_eq!(output.len(), pixels.len() * self.output.stride);
-        self.compute(input, None, Destination::Floats(output), self.epilogue.map(), pixels, 0..self.blocks(), scratch);
-    }
-
-    channels_of_whole_pixels!(|layer| layer.output.stride);
 }

@@ -16,13 +16,13 @@ macro_rules! bytes_by_fours {
 
         #[target_feature(enable = $features)]
         unsafe fn strip(strip: &$crate::kernels::x86_64::dense::strip::Strip) {
-            // SAFETY: the caller's; the instructions are enabled.
+            // SAFETY: ENABLED and STRIP.
             unsafe { $crate::kernels::x86_64::dense::tiles::strip::<Self>(strip) }
         }
 
         #[target_feature(enable = "avx2")]
         unsafe fn widen(from: &[u8], stride: usize, depth: usize, count: usize, to: &mut [u8]) {
-            // SAFETY: the caller's.
+            // SAFETY: ENABLED; both slices are checked.
             unsafe { $crate::kernels::x86_64::patch::copy_bytes(from, stride, depth, count, to) }
         }
 

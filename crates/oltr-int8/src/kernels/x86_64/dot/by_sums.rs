@@ -16,7 +16,7 @@ use crate::kernels::x86_64::vector::ymm::Ymm;
 /// `(x0 + w2)(x2 + w0) + (x1 + w3)(x3 + w1) - (x0 x2 + x1 x3) - (w0 w2 + w1 w3)`.
 ///
 /// AVX2's product of bytes (`vpmaddubsw`) saturates, and where many weights are too large for it (see
-/// [`super::bytes::SplitBytes`]) activations and weights are 16 bits wide. Four plain products then take two `vpmaddwd` and
+/// [`super::split_bytes::SplitBytes`]) activations and weights are 16 bits wide. Four plain products then take two `vpmaddwd` and
 /// two `vpaddd`, which compete: multiplications run on two of Zen's four vector units, and additions, which can run on
 /// all four, get in their way (84 GMAC/s measured where 104 is the peak). This form has one multiplication to three
 /// additions and reaches the peak. What it adds too much depends on the pixel alone (one pass over its activations
@@ -34,6 +34,7 @@ impl WithAvx2 for BySums {
 // to it); everything else wraps, which is exact as
 // the result is wanted modulo 2^32. The methods need AVX2 only.
 unsafe impl Dot for BySums {
+    const KIND: &'static str = "by_sums";
     type V = Ymm;
     type Activations = [__m256i; 2];
     type Weights = [__m256i; 2];
@@ -61,7 +62,7 @@ unsafe impl Dot for BySums {
 
     #[inline(always)]
     unsafe fn activation_products(pixel: *const u8, runs: &[usize], steps: usize) -> i32 {
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED and STEP_IN, for each step of each run.
         unsafe {
             let mut sums = [_mm256_setzero_si256(); 2];
             for run in runs {
@@ -94,7 +95,7 @@ unsafe impl Dot for BySums {
 
     #[inline(always)]
     unsafe fn broadcast(from: *const u8) -> [__m256i; 2] {
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED and STEP_IN.
         unsafe {
             let from = from.cast::<i32>();
             [_mm256_set1_epi32(from.read_unaligned()), _mm256_set1_epi32(from.add(1).read_unaligned())]
@@ -103,13 +104,13 @@ unsafe impl Dot for BySums {
 
     #[inline(always)]
     unsafe fn load_weights(from: *const u8) -> [__m256i; 2] {
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED and WEIGHTS_IN.
         unsafe { [_mm256_load_si256(from.cast()), _mm256_load_si256(from.add(32).cast())] }
     }
 
     #[inline(always)]
     unsafe fn dot(sums: __m256i, x: [__m256i; 2], w: [__m256i; 2]) -> __m256i {
-        // SAFETY: the caller enables AVX2.
+        // SAFETY: ENABLED.
         unsafe {
             let products = _mm256_madd_epi16(_mm256_add_epi16(x[0], w[0]), _mm256_add_epi16(x[1], w[1]));
             _mm256_add_epi32(sums, products)
@@ -118,14 +119,14 @@ unsafe impl Dot for BySums {
 
     #[target_feature(enable = "avx2")]
     unsafe fn strip(strip: &Strip) {
-        // SAFETY: the caller's; AVX2 is enabled.
+        // SAFETY: ENABLED and STRIP.
         unsafe { tiles::strip::<BySums>(strip) }
     }
 
     #[target_feature(enable = "avx2")]
-    unsafe fn excess(input: *const u8, pixels: &mut [Pixel], runs: &[usize], steps: usize) {
-        // SAFETY: the caller's; AVX2 is enabled.
-        unsafe { tiles::excess::<BySums>(input, pixels, runs, steps) }
+    unsafe fn correction(input: *const u8, pixels: &mut [Pixel], runs: &[usize], steps: usize) {
+        // SAFETY: ENABLED and STRIP.
+        unsafe { tiles::correction::<BySums>(input, pixels, runs, steps) }
     }
 
     fn strips(vectors: usize) -> Vec<usize> {
@@ -158,7 +159,7 @@ unsafe impl Dot for BySums {
                 at += 16;
             }
             while at < run {
-                // SAFETY: as before.
+                // SAFETY: `at` is in the run, of which both slices have all activations.
                 unsafe { to.add(2 * at).cast::<u16>().write_unaligned(u16::from(from[at])) };
                 at += 1;
             }
@@ -175,28 +176,29 @@ unsafe impl Dot for BySums {
 /// Adds `x0 x2 + x1 x3` of each four activations, to even lanes.
 ///
 /// # Safety
-/// AVX2 is enabled in the caller.
+/// ENABLED. AVX2 is enabled in the caller.
 #[inline(always)]
 unsafe fn add_products(sums: __m256i, x: __m256i) -> __m256i {
-    // SAFETY: the caller's.
+    // SAFETY: ENABLED.
     unsafe { _mm256_add_epi32(sums, _mm256_madd_epi16(x, _mm256_srli_epi64::<32>(x))) }
 }
 
 // SAFETY: pairs of products of bytes do not overflow.
 unsafe impl Matvec for BySums {
+    const ROWS_KIND: &'static str = "pairs";
     /// Two chains of sums.
     const WIDTH: usize = 32;
     type Lanes = [__m256i; 2];
 
     #[inline(always)]
     unsafe fn no_sums() -> [__m256i; 2] {
-        // SAFETY: the caller enables AVX2.
+        // SAFETY: ENABLED.
         [unsafe { _mm256_setzero_si256() }; 2]
     }
 
     #[inline(always)]
     unsafe fn accumulate(mut sums: [__m256i; 2], x: *const u8, weights: *const i8) -> [__m256i; 2] {
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED and STREAM.
         unsafe {
             for (i, sums) in sums.iter_mut().enumerate() {
                 let w = _mm256_cvtepi8_epi16(_mm_load_si128(weights.add(16 * i).cast()));
@@ -209,7 +211,7 @@ unsafe impl Matvec for BySums {
 
     #[inline(always)]
     unsafe fn totals(rows: [[__m256i; 2]; ROWS]) -> [i32; ROWS] {
-        // SAFETY: the caller enables AVX2.
+        // SAFETY: ENABLED.
         unsafe {
             let mut four = [rows[0][0]; ROWS];
             for (four, row) in four.iter_mut().zip(rows) {
@@ -221,7 +223,7 @@ unsafe impl Matvec for BySums {
 
     #[target_feature(enable = "avx2")]
     unsafe fn rows(stream: &Stream, all: bool) -> [i32; ROWS] {
-        // SAFETY: the caller's; AVX2 is enabled.
+        // SAFETY: ENABLED and STREAM.
         unsafe { if all { matvec::rows::<Self, ROWS>(stream) } else { matvec::rows::<Self, 1>(stream) } }
     }
 }
@@ -229,10 +231,10 @@ unsafe impl Matvec for BySums {
 /// The sum of the lanes of each of four vectors.
 ///
 /// # Safety
-/// AVX2 is enabled in the caller.
+/// ENABLED. AVX2 is enabled in the caller.
 #[inline(always)]
 pub(crate) unsafe fn totals(rows: [__m256i; ROWS]) -> [i32; ROWS] {
-    // SAFETY: the caller's.
+    // SAFETY: ENABLED.
     unsafe {
         let pairs = [_mm256_hadd_epi32(rows[0], rows[1]), _mm256_hadd_epi32(rows[2], rows[3])];
         let sums = _mm256_hadd_epi32(pairs[0], pairs[1]);

@@ -51,6 +51,7 @@ impl<S: Dot> WithAvx2 for Emulated<S> {
 
 // SAFETY: plain arithmetic.
 unsafe impl<S: Interleave + Matvec> Dot for Emulated<S> {
+    const KIND: &'static str = S::KIND;
     type V = EmulatedVectors<S::V>;
     type Activations = Lanes;
     type Weights = Lanes;
@@ -75,13 +76,13 @@ unsafe impl<S: Interleave + Matvec> Dot for Emulated<S> {
 
     #[inline(never)]
     unsafe fn broadcast(from: *const u8) -> Lanes {
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED and STEP_IN.
         [unsafe { from.cast::<i32>().read_unaligned() }; PARTS * PART_LANES]
     }
 
     #[inline(never)]
     unsafe fn load_weights(from: *const u8) -> Lanes {
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED and WEIGHTS_IN.
         unsafe { Self::V::load(from.cast()) }
     }
 
@@ -94,18 +95,18 @@ unsafe impl<S: Interleave + Matvec> Dot for Emulated<S> {
     }
 
     unsafe fn strip(strip: &Strip) {
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED and STRIP.
         unsafe { tiles::strip::<Self>(strip) }
     }
 
-    unsafe fn excess(_: *const u8, _: &mut [Pixel], _: &[usize], _: usize) {}
+    unsafe fn correction(_: *const u8, _: &mut [Pixel], _: &[usize], _: usize) {}
 
     fn strips(vectors: usize) -> Vec<usize> {
         S::strips(vectors)
     }
 
     unsafe fn widen(from: &[u8], stride: usize, depth: usize, count: usize, to: &mut [u8]) {
-        // SAFETY: the caller's; this copies with AVX2 only.
+        // SAFETY: ENABLED; both slices are checked; this copies with AVX2 only.
         unsafe { S::widen(from, stride, depth, count, to) }
     }
 
@@ -114,8 +115,9 @@ unsafe impl<S: Interleave + Matvec> Dot for Emulated<S> {
     }
 }
 
-// SAFETY: as before.
+// SAFETY: plain arithmetic.
 unsafe impl<S: Interleave + Matvec> Matvec for Emulated<S> {
+    const ROWS_KIND: &'static str = S::ROWS_KIND;
     const WIDTH: usize = S::WIDTH;
     type Lanes = i32;
 
@@ -126,7 +128,7 @@ unsafe impl<S: Interleave + Matvec> Matvec for Emulated<S> {
     #[inline(never)]
     unsafe fn accumulate(sums: i32, x: *const u8, weights: *const i8) -> i32 {
         assert_eq!((x as usize % S::WIDTH, weights as usize % S::WIDTH), (0, 0), "on whole vectors");
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED and STREAM.
         let product = |i| unsafe { i32::from(x.add(i).read()) * i32::from(weights.add(i).read()) };
         (0..S::WIDTH).fold(sums, |sum, i| sum.wrapping_add(product(i)))
     }
@@ -136,12 +138,12 @@ unsafe impl<S: Interleave + Matvec> Matvec for Emulated<S> {
     }
 
     unsafe fn rows(stream: &Stream, all: bool) -> [i32; ROWS] {
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED and STREAM.
         unsafe { if all { matvec::rows::<Self, ROWS>(stream) } else { matvec::rows::<Self, 1>(stream) } }
     }
 }
 
-// SAFETY: as before; `count` bytes are touched.
+// SAFETY: plain arithmetic; `count` bytes are touched.
 unsafe impl<S: Interleave + Matvec> Interleave for Emulated<S> {
     const SIDE: usize = S::SIDE;
 
@@ -149,7 +151,7 @@ unsafe impl<S: Interleave + Matvec> Interleave for Emulated<S> {
     unsafe fn interleave(rows: [*const u8; 4], count: usize) -> [Lanes; 4] {
         let mut bytes = [[0u8; PARTS * PART]; 4];
         for (bytes, row) in bytes.iter_mut().zip(rows) {
-            // SAFETY: the caller's.
+            // SAFETY: ENABLED and CHANNELS_IN.
             unsafe { std::ptr::copy_nonoverlapping(row, bytes.as_mut_ptr(), count.min(4 * Self::V::LANES)) };
         }
         std::array::from_fn(|vector| {
@@ -162,12 +164,12 @@ unsafe impl<S: Interleave + Matvec> Interleave for Emulated<S> {
 
     #[inline(never)]
     unsafe fn store_pixels(bytes: [u8; PARTS * PART], to: *mut u8, _stride: usize, _pixels: usize, count: usize) {
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED and CHANNELS_OUT.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, count.min(4 * Self::V::LANES)) };
     }
 
     unsafe fn depthwise(strip: &square::Strip, window: [usize; 2]) {
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED and ROWS_STRIP.
         unsafe { square::strip::<Self>(strip, window) }
     }
 }

@@ -22,8 +22,9 @@ impl WithAvx2 for Pairs {
     }
 }
 
-// SAFETY: as for `Avx2`; products of bytes fit 16 bits, and their sums 32.
+// SAFETY: products of bytes fit 16 bits, and their sums 32.
 unsafe impl Dot for Pairs {
+    const KIND: &'static str = "pairs";
     type V = Ymm;
     type Activations = __m256i;
     type Weights = __m256i;
@@ -42,31 +43,31 @@ unsafe impl Dot for Pairs {
 
     #[inline(always)]
     unsafe fn broadcast(from: *const u8) -> __m256i {
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED and STEP_IN.
         unsafe { _mm256_set1_epi32(from.cast::<i32>().read_unaligned()) }
     }
 
     #[inline(always)]
     unsafe fn load_weights(from: *const u8) -> __m256i {
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED and WEIGHTS_IN.
         unsafe { _mm256_load_si256(from.cast()) }
     }
 
     #[inline(always)]
     unsafe fn dot(sums: __m256i, x: __m256i, w: __m256i) -> __m256i {
-        // SAFETY: the caller enables AVX2.
+        // SAFETY: ENABLED.
         unsafe { _mm256_add_epi32(sums, _mm256_madd_epi16(x, w)) }
     }
 
     #[target_feature(enable = "avx2")]
     unsafe fn strip(strip: &Strip) {
-        // SAFETY: the caller's; AVX2 is enabled.
+        // SAFETY: ENABLED and STRIP.
         unsafe { tiles::strip::<Pairs>(strip) }
     }
 
     #[target_feature(enable = "avx2")]
     unsafe fn few_steps(strip: &Strip) -> bool {
-        // SAFETY: the caller's; AVX2 is enabled.
+        // SAFETY: ENABLED and STRIP.
         unsafe { activations_in_registers::strip::<Pairs>(strip) }
     }
 
@@ -87,7 +88,7 @@ unsafe impl Dot for Pairs {
     }
 
     unsafe fn widen(from: &[u8], stride: usize, depth: usize, count: usize, to: &mut [u8]) {
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED; both slices are checked.
         unsafe { BySums::widen(from, stride, depth, count, to) }
     }
 
@@ -102,7 +103,7 @@ unsafe impl Interleave for Pairs {
 
     #[inline(always)]
     unsafe fn interleave(rows: [*const u8; 4], count: usize) -> [__m256i; 4] {
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED and CHANNELS_IN.
         unsafe {
             let [above, below] = [load_first(rows[0], count), load_first(rows[1], count)];
             let (low, high) = (_mm256_unpacklo_epi16(above, below), _mm256_unpackhi_epi16(above, below));
@@ -112,7 +113,7 @@ unsafe impl Interleave for Pairs {
 
     #[inline(always)]
     unsafe fn store_pixels(bytes: __m256i, to: *mut u8, stride: usize, pixels: usize, count: usize) {
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED and CHANNELS_OUT.
         unsafe {
             // Eight channels of both pixels, then the other eight: each pixel's to itself.
             let bytes = _mm256_permute4x64_epi64::<0b11_01_10_00>(bytes);
@@ -131,7 +132,7 @@ unsafe impl Interleave for Pairs {
 
     #[target_feature(enable = "avx2")]
     unsafe fn depthwise(strip: &square::Strip, window: [usize; 2]) {
-        // SAFETY: the caller's; AVX2 is enabled.
+        // SAFETY: ENABLED and ROWS_STRIP.
         unsafe { square::strip::<Self>(strip, window) }
     }
 }
@@ -139,10 +140,10 @@ unsafe impl Interleave for Pairs {
 /// The first `count` bytes of 16, then zeros, widened.
 ///
 /// # Safety
-/// AVX2 is enabled in the caller; so many bytes can be read.
+/// ENABLED and CHANNELS_IN. AVX2 is enabled in the caller; so many bytes can be read.
 #[inline(always)]
 unsafe fn load_first(from: *const u8, count: usize) -> __m256i {
-    // SAFETY: the caller's.
+    // SAFETY: ENABLED and CHANNELS_IN.
     unsafe {
         if count >= 16 {
             return _mm256_cvtepu8_epi16(_mm_loadu_si128(from.cast()));

@@ -38,6 +38,7 @@ impl WithAvx2 for Vnni512 {
 
 // SAFETY: `vpdpbusd` does not saturate (`vpdpbusds` does).
 unsafe impl Dot for Vnni256 {
+    const KIND: &'static str = "vnni";
     type V = Ymm;
     type Activations = __m256i;
     type Weights = __m256i;
@@ -48,25 +49,26 @@ unsafe impl Dot for Vnni256 {
 
     #[inline(always)]
     unsafe fn broadcast(from: *const u8) -> __m256i {
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED and STEP_IN.
         unsafe { _mm256_set1_epi32(from.cast::<i32>().read_unaligned()) }
     }
 
     #[inline(always)]
     unsafe fn load_weights(from: *const u8) -> __m256i {
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED and WEIGHTS_IN.
         unsafe { _mm256_load_si256(from.cast()) }
     }
 
     #[inline(always)]
     unsafe fn dot(sums: __m256i, x: __m256i, w: __m256i) -> __m256i {
-        // SAFETY: the caller enables AVX-VNNI.
+        // SAFETY: ENABLED.
         unsafe { _mm256_dpbusd_avx_epi32(sums, x, w) }
     }
 }
 
-// SAFETY: as for `Vnni256`.
+// SAFETY: `vpdpbusd` does not saturate (`vpdpbusds` does).
 unsafe impl Dot for Vnni512 {
+    const KIND: &'static str = "vnni";
     type V = Zmm;
     type Activations = __m512i;
     type Weights = __m512i;
@@ -78,79 +80,81 @@ unsafe impl Dot for Vnni512 {
 
     #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vnni")]
     unsafe fn few_steps(strip: &Strip) -> bool {
-        // SAFETY: the caller's; the instructions are enabled.
+        // SAFETY: ENABLED and STRIP.
         unsafe { weights_in_registers::strip::<Self>(strip) }
     }
 
     #[inline(always)]
     unsafe fn broadcast(from: *const u8) -> __m512i {
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED and STEP_IN.
         unsafe { _mm512_set1_epi32(from.cast::<i32>().read_unaligned()) }
     }
 
     #[inline(always)]
     unsafe fn load_weights(from: *const u8) -> __m512i {
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED and WEIGHTS_IN.
         unsafe { _mm512_load_si512(from.cast()) }
     }
 
     #[inline(always)]
     unsafe fn dot(sums: __m512i, x: __m512i, w: __m512i) -> __m512i {
-        // SAFETY: the caller enables AVX-512-VNNI.
+        // SAFETY: ENABLED.
         unsafe { _mm512_dpbusd_epi32(sums, x, w) }
     }
 }
 
-// SAFETY: as for `Dot`.
+// SAFETY: `vpdpbusd` does not saturate; rows and copy are read as STREAM has them.
 unsafe impl Matvec for Vnni256 {
+    const ROWS_KIND: &'static str = "vnni";
     const WIDTH: usize = 32;
     type Lanes = __m256i;
 
     #[inline(always)]
     unsafe fn no_sums() -> __m256i {
-        // SAFETY: the caller enables AVX2.
+        // SAFETY: ENABLED.
         unsafe { _mm256_setzero_si256() }
     }
 
     #[inline(always)]
     unsafe fn accumulate(sums: __m256i, x: *const u8, weights: *const i8) -> __m256i {
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED and STREAM.
         unsafe { Self::dot(sums, _mm256_load_si256(x.cast()), _mm256_load_si256(weights.cast())) }
     }
 
     #[inline(always)]
     unsafe fn totals(rows: [__m256i; ROWS]) -> [i32; ROWS] {
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED.
         unsafe { totals(rows) }
     }
 
     #[target_feature(enable = "avx2,avxvnni")]
     unsafe fn rows(stream: &Stream, all: bool) -> [i32; ROWS] {
-        // SAFETY: the caller's; the instructions are enabled.
+        // SAFETY: ENABLED and STREAM.
         unsafe { if all { matvec::rows::<Self, ROWS>(stream) } else { matvec::rows::<Self, 1>(stream) } }
     }
 }
 
-// SAFETY: as for `Dot`.
+// SAFETY: `vpdpbusd` does not saturate; rows and copy are read as STREAM has them.
 unsafe impl Matvec for Vnni512 {
+    const ROWS_KIND: &'static str = "vnni";
     const WIDTH: usize = 64;
     type Lanes = __m512i;
 
     #[inline(always)]
     unsafe fn no_sums() -> __m512i {
-        // SAFETY: the caller enables AVX-512.
+        // SAFETY: ENABLED.
         unsafe { _mm512_setzero_si512() }
     }
 
     #[inline(always)]
     unsafe fn accumulate(sums: __m512i, x: *const u8, weights: *const i8) -> __m512i {
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED and STREAM.
         unsafe { Self::dot(sums, _mm512_load_si512(x.cast()), _mm512_load_si512(weights.cast())) }
     }
 
     #[inline(always)]
     unsafe fn totals(rows: [__m512i; ROWS]) -> [i32; ROWS] {
-        // SAFETY: the caller enables AVX-512 and AVX2.
+        // SAFETY: ENABLED.
         unsafe {
             let mut halves = [_mm512_castsi512_si256(rows[0]); ROWS];
             for (half, row) in halves.iter_mut().zip(rows) {
@@ -162,7 +166,7 @@ unsafe impl Matvec for Vnni512 {
 
     #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vnni")]
     unsafe fn rows(stream: &Stream, all: bool) -> [i32; ROWS] {
-        // SAFETY: the caller's; the instructions are enabled.
+        // SAFETY: ENABLED and STREAM.
         unsafe { if all { matvec::rows::<Self, ROWS>(stream) } else { matvec::rows::<Self, 1>(stream) } }
     }
 }
@@ -179,7 +183,7 @@ unsafe impl Interleave for Vnni512 {
 
     #[inline(always)]
     unsafe fn interleave(rows: [*const u8; 4], count: usize) -> [__m512i; 4] {
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED and CHANNELS_IN.
         unsafe {
             let mask = first_bytes(count);
             let [a, b] = [_mm512_maskz_loadu_epi8(mask, rows[0].cast()), _mm512_maskz_loadu_epi8(mask, rows[1].cast())];
@@ -197,13 +201,13 @@ unsafe impl Interleave for Vnni512 {
 
     #[inline(always)]
     unsafe fn store_pixels(bytes: __m512i, to: *mut u8, _stride: usize, _pixels: usize, count: usize) {
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED and CHANNELS_OUT.
         unsafe { _mm512_mask_storeu_epi8(to.cast(), first_bytes(count), bytes) }
     }
 
     #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vnni")]
     unsafe fn depthwise(strip: &square::Strip, window: [usize; 2]) {
-        // SAFETY: the caller's; the instructions are enabled.
+        // SAFETY: ENABLED and ROWS_STRIP.
         unsafe { square::strip::<Self>(strip, window) }
     }
 }
@@ -214,7 +218,7 @@ unsafe impl Interleave for Vnni256 {
 
     #[inline(always)]
     unsafe fn interleave(rows: [*const u8; 4], count: usize) -> [__m256i; 4] {
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED and CHANNELS_IN.
         unsafe {
             let [a, b] = [load_first(rows[0], count), load_first(rows[1], count)];
             let [c, d] = [load_first(rows[2], count), load_first(rows[3], count)];
@@ -231,7 +235,7 @@ unsafe impl Interleave for Vnni256 {
 
     #[inline(always)]
     unsafe fn store_pixels(bytes: __m256i, to: *mut u8, _stride: usize, _pixels: usize, count: usize) {
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED and CHANNELS_OUT.
         unsafe {
             if count >= 32 {
                 return _mm256_storeu_si256(to.cast(), bytes);
@@ -244,7 +248,7 @@ unsafe impl Interleave for Vnni256 {
 
     #[target_feature(enable = "avx2,avxvnni")]
     unsafe fn depthwise(strip: &square::Strip, window: [usize; 2]) {
-        // SAFETY: the caller's; the instructions are enabled.
+        // SAFETY: ENABLED and ROWS_STRIP.
         unsafe { square::strip::<Self>(strip, window) }
     }
 }
@@ -252,10 +256,10 @@ unsafe impl Interleave for Vnni256 {
 /// The first `count` bytes of 32, then zeros.
 ///
 /// # Safety
-/// AVX2 is enabled in the caller; so many bytes can be read.
+/// ENABLED and CHANNELS_IN. AVX2 is enabled in the caller; so many bytes can be read.
 #[inline(always)]
 unsafe fn load_first(from: *const u8, count: usize) -> __m256i {
-    // SAFETY: the caller's.
+    // SAFETY: ENABLED and CHANNELS_IN.
     unsafe {
         if count >= 32 {
             return _mm256_loadu_si256(from.cast());

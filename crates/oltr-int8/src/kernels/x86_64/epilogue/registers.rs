@@ -6,7 +6,7 @@ use crate::kernels::x86_64::vector::Vectors;
 /// Requantises `M` pixels of `N` vectors and stores them `stride` bytes apart.
 ///
 /// # Safety
-/// The instructions of `V` are enabled in the caller; there are `N` vectors of multipliers and room for the pixels.
+/// ENABLED and TILE. The instructions of `V` are enabled in the caller; there are `N` vectors of multipliers and room for the pixels.
 #[inline(always)]
 pub(crate) unsafe fn store_bytes<V: Vectors, const M: usize, const N: usize>(
     sums: &[[V::Sums; N]; M],
@@ -18,7 +18,7 @@ pub(crate) unsafe fn store_bytes<V: Vectors, const M: usize, const N: usize>(
     // Four vectors make one of bytes. (No closures here: they would not have the instructions enabled.)
     let mut first = 0;
     while first < M * N {
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED and TILE.
         unsafe {
             let mut rounded = [sums[0][0]; 4];
             for (i, rounded) in rounded.iter_mut().enumerate() {
@@ -58,7 +58,7 @@ pub(crate) unsafe fn store_bytes<V: Vectors, const M: usize, const N: usize>(
 /// registers there.
 ///
 /// # Safety
-/// The instructions of `V` are enabled in the caller; there are `N` vectors of multipliers and, for each pixel, of sums;
+/// ENABLED and TILE. The instructions of `V` are enabled in the caller; there are `N` vectors of multipliers and, for each pixel, of sums;
 /// there is room for the pixels, and the residual has as many bytes.
 #[inline(always)]
 pub(crate) unsafe fn store_added<V: Vectors, const N: usize>(
@@ -69,7 +69,7 @@ pub(crate) unsafe fn store_added<V: Vectors, const N: usize>(
     stride: usize,
 ) {
     for (m, sums) in pixels.iter().enumerate() {
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED and TILE.
         unsafe {
             let from = residual.bytes.add(m * residual.stride);
             let mut rounded = [sums[0]; 4];

@@ -40,13 +40,13 @@ pub(crate) fn requantise(_: Avx2, rows: &Rows, rounding: &Rounding, to: &mut [u8
 }
 
 /// # Safety
-/// AVX2 is there; `rows` fits `to`.
+/// ENABLED and SUMS. AVX2 is there; `rows` fits `to`.
 #[target_feature(enable = "avx2")]
 unsafe fn requantise_avx2(rows: &Rows, rounding: &Rounding, to: &mut [u8]) {
     let top = _mm256_set1_ps(rounding.top);
     for lane in (0..rows.count).step_by(8) {
         let channels = (rows.count - lane).min(8);
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED and SUMS.
         unsafe {
             let multiplier = _mm256_loadu_ps(rows.multiplier.as_ptr().add(lane));
             for pixel in (0..rows.pixels).step_by(4) {
@@ -95,7 +95,7 @@ pub(crate) fn add_residual(
 }
 
 /// # Safety
-/// AVX2 is there; `rows` fits `to` and `residual`.
+/// ENABLED and SUMS. AVX2 is there; `rows` fits `to` and `residual`.
 #[target_feature(enable = "avx2")]
 unsafe fn add_residual_avx2(
     rows: &Rows,
@@ -112,7 +112,7 @@ unsafe fn add_residual_avx2(
     let b_zero = _mm256_set1_epi32(i32::from(add.b.zero_point));
     let whole = rows.count / 8 * 8;
     for lane in (0..whole).step_by(8) {
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED and SUMS.
         unsafe {
             let multiplier = _mm256_loadu_ps(rows.multiplier.as_ptr().add(lane));
             for pixel in 0..rows.pixels {

@@ -22,7 +22,7 @@ pub(crate) struct Rounding {
 /// A residual addition in registers ([`AddQuant`], whose `a` is what a convolution yields).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Addition {
-    /// Of the convolution's rounded products: its bytes' bounds, less its zero point.
+    /// Bounds of the convolution's rounded products: those of its bytes, less its zero point.
     pub bounds: [i32; 2],
     /// From rounded products to what `a`'s scale multiplies: the convolution's zero point less that of `a`.
     pub shift: i32,
@@ -54,7 +54,7 @@ impl Addition {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ResidualAt {
     pub addition: Addition,
-    /// Of the first of the pixels, the first channel.
+    /// Pointer to channel 0 of the first pixel.
     pub bytes: *const u8,
     /// Bytes from one pixel to the next.
     pub stride: usize,
@@ -72,7 +72,7 @@ impl ResidualAt {
 impl Rounding {
     /// Whether the products of sums of at most this size with this multiplier all fit 32 bits, with a bit to spare for
     /// rounding, so that the bounds can be left to the packing, which sees four vectors at once. The rare layer that has
-    /// a channel with others takes the way of [`super::rows::requantise`].
+    /// a channel with others takes the way of [`super::requantise::requantise`].
     pub fn in_registers(largest_sum: u64, multiplier: f32) -> bool {
         multiplier >= 0.0 && largest_sum as f64 * f64::from(multiplier) < f64::from(1 << 30)
     }

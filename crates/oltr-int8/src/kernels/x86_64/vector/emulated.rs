@@ -28,14 +28,14 @@ impl<V: Vectors> Vectors for EmulatedVectors<V> {
     #[inline(never)]
     unsafe fn load(from: *const i32) -> Lanes {
         assert_eq!(from as usize % (4 * Self::LANES), 0, "aligned");
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED and LANES_IN.
         std::array::from_fn(|i| if i < Self::LANES { unsafe { from.add(i).read() } } else { 0 })
     }
 
     #[inline(never)]
     unsafe fn store(to: *mut i32, sums: Lanes) {
         for (i, sum) in sums.into_iter().enumerate().take(Self::LANES) {
-            // SAFETY: the caller's.
+            // SAFETY: ENABLED and LANES_OUT.
             unsafe { to.add(i).write_unaligned(sum) };
         }
     }
@@ -51,7 +51,7 @@ impl<V: Vectors> Vectors for EmulatedVectors<V> {
             if i >= Self::LANES {
                 return 0;
             }
-            // SAFETY: the caller's.
+            // SAFETY: ENABLED and LANES_IN.
             convert(sums[i] as f32 * unsafe { multiplier.add(i).read_unaligned() })
         })
     }
@@ -63,7 +63,7 @@ impl<V: Vectors> Vectors for EmulatedVectors<V> {
             if i >= Self::LANES {
                 return 0;
             }
-            // SAFETY: the caller's.
+            // SAFETY: ENABLED and LANES_IN.
             let b = i32::from(unsafe { residual.add(i).read() }) - zero;
             let a = rounded[i].clamp(low, high) + shift;
             convert((a as f32 * scales[0] + b as f32 * scales[1]) / scales[2])
@@ -94,19 +94,19 @@ impl<V: Vectors> Vectors for EmulatedVectors<V> {
 
     #[inline(never)]
     unsafe fn store_one(bytes: [u8; PARTS * PART], part: usize, to: *mut u8) {
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED and LANES_OUT.
         unsafe { std::ptr::copy_nonoverlapping(bytes[part * Self::LANES..].as_ptr(), to, Self::LANES) };
     }
 
     #[inline(never)]
     unsafe fn store_two(bytes: [u8; PARTS * PART], half: usize, to: *mut u8) {
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED and LANES_OUT.
         unsafe { std::ptr::copy_nonoverlapping(bytes[half * 2 * Self::LANES..].as_ptr(), to, 2 * Self::LANES) };
     }
 
     #[inline(never)]
     unsafe fn store_four(bytes: [u8; PARTS * PART], to: *mut u8) {
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED and LANES_OUT.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, 4 * Self::LANES) };
     }
 }

@@ -16,32 +16,32 @@ impl Vectors for Ymm {
 
     #[inline(always)]
     unsafe fn load(from: *const i32) -> __m256i {
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED and LANES_IN.
         unsafe { _mm256_load_si256(from.cast()) }
     }
 
     #[inline(always)]
     unsafe fn store(to: *mut i32, sums: __m256i) {
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED and LANES_OUT.
         unsafe { _mm256_storeu_si256(to.cast(), sums) }
     }
 
     #[inline(always)]
     unsafe fn subtract(sums: __m256i, subtrahend: i32) -> __m256i {
-        // SAFETY: the caller enables AVX2.
+        // SAFETY: ENABLED.
         unsafe { _mm256_sub_epi32(sums, _mm256_set1_epi32(subtrahend)) }
     }
 
     #[inline(always)]
     unsafe fn round(sums: __m256i, multiplier: *const f32) -> __m256i {
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED and LANES_IN.
         unsafe { _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_cvtepi32_ps(sums), _mm256_loadu_ps(multiplier))) }
     }
 
     #[inline(always)]
     unsafe fn add_residual(rounded: __m256i, residual: *const u8, addition: &Addition) -> __m256i {
         let Addition { bounds: [low, high], shift, zero, scales, .. } = *addition;
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED and LANES_IN.
         unsafe {
             let a = _mm256_min_epi32(_mm256_max_epi32(rounded, _mm256_set1_epi32(low)), _mm256_set1_epi32(high));
             let a = _mm256_cvtepi32_ps(_mm256_add_epi32(a, _mm256_set1_epi32(shift)));
@@ -54,7 +54,7 @@ impl Vectors for Ymm {
 
     #[inline(always)]
     unsafe fn pack_parts([a, b, c, d]: [__m256i; 4], rounding: &Rounding) -> __m256i {
-        // SAFETY: the caller enables AVX2.
+        // SAFETY: ENABLED.
         unsafe {
             let [ab, cd] = [_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d)];
             if rounding.plain {
@@ -69,13 +69,13 @@ impl Vectors for Ymm {
 
     #[inline(always)]
     unsafe fn join_parts(bytes: __m256i) -> __m256i {
-        // SAFETY: the caller enables AVX2.
+        // SAFETY: ENABLED.
         unsafe { _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7)) }
     }
 
     #[inline(always)]
     unsafe fn store_one(bytes: __m256i, part: usize, to: *mut u8) {
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED and LANES_OUT.
         unsafe {
             let half = if part < 2 { _mm256_castsi256_si128(bytes) } else { _mm256_extracti128_si256::<1>(bytes) };
             match part % 2 {
@@ -87,7 +87,7 @@ impl Vectors for Ymm {
 
     #[inline(always)]
     unsafe fn store_two(bytes: __m256i, half: usize, to: *mut u8) {
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED and LANES_OUT.
         unsafe {
             let half = if half == 0 { _mm256_castsi256_si128(bytes) } else { _mm256_extracti128_si256::<1>(bytes) };
             _mm_storeu_si128(to.cast(), half);
@@ -96,7 +96,7 @@ impl Vectors for Ymm {
 
     #[inline(always)]
     unsafe fn store_four(bytes: __m256i, to: *mut u8) {
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED and LANES_OUT.
         unsafe { _mm256_storeu_si256(to.cast(), bytes) }
     }
 }

@@ -14,15 +14,14 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use crate::kernels::contract::{Conv, PackedConv};
+use crate::kernels::contract::{Conv, Cuts, Destination, Job, PackedConv, Storage};
 use crate::kernels::x86_64::aligned::{Aligned, align, with_alignment};
 use crate::kernels::x86_64::dense::strip::Pixel;
 use crate::kernels::x86_64::dot::Dot;
 use crate::kernels::x86_64::dot::by_sums::BySums;
-use crate::kernels::x86_64::epilogue::{Destination, Epilogue, Place};
+use crate::kernels::x86_64::epilogue::{Epilogue, Place, parts_of};
 use crate::kernels::x86_64::isa::Avx2;
 use crate::kernels::x86_64::patch::{OVERRUN, Patch};
-use crate::kernels::x86_64::whole_pixels::{channels_of_whole_pixels, channels_scratch};
 use crate::kernels::x86_64::winograd::transformed_weights::TransformedWeights;
 
 /// Outputs of a tile along an axis, and inputs under them.
@@ -54,6 +53,7 @@ const FEW_PIXELS: usize = 256;
 /// A convolution packed for the transformed domain.
 #[derive(Debug)]
 pub(crate) struct Winograd3x3 {
+    name: String,
     avx2: Avx2,
     patch: Patch,
     /// Height and width of the output.
@@ -63,6 +63,8 @@ pub(crate) struct Winograd3x3 {
     tiles: usize,
     rows: usize,
     points: TransformedWeights,
+    /// Where its channels may be cut: at its strips.
+    cuts: Vec<usize>,
     /// One for each lane, `-zero * sum of weights` included.
     bias: Aligned<i32>,
     epilogue: Epilogue,
@@ -77,7 +79,7 @@ struct Sizes {
     /// From the transformed activations of one point to those of the next.
     values_pitch: usize,
     values: usize,
-    /// The same for sums of a strip.
+    /// From the sums of one point to those of the next, for a strip.
     sums_pitch: usize,
     sums: usize,
     /// Outputs of a strip, `[row][column][lane]`.
@@ -117,6 +119,7 @@ impl Winograd3x3 {
         // Blocks of about the same size.
         let rows = tiles[0].div_ceil(tiles[0].div_ceil((BLOCK / row_bytes).clamp(1, tiles[0])));
         Winograd3x3 {
+            name: format!("conv_u8s8{}_winograd_f4_3x3_4x16__avx2", conv.result.dtype(Storage::Unsigned)),
             avx2,
             patch: Patch {
                 input: [conv.input.height, conv.input.width],
@@ -124,13 +127,14 @@ impl Winograd3x3 {
                 first: 0,
                 depth,
                 zero: conv.input_zero,
-                take: [1, 1],
+                every: [1, 1],
                 pad: conv.window.pad,
             },
             output: [conv.output.height, conv.output.width],
             depth,
             tiles: tiles[1],
             rows,
+            cuts: (0..=points.strips()).map(|strips| points.channels_of(&(0..strips), channels).end).collect(),
             points,
             bias: Aligned::padded(lanes, bias),
             epilogue: Epilogue::new(conv, 0..channels, lanes),
@@ -157,11 +161,6 @@ impl Winograd3x3 {
         }
     }
 
-    fn own_scratch(&self) -> usize {
-        let s = self.sizes();
-        with_alignment(s.copied + s.values + s.sums + s.outputs + s.pixels)
-    }
-
     /// Computes the channels of `strips`, which lie in `to` as `place` says.
     fn compute(
         &self,
@@ -173,7 +172,7 @@ impl Winograd3x3 {
         strips: Range<usize>,
         scratch: &mut [u8],
     ) {
-        assert!(scratch.len() >= self.own_scratch() && pixels.end <= self.output[0] * self.output[1]);
+        assert!(scratch.len() >= self.scratch_bytes() && pixels.end <= self.output[0] * self.output[1]);
         if pixels.is_empty() {
             return;
         }
@@ -207,7 +206,7 @@ impl Winograd3x3 {
                     pixel.offset = (tile * self.depth * 2) as u32;
                 }
                 let values = values[point * sizes.values_pitch..][..sizes.values_pitch].as_ptr();
-                // SAFETY: as before.
+                // SAFETY: ENABLED by the token, and STRIP: `sizes` made room for all steps of all tiles.
                 unsafe { self.points.look(point, values, pixels) };
             }
             for part in self.points.parts(strips.clone()) {
@@ -225,7 +224,7 @@ impl Winograd3x3 {
                         let to = outputs[tile * OUT * lanes.len()..].as_mut_ptr();
                         let bias = self.bias[lanes.clone()].as_ptr();
                         let to_pitch = self.tiles * OUT * lanes.len();
-                        // SAFETY: as before.
+                        // SAFETY: ENABLED by the token, and TRANSFORM: `sizes` made room for all points and outputs.
                         unsafe { transform_sums(from, sizes.sums_pitch, bias, vectors, to, to_pitch) };
                     }
                     for line in 0..OUT {
@@ -278,12 +277,12 @@ fn bt(d: [__m256i; IN]) -> [__m256i; IN] {
 /// `BT x B` of a tile: from rows of 16-bit activations `pitch` bytes apart, to points `to_pitch` bytes apart.
 ///
 /// # Safety
-/// AVX2 is there; there are 6×6 places of `depth` activations (a multiple of 16), and room for as many values.
+/// ENABLED and TRANSFORM. AVX2 is there; there are 6×6 places of `depth` activations (a multiple of 16), and room for as many values.
 #[target_feature(enable = "avx2")]
 unsafe fn transform_activations(from: *const u8, pitch: usize, depth: usize, to: *mut u8, to_pitch: usize) {
     for channel in (0..depth).step_by(16) {
         let mut half = [[_mm256_setzero_si256(); IN]; IN];
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED and TRANSFORM.
         unsafe {
             for column in 0..IN {
                 let mut d = [_mm256_setzero_si256(); IN];
@@ -324,7 +323,7 @@ fn at(m: [__m256i; IN]) -> [__m256i; OUT] {
 /// apart.
 ///
 /// # Safety
-/// AVX2 is there; there are 36 points, and room for 4×4 outputs.
+/// ENABLED and TRANSFORM. AVX2 is there; there are 36 points, and room for 4×4 outputs.
 #[target_feature(enable = "avx2")]
 unsafe fn transform_sums(
     from: *const u8,
@@ -337,7 +336,7 @@ unsafe fn transform_sums(
     let inverse = _mm256_set1_epi32(INVERSE_OF_9);
     for vector in 0..vectors {
         let mut half = [[_mm256_setzero_si256(); IN]; OUT];
-        // SAFETY: the caller's.
+        // SAFETY: ENABLED and TRANSFORM.
         unsafe {
             for column in 0..IN {
                 let mut m = [_mm256_setzero_si256(); IN];
@@ -363,7 +362,7 @@ unsafe fn transform_sums(
 
 impl PackedConv for Winograd3x3 {
     fn name(&self) -> &str {
-        "conv_u8s8_winograd4x4_4x2__avx2"
+        &self.name
     }
 
     fn weights_bytes(&self) -> usize {
@@ -371,53 +370,31 @@ impl PackedConv for Winograd3x3 {
     }
 
     fn scratch_bytes(&self) -> usize {
-        self.own_scratch() + channels_scratch(self.epilogue.stride())
+        let s = self.sizes();
+        with_alignment(s.copied + s.values + s.sums + s.outputs + s.pixels)
     }
 
     fn grain(&self) -> usize {
         OUT * self.output[1]
     }
 
-    fn run(&self, input: &[u8], residual: Option<&[u8]>, output: &mut [u8], pixels: Range<usize>, scratch: &mut [u8]) {
-        assert_eq!(output.len(), pixels.len() * self.epilogue.stride());
-        let (to, strips) = (Destination::Bytes(output), 0..self.points.strips());
-        self.compute(input, residual, to, self.epilogue.map(), pixels, strips, scratch);
-    }
-
-    fn slices(&self) -> usize {
-        self.points.strips()
+    fn cuts(&self) -> Cuts<'_> {
+        Cuts::At(&self.cuts)
     }
 
     fn few_pixels(&self) -> usize {
         FEW_PIXELS
     }
 
-    fn slice(&self, slices: Range<usize>) -> Range<usize> {
-        self.points.channels_of(&slices, self.epilogue.channels())
+    fn run(&self, job: Job) {
+        let map = self.epilogue.map();
+        let (place, strips) = match &job.channels {
+            None => (map, 0..self.points.strips()),
+            Some(channels) => (Place::of(channels), parts_of(&self.cuts, channels)),
+        };
+        assert_eq!(job.output.len(), job.pixels.len() * place.stride);
+        self.compute(job.input, job.residual, job.output, place, job.pixels, strips, job.scratch);
     }
-
-    fn run_slices(
-        &self,
-        input: &[u8],
-        residual: Option<&[u8]>,
-        output: &mut [u8],
-        pixels: Range<usize>,
-        slices: Range<usize>,
-        scratch: &mut [u8],
-    ) {
-        let channels = self.slice(slices.clone());
-        assert_eq!(output.len(), pixels.len() * channels.len());
-        let place = Place { first: channels.start, stride: channels.len() };
-        self.compute(input, residual, Destination::Bytes(output), place, pixels, slices, scratch);
-    }
-
-    fn run_f32(&self, input: &[u8], output: &mut [f32], pixels: Range<usize>, scratch: &mut [u8]) {
-        assert_eq!(output.len(), pixels.len() * self.epilogue.stride());
-        let (to, strips) = (Destination::Floats(output), 0..self.points.strips());
-        self.compute(input, None, to, self.epilogue.map(), pixels, strips, scratch);
-    }
-
-    channels_of_whole_pixels!(|layer| layer.epilogue.stride());
 }
 
 #[cfg(test)]
@@ -436,7 +413,7 @@ mod tests {
             let d = std::array::from_fn(|i| _mm256_set1_epi16((i == input).into()));
             bt(d).map(|v| i32::from(_mm256_extract_epi16::<5>(v) as i16))
         };
-        // SAFETY: as before.
+        // SAFETY: AVX2 is there, as was asked.
         let at = |point: usize| unsafe {
             at(std::array::from_fn(|i| _mm256_set1_epi32((i == point).into()))).map(|v| _mm256_extract_epi32::<5>(v))
         };

@@ -4,7 +4,7 @@
 //! odd pixels, whose products are added before the interpolation. F(4, 4) takes 7 products for four outputs of the former
 //! (points 0, 1, -1, 2, -2, 3 and infinity), and, as a filter of 3 taps has nothing at infinity then, 6 for the latter: 273
 //! products of a 7×7 window's taps for 588. Down the columns the window stays direct: its rows are what is summed over,
-//! beside the channels and phases. All is whole numbers, as in [`super::winograd`]: the outputs are 120 times too large,
+//! beside the channels and phases. All is whole numbers, as in [`super::f4_3x3`]: the outputs are 120 times too large,
 //! modulo 2^32.
 //!
 //! Values of a tile lie row after row, so that those under a window are one run, wherever it begins.
@@ -12,17 +12,16 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use crate::kernels::contract::{Conv, PackedConv};
+use crate::kernels::contract::{Conv, Destination, Job, PackedConv, Storage};
 use crate::kernels::x86_64::aligned::{Aligned, align, with_alignment};
 use crate::kernels::x86_64::dense::strip::Pixel;
 use crate::kernels::x86_64::dot::Dot;
 use crate::kernels::x86_64::dot::by_sums::BySums;
-use crate::kernels::x86_64::epilogue::{Destination, Epilogue};
+use crate::kernels::x86_64::epilogue::Epilogue;
 use crate::kernels::x86_64::isa::Avx2;
 use crate::kernels::x86_64::patch::{OVERRUN, Patch};
 use crate::kernels::x86_64::vector::Vectors;
 use crate::kernels::x86_64::vector::ymm::Ymm;
-use crate::kernels::x86_64::whole_pixels::{channels_of_whole_pixels, channels_scratch};
 use crate::kernels::x86_64::winograd::f4_3x3::largest_sum;
 use crate::kernels::x86_64::winograd::transformed_weights::TransformedWeights;
 
@@ -62,6 +61,7 @@ const SUM_MAX: i64 = (1 << (31 - SHIFT)) - 1;
 /// A stem packed for the transformed domain.
 #[derive(Debug)]
 pub(crate) struct Winograd7x7 {
+    name: String,
     avx2: Avx2,
     patch: Patch,
     /// Height and width of the output.
@@ -134,6 +134,7 @@ impl Winograd7x7 {
             bias.wrapping_sub(i32::from(conv.input_zero) * sum)
         });
         Winograd7x7 {
+            name: format!("conv_u8s8{}_winograd_f4_7x7_4x16__avx2", conv.result.dtype(Storage::Unsigned)),
             avx2,
             patch: Patch {
                 input: [conv.input.height, conv.input.width],
@@ -141,7 +142,7 @@ impl Winograd7x7 {
                 first: 0,
                 depth,
                 zero: conv.input_zero,
-                take: [1, 1],
+                every: [1, 1],
                 pad: conv.window.pad,
             },
             output: [conv.output.height, conv.output.width],
@@ -181,11 +182,6 @@ impl Winograd7x7 {
         }
     }
 
-    fn own_scratch(&self) -> usize {
-        let s = self.sizes();
-        with_alignment(s.copied + s.values + s.sums + s.outputs + s.pixels)
-    }
-
     fn compute(
         &self,
         input: &[u8],
@@ -194,7 +190,7 @@ impl Winograd7x7 {
         pixels: Range<usize>,
         scratch: &mut [u8],
     ) {
-        assert!(scratch.len() >= self.own_scratch() && pixels.end <= self.output[0] * self.output[1]);
+        assert!(scratch.len() >= self.scratch_bytes() && pixels.end <= self.output[0] * self.output[1]);
         let sizes = self.sizes();
         let (copied, rest) = align(scratch).split_at_mut(sizes.copied);
         let (values, rest) = rest.split_at_mut(sizes.values);
@@ -287,11 +283,11 @@ fn bt(d: [__m128i; POINTS]) -> [__m128i; POINTS] {
 /// each point, `pitch` bytes apart.
 ///
 /// # Safety
-/// AVX2 is there; there are 7 such pairs of pixels, 16 bytes can be read from each, and 16 written to each row.
+/// ENABLED and TRANSFORM. AVX2 is there; there are 7 such pairs of pixels, 16 bytes can be read from each, and 16 written to each row.
 #[target_feature(enable = "avx2")]
 unsafe fn transform_activations(from: *const u8, row_bytes: usize, to: *mut u8, row: usize, pitch: usize) {
     let mut d = [_mm_setzero_si128(); POINTS];
-    // SAFETY: the caller's. What is written behind a row's values the next row overwrites, or it is nobody's.
+    // SAFETY: ENABLED and TRANSFORM. What is written behind a row's values the next row overwrites, or lies in the line to spare.
     unsafe {
         for (i, d) in d.iter_mut().enumerate() {
             *d = _mm_loadu_si128(from.add(i * row_bytes).cast());
@@ -327,13 +323,13 @@ fn at(m: [__m256i; POINTS]) -> [__m256i; OUT] {
 /// The outputs, bias added, of `count` tiles of `vectors` vectors: from points `pitch` bytes apart.
 ///
 /// # Safety
-/// AVX2 is there; there are 7 points with all tiles, and room for four outputs of each.
+/// ENABLED and TRANSFORM. AVX2 is there; there are 7 points with all tiles, and room for four outputs of each.
 #[target_feature(enable = "avx2")]
 unsafe fn transform_sums(from: *const u8, pitch: usize, bias: *const i32, [count, vectors]: [usize; 2], to: *mut i32) {
     let inverse = _mm256_set1_epi32(INVERSE);
     for tile in 0..count {
         for vector in 0..vectors {
-            // SAFETY: the caller's.
+            // SAFETY: ENABLED and TRANSFORM.
             unsafe {
                 let mut m = [_mm256_setzero_si256(); POINTS];
                 for (point, m) in m.iter_mut().enumerate() {
@@ -352,7 +348,7 @@ unsafe fn transform_sums(from: *const u8, pitch: usize, bias: *const i32, [count
 
 impl PackedConv for Winograd7x7 {
     fn name(&self) -> &str {
-        "conv_u8s8_winograd1x4s2_4x2__avx2"
+        &self.name
     }
 
     fn weights_bytes(&self) -> usize {
@@ -360,24 +356,18 @@ impl PackedConv for Winograd7x7 {
     }
 
     fn scratch_bytes(&self) -> usize {
-        self.own_scratch() + channels_scratch(self.epilogue.stride())
+        let s = self.sizes();
+        with_alignment(s.copied + s.values + s.sums + s.outputs + s.pixels)
     }
 
     fn grain(&self) -> usize {
         ROWS * self.output[1]
     }
 
-    fn run(&self, input: &[u8], residual: Option<&[u8]>, output: &mut [u8], pixels: Range<usize>, scratch: &mut [u8]) {
-        assert_eq!(output.len(), pixels.len() * self.epilogue.stride());
-        self.compute(input, residual, Destination::Bytes(output), pixels, scratch);
+    fn run(&self, job: Job) {
+        assert!(job.channels.is_none() && job.output.len() == job.pixels.len() * self.epilogue.stride());
+        self.compute(job.input, job.residual, job.output, job.pixels, job.scratch);
     }
-
-    fn run_f32(&self, input: &[u8], output: &mut [f32], pixels: Range<usize>, scratch: &mut [u8]) {
-        assert_eq!(output.len(), pixels.len() * self.epilogue.stride());
-        self.compute(input, None, Destination::Floats(output), pixels, scratch);
-    }
-
-    channels_of_whole_pixels!(|layer| layer.epilogue.stride());
 }
 
 #[cfg(test)]
@@ -396,7 +386,7 @@ mod tests {
             let d = std::array::from_fn(|i| _mm_set1_epi16((i == input).into()));
             bt(d).map(|v| i32::from(_mm_extract_epi16::<5>(v) as i16))
         };
-        // SAFETY: as before.
+        // SAFETY: AVX2 is there, as was asked.
         let at = |point: usize| unsafe {
             at(std::array::from_fn(|i| _mm256_set1_epi32((i == point).into()))).map(|v| _mm256_extract_epi32::<5>(v))
         };

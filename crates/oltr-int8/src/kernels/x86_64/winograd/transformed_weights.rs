@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::kernels::x86_64::aligned::Aligned;
-use crate::kernels::x86_64::dense::strip::{Beside, MOST_VECTORS, Pixel, Strip, Target};
+use crate::kernels::x86_64::dense::strip::{MOST_VECTORS, OverflowWeights, Pixel, Strip, Target};
 use crate::kernels::x86_64::dense::tiles::channels_of;
 use crate::kernels::x86_64::dense::tiles::vector_bytes;
 use crate::kernels::x86_64::dot::Dot;
@@ -26,7 +26,7 @@ pub(crate) struct TransformedWeights {
     /// `[strip][point][step][vector]`, each as [`Dot::pack`] lays out its lanes.
     weights: Aligned<u8>,
     /// `[strip][point][lane]`, what the steps add too much, negated.
-    excess: Aligned<i32>,
+    correction: Aligned<i32>,
 }
 
 /// A strip of channels.
@@ -56,7 +56,7 @@ impl TransformedWeights {
         let vectors = channels.div_ceil(Ymm::LANES);
         let mut points = TransformedWeights {
             weights: Aligned::zeros(vectors * steps.iter().sum::<usize>() * VECTOR),
-            excess: Aligned::zeros(vectors * steps.len() * Ymm::LANES),
+            correction: Aligned::zeros(vectors * steps.len() * Ymm::LANES),
             steps,
             strips: BySums::strips(vectors),
         };
@@ -74,8 +74,8 @@ impl TransformedWeights {
                         BySums::pack(*weights, lane % Ymm::LANES, to);
                         products = products.wrapping_add(BySums::weight_products(*weights));
                     }
-                    let at = points.first_excess(part, point) + lane;
-                    points.excess[at] = products.wrapping_neg();
+                    let at = points.first_correction(part, point) + lane;
+                    points.correction[at] = products.wrapping_neg();
                 }
             }
         }
@@ -84,7 +84,7 @@ impl TransformedWeights {
 
     /// Bytes of weights and of what goes with them.
     pub fn bytes(&self) -> usize {
-        self.weights.bytes() + self.excess.bytes()
+        self.weights.bytes() + self.correction.bytes()
     }
 
     /// Lanes of all strips, and of the widest.
@@ -118,17 +118,17 @@ impl TransformedWeights {
         (before + part.vectors * self.steps[..point].iter().sum::<usize>()) * VECTOR
     }
 
-    fn first_excess(&self, part: Part, point: usize) -> usize {
+    fn first_correction(&self, part: Part, point: usize) -> usize {
         (part.first_vector * self.steps.len() + part.vectors * point) * Ymm::LANES
     }
 
     /// Notes for each pixel what its products at a point will add too much; `pixels` lie in `values`.
     ///
     /// # Safety
-    /// Each pixel has the point's steps of values.
+    /// ENABLED, as a value of this type is made with the token, and STRIP. Each pixel has the point's steps of values.
     pub unsafe fn look(&self, point: usize, values: *const u8, pixels: &mut [Pixel]) {
-        // SAFETY: the caller's; there is AVX2, see `TransformedWeights`.
-        unsafe { BySums::excess(values, pixels, &[0], self.steps[point]) };
+        // SAFETY: ENABLED, as a value of this type is made with the token, and STRIP; there is AVX2, see `TransformedWeights`.
+        unsafe { BySums::correction(values, pixels, &[0], self.steps[point]) };
     }
 
     /// The sums of a strip at a point for pixels that [`TransformedWeights::look`] was called for, those of a pixel side by side.
@@ -138,7 +138,7 @@ impl TransformedWeights {
     pub unsafe fn multiply(&self, part: Part, point: usize, values: *const u8, pixels: &[Pixel], sums: *mut i32) {
         let (steps, first_byte) = (self.steps[point], self.first_byte(part, point));
         let bytes = steps * part.vectors * VECTOR;
-        let excess = &self.excess[self.first_excess(part, point)..][..part.vectors * Ymm::LANES];
+        let correction = &self.correction[self.first_correction(part, point)..][..part.vectors * Ymm::LANES];
         let strip = Strip {
             input: values,
             pixels,
@@ -146,13 +146,14 @@ impl TransformedWeights {
             steps,
             vectors: part.vectors,
             weights: self.weights[first_byte..][..bytes].as_ptr(),
-            beside: [Beside::NONE; MOST_VECTORS],
-            // Those of the next point, or of the next strip's first.
+            overflow: [OverflowWeights::NONE; MOST_VECTORS],
+            // Weights of the next point, or of the next strip's first.
             ahead: bytes.min(self.weights.len() - first_byte - bytes),
-            bias: excess.as_ptr(),
+            bias: correction.as_ptr(),
             target: Target::Sums(sums),
         };
-        // SAFETY: the same; weights and excess of the strip were sliced.
+        // SAFETY: ENABLED, as a value of this type is made with the token, and STRIP: weights and correction of the strip were sliced, values and
+        // sums are the caller's promise.
         unsafe { <BySums as Dot>::strip(&strip) };
     }
 }

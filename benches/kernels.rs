@@ -4,7 +4,7 @@
 //! a part.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use oltr_int8::kernels::{Conv, Map, MaxPool, Output, Window, available};
+use oltr_int8::kernels::{Conv, Destination, Job, Map, MaxPool, Output, Window, available};
 use oltr_int8::quant::{AddQuant, Quant, Requant};
 
 /// A convolution by name: input height (and width) and channels, output channels, kernel, stride, groups.
@@ -70,7 +70,16 @@ fn convolutions(c: &mut Criterion) {
             let mut output = vec![0; conv.output.volume()];
             let mut scratch = vec![0; packed.scratch_bytes()];
             group.bench_function(BenchmarkId::new(layer.0, packed.name()), |b| {
-                b.iter(|| packed.run(&input, None, &mut output, 0..conv.output.pixels(), &mut scratch));
+                b.iter(|| {
+                    packed.run(Job {
+                        input: &input,
+                        residual: None,
+                        pixels: 0..conv.output.pixels(),
+                        channels: None,
+                        output: Destination::Bytes(&mut output),
+                        scratch: &mut scratch,
+                    });
+                });
             });
         }
     }

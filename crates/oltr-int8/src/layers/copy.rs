@@ -1,0 +1,44 @@
+//! Reshapes and transpositions: the same bytes elsewhere.
+
+use crate::layers::moves::Move;
+use crate::layers::{Call, Extent, Layer};
+use crate::tensor::{Tensor, row_major};
+use crate::threads::Cut;
+
+/// A copy of bytes, through a table if they change their scale.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Copy {
+    pub moves: Move,
+    pub table: Option<Box<[u8; 256]>>,
+}
+
+impl Copy {
+    /// Copies.
+    pub fn run(&self, from: &[u8], to: &mut [u8]) {
+        self.moves.run_bytes(self.table.as_deref(), from, to);
+    }
+}
+
+impl Layer for Copy {
+    fn cut(&self, extent: Extent, _: usize) -> Cut {
+        Cut::whole(extent.output)
+    }
+
+    fn compute(&self, call: Call) {
+        self.run(call.operands[0], call.output);
+    }
+
+    fn is_copy(&self) -> bool {
+        true
+    }
+}
+
+/// The copy that ONNX Reshape is: the same order of elements in another layout. One side is always row-major, or
+/// both are maps of the same pixels.
+pub(crate) fn reshape_copy(x: &Tensor, y: &Tensor) -> Copy {
+    // Walk whichever side is a map; the other side is row-major over the same dimensions.
+    let (shape, map_is_input) = if x.shape.len() == 4 { (x.shape.clone(), true) } else { (y.shape.clone(), false) };
+    let rows = row_major(&shape);
+    let (from, to) = if map_is_input { (x.strides(), rows) } else { (rows, y.strides()) };
+    Copy { moves: Move::new(&shape, &from, &to, 0), table: None }
+}
