@@ -8,6 +8,7 @@ mod classify;
 mod counts;
 pub mod memory;
 mod settings;
+mod shared;
 mod stuck;
 
 use std::sync::Arc;
@@ -22,19 +23,12 @@ use crate::limits::Limits;
 use crate::queue::{Next, Queue};
 use crate::sink::{EventResult, Failure, FrameResult, Sink, Stats};
 use crate::source::{Damage, FrameSource};
-use capture::{Capture, Shared, Slot};
+use capture::{Capture, Slot};
 pub use classify::Classify;
-use counts::{Meter, now};
-pub use settings::{Backoff, DEPTH_FILE, DEPTH_LIVE, Settings, TICK};
+use counts::Meter;
+pub use settings::{Backoff, DEPTH_FILE, DEPTH_LIVE, SILENCE, STUCK, Settings, TICK};
+use shared::{Shared, now};
 use stuck::Watchdog;
-
-/// A live source that gives nothing for so long is said to be silent, once, and again after twice the time, and so on; or
-/// after twice the longest pause that there was between two frames, if that is more.
-pub const SILENCE: Duration = Duration::from_secs(10);
-
-/// How long a call of the source may take without any work of the processor, where no
-/// [`source_timeout`](Settings::source_timeout) says it: then the source is stuck in the system.
-pub const STUCK: Duration = Duration::from_secs(60);
 
 /// How long the thread that captures may take to leave, after it was asked to, before the last results are told.
 const LEAVE: Duration = Duration::from_secs(1);

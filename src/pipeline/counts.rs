@@ -3,16 +3,10 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::capture::Shared;
-use crate::clock::monotonic_ns;
+use super::shared::{Shared, now};
 use crate::decide::events::{Change, Phase};
 use crate::queue::Counts;
 use crate::sink::{Interval, Stats};
-
-/// The monotonic clock.
-pub fn now() -> Duration {
-    Duration::from_nanos(monotonic_ns())
-}
 
 /// Keeps what [`Stats`] says.
 #[derive(Debug)]

@@ -11,6 +11,14 @@ use crate::source::FrameSource;
 /// How long either thread waits before it looks whether to stop, and ticks.
 pub const TICK: Duration = Duration::from_millis(100);
 
+/// A live source that gives nothing for so long is said to be silent, once, and again after twice the time, and so on; or
+/// after twice the longest pause that there was between two frames, if that is more.
+pub const SILENCE: Duration = Duration::from_secs(10);
+
+/// How long a call of the source may take without any work of the processor, where no
+/// [`source_timeout`](Settings::source_timeout) says it: then the source is stuck in the system.
+pub const STUCK: Duration = Duration::from_secs(60);
+
 /// Frames that wait, where nothing else is asked for: a camera's next frame is better than its last; a file's next one
 /// should be there when it is needed.
 pub const DEPTH_LIVE: usize = 1;

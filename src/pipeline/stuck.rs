@@ -3,8 +3,8 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::capture::Shared;
-use super::{SILENCE, STUCK};
+use super::settings::{SILENCE, STUCK};
+use super::shared::Shared;
 use crate::error::Error;
 
 /// What the thread that classifies knows of the other one.
