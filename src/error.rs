@@ -167,15 +167,6 @@ pub enum Error {
     Internal(String),
 }
 
-impl From<oltr_int8::Error> for Error {
-    fn from(error: oltr_int8::Error) -> Error {
-        match error {
-            oltr_int8::Error::BadInput { subject, reason } => Error::BadInput { subject, reason },
-            other => Error::Internal(other.to_string()),
-        }
-    }
-}
-
 impl Error {
     /// The coarse class of this error.
     pub fn kind(&self) -> ErrorKind {

@@ -10,6 +10,7 @@
 mod builtin;
 mod check;
 mod distances;
+mod engine;
 mod graph;
 mod guard;
 mod load;
