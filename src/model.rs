@@ -12,6 +12,7 @@ mod attributes;
 mod builtin;
 mod check;
 mod distances;
+mod engine;
 mod graph;
 mod guard;
 mod load;

@@ -16,6 +16,8 @@ type Weights = [int8x16_t; CHANNELS];
 ///
 /// # Safety
 /// ENABLED and STRIP. The pointers are valid for what the column says; it has as many chunks, none of them in its deep pairs.
+// Inlined side by side, the compiler would move weights to memory and back.
+#[inline(never)]
 pub(crate) unsafe fn tiles<const COUNT: usize, const DEEP: bool, const HALF: bool>(column: &Column) {
     // SAFETY: ENABLED and STRIP.
     unsafe {

@@ -113,6 +113,7 @@ unsafe impl Tiles for WideningTiles {
 ///
 /// # Safety
 /// ENABLED and STRIP. The pointers are valid for what the column says.
+#[inline(never)]
 unsafe fn tiles(column: &Column) {
     let (tiles, rest) = column.pixels.as_chunks();
     // SAFETY: ENABLED and STRIP. The pixels that a last tile lacks repeat one that it has.
