@@ -12,7 +12,6 @@ mod attributes;
 mod builtin;
 mod check;
 mod distances;
-mod engine;
 mod graph;
 mod guard;
 mod load;

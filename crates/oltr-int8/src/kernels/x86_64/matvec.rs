@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use crate::kernels::contract::{Conv, Cuts, Destination, Job, PackedConv, Storage};
 use crate::kernels::x86_64::aligned::{ALIGN, Aligned, align, with_alignment};
-use crate::kernels::x86_64::dot::Dot;
+use crate::kernels::x86_64::dot::product::Dot;
 use crate::kernels::x86_64::epilogue::Epilogue;
 use crate::kernels::x86_64::patch::{OVERRUN, Patch};
 

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use crate::kernels::x86_64::dot::Dot;
+use crate::kernels::x86_64::dot::product::Dot;
 
 /// Bytes that copies and broadcasts may touch beyond the end of a row.
 pub(crate) const OVERRUN: usize = 64;

@@ -8,7 +8,7 @@ use crate::kernels::contract::{AveragePool, Conv, KernelSet, Map, MaxPool, PAIRS
 use crate::kernels::scalar::SCALAR;
 use crate::kernels::x86_64::dot::vnni::{Vnni256, Vnni512};
 #[cfg(test)]
-use crate::kernels::x86_64::dot::{Dot, emulated::Emulated, split_bytes::SplitBytes};
+use crate::kernels::x86_64::dot::{emulated::Emulated, product::Dot, split_bytes::SplitBytes};
 use crate::kernels::x86_64::isa::{Avx2, Avx512Vnni, AvxVnni, WithAvx2};
 use crate::kernels::x86_64::{choose, elementwise, pair_products, pool2d, quantise_rgb};
 use crate::quant::{AddQuant, Quant};

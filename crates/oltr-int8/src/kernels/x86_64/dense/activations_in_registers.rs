@@ -8,7 +8,7 @@
 
 use crate::kernels::x86_64::dense::strip::{Pixel, Strip};
 use crate::kernels::x86_64::dense::tiles::{finish, vector_bytes};
-use crate::kernels::x86_64::dot::{Dot, Sums};
+use crate::kernels::x86_64::dot::product::{Dot, Sums};
 use crate::kernels::x86_64::vector::Vectors;
 
 /// Most steps of a window.

@@ -13,7 +13,7 @@ use crate::kernels::x86_64::dense::saturation_split::{OverflowStep, split};
 use crate::kernels::x86_64::dense::strip::{OverflowWeights, Pixel, Strip};
 use crate::kernels::x86_64::dense::tiles::channels_of;
 use crate::kernels::x86_64::dense::tiles::vector_bytes;
-use crate::kernels::x86_64::dot::Dot;
+use crate::kernels::x86_64::dot::product::Dot;
 use crate::kernels::x86_64::epilogue::{Epilogue, Place};
 use crate::kernels::x86_64::patch::{OVERRUN, Patch};
 use crate::kernels::x86_64::vector::Vectors;

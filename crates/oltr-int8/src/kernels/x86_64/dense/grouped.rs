@@ -2,7 +2,7 @@
 
 use crate::kernels::contract::{Conv, Cuts, Job, PackedConv, Storage};
 use crate::kernels::x86_64::dense::direct::Direct;
-use crate::kernels::x86_64::dot::Dot;
+use crate::kernels::x86_64::dot::product::Dot;
 use crate::kernels::x86_64::epilogue::{Place, parts_of};
 
 /// A dense convolution (one group) or one after another those of the groups.

@@ -4,7 +4,7 @@ use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
 use std::ops::Range;
 
 use crate::kernels::x86_64::dense::strip::{OverflowWeights, Pixel, Strip, Target};
-use crate::kernels::x86_64::dot::{Dot, Sums};
+use crate::kernels::x86_64::dot::product::{Dot, Sums};
 use crate::kernels::x86_64::epilogue::registers::{store_added, store_bytes};
 use crate::kernels::x86_64::patch::OVERRUN;
 use crate::kernels::x86_64::vector::Vectors;

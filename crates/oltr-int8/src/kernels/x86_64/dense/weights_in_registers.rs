@@ -5,7 +5,7 @@
 //! because weights need not be loaded for each, or come with the product, as operands in memory.
 
 use crate::kernels::x86_64::dense::strip::{Pixel, Strip, Target};
-use crate::kernels::x86_64::dot::Dot;
+use crate::kernels::x86_64::dot::product::Dot;
 use crate::kernels::x86_64::epilogue::registers::store_bytes;
 use crate::kernels::x86_64::epilogue::rounding::Rounding;
 use crate::kernels::x86_64::vector::Vectors;

@@ -15,7 +15,7 @@ use std::ops::Range;
 
 use crate::kernels::contract::{Conv, Cuts, Destination, Job, Map, PackedConv, Storage, Window};
 use crate::kernels::x86_64::aligned::{Aligned, align, with_alignment};
-use crate::kernels::x86_64::dot::{Dot, Sums};
+use crate::kernels::x86_64::dot::product::{Dot, Sums};
 use crate::kernels::x86_64::epilogue::rounding::Rounding;
 use crate::kernels::x86_64::epilogue::{Epilogue, Place, parts_of};
 use crate::kernels::x86_64::vector::Vectors;

@@ -8,7 +8,7 @@ use crate::kernels::x86_64::dense::strip::{Pixel, Strip};
 use crate::kernels::x86_64::dense::tiles;
 use crate::kernels::x86_64::depthwise::square;
 use crate::kernels::x86_64::depthwise::square::Interleave;
-use crate::kernels::x86_64::dot::Dot;
+use crate::kernels::x86_64::dot::product::Dot;
 use crate::kernels::x86_64::isa::{Avx2, WithAvx2};
 use crate::kernels::x86_64::matvec;
 use crate::kernels::x86_64::matvec::ROWS;

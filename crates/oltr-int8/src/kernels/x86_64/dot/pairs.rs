@@ -6,8 +6,8 @@ use crate::kernels::x86_64::dense::strip::Strip;
 use crate::kernels::x86_64::dense::{activations_in_registers, tiles};
 use crate::kernels::x86_64::depthwise::square;
 use crate::kernels::x86_64::depthwise::square::Interleave;
-use crate::kernels::x86_64::dot::Dot;
 use crate::kernels::x86_64::dot::by_sums::BySums;
+use crate::kernels::x86_64::dot::product::Dot;
 use crate::kernels::x86_64::isa::{Avx2, WithAvx2};
 use crate::kernels::x86_64::vector::ymm::Ymm;
 

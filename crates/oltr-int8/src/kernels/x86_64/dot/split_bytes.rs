@@ -2,9 +2,9 @@
 
 use std::arch::x86_64::*;
 
-use crate::kernels::x86_64::dot::Dot;
 use crate::kernels::x86_64::dot::by_fours::bytes_by_fours;
 use crate::kernels::x86_64::dot::by_sums::BySums;
+use crate::kernels::x86_64::dot::product::Dot;
 use crate::kernels::x86_64::isa::{Avx2, WithAvx2};
 use crate::kernels::x86_64::vector::ymm::Ymm;
 
