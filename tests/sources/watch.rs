@@ -394,6 +394,23 @@ fn what_limits_refuse_is_told_once_and_taken_by_another_run() {
     assert_eq!(found(&mut watch(folder.path()), SHORT), []);
 }
 
+/// A decoder that would take too much memory says nothing of the photo.
+#[test]
+fn what_a_decoder_has_no_memory_for_is_taken_by_another_run() {
+    let folder = tempfile::tempdir().unwrap();
+    for format in ["png", "tif"] {
+        let path = folder.path().join(format!("a.{format}"));
+        // So much beside the picture that the decoder refuses it; pixels are few.
+        image::RgbImage::from_pixel(1, 1, image::Rgb([7, 7, 7])).save(&path).unwrap();
+        age(&path, 3600);
+    }
+    let few = Limits::with(|limits| limits.photo_pixels = 1);
+    let mut limited = Watch::open(folder.path(), None, &few).unwrap();
+    assert_eq!(found(&mut limited, Duration::from_secs(3)), [Err(ErrorKind::Limit); 2]);
+    drop(limited);
+    assert_eq!(found(&mut watch(folder.path()), Duration::from_secs(3)), [Ok(7); 2]);
+}
+
 #[test]
 fn a_folder_that_is_never_emptied_has_no_end() {
     let folder = tempfile::tempdir().unwrap();
