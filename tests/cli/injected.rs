@@ -148,7 +148,10 @@ fn each_call_fails_once(prepare: &dyn Fn(&Folder), args: &dyn Fn(&Folder) -> Vec
             Some(74) => {
                 refused += 1;
                 let said = &ran.stderr;
-                assert!(outputs.names.iter().any(|name| said.contains(name)), "{fault}: no file is named: {said}");
+                let output = outputs.names.iter().any(|name| said.contains(name.split('/').next().unwrap()));
+                // Which thread opens which photo is not the same in every run.
+                let input = fault.contains("openat") && said.contains(folder.0.path().to_str().unwrap());
+                assert!(output || input, "{fault}: no file is named: {said}");
             }
             _ => panic!("{fault}: {ran:?}"),
         }
@@ -208,7 +211,7 @@ fn a_calibrated_bundle_is_the_old_or_the_new_one() {
     let args = |folder: &Folder| {
         let path = |name: &str| folder.path(name);
         let (labels, photos, new, model) = (path("labels.tsv"), path("photos"), path("new.onnx"), path("m.onnx"));
-        strings(&["calibrate", "--labels", &labels, "--images", &photos, "--output", &new, &model])
+        strings(&["calibrate", "--labels", &labels, "--images", &photos, "--jobs", "1", "--output", &new, &model])
     };
     let sample = Folder::new();
     prepare(&sample);
@@ -240,7 +243,7 @@ fn a_report_is_the_old_or_the_new_one() {
     let args = |folder: &Folder| {
         let path = |name: &str| folder.path(name);
         let (labels, photos, place, model) = (path("labels.tsv"), path("photos"), path("report"), path("m.onnx"));
-        strings(&["evaluate", "--labels", &labels, "--images", &photos, "--report", &place, &model])
+        strings(&["evaluate", "--labels", &labels, "--images", &photos, "--jobs", "1", "--report", &place, &model])
     };
     let whole = |name: &str, bytes: &[u8]| match name.ends_with(".csv") {
         true => bytes.ends_with(b"\n") && bytes.iter().filter(|byte| **byte == b'\n').count() == 1 + 5,
@@ -339,7 +342,9 @@ fn photos_are_told_though_their_list_cannot_be_written() {
                 Some(0) => {}
                 Some(74) => {
                     refused += 1;
-                    let named = ["seen", "standard output"].iter().any(|name| ran.stderr.contains(name));
+                    // The message too is written by a call that fails once in each thread.
+                    let unsaid = fault.contains("=write:") && ran.stderr.is_empty();
+                    let named = unsaid || ["seen", "standard output"].iter().any(|name| ran.stderr.contains(name));
                     assert!(named, "{fault}: no file is named: {}", ran.stderr);
                 }
                 _ => panic!("{fault}: {ran:?}"),
