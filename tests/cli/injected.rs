@@ -17,6 +17,9 @@ const CALLS: &str = "openat,write,writev,pwrite64,fsync,fdatasync,rename,renamea
 /// As a failing disk, a full one, and a process that may open no more.
 const ERRORS: [&str; 3] = ["EIO", "ENOSPC", "EMFILE"];
 
+/// A disk that fails lets nothing be tidied up either: that is for a later run.
+const NOTHING_IS_REMOVED: &str = "inject=unlink,unlinkat:error=EIO";
+
 /// No run takes longer.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -136,7 +139,7 @@ fn each_call_fails_once(prepare: &dyn Fn(&Folder), args: &dyn Fn(&Folder) -> Vec
     for fault in &all {
         let folder = Folder::new();
         prepare(&folder);
-        let ran = run(&folder, &["-o", "/dev/null", "-e", fault]);
+        let ran = run(&folder, &["-o", "/dev/null", "-e", fault, "-e", NOTHING_IS_REMOVED]);
         let new = read(&folder);
         for ((name, old), new) in outputs.names.iter().zip(&old).zip(&new) {
             let whole = new.as_ref().is_some_and(|bytes| (outputs.is_whole)(name, bytes));
@@ -337,7 +340,8 @@ fn photos_are_told_though_their_list_cannot_be_written() {
             watched(&folder, anew);
             let args = args(&folder);
             let args: Vec<&str> = args.iter().map(String::as_str).collect();
-            let (first, ran) = watch_until(&mut traced(&["-o", "/dev/null", "-e", fault], &args), None, 3);
+            let (first, ran) =
+                watch_until(&mut traced(&["-o", "/dev/null", "-e", fault, "-e", NOTHING_IS_REMOVED], &args), None, 3);
             match ran.code {
                 Some(0) => {}
                 Some(74) => {
