@@ -161,8 +161,12 @@ fn each_call_fails_once(prepare: &dyn Fn(&Folder), args: &dyn Fn(&Folder) -> Vec
         let args = args(&folder);
         oltr(&args).code(0);
         assert!(read(&folder).iter().all(Option::is_some), "{fault}: the next run works");
-        let left: Vec<_> = fs::read_dir(folder.0.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
-        assert!(!left.iter().any(|name| name.to_string_lossy().ends_with(".tmp")), "{fault}: {left:?}");
+        for name in outputs.names {
+            let place = folder.path(name);
+            let place = Path::new(&place).parent().unwrap();
+            let left: Vec<_> = fs::read_dir(place).unwrap().map(|e| e.unwrap().file_name()).collect();
+            assert!(!left.iter().any(|name| name.to_string_lossy().ends_with(".tmp")), "{fault}: {left:?}");
+        }
     }
     println!("{} faults, {refused} of which ended the program", all.len());
     assert!(refused >= 4);
