@@ -73,6 +73,11 @@ pub fn message(error: &Error) -> String {
                 printable(subject)
             )
         }
+        Error::Limit { subject, what: "decoder_bytes", limit, .. } => format!(
+            "{}: decoding it takes more than {limit} bytes of memory, 16 for each pixel that is accepted; --max-pixels 200M \
+             accepts more, --max-frame WxH where it was given; or save the picture as JPEG",
+            printable(subject)
+        ),
         Error::Limit { subject, what: "float_nodes", value, limit } => format!(
             "{}: leaves {value} operators in floating point, oltr accepts up to {limit}; quantise the model or simplify \
              its graph",

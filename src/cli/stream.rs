@@ -151,9 +151,9 @@ fn wait_for(
         Stats { now, uptime: waited, silent: waited, stuck, last, ..Stats::default() }
     };
     loop {
-        let stop = control.stop.load(Ordering::Relaxed);
         match opening.wait() {
-            _ if stop => {
+            // Asked after the wait: a stop that came during it is why the source was given up.
+            _ if control.stop.load(Ordering::Relaxed) => {
                 out.stats(name, &stats(opening, true))?;
                 out.notifier.stopping();
                 return Ok(None);

@@ -313,3 +313,26 @@ fn lists_are_read_as_any_program_writes_them() {
     let lines = super::Ran::from(ran).code(65).json();
     assert_eq!((lines.len(), &lines[1]["source_url"]), (3, &"no%E9ne.jpg".into()));
 }
+
+/// Process substitution gives one, and a writer may be late; none at all is waited for with a word.
+#[test]
+#[cfg(unix)]
+fn a_fifo_is_read_and_its_writer_waited_for_with_a_word() {
+    use std::io::{BufRead, BufReader, Write};
+    use std::process::{Command, Stdio};
+    let folder = Folder::new();
+    let (fifo, list) = (folder.path("fifo"), folder.path("list"));
+    assert!(Command::new("mkfifo").args([&fifo, &list]).status().unwrap().success());
+    for (named, path, bytes) in
+        [(fifo.clone(), &fifo, cup()), (format!("@{list}"), &list, format!("{PHOTOS}/cup.jpg\n").into_bytes())]
+    {
+        let mut child = command(&["classify", "--json", &named]);
+        let mut child = child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut said = String::new();
+        BufReader::new(child.stderr.as_mut().unwrap()).read_line(&mut said).unwrap();
+        assert!(said.contains("waiting for what writes to it"), "{said}");
+        fs::File::options().write(true).open(path).unwrap().write_all(&bytes).unwrap();
+        let ran: super::Ran = child.wait_with_output().unwrap().into();
+        assert_eq!(ran.code(0).json()[0]["label"], "cup");
+    }
+}

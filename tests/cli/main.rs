@@ -5,6 +5,8 @@ mod classify;
 mod common;
 mod enrol;
 mod help;
+#[cfg(target_os = "linux")]
+mod injected;
 #[cfg(all(target_os = "linux", feature = "demo-model"))]
 mod memory;
 mod report;

@@ -19,6 +19,20 @@ fn a_file_cut_anywhere_is_refused() {
     assert!(accepted <= 6, "{accepted} cuts of {} are accepted", whole.len());
 }
 
+/// What a loss of power leaves of a file whose length reached the disk before its data.
+#[test]
+fn a_file_that_ends_in_zeros_is_refused() {
+    let whole = tiny::bundle().encode();
+    for from in 0..whole.len() {
+        let bytes = [&whole[..from], &vec![0; whole.len() - from]].concat();
+        if bytes == whole {
+            continue;
+        }
+        let result = calmly(&format!("zeros from {from}"), || load_and_run(&bytes)).unwrap();
+        assert!(result.is_err(), "zeros from {from} of {} are accepted", whole.len());
+    }
+}
+
 #[test]
 #[cfg(feature = "demo-model")]
 fn the_built_in_bundle_cut_anywhere_is_refused() {

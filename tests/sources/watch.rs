@@ -394,6 +394,32 @@ fn what_limits_refuse_is_told_once_and_taken_by_another_run() {
     assert_eq!(found(&mut watch(folder.path()), SHORT), []);
 }
 
+/// A decoder that would take too much memory says nothing of the photo.
+#[test]
+fn what_a_decoder_has_no_memory_for_is_taken_by_another_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.png");
+    image::RgbImage::from_pixel(1, 1, image::Rgb([7, 7, 7])).save(&path).unwrap();
+    let png = fs::read(&path).unwrap();
+    // A text beside the picture, after the header: the pixel alone would be read.
+    let chunk = [b"tEXtComment\0".as_slice(), &[b'x'; 5000]].concat();
+    let length = (chunk.len() as u32 - 4).to_be_bytes();
+    let large = [&png[..33], &length, &chunk, &crc32(&chunk).to_be_bytes(), &png[33..]].concat();
+    fs::write(&path, large).unwrap();
+    age(&path, 3600);
+    let few = Limits::with(|limits| limits.photo_pixels = 1);
+    let mut limited = Watch::open(folder.path(), None, &few).unwrap();
+    assert_eq!(found(&mut limited, SHORT), [Err(ErrorKind::Limit)]);
+    drop(limited);
+    assert_eq!(found(&mut watch(folder.path()), SHORT), [Ok(7)]);
+}
+
+/// The checksum of a chunk of a PNG.
+fn crc32(bytes: &[u8]) -> u32 {
+    let shift = |crc: u32| if crc & 1 == 1 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 };
+    !bytes.iter().fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), |crc, _| shift(crc)))
+}
+
 #[test]
 fn a_folder_that_is_never_emptied_has_no_end() {
     let folder = tempfile::tempdir().unwrap();

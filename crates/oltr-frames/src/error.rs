@@ -87,6 +87,10 @@ const MOST_NODES: usize = 100;
 fn option(what: &str) -> &'static str {
     match what {
         "photo_pixels" | "photo_side" | "photo_bytes" => " (--max-frame, or --max-pixels where memory is not bounded)",
+        "decoder_bytes" => {
+            " (16 bytes for each of photo_pixels: --max-frame, or --max-pixels where memory is not bounded), or save the \
+             picture as JPEG"
+        }
         _ => "",
     }
 }
@@ -161,7 +165,8 @@ pub enum Error {
     Limit {
         /// File, node or frame concerned.
         subject: String,
-        /// The field of [`Limits`](crate::Limits) that says no.
+        /// The field of [`Limits`](crate::Limits) that says no; `decoder_bytes` for the memory that decoding a photo takes,
+        /// which follows from `photo_pixels`.
         what: &'static str,
         /// What was asked for.
         value: u64,

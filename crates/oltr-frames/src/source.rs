@@ -6,6 +6,7 @@
 pub mod camera;
 pub mod files;
 pub mod jpeg;
+mod patient;
 pub mod photo;
 pub mod photos;
 pub mod stream;

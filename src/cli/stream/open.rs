@@ -27,7 +27,14 @@ pub fn name(args: &StreamArgs) -> String {
 /// Whether what could not be opened because of `error` may still come: a camera, a card, a FIFO, its writer.
 pub fn may_come(args: &StreamArgs, error: &Error) -> bool {
     let file = |source: &OsString| source == "-" || std::fs::metadata(source).is_ok_and(|meta| meta.is_file());
-    matches!(error, Error::Unavailable { .. } | Error::NotFound { .. }) && !args.source.iter().any(file)
+    match error {
+        Error::Unavailable { .. } | Error::NotFound { .. } => !args.source.iter().any(file),
+        // A card that is being put in, a network that does not answer: as when it happens later.
+        Error::Io { path, cause } => {
+            args.watch.as_ref() == Some(path) && cause.kind() != std::io::ErrorKind::PermissionDenied
+        }
+        _ => false,
+    }
 }
 
 /// Refuses sources and options that can never be read, with what to do instead.

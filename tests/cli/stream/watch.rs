@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::net::UnixDatagram;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,9 @@ use serde_json::Value;
 
 use super::super::{Folder, PHOTOS, Ran, command, oltr, package};
 use super::{ended, send};
+
+/// Only against a hang.
+const SOON: Duration = Duration::from_secs(60);
 
 /// The program watching `folder`.
 fn watch(folder: &str, state: &str) -> Child {
@@ -79,6 +83,60 @@ fn a_state_file_on_a_full_disk_is_an_io_error() {
 fn a_folder_that_is_not_there_is_no_input() {
     let ran: Ran = oltr(&["stream", "--watch", "nowhere"]).code(66);
     ran.says(&["nowhere"]);
+}
+
+/// With the service's own settings, the folder that they offer: not there yet when it starts, then filled by a camera of
+/// 12 megapixels among others.
+#[test]
+fn the_service_takes_a_folder_that_comes_late_and_goes_on_when_photos_are_too_large() {
+    let settings = fs::read_to_string(package("cross/debian/oltr.conf")).unwrap();
+    let own = settings.lines().find_map(|line| line.strip_prefix("OLTR_ARGUMENTS=")).unwrap().trim_matches('"');
+    assert!(own.contains("--reconnect") && own.contains("--max-memory 96MiB"), "{own}");
+    let files = Folder::new();
+    let (folder, state, notify) = (files.path("photos"), files.path("taken"), files.path("notify"));
+    let socket = UnixDatagram::bind(&notify).unwrap();
+    socket.set_read_timeout(Some(SOON)).unwrap();
+    let run = |own: &str| {
+        let own: Vec<&str> = own.split(' ').collect();
+        let args = [&["stream", "--json", "--per-frame"], &own[..], &["--watch", &folder, "--state", &state]].concat();
+        let mut command = command(&args);
+        command.env("NOTIFY_SOCKET", &notify).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let heard = || {
+        let mut bytes = [0; 256];
+        let n = socket.recv(&mut bytes).expect("the program says something");
+        String::from_utf8(bytes[..n].to_vec()).unwrap().trim().to_string()
+    };
+    let mut child = run(own);
+    assert_eq!(heard(), "READY=1");
+    fs::create_dir(&folder).unwrap();
+    let large = [b"P5 4000 3000 255 ".as_slice(), &vec![90; 12_000_000]].concat();
+    fs::write(format!("{folder}/large.pgm"), large).unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut lines = lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+    let refused = lines.find(|line| line["schema"] == "oltr.error/1").unwrap();
+    assert_eq!(refused["kind"], "limit");
+    assert!(refused["error"].as_str().unwrap().contains("large.pgm"), "{refused}");
+    add(&folder, "1.jpg");
+    let mut told = |name: &str| {
+        let line = lines.find(|line| line["schema"] != "oltr.event/1").unwrap();
+        assert!(line["source"].as_str().unwrap().ends_with(name), "told once, and the next is taken: {line}");
+    };
+    told("1.jpg");
+    send("TERM", &child);
+    let ran = ended(child, SOON).code(0);
+    // Both what there is to wait for, and what does not fit with what would.
+    ran.says(&[
+        "photos: no such file or folder",
+        "trying again",
+        "--max-memory lets photos of up to",
+        "12.0 megapixels",
+    ]);
+    assert_eq!(heard(), "STOPPING=1", "it is ready once");
+
+    // As the settings say what helps.
+    assert!(settings.contains("--max-memory 512MiB"));
+    taken(run("--reconnect --max-memory 512MiB"), "large.pgm");
 }
 
 /// The program watching `incoming` until it is told to stop, with `args`; what it said.

@@ -17,7 +17,6 @@ mod orient;
 mod pixels;
 mod tiff;
 
-use std::fs::File;
 use std::io::{Cursor, Read};
 use std::path::Path;
 
@@ -31,7 +30,7 @@ use image::{ColorType, ImageDecoder, ImageError, ImageFormat, ImageResult};
 use crate::error::{Error, Result};
 use crate::frame::{Frame, Geometry, PixelFormat, check_size};
 use crate::limits::Limits;
-use crate::source::jpeg;
+use crate::source::{jpeg, patient};
 
 /// Decodes photos one after another, keeping its buffers from one to the next.
 ///
@@ -89,14 +88,14 @@ impl Decoder {
     /// Reads and decodes the photo at `path` into `frame`, whose memory is kept where it suffices.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Io`], [`Error::Limit`] for a file beyond `photo_bytes`; as [`Decoder::decode`] for
-    /// what is in it.
+    /// [`Error::NotFound`]; [`Error::Io`], also for a FIFO into which nobody writes for a minute; [`Error::Limit`] for a
+    /// file beyond `photo_bytes`; as [`Decoder::decode`] for what is in it.
     pub fn read(&mut self, path: impl AsRef<Path>, frame: &mut Frame) -> Result<()> {
         let path = path.as_ref();
         let subject = path.display().to_string();
-        let file = File::open(path).map_err(|e| Error::io(path, e))?;
+        let file = patient::open(path).map_err(|e| Error::io(path, e))?;
         // What the system says of the size spares reading a huge file; it may be wrong, so that the reading is bounded too.
-        let size = file.metadata().map_err(|e| Error::io(path, e))?.len();
+        let size = file.size();
         if size > self.limits.photo_bytes {
             return Err(self.too_long(&subject, size));
         }
@@ -124,8 +123,8 @@ impl Decoder {
     /// messages. After an error the content of `frame` is not specified.
     ///
     /// # Errors
-    /// [`Error::Limit`] for a picture beyond `photo_side` or `photo_pixels`, told from its header before memory is taken;
-    /// [`Error::BadImage`] for bytes that are no picture, or a damaged or incomplete one.
+    /// [`Error::Limit`] for a picture beyond `photo_side` or `photo_pixels`, told from its header before memory is taken,
+    /// and for one whose decoding takes more than 16 bytes for each of `photo_pixels`; [`Error::BadImage`] for bytes that are no picture, or a damaged or incomplete one.
     pub fn decode(&mut self, subject: &str, bytes: &[u8], frame: &mut Frame) -> Result<()> {
         let bad = |reason: String| Error::BadImage { subject: subject.into(), reason };
         if bytes.is_empty() {
@@ -146,7 +145,10 @@ impl Decoder {
 
     /// Decodes a PNG, WebP, BMP or PNM, as it is stored.
     fn decode_other(&mut self, subject: &str, bytes: &[u8], format: ImageFormat, frame: &mut Frame) -> Result<()> {
-        let failed = |e: ImageError| Error::BadImage { subject: subject.into(), reason: reason(e, format) };
+        let failed = |e: ImageError| match e {
+            ImageError::Limits(_) => too_much(subject, &self.limits),
+            e => Error::BadImage { subject: subject.into(), reason: reason(e, format) },
+        };
         // What says which way up a WebP is lies at its end, where the decoder does not look.
         if format == ImageFormat::WebP
             && let Some([l0, l1, l2, l3]) = bytes.get(4..8)
@@ -156,8 +158,7 @@ impl Decoder {
             return Err(Error::BadImage { subject: subject.into(), reason });
         }
         let mut limits = image::Limits::no_limits();
-        // The picture itself, at 8 bytes a pixel (RGBA of 16 bits), and as much again for the decoder.
-        limits.max_alloc = Some(self.limits.photo_pixels.saturating_mul(16));
+        limits.max_alloc = Some(decoder_bytes(&self.limits));
         let decoder = decoder(bytes, format, limits).map_err(failed)?;
         let (width, height) = decoder.dimensions();
         check_size(subject, width, height, &self.limits)?;
@@ -181,6 +182,18 @@ impl Decoder {
     fn too_long(&self, subject: &str, bytes: u64) -> Error {
         Error::Limit { subject: subject.into(), what: "photo_bytes", value: bytes, limit: self.limits.photo_bytes }
     }
+}
+
+/// Bytes that a decoder of foreign making may take: 8 for each pixel (RGBA of 16 bits), and as much again for itself.
+fn decoder_bytes(limits: &Limits) -> u64 {
+    limits.photo_pixels.saturating_mul(16)
+}
+
+/// The error for a picture whose decoder would take more than [`decoder_bytes`]. How much more, only decoding it tells:
+/// the value is the least that it may be.
+fn too_much(subject: &str, limits: &Limits) -> Error {
+    let limit = decoder_bytes(limits);
+    Error::Limit { subject: subject.into(), what: "decoder_bytes", value: limit.saturating_add(1), limit }
 }
 
 /// The format of `bytes`, if it is one that is read.
@@ -232,9 +245,6 @@ fn reason(e: ImageError, format: ImageFormat) -> String {
     };
     match e {
         ImageError::Unsupported(e) => format!("a {name} of a kind that oltr does not read ({e}); save it as PNG"),
-        ImageError::Limits(_) => {
-            format!("decoding this {name} takes more memory than Limits::photo_pixels allows; save it as JPEG")
-        }
         ImageError::IoError(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
             format!("the {name} is cut off; copy or download it again")
         }

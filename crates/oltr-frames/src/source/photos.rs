@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::limits::Limits;
+use crate::source::patient;
 pub use names::EXTENSIONS;
 pub use names::is_photo;
 use names::{is_system_folder, unread_kind};
@@ -205,7 +206,7 @@ impl Finder<'_> {
         let mut text = Vec::new();
         // Bounded: a list is short, and what was named by mistake may be endless.
         let most = self.limits.photo_bytes;
-        match fs::File::open(list).and_then(|file| file.take(most + 1).read_to_end(&mut text)) {
+        match patient::open(list).and_then(|file| file.take(most + 1).read_to_end(&mut text)) {
             Ok(length) if length as u64 > most => {
                 let (subject, value) = (list.display().to_string(), length as u64);
                 return self.unusable(input, Error::Limit { subject, what: "photo_bytes", value, limit: most });

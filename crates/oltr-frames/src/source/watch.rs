@@ -504,4 +504,60 @@ mod tests {
         }
         assert_eq!(frame.label(), path.display().to_string());
     }
+    /// The photos that `watch` gives until nothing comes for a moment.
+    fn taken(watch: &mut Watch) -> usize {
+        let (mut frame, mut count) = (Frame::default(), 0);
+        while watch.next(&mut frame, Duration::from_millis(100)).unwrap() == Next::Frame {
+            count += 1;
+        }
+        count
+    }
+
+    /// Writes a photo below `folder`, of which only the system tells: the next search is hours away.
+    #[track_caller]
+    fn hears(watch: &mut Watch, folder: &Path) {
+        fs::write(folder.join("new.pgm"), b"P5 1 1 255 \x07").unwrap();
+        let (mut frame, until) = (Frame::default(), Instant::now() + Duration::from_secs(60));
+        while watch.next(&mut frame, Duration::from_millis(20)).unwrap() != Next::Frame {
+            assert!(Instant::now() < until, "the system told nobody");
+        }
+    }
+
+    #[test]
+    fn a_folder_that_was_removed_and_made_anew_is_listened_to() {
+        let files = tempfile::tempdir().unwrap();
+        let (folder, state) = (files.path().join("in"), files.path().join("seen"));
+        fs::create_dir(&folder).unwrap();
+        let watch = Watch::open(&folder, Some(&state), &Limits::default()).unwrap();
+        let mut watch = watch.searched_every(Duration::from_secs(7200));
+        assert_eq!(taken(&mut watch), 0);
+        fs::remove_dir(&folder).unwrap();
+        let until = Instant::now() + Duration::from_secs(60);
+        while watch.next(&mut Frame::default(), Duration::from_millis(20)).is_ok() {
+            assert!(Instant::now() < until, "that the folder is gone is told");
+        }
+        assert!(matches!(watch.reconnect(), Err(Error::Unavailable { .. })));
+        fs::create_dir(&folder).unwrap();
+        watch.reconnect().unwrap();
+        assert_eq!(taken(&mut watch), 0);
+        hears(&mut watch, &folder);
+    }
+
+    /// As where a disk is mounted over it: the system tells nothing of that.
+    #[test]
+    fn another_folder_in_its_place_is_listened_to() {
+        let files = tempfile::tempdir().unwrap();
+        let (folder, state) = (files.path().join("in"), files.path().join("seen"));
+        fs::create_dir(&folder).unwrap();
+        let mut watch = Watch::open(&folder, Some(&state), &Limits::default()).unwrap();
+        // What is heard of the old one is not what is meant here.
+        let _heard = std::mem::replace(&mut watch.changes, Changes::quiet());
+        let mut watch = watch.searched_every(Duration::from_secs(7200));
+        assert_eq!(taken(&mut watch), 0);
+        fs::rename(&folder, files.path().join("old")).unwrap();
+        fs::create_dir(&folder).unwrap();
+        watch.next_look = Instant::now();
+        assert_eq!(taken(&mut watch), 0);
+        hears(&mut watch, &folder);
+    }
 }

@@ -8,6 +8,7 @@ use tiff::tags::{SampleFormat, Tag};
 use tiff::{TiffError, TiffResult};
 
 use super::ifd::Folder;
+use super::too_much;
 use crate::error::{Error, Result};
 use crate::frame::{Frame, Geometry, PixelFormat, check_size};
 use crate::limits::Limits;
@@ -58,7 +59,10 @@ pub fn decode(subject: &str, bytes: &[u8], limits: &Limits, scratch: &mut Vec<u8
     if tiles_of_planes || value(tag::FILL_ORDER) == Some(2) {
         return Err(bad(unread(folder.as_ref())));
     }
-    let failed = |e: TiffError| bad(reason(&e, folder.as_ref()));
+    let failed = |e: TiffError| match e {
+        TiffError::LimitsExceeded => too_much(subject, limits),
+        e => bad(reason(&e, folder.as_ref())),
+    };
     let indices = value(tag::PHOTOMETRIC) == Some(photometric::PALETTE);
     let palette = folder.as_ref().filter(|_| indices).and_then(Palette::new);
     if indices && palette.is_none() {
@@ -289,9 +293,6 @@ fn unread(folder: Option<&Folder>) -> String {
 fn reason(e: &TiffError, folder: Option<&Folder>) -> String {
     match e {
         TiffError::UnsupportedError(_) => unread(folder),
-        TiffError::LimitsExceeded => {
-            "decoding this TIFF takes more memory than Limits::photo_pixels allows; save it as JPEG".into()
-        }
         TiffError::IoError(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
             "the TIFF is cut off; copy or download it again".into()
         }

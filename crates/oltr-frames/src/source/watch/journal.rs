@@ -44,6 +44,9 @@ const ENTRY_BYTES: usize = 3 * 2 * 9;
 /// Attempts to open a file that others put anew in its place meanwhile.
 const ATTEMPTS: usize = 8;
 
+/// Bytes of a file of zeros that is taken for a list which never reached the disk.
+const MOST_ZEROS: u64 = 1 << 20;
+
 /// How long another process may take to end.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -180,7 +183,10 @@ impl Journal {
             self.absorb(&file)?;
             return self.merge();
         }
-        let count = self.count(&start)?;
+        let count = match self.count(&start) {
+            Ok(count) => count,
+            Err(error) => return if self.rescue(&file, &start)? { self.merge() } else { Err(error) },
+        };
         let whole = self.blocks.load(&file, HEADER as u64, count).map_err(failed)?;
         if !whole {
             log::warn!("{}: is damaged; photos whose entries are lost are taken again", self.path.display());
@@ -188,15 +194,11 @@ impl Journal {
         let first = HEADER as u64 + u64::from(count) * BLOCK as u64;
         self.end = first;
         let end = self.entries(&file, first, entry)?;
-        let length = file.metadata().map_err(|e| Error::io(&self.path, e))?.len();
         if self.merges > 0 {
             return Ok(());
         }
+        // What a loss of power cut off is no entry; the next one is written over it.
         self.end = end;
-        if end < length {
-            // What a loss of power cut off is no entry; the next one goes there.
-            self.file.set_len(end).map_err(|e| Error::io(&self.path, e))?;
-        }
         if whole { self.merge_if_many() } else { self.merge() }
     }
 
@@ -210,6 +212,35 @@ impl Journal {
         let count = text.and_then(|text| u32::from_str_radix(text.get(FORMAT.len() + 1..FORMAT.len() + 9)?, 16).ok());
         let count = count.filter(|count| header(*count).as_bytes() == start);
         count.ok_or_else(|| bad("is damaged in its first line; remove it, and all photos are taken anew"))
+    }
+
+    /// Takes in what is whole of a file whose beginning is damaged or never reached the disk. Whether it is a list at all:
+    /// if not, nothing was changed.
+    fn rescue(&mut self, file: &File, start: &[u8]) -> Result<bool> {
+        let failed = |path: &Path, e| Error::io(path, e);
+        let same = start.iter().zip(FORMAT.as_bytes()).take_while(|(a, b)| a == b).count();
+        if same < FORMAT.len() && start[same..].iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+        let length = file.metadata().map_err(|e| failed(&self.path, e))?.len();
+        let most = u32::try_from(length.saturating_sub(HEADER as u64) / BLOCK as u64).unwrap_or(u32::MAX);
+        let mut first = HEADER as u64;
+        for block in 0..most {
+            let Some(keys) = blocks::read(file, HEADER as u64, block).map_err(|e| failed(&self.path, e))? else {
+                continue;
+            };
+            first = HEADER as u64 + (u64::from(block) + 1) * BLOCK as u64;
+            self.recent.extend(keys);
+            self.merge_if_many()?;
+        }
+        self.entries(file, first, entry)?;
+        // Many a file begins with zeros, an image of a disk for one.
+        let found = self.merges > 0 || !self.recent.is_empty();
+        if same < FORMAT.len() && !found && !is_zeros(file).map_err(|e| failed(&self.path, e))? {
+            return Ok(false);
+        }
+        log::warn!("{}: is damaged; photos whose entries are lost are taken again", self.path.display());
+        Ok(true)
     }
 
     /// Takes in the keys of a journal of any version.
@@ -339,6 +370,16 @@ fn read_start(file: &File) -> io::Result<Vec<u8>> {
     }
     start.truncate(filled);
     Ok(start)
+}
+
+/// Whether all of a small file is zeros after what the first line of a list begins with, as a loss of power leaves it.
+fn is_zeros(file: &File) -> io::Result<bool> {
+    let mut bytes = Vec::new();
+    let mut reader = file;
+    reader.seek(SeekFrom::Start(0))?;
+    reader.take(MOST_ZEROS + 1).read_to_end(&mut bytes)?;
+    let same = bytes.iter().zip(FORMAT.as_bytes()).take_while(|(a, b)| a == b).count();
+    Ok(bytes.len() as u64 <= MOST_ZEROS && bytes[same..].iter().all(|byte| *byte == 0))
 }
 
 /// Refuses what no list can be kept in, before it is opened: a FIFO would be waited for.
