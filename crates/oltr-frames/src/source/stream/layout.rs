@@ -85,23 +85,25 @@ impl Rows {
 }
 
 /// Of `strides`, the one at which neighbouring rows of a picture are most alike, if it is clearly not the first: rows
-/// that were taken for longer or shorter than they are lean. `data` begins with the first plane, of `row` bytes a row.
-pub fn leans_towards(data: &[u8], row: usize, strides: &[usize]) -> Option<usize> {
-    /// Rows that are compared.
-    const ROWS: usize = 64;
+/// that were taken for longer or shorter than they are lean. `data` begins with the first plane: `rows` of `row` bytes.
+pub fn leans_towards(data: &[u8], row: usize, rows: usize, strides: &[usize]) -> Option<usize> {
+    /// Pairs of rows that are compared.
+    const PAIRS: usize = 64;
+    /// Fewer pairs say nothing: a picture of few rows, or one that ends too soon at this stride.
+    const LEAST: usize = 8;
     /// Below this mean difference a picture is too even to tell.
     const EVEN: u64 = 3;
-    let difference = |stride: &usize| {
-        let rows = (data.len() / stride).min(ROWS + 1);
-        let pairs = (1..rows).map(|y| {
-            let (above, below) = (&data[(y - 1) * stride..][..row], data.get(y * stride..y * stride + row));
-            below.map_or(0, |below| above.iter().zip(below).map(|(a, b)| u64::from(a.abs_diff(*b))).sum::<u64>())
-        });
-        pairs.sum::<u64>() / (rows.max(2) - 1) as u64
+    let difference = |stride: usize| {
+        let pairs = (data.len().checked_sub(row)? / stride).min(rows.saturating_sub(1)).min(PAIRS);
+        let of_pair = |y: usize| {
+            let (above, below) = (&data[y * stride..][..row], &data[(y + 1) * stride..][..row]);
+            above.iter().zip(below).map(|(a, b)| u64::from(a.abs_diff(*b))).sum::<u64>()
+        };
+        (pairs >= LEAST).then(|| (0..pairs).map(of_pair).sum::<u64>() / pairs as u64)
     };
     let (first, others) = strides.split_first()?;
-    let worst = difference(first);
-    let best = others.iter().map(|stride| (difference(stride), *stride)).min()?;
+    let worst = difference(*first)?;
+    let best = others.iter().filter_map(|stride| Some((difference(*stride)?, *stride))).min()?;
     (worst > EVEN * row as u64 && best.0 * 4 < worst * 3).then_some(best.1)
 }
 
@@ -145,8 +147,18 @@ mod tests {
     fn leaning_rows_are_seen() {
         // Upright bars, 30 bytes a row in 32.
         let picture: Vec<u8> = (0..32 * 20).map(|i| if (i % 32) / 5 % 2 == 0 { 40 } else { 200 }).collect();
-        assert_eq!(leans_towards(&picture, 30, &[30, 32]), Some(32));
-        assert_eq!(leans_towards(&picture, 30, &[32, 30]), None);
-        assert_eq!(leans_towards(&[7; 640], 30, &[30, 32]), None);
+        assert_eq!(leans_towards(&picture, 30, 20, &[30, 32]), Some(32));
+        assert_eq!(leans_towards(&picture, 30, 20, &[32, 30]), None);
+        assert_eq!(leans_towards(&[7; 640], 30, 20, &[30, 32]), None);
+    }
+
+    #[test]
+    fn pictures_of_few_rows_do_not_lean() {
+        let noise: Vec<u8> = (0..4000_usize).map(|i| (i * i % 251) as u8).collect();
+        for rows in 1..5 {
+            // Behind the last row of the first plane come others, which are no rows of this picture.
+            assert_eq!(leans_towards(&noise[..64 * rows], 64, rows, &[64, 96, 128]), None, "{rows}");
+            assert_eq!(leans_towards(&noise, 64, rows, &[64, 96, 128]), None, "{rows}");
+        }
     }
 }

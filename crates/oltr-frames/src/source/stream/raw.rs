@@ -113,7 +113,7 @@ impl Raw {
                 count += 1;
             }
         }
-        if let Some(stride) = leans_towards(data, row, &strides[..count]) {
+        if let Some(stride) = leans_towards(data, row, self.raw.height as usize, &strides[..count]) {
             // Which GStreamer pads to; of several planes a stride alone would not do.
             let remedy = match stride == row.next_multiple_of(4) {
                 true => "--layout gstreamer".to_string(),
