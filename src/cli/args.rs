@@ -27,7 +27,7 @@ const EXAMPLES: &str = "\
 Examples:
   oltr classify examples/photos   known class or open, for each photo of a folder
   oltr classify --json cup.jpg    the same for a program
-  oltr stream v4l2:/dev/video0    the same for a camera, as it goes on
+  oltr stream v4l2:/dev/video0    the same for a camera, live
   oltr doctor                     what this board offers
   oltr inspect model.onnx         what a model consists of
 
@@ -304,7 +304,7 @@ pub struct InspectArgs {
 ///
 /// GOLDEN.npz (as numpy.savez writes it) holds float32 arrays named after the inputs
 /// and outputs of the graph, for one sample or for N samples along the first axis.
-/// Every output in the file is compared; of N samples the worst counts:
+/// Every output in the file is compared; the worst of N samples counts:
 ///
 ///   logits     cosine at least --min-cosine, and the same class comes out first
 ///   distances  mean_rel at most --max-mean-rel: the sum of the absolute differences
