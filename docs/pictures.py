@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import textwrap
 from html import escape
 from pathlib import Path
 
@@ -68,7 +69,7 @@ def table(program: Path) -> None:
     assert frames.wait() == 0
     rows = [("$ ffmpeg … -f yuv4mpegpipe - | oltr stream -", "typed")]
     rows += [(line, "head" if line.startswith("TIME") else "") for line in done.stdout.splitlines()]
-    rows += [(line, "") for line in done.stderr.splitlines()]
+    rows += [(line, "") for text in done.stderr.splitlines() for line in textwrap.wrap(text, COLUMNS)]
     step, margin, letter = 20, 16, 8.43
     width, height = round(2 * margin + letter * COLUMNS), 2 * margin + step * len(rows)
     lines = [
