@@ -140,7 +140,7 @@ pub fn from_input(
         return Ok(Box::new(mjpeg));
     }
     if empty {
-        let reason = "ended before its first frame; look at what writes it".into();
+        let reason = "ended before its first frame; check what writes it".into();
         return Err(Error::Unavailable { subject: name, reason });
     }
     let reason = "is neither YUV4MPEG2 nor a sequence of JPEG pictures; for raw frames give their format and size";
@@ -161,7 +161,7 @@ impl Opening<'_> {
             let silent = self.timeout.is_some_and(|t| self.since.elapsed() >= t);
             if silent || (self.stop)() {
                 let reason = match silent {
-                    true => "is silent; look at what writes it, or allow more time",
+                    true => "is silent; check what writes it, or allow more time",
                     false => "was given up before its first frame",
                 };
                 return Err(Error::Unavailable { subject: reader.name().into(), reason: reason.into() });
