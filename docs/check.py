@@ -17,7 +17,7 @@ def anchors(page: Path) -> set[str]:
 
 wrong = []
 for page in pages:
-    for link in re.findall(r"\]\(([^)\s]+)\)|(?:src|href)=\"([^\"]+)\"", prose[page]):
+    for link in re.findall(r"\]\(([^)\s]+)\)|(?:src|srcset|href)=\"([^\"]+)\"", prose[page]):
         path, _, anchor = (link[0] or link[1]).partition("#")
         target = (page.parent / path).resolve() if path else page
         if not re.match(r"[a-z]+:", path) and (not target.exists() or anchor and anchor not in anchors(target)):
