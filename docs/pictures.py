@@ -8,7 +8,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import textwrap
 from html import escape
 from pathlib import Path
 
@@ -19,8 +18,9 @@ OUT = ROOT / "docs/pictures"
 # What the sample photos show of what the built-in bundle knows, by the ids of its classes. The others are unknown.
 KNOWN = {"cup": "cup", "face": "Faces_easy", "motorbike": "Motorbikes"}
 
-# The page is taken this wide and high, and its two halves stand side by side in the picture.
-PAGE_WIDTH, PAGE_HEIGHT = 860, 2800
+# The page is long: two parts of it stand side by side, each of this size, with the sections of these titles.
+WIDTH, HEIGHT = 860, 1236
+PARTS = [["Known against unknown"], ["What is taken for what", "Unknown things taken for known", "Class by class"]]
 BYTES = 300_000                      # of all pictures together
 
 # Three photos, for some seconds each, as a camera would show them.
@@ -28,12 +28,14 @@ SCENES = ("cup", "moon", "motorbike")
 SECONDS = 4
 COLUMNS = 80
 STYLE = """
-  .paper { fill: #f6f8fa; stroke: #d0d7de } text { fill: #1f2328 } .typed { fill: #0550ae } .cup, .motorbike { fill: #116329 } .open { fill: #9a6700 }
-  .head { font-weight: bold }
+  .paper { fill: #f6f8fa; stroke: #d0d7de } text { fill: #1f2328 } .head { font-weight: bold }
+  .typed { fill: #0550ae } .cup, .motorbike { fill: #116329 } .open { fill: #9a6700 }
   @media (prefers-color-scheme: dark) {
-    .paper { fill: #151b23; stroke: #3d444d } text { fill: #e6edf3 } .typed { fill: #79c0ff } .cup, .motorbike { fill: #56d364 } .open { fill: #e3b341 }
+    .paper { fill: #151b23; stroke: #3d444d } text { fill: #e6edf3 }
+    .typed { fill: #79c0ff } .cup, .motorbike { fill: #56d364 } .open { fill: #e3b341 }
   }
 """
+FONTS = "ui-monospace, SFMono-Regular, Menlo, Consolas, DejaVu Sans Mono, monospace"
 
 
 def report(program: Path, folder: Path) -> None:
@@ -45,36 +47,39 @@ def report(program: Path, folder: Path) -> None:
     table = folder / "labels.tsv"
     table.write_text("".join("\t".join(row) + "\n" for row in labels))
     run(program, "evaluate", "--labels", table, "--images", PHOTOS, "--report", folder)
+    head, *sections = (folder / "report.html").read_text().split("<h2>")
     for scheme, number in {"light": 1, "dark": 0}.items():
-        shot = folder / f"{scheme}.png"
-        run("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
-            f"--user-data-dir={folder / 'profile'}", f"--blink-settings=preferredColorScheme={number}",
-            f"--window-size={PAGE_WIDTH},{PAGE_HEIGHT}", f"--screenshot={shot}", (folder / "report.html").as_uri())
-        half = PAGE_HEIGHT // 2
-        columns = (f"split[a][b];[a]crop={PAGE_WIDTH}:{half}:0:0[l];[b]crop={PAGE_WIDTH}:{half}:0:{half}[r];"
-                   "[l][r]hstack")
-        run("ffmpeg", "-nostdin", "-v", "error", "-y", "-i", shot, "-vf", columns, "-c:v", "libwebp", "-quality", "70",
-            "-preset", "text", OUT / f"report-{scheme}.webp")
+        shots = []
+        for i, titles in enumerate(PARTS):
+            kept = [f"<h2>{section}" for section in sections if section.startswith(tuple(titles))]
+            begin = head if i == 0 else head[:head.index("<main>") + len("<main>")]
+            page, shot = folder / f"part{i}.html", folder / f"{scheme}{i}.png"
+            page.write_text(begin + "".join(kept) + "</main></body></html>")
+            run("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
+                f"--user-data-dir={folder / 'profile'}", f"--blink-settings=preferredColorScheme={number}",
+                f"--window-size={WIDTH},{HEIGHT}", f"--screenshot={shot}", page.as_uri())
+            shots += ["-i", shot]
+        run("ffmpeg", "-nostdin", "-v", "error", "-y", *shots, "-filter_complex", "hstack", "-c:v", "libwebp",
+            "-quality", "70", "-preset", "text", OUT / f"report-{scheme}.webp")
 
 
 def table(program: Path) -> None:
     """Runs a stream and writes what it prints as SVG."""
     photos = [part for scene in SCENES for part in ("-loop", "1", "-t", str(SECONDS), "-i", PHOTOS / f"{scene}.jpg")]
-    scaled = "".join(f"[{i}]fps=10,scale=640:480,setsar=1,format=yuv420p[v{i}];" for i in range(len(SCENES)))
+    scaled = "".join(f"[{i}]fps=5,scale=640:480,setsar=1,format=yuv420p[v{i}];" for i in range(len(SCENES)))
     joined = "".join(f"[v{i}]" for i in range(len(SCENES))) + f"concat=n={len(SCENES)},realtime"
     frames = subprocess.Popen(["ffmpeg", "-nostdin", "-v", "error", *photos, "-filter_complex", scaled + joined,
                                "-f", "yuv4mpegpipe", "-"], stdout=subprocess.PIPE)
-    done = subprocess.run([program, "stream", "-"], stdin=frames.stdout, capture_output=True, text=True, check=True,
+    done = subprocess.run([program, "stream", "-"], stdin=frames.stdout, stdout=subprocess.PIPE, text=True, check=True,
                           env={"COLUMNS": str(COLUMNS), "PATH": ""})
     assert frames.wait() == 0
     rows = [("$ ffmpeg … -f yuv4mpegpipe - | oltr stream -", "typed")]
     rows += [(line, "head" if line.startswith("TIME") else "") for line in done.stdout.splitlines()]
-    rows += [(line, "") for text in done.stderr.splitlines() for line in textwrap.wrap(text, COLUMNS)]
     step, margin, letter = 20, 16, 8.43
     width, height = round(2 * margin + letter * COLUMNS), 2 * margin + step * len(rows)
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
-        ' font-family="ui-monospace, SFMono-Regular, Menlo, Consolas, DejaVu Sans Mono, monospace" font-size="14" role="img">',
+        f' font-family="{FONTS}" font-size="14" role="img">',
         "<title>oltr stream prints a row where an event begins and one where it ends</title>",
         f"<style>{STYLE}</style>",
         f'<rect class="paper" x="0.5" y="0.5" width="{width - 1}" height="{height - 1}" rx="6"/>',
