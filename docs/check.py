@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Links in *.md lead to files and headings; with a built PROGRAM, command-line.md names all of its options."""
+"""Links in *.md lead to files and headings; with a built PROGRAM, command-line.md names its options and no others."""
 import re
 import subprocess
 import sys
@@ -17,13 +17,18 @@ def anchors(page: Path) -> set[str]:
 
 wrong = []
 for page in pages:
-    for link in re.findall(r"\]\(([^)\s]+)\)|(?:src|href)=\"([^\"]+)\"", prose[page]):
+    for link in re.findall(r"\]\(([^)\s]+)\)|(?:src|srcset|href)=\"([^\"]+)\"", prose[page]):
         path, _, anchor = (link[0] or link[1]).partition("#")
         target = (page.parent / path).resolve() if path else page
         if not re.match(r"[a-z]+:", path) and (not target.exists() or anchor and anchor not in anchors(target)):
             wrong.append(f"{page.relative_to(ROOT)}: '{link[0] or link[1]}' leads nowhere")
-for command in sys.argv[1:] and ["", "classify", "stream", "inspect", "verify", "bench", "evaluate", "calibrate", "enrol add"]:
+named = set(re.findall(r"--[a-z][\w-]*", (ROOT / "docs/reference/command-line.md").read_text()))
+options = set()
+for command in sys.argv[1:] and ["", "classify", "stream", "cameras", "inspect", "verify", "bench", "evaluate", "calibrate",
+                                 "enrol add", "doctor"]:
     shown = subprocess.check_output([sys.argv[1], *command.split(), "--help"], text=True)
-    named = (ROOT / "docs/reference/command-line.md").read_text()
-    wrong += [f"command-line.md: {o} of oltr {command}" for o in re.findall(r"^ +(?:-\w, )?(--[\w-]+)", shown, re.M) if o not in named]
+    options |= set(re.findall(r"^ +(?:-\w, )?(--[\w-]+)", shown, re.M))
+if options:
+    wrong += [f"command-line.md lacks {option}" for option in sorted(options - named)]
+    wrong += [f"command-line.md: oltr has no {option}" for option in sorted(named - options)]
 sys.exit("\n".join(wrong) if wrong else None)

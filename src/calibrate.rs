@@ -340,7 +340,7 @@ fn warnings(calibration: &Calibration, target: Target) -> Vec<String> {
     }
     if target.needs_open() && data.open_classes < OPEN_CLASSES {
         warnings.push(format!(
-            "only {} unknown classes: what other unknown things score cannot be told from so few; at least \
+            "only {} unknown classes: so few do not show how others score; at least \
              {OPEN_CLASSES} different ones are needed, or --target known-accept=0.95, which needs none",
             data.open_classes
         ));

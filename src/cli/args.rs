@@ -12,9 +12,9 @@ use std::time::Instant;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use oltr::Model;
 use oltr::model::{self, Engine, Options, Summary};
 use oltr::text::printable_os;
-use oltr::{Error, Model};
 
 use super::byte_size::ByteSize;
 use super::output::{bytes, millis};
@@ -27,7 +27,7 @@ const EXAMPLES: &str = "\
 Examples:
   oltr classify examples/photos   known class or open, for each photo of a folder
   oltr classify --json cup.jpg    the same for a program
-  oltr stream v4l2:/dev/video0    the same for a camera, as it goes on
+  oltr stream v4l2:/dev/video0    the same for a camera, live
   oltr doctor                     what this board offers
   oltr inspect model.onnx         what a model consists of
 
@@ -171,10 +171,7 @@ impl Common {
     /// As [`model::read_file`] and [`model::builtin_bytes`].
     pub fn model_bytes(&self, argument: Option<&Path>) -> oltr::Result<(String, Cow<'static, [u8]>)> {
         Ok(match self.model(argument) {
-            Some(path) => {
-                refuse_folder(path)?;
-                (path.display().to_string(), model::read_file(path, &self.options().limits)?.into())
-            }
+            Some(path) => (path.display().to_string(), model::read_file(path, &self.options().limits)?.into()),
             None => ("builtin".into(), model::builtin_bytes()?.into()),
         })
     }
@@ -191,7 +188,7 @@ impl Common {
     pub fn load_as(&self, argument: Option<&Path>, options: &Options) -> oltr::Result<Model> {
         let begin = Instant::now();
         let model = match self.model(argument) {
-            Some(path) => refuse_folder(path).and_then(|()| Model::load(path, options)),
+            Some(path) => Model::load(path, options),
             None => Model::builtin(options),
         }?;
         let Summary { isa, weights_bytes, arena_bytes, scratch_bytes, .. } = model.summary();
@@ -204,25 +201,6 @@ impl Common {
         );
         Ok(model)
     }
-}
-
-/// Names the bundles in a folder that was given as a model.
-///
-/// # Errors
-/// [`Error::BadModel`] for a folder.
-fn refuse_folder(path: &Path) -> oltr::Result<()> {
-    if !path.is_dir() {
-        return Ok(());
-    }
-    let files = std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut models: Vec<PathBuf> = files.filter(|file| file.extension().is_some_and(|e| e == "onnx")).collect();
-    models.sort();
-    let reason = match &models[..] {
-        [] => "is a folder without an .onnx file; name the file of the model".into(),
-        [only] => format!("is a folder; name the model in it: {}", only.display()),
-        [first, ..] => format!("is a folder with {} models; name one, as {}", models.len(), first.display()),
-    };
-    Err(Error::BadModel { model: path.display().to_string(), reason })
 }
 
 /// Who computes the quantised parts of a graph.
@@ -304,7 +282,7 @@ pub struct InspectArgs {
 ///
 /// GOLDEN.npz (as numpy.savez writes it) holds float32 arrays named after the inputs
 /// and outputs of the graph, for one sample or for N samples along the first axis.
-/// Every output in the file is compared; of N samples the worst counts:
+/// Every output in the file is compared; the worst of N samples counts:
 ///
 ///   logits     cosine at least --min-cosine, and the same class comes out first
 ///   distances  mean_rel at most --max-mean-rel: the sum of the absolute differences

@@ -69,7 +69,7 @@ impl Npz {
 /// Writes `arrays` to `path`, uncompressed, as `numpy.savez` does; whole or not at all.
 ///
 /// # Errors
-/// As [`atomic::write`].
+/// As [`atomic::write`]; [`Error::NotFound`] where the folder is not there.
 pub fn write(path: &Path, arrays: &[(String, Array)]) -> Result<()> {
     let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
     let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
@@ -79,7 +79,10 @@ pub fn write(path: &Path, arrays: &[(String, Array)]) -> Result<()> {
         archive.write_all(&npy(array)).map_err(|e| internal(&e))?;
     }
     let bytes = archive.finish().map_err(|e| internal(&e))?.into_inner();
-    atomic::write(path, &bytes)
+    atomic::write(path, &bytes).map_err(|error| match error {
+        Error::Io { path, cause } => Error::io(path, cause),
+        other => other,
+    })
 }
 
 /// The .npy file of `array`, version 1.0.

@@ -1,4 +1,4 @@
-//! `oltr stream`: what a camera or a stream of frames shows, as it goes on.
+//! `oltr stream`: what a camera or a stream of frames shows, live.
 
 pub mod args;
 mod fit;

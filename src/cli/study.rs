@@ -32,9 +32,6 @@ impl<'a> Study<'a> {
     /// Reads the labels and says what is odd about them.
     pub fn new(args: &'a PhotoArgs, split: &str, common: &'a Common) -> anyhow::Result<Study<'a>> {
         let shutdown = Shutdown::on_signals()?;
-        if args.labels.is_dir() {
-            return Err(class_folders(&args.labels).into());
-        }
         let labels = Labels::read(&args.labels, args.cluster.as_deref(), &common.options().limits)?;
         for warning in &labels.warnings {
             log::warn!("{}", printable(warning));
@@ -96,17 +93,6 @@ impl<'a> Study<'a> {
         let bar = ProgressBar::with_draw_target(Some(self.photos.len() as u64), target);
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.with_message(printable(model).into_owned())
-    }
-}
-
-/// What to do with a folder of a folder for each class, given as labels.
-fn class_folders(folder: &Path) -> Error {
-    let reason = "is a folder, labels are a tab separated file; where each class has a folder of its own in it, this makes \
-                  one: (printf 'path\\tclass\\trole\\tsplit\\n'; cd PHOTOS && find * -mindepth 1 -type f | awk -F/ -v \
-                  OFS='\\t' '{print $0, $1, \"known\", \"test\"}') > photos.tsv";
-    Error::BadInput {
-        subject: folder.display().to_string(),
-        reason: reason.replace("PHOTOS", &folder.display().to_string()),
     }
 }
 

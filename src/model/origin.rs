@@ -178,12 +178,13 @@ fn folder(path: &Path) -> Error {
         is_model.then(|| entry.path().display().to_string())
     };
     let entries = std::fs::read_dir(path).into_iter().flatten().filter_map(|entry| entry.ok());
-    let found = entries.filter_map(named).min();
-    let remedy = match found {
-        Some(model) => format!("give the file of a model in it, {model}"),
-        None => "give a file NAME.onnx; there is none in this folder".into(),
+    let found: Vec<String> = entries.filter_map(named).collect();
+    let reason = match (found.len(), found.iter().min()) {
+        (1, Some(only)) => format!("is a folder; name the model in it: {only}"),
+        (models, Some(first)) => format!("is a folder with {models} models; name one, as {first}"),
+        (_, None) => "is a folder without an .onnx file; give the file of the model, NAME.onnx".into(),
     };
-    Error::BadModel { model: path.display().to_string(), reason: format!("is a folder; {remedy}") }
+    Error::BadModel { model: path.display().to_string(), reason }
 }
 
 #[cfg(test)]

@@ -98,7 +98,7 @@ impl Watchdog {
     /// What is to be said of a source that is stuck.
     pub fn error(&self, name: &str) -> Error {
         let reason = format!(
-            "does not answer for {:.0} s: a call of the system has not returned; look at its disk, network or camera",
+            "does not answer for {:.0} s: a call of the system has not returned; check its disk, network or camera",
             self.limit.as_secs_f32()
         );
         Error::Unavailable { subject: name.into(), reason }

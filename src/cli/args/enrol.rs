@@ -8,8 +8,8 @@ use clap::{Args, Subcommand};
 /// Learn a class on this device from a few photos.
 ///
 /// Photos of a thing that comes out as open give it a name: from then on `oltr classify` says that name for what is
-/// near enough to them, and nearer than to any class that the bundle knows. Take the photos on several occasions; of
-/// one occasion alone, that occasion is learnt. The classes lie in a small file beside the bundle and belong to its
+/// near enough to them, and nearer than to any class that the bundle knows. Take the photos on several occasions:
+/// photos of one occasion teach that occasion. The classes lie in a small file beside the bundle and belong to its
 /// network: a newly trained bundle needs them enrolled anew, a newly calibrated one does not.
 #[derive(Debug, Args)]
 #[command(after_help = "\

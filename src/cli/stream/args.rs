@@ -15,14 +15,14 @@ use oltr::{Error, Limits, Matrix, PixelFormat, Range, Rect, Result, Rotation, Vi
 
 use super::super::byte_size::ByteSize;
 
-/// Say what a camera or a stream of frames shows, as it goes on.
+/// Say what a camera or a stream of frames shows, live.
 ///
 /// Each frame is known or open by the model's rule; what the last frames agree on makes events with a beginning and an
 /// end. Memory is bounded: a camera's frames that come too fast are dropped and counted, and the newest wins.
 ///
 /// SOURCE is a file, a FIFO or - (standard input) with YUV4MPEG2, JPEG pictures one after another or as a multipart
-/// stream, or with raw frames (--format, --size); photos, folders and patterns; or a camera, v4l2:/dev/video0. What
-/// else there is of video comes through ffmpeg.
+/// stream, or with raw frames (--format, --size); photos, folders and patterns; or a camera, v4l2:/dev/video0. Any
+/// other video comes through ffmpeg.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -35,9 +35,9 @@ Examples:
   oltr stream --consensus 3/5,few=4/8 --min-duration 1s --max-memory 96MiB v4l2:/dev/video0
   oltr stream --json --watch trap/incoming --state trap/seen.json   photos as they arrive, each once
 
-SIGUSR1 prints statistics; SIGINT, SIGTERM and SIGHUP finish the frame in hand and exit 0. At the end of the input the
-exit code is 65 if a frame was damaged; 69 says that the camera is gone. A live source that gives nothing for 10
-seconds is told of on stderr.")]
+SIGUSR1 prints statistics; SIGINT, SIGTERM and SIGHUP finish the frame that is being computed and exit 0. At the end
+of the input the exit code is 65 if a frame was damaged; 69 says that the source is gone. A live source that gives
+nothing for 10 seconds is reported on stderr.")]
 pub struct StreamArgs {
     /// What to read: see above
     #[arg(value_name = "SOURCE", required_unless_present = "watch")]
@@ -48,7 +48,7 @@ pub struct StreamArgs {
     /// With --watch: remember in this file what was taken, so that a restart does not take it again
     #[arg(long, value_name = "FILE", requires = "watch", help_heading = "Source")]
     pub state: Option<PathBuf>,
-    /// With --watch: look at the folder so often, beside what the system tells of it [default: 2s]
+    /// With --watch: time between two searches of the folder, besides the system's own events [default: 2s]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, requires = "watch")]
     #[arg(help_heading = "Source")]
     pub search_every: Option<Duration>,
@@ -79,7 +79,7 @@ pub struct StreamArgs {
     /// Matrix of luma and chroma [default: the format's own]
     #[arg(long, value_enum, help_heading = "Source")]
     pub matrix: Option<MatrixName>,
-    /// A live source that gives nothing for so long is lost, and any that does not answer: 10s, 2m [default: wait for ever]
+    /// Time after which a silent live source is lost, and any that does not answer: 10s, 2m [default: wait for ever]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, help_heading = "Source")]
     pub source_timeout: Option<Duration>,
     /// Try to open a source again that is lost or not there yet, up to N times in a row, with growing pauses [default
@@ -91,16 +91,16 @@ pub struct StreamArgs {
     #[arg(long, value_name = "WxH", value_parser = size, help_heading = "Source")]
     pub max_frame: Option<(u32, u32)>,
 
-    /// Look at this part of each frame only, in pixels
+    /// Use only this part of each frame, in pixels
     #[arg(long, value_name = "X,Y,W,H", value_parser = region, help_heading = "Frames")]
     pub roi: Option<Rect>,
     /// Turn frames clockwise
     #[arg(long, value_name = "DEGREES", value_parser = rotation, default_value = "0", help_heading = "Frames")]
     pub rotate: Rotation,
-    /// Take the first of N frames
+    /// Take one frame in every N
     #[arg(long, value_name = "N", help_heading = "Frames")]
     pub every: Option<NonZeroU32>,
-    /// Take at most so many frames a second: a camera's others are passed over, a file waits
+    /// Take at most F frames a second: a camera's others are passed over, a file waits
     #[arg(long, value_name = "F", value_parser = rate, help_heading = "Frames")]
     pub max_fps: Option<f64>,
     /// What to do with frames that come too fast [default: drop-oldest for cameras, pipes and FIFOs, block for files and
@@ -119,7 +119,7 @@ pub struct StreamArgs {
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "0s")]
     #[arg(help_heading = "Events")]
     pub min_duration: Duration,
-    /// An event ends when they have not agreed on it for so long
+    /// Time without agreement after which an event ends
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "2s")]
     #[arg(help_heading = "Events")]
     pub linger: Duration,
@@ -142,7 +142,7 @@ pub struct StreamArgs {
     /// Print each frame too
     #[arg(long, help_heading = "Output")]
     pub per_frame: bool,
-    /// Print statistics every so often: 30s, 5m
+    /// Time between two lines of statistics: 30s, 5m [default: at the end only]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, help_heading = "Output")]
     pub stats_interval: Option<Duration>,
 }

@@ -47,7 +47,7 @@ impl Notifier {
 
     fn send(&self, state: NotifyState) {
         if let Err(e) = sd_notify::notify(&[state]) {
-            log::warn!("the service manager cannot be told: {e}");
+            log::warn!("the service manager cannot be notified: {e}");
         }
     }
 }

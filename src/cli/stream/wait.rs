@@ -99,7 +99,7 @@ impl Opening {
 
     fn stuck(&self) -> Error {
         let reason = format!(
-            "does not answer for {:.0} s: the system has not opened it; look at its disk, network or camera",
+            "does not answer for {:.0} s: the system has not opened it; check its disk, network or camera",
             self.limit.as_secs_f32()
         );
         Error::Unavailable { subject: self.name.clone(), reason }

@@ -188,7 +188,8 @@ fn texts_that_are_too_long_are_cut_and_the_line_says_so() {
         }
     }
     // What fits is written as it is.
-    let whole = lines(with_frames(), &limits, |sink| sink.frame(&frame(&"x".repeat(4096), &bundle)).unwrap());
+    let short_names = crate::decide::testing::bundle();
+    let whole = lines(with_frames(), &limits, |sink| sink.frame(&frame(&"x".repeat(4096), &short_names)).unwrap());
     let v: Value = serde_json::from_str(&whole[0]).unwrap();
     assert!(v["source"].as_str().unwrap().len() == 4096 && v.get("shortened").is_none());
 }

@@ -70,7 +70,7 @@ impl Target {
                 match OpenOptions::new().write(true).custom_flags(flags).open(&place) {
                     Ok(file) => Ok(Target::Stream(Stream::Open(file))),
                     Err(e) if e.raw_os_error() == Some(rustix::io::Errno::NXIO.raw_os_error()) && kind.is_fifo() => {
-                        let reason = "is a FIFO that nobody reads; start its reader first, or name a file";
+                        let reason = "is a FIFO without a reader; start its reader first, or name a file";
                         Err(io(io::Error::new(ErrorKind::NotConnected, reason)))
                     }
                     Err(e) => Err(io(e)),

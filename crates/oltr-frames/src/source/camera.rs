@@ -192,7 +192,7 @@ impl Camera {
     /// Makes a frame of the bytes of a picture; why it is none, if it is none.
     fn read(&mut self, bytes: &[u8], sound: bool, frame: &mut Frame) -> Result<(), String> {
         if !sound {
-            return Err("the driver reports lost data; look at the cable and the bandwidth of the bus".into());
+            return Err("the driver reports lost data; check the cable and the bandwidth of the bus".into());
         }
         let Mode { encoding, width, height, stride, .. } = self.mode;
         let Encoding::Raw(format) = encoding else {

@@ -214,6 +214,11 @@ impl Finder<'_> {
             Ok(_) => {}
             Err(e) => return self.unusable(input, Error::io(list, e)),
         }
+        if list::is_binary(&text) {
+            let reason =
+                "is no list but a file of bytes; a list holds one path a line, and a photo is named without @".into();
+            return self.unusable(input, Error::BadInput { subject: list.display().to_string(), reason });
+        }
         for path in list::paths(&text) {
             self.path(&path, false)?;
         }

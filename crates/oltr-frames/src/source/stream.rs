@@ -87,7 +87,7 @@ const SLICE: Duration = Duration::from_millis(50);
 /// use oltr::source::stream::{self, Settings};
 ///
 /// let path = std::env::temp_dir().join("oltr-example.y4m");
-/// std::fs::write(&path, b"YUV4MPEG2 W2 H2 C444\nFRAME\nYYYYUUUUVVVV")?;
+/// std::fs::write(&path, b"YUV4MPEG2 W4 H1 C444\nFRAME\nYYYYUUUUVVVV")?;
 /// let source = stream::open(&path, &Settings::default(), &oltr::Limits::default(), &|| false)?;
 /// assert_eq!(source.bounds().frame_bytes, 12);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -140,7 +140,7 @@ pub fn from_input(
         return Ok(Box::new(mjpeg));
     }
     if empty {
-        let reason = "ended before its first frame; look at what writes it".into();
+        let reason = "ended before its first frame; check what writes it".into();
         return Err(Error::Unavailable { subject: name, reason });
     }
     let reason = "is neither YUV4MPEG2 nor a sequence of JPEG pictures; for raw frames give their format and size";
@@ -161,7 +161,7 @@ impl Opening<'_> {
             let silent = self.timeout.is_some_and(|t| self.since.elapsed() >= t);
             if silent || (self.stop)() {
                 let reason = match silent {
-                    true => "is silent; look at what writes it, or allow more time",
+                    true => "is silent; check what writes it, or allow more time",
                     false => "was given up before its first frame",
                 };
                 return Err(Error::Unavailable { subject: reader.name().into(), reason: reason.into() });

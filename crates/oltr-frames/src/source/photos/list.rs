@@ -25,6 +25,13 @@ pub fn paths(text: &[u8]) -> Vec<PathBuf> {
     lines.map(|line| PathBuf::from(OsString::from_vec(line.to_vec()))).collect()
 }
 
+/// Whether `text` is no list but a picture or another file of bytes that was named as one: it begins as a JPEG, or holds
+/// control characters that no name of a file has.
+pub fn is_binary(text: &[u8]) -> bool {
+    let marked = text.starts_with(&[0xff, 0xfe]) || text.starts_with(&[0xfe, 0xff]);
+    text.starts_with(&[0xff, 0xd8, 0xff]) || (!marked && text.contains(&0))
+}
+
 fn from_utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> String {
     let units = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));
     char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
@@ -48,5 +55,11 @@ mod tests {
         }
         assert_eq!(bytes(b"lat\xe9n.jpg\nb.jpg\n"), [b"lat\xe9n.jpg".to_vec(), b"b.jpg".to_vec()]);
         assert_eq!(bytes(b"\xef\xbb\xbf\n"), [] as [Vec<u8>; 0]);
+    }
+
+    #[test]
+    fn pictures_are_no_lists() {
+        assert!(is_binary(b"\xff\xd8\xff\xe0\n") && is_binary(b"\x89PNG\r\n\x1a\n\0\0"));
+        assert!(!is_binary(b"lat\xe9n.jpg\n") && !is_binary(b"\xff\xfea\0\n\0") && !is_binary(b""));
     }
 }

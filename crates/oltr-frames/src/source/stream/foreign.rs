@@ -82,7 +82,7 @@ impl Foreign {
                 quoted(if name == "-" { "FILE" } else { name })
             ),
             Foreign::Other(what) => {
-                format!("is {what}, neither YUV4MPEG2 nor a sequence of JPEG pictures; look at what writes it")
+                format!("is {what}, neither YUV4MPEG2 nor a sequence of JPEG pictures; check what writes it")
             }
         };
         Error::BadInput { subject: name.into(), reason }

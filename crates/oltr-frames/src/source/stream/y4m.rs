@@ -186,7 +186,7 @@ impl Y4m {
     pub(super) fn open(mut reader: Reader, settings: &Settings, limits: &Limits, opening: &mut Opening) -> Result<Y4m> {
         while matches!(line(reader.ahead()), Line::Part) {
             if !opening.more(&mut reader)? {
-                let reason = "the input ends within its header; look at what writes it".into();
+                let reason = "the input ends within its header; check what writes it".into();
                 return Err(Error::Unavailable { subject: reader.name().into(), reason });
             }
         }
