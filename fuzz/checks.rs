@@ -1,12 +1,15 @@
 //! What must hold of any bytes. Run by the fuzz targets on what a fuzzer makes up, and by tests/sources on the seeds.
 #![allow(dead_code, reason = "each fuzz target uses one")]
 
+use std::fs;
 use std::io::{self, Read};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use oltr::preprocess::{Preprocess, Preprocessor, Resize};
 use oltr::source::stream::{self, Arrival, ByteInput, Layout, RawFormat, Scan, Settings, Splitter};
-use oltr::source::{Next, photo};
+use oltr::source::watch::Watch;
+use oltr::source::{FrameSource, Next, photo};
 use oltr::{Error, Frame, Limits, PixelFormat, Rect, Result, Rotation, View};
 
 /// Bytes that arrive `step` at a time.
@@ -224,4 +227,98 @@ pub fn orientation(bytes: &[u8]) {
         let frame = photo::decode("fuzz", &photo, &Limits::default()).expect("a photo whatever it says");
         assert!(matches!((frame.width(), frame.height()), (37, 29) | (29, 37)));
     }
+}
+
+/// The state file of a watched folder. Of whatever bytes, it is read, refused and left alone, or mended; what was recorded
+/// stays so whatever stands before or behind it; and what is recorded then is known at every later start.
+pub fn journal(bytes: &[u8]) {
+    // In memory where that can be: all that is recorded is written through to the disk.
+    let place = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a folder");
+    let (folder, state) = (place.path().join("photos"), place.path().join("list"));
+    fs::create_dir(&folder).expect("a folder");
+    for photo in PHOTOS {
+        let path = folder.join(format!("{}.pgm", char::from(photo)));
+        fs::write(&path, [b"P5 1 1 255 ", &[photo][..]].concat()).expect("a file");
+        let file = fs::File::open(&path).expect("a file");
+        file.set_modified(UNIX_EPOCH + Duration::from_secs(1_000_000_000)).expect("a time");
+    }
+    let start = |bytes: &[u8], most: usize| {
+        fs::write(&state, bytes).expect("a file");
+        taken(&folder, &state, most)
+    };
+    let lasts = |most: usize| assert_eq!(taken(&folder, &state, most).as_deref(), Some(&[][..]), "taken again");
+    // One of them, which the fuzzer may choose: each start takes a millisecond.
+    let most = [1, 2, 100][bytes.len() % 3];
+    match start(bytes, most) {
+        Some(_) => lasts(most),
+        None => assert_eq!(fs::read(&state).expect("a file"), bytes, "what is refused is left alone"),
+    }
+    start(&sealed(bytes), most).expect("its first line is right");
+    lasts(most);
+    // What was recorded, as entries or as blocks.
+    assert_eq!(start(b"", most).expect("a new list"), PHOTOS);
+    let list = fs::read(&state).expect("a file");
+    assert!(start(&[&list, bytes].concat(), 2).expect("a list").is_empty());
+    lasts(1);
+    let (first_line, entries) = list.split_at(FIRST_LINE);
+    if most > PHOTOS.len() {
+        assert!(start(&[first_line, bytes, b"\n", entries].concat(), 2).expect("a list").is_empty());
+        lasts(1);
+    }
+}
+
+/// Each is a gray pixel of the value of its name.
+const PHOTOS: [u8; 3] = *b"abc";
+
+/// Bytes of the first line of a state file.
+const FIRST_LINE: usize = 31;
+
+/// The photos of `folder` that are taken with the list in `state`, of which memory keeps `most` entries; `None` where that
+/// is refused.
+fn taken(folder: &Path, state: &Path, most: usize) -> Option<Vec<u8>> {
+    let mut limits = limits();
+    limits.watched_photos = most;
+    let mut watch = match Watch::open(folder, Some(state), &limits) {
+        Ok(watch) => watch,
+        Err(Error::BadInput { .. }) => return None,
+        Err(e) => panic!("{e}"),
+    };
+    let (mut frame, mut photos) = (Frame::default(), Vec::new());
+    while let Next::Frame = watch.next(&mut frame, Duration::ZERO).expect("a folder") {
+        photos.push(frame.data()[0]);
+    }
+    watch.confirm(u64::MAX).expect("a record");
+    Some(photos)
+}
+
+/// A state file that is right in its checksums, and in which the bytes choose all else: how many blocks it says that it
+/// has, how many follow, their keys, and the entries.
+fn sealed(bytes: &[u8]) -> Vec<u8> {
+    let with_sum = |text: String| format!("{text} {:08x}\n", crc32fast::hash(text.as_bytes()));
+    let (choice, mut rest) = bytes.split_at(bytes.len().min(2));
+    let blocks = choice.first().map_or(0, |count| u32::from(count % 8));
+    let said = match choice.get(1) {
+        Some(255) => u32::MAX,
+        Some(other @ 192..) => u32::from(*other),
+        _ => blocks,
+    };
+    let mut file = with_sum(format!("oltr.watch/2 {said:08x}")).into_bytes();
+    for _ in 0..blocks {
+        let (keys, others) = rest.split_at(rest.len().min(33));
+        rest = others;
+        let mut block = [0; 4096];
+        let (count, keys) = keys.split_first().unwrap_or((&0, &[]));
+        block[..keys.len()].copy_from_slice(keys);
+        let few = u32::from(count % 8);
+        block[4088..4092].copy_from_slice(&if *count == 255 { [255; 4] } else { few.to_le_bytes() });
+        let sum = crc32fast::hash(&block[..4092]);
+        block[4092..].copy_from_slice(&sum.to_le_bytes());
+        file.extend(block);
+    }
+    for entry in rest.chunks_exact(24).take(16) {
+        let keys: Vec<String> =
+            entry.chunks_exact(8).map(|key| key.iter().map(|b| format!("{b:02x}")).collect()).collect();
+        file.extend(with_sum(keys.join(" ")).into_bytes());
+    }
+    file
 }

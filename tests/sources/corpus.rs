@@ -65,3 +65,8 @@ fn photos_of_any_kind_are_read_or_refused() {
 fn photos_that_say_anything_of_their_orientation_are_read() {
     try_all("orientation", checks::orientation);
 }
+
+#[test]
+fn journals_of_any_kind_are_read_refused_or_mended() {
+    try_all("journal", checks::journal);
+}

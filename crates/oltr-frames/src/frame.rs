@@ -282,7 +282,7 @@ pub fn check_size(subject: &str, width: u32, height: u32, limits: &Limits) -> Re
     if width == 0 || height == 0 {
         return Err(Error::BadImage {
             subject: subject.into(),
-            reason: format!("the picture is empty ({width}x{height})"),
+            reason: format!("the picture is empty ({width}x{height}); give one of a pixel at least"),
         });
     }
     let limit = |what, value, limit| Error::Limit { subject: subject.into(), what, value, limit };

@@ -251,3 +251,17 @@ fn reason(e: ImageError, format: ImageFormat) -> String {
         e => format!("the {name} is damaged ({e}); copy it again or save it anew"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_without_pixels_is_refused_with_what_to_do() {
+        for bytes in [&b"P3\n7 # wide\n0\n15\n1 2 3"[..], b"P5 0 7 255 x", b"P6 0 0 255 x"] {
+            let error = super::decode("a.pnm", bytes, &Limits::default()).unwrap_err();
+            let Error::BadImage { reason, .. } = &error else { panic!("{error}") };
+            assert!(reason.contains(';'), "no remedy: {error}");
+        }
+    }
+}

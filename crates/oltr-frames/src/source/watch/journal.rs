@@ -195,7 +195,8 @@ impl Journal {
         self.end = first;
         let end = self.entries(&file, first, entry)?;
         if self.merges > 0 {
-            return Ok(());
+            // There were more entries than are kept: those that followed the last merge are in the file of before only.
+            return if self.recent.is_empty() { Ok(()) } else { self.merge() };
         }
         // What a loss of power cut off is no entry; the next one is written over it.
         self.end = end;
@@ -254,7 +255,7 @@ impl Journal {
             return Ok(());
         }
         let count = self.count(&start)?;
-        for block in 0..count {
+        for block in 0..blocks::there(file, HEADER as u64, count).map_err(|e| Error::io(&self.path, e))? {
             let keys = blocks::read(file, HEADER as u64, block).map_err(|e| Error::io(&self.path, e))?;
             self.recent.extend(keys.into_iter().flatten());
             self.merge_if_many()?;
@@ -266,6 +267,9 @@ impl Journal {
     /// Takes in the entries that begin at `at`; where the last that is whole ends.
     fn entries(&mut self, file: &File, at: u64, parse: fn(&[u8]) -> Option<[Key; 3]>) -> Result<u64> {
         let failed = |path: &Path, e| Error::io(path, e);
+        let length = file.metadata().map_err(|e| failed(&self.path, e))?.len();
+        // Further on than files can be, no place can be sought.
+        let at = at.min(length);
         let mut reader = BufReader::new(file);
         reader.seek(SeekFrom::Start(at)).map_err(|e| failed(&self.path, e))?;
         let mut line = Vec::with_capacity(ENTRY);

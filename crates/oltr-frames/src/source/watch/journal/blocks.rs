@@ -40,10 +40,10 @@ impl Blocks {
     pub fn load(&mut self, file: &File, start: u64, count: u32) -> io::Result<bool> {
         (self.count, self.stride) = (count, stride(count));
         self.fences.clear();
-        let (mut whole, mut last) = (true, None);
-        for block in 0..count {
-            let keys = read(file, start, block)?.filter(|keys| keys.first().copied() > last || last.is_none());
-            let Some(keys) = keys else {
+        let there = there(file, start, count)?;
+        let (mut whole, mut last) = (there == count, None);
+        for block in 0..there {
+            let Some(keys) = read_after(file, start, block, last)? else {
                 whole = false;
                 continue;
             };
@@ -83,12 +83,10 @@ impl Blocks {
     pub fn merge(&self, old: &File, more: &[Key], new: &File, start: u64) -> io::Result<Blocks> {
         let mut writer = Writer::new(new, start)?;
         let mut more = more.iter().copied().peekable();
-        for block in 0..self.count {
-            // A part of the file that is gone holds no keys.
-            let keys = match read(old, start, block) {
-                Err(e) if e.kind() != io::ErrorKind::UnexpectedEof => return Err(e),
-                keys => keys.ok().flatten().unwrap_or_default(),
-            };
+        let mut last = None;
+        for block in 0..there(old, start, self.count)? {
+            let keys = read_after(old, start, block, last)?.unwrap_or_default();
+            last = keys.last().copied().or(last);
             for key in keys {
                 while let Some(first) = more.next_if(|first| *first < key) {
                     writer.push(first)?;
@@ -105,6 +103,20 @@ impl Blocks {
 /// Every how many-th of `count` blocks has its first key in memory.
 fn stride(count: u32) -> u32 {
     count.div_ceil(FENCES as u32).max(1)
+}
+
+/// How many of `count` blocks the file is long enough for.
+///
+/// # Errors
+/// As the system's.
+pub fn there(file: &File, start: u64, count: u32) -> io::Result<u32> {
+    let room = file.metadata()?.len().saturating_sub(start) / BLOCK as u64;
+    Ok(u32::try_from(room).map_or(count, |room| room.min(count)))
+}
+
+/// The keys of a block, as [`read`] gives them, where they follow `last`, the last key of the blocks before.
+fn read_after(file: &File, start: u64, block: u32, last: Option<Key>) -> io::Result<Option<Vec<Key>>> {
+    Ok(read(file, start, block)?.filter(|keys| last.is_none() || keys.first().copied() > last))
 }
 
 /// The keys of a block; `None` if it is damaged or not there.
@@ -241,5 +253,37 @@ mod tests {
             assert_eq!(mended.contains(&new, 0, *key).unwrap(), kept, "{i}");
         }
         assert!(mended.contains(&new, 0, 7).unwrap());
+    }
+
+    #[test]
+    fn a_block_in_the_wrong_place_costs_its_own_keys() {
+        let (file, new) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+        let keys = sorted(0..1500);
+        let blocks = Blocks::default().merge(&new, &keys, &file, 0).unwrap();
+        let mut second = [0; BLOCK];
+        file.read_exact_at(&mut second, BLOCK as u64).unwrap();
+        let mut first = [0; BLOCK];
+        file.read_exact_at(&mut first, 0).unwrap();
+        file.write_all_at(&second, 0).unwrap();
+        file.write_all_at(&first, BLOCK as u64).unwrap();
+        let mut loaded = Blocks::default();
+        assert!(!loaded.load(&file, 0, blocks.count()).unwrap());
+        let mended = loaded.merge(&file, &[7], &new, 0).unwrap();
+        for (i, key) in keys.iter().enumerate() {
+            assert_eq!(mended.contains(&new, 0, *key).unwrap(), i >= KEYS, "{i}");
+        }
+        assert!(Blocks::default().load(&new, 0, mended.count()).unwrap() && mended.contains(&new, 0, 7).unwrap());
+    }
+
+    #[test]
+    fn blocks_that_are_not_there_are_not_looked_for() {
+        let file = tempfile::tempfile().unwrap();
+        let mut blocks = Blocks::default().merge(&tempfile::tempfile().unwrap(), &sorted(0..600), &file, 31).unwrap();
+        assert_eq!(there(&file, 31, u32::MAX).unwrap(), blocks.count());
+        assert_eq!(there(&file, 1 << 20, u32::MAX).unwrap(), 0);
+        // Four thousand million reads would take an hour.
+        assert!(!blocks.load(&file, 31, u32::MAX).unwrap());
+        let new = tempfile::tempfile().unwrap();
+        assert_eq!(blocks.merge(&file, &[], &new, 31).unwrap().count(), 2);
     }
 }

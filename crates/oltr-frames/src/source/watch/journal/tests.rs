@@ -101,6 +101,45 @@ fn many_entries_are_merged_and_memory_stays_small() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
 }
 
+/// As after a run that may keep more in memory, or that could not merge them because the disk was full.
+#[test]
+fn more_entries_than_are_kept_are_all_there_at_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("taken");
+    for most in [1, 2, 4, 5, 6, 7, 8] {
+        let _ = fs::remove_file(&path);
+        let mut journal = Journal::open(&path, 100).unwrap();
+        (0..7).for_each(|i| journal.record(&[photo(i)], false).unwrap());
+        drop(journal);
+        for start in 0..3 {
+            let journal = Journal::open(&path, most).unwrap();
+            assert_eq!(those_of(&journal, 9), [0, 1, 2, 3, 4, 5, 6], "{most} are kept, start {start}");
+        }
+    }
+}
+
+/// A first line with a right checksum that promises what no disk holds.
+#[test]
+fn a_first_line_that_promises_too_much_costs_no_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("taken");
+    let mut journal = Journal::open(&path, 1).unwrap();
+    (0..3).for_each(|i| journal.record(&[photo(i)], true).unwrap());
+    drop(journal);
+    let whole = fs::read(&path).unwrap();
+    let promising = [header(u32::MAX).as_bytes(), &whole[HEADER..]].concat();
+    fs::write(&path, &promising).unwrap();
+    assert_eq!(those_of(&Journal::open(&path, 100).unwrap(), 5), [0, 1, 2]);
+    assert_eq!(those_of(&Journal::open(&path, 100).unwrap(), 5), [0, 1, 2]);
+    // In the place of another one.
+    let other = folder.path().join("other");
+    let mut journal = Journal::open(&other, 100).unwrap();
+    fs::rename(&path, &other).unwrap();
+    fs::write(&other, &promising).unwrap();
+    journal.check().unwrap();
+    assert_eq!(those_of(&journal, 5), [0, 1, 2]);
+}
+
 #[test]
 fn a_file_of_the_first_version_is_read() {
     let folder = tempfile::tempdir().unwrap();
