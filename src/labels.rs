@@ -11,7 +11,7 @@
 //!
 //! The columns may stand in any order; others are passed over, but for one that can be named to say which photos
 //! belong together (frames of one animal). A folder in the place of a file has a folder for each class
-//! ([`folder`](mod@folder)).
+//! (`labels/folder.rs`).
 
 mod folder;
 mod rows;

@@ -2,7 +2,7 @@
 //!
 //! An [`Error`] says what failed, where (file, node, frame), and what to do about it. Programs branch on the
 //! variant or, coarser, on [`Error::kind`]; people read the message, in which names from outside are escaped and
-//! shortened where they have to be ([`text`](crate::text)).
+//! shortened where they have to be ([`text`](mod@crate::text)).
 
 use std::fmt;
 use std::io;

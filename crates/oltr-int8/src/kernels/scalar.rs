@@ -165,7 +165,7 @@ impl KernelSet for Scalar {
 
     fn max_pool(&self, pool: &MaxPool, input: &[u8], output: &mut [u8], pixels: Range<usize>) {
         let mask = self.storage.mask();
-        for (pixel, out) in pixels.zip(output.chunks_exact_mut(pool.output.stride)) {
+        for (pixel, out) in pixels.zip(output.chunks_exact_mut(pool.output.stride.max(1))) {
             let (oy, ox) = (pixel / pool.output.width, pixel % pool.output.width);
             let out = &mut out[..pool.output.channels];
             // A window wholly outside the map is refused at load, so 0 never remains.
@@ -180,7 +180,7 @@ impl KernelSet for Scalar {
 
     fn average_pool(&self, pool: &AveragePool, input: &[u8], output: &mut [u8], pixels: Range<usize>) {
         let mask = self.storage.mask();
-        for (pixel, out) in pixels.zip(output.chunks_exact_mut(pool.output.stride)) {
+        for (pixel, out) in pixels.zip(output.chunks_exact_mut(pool.output.stride.max(1))) {
             let (oy, ox) = (pixel / pool.output.width, pixel % pool.output.width);
             for (channel, out) in out[..pool.output.channels].iter_mut().enumerate() {
                 let (mut sum, mut count) = (0i32, 0usize);
@@ -204,7 +204,7 @@ impl KernelSet for Scalar {
         let plane = output_map.pixels();
         assert_eq!(input.len(), plane * output_map.channels);
         assert_eq!(output.len(), pixels.len() * output_map.stride);
-        for (pixel, out) in pixels.zip(output.chunks_exact_mut(output_map.stride)) {
+        for (pixel, out) in pixels.zip(output.chunks_exact_mut(output_map.stride.max(1))) {
             for (channel, out) in out[..output_map.channels].iter_mut().enumerate() {
                 *out = quant.quantise(input[channel * plane + pixel]) ^ self.storage.mask();
             }
@@ -214,7 +214,7 @@ impl KernelSet for Scalar {
     fn dequantise(&self, quant: Quant, input_map: &Map, input: &[u8], output: &mut [f32]) {
         let pixels = input_map.pixels();
         assert_eq!(output.len(), pixels * input_map.channels);
-        for (pixel, values) in input.chunks_exact(input_map.stride).enumerate() {
+        for (pixel, values) in input.chunks_exact(input_map.stride.max(1)).enumerate() {
             for (channel, q) in values[..input_map.channels].iter().enumerate() {
                 output[channel * pixels + pixel] = quant.dequantise(q ^ self.storage.mask());
             }

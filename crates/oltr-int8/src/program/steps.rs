@@ -76,7 +76,7 @@ impl Work {
     }
 }
 
-/// Packed layers and the plan of their arena; shared by any number of [`State`]s.
+/// Packed layers and the plan of their arena; shared by any number of [`State`](crate::State)s.
 #[derive(Debug)]
 pub struct Program {
     pub(crate) kernels: &'static dyn KernelSet,
