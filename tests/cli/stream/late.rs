@@ -154,7 +154,14 @@ fn a_pipe_that_was_thinned_out_says_what_to_do() {
 
 #[test]
 fn a_hangup_ends_the_stream_as_a_stop_does() {
-    let mut child = start(&["--json", "--overflow", "block", "-"]);
+    // These tests may themselves run where the signal is ignored.
+    let mut child = Command::new("env")
+        .args(["--default-signal=HUP", env!("CARGO_BIN_EXE_oltr"), "stream", "--json", "--overflow", "block", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(&y4m(4)).unwrap();
     let mut reader = BufReader::new(child.stdout.take().unwrap());
