@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::super::common::tiny;
 use super::super::{Folder, command, oltr, oltr_with_input};
-use super::{ended, of, send, start, y4m};
+use super::{ended, of, send, y4m};
 
 /// Only against a hang.
 const SOON: Duration = Duration::from_secs(60);
