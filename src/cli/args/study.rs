@@ -9,7 +9,8 @@ use oltr::evaluate::Gate;
 
 /// What a file of labels looks like, for those who left it out.
 pub const LABELS: &str = "\
-Labels are a tab separated file: a header, then a photo a line.
+Labels are a table with tabs or commas, a header and then a photo a line; or a
+folder with a folder for each class.
 
   path        class  role     split
   cups/1.jpg  cup    known    test
