@@ -3,12 +3,14 @@
 mod color;
 mod format;
 mod label;
+pub mod origin;
 mod view;
 
 pub use color::{Color, Matrix, Range, Siting};
 pub use format::{PixelFormat, Plane};
 use label::Label;
 pub(crate) use label::url_of;
+use origin::Origin;
 pub use view::{Rect, Rotation, View};
 
 use crate::error::{Error, Result};
@@ -54,6 +56,7 @@ pub struct Frame {
     pub(crate) filled: usize,
     stamp: Stamp,
     label: Label,
+    origin: Origin,
 }
 
 /// Where a frame stands in its stream.
@@ -237,6 +240,16 @@ impl Frame {
         Some(self.label.url.as_str()).filter(|url| !url.is_empty())
     }
 
+    /// When, where and with what it was taken, where the frame is a photo that says so.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// Sets when, where and with what it was taken.
+    pub fn set_origin(&mut self, origin: Origin) {
+        self.origin = origin;
+    }
+
     /// Bytes of memory that the frame takes.
     pub fn bytes(&self) -> usize {
         self.data.capacity() + self.label.text.capacity() + self.label.url.capacity()
@@ -255,8 +268,8 @@ impl Frame {
 impl Default for Frame {
     fn default() -> Self {
         let geometry = Geometry::new(PixelFormat::Rgb24, 1, 1);
-        let (filled, stamp, label) = Default::default();
-        Frame { geometry, stride: 3, data: vec![0; 3], bound: usize::MAX, filled, stamp, label }
+        let (filled, stamp, label, origin) = Default::default();
+        Frame { geometry, stride: 3, data: vec![0; 3], bound: usize::MAX, filled, stamp, label, origin }
     }
 }
 

@@ -9,6 +9,7 @@
 //!
 //! What is not read is refused with its kind: floating-point numbers, raw files of cameras, rare compressions of TIFF.
 
+mod exif;
 mod foreign;
 mod gif;
 mod ifd;
@@ -139,7 +140,9 @@ impl Decoder {
             ImageFormat::Tiff => tiff::decode(subject, bytes, &self.limits, &mut self.scratch, frame)?,
             _ => self.decode_other(subject, bytes, format, frame)?,
         }
-        orient::upright(frame, metadata::orientation(bytes, format), &mut self.scratch);
+        let (orientation, origin) = metadata::read(bytes, format);
+        orient::upright(frame, orientation, &mut self.scratch);
+        frame.set_origin(origin);
         Ok(())
     }
 

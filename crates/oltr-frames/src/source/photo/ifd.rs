@@ -82,7 +82,7 @@ impl<'a> Folder<'a> {
     /// The folders that `field` points to.
     pub fn all_below(&self, field: &Field<'a>) -> impl Iterator<Item = Folder<'a>> + use<'a> {
         let Folder { file, layout, .. } = *self;
-        let width = if field.kind == 16 { 8 } else { 4 };
+        let width = if matches!(field.kind, 16 | 18) { 8 } else { 4 };
         field.data.chunks_exact(width).filter_map(move |place| Folder::at(file, layout, layout.number(place)))
     }
 
@@ -123,10 +123,11 @@ impl<'a> Folder<'a> {
 /// Bytes of one value of a type.
 fn size_of_kind(kind: u16) -> Option<usize> {
     Some(match kind {
-        1 | 2 | 6 | 7 => 1,
+        // 129 is text in UTF-8, since EXIF 3.0.
+        1 | 2 | 6 | 7 | 129 => 1,
         3 | 8 => 2,
         4 | 9 | 11 | 13 => 4,
-        5 | 10 | 12 | 16 => 8,
+        5 | 10 | 12 | 16 | 18 => 8,
         _ => return None,
     })
 }
@@ -136,6 +137,31 @@ impl<'a> Field<'a> {
     pub fn shorts(&self) -> impl Iterator<Item = u16> + use<'a> {
         let layout = self.layout;
         self.data.chunks_exact(2).map(move |value| layout.number(value) as u16)
+    }
+
+    /// How many values it has.
+    pub fn count(&self) -> usize {
+        size_of_kind(self.kind).map_or(0, |size| self.data.len() / size)
+    }
+
+    /// The value `index`, if its type is a number and it is finite.
+    pub fn number(&self, index: usize) -> Option<f64> {
+        let size = size_of_kind(self.kind)?;
+        let bytes = self.data.get(index.checked_mul(size)?..)?.get(..size)?;
+        let (number, half) = (self.layout.number(bytes), bytes.len() / 2);
+        let pair = || (self.layout.number(&bytes[..half]) as u32, self.layout.number(&bytes[half..]) as u32);
+        let value = match self.kind {
+            1 | 3 | 4 | 13 => number as f64,
+            6 => f64::from(number as u8 as i8),
+            8 => f64::from(number as u16 as i16),
+            9 => f64::from(number as u32 as i32),
+            5 => f64::from(pair().0) / f64::from(pair().1),
+            10 => f64::from(pair().0 as i32) / f64::from(pair().1 as i32),
+            11 => f64::from(f32::from_bits(number as u32)),
+            12 => f64::from_bits(number),
+            _ => return None,
+        };
+        value.is_finite().then_some(value)
     }
 
     /// The first value, if its type is a number and it is whole and not negative.

@@ -1,6 +1,7 @@
-//! Which way up a photo is, by what its file says: EXIF, or XMP where EXIF says nothing.
+//! What a photo's file says of it: which way up it is, by EXIF or, where that says nothing, by XMP; and when, where and with
+//! what it was taken, by EXIF.
 //!
-//! The rules are those of Pillow's `exif_transpose`, which the training code applies. An orientation that is there and has no
+//! The rules of the orientation are those of Pillow's `exif_transpose`, which the training code applies. An orientation that is there and has no
 //! meaning leaves the photo as it is stored.
 
 use std::borrow::Cow;
@@ -8,7 +9,9 @@ use std::borrow::Cow;
 use image::ImageFormat;
 use image::metadata::Orientation;
 
+use super::exif;
 use super::ifd::Folder;
+use crate::frame::origin::Origin;
 use crate::source::jpeg::Segments;
 
 /// The EXIF field of the orientation.
@@ -33,8 +36,8 @@ struct Metadata<'a> {
     xmp: Option<Cow<'a, [u8]>>,
 }
 
-/// The orientation of the photo `bytes`.
-pub fn orientation(bytes: &[u8], format: ImageFormat) -> Orientation {
+/// The orientation of the photo `bytes`, and where it comes from.
+pub fn read(bytes: &[u8], format: ImageFormat) -> (Orientation, Origin) {
     let metadata = match format {
         ImageFormat::Jpeg => of_jpeg(bytes),
         ImageFormat::Png => of_png(bytes),
@@ -42,18 +45,21 @@ pub fn orientation(bytes: &[u8], format: ImageFormat) -> Orientation {
         ImageFormat::Tiff => of_tiff(bytes),
         _ => Metadata::default(),
     };
-    let by_exif = || by_exif(metadata.exif.as_deref()?);
+    let folder = metadata.exif.as_deref().and_then(folder);
+    // 0 for one that is there and is no number.
+    let by_exif = || folder?.field(ORIENTATION).map(|field| field.whole().unwrap_or(0));
     let by_xmp = || by_xmp(metadata.xmp.as_deref()?);
     let value = by_exif().or_else(by_xmp).and_then(|value| u8::try_from(value).ok());
-    value.and_then(Orientation::from_exif).unwrap_or(Orientation::NoTransforms)
+    let orientation = value.and_then(Orientation::from_exif).unwrap_or(Orientation::NoTransforms);
+    (orientation, folder.as_ref().map(exif::origin).unwrap_or_default())
 }
 
-/// The orientation that EXIF data gives: 0 for one that is there and is no number.
-fn by_exif(mut exif: &[u8]) -> Option<u64> {
+/// The first folder of EXIF data.
+fn folder(mut exif: &[u8]) -> Option<Folder<'_>> {
     for _ in 0..2 {
         exif = exif.strip_prefix(EXIF_PREFIX).unwrap_or(exif);
     }
-    Folder::first(exif)?.field(ORIENTATION).map(|field| field.whole().unwrap_or(0))
+    Folder::first(exif)
 }
 
 /// The first orientation in XMP, an attribute or an element.
