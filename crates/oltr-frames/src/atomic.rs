@@ -7,12 +7,16 @@ mod lock;
 mod target;
 mod temporary;
 
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use crate::error::{Error, Result};
 pub use lock::{Lock, lock};
 use target::Target;
 pub(crate) use temporary::{Temporary, clean, folder_of};
+
+/// Bytes that are written at once.
+const PIECE: usize = 64 << 10;
 
 /// Writes `bytes` to what `path` stands for.
 ///
@@ -41,6 +45,30 @@ pub fn write(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
     }
 }
 
+/// As [`write`], of what `fill` writes piece by piece, so that no more of it than a piece is in memory.
+///
+/// # Errors
+/// As [`write`]; what `fill` returns, with the file as it was.
+pub fn write_with(path: impl AsRef<Path>, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+    let path = path.as_ref();
+    let io = |cause| Error::Io { path: path.into(), cause };
+    match Target::of(path)? {
+        Target::File(place) => {
+            clean(folder_of(&place));
+            let file = Temporary::beside(&place).map_err(io)?;
+            let mut out = BufWriter::with_capacity(PIECE, file.file());
+            fill(&mut out).and_then(|()| out.flush()).map_err(io)?;
+            drop(out);
+            file.commit(&place).map_err(io)?;
+            Ok(())
+        }
+        Target::Stream(stream) => {
+            let mut out = BufWriter::with_capacity(PIECE, stream);
+            fill(&mut out).and_then(|()| out.flush()).map_err(io)
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,6 +81,18 @@ mod tests {
         write(&path, b"two").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"two");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_written_in_pieces_is_there_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        write_with(&path, |out| (0..100_000).try_for_each(|_| out.write_all(b"one"))).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 300_000);
+        let failed = write_with(&path, |out| out.write_all(b"two").and_then(|()| Err(io::Error::other("no more"))));
+        assert!(failed.is_err() && std::fs::metadata(&path).unwrap().len() == 300_000);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        write_with("/dev/null", |out| out.write_all(b"x")).unwrap();
     }
 
     #[cfg(unix)]

@@ -100,6 +100,16 @@ impl Stream {
     }
 }
 
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_all(bytes).map(|()| bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Writes to what may be slow, not for ever.
 fn write_patiently(file: &mut File, mut bytes: &[u8]) -> io::Result<()> {
     let mut until = Instant::now() + STALLED;

@@ -108,6 +108,11 @@ impl Taken {
         self
     }
 
+    /// Digits of the fraction of the second, as the camera wrote them.
+    pub fn subsecond(&self) -> Option<&str> {
+        self.subsecond.as_deref()
+    }
+
     /// Minutes that the camera's clock is ahead of UTC, where it says so.
     pub fn offset_minutes(&self) -> Option<i16> {
         self.offset

@@ -1,0 +1,308 @@
+//! Events of a store, with what persons said of them, as files of other programs.
+
+mod camtrap;
+mod ecotaxa;
+mod effort;
+mod megadetector;
+mod rows;
+
+use std::fs;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+use oltr_frames::{Error, Result};
+
+use crate::deployment::Deployment;
+use crate::record::{Line, Record};
+use crate::time::Moment;
+use effort::Effort;
+
+/// Files that events are written as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// A folder: Camtrap DP 1.0.2 with its pictures.
+    CamtrapDp,
+    /// A file: MegaDetector's batch output 1.6, of the pictures.
+    MegaDetector,
+    /// A file: a row an event.
+    Csv,
+    /// A folder: EcoTaxa's table with its pictures.
+    EcoTaxa,
+}
+
+/// What is exported, beside the records.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings<'a> {
+    /// What is known of the camera.
+    pub deployment: Option<&'a Deployment>,
+    /// The folder that the paths of pictures begin at; without one no picture is copied.
+    pub pictures: Option<&'a Path>,
+    /// Version of the program.
+    pub version: &'a str,
+}
+
+/// What was exported.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Events that were written.
+    pub events: u64,
+    /// Those that a person had judged.
+    pub reviewed: u64,
+    /// Pictures that were written or named.
+    pub pictures: u64,
+    /// Events that the format cannot tell, as they have no picture.
+    pub without_picture: u64,
+    /// Times of clocks that were not set, or whose offset nobody told, so that they count as UTC.
+    pub uncertain_times: u64,
+}
+
+/// Writes the records among `lines` to `out`.
+///
+/// # Errors
+/// Those of `lines`; [`Error::Io`]; [`Error::BadInput`] for a record whose times are none; [`Error::Config`] where the
+/// format needs to know more of the deployment.
+pub fn write(
+    format: Format,
+    lines: &mut dyn Iterator<Item = Result<Line>>,
+    settings: &Settings,
+    out: &Path,
+) -> Result<Summary> {
+    let mut events = Events { lines, settings, effort: Effort::default(), summary: Summary::default() };
+    match format {
+        Format::CamtrapDp => camtrap::write(&mut events, out)?,
+        Format::MegaDetector => megadetector::write(&mut events, out)?,
+        Format::Csv => rows::write(&mut events, out)?,
+        Format::EcoTaxa => ecotaxa::write(&mut events, out)?,
+    }
+    Ok(events.summary)
+}
+
+/// The events, one after another.
+struct Events<'a> {
+    lines: &'a mut dyn Iterator<Item = Result<Line>>,
+    settings: &'a Settings<'a>,
+    effort: Effort,
+    summary: Summary,
+}
+
+/// What an event is of, in the end.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum What<'a> {
+    /// The class of this label.
+    Class(&'a str),
+    /// Something that nobody has named.
+    Open,
+    /// Nothing, as a person said.
+    Nothing,
+    /// Nobody said anything.
+    Unclassified,
+}
+
+/// An event with its times in UTC.
+#[derive(Debug)]
+struct Event {
+    record: Record,
+    first: Moment,
+    last: Moment,
+    best: Moment,
+    /// Whether its times may be wrong.
+    uncertain: bool,
+}
+
+impl Event {
+    /// What a person said, or else the machine.
+    fn what(&self) -> What<'_> {
+        match self.reviewed() {
+            Some("open") => What::Open,
+            Some("nothing") => What::Nothing,
+            Some(label) => What::Class(label),
+            None => self.machine(),
+        }
+    }
+
+    /// What the machine said.
+    fn machine(&self) -> What<'_> {
+        match (self.record.decision.as_str(), self.record.label.as_deref()) {
+            ("known", Some(label)) => What::Class(label),
+            ("unclassified", _) => What::Unclassified,
+            _ => What::Open,
+        }
+    }
+
+    fn reviewed(&self) -> Option<&str> {
+        self.record.review.as_ref()?.label.as_deref().filter(|label| !label.is_empty())
+    }
+
+    fn reviewer(&self) -> Option<&str> {
+        self.record.review.as_ref()?.by.as_deref().filter(|by| !by.is_empty())
+    }
+
+    /// What the machine said, in words.
+    fn machine_text(&self) -> String {
+        let Record { mean, best, .. } = &self.record;
+        match self.machine() {
+            What::Class(label) => format!("oltr: {label} (probability {:.2}, reachability {:.2})", mean.probability, mean.reachability),
+            What::Unclassified => "oltr: unclassified".into(),
+            _ => match &best.nearest.label {
+                Some(nearest) => format!("oltr: open (reachability {:.2}, resembles {nearest})", mean.reachability),
+                None => format!("oltr: open (reachability {:.2})", mean.reachability),
+            },
+        }
+    }
+
+    /// The moment of the review, as UTC.
+    fn review_time(&self) -> Option<Moment> {
+        Moment::parse(self.record.review.as_ref()?.wall.as_deref()?).map(|moment| moment.in_utc(0))
+    }
+}
+
+impl Events<'_> {
+    /// The next event.
+    fn next(&mut self) -> Result<Option<Event>> {
+        loop {
+            match self.lines.next().transpose()? {
+                None => return Ok(None),
+                Some(Line::Record(record)) => return self.event(*record).map(Some),
+                Some(Line::Stats(stats)) => self.effort.add(&stats),
+                Some(Line::Other) => {}
+            }
+        }
+    }
+
+    fn event(&mut self, record: Record) -> Result<Event> {
+        let zone = self.settings.deployment.and_then(Deployment::minutes);
+        let add = self.settings.deployment.and_then(|d| d.clock_add).unwrap_or(0);
+        let mut uncertain = record.clock_synchronised == Some(false) && add == 0;
+        let mut moment = |text: &str| -> Result<Moment> {
+            let bad = || {
+                let reason = format!("has the time '{text}', which is none; a record has first, last and best with wall");
+                Error::BadInput { subject: format!("record {}", record.id), reason }
+            };
+            let moment = Moment::parse(text).ok_or_else(bad)?;
+            uncertain |= !moment.utc && zone.is_none();
+            Ok(moment.in_utc(zone.unwrap_or(0)).later(add))
+        };
+        let first = moment(&record.first.wall)?;
+        let last = moment(&record.last.wall)?.max(first);
+        let best = if record.best.wall.is_empty() { first } else { moment(&record.best.wall)? };
+        self.summary.events += 1;
+        self.summary.uncertain_times += u64::from(uncertain);
+        let event = Event { record, first, last, best, uncertain };
+        self.summary.reviewed += u64::from(event.reviewed().is_some());
+        Ok(event)
+    }
+
+    /// The path of an event's picture within the store, where it has one that a path within a folder can name.
+    fn picture<'e>(&mut self, event: &'e Event) -> Option<&'e str> {
+        let found = event.record.picture.as_deref().filter(|picture| is_inside(picture));
+        match found {
+            Some(_) => self.summary.pictures += 1,
+            None => self.summary.without_picture += 1,
+        }
+        found
+    }
+
+    /// The same, copied to `folder` within `out`, and then its path in `out`.
+    fn copied(&mut self, event: &Event, out: &Path, folder: &str) -> Result<Option<String>> {
+        let Some(picture) = event.record.picture.as_deref().filter(|picture| is_inside(picture)) else {
+            self.summary.without_picture += 1;
+            return Ok(None);
+        };
+        let Some(store) = self.settings.pictures else {
+            self.summary.pictures += 1;
+            return Ok(Some(picture.to_string()));
+        };
+        let name = format!("{folder}/{picture}");
+        match copy(&store.join(picture), &out.join(&name)) {
+            Ok(()) => {
+                self.summary.pictures += 1;
+                Ok(Some(name))
+            }
+            // A store gives up pictures to make room.
+            Err(Error::NotFound { .. }) => {
+                self.summary.without_picture += 1;
+                Ok(None)
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Whose events these are.
+    fn deployment_id(&self) -> &str {
+        self.settings.deployment.map_or("oltr", |deployment| deployment.id.as_str())
+    }
+
+    /// The scientific name of the class `label`, as the deployment tells it.
+    fn taxon<'e>(&self, label: &'e str) -> Option<&'e str>
+    where
+        Self: 'e,
+    {
+        match self.settings.deployment {
+            Some(deployment) => deployment.taxon(label),
+            None => Some(label),
+        }
+    }
+}
+
+/// Whether `picture` is a path that stays within its folder, in the form that Camtrap DP asks for.
+fn is_inside(picture: &str) -> bool {
+    let path = Path::new(picture);
+    !picture.is_empty()
+        && !picture.starts_with(['.', '~'])
+        && !picture.contains("..")
+        && path.components().all(|part| matches!(part, Component::Normal(_)))
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    if let Some(folder) = to.parent() {
+        fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
+    }
+    if fs::metadata(to).is_ok_and(|there| fs::metadata(from).is_ok_and(|meta| meta.len() == there.len())) {
+        return Ok(());
+    }
+    let mut part = PathBuf::from(to).into_os_string();
+    part.push(".part");
+    // A link out of the store is no picture of it.
+    if fs::symlink_metadata(from).map_err(|e| Error::io(from, e))?.is_symlink() {
+        return Err(Error::NotFound { path: from.into() });
+    }
+    fs::copy(from, &part).map_err(|e| Error::io(from, e))?;
+    fs::rename(&part, to).map_err(|e| Error::io(to, e))
+}
+
+/// Makes the folder `out`, which may be there, where it is empty or holds `sign`, the sign of an earlier export.
+fn folder(out: &Path, sign: &str) -> Result<()> {
+    fs::create_dir_all(out).map_err(|e| Error::io(out, e))?;
+    let mut entries = fs::read_dir(out).map_err(|e| Error::io(out, e))?;
+    if entries.next().is_some() && !out.join(sign).exists() {
+        let reason = format!("is a folder with something else in it; name a new one, or one that holds {sign}");
+        return Err(Error::Config(format!("{}: {reason}", out.display())));
+    }
+    Ok(())
+}
+
+/// Writes a file of which `fill` says what it holds.
+fn file(path: &Path, fill: impl FnOnce(&mut dyn io::Write) -> Result<()>) -> Result<()> {
+    let mut failed = None;
+    let written = oltr_frames::atomic::write_with(path, |out| {
+        fill(out).map_err(|e| match e {
+            Error::Io { cause, .. } => cause,
+            e => {
+                failed = Some(e);
+                io::Error::other("nothing is written")
+            }
+        })
+    });
+    match failed {
+        Some(e) => Err(e),
+        None => written,
+    }
+}
+
+/// As an error of the file that is written.
+fn csv_error(e: csv::Error) -> Error {
+    Error::Io { path: PathBuf::new(), cause: e.into() }
+}
+
+#[cfg(test)]
+mod tests;

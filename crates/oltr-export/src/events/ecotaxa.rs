@@ -1,0 +1,94 @@
+//! EcoTaxa's table with the pictures that it names.
+//!
+//! A class is `predicted` until a person has said it, then `validated` in that person's name. Something open has neither
+//! status nor category, which EcoTaxa shows as not yet sorted. What a person called nothing is left out.
+
+use std::path::Path;
+
+use oltr_frames::Result;
+
+use super::{Events, What, csv_error, file, folder};
+
+/// The columns and their types, as EcoTaxa reads them from the first two rows: `object_` and `acq_` before names of one's own.
+const COLUMNS: [(&str, &str); 30] = [
+    ("object_id", "[t]"), ("object_lat", "[f]"), ("object_lon", "[f]"), ("object_date", "[t]"), ("object_time", "[t]"),
+    ("object_depth_min", "[f]"), ("object_depth_max", "[f]"), ("object_annotation_category", "[t]"),
+    ("object_annotation_status", "[t]"), ("object_annotation_person_name", "[t]"), ("object_annotation_date", "[t]"),
+    ("object_annotation_time", "[t]"), ("img_file_name", "[t]"), ("img_rank", "[f]"), ("sample_id", "[t]"),
+    ("acq_id", "[t]"), ("acq_instrument", "[t]"), ("process_id", "[t]"), ("object_oltr_decision", "[t]"),
+    ("object_oltr_label", "[t]"), ("object_oltr_probability", "[f]"), ("object_oltr_reachability", "[f]"),
+    ("object_oltr_nearest", "[t]"), ("object_oltr_frames", "[f]"), ("object_oltr_duration_ms", "[f]"),
+    ("object_oltr_first_ever", "[t]"), ("sample_place", "[t]"), ("sample_habitat", "[t]"), ("sample_hours_watched", "[f]"),
+    ("process_software", "[t]"),
+];
+
+pub fn write(events: &mut Events, out: &Path) -> Result<()> {
+    let table = "ecotaxa_oltr.tsv";
+    folder(out, table)?;
+    let deployment = events.settings.deployment;
+    file(&out.join(table), |table| {
+        let mut writer = csv::WriterBuilder::new().delimiter(b'\t').from_writer(table);
+        writer.write_record(COLUMNS.map(|(name, _)| name)).map_err(csv_error)?;
+        writer.write_record(COLUMNS.map(|(_, kind)| kind)).map_err(csv_error)?;
+        // A tab or a line break within a cell is read as its end.
+        let plain = |text: &str| text.replace(['\t', '\n', '\r'], " ");
+        let text = |text: Option<&String>| text.map(|text| plain(text)).unwrap_or_default();
+        let number = |number: Option<f64>| number.map(|n| n.to_string()).unwrap_or_default();
+        while let Some(event) = events.next()? {
+            let what = event.what();
+            if what == What::Nothing {
+                continue;
+            }
+            let Some(picture) = events.copied(&event, out, "pictures")? else { continue };
+            let human = event.reviewed().is_some();
+            let category = match what {
+                What::Class(label) => events.taxon(label).unwrap_or(label),
+                _ => "",
+            };
+            let status = match (category.is_empty(), human) {
+                (true, _) => "",
+                (false, true) => "validated",
+                (false, false) => "predicted",
+            };
+            let validated = human && !category.is_empty();
+            let [date, time] = event.best.compact();
+            let reviewed = event.review_time().filter(|_| validated).map(|at| at.compact());
+            let [review_date, review_time] = reviewed.unwrap_or_default();
+            let record = &event.record;
+            let row = [
+                plain(&record.id),
+                number(deployment.and_then(|d| d.latitude)),
+                number(deployment.and_then(|d| d.longitude)),
+                date,
+                time,
+                number(deployment.and_then(|d| d.depth)),
+                number(deployment.and_then(|d| d.depth)),
+                plain(category),
+                status.into(),
+                if validated { plain(event.reviewer().unwrap_or_default()) } else { String::new() },
+                review_date,
+                review_time,
+                picture,
+                "0".into(),
+                plain(events.deployment_id()),
+                plain(events.deployment_id()),
+                text(deployment.and_then(|d| d.camera_model.as_ref())),
+                format!("oltr_{}", events.settings.version),
+                record.decision.clone(),
+                text(record.label.as_ref()),
+                record.mean.probability.to_string(),
+                record.mean.reachability.to_string(),
+                text(record.best.nearest.label.as_ref()),
+                record.frames.to_string(),
+                record.duration_ms.to_string(),
+                record.first_ever.to_string(),
+                text(deployment.and_then(|d| d.place.as_ref())),
+                text(deployment.and_then(|d| d.habitat.as_ref())),
+                number(events.effort.hours()),
+                format!("oltr {}", events.settings.version),
+            ];
+            writer.write_record(row).map_err(csv_error)?;
+        }
+        writer.flush().map_err(|e| csv_error(e.into()))
+    })
+}

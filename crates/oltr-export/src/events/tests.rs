@@ -1,0 +1,149 @@
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::record::Lines;
+
+/// A store of four events: a class, something open, something open that a person named, and a class that was nothing.
+const LINES: &str = r#"
+{"schema":"oltr.stats/1","seq":3,"boot_id":"b","uptime_ms":1800000.0,"captured":50,"dropped":2,"last":false}
+{"schema":"oltr.stats/1","seq":9,"boot_id":"b","uptime_ms":3600000.0,"captured":100,"dropped":5,"last":true}
+{"schema":"oltr.stats/1","seq":4,"boot_id":"b","uptime_ms":1800000.0,"captured":10,"dropped":0,"decode_errors":1,"last":true}
+{"schema":"oltr.record/1","seq":1,"wall":"2024-05-01T06:13:00.000Z","clock_synchronised":true,"source":"cam","id":"r-1","type":"end","reason":"gone","decision":"known","label":"fox","class":3,"shot":"many","first":{"mono_ns":1,"wall":"2024-05-01T06:12:30.000Z"},"last":{"mono_ns":2,"wall":"2024-05-01T06:12:40.500Z"},"duration_ms":10500.0,"frames":20,"best":{"frame":7,"mono_ns":1,"wall":"2024-05-01T06:12:33.250Z","probability":0.97,"reachability":1.2,"nearest":{"label":"fox","class":3}},"mean":{"probability":0.91,"reachability":1.0},"picture":"day/1.jpg","review":null,"first_ever":true}
+{"schema":"oltr.record/1","source":"cam","id":"r-2","decision":"open","label":null,"first":{"wall":"2024-05-01T07:00:00.000Z"},"last":{"wall":"2024-05-01T07:00:05.000Z"},"frames":4,"best":{"wall":"2024-05-01T07:00:01.000Z","nearest":{"label":"cup","class":1}},"mean":{"probability":0.99,"reachability":0.3},"picture":"day/2.jpg","review":null,"first_ever":false}
+{"schema":"oltr.record/1","source":"cam","id":"r-3","decision":"open","label":null,"first":{"wall":"2024-05-01T08:00:00"},"last":{"wall":"2024-05-01T08:00:00"},"frames":1,"best":{"wall":"2024-05-01T08:00:00"},"mean":{"probability":0.5,"reachability":0.3},"picture":null,"review":{"label":"Mustela\terminea","by":"Ada","wall":"2024-06-01T10:00:00Z"},"first_ever":false}
+{"schema":"oltr.record/1","source":"cam","id":"r-4","decision":"known","label":"fox","first":{"wall":"2024-05-01T09:00:00Z"},"last":{"wall":"2024-05-01T09:00:00Z"},"frames":1,"best":{"wall":"2024-05-01T09:00:00Z"},"mean":{"probability":0.6,"reachability":0.8},"picture":"../4.jpg","review":{"label":"nothing","by":"Ada","wall":"2024-06-01T10:00:00Z"},"first_ever":false}
+"#;
+
+const DEPLOYMENT: &str = "id = 'north-1'\nplace = 'Pond'\nlatitude = 52.5\nlongitude = 13.25\nzone = '+02:00'\n\
+    height = 1.5\nset_up_by = 'Ada'\n[taxa]\nfox = 'Vulpes vulpes'";
+
+struct Made {
+    folder: tempfile::TempDir,
+    summary: Summary,
+}
+
+fn made(format: Format, deployment: Option<&str>) -> Result<Made> {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store");
+    std::fs::create_dir_all(store.join("day")).unwrap();
+    for picture in ["day/1.jpg", "day/2.jpg", "../4.jpg"] {
+        std::fs::write(store.join(picture), picture).unwrap();
+    }
+    let deployment = deployment.map(|text| Deployment::parse("d.toml", text).unwrap());
+    let settings = Settings { deployment: deployment.as_ref(), pictures: Some(&store), version: "0.1.0" };
+    let mut lines = Lines::new("records", LINES.as_bytes());
+    let summary = write(format, &mut lines, &settings, &folder.path().join("out"))?;
+    Ok(Made { folder, summary })
+}
+
+impl Made {
+    fn text(&self, name: &str) -> String {
+        let out = self.folder.path().join("out");
+        std::fs::read_to_string(if name.is_empty() { out } else { out.join(name) }).unwrap()
+    }
+
+    /// The rows of a table by their columns.
+    fn rows(&self, name: &str, delimiter: u8) -> Vec<BTreeMap<String, String>> {
+        let text = self.text(name);
+        let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).from_reader(text.as_bytes());
+        reader.deserialize().map(|row| row.unwrap()).collect()
+    }
+}
+
+#[test]
+fn camtrap_dp_is_honest() {
+    let made = made(Format::CamtrapDp, Some(DEPLOYMENT)).unwrap();
+    let rows = made.rows("observations.csv", b',');
+    let column = |name: &str| rows.iter().map(|row| row[name].clone()).collect::<Vec<_>>();
+    assert_eq!(column("observationType"), ["animal", "unknown", "animal", "blank"]);
+    assert_eq!(column("scientificName"), ["Vulpes vulpes", "", "Mustela\terminea", ""]);
+    assert_eq!(column("classificationMethod"), ["machine", "machine", "human", "human"]);
+    assert_eq!(column("classifiedBy"), ["oltr 0.1.0", "oltr 0.1.0", "Ada", "Ada"]);
+    assert_eq!(column("classificationProbability"), ["0.9100", "", "", ""]);
+    // Without an offset of its own a time is by the deployment's zone.
+    let starts = ["2024-05-01T08:12:30+02:00", "2024-05-01T09:00:00+02:00", "2024-05-01T08:00:00+02:00", "2024-05-01T11:00:00+02:00"];
+    assert_eq!(column("eventStart"), starts);
+    assert!(rows[1]["observationComments"].contains("open") && rows[3]["observationComments"].contains("fox"));
+    let media = made.rows("media.csv", b',');
+    assert_eq!(media.iter().map(|row| row["filePath"].as_str()).collect::<Vec<_>>(), ["media/day/1.jpg", "media/day/2.jpg"]);
+    assert_eq!(made.text("media/day/1.jpg"), "day/1.jpg");
+    let deployments = made.rows("deployments.csv", b',');
+    let [deployment] = &deployments[..] else { panic!("{deployments:?}") };
+    assert_eq!((deployment["deploymentStart"].as_str(), deployment["timestampIssues"].as_str()), ("2024-05-01T08:00:00+02:00", "false"));
+    assert!(deployment["deploymentComments"].contains("watched 1.50 h in 2 runs; 110 frames taken, 5 of them dropped, 1 damaged"));
+    let package: serde_json::Value = serde_json::from_str(&made.text("datapackage.json")).unwrap();
+    assert_eq!(package["temporal"], serde_json::json!({"start": "2024-05-01", "end": "2024-05-01"}));
+    assert_eq!(package["taxonomic"].as_array().unwrap().len(), 2);
+    let summary = Summary { events: 4, reviewed: 2, pictures: 2, without_picture: 2, uncertain_times: 0 };
+    assert_eq!(made.summary, summary);
+}
+
+#[test]
+fn camtrap_dp_needs_a_place() {
+    for deployment in [None, Some("id = 'a'")] {
+        let error = made(Format::CamtrapDp, deployment).err().unwrap().to_string();
+        assert!(error.contains("latitude") && error.contains("--deployment"), "{error}");
+    }
+}
+
+#[test]
+fn megadetector_has_the_pictures() {
+    let made = made(Format::MegaDetector, None).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&made.text("")).unwrap();
+    let images = json["images"].as_array().unwrap();
+    assert_eq!(images.iter().map(|i| i["file"].as_str().unwrap()).collect::<Vec<_>>(), ["day/1.jpg", "day/2.jpg"]);
+    let name = |at: usize| {
+        let id = images[at].pointer("/detections/0/classifications/0/0").unwrap().as_str().unwrap();
+        json["classification_categories"][id].as_str().unwrap()
+    };
+    assert_eq!([name(0), name(1)], ["fox", "open"]);
+    // Nobody said by what clock the third was.
+    assert_eq!(made.summary.uncertain_times, 1);
+}
+
+#[test]
+fn ecotaxa_has_no_category_where_nobody_knows() {
+    let made = made(Format::EcoTaxa, Some(DEPLOYMENT)).unwrap();
+    let rows = made.rows("ecotaxa_oltr.tsv", b'\t');
+    // The first row says of what type the columns are.
+    assert!(rows[0].values().all(|kind| kind == "[t]" || kind == "[f]"));
+    let column = |name: &str| rows[1..].iter().map(|row| row[name].clone()).collect::<Vec<_>>();
+    assert_eq!(column("object_annotation_status"), ["predicted", ""]);
+    assert_eq!(column("object_annotation_category"), ["Vulpes vulpes", ""]);
+    assert_eq!((column("object_date"), column("object_time")), (vec!["20240501".into(); 2], vec!["061233".into(), "070001".into()]));
+    assert_eq!(made.text(&rows[1]["img_file_name"]), "day/1.jpg");
+}
+
+#[test]
+fn csv_has_both_answers() {
+    let made = made(Format::Csv, Some(DEPLOYMENT)).unwrap();
+    let rows = made.rows("", b',');
+    let of = |row: usize, names: [&str; 4]| names.map(|name| rows[row][name].clone());
+    let names = ["decision", "label", "method", "machine_label"];
+    assert_eq!(of(0, names), ["known", "fox", "machine", "fox"]);
+    assert_eq!(of(1, names), ["open", "", "machine", ""]);
+    assert_eq!(of(3, names), ["nothing", "", "human", "fox"]);
+}
+
+#[test]
+fn a_folder_of_something_else_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("thesis.txt"), "x").unwrap();
+    let settings = Settings { deployment: None, pictures: None, version: "0.1.0" };
+    let error = write(Format::EcoTaxa, &mut std::iter::empty(), &settings, folder.path()).unwrap_err();
+    assert!(matches!(error, Error::Config(_)), "{error}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    // An export is done again in its place.
+    let again = folder.path().join("again");
+    for _ in 0..2 {
+        write(Format::EcoTaxa, &mut std::iter::empty(), &settings, &again).unwrap();
+    }
+}
+
+#[test]
+fn paths_stay_within_their_folder() {
+    assert!(is_inside("a/b.jpg") && is_inside("a.jpg"));
+    for path in ["", "/a", "../a", "a/../b", ".a", "~a", "./a", "a/..b"] {
+        assert!(!is_inside(path), "{path}");
+    }
+}

@@ -1,0 +1,98 @@
+//! A row a photo, as RFC 4180 writes it: UTF-8, a header, commas, quotes where they are needed.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use oltr_frames::frame::origin::offset_text;
+use oltr_frames::{Error, Result};
+
+use super::{About, Each, Layout, Photo};
+
+pub struct Rows;
+
+/// The columns, as docs/guide/exports.md describes them.
+const COLUMNS: [&str; 23] = [
+    "source", "decision", "label", "name", "probability", "reachability", "threshold", "nearest", "nearest_distance",
+    "shot", "taken", "taken_offset", "taken_subsecond", "latitude", "longitude", "altitude", "camera_make", "camera_model",
+    "camera_serial", "model", "model_sha256", "error_kind", "error",
+];
+
+/// The column that says why nothing is said.
+const KIND: usize = 21;
+
+impl Layout for Rows {
+    /// As a list of JSON, so that a line break in a name does not end the entry.
+    fn entry(&self, about: &About, photo: &Photo) -> io::Result<String> {
+        let mut row: Vec<String> = vec![String::new(); COLUMNS.len()];
+        row[0] = photo.name.into();
+        row[19].clone_from(&about.model);
+        row[20].clone_from(&about.sha256);
+        match &photo.outcome {
+            Ok(shown) => {
+                let text = |text: Option<&str>| text.unwrap_or_default().to_string();
+                row[1] = shown.decision.into();
+                row[2] = text(shown.label);
+                row[3] = text(shown.class.and_then(|class| about.classes.get(class)).map(String::as_str));
+                let numbers = [shown.probability, shown.reachability, shown.threshold, shown.nearest.1];
+                for (column, number) in [4, 5, 6, 8].into_iter().zip(numbers) {
+                    row[column] = number.clamp(f32::MIN, f32::MAX).to_string();
+                }
+                row[7] = shown.nearest.0.into();
+                row[9] = text(shown.shot);
+                if let Some(taken) = &shown.origin.taken {
+                    row[10] = taken.to_string();
+                    row[11] = taken.offset_minutes().map(|m| offset_text(m).to_string()).unwrap_or_default();
+                    row[12] = text(taken.subsecond());
+                }
+                if let Some(place) = shown.origin.place {
+                    row[13] = place.latitude.to_string();
+                    row[14] = place.longitude.to_string();
+                    row[15] = place.altitude.map(|metres| metres.to_string()).unwrap_or_default();
+                }
+                if let Some(camera) = &shown.origin.camera {
+                    row[16] = text(camera.make.as_deref());
+                    row[17] = text(camera.model.as_deref());
+                    row[18] = text(camera.serial.as_deref());
+                }
+            }
+            Err(failed) => {
+                row[KIND] = failed.kind.into();
+                row[KIND + 1] = failed.reason.into();
+            }
+        }
+        Ok(serde_json::to_string(&row)?)
+    }
+
+    fn file(
+        &self,
+        _: &About,
+        entries: &mut dyn FnMut(&mut dyn FnMut(&str) -> io::Result<()>) -> io::Result<()>,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        let mut writer = csv::Writer::from_writer(out);
+        writer.write_record(COLUMNS)?;
+        entries(&mut |entry| {
+            let row: Vec<String> = serde_json::from_str(entry)?;
+            Ok(writer.write_record(row)?)
+        })?;
+        writer.flush()
+    }
+
+    fn entries(&self, _: &About, path: &Path, each: &mut Each) -> Result<()> {
+        let bad = |why: String| {
+            let reason = format!("is no file of --format csv ({why}); name another --output");
+            Error::BadInput { subject: path.display().to_string(), reason }
+        };
+        let mut reader = csv::Reader::from_path(path).map_err(|e| bad(e.to_string()))?;
+        if reader.headers().map_err(|e| bad(e.to_string()))? != COLUMNS.as_slice() {
+            return Err(bad("its columns are others".into()));
+        }
+        for row in reader.records() {
+            let row = row.map_err(|e| bad(e.to_string()))?;
+            let cells: Vec<&str> = row.iter().collect();
+            let entry = serde_json::to_string(&cells).map_err(|e| bad(e.to_string()))?;
+            each(&row[0], !row[KIND].is_empty(), &entry)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,104 @@
+//! MegaDetector's batch output, version 1.6.
+//!
+//! oltr says what a picture shows, and not where: each photo has one detection, of the whole picture, in the category
+//! `animal`, which is what programs look for. What it shows is the classification; that of an open photo is `open`, alone,
+//! so that no program takes it for the class that it resembles.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::Path;
+
+use oltr_frames::Result;
+use serde_json::{Map, Value, json};
+
+use super::{About, Each, Layout, Photo, number};
+use crate::time;
+
+pub struct MegaDetector;
+
+/// The category of all detections.
+pub const ANIMAL: &str = "1";
+
+/// `info` of a file that `version` of oltr wrote.
+pub fn info(version: &str, model: &str) -> Value {
+    let now = time::now().plain();
+    json!({
+        "format_version": "1.6",
+        "detector": format!("oltr {version}, which takes the whole picture for one detection"),
+        "detection_completion_time": now,
+        "classifier": model,
+        "classification_completion_time": now,
+        // Every detection has the confidence 1: a program that wants to filter does so by the classification.
+        "detector_metadata": {"typical_detection_threshold": 0.2, "conservative_detection_threshold": 0.1},
+    })
+}
+
+/// The one detection of a picture, of what `classifications` say.
+pub fn whole_picture(classifications: Vec<(String, Value)>) -> Value {
+    json!([{"category": ANIMAL, "conf": 1.0, "bbox": [0.0, 0.0, 1.0, 1.0], "classifications": classifications}])
+}
+
+/// Ids of the classes, `open` behind them.
+fn categories(about: &About) -> BTreeMap<usize, &str> {
+    let names = about.classes.iter().map(|name| if name.trim().is_empty() { "(no name)" } else { name });
+    names.chain(["open"]).enumerate().map(|(at, name)| (at + 1, name)).collect()
+}
+
+impl Layout for MegaDetector {
+    fn entry(&self, about: &About, photo: &Photo) -> io::Result<String> {
+        let mut image = Map::from_iter([("file".to_string(), photo.name.into())]);
+        match &photo.outcome {
+            Ok(shown) => {
+                let open = about.classes.len();
+                let id = |class: usize| (class + 1).to_string();
+                let classifications = match shown.class {
+                    None => vec![(id(open), 1.0.into())],
+                    Some(class) if shown.enrolled => vec![(id(class), 1.0.into())],
+                    Some(class) => {
+                        let found = shown.top.iter().find(|(top, _)| *top == class);
+                        let most = found.map_or(shown.probability, |(_, probability)| *probability);
+                        // The one that was decided for comes first, and none is more probable.
+                        let others = shown.top.iter().filter(|(top, p)| *top != class && *p <= most);
+                        let first = (class, most);
+                        let all = std::iter::once(&first).chain(others);
+                        all.map(|(class, probability)| (id(*class), number(*probability))).collect()
+                    }
+                };
+                image.insert("detections".into(), whole_picture(classifications));
+                if let Some(taken) = &shown.origin.taken {
+                    image.insert("datetime".into(), taken.to_string().replace('T', " ").into());
+                }
+            }
+            Err(failed) => {
+                image.insert("failure".into(), failed.reason.into());
+                image.insert("detections".into(), Value::Null);
+            }
+        }
+        Ok(serde_json::to_string(&image)?)
+    }
+
+    fn file(
+        &self,
+        about: &About,
+        entries: &mut dyn FnMut(&mut dyn FnMut(&str) -> io::Result<()>) -> io::Result<()>,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        writeln!(out, "{{\n \"info\": {},", info(&about.version, &about.model))?;
+        writeln!(out, " \"detection_categories\": {{\"{ANIMAL}\": \"animal\"}},")?;
+        writeln!(out, " \"classification_categories\": {},", serde_json::to_string(&categories(about))?)?;
+        write!(out, " \"images\": [")?;
+        super::journal::list(entries, out)?;
+        writeln!(out, "]\n}}")
+    }
+
+    fn entries(&self, about: &About, path: &Path, each: &mut Each) -> Result<()> {
+        let same = |rest: &Map<String, Value>| {
+            let made = serde_json::to_value(categories(about)).unwrap_or_default();
+            rest.get("classification_categories") == Some(&made)
+        };
+        super::journal::entries_of(path, "images", "megadetector", same, |image| {
+            let name = image.get("file")?.as_str()?.to_string();
+            Some((name, image.get("failure").is_some_and(|failure| !failure.is_null())))
+        }, each)
+    }
+}

@@ -1,0 +1,88 @@
+//! SpeciesNet's predictions.
+//!
+//! A label of SpeciesNet is `uuid;class;order;family;genus;species;common name`. oltr knows no taxonomy: a name that is a
+//! genus with a species stands in their places, any other as common name. The uuid follows from model and class. An open
+//! photo has the label `…;;;;;;open`.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use oltr_frames::Result;
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+use super::{About, Each, Layout, Photo, number};
+
+pub struct SpeciesNet;
+
+/// The label of something called `name` by the model `sha256`.
+fn label(sha256: &str, name: &str) -> String {
+    let hash = Sha256::digest(format!("oltr/{sha256}/{name}"));
+    let hex: String = hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    // As a name-based uuid is written (version 8 leaves the hash to its maker).
+    let uuid = format!("{}-{}-8{}-a{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..32]);
+    let plain = name.replace(';', ",");
+    match binomial(&plain) {
+        Some((genus, species)) => format!("{uuid};;;;{};{};{}", genus.to_lowercase(), species, plain.to_lowercase()),
+        None => format!("{uuid};;;;;;{}", plain.to_lowercase()),
+    }
+}
+
+/// Genus and species of a name like `Vulpes vulpes`.
+pub fn binomial(name: &str) -> Option<(&str, &str)> {
+    let (genus, species) = name.trim().split_once(' ')?;
+    let lower = |text: &str| text.len() > 2 && text.chars().all(|c| c.is_lowercase() || c == '-' || c == ' ');
+    let first = genus.chars().next()?;
+    (first.is_uppercase() && lower(&genus[first.len_utf8()..]) && lower(species)).then_some((genus, species))
+}
+
+impl Layout for SpeciesNet {
+    fn entry(&self, about: &About, photo: &Photo) -> io::Result<String> {
+        let mut image = Map::from_iter([("filepath".to_string(), photo.name.into())]);
+        let named = |class: usize| label(&about.sha256, about.classes.get(class).map_or("", String::as_str));
+        match &photo.outcome {
+            Ok(shown) => {
+                if let Some(place) = shown.origin.place {
+                    image.insert("latitude".into(), place.latitude.into());
+                    image.insert("longitude".into(), place.longitude.into());
+                }
+                let top = &shown.top[..shown.top.len().min(5)];
+                let classes: Vec<String> = top.iter().map(|(class, _)| named(*class)).collect();
+                let scores: Vec<Value> = top.iter().map(|(_, score)| number(*score)).collect();
+                image.insert("classifications".into(), json!({"classes": classes, "scores": scores}));
+                image.insert("detections".into(), json!([]));
+                let (prediction, score) = match shown.class {
+                    None => (label(&about.sha256, "open"), 1.0.into()),
+                    Some(class) if shown.enrolled => (named(class), 1.0.into()),
+                    Some(class) => (named(class), number(shown.probability)),
+                };
+                image.insert("prediction".into(), prediction.into());
+                image.insert("prediction_score".into(), score);
+                image.insert("prediction_source".into(), "classifier".into());
+            }
+            Err(_) => {
+                image.insert("failures".into(), json!(["CLASSIFIER"]));
+            }
+        }
+        image.insert("model_version".into(), format!("oltr-{}-{}", about.version, about.model).into());
+        Ok(serde_json::to_string(&image)?)
+    }
+
+    fn file(
+        &self,
+        _: &About,
+        entries: &mut dyn FnMut(&mut dyn FnMut(&str) -> io::Result<()>) -> io::Result<()>,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        write!(out, "{{\"predictions\": [")?;
+        super::journal::list(entries, out)?;
+        writeln!(out, "]}}")
+    }
+
+    fn entries(&self, _: &About, path: &Path, each: &mut Each) -> Result<()> {
+        super::journal::entries_of(path, "predictions", "speciesnet", |_| true, |image| {
+            let name = image.get("filepath")?.as_str()?.to_string();
+            Some((name, image.contains_key("failures")))
+        }, each)
+    }
+}
