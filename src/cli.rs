@@ -11,6 +11,7 @@ mod doctor;
 mod enrol;
 mod evaluate;
 pub mod exit;
+mod export;
 mod generate;
 mod inspect;
 pub mod log;
@@ -44,6 +45,7 @@ pub fn run(cli: &Cli, start: Instant) -> anyhow::Result<Exit> {
         Some(Command::Evaluate(args)) => evaluate::run(args, common),
         Some(Command::Calibrate(args)) => calibrate::run(args, common),
         Some(Command::Enrol(args)) => enrol::run(args, common),
+        Some(Command::Export(args)) => export::run(args, common.json),
         Some(Command::Doctor(args)) => doctor::run(args, common),
         Some(Command::Generate(args)) => generate::run(args),
         None => Cli::missing_command(),

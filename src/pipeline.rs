@@ -6,6 +6,7 @@
 mod capture;
 mod classify;
 mod counts;
+mod groups;
 pub mod memory;
 mod settings;
 mod shared;
@@ -17,16 +18,17 @@ use std::thread;
 use std::time::Duration;
 
 use crate::decide::consensus::Observation;
-use crate::decide::events::{Changes, Tracker};
+use crate::decide::events::Changes;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::Limits;
 use crate::queue::{Next, Queue};
-use crate::sink::{EventResult, Failure, FrameResult, Sink, Stats};
+use crate::sink::{EventResult, Failure, FrameResult, Sink, Stats, Times};
 use crate::source::{Damage, FrameSource};
 use capture::{Capture, Slot};
 pub use classify::Classify;
 use counts::Meter;
-pub use settings::{Backoff, DEPTH_FILE, DEPTH_LIVE, SILENCE, STUCK, Settings, TICK};
+use groups::Groups;
+pub use settings::{Backoff, DEPTH_FILE, DEPTH_LIVE, Grouping, SILENCE, STUCK, Settings, TICK};
 use shared::{Shared, now};
 use stuck::Watchdog;
 
@@ -86,7 +88,8 @@ pub fn run(
     settings: &Settings,
     limits: &Limits,
 ) -> Result<Report> {
-    let tracker = Tracker::new(classifier.names().bundle(), settings.events, limits)?;
+    let bundle = classifier.names().bundle();
+    let groups = Groups::new(bundle, settings.events, settings.grouping, settings.by_taken, limits)?;
     let (depth, overflow) = (settings.depth_for(source), settings.overflow_for(source));
     let bytes = source.bounds().frame_bytes;
     let queue = Queue::new(depth, overflow, limits, || Slot::new(bytes))?;
@@ -97,7 +100,7 @@ pub fn run(
     let meter = Meter::new(settings.stats_every);
     let watchdog = Watchdog::new(settings.source_timeout, settings.reconnect.is_some(), live);
     let mut consumer =
-        Consumer { name: &name, queue: &queue, shared: &shared, classifier, sink, tracker, meter, watchdog, recording };
+        Consumer { name: &name, queue: &queue, shared: &shared, classifier, sink, groups, meter, watchdog, recording };
     let (ended, captured, finished) = thread::scope(|scope| -> Result<_> {
         let thread = thread::Builder::new()
             .name("capture".into())
@@ -134,7 +137,7 @@ struct Consumer<'a> {
     shared: &'a Shared,
     classifier: &'a mut dyn Classify,
     sink: &'a mut dyn Sink,
-    tracker: Tracker,
+    groups: Groups,
     meter: Meter,
     watchdog: Watchdog,
     /// Whether frames have times of their own, so that time that passes without one means nothing.
@@ -164,8 +167,8 @@ impl Consumer<'_> {
                 Next::Nothing => {
                     self.tell_damage(u64::MAX)?;
                     if !self.recording {
-                        let changes = self.tracker.silence(now());
-                        self.tell_changes(&changes)?;
+                        let changes = self.groups.silence(now());
+                        self.tell_changes(self.groups.times(), &changes)?;
                     }
                 }
                 Next::Closed => return Ok(Ended::Input),
@@ -176,7 +179,7 @@ impl Consumer<'_> {
                 self.sink.stats(self.name, &stats)?;
                 self.meter.begin_interval(&stats);
             }
-            self.sink.tick(&stats, &mut self.tracker.in_progress())?;
+            self.sink.tick(&stats, &mut self.groups.in_progress())?;
         }
     }
 
@@ -205,11 +208,11 @@ impl Consumer<'_> {
     /// Tells what is left to tell.
     fn finish(&mut self) -> Result<Stats> {
         self.tell_damage(u64::MAX)?;
-        let changes = self.tracker.finish();
-        self.tell_changes(&changes)?;
+        let changes = self.groups.finish();
+        self.tell_changes(self.groups.times(), &changes)?;
         let stats = Stats { last: true, ..self.stats() };
         self.sink.stats(self.name, &stats)?;
-        self.sink.tick(&stats, &mut self.tracker.in_progress())?;
+        self.sink.tick(&stats, &mut self.groups.in_progress())?;
         Ok(stats)
     }
 
@@ -220,18 +223,23 @@ impl Consumer<'_> {
                 let time = Duration::from_nanos(slot.frame.stamp().mono_ns);
                 let age = now().saturating_sub(if self.recording { slot.arrived } else { time });
                 self.meter.classified(age, answer.inference);
-                let (agreed, changes) = self.tracker.observe(&Observation {
+                let observation = Observation {
                     frame: slot.frame.stamp().seq,
                     time,
                     decision: answer.decision,
                     probability: answer.probability,
                     reachability: answer.reachability,
                     nearest: answer.nearest.class,
-                });
+                };
+                let (agreed, changes) = self.groups.observe(&slot.frame, observation, now());
                 let source = if slot.frame.label().is_empty() { self.name } else { slot.frame.label() };
                 let (source_url, stamp) = (slot.frame.url(), slot.frame.stamp());
-                let told = self.sink.frame(&FrameResult { source, source_url, stamp, answer, agreed, age, dropped });
-                let told = told.and_then(|()| self.tell_changes(&changes));
+                let origin = Some(slot.frame.origin()).filter(|_| !slot.frame.label().is_empty());
+                let result = FrameResult { source, source_url, stamp, answer, agreed, age, dropped, origin };
+                let told = self.sink.frame(&result);
+                let mut changes = changes.iter();
+                let told =
+                    told.and_then(|()| changes.try_for_each(|(times, changes)| self.tell_changes(*times, changes)));
                 self.queue.classified(slot);
                 told
             }
@@ -253,11 +261,11 @@ impl Consumer<'_> {
         }
     }
 
-    fn tell_changes(&mut self, changes: &Changes) -> Result<()> {
+    fn tell_changes(&mut self, times: Times, changes: &Changes) -> Result<()> {
         for change in changes {
             self.meter.event(change);
             let names = self.classifier.names();
-            self.sink.event(&EventResult { source: self.name, now: now(), change: *change, names })?;
+            self.sink.event(&EventResult { source: self.name, now: now(), change: *change, names, times })?;
         }
         Ok(())
     }

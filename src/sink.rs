@@ -12,6 +12,7 @@ use crate::decide::consensus::Agreed;
 use crate::decide::events::{Change, Event};
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Stamp;
+use crate::frame_origin::Origin;
 
 /// One classified frame.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +31,20 @@ pub struct FrameResult<'a> {
     pub age: Duration,
     /// Frames dropped since the last result.
     pub dropped: u64,
+    /// When, where and with what it was taken, of a photo.
+    pub origin: Option<&'a Origin>,
+}
+
+/// By which clock the times of an event are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Times {
+    /// The monotonic clock, by when frames arrived.
+    #[default]
+    Monotonic,
+    /// Since 1970 by UTC, by when photos were taken.
+    Utc,
+    /// Since 1970 by the clock of a camera that does not say how far it is from UTC.
+    Local,
 }
 
 /// Something happened to an event.
@@ -43,6 +58,8 @@ pub struct EventResult<'a> {
     pub change: Change,
     /// Labels and names of what was seen.
     pub names: Names<'a>,
+    /// By which clock its times are.
+    pub times: Times,
 }
 
 /// A frame that was no picture, or that could not be classified.

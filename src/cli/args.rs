@@ -1,6 +1,7 @@
 //! The command line: what can be said, and what it means.
 
 mod enrol;
+mod export;
 mod study;
 
 use std::borrow::Cow;
@@ -21,6 +22,7 @@ use super::output::{bytes, millis};
 use super::stream::args::StreamArgs;
 use super::table::printable;
 pub use enrol::{EnrolAction, EnrolArgs};
+pub use export::{ExportArgs, ExportFormat};
 pub use study::{CalibrateArgs, EvaluateArgs, PhotoArgs};
 
 const EXAMPLES: &str = "\
@@ -101,6 +103,7 @@ pub enum Command {
     Evaluate(EvaluateArgs),
     Calibrate(CalibrateArgs),
     Enrol(EnrolArgs),
+    Export(ExportArgs),
     Doctor(DoctorArgs),
     #[command(subcommand, hide = true)]
     Generate(GenerateArgs),
@@ -224,6 +227,7 @@ Examples:
   oltr classify --explain cup.jpg         why: what decided, what lies near
   oltr classify --attention seen.png cup.jpg   where the network looked
   curl -s http://camera/snapshot | oltr classify -
+  oltr classify --format megadetector --output out.json --base card card/DCIM   for Timelapse; --resume goes on
 
 A photo that cannot be read is reported in its place, the others are classified, and the exit code is 65
 (66 if not a single photo was found).")]
@@ -244,9 +248,34 @@ pub struct ClassifyArgs {
     /// Leave enrolled classes out
     #[arg(long, conflicts_with = "enrolled")]
     pub no_enrolled: bool,
+    /// Write one file about all photos instead, for another program
+    #[arg(long, value_enum, requires = "output", conflicts_with = "json")]
+    pub format: Option<PhotosFormat>,
+    /// The file for --format; it is there when all photos are done, until then FILE.part grows
+    #[arg(long, value_name = "FILE", requires = "format")]
+    pub output: Option<PathBuf>,
+    /// Go on where an earlier run with the same --output ended; photos that could not be read are tried again
+    #[arg(long, requires = "output")]
+    pub resume: bool,
+    /// Name photos in --output from this folder on, as a/b.jpg [default: as they are named]
+    #[arg(long, value_name = "DIR", requires = "output")]
+    pub base: Option<PathBuf>,
     /// Files, folders, patterns, @LIST (a file of paths), or - for one photo on standard input
     #[arg(required = true, value_name = "INPUT")]
     pub inputs: Vec<OsString>,
+}
+
+/// Files about photos for other programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PhotosFormat {
+    /// The lines of --json
+    Json,
+    /// A row a photo, with a header
+    Csv,
+    /// MegaDetector's batch output 1.6, which Timelapse reads
+    Megadetector,
+    /// SpeciesNet's predictions
+    Speciesnet,
 }
 
 /// List the cameras that are there, and what they offer.

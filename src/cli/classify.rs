@@ -1,10 +1,13 @@
 //! `oltr classify`: a known class or open, for each photo.
 
+mod file;
+
 use std::time::{Duration, Instant};
 
 use oltr::bundle::{Class, Shot};
 use oltr::calibrate::Calibration;
 use oltr::explain::{Explanation, explain};
+use oltr::frame_origin::Origin;
 use oltr::scores;
 use oltr::source::photo::Decoder;
 use oltr::source::photos::{self, Input};
@@ -18,6 +21,7 @@ use super::exit::{self, Exit};
 use super::output::{ErrorLine, GOOD, NOTABLE, Output, finite, millis};
 use super::shutdown::Shutdown;
 use super::table::{Align, Cell, Column, Shrink, Table, printable, shorten};
+use file::{Report, Sources};
 
 /// Classes in `top` of a JSON line unless `--top` says how many.
 const DEFAULT_TOP: usize = 5;
@@ -33,7 +37,8 @@ pub fn run(args: &ClassifyArgs, common: &Common) -> anyhow::Result<Exit> {
     if let Some(text) = found.passed_over() {
         log::warn!("{text}");
     }
-    let photos = found.inputs;
+    let mut photos = found.inputs;
+    let sources = Sources::new(&photos, args)?;
     let enrolled = enrol::file_for_use(args.enrolled.as_deref(), common).filter(|_| !args.no_enrolled);
     let (model, enrolments) = enrol::load_with(enrolled.as_deref(), common)?;
     if args.attention.is_some() {
@@ -43,7 +48,8 @@ pub fn run(args: &ClassifyArgs, common: &Common) -> anyhow::Result<Exit> {
             return Err(Error::Config(reason).into());
         }
     }
-    let top = args.top.unwrap_or(if common.json { DEFAULT_TOP } else { 0 });
+    let in_full = common.json || args.output.is_some();
+    let top = args.top.unwrap_or(if in_full { DEFAULT_TOP } else { 0 });
     let mut classifier = Classifier::new(&model)?;
     if let Some(enrolments) = &enrolments {
         classifier = classifier.with_enrolments(enrolments);
@@ -55,16 +61,23 @@ pub fn run(args: &ClassifyArgs, common: &Common) -> anyhow::Result<Exit> {
         calibration: Calibration::of(&bundle.open),
         model: ModelId { name: &bundle.name, sha256: model.sha256() },
     };
-    let mut reporter = Reporter::new(&photos, classifier.names(), common.json)?;
+    let mut reporter = match Report::begin(args, classifier.names(), wanted.model, &sources)? {
+        Some(report) => {
+            report.retain(&mut photos, &sources);
+            Reporter::File(report)
+        }
+        None => Reporter::new(&photos, classifier.names(), common.json)?,
+    };
     let mut decoder = Decoder::new(&limits);
     let mut frame = Frame::default();
     let mut tally = Tally::default();
     for photo in photos {
         if shutdown.requested() {
             log::info!("stopped by a signal; {} photos done", tally.classified);
+            reporter.interrupted();
             return Ok(Exit::Success);
         }
-        let (source, url) = (source_of(&photo), url_of(&photo));
+        let (source, url) = (sources.of(&photo), url_of(&photo));
         match decode(photo, &mut decoder, &mut frame).and_then(|decode| {
             let answer = classifier.classify(&frame)?;
             if let Some((path, attention)) = args.attention.as_ref().zip(classifier.session().attention()) {
@@ -73,6 +86,7 @@ pub fn run(args: &ClassifyArgs, common: &Common) -> anyhow::Result<Exit> {
             let mut classification = wanted.tell(&source, &answer, classifier.outputs());
             classification.latency_ms.decode = millis(decode);
             classification.source_url = url.clone();
+            classification.origin = frame.origin().clone();
             Ok(classification)
         }) {
             Ok(classification) => {
@@ -85,6 +99,7 @@ pub fn run(args: &ClassifyArgs, common: &Common) -> anyhow::Result<Exit> {
             }
         }
     }
+    reporter.finish(&sources)?;
     Ok(tally.exit())
 }
 
@@ -174,6 +189,9 @@ struct Classification<'a> {
     /// The photo's path as a relative URL, where that is not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     source_url: Option<String>,
+    /// `taken`, `place` and `camera`.
+    #[serde(flatten)]
+    origin: Origin,
 }
 
 /// The enrolled class of a photo.
@@ -266,12 +284,14 @@ impl<'a> Wanted<'a> {
             }),
             explanation: self.explain.then(explained),
             source_url: None,
+            origin: Origin::default(),
         }
     }
 }
 
 /// Says what was found, as it is found.
 enum Reporter {
+    File(Box<Report>),
     Json(Output),
     Person(Output, Table, DisplayNames),
 }
@@ -300,6 +320,7 @@ impl Reporter {
         let Latency { decode, preprocess, inference } = c.latency_ms;
         log::info!("{}: decode {decode} ms, preprocess {preprocess} ms, inference {inference} ms", printable(c.source));
         match self {
+            Reporter::File(report) => report.result(c),
             Reporter::Json(out) => out.json(c),
             Reporter::Person(out, table, names) => {
                 out.line(&table.row(&cells(c, names)))?;
@@ -312,11 +333,29 @@ impl Reporter {
 
     fn failure(&mut self, source: &str, url: Option<String>, error: &Error) -> anyhow::Result<()> {
         match self {
+            Reporter::File(report) => report.failure(source, url, error),
             Reporter::Json(out) => out.json(&ErrorLine::new(source, error).with_url(url)),
             Reporter::Person(..) => {
                 log::error!("{}", printable(&exit::message(error)));
                 Ok(())
             }
+        }
+    }
+}
+
+impl Reporter {
+    /// All photos were seen.
+    fn finish(self, sources: &Sources) -> anyhow::Result<()> {
+        match self {
+            Reporter::File(report) => report.finish(sources),
+            Reporter::Json(_) | Reporter::Person(..) => Ok(()),
+        }
+    }
+
+    /// Some photos were not.
+    fn interrupted(&self) {
+        if let Reporter::File(report) = self {
+            report.interrupted();
         }
     }
 }

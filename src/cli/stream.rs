@@ -14,7 +14,7 @@ use std::time::Duration;
 use oltr::clock;
 use oltr::decide::events::Event;
 use oltr::pipeline::memory::{self, Plan};
-use oltr::pipeline::{self, Control, Ended, Report, Settings};
+use oltr::pipeline::{self, Control, Ended, Grouping, Report, Settings};
 use oltr::queue::Overflow;
 use oltr::sink::json::{self, JsonLines};
 use oltr::sink::{EventResult, Failure, FrameResult, Sink, Stats};
@@ -41,7 +41,9 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
     let options = common.options();
     let photos = open::is_photos(args);
     let mut limits = args.limits(options.limits.clone(), common.max_memory, photos);
-    let mut settings = args.settings(&limits)?;
+    let mut settings = args.settings(&limits, photos)?;
+    // Photos that make no events are told themselves.
+    let frames = args.per_frame || settings.grouping == Grouping::Alone;
     let (stop, name) = (|| control.stop.load(Ordering::Relaxed), open::name(args));
     let mut opening = Opening::begin(args, &limits, &control.stop)?;
     // Before the model: what is wrong with the source shows at once.
@@ -64,13 +66,13 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
         let to = if common.json {
             let settings = json::Settings {
                 destination: STDOUT.into(),
-                frames: args.per_frame,
+                frames,
                 planned_bytes: None,
                 limit_bytes: line_limits.memory_bytes,
             };
             To::Json(Box::new(JsonLines::new(Stdout, settings, &line_limits)))
         } else {
-            To::Person(Box::new(Person::new(names, args.per_frame)?))
+            To::Person(Box::new(Person::new(names, frames, photos)?))
         };
         Ok(Out { to, notifier: Notifier::new(), stop: control.stop.clone() })
     };

@@ -4,6 +4,8 @@
 //! then, and ended when they have not agreed on it for a while. Several can be in progress, one for each label: a
 //! stream that wavers between two makes two events, not dozens.
 
+pub mod bursts;
+
 use std::time::Duration;
 
 use heapless::Vec;

@@ -25,6 +25,18 @@ pub const DEPTH_LIVE: usize = 1;
 /// As [`DEPTH_LIVE`], for sources that wait.
 pub const DEPTH_FILE: usize = 2;
 
+/// Which frames make an event together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Grouping {
+    /// Those of the last frames that agree.
+    #[default]
+    Consensus,
+    /// Photos that are no further apart than this: one event each time.
+    Bursts(Duration),
+    /// None: each frame is told for itself, and there are no events.
+    Alone,
+}
+
 /// How frames are taken and what is made of them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Settings {
@@ -47,6 +59,10 @@ pub struct Settings {
     pub stats_every: Option<Duration>,
     /// How events are made of frames.
     pub events: events::Settings,
+    /// Which frames make an event together.
+    pub grouping: Grouping,
+    /// Whether photos count by the time at which they were taken, where they say it, and not by their arrival.
+    pub by_taken: bool,
 }
 
 /// When to try again: after `first`, then after twice as long each time, up to `longest`.

@@ -81,8 +81,19 @@ pub enum Text {
 
 /// What may be special about a place, in the words of Camtrap DP.
 pub const FEATURES: [&str; 13] = [
-    "roadPaved", "roadDirt", "trailHiking", "trailGame", "roadUnderpass", "roadOverpass", "roadBridge", "culvert", "burrow",
-    "nestSite", "carcass", "waterSource", "fruitingTree",
+    "roadPaved",
+    "roadDirt",
+    "trailHiking",
+    "trailGame",
+    "roadUnderpass",
+    "roadOverpass",
+    "roadBridge",
+    "culvert",
+    "burrow",
+    "nestSite",
+    "carcass",
+    "waterSource",
+    "fruitingTree",
 ];
 
 impl Deployment {
@@ -146,7 +157,9 @@ impl Deployment {
             return Err("height is above the ground and depth below the surface; give one of them".into());
         }
         if let Some(zone) = self.zone.as_deref().filter(|zone| origin::offset(zone).is_none()) {
-            return Err(format!("zone is '{zone}'; write the offset to UTC of the camera's clock: \"+02:00\" or \"Z\""));
+            return Err(format!(
+                "zone is '{zone}'; write the offset to UTC of the camera's clock: \"+02:00\" or \"Z\""
+            ));
         }
         if let Some(add) = self.clock_add.filter(|add| add.unsigned_abs() > 100 * 366 * 86_400) {
             return Err(format!("clock_add is {add} seconds, more than a century; it is added to every time"));

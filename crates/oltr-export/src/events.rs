@@ -141,7 +141,9 @@ impl Event {
     fn machine_text(&self) -> String {
         let Record { mean, best, .. } = &self.record;
         match self.machine() {
-            What::Class(label) => format!("oltr: {label} (probability {:.2}, reachability {:.2})", mean.probability, mean.reachability),
+            What::Class(label) => {
+                format!("oltr: {label} (probability {:.2}, reachability {:.2})", mean.probability, mean.reachability)
+            }
             What::Unclassified => "oltr: unclassified".into(),
             _ => match &best.nearest.label {
                 Some(nearest) => format!("oltr: open (reachability {:.2}, resembles {nearest})", mean.reachability),
@@ -175,7 +177,8 @@ impl Events<'_> {
         let mut uncertain = record.clock_synchronised == Some(false) && add == 0;
         let mut moment = |text: &str| -> Result<Moment> {
             let bad = || {
-                let reason = format!("has the time '{text}', which is none; a record has first, last and best with wall");
+                let reason =
+                    format!("has the time '{text}', which is none; a record has first, last and best with wall");
                 Error::BadInput { subject: format!("record {}", record.id), reason }
             };
             let moment = Moment::parse(text).ok_or_else(bad)?;

@@ -140,7 +140,8 @@ impl Line {
             schema: String,
             r#type: Option<String>,
         }
-        let wrong = |e: serde_json::Error| format!("is no line of oltr ({e}); give what 'oltr store list --json' prints");
+        let wrong =
+            |e: serde_json::Error| format!("is no line of oltr ({e}); give what 'oltr store list --json' prints");
         let head: Head = serde_json::from_str(text).map_err(wrong)?;
         Ok(match (head.schema.as_str(), head.r#type.as_deref()) {
             ("oltr.record/1", _) | ("oltr.event/1", Some("end")) => {
@@ -189,9 +190,7 @@ impl<R: BufRead> Lines<R> {
             }
             let parsed = std::str::from_utf8(&self.text).map_err(|_| "is no UTF-8; copy the file again".to_string());
             let parsed = parsed.and_then(Line::parse);
-            return parsed.map(Some).map_err(|why| {
-                Error::BadInput { subject, reason: format!("line {number} {why}") }
-            });
+            return parsed.map(Some).map_err(|why| Error::BadInput { subject, reason: format!("line {number} {why}") });
         }
     }
 }
@@ -220,7 +219,13 @@ mod tests {
 
     #[test]
     fn what_is_no_record_is_told_with_its_line() {
-        for text in ["{}", "[", "{\"schema\":\"x\"}", "{\"schema\":\"oltr.record/1\",\"id\":5}", "{\"schema\":\"oltr.record/1\"}"] {
+        for text in [
+            "{}",
+            "[",
+            "{\"schema\":\"x\"}",
+            "{\"schema\":\"oltr.record/1\",\"id\":5}",
+            "{\"schema\":\"oltr.record/1\"}",
+        ] {
             let text = format!("{{\"schema\":\"oltr.frame/1\"}}\n{text}\n");
             let error = Lines::new("a.jsonl", text.as_bytes()).nth(1).unwrap().unwrap_err().to_string();
             assert!(error.contains("a.jsonl") && error.contains("line 2"), "{error}");

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use oltr::decide::{consensus, events};
-use oltr::pipeline::{Backoff, Settings};
+use oltr::pipeline::{Backoff, Grouping, Settings};
 use oltr::queue::Overflow;
 use oltr::source::camera::Encoding;
 use oltr::source::stream::{self, Layout, RawFormat};
@@ -18,7 +18,7 @@ use super::super::byte_size::ByteSize;
 /// Say what a camera or a stream of frames shows, live.
 ///
 /// Each frame is known or open by the model's rule; what the last frames agree on makes events with a beginning and an
-/// end. Memory is bounded: a camera's frames that come too fast are dropped and counted, and the newest wins.
+/// end. Photos are answered one by one, unless --burst or --consensus says which belong together. Memory is bounded: a camera's frames that come too fast are dropped and counted, and the newest wins.
 ///
 /// SOURCE is a file, a FIFO or - (standard input) with YUV4MPEG2, JPEG pictures one after another or as a multipart
 /// stream, or with raw frames (--format, --size); photos, folders and patterns; or a camera, v4l2:/dev/video0. Any
@@ -34,6 +34,7 @@ Examples:
   oltr stream --per-frame clip.mjpeg        each frame, not only events
   oltr stream --consensus 3/5,few=4/8 --min-duration 1s --max-memory 96MiB v4l2:/dev/video0
   oltr stream --json --watch trap/incoming --state trap/seen.json   photos as they arrive, each once
+  oltr stream --burst 60s card/DCIM         one event for the photos of a minute, by the time taken
 
 SIGUSR1 prints statistics; SIGINT, SIGTERM and SIGHUP finish the frame that is being computed and exit 0. At the end
 of the input the exit code is 65 if a frame was damaged; 69 says that the source is gone. A live source that gives
@@ -112,9 +113,16 @@ pub struct StreamArgs {
     pub queue: Option<usize>,
 
     /// How many of the last frames must agree: K/N, or K/N:KEEP for fewer to go on; for single groups as
-    /// many=, medium=, few=, open=
-    #[arg(long, value_name = "RULES", value_parser = rules, default_value = "3/5:2", help_heading = "Events")]
-    pub consensus: consensus::Rules,
+    /// many=, medium=, few=, open= [default: 3/5:2; of photos each is answered for itself]
+    #[arg(long, value_name = "RULES", value_parser = rules, help_heading = "Events")]
+    pub consensus: Option<consensus::Rules>,
+    /// Photos that are no further apart make one event: what most of them show
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, conflicts_with = "consensus")]
+    #[arg(help_heading = "Events")]
+    pub burst: Option<Duration>,
+    /// By which time photos make events [default: exif, where a photo says when it was taken]
+    #[arg(long, value_enum, value_name = "CLOCK", help_heading = "Events")]
+    pub time: Option<TimeName>,
     /// How long they must agree before it is an event
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "0s")]
     #[arg(help_heading = "Events")]
@@ -212,8 +220,8 @@ impl StreamArgs {
     ///
     /// # Errors
     /// As [`consensus::Rules::check`].
-    pub fn settings(&self, limits: &Limits) -> Result<Settings> {
-        let mut rules = self.consensus;
+    pub fn settings(&self, limits: &Limits, photos: bool) -> Result<Settings> {
+        let mut rules = self.consensus.unwrap_or_default();
         for rule in [&mut rules.many, &mut rules.medium, &mut rules.few, &mut rules.open] {
             rule.min_duration = self.min_duration;
         }
@@ -231,6 +239,12 @@ impl StreamArgs {
             reconnect: self.reconnect.map(|attempts| Backoff { attempts, ..Backoff::default() }),
             stats_every: self.stats_interval,
             events: events::Settings { rules, linger: self.linger, gap: self.gap, update_every: self.update_interval },
+            grouping: match self.burst {
+                Some(apart) => Grouping::Bursts(apart),
+                None if photos && self.consensus.is_none() => Grouping::Alone,
+                None => Grouping::Consensus,
+            },
+            by_taken: photos && self.time != Some(TimeName::Arrival),
         })
     }
 
@@ -310,6 +324,15 @@ impl From<EncodingName> for Encoding {
             EncodingName::Grey => Encoding::Raw(PixelFormat::Gray),
         }
     }
+}
+
+/// By which time photos make events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TimeName {
+    /// When a photo was taken, by its EXIF data; where there is none, when it arrived
+    Exif,
+    /// When it arrived
+    Arrival,
 }
 
 /// As [`Range`].

@@ -54,6 +54,12 @@ pub fn check(args: &StreamArgs) -> Result<()> {
             return Err(Error::Config(reason));
         }
     }
+    for (option, given) in [("--burst", args.burst.is_some()), ("--time", args.time.is_some())] {
+        if given && !is_photos(args) {
+            let reason = format!("{option} is said of photos, folders and --watch, and the source is none of them");
+            return Err(Error::Config(reason));
+        }
+    }
     if camera && args.recording {
         return Err(Error::Config("--recording is said of files and pipes: a camera gives what happens now".into()));
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use oltr::clock;
 use oltr::decide::Decision;
 use oltr::decide::events::{Event, Phase};
-use oltr::sink::{EventResult, Failure, FrameResult, Sink, Stats};
+use oltr::sink::{EventResult, Failure, FrameResult, Sink, Stats, Times};
 use oltr::{DisplayNames, Error, Names, Result};
 
 use super::super::exit;
@@ -22,6 +22,8 @@ pub struct Person {
     table: Table,
     names: DisplayNames,
     frames: bool,
+    /// Whether frames are photos, which have names.
+    photos: bool,
     /// On a terminal, when the last line was last written; `None` elsewhere.
     live: Option<Instant>,
     /// Whether that line stands there now.
@@ -35,16 +37,16 @@ impl Person {
     ///
     /// # Errors
     /// As [`Output::line`].
-    pub fn new(names: Names, frames: bool) -> anyhow::Result<Person> {
+    pub fn new(names: Names, frames: bool, photos: bool) -> anyhow::Result<Person> {
         let names = DisplayNames::of_all(names);
         let mut out = Output::new();
         let reachabilities = if frames { ["10.00 ≥ 10.00"] } else { ["10.00"] };
         let columns = vec![
             Column::new("TIME", Align::Left, Shrink::Never).hold(["00:00:00Z"]),
-            Column::new("WHAT", Align::Left, Shrink::Middle).hold([if frames {
-                "frame 1000000"
-            } else {
-                "end of 10000"
+            Column::new("WHAT", Align::Left, if photos { Shrink::Path } else { Shrink::Middle }).hold([match frames {
+                true if photos => "DCIM/100TRAIL/IMG_0001.JPG",
+                true => "frame 1000000",
+                false => "end of 10000",
             }]),
             Column::new("SHOWS", Align::Left, Shrink::Middle).hold(names.all().chain(["open"])),
             Column::new("PROBABILITY", Align::Right, Shrink::Never).short("PROB.").hold(["100.0 %"]),
@@ -56,7 +58,7 @@ impl Person {
         let table = Table::new(columns, out.width());
         out.line(&table.header())?;
         let live = std::io::stdout().is_terminal().then(Instant::now);
-        Ok(Person { out, table, names, frames, live, shown: false, last: None })
+        Ok(Person { out, table, names, frames, photos, live, shown: false, last: None })
     }
 
     fn name(&self, decision: Decision) -> String {
@@ -83,7 +85,7 @@ impl Sink for Person {
         let sign = if answer.reachability < answer.threshold { '<' } else { '≥' };
         self.row(&[
             time_of_day(Duration::from_nanos(f.stamp.mono_ns)).into(),
-            format!("frame {}", f.stamp.seq).into(),
+            if self.photos { f.source.to_string().into() } else { format!("frame {}", f.stamp.seq).into() },
             shows(self.name(answer.decision), answer.decision),
             percent(answer.probability),
             format!("{:.2} {sign} {:.2}", answer.reachability, answer.threshold).into(),
@@ -99,7 +101,7 @@ impl Sink for Person {
             Phase::End(_) => (format!("end of {}", event.id), event.last, seconds(event.duration())),
         };
         self.row(&[
-            time_of_day(time).into(),
+            time_of_day_by(e.times, time).into(),
             what.into(),
             shows(self.name(event.label), event.label),
             percent(event.mean_probability()),
@@ -196,6 +198,15 @@ fn seconds(time: Duration) -> String {
 
 /// Hours, minutes and seconds in UTC.
 fn time_of_day(mono: Duration) -> String {
-    let seconds = clock::wall_at(mono).duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() % 86_400;
-    format!("{:02}:{:02}:{:02}Z", seconds / 3600, seconds / 60 % 60, seconds % 60)
+    time_of_day_by(Times::Monotonic, mono)
+}
+
+/// Hours, minutes and seconds: in UTC, with a Z, or by the camera's own clock.
+fn time_of_day_by(times: Times, time: Duration) -> String {
+    let since = match times {
+        Times::Monotonic => clock::wall_at(time).duration_since(UNIX_EPOCH).unwrap_or_default(),
+        Times::Utc | Times::Local => time,
+    };
+    let (seconds, zone) = (since.as_secs() % 86_400, if times == Times::Local { "" } else { "Z" });
+    format!("{:02}:{:02}:{:02}{zone}", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }

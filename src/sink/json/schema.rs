@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use super::super::{EventResult, Failure, FrameResult, Stats};
+use super::super::{EventResult, Failure, FrameResult, Stats, Times};
 use crate::answer::{self, Names};
 use crate::bundle::Shot;
 use crate::clock;
 use crate::decide::Decision;
 use crate::decide::consensus::{Agreed, Observation};
 use crate::decide::events::{EndReason, Phase};
+use crate::frame_origin::Origin;
 
 /// A text from outside, of which no more than `most` bytes are written, and then an ellipsis.
 #[derive(Clone, Copy, Debug)]
@@ -60,20 +61,47 @@ pub struct Head<'a, T> {
     pub shortened: bool,
 }
 
+/// The last second of the year 9999, since 1970.
+const LAST: Duration = Duration::from_secs(253_402_300_799);
+
 /// One moment on both clocks.
 #[derive(Debug, Serialize)]
 pub struct Time {
-    mono_ns: u64,
-    /// RFC 3339, UTC, milliseconds.
+    /// `None` for the time at which a photo was taken.
+    mono_ns: Option<u64>,
     #[serde(serialize_with = "text")]
-    wall: humantime::Rfc3339Timestamp,
+    wall: Wall,
+}
+
+/// RFC 3339 with milliseconds: in UTC, or without an offset.
+#[derive(Debug)]
+struct Wall(humantime::Rfc3339Timestamp, bool);
+
+impl Display for Wall {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.1 {
+            return self.0.fmt(f);
+        }
+        let text: heapless::String<40> = heapless::format!("{}", self.0).map_err(|_| std::fmt::Error)?;
+        f.write_str(text.trim_end_matches('Z'))
+    }
 }
 
 impl Time {
     pub fn new(mono: Duration) -> Time {
         // Before 1970 there is no such text; a clock that says so says nothing.
         let wall = clock::wall_at(mono).max(std::time::UNIX_EPOCH);
-        Time { mono_ns: mono.as_nanos() as u64, wall: humantime::format_rfc3339_millis(wall) }
+        Time { mono_ns: Some(mono.as_nanos() as u64), wall: Wall(humantime::format_rfc3339_millis(wall), true) }
+    }
+
+    /// The moment `time` by the clock of `times`.
+    fn by(times: Times, time: Duration) -> Time {
+        if times == Times::Monotonic {
+            return Time::new(time);
+        }
+        // Beyond the year 9999 there is no such text; no camera says so.
+        let wall = std::time::UNIX_EPOCH + time.min(LAST);
+        Time { mono_ns: None, wall: Wall(humantime::format_rfc3339_millis(wall), times == Times::Utc) }
     }
 }
 
@@ -119,6 +147,9 @@ pub struct FrameLine<'a> {
     latency_ms: Latency,
     #[serde(skip_serializing_if = "Option::is_none")]
     source_url: Option<&'a str>,
+    /// `taken`, `place` and `camera` of a photo.
+    #[serde(flatten)]
+    origin: Option<&'a Origin>,
 }
 
 #[derive(Debug, Serialize)]
@@ -162,6 +193,7 @@ impl<'a> FrameLine<'a> {
             dropped: f.dropped,
             latency_ms: Latency { preprocess: millis(answer.preprocess), inference: millis(answer.inference) },
             source_url: f.source_url,
+            origin: f.origin,
         }
     }
 }
@@ -235,11 +267,11 @@ impl<'a> EventLine<'a> {
             reason,
             label: Label::new(event.label, names, texts),
             shot: names.shot(event.label),
-            first: Time::new(event.first),
-            last: Time::new(event.last),
+            first: Time::by(result.times, event.first),
+            last: Time::by(result.times, event.last),
             duration_ms: millis(event.duration()),
             frames: event.frames,
-            best: Best { frame, time: Time::new(time), probability, reachability, nearest: resembled },
+            best: Best { frame, time: Time::by(result.times, time), probability, reachability, nearest: resembled },
             mean: Mean { probability: event.mean_probability(), reachability: event.mean_reachability() },
         }
     }

@@ -12,7 +12,7 @@ use crate::decide::testing::{bundle, observation};
 use crate::error::ErrorKind;
 use crate::frame::Stamp;
 use crate::scores::Scores;
-use crate::sink::Interval;
+use crate::sink::{Interval, Times};
 
 const KNOWN: Decision = Decision::Known(2);
 
@@ -28,6 +28,7 @@ fn frame<'a>(source: &'a str, bundle: &'a Bundle) -> FrameResult<'a> {
         agreed: Some(Agreed { label: Decision::Open, share: 0.75, support: 0.5 }),
         age: Duration::from_micros(12_345),
         dropped: 3,
+        origin: None,
     }
 }
 
@@ -63,7 +64,14 @@ fn one_of_each() -> Vec<String> {
     let names = Names::new(&bundle);
     lines(with_frames(), &limits, |sink| {
         sink.frame(&frame("a", &bundle)).unwrap();
-        sink.event(&EventResult { source: "a", now: Duration::from_secs(2), change: changes[0], names }).unwrap();
+        sink.event(&EventResult {
+            source: "a",
+            now: Duration::from_secs(2),
+            change: changes[0],
+            names,
+            times: Times::Monotonic,
+        })
+        .unwrap();
         sink.stats("a", &Stats { interval: Interval { classified: 1, ..Interval::default() }, ..Stats::default() })
             .unwrap();
         let (now, kind) = (Duration::ZERO, ErrorKind::BadImage);
@@ -120,7 +128,9 @@ fn an_event_has_one_id_from_beginning_to_end() {
     let (now, bundle) = (Duration::from_secs(9), bundle());
     let names = Names::new(&bundle);
     let lines = lines(Settings::default(), &Limits::default(), |sink| {
-        changes.iter().for_each(|c| sink.event(&EventResult { source: "a", now, change: *c, names }).unwrap());
+        changes.iter().for_each(|c| {
+            sink.event(&EventResult { source: "a", now, change: *c, names, times: Times::Monotonic }).unwrap()
+        });
     });
     let lines: Vec<Value> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
     let types: Vec<_> = lines.iter().map(|v| v["type"].as_str().unwrap()).collect();
@@ -169,6 +179,7 @@ fn texts_that_are_too_long_are_cut_and_the_line_says_so() {
         source: &long,
         now: Duration::from_secs(2),
         change: changes[0],
+        times: Times::Monotonic,
         names: Names::new(&bundle),
     })
     .unwrap();

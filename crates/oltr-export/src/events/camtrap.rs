@@ -16,22 +16,74 @@ const VERSION: &str = "1.0.2";
 const MAX_TAXA: usize = 100_000;
 
 const DEPLOYMENTS: [&str; 24] = [
-    "deploymentID", "locationID", "locationName", "latitude", "longitude", "coordinateUncertainty", "deploymentStart",
-    "deploymentEnd", "setupBy", "cameraID", "cameraModel", "cameraDelay", "cameraHeight", "cameraDepth", "cameraTilt",
-    "cameraHeading", "detectionDistance", "timestampIssues", "baitUse", "featureType", "habitat", "deploymentGroups",
-    "deploymentTags", "deploymentComments",
+    "deploymentID",
+    "locationID",
+    "locationName",
+    "latitude",
+    "longitude",
+    "coordinateUncertainty",
+    "deploymentStart",
+    "deploymentEnd",
+    "setupBy",
+    "cameraID",
+    "cameraModel",
+    "cameraDelay",
+    "cameraHeight",
+    "cameraDepth",
+    "cameraTilt",
+    "cameraHeading",
+    "detectionDistance",
+    "timestampIssues",
+    "baitUse",
+    "featureType",
+    "habitat",
+    "deploymentGroups",
+    "deploymentTags",
+    "deploymentComments",
 ];
 
 const MEDIA: [&str; 11] = [
-    "mediaID", "deploymentID", "captureMethod", "timestamp", "filePath", "filePublic", "fileName", "fileMediatype",
-    "exifData", "favorite", "mediaComments",
+    "mediaID",
+    "deploymentID",
+    "captureMethod",
+    "timestamp",
+    "filePath",
+    "filePublic",
+    "fileName",
+    "fileMediatype",
+    "exifData",
+    "favorite",
+    "mediaComments",
 ];
 
 const OBSERVATIONS: [&str; 28] = [
-    "observationID", "deploymentID", "mediaID", "eventID", "eventStart", "eventEnd", "observationLevel", "observationType",
-    "cameraSetupType", "scientificName", "count", "lifeStage", "sex", "behavior", "individualID",
-    "individualPositionRadius", "individualPositionAngle", "individualSpeed", "bboxX", "bboxY", "bboxWidth", "bboxHeight",
-    "classificationMethod", "classifiedBy", "classificationTimestamp", "classificationProbability", "observationTags",
+    "observationID",
+    "deploymentID",
+    "mediaID",
+    "eventID",
+    "eventStart",
+    "eventEnd",
+    "observationLevel",
+    "observationType",
+    "cameraSetupType",
+    "scientificName",
+    "count",
+    "lifeStage",
+    "sex",
+    "behavior",
+    "individualID",
+    "individualPositionRadius",
+    "individualPositionAngle",
+    "individualSpeed",
+    "bboxX",
+    "bboxY",
+    "bboxWidth",
+    "bboxHeight",
+    "classificationMethod",
+    "classifiedBy",
+    "classificationTimestamp",
+    "classificationProbability",
+    "observationTags",
     "observationComments",
 ];
 
@@ -46,7 +98,9 @@ struct Package {
 
 pub fn write(events: &mut Events, out: &Path) -> Result<()> {
     let needs = |what: &str| {
-        Error::Config(format!("Camtrap DP needs {what}; write it into a file and name that with --deployment FILE.toml"))
+        Error::Config(format!(
+            "Camtrap DP needs {what}; write it into a file and name that with --deployment FILE.toml"
+        ))
     };
     let deployment = events.settings.deployment.ok_or_else(|| needs("id, latitude and longitude of the deployment"))?;
     let place = deployment.latitude.zip(deployment.longitude).ok_or_else(|| needs("latitude and longitude"))?;
@@ -145,8 +199,27 @@ fn observation(events: &Events, event: &Event, minutes: i16, package: &mut Packa
         (6, "event".into()),
         (7, kind.into()),
         (9, taxon.into()),
-        (22, if human { "human" } else if classified { "machine" } else { "" }.into()),
-        (23, if human { event.reviewer().unwrap_or_default().into() } else if classified { machine(events) } else { String::new() }),
+        (
+            22,
+            if human {
+                "human"
+            } else if classified {
+                "machine"
+            } else {
+                ""
+            }
+            .into(),
+        ),
+        (
+            23,
+            if human {
+                event.reviewer().unwrap_or_default().into()
+            } else if classified {
+                machine(events)
+            } else {
+                String::new()
+            },
+        ),
         (24, when.map(|moment| moment.text(minutes)).unwrap_or_default()),
         (25, probability(event, human)),
         (26, tags.join(" | ")),

@@ -22,7 +22,9 @@ pub fn write(events: &mut Events, out: &Path) -> Result<()> {
         while let Some(event) = events.next()? {
             let Some(picture) = events.picture(&event) else { continue };
             let (name, score) = match event.what() {
-                What::Class(label) => (label, if event.reviewed().is_some() { 1.0 } else { event.record.mean.probability }),
+                What::Class(label) => {
+                    (label, if event.reviewed().is_some() { 1.0 } else { event.record.mean.probability })
+                }
                 What::Open => ("open", 1.0),
                 What::Nothing | What::Unclassified => ("", 0.0),
             };
@@ -45,8 +47,10 @@ pub fn write(events: &mut Events, out: &Path) -> Result<()> {
             write!(out, "{between}{image}").map_err(io)?;
             between = ",\n";
         }
-        let names: BTreeMap<String, &str> = categories.iter().map(|(name, id)| (id.to_string(), name.as_str())).collect();
+        let names: BTreeMap<String, &str> =
+            categories.iter().map(|(name, id)| (id.to_string(), name.as_str())).collect();
         let (names, detection) = (json!(names), json!({ANIMAL: "animal"}));
-        write!(out, "\n ],\n \"detection_categories\": {detection},\n \"classification_categories\": {names}\n}}\n").map_err(io)
+        write!(out, "\n ],\n \"detection_categories\": {detection},\n \"classification_categories\": {names}\n}}\n")
+            .map_err(io)
     })
 }

@@ -8,9 +8,31 @@ use super::{Events, What, csv_error, file};
 
 /// The columns, as docs/guide/exports.md describes them.
 const COLUMNS: [&str; 25] = [
-    "id", "source", "first", "last", "duration_ms", "frames", "decision", "label", "method", "by", "probability",
-    "reachability", "nearest", "shot", "first_ever", "picture", "machine_decision", "machine_label", "reviewed_at",
-    "time_uncertain", "deployment", "place", "latitude", "longitude", "camera",
+    "id",
+    "source",
+    "first",
+    "last",
+    "duration_ms",
+    "frames",
+    "decision",
+    "label",
+    "method",
+    "by",
+    "probability",
+    "reachability",
+    "nearest",
+    "shot",
+    "first_ever",
+    "picture",
+    "machine_decision",
+    "machine_label",
+    "reviewed_at",
+    "time_uncertain",
+    "deployment",
+    "place",
+    "latitude",
+    "longitude",
+    "camera",
 ];
 
 pub fn write(events: &mut Events, out: &Path) -> Result<()> {

@@ -61,16 +61,30 @@ fn camtrap_dp_is_honest() {
     assert_eq!(column("classifiedBy"), ["oltr 0.1.0", "oltr 0.1.0", "Ada", "Ada"]);
     assert_eq!(column("classificationProbability"), ["0.9100", "", "", ""]);
     // Without an offset of its own a time is by the deployment's zone.
-    let starts = ["2024-05-01T08:12:30+02:00", "2024-05-01T09:00:00+02:00", "2024-05-01T08:00:00+02:00", "2024-05-01T11:00:00+02:00"];
+    let starts = [
+        "2024-05-01T08:12:30+02:00",
+        "2024-05-01T09:00:00+02:00",
+        "2024-05-01T08:00:00+02:00",
+        "2024-05-01T11:00:00+02:00",
+    ];
     assert_eq!(column("eventStart"), starts);
     assert!(rows[1]["observationComments"].contains("open") && rows[3]["observationComments"].contains("fox"));
     let media = made.rows("media.csv", b',');
-    assert_eq!(media.iter().map(|row| row["filePath"].as_str()).collect::<Vec<_>>(), ["media/day/1.jpg", "media/day/2.jpg"]);
+    assert_eq!(
+        media.iter().map(|row| row["filePath"].as_str()).collect::<Vec<_>>(),
+        ["media/day/1.jpg", "media/day/2.jpg"]
+    );
     assert_eq!(made.text("media/day/1.jpg"), "day/1.jpg");
     let deployments = made.rows("deployments.csv", b',');
     let [deployment] = &deployments[..] else { panic!("{deployments:?}") };
-    assert_eq!((deployment["deploymentStart"].as_str(), deployment["timestampIssues"].as_str()), ("2024-05-01T08:00:00+02:00", "false"));
-    assert!(deployment["deploymentComments"].contains("watched 1.50 h in 2 runs; 110 frames taken, 5 of them dropped, 1 damaged"));
+    assert_eq!(
+        (deployment["deploymentStart"].as_str(), deployment["timestampIssues"].as_str()),
+        ("2024-05-01T08:00:00+02:00", "false")
+    );
+    assert!(
+        deployment["deploymentComments"]
+            .contains("watched 1.50 h in 2 runs; 110 frames taken, 5 of them dropped, 1 damaged")
+    );
     let package: serde_json::Value = serde_json::from_str(&made.text("datapackage.json")).unwrap();
     assert_eq!(package["temporal"], serde_json::json!({"start": "2024-05-01", "end": "2024-05-01"}));
     assert_eq!(package["taxonomic"].as_array().unwrap().len(), 2);
@@ -110,7 +124,10 @@ fn ecotaxa_has_no_category_where_nobody_knows() {
     let column = |name: &str| rows[1..].iter().map(|row| row[name].clone()).collect::<Vec<_>>();
     assert_eq!(column("object_annotation_status"), ["predicted", ""]);
     assert_eq!(column("object_annotation_category"), ["Vulpes vulpes", ""]);
-    assert_eq!((column("object_date"), column("object_time")), (vec!["20240501".into(); 2], vec!["061233".into(), "070001".into()]));
+    assert_eq!(
+        (column("object_date"), column("object_time")),
+        (vec!["20240501".into(); 2], vec!["061233".into(), "070001".into()])
+    );
     assert_eq!(made.text(&rows[1]["img_file_name"]), "day/1.jpg");
 }
 

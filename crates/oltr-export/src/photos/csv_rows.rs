@@ -12,9 +12,29 @@ pub struct Rows;
 
 /// The columns, as docs/guide/exports.md describes them.
 const COLUMNS: [&str; 23] = [
-    "source", "decision", "label", "name", "probability", "reachability", "threshold", "nearest", "nearest_distance",
-    "shot", "taken", "taken_offset", "taken_subsecond", "latitude", "longitude", "altitude", "camera_make", "camera_model",
-    "camera_serial", "model", "model_sha256", "error_kind", "error",
+    "source",
+    "decision",
+    "label",
+    "name",
+    "probability",
+    "reachability",
+    "threshold",
+    "nearest",
+    "nearest_distance",
+    "shot",
+    "taken",
+    "taken_offset",
+    "taken_subsecond",
+    "latitude",
+    "longitude",
+    "altitude",
+    "camera_make",
+    "camera_model",
+    "camera_serial",
+    "model",
+    "model_sha256",
+    "error_kind",
+    "error",
 ];
 
 /// The column that says why nothing is said.

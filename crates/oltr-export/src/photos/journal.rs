@@ -84,7 +84,8 @@ impl Journal {
             journal.clear()?;
             journal.line(&serde_json::to_string(&journal.head(finished)).map_err(internal)?)?;
         }
-        if finished && head.is_none_or(|head| head.resumed)
+        if finished
+            && head.is_none_or(|head| head.resumed)
             && let Err(e) = journal.import()
         {
             // Nothing was found yet that is not in the finished file.
@@ -134,7 +135,11 @@ impl Journal {
             end += length;
         }
         if !line.is_empty() {
-            log::warn!("{}: its end is not whole; what it said of {} photos is kept", self.part.display(), photos.len());
+            log::warn!(
+                "{}: its end is not whole; what it said of {} photos is kept",
+                self.part.display(),
+                photos.len()
+            );
         }
         self.file.set_len(end).map_err(io)?;
         (self.end, self.photos) = (end, photos);
@@ -248,9 +253,7 @@ pub fn list(
     out: &mut dyn Write,
 ) -> io::Result<()> {
     let mut first = true;
-    entries(&mut |entry| {
-        write!(out, "{}\n{entry}", if std::mem::take(&mut first) { "" } else { "," })
-    })?;
+    entries(&mut |entry| write!(out, "{}\n{entry}", if std::mem::take(&mut first) { "" } else { "," }))?;
     if first { Ok(()) } else { writeln!(out) }
 }
 

@@ -96,9 +96,16 @@ impl Layout for MegaDetector {
             let made = serde_json::to_value(categories(about)).unwrap_or_default();
             rest.get("classification_categories") == Some(&made)
         };
-        super::journal::entries_of(path, "images", "megadetector", same, |image| {
-            let name = image.get("file")?.as_str()?.to_string();
-            Some((name, image.get("failure").is_some_and(|failure| !failure.is_null())))
-        }, each)
+        super::journal::entries_of(
+            path,
+            "images",
+            "megadetector",
+            same,
+            |image| {
+                let name = image.get("file")?.as_str()?.to_string();
+                Some((name, image.get("failure").is_some_and(|failure| !failure.is_null())))
+            },
+            each,
+        )
     }
 }

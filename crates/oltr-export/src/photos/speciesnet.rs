@@ -80,9 +80,16 @@ impl Layout for SpeciesNet {
     }
 
     fn entries(&self, _: &About, path: &Path, each: &mut Each) -> Result<()> {
-        super::journal::entries_of(path, "predictions", "speciesnet", |_| true, |image| {
-            let name = image.get("filepath")?.as_str()?.to_string();
-            Some((name, image.contains_key("failures")))
-        }, each)
+        super::journal::entries_of(
+            path,
+            "predictions",
+            "speciesnet",
+            |_| true,
+            |image| {
+                let name = image.get("filepath")?.as_str()?.to_string();
+                Some((name, image.contains_key("failures")))
+            },
+            each,
+        )
     }
 }

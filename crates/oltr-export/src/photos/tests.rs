@@ -21,8 +21,17 @@ fn add(journal: &mut Journal, names: &[&str]) {
     let (origin, none) = (origin(), Origin::default());
     for name in names {
         let known = Shown {
-            decision: "known", label: Some("fox"), class: Some(0), enrolled: false, probability: 0.93, reachability: 0.8,
-            threshold: 0.5, nearest: ("fox", 12.5), shot: Some("many"), top: &[(0, 0.93), (1, 0.05)], origin: &origin,
+            decision: "known",
+            label: Some("fox"),
+            class: Some(0),
+            enrolled: false,
+            probability: 0.93,
+            reachability: 0.8,
+            threshold: 0.5,
+            nearest: ("fox", 12.5),
+            shot: Some("many"),
+            top: &[(0, 0.93), (1, 0.05)],
+            origin: &origin,
         };
         let open = Shown { decision: "open", label: None, class: None, shot: None, origin: &none, ..known };
         let enrolled = Shown { label: Some("my moth"), class: Some(2), enrolled: true, ..known };
@@ -163,8 +172,26 @@ fn csv_has_a_row_for_every_photo() {
     let rows: Vec<csv::StringRecord> = reader.records().map(|row| row.unwrap()).collect();
     assert_eq!(rows.iter().map(|row| &row[0]).collect::<Vec<_>>(), NAMES);
     let row: Vec<&str> = rows[0].iter().collect();
-    assert_eq!(row[1..16], ["known", "fox", "Vulpes vulpes", "0.93", "0.8", "0.5", "fox", "12.5", "many",
-        "2024-05-01T06:12:33", "+02:00", "25", "52.5", "-13.25", ""]);
+    assert_eq!(
+        row[1..16],
+        [
+            "known",
+            "fox",
+            "Vulpes vulpes",
+            "0.93",
+            "0.8",
+            "0.5",
+            "fox",
+            "12.5",
+            "many",
+            "2024-05-01T06:12:33",
+            "+02:00",
+            "25",
+            "52.5",
+            "-13.25",
+            ""
+        ]
+    );
     assert_eq!((&rows[1][1], &rows[1][2], &rows[1][7]), ("open", "", "fox"));
     assert_eq!((&rows[3][1], &rows[3][21]), ("", "bad-image"));
 }

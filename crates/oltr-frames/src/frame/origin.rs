@@ -17,7 +17,7 @@ pub type Text = heapless::String<MAX_TEXT>;
 pub const MAX_SUBSECOND: usize = 9;
 
 /// What a photo says of itself; all of it `None` for a frame that is no photo.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Origin {
     /// When it was taken.
     pub taken: Option<Taken>,
@@ -79,9 +79,14 @@ impl Taken {
         };
         let three = |text: &str, marks: [u8; 2], first: usize| -> Option<[u16; 3]> {
             let bytes = text.as_bytes();
-            let marked = bytes.get(first).is_some_and(|b| marks.contains(b)) && bytes.get(first + 3) == bytes.get(first);
+            let marked =
+                bytes.get(first).is_some_and(|b| marks.contains(b)) && bytes.get(first + 3) == bytes.get(first);
             let part = |from: usize, to: usize| digits(text.get(from..to)?);
-            if marked { Some([part(0, first)?, part(first + 1, first + 3)?, part(first + 4, first + 6)?]) } else { None }
+            if marked {
+                Some([part(0, first)?, part(first + 1, first + 3)?, part(first + 4, first + 6)?])
+            } else {
+                None
+            }
         };
         if time.len() != 8 || !matches!(between, " " | "T") {
             return None;
@@ -225,10 +230,23 @@ mod tests {
         assert_eq!(said("2024:05:01 06:12:33").as_deref(), Some("2024-05-01T06:12:33"));
         assert_eq!(said("2024-02-29T23:59:59").as_deref(), Some("2024-02-29T23:59:59"));
         for wrong in [
-            "", "0000:00:00 00:00:00", "2024:13:01 06:12:33", "2024:00:01 06:12:33", "2023:02:29 06:12:33",
-            "2024:04:31 06:12:33", "2024:05:01 24:00:00", "2024:05:01 06:60:00", "2024:05:01 06:00:60",
-            "    :  :     :  :  ", "2024:05:01", "2024:05:01 06:12", "2024:05-01 06:12:33", "+024:05:01 06:12:33",
-            "2024:05:01 06:12:3x", "2024:05:01\u{e9}06:12:33", "\u{e9}024:05:01 06:12:33",
+            "",
+            "0000:00:00 00:00:00",
+            "2024:13:01 06:12:33",
+            "2024:00:01 06:12:33",
+            "2023:02:29 06:12:33",
+            "2024:04:31 06:12:33",
+            "2024:05:01 24:00:00",
+            "2024:05:01 06:60:00",
+            "2024:05:01 06:00:60",
+            "    :  :     :  :  ",
+            "2024:05:01",
+            "2024:05:01 06:12",
+            "2024:05-01 06:12:33",
+            "+024:05:01 06:12:33",
+            "2024:05:01 06:12:3x",
+            "2024:05:01\u{e9}06:12:33",
+            "\u{e9}024:05:01 06:12:33",
         ] {
             assert_eq!(said(wrong), None, "{wrong}");
         }

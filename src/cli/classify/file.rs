@@ -1,0 +1,161 @@
+//! One file about all photos, in the format of another program.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use oltr::bundle::Shot;
+use oltr::source::photos::Input;
+use oltr::{DisplayNames, Error, Names};
+use oltr_export::photos::{About, Failed, Format, Journal, Photo, Shown, name_of};
+
+use super::super::args::{ClassifyArgs, PhotosFormat};
+use super::super::exit;
+use super::super::output::ErrorLine;
+use super::super::table::printable;
+use super::{Classification, ModelId, source_of};
+
+/// What photos are called in the output.
+pub struct Sources {
+    /// The folder from which they are named.
+    base: Option<PathBuf>,
+    /// All names, in the order of the photos, where a file is written.
+    names: Vec<String>,
+    in_file: bool,
+}
+
+impl Sources {
+    /// What `photos` are called by `args`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a photo that does not lie below `--base`.
+    pub fn new(photos: &[Input], args: &ClassifyArgs) -> oltr::Result<Sources> {
+        let mut sources = Sources { base: args.base.clone(), names: Vec::new(), in_file: args.output.is_some() };
+        if sources.in_file {
+            sources.names = photos.iter().map(|photo| sources.name(photo)).collect::<oltr::Result<_>>()?;
+        }
+        Ok(sources)
+    }
+
+    fn name(&self, photo: &Input) -> oltr::Result<String> {
+        match photo {
+            Input::File(path) => name_of(path, self.base.as_deref()),
+            // What is no photo need not lie anywhere.
+            Input::Unusable { input, .. } => {
+                Ok(name_of(input, self.base.as_deref()).or_else(|_| name_of(input, None))?)
+            }
+            Input::Stdin => Ok("-".into()),
+        }
+    }
+
+    /// What `photo` is called.
+    pub fn of(&self, photo: &Input) -> String {
+        if self.in_file { self.name(photo).unwrap_or_else(|_| source_of(photo)) } else { source_of(photo) }
+    }
+}
+
+/// A file that grows.
+pub struct Report {
+    path: PathBuf,
+    journal: Journal,
+    /// Names of all classes, those that were enrolled behind those of the bundle.
+    names: DisplayNames,
+    known: usize,
+    before: usize,
+    failed: usize,
+}
+
+impl Report {
+    /// Begins the file that `args` name, if they name one.
+    ///
+    /// # Errors
+    /// As [`Journal::begin`].
+    pub fn begin(args: &ClassifyArgs, names: Names, model: ModelId, _: &Sources) -> oltr::Result<Option<Box<Report>>> {
+        let Some((path, format)) = args.output.as_deref().zip(args.format) else { return Ok(None) };
+        let format = match format {
+            PhotosFormat::Json => Format::Json,
+            PhotosFormat::Csv => Format::Csv,
+            PhotosFormat::Megadetector => Format::MegaDetector,
+            PhotosFormat::Speciesnet => Format::SpeciesNet,
+        };
+        let known = names.bundle().classes.len();
+        let names = DisplayNames::of_all(names);
+        let about = About {
+            version: env!("CARGO_PKG_VERSION").into(),
+            model: model.name.into(),
+            sha256: model.sha256.into(),
+            classes: names.all().map(String::from).collect(),
+        };
+        let journal = Journal::begin(path, format, about, args.resume)?;
+        let before = journal.len();
+        Ok(Some(Box::new(Report { path: path.into(), journal, names, known, before, failed: 0 })))
+    }
+
+    /// Keeps of `photos` those that are to be classified, each once.
+    pub fn retain(&self, photos: &mut Vec<Input>, sources: &Sources) {
+        let mut seen = HashSet::with_capacity(photos.len());
+        let mut names = sources.names.iter();
+        photos.retain(|_| names.next().is_some_and(|name| seen.insert(name) && !self.journal.is_done(name)));
+    }
+
+    /// Adds what a photo shows.
+    pub fn result(&mut self, c: &Classification) -> anyhow::Result<()> {
+        let mut line = Vec::new();
+        oltr::text::write_json(&mut line, c)?;
+        let top: Vec<(usize, f32)> = c.top.iter().map(|top| (top.class, top.probability)).collect();
+        let enrolled = c.enrolled.and_then(|enrolled| {
+            let name = self.names.of_enrolled(enrolled.label);
+            self.names.all().skip(self.known).position(|known| known == name).map(|at| self.known + at)
+        });
+        let shown = Shown {
+            decision: c.decision,
+            label: c.label,
+            class: c.class.or(enrolled),
+            enrolled: c.enrolled.is_some(),
+            probability: c.probability,
+            reachability: c.reachability,
+            threshold: c.threshold,
+            nearest: (c.nearest.label, c.nearest.distance),
+            shot: c.shot.map(|shot| match shot {
+                Shot::Many => "many",
+                Shot::Medium => "medium",
+                Shot::Few => "few",
+            }),
+            top: &top,
+            origin: &c.origin,
+        };
+        let photo = Photo { name: c.source, line: &String::from_utf8_lossy(&line), outcome: Ok(shown) };
+        Ok(self.journal.add(&photo)?)
+    }
+
+    /// Adds why a photo shows nothing.
+    pub fn failure(&mut self, source: &str, url: Option<String>, error: &Error) -> anyhow::Result<()> {
+        log::error!("{}", printable(&exit::message(error)));
+        self.failed += 1;
+        let mut line = Vec::new();
+        oltr::text::write_json(&mut line, &ErrorLine::new(source, error).with_url(url))?;
+        let reason = exit::message(error);
+        let failed = Failed { kind: error.kind().as_str(), reason: &reason };
+        let photo = Photo { name: source, line: &String::from_utf8_lossy(&line), outcome: Err(failed) };
+        Ok(self.journal.add(&photo)?)
+    }
+
+    /// Puts the file in its place.
+    pub fn finish(self, sources: &Sources) -> anyhow::Result<()> {
+        let (photos, path) = (self.journal.len(), name(&self.path));
+        self.journal.finish(sources.names.iter().map(String::as_str))?;
+        if log::log_enabled!(log::Level::Warn) {
+            let (before, failed) = (self.before, self.failed);
+            exit::say(&format!("{path}: {photos} photos, {before} of them from before; {failed} could not be read"));
+        }
+        Ok(())
+    }
+
+    /// Says how to go on.
+    pub fn interrupted(&self) {
+        log::warn!("{}: not finished; the same command with --resume goes on", name(&self.path));
+    }
+}
+
+fn name(path: &Path) -> String {
+    printable(&path.display().to_string()).into_owned()
+}

@@ -1,0 +1,150 @@
+//! What the photos of a burst say together: one event a burst. Pure: time is passed in.
+//!
+//! A camera trap takes some photos one after another when something moves. They are of the same thing, few, and each
+//! counts: what most of them say is said of the burst, once it is over.
+
+use std::time::Duration;
+
+use heapless::Vec;
+
+use super::{Change, Changes, EndReason, Event, MAX_EVENTS, Phase, push};
+use crate::decide::Decision;
+use crate::decide::consensus::Observation;
+
+/// The bursts of one stream.
+#[derive(Clone, Debug)]
+pub struct Bursts {
+    /// Photos further apart belong to different bursts.
+    apart: Duration,
+    now: Option<Burst>,
+    told: u64,
+}
+
+/// A burst that may go on.
+#[derive(Clone, Debug)]
+struct Burst {
+    /// Names the camera.
+    key: u64,
+    first: Duration,
+    last: Duration,
+    /// What its photos say. A burst that says more than fits says nothing clear.
+    events: Vec<Event, MAX_EVENTS>,
+}
+
+impl Bursts {
+    /// Bursts whose photos are at most `apart` from one to the next.
+    pub fn new(apart: Duration) -> Bursts {
+        Bursts { apart, now: None, told: 0 }
+    }
+
+    /// How far the photos of a burst are apart at most.
+    pub fn apart(&self) -> Duration {
+        self.apart
+    }
+
+    /// Takes one more photo, of the camera `key`: what that says of the burst before.
+    ///
+    /// Photos need not come in the order in which they were taken.
+    pub fn observe(&mut self, key: u64, o: &Observation) -> Changes {
+        let goes_on = self.now.as_ref().is_some_and(|burst| {
+            let near = burst.first.saturating_sub(self.apart)..=burst.last.saturating_add(self.apart);
+            burst.key == key && near.contains(&o.time)
+        });
+        let changes = if goes_on { Changes::new() } else { self.end(EndReason::Silence) };
+        let burst = self.now.get_or_insert_with(|| Burst { key, first: o.time, last: o.time, events: Vec::new() });
+        (burst.first, burst.last) = (burst.first.min(o.time), burst.last.max(o.time));
+        match burst.events.iter_mut().find(|event| event.label == o.decision) {
+            Some(event) => event.add(o),
+            None => {
+                let mut event = Event::new(o.decision, o);
+                event.add(o);
+                let _ = burst.events.push(event);
+            }
+        }
+        changes
+    }
+
+    /// The burst is over.
+    pub fn end(&mut self, reason: EndReason) -> Changes {
+        let mut changes = Changes::new();
+        let Some(burst) = self.now.take() else { return changes };
+        let Some(mut event) = burst.events.iter().copied().reduce(|a, b| if beats(&b, &a) { b } else { a }) else {
+            return changes;
+        };
+        self.told += 1;
+        (event.id, event.first, event.last) = (self.told, burst.first, burst.last);
+        push(&mut changes, Phase::New, event);
+        push(&mut changes, Phase::End(reason), event);
+        changes
+    }
+}
+
+/// Whether more photos say `a`, or, where as many say another class, with more probability: of open it says little.
+fn beats(a: &Event, b: &Event) -> bool {
+    let classes = matches!((a.label, b.label), (Decision::Known(_), Decision::Known(_)));
+    a.frames > b.frames || (a.frames == b.frames && classes && a.sum_probability > b.sum_probability)
+}
+
+/// Both changes of a burst that is over.
+pub fn is_whole(changes: &[Change]) -> bool {
+    changes.is_empty() || matches!(changes, [Change { phase: Phase::New, .. }, Change { phase: Phase::End(_), .. }])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn photo(seconds: u64, decision: Decision, probability: f32) -> Observation {
+        let time = Duration::from_secs(seconds);
+        Observation { frame: seconds, time, decision, probability, reachability: 1.0, nearest: 0 }
+    }
+
+    const CUP: Decision = Decision::Known(0);
+    const EEL: Decision = Decision::Known(1);
+
+    /// What bursts of photos, each with its camera, come to.
+    fn bursts(photos: &[(u64, u64, Decision, f32)]) -> std::vec::Vec<(Decision, u64, u64, u64)> {
+        let mut bursts = Bursts::new(Duration::from_secs(60));
+        let mut told = std::vec::Vec::new();
+        let mut take = |changes: Changes| {
+            assert!(is_whole(&changes));
+            told.extend(changes.last().map(|change| {
+                let Event { label, frames, first, last, .. } = change.event;
+                (label, frames, first.as_secs(), last.as_secs())
+            }));
+        };
+        for (key, seconds, decision, probability) in photos {
+            take(bursts.observe(*key, &photo(*seconds, *decision, *probability)));
+        }
+        take(bursts.end(EndReason::Finished));
+        told
+    }
+
+    #[test]
+    fn most_photos_decide() {
+        let three = [(1, 100, CUP, 0.9), (1, 101, Decision::Open, 0.9), (1, 102, CUP, 0.4)];
+        assert_eq!(bursts(&three), [(CUP, 2, 100, 102)]);
+        assert_eq!(bursts(&three[1..2]), [(Decision::Open, 1, 101, 101)]);
+        // Of as many the more probable class; against open the first.
+        assert_eq!(bursts(&[(1, 0, CUP, 0.5), (1, 1, EEL, 0.6)]), [(EEL, 1, 0, 1)]);
+        assert_eq!(bursts(&[(1, 0, CUP, 0.5), (1, 1, Decision::Open, 0.9)]), [(CUP, 1, 0, 1)]);
+        assert_eq!(bursts(&[]), []);
+    }
+
+    #[test]
+    fn time_and_camera_part_bursts() {
+        let far = [(1, 0, CUP, 0.5), (1, 60, CUP, 0.5), (1, 121, EEL, 0.5)];
+        assert_eq!(bursts(&far), [(CUP, 2, 0, 60), (EEL, 1, 121, 121)]);
+        let cameras = [(1, 0, CUP, 0.5), (2, 1, CUP, 0.5)];
+        assert_eq!(bursts(&cameras), [(CUP, 1, 0, 0), (CUP, 1, 1, 1)]);
+        // Taken before, though it comes behind.
+        let back = [(1, 1000, CUP, 0.5), (1, 960, CUP, 0.5), (1, 10, EEL, 0.5)];
+        assert_eq!(bursts(&back), [(CUP, 2, 960, 1000), (EEL, 1, 10, 10)]);
+    }
+
+    #[test]
+    fn a_burst_of_many_kinds_stays_within_its_memory() {
+        let photos: std::vec::Vec<_> = (0..100).map(|i| (1, i, Decision::Known(i as usize), 0.5)).collect();
+        assert_eq!(bursts(&photos).len(), 1);
+    }
+}

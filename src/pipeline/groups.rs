@@ -1,0 +1,156 @@
+//! Which frames belong together: what the last ones agree on, the photos of a burst, or each for itself; and by which time.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::settings::Grouping;
+use crate::bundle::Bundle;
+use crate::clock;
+use crate::decide::consensus::{Agreed, Observation};
+use crate::decide::events::bursts::Bursts;
+use crate::decide::events::{Changes, EndReason, Event, Settings, Tracker};
+use crate::error::Result;
+use crate::frame::Frame;
+use crate::limits::Limits;
+use crate::sink::Times;
+
+/// A pause between two arrivals that ends no burst, however short bursts are: large photos take so long.
+const SLOW: Duration = Duration::from_secs(10);
+
+/// The groups of one stream.
+pub struct Groups {
+    kind: Kind,
+    /// Whether photos have the time at which they were taken.
+    by_taken: bool,
+    gap: Duration,
+    /// When the last frame was captured, by the clock of the frames; and when it arrived.
+    last: Option<(Duration, Duration)>,
+    /// By what clock the times of the last photo are, and of the one before.
+    times: Times,
+}
+
+enum Kind {
+    Agreeing(Box<Tracker>),
+    Bursts(Bursts),
+    Alone,
+}
+
+impl Groups {
+    /// Groups of what `bundle` names.
+    ///
+    /// # Errors
+    /// As [`Tracker::new`].
+    pub fn new(
+        bundle: &Bundle,
+        events: Settings,
+        grouping: Grouping,
+        by_taken: bool,
+        limits: &Limits,
+    ) -> Result<Groups> {
+        let kind = match grouping {
+            Grouping::Consensus => Kind::Agreeing(Box::new(Tracker::new(bundle, events, limits)?)),
+            Grouping::Bursts(apart) => Kind::Bursts(Bursts::new(apart)),
+            Grouping::Alone => Kind::Alone,
+        };
+        let (gap, times) = (events.gap, if by_taken { Times::Local } else { Times::Monotonic });
+        Ok(Groups { kind, by_taken, gap, last: None, times })
+    }
+
+    /// By what clock the times are of what was last returned.
+    pub fn times(&self) -> Times {
+        self.times
+    }
+
+    /// Takes one more frame, of which `o` says what it shows and when it arrived; what that changes in the groups before
+    /// it, and what in its own.
+    pub fn observe(
+        &mut self,
+        frame: &Frame,
+        mut o: Observation,
+        now: Duration,
+    ) -> (Option<Agreed>, [(Times, Changes); 2]) {
+        let before = self.times;
+        if self.by_taken {
+            (o.time, self.times) = taken(frame);
+        }
+        let apart = match &self.kind {
+            Kind::Bursts(bursts) => bursts.apart(),
+            _ => self.gap,
+        };
+        // Time that goes back, as from one folder to the next, parts them as time that goes on does.
+        let back = self.last.is_some_and(|(last, _)| o.time + apart < last) || before != self.times;
+        self.last = Some((o.time, now));
+        let (mut ended, mut agreed, mut changes) = (Changes::new(), None, Changes::new());
+        match &mut self.kind {
+            Kind::Agreeing(tracker) => {
+                if back {
+                    ended = tracker.silence(Duration::MAX);
+                }
+                (agreed, changes) = tracker.observe(&o);
+            }
+            Kind::Bursts(bursts) => {
+                if before != self.times {
+                    ended = bursts.end(EndReason::Silence);
+                }
+                let observed = bursts.observe(key(frame), &o);
+                if ended.is_empty() {
+                    ended = observed;
+                }
+            }
+            Kind::Alone => {}
+        }
+        (agreed, [(before, ended), (self.times, changes)])
+    }
+
+    /// Nothing came until `now`.
+    pub fn silence(&mut self, now: Duration) -> Changes {
+        let quiet = self.last.map_or(Duration::ZERO, |(_, arrived)| now.saturating_sub(arrived));
+        match &mut self.kind {
+            Kind::Agreeing(tracker) if !self.by_taken => tracker.silence(now),
+            Kind::Agreeing(tracker) if quiet > self.gap.max(SLOW) => tracker.silence(Duration::MAX),
+            Kind::Bursts(bursts) if quiet > bursts.apart().max(SLOW) => bursts.end(EndReason::Silence),
+            _ => Changes::new(),
+        }
+    }
+
+    /// The stream has ended.
+    pub fn finish(&mut self) -> Changes {
+        match &mut self.kind {
+            Kind::Agreeing(tracker) => tracker.finish(),
+            Kind::Bursts(bursts) => bursts.end(EndReason::Finished),
+            Kind::Alone => Changes::new(),
+        }
+    }
+
+    /// The announced events in progress.
+    pub fn in_progress(&self) -> impl Iterator<Item = &Event> {
+        let tracker = match &self.kind {
+            Kind::Agreeing(tracker) => Some(tracker),
+            _ => None,
+        };
+        tracker.into_iter().flat_map(|tracker| tracker.in_progress())
+    }
+}
+
+/// When a photo was taken, since 1970, and by what clock: where it does not say so, now.
+fn taken(frame: &Frame) -> (Duration, Times) {
+    let Some(taken) = &frame.origin().taken else {
+        let wall: SystemTime = clock::wall_at(Duration::from_nanos(frame.stamp().mono_ns));
+        return (wall.duration_since(UNIX_EPOCH).unwrap_or_default(), Times::Utc);
+    };
+    let (ms, times) = match taken.utc_ms() {
+        Some(ms) => (ms, Times::Utc),
+        None => (taken.local_ms(), Times::Local),
+    };
+    (Duration::from_millis(ms.max(0).unsigned_abs()), times)
+}
+
+/// Names the camera of a photo: by what it says of itself, and by its folder.
+fn key(frame: &Frame) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let camera = frame.origin().camera.as_ref();
+    let texts = camera.map(|camera| [&camera.make, &camera.model, &camera.serial].map(Option::as_deref));
+    texts.hash(&mut hasher);
+    frame.label().rsplit_once('/').map(|(folder, _)| folder).hash(&mut hasher);
+    hasher.finish()
+}
