@@ -14,7 +14,7 @@ fn a_line_of_json_has_the_fields_of_the_contract() {
         keys(&ran.stdout),
         "{schema,source,decision,label,class,probability,reachability,threshold,\
          nearest{label,class,distance,name},shot,top[{label,class,probability,name}],\
-         latency_ms{decode,preprocess,inference},model{name,sha256},name}"
+         latency_ms{decode,preprocess,inference},model{name,sha256},name,taken,place,camera}"
     );
     let [json] = &ran.json()[..] else { panic!("one line: {}", ran.stdout) };
     assert_eq!(json["schema"], "oltr.classification/1");
