@@ -3,6 +3,7 @@
 mod color;
 mod format;
 mod label;
+mod shrink;
 mod view;
 
 pub use color::{Color, Matrix, Range, Siting};
@@ -54,6 +55,10 @@ pub struct Frame {
     pub(crate) filled: usize,
     stamp: Stamp,
     label: Label,
+    /// The picture as it was encoded, where that was asked for.
+    encoded: Vec<u8>,
+    /// Bytes that `encoded` may have; 0 where nobody asked.
+    encoded_bound: usize,
 }
 
 /// Where a frame stands in its stream.
@@ -99,6 +104,26 @@ impl Frame {
         Frame { data, bound: bytes.max(3), ..Frame::default() }
     }
 
+    /// Has sources keep the JPEG that they decode this frame from, where it has `bytes` at most. Memory for it is taken now.
+    pub fn keep_encoded(&mut self, bytes: usize) {
+        self.encoded = Vec::with_capacity(bytes);
+        self.encoded_bound = bytes;
+    }
+
+    /// The JPEG that the frame was decoded from, as the camera made it; `None` where there is none, or it was not
+    /// [asked for](Frame::keep_encoded) or too long.
+    pub fn encoded(&self) -> Option<&[u8]> {
+        Some(self.encoded.as_slice()).filter(|bytes| !bytes.is_empty())
+    }
+
+    /// What the frame was decoded from, after it was.
+    pub(crate) fn set_encoded(&mut self, bytes: &[u8]) {
+        self.encoded.clear();
+        if bytes.len() <= self.encoded_bound {
+            self.encoded.extend_from_slice(bytes);
+        }
+    }
+
     /// Makes this a frame of `geometry` with rows that follow each other without a gap, and gives its bytes to be
     /// written (planes as [`PixelFormat::plane`] lays them, of any content).
     ///
@@ -126,6 +151,7 @@ impl Frame {
             return Err(Error::Limit { subject: "frame".into(), what: "frame_bytes", value, limit });
         }
         self.data.resize(bytes, 0);
+        self.encoded.clear();
         (self.geometry, self.stride) = (geometry, stride);
         Ok(&mut self.data)
     }
@@ -139,6 +165,7 @@ impl Frame {
             let (value, limit) = (bytes as u64, self.bound as u64);
             return Err(Error::Limit { subject: "frame".into(), what: "frame_bytes", value, limit });
         }
+        self.encoded.clear();
         if self.geometry != geometry {
             self.reshape(geometry, limits)?;
         }
@@ -239,7 +266,7 @@ impl Frame {
 
     /// Bytes of memory that the frame takes.
     pub fn bytes(&self) -> usize {
-        self.data.capacity() + self.label.text.capacity() + self.label.url.capacity()
+        self.data.capacity() + self.encoded.capacity() + self.label.text.capacity() + self.label.url.capacity()
     }
 
     /// Swaps the pixels of two frames of one geometry's size in bytes; for transforms that cannot work in place.
@@ -256,7 +283,8 @@ impl Default for Frame {
     fn default() -> Self {
         let geometry = Geometry::new(PixelFormat::Rgb24, 1, 1);
         let (filled, stamp, label) = Default::default();
-        Frame { geometry, stride: 3, data: vec![0; 3], bound: usize::MAX, filled, stamp, label }
+        let (encoded, encoded_bound) = Default::default();
+        Frame { geometry, stride: 3, data: vec![0; 3], bound: usize::MAX, filled, stamp, label, encoded, encoded_bound }
     }
 }
 

@@ -60,7 +60,7 @@ impl Store {
         let more = self.settings.quota / 64;
         let mut gone: Vec<Entry> = Vec::new();
         loop {
-            let bytes = (self.after_compaction() + room.bytes).saturating_sub(room.most);
+            let bytes = (self.after_compaction() + room.bytes + more).saturating_sub(room.most);
             let records = (self.entries.len() + 1).saturating_sub(room.records);
             if bytes == 0 && records == 0 {
                 break;
