@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("float", type=Path, help="float bundle")
     parser.add_argument("int8", type=Path, help="int8 bundle")
     parser.add_argument("--images", type=Path, required=True, help="folder with the photos")
-    parser.add_argument("--labels", type=Path, help=".tsv with path, class, role, split; else one subfolder a class")
+    parser.add_argument("--labels", type=Path, help=".tsv or .csv with path, class, role, split, or a folder; else one subfolder a class in --images")
     parser.add_argument("--split", choices=("val", "test"), default="test", help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="of the split of a folder (default: %(default)s)")
     parser.add_argument("--output", type=Path, help="write the report to this file too")

@@ -1,8 +1,8 @@
 """Labelled photos and the preprocessing that every bundle carries.
 
-A photo set is a `.tsv` with a header and at least the columns `path`, `class`, `role` (`known` or
+A photo set is a `.tsv` or `.csv` with a header and at least the columns `path`, `class`, `role` (`known` or
 `unknown`) and `split` (`train`, `val`, `test`), or simply a folder with one subfolder a class (all
-classes known; the split is drawn from a seed).
+classes known; the split is drawn from a seed, unless folders `train`, `val` and `test` on top say it).
 
 Preprocessing, the same on every runtime:
 
@@ -22,6 +22,7 @@ import dataclasses
 import math
 from collections import Counter
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -29,6 +30,7 @@ from PIL import Image, ImageOps
 IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 RESIZE_MODES = ("shorter-side", "pad", "stretch")
 SPLITS = ("train", "val", "test")
+SPLIT_FOLDERS = {"train": "train", "training": "train", "val": "val", "validation": "val", "test": "test"}
 
 
 class DataError(ValueError):
@@ -120,10 +122,17 @@ def load_photo(path: Path) -> Image.Image:
         raise DataError(f"{path}: not a readable photo ({error}); remove or repair it") from error
 
 
+def rows_of(file: TextIO) -> csv.DictReader:
+    """The rows of a table by its header, whichever of tab, comma and semicolon is between its columns."""
+    header = file.readline()
+    file.seek(0)
+    return csv.DictReader(file, delimiter=next((mark for mark in "\t,;" if mark in header), "\t"))
+
+
 def read_labels(labels: Path, images: Path) -> list[Sample]:
-    """The samples of a `.tsv`; `images` is the folder that its paths start from."""
-    with open(labels, encoding="utf-8", newline="") as file:
-        rows = csv.DictReader(file, delimiter="\t")
+    """The samples of a `.tsv` or `.csv`; `images` is the folder that its paths start from."""
+    with open(labels, encoding="utf-8-sig", newline="") as file:
+        rows = rows_of(file)
         missing = {"path", "class", "role", "split"} - set(rows.fieldnames or ())
         if missing:
             raise DataError(f"{labels}: no column {', '.join(sorted(missing))}; the header needs path, class, role, split")
@@ -138,8 +147,15 @@ def read_labels(labels: Path, images: Path) -> list[Sample]:
 def read_folder(images: Path, seed: int = 0, val: float = 0.15, test: float = 0.15) -> list[Sample]:
     """The samples of a folder with one subfolder a class, split at random class by class.
 
-    Each class keeps at least one photo for training and, from three photos on, one in each split.
+    Each class keeps at least one photo for training and, from three photos on, one in each split. Folders `train`, `val`
+    and `test` on top of those of the classes say the split themselves.
     """
+    on_top = {p.name: p for p in images.iterdir() if p.is_dir() and not p.name.startswith(".")}
+    if on_top and on_top.keys() <= SPLIT_FOLDERS.keys():
+        return _checked([Sample(photo, folder.name, True, SPLIT_FOLDERS[name])
+                         for name, top in sorted(on_top.items())
+                         for folder in sorted(p for p in top.iterdir() if p.is_dir())
+                         for photo in sorted(folder.rglob("*")) if photo.suffix.lower() in IMAGE_SUFFIXES], images)
     rng = np.random.default_rng(seed)
     samples = []
     for folder in sorted(p for p in images.iterdir() if p.is_dir()):
@@ -156,10 +172,21 @@ def read_folder(images: Path, seed: int = 0, val: float = 0.15, test: float = 0.
 
 
 def read_samples(images: Path, labels: Path | None, seed: int = 0) -> list[Sample]:
-    """`read_labels` where there is a `.tsv`, else `read_folder`."""
+    """`read_labels` where there is a table, else `read_folder`, of `labels` if that is a folder."""
     if not images.is_dir():
         raise DataError(f"{images}: no such folder; --images names the folder with the photos")
-    return read_labels(labels, images) if labels else read_folder(images, seed)
+    if labels and not labels.is_dir():
+        return read_labels(labels, images)
+    return read_folder(labels or images, seed)
+
+
+def write_labels(samples: list[Sample], images: Path, path: Path) -> None:
+    """Writes down which photo is in which split, as a table that `read_labels` and `oltr evaluate` read."""
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file, delimiter="\t", lineterminator="\n")
+        rows.writerow(("path", "class", "role", "split"))
+        for s in sorted(samples, key=lambda s: str(s.path)):
+            rows.writerow((s.path.relative_to(images).as_posix(), s.cls, "known" if s.known else "unknown", s.split))
 
 
 def class_ids(samples: list[Sample]) -> list[str]:
@@ -197,14 +224,14 @@ def read_names(path: Path | None) -> dict[str, str]:
     if path is None:
         return {}
     with open(path, encoding="utf-8", newline="") as file:
-        return {row["id"]: row["name"] for row in csv.DictReader(file, delimiter="\t")}
+        return {row["id"]: row["name"] for row in rows_of(file)}
 
 
 def read_class_table(path: Path, expected: int) -> list[dict]:
     """The value of `oltr.classes` from a `.tsv` with `id` and maybe `name` and `train_count`, in the
     order of the logits."""
     with open(path, encoding="utf-8", newline="") as file:
-        rows = csv.DictReader(file, delimiter="\t")
+        rows = rows_of(file)
         if "id" not in (rows.fieldnames or ()):
             raise DataError(f"{path}: no column id; the header needs id, and may have name and train_count")
         try:

@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--share", type=float, help="of log(cap / photos)")
     parser.add_argument("--cap", type=int, help="training photos from which on a class stays as it is")
     parser.add_argument("--images", type=Path, help="folder with the photos, for the table")
-    parser.add_argument("--labels", type=Path, help=".tsv with path, class, role, split; else one subfolder a class")
+    parser.add_argument("--labels", type=Path, help=".tsv or .csv with path, class, role, split, or a folder; else one subfolder a class in --images")
     parser.add_argument("--seed", type=int, default=0, help="of the split of a folder (default: %(default)s)")
     args = parser.parse_args()
     if args.target is None:

@@ -77,7 +77,7 @@ def main() -> None:
         epilog="example: python -m oltr_models.methods work/everyday.float.onnx --images photos --labels everyday.tsv")
     parser.add_argument("source", type=Path, help="float bundle")
     parser.add_argument("--images", type=Path, required=True, help="folder with the photos")
-    parser.add_argument("--labels", type=Path, help=".tsv with path, class, role, split; else one subfolder a class")
+    parser.add_argument("--labels", type=Path, help=".tsv or .csv with path, class, role, split, or a folder; else one subfolder a class in --images")
     parser.add_argument("--photos", type=int, default=152, help="calibration photos (default: %(default)s)")
     parser.add_argument("--most", type=int, default=1000, help="photos of val, of each role, to judge by (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")

@@ -134,7 +134,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("source", type=Path, help="float bundle, as `export` writes it")
     parser.add_argument("target", type=Path, help="int8 bundle to write")
     parser.add_argument("--images", type=Path, required=True, help="folder with the photos")
-    parser.add_argument("--labels", type=Path, help=".tsv with path, class, role, split; else one subfolder a class")
+    parser.add_argument("--labels", type=Path, help=".tsv or .csv with path, class, role, split, or a folder; else one subfolder a class in --images")
     parser.add_argument("--method", choices=sorted(METHODS), default="minmax", help="activation ranges (default: %(default)s)")
     parser.add_argument("--no-bias-correction", action="store_true", help="leave the biases as trained")
     parser.add_argument("--equalise", action="store_true", help="spread channels over the range of their tensor first")

@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("source", type=Path, help="bundle, float or int8")
     parser.add_argument("target", type=Path, help="bundle to write")
     parser.add_argument("--images", type=Path, required=True, help="folder with the photos")
-    parser.add_argument("--labels", type=Path, help=".tsv with path, class, role, split; else one subfolder a class")
+    parser.add_argument("--labels", type=Path, help=".tsv or .csv with path, class, role, split, or a folder; else one subfolder a class in --images")
     parser.add_argument("--sampling", choices=tuple(SAMPLING), default="root", help="each photo as often (photo), each class (class), or between")
     parser.add_argument("--steps", type=int, default=1500, help=f"batches of {BATCH} photos")
     parser.add_argument("--rate", type=float, default=0.02, help="learning rate at the start")

@@ -20,7 +20,7 @@ def arguments(prog: str, description: str) -> argparse.ArgumentParser:
         epilog=f"example: {prog} --images photos --labels everyday.tsv --work work/everyday")
     add = parser.add_argument
     add("--images", type=Path, required=True, help="folder with the photos")
-    add("--labels", type=Path, help=".tsv with path, class, role, split; else one subfolder a class")
+    add("--labels", type=Path, help=".tsv or .csv with path, class, role, split, or a folder; else one subfolder a class in --images")
     add("--work", type=Path, required=True, help="folder for caches, history and the checkpoint best.pt")
     add("--size", type=int, default=224, help="input pixels of a side")
     add("--resize", choices=("shorter-side", "pad", "stretch"), default="stretch", help="geometry of the preprocessing")

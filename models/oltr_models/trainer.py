@@ -26,7 +26,7 @@ from . import losses, metrics
 from .backbone import pretrained_lite0
 from .cache import activations, keep_freed_memory
 from .checkpoint import save
-from .data import Preprocess, Sample, class_ids, read_samples, remarks, select, train_counts
+from .data import Preprocess, Sample, class_ids, read_samples, remarks, select, train_counts, write_labels
 from .discriminant import class_means, whitening
 from .evaluation import Answers, class_indices, figures
 from .network import ABLATIONS, Architecture, Oltr, on_sphere
@@ -49,6 +49,8 @@ class Trainer:
         keep_freed_memory()
         args.work.mkdir(parents=True, exist_ok=True)
         samples = read_samples(args.images, args.labels, args.seed)
+        if not args.labels or args.labels.is_dir():
+            write_labels(samples, args.labels or args.images, args.work / "labels.tsv")
         for remark in remarks(samples):
             print(f"note: {remark}", file=sys.stderr)
         self.classes = class_ids(samples)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from oltr_models.data import DataError, Preprocess, class_ids, load_photo, read_folder, read_class_table, read_labels, remarks, select, train_counts
+from oltr_models.data import DataError, Preprocess, class_ids, load_photo, read_class_table, read_folder, read_labels, read_samples, remarks, select, train_counts, write_labels
 
 from .photos import write_set
 
@@ -101,6 +101,32 @@ class LabelsTest(unittest.TestCase):
         self.assertEqual(class_ids(samples), ["a", "b"])
         self.assertEqual(train_counts(samples, ["a", "b"]), [1, 2])
         self.assertEqual([s.cls for s in select(samples, "val", known=False)], ["c"])
+
+    def test_reads_commas_and_semicolons_as_spreadsheets_write_them(self):
+        for mark, begin in ((",", ""), (";", "\ufeff")):
+            rows = ("path,class,role,split", '"1, 2",b,known,train', "2,a,known,train")
+            path = self.folder / "labels.csv"
+            path.write_text(begin + "\r\n".join(r if '"' in r and mark == "," else r.replace(",", mark) for r in rows),
+                            encoding="utf-8", newline="")
+            with self.subTest(mark):
+                self.assertEqual([s.cls for s in read_labels(path, self.folder)], ["b", "a"])
+
+    def test_writes_down_the_split_that_it_drew(self):
+        for name in ("a/1.jpg", "a/2.jpg", "a/3.jpg", "b/x/1.jpg", "b/2.png"):
+            (self.folder / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.folder / "photos" / name).touch()
+        photos, table = self.folder / "photos", self.folder / "labels.tsv"
+        drawn = read_samples(photos, None, seed=3)
+        self.assertEqual(sorted(map(str, drawn)), sorted(map(str, read_samples(self.folder, photos, seed=3))))
+        write_labels(drawn, photos, table)
+        self.assertEqual(sorted(map(str, drawn)), sorted(map(str, read_labels(table, photos))))
+
+    def test_takes_splits_that_folders_say(self):
+        for name in ("train/a/1.jpg", "train/b/1.jpg", "test/a/2.jpg"):
+            (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.folder / name).touch()
+        self.assertEqual([(s.cls, s.split) for s in read_folder(self.folder)],
+                         [("a", "test"), ("a", "train"), ("b", "train")])
 
     def test_refuses_what_would_spoil_a_result(self):
         good = ("1\ta\tknown\ttrain", "2\tb\tknown\ttrain")

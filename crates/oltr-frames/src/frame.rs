@@ -4,6 +4,7 @@ mod color;
 mod format;
 mod label;
 pub mod origin;
+mod shrink;
 mod view;
 
 pub use color::{Color, Matrix, Range, Siting};
@@ -57,6 +58,10 @@ pub struct Frame {
     stamp: Stamp,
     label: Label,
     origin: Origin,
+    /// The picture as it was encoded, where that was asked for.
+    encoded: Vec<u8>,
+    /// Bytes that `encoded` may have; 0 where nobody asked.
+    encoded_bound: usize,
 }
 
 /// Where a frame stands in its stream.
@@ -102,6 +107,26 @@ impl Frame {
         Frame { data, bound: bytes.max(3), ..Frame::default() }
     }
 
+    /// Has sources keep the JPEG that they decode this frame from, where it has `bytes` at most. Memory for it is taken now.
+    pub fn keep_encoded(&mut self, bytes: usize) {
+        self.encoded = Vec::with_capacity(bytes);
+        self.encoded_bound = bytes;
+    }
+
+    /// The JPEG that the frame was decoded from, as the camera made it; `None` where there is none, or it was not
+    /// [asked for](Frame::keep_encoded) or too long.
+    pub fn encoded(&self) -> Option<&[u8]> {
+        Some(self.encoded.as_slice()).filter(|bytes| !bytes.is_empty())
+    }
+
+    /// What the frame was decoded from, after it was.
+    pub(crate) fn set_encoded(&mut self, bytes: &[u8]) {
+        self.encoded.clear();
+        if bytes.len() <= self.encoded_bound {
+            self.encoded.extend_from_slice(bytes);
+        }
+    }
+
     /// Makes this a frame of `geometry` with rows that follow each other without a gap, and gives its bytes to be
     /// written (planes as [`PixelFormat::plane`] lays them, of any content).
     ///
@@ -129,6 +154,7 @@ impl Frame {
             return Err(Error::Limit { subject: "frame".into(), what: "frame_bytes", value, limit });
         }
         self.data.resize(bytes, 0);
+        self.encoded.clear();
         (self.geometry, self.stride) = (geometry, stride);
         Ok(&mut self.data)
     }
@@ -142,6 +168,7 @@ impl Frame {
             let (value, limit) = (bytes as u64, self.bound as u64);
             return Err(Error::Limit { subject: "frame".into(), what: "frame_bytes", value, limit });
         }
+        self.encoded.clear();
         if self.geometry != geometry {
             self.reshape(geometry, limits)?;
         }
@@ -252,7 +279,7 @@ impl Frame {
 
     /// Bytes of memory that the frame takes.
     pub fn bytes(&self) -> usize {
-        self.data.capacity() + self.label.text.capacity() + self.label.url.capacity()
+        self.data.capacity() + self.encoded.capacity() + self.label.text.capacity() + self.label.url.capacity()
     }
 
     /// Swaps the pixels of two frames of one geometry's size in bytes; for transforms that cannot work in place.
@@ -269,7 +296,9 @@ impl Default for Frame {
     fn default() -> Self {
         let geometry = Geometry::new(PixelFormat::Rgb24, 1, 1);
         let (filled, stamp, label, origin) = Default::default();
-        Frame { geometry, stride: 3, data: vec![0; 3], bound: usize::MAX, filled, stamp, label, origin }
+        let (stride, data, bound) = (3, vec![0; 3], usize::MAX);
+        let (encoded, encoded_bound) = Default::default();
+        Frame { geometry, stride, data, bound, filled, stamp, label, origin, encoded, encoded_bound }
     }
 }
 

@@ -36,6 +36,7 @@ pub use settings::{Preprocess, Resize};
 
 use crate::error::{Error, Result};
 use crate::frame::{Frame, Geometry, PixelFormat, Range, Rect, Rotation};
+pub(crate) use color::Conversion;
 use planes::Planes;
 use resample::{Resampler, Span};
 

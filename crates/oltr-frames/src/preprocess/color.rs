@@ -58,8 +58,9 @@ impl Conversion {
         std::array::from_fn(|y| self.pixel(y as i32, 128, 128, 0)[0])
     }
 
+    /// One pixel of samples with `fraction` bits of fraction.
     #[inline(always)]
-    fn pixel(&self, y: i32, u: i32, v: i32, fraction: u32) -> [u8; 3] {
+    pub fn pixel(&self, y: i32, u: i32, v: i32, fraction: u32) -> [u8; 3] {
         let y = (y - (self.black << fraction)) * self.luma + (1 << (FACTOR + fraction - 1));
         let (u, v) = (u - (128 << fraction), v - (128 << fraction));
         let byte = |sum: i32| (sum >> (FACTOR + fraction)).clamp(0, 255) as u8;

@@ -83,7 +83,7 @@ pub fn decode(subject: &str, bytes: &[u8], limits: &Limits, scratch: &mut Vec<u8
     check_size(subject, geometry.width, geometry.height, limits)?;
     let survey = Survey::new(bytes).map_err(fault)?;
     let pixels = frame.reshape(geometry, limits)?;
-    match route::route(&survey) {
+    let decoded = match route::route(&survey) {
         Route::AnyKind => anykind::decode(&survey, scratch, pixels).map_err(fault),
         Route::Fast => {
             plain(bytes, &survey, scratch);
@@ -95,7 +95,11 @@ pub fn decode(subject: &str, bytes: &[u8], limits: &Limits, scratch: &mut Vec<u8
                 e => bad(format!("the JPEG is damaged ({}); copy it again or save it anew", one_line(&e))),
             })
         }
+    };
+    if decoded.is_ok() {
+        frame.set_encoded(bytes);
     }
+    decoded
 }
 
 /// Writes the picture without what does not concern its pixels.

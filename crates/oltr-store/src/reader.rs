@@ -1,0 +1,338 @@
+//! Reading a store, beside the process that writes it, or from a copied card. Nothing is changed.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::disk::Disk;
+use crate::error::{Error, Result};
+use crate::record::Record;
+use crate::reviews::{self, Decided, Review, Reviews};
+use crate::state::{self, State};
+use crate::store::{MAX_SEGMENT_FILE, Opened, SEGMENTS, open, segments};
+use crate::tally::Tally;
+
+/// How often a reader begins anew because a segment was written anew meanwhile.
+const ATTEMPTS: usize = 20;
+
+/// Reads the store in one folder.
+pub struct Reader {
+    disk: Arc<dyn Disk>,
+    folder: PathBuf,
+    state: State,
+    dead: BTreeSet<u64>,
+    decided: Decided,
+}
+
+/// One record as it is listed.
+#[derive(Debug)]
+pub struct Listed<'a> {
+    /// What its line says.
+    pub record: Record<'a>,
+    /// The text of its line, of which [`event_of`](crate::event_of) is the event.
+    pub text: &'a str,
+    /// Its picture, below the store's folder, if that is there as long as it was written.
+    pub picture: Option<String>,
+    /// What a person decided.
+    pub review: Option<&'a Review>,
+}
+
+/// Something that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong, and what a start does about it.
+    pub what: String,
+    /// Whether something of the store's is not whole; else it only does not belong there.
+    pub broken: bool,
+}
+
+/// What a store holds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Stats {
+    /// Records.
+    pub records: u64,
+    /// Records with a picture.
+    pub pictures: u64,
+    /// Records that a person decided about.
+    pub reviewed: u64,
+    /// Bytes of all files.
+    pub bytes: u64,
+    /// The events of the first record and of the last, as text.
+    pub oldest: Option<String>,
+    /// As `oldest`.
+    pub newest: Option<String>,
+    /// What was seen, kept or not, by class; open events have the empty class.
+    pub classes: Vec<Tally>,
+}
+
+impl Reader {
+    /// Reads the store in `folder`.
+    ///
+    /// # Errors
+    /// [`Error::Bad`] where there is no store; [`Error::Io`].
+    pub fn open(folder: &Path, disk: Arc<dyn Disk>) -> Result<Reader> {
+        let segments = folder.join(SEGMENTS);
+        match disk.list(&segments) {
+            Ok(_) => {}
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => match disk.list(folder) {
+                Ok(_) => {
+                    let reason = "is no store: it has no folder 'segments'; 'oltr stream --store DIR' makes one";
+                    return Err(Error::bad(folder.display().to_string(), reason));
+                }
+                Err(e) => return Err(Error::io(folder, e)),
+            },
+            Err(e) => return Err(Error::io(&segments, e)),
+        }
+        let state = open::read_state(disk.as_ref(), folder, &mut Opened::default())?;
+        let decided = Reviews::of(folder).decided(disk.as_ref())?;
+        let dead = state.dead.iter().copied().collect();
+        Ok(Reader { disk, folder: folder.into(), state, dead, decided })
+    }
+
+    /// The last decision about each record.
+    pub fn decided(&self) -> &Decided {
+        &self.decided
+    }
+
+    /// Names of files that may be segments, in order.
+    fn names(&self) -> Result<Vec<String>> {
+        let folder = self.folder.join(SEGMENTS);
+        let mut names = self.disk.list(&folder).map_err(|e| Error::io(&folder, e))?;
+        names.retain(|name| name.ends_with(".jsonl"));
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Calls `f` with each record, oldest first, until it returns false.
+    ///
+    /// # Errors
+    /// [`Error::Io`], and those of `f`.
+    pub fn each(&self, f: &mut dyn FnMut(Listed) -> Result<bool>) -> Result<()> {
+        let mut last = 0;
+        for _ in 0..ATTEMPTS {
+            if self.each_from(&mut last, f)? {
+                return Ok(());
+            }
+        }
+        Err(Error::bad(self.folder.display().to_string(), "changes too fast to be read; try again"))
+    }
+
+    /// As [`Reader::each`], for those after record `last`; whether all were read.
+    fn each_from(&self, last: &mut u64, f: &mut dyn FnMut(Listed) -> Result<bool>) -> Result<bool> {
+        for name in self.names()? {
+            let path = self.folder.join(SEGMENTS).join(&name);
+            let bytes = match self.disk.read(&path, MAX_SEGMENT_FILE) {
+                Ok(bytes) => bytes,
+                // Its records are in the one before now.
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+                Err(e) => {
+                    log::warn!("{}: {e}; left out", path.display());
+                    continue;
+                }
+            };
+            if segments::first_of(&bytes, &name).is_none() {
+                continue;
+            }
+            for (record, _, text) in open::scan(&bytes, last).records {
+                if !self.dead.contains(&record.id) && !f(self.listed(record, text))? {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn listed<'a>(&'a self, record: Record<'a>, text: &'a str) -> Listed<'a> {
+        let picture = record.picture.as_ref().filter(|picture| {
+            let path = self.folder.join(&picture.path);
+            is_inside(&picture.path) && self.disk.length(&path).is_ok_and(|length| length == picture.bytes)
+        });
+        let (picture, review) = (picture.map(|picture| picture.path.clone()), self.decided.get(&record.id));
+        Listed { record, text, picture, review }
+    }
+
+    /// Calls `f` with the records `ids` that are there, in order.
+    ///
+    /// # Errors
+    /// As [`Reader::each`].
+    pub fn some(&self, ids: &[u64], f: &mut dyn FnMut(Listed) -> Result<()>) -> Result<()> {
+        let mut wanted: BTreeSet<u64> = ids.iter().copied().collect();
+        for _ in 0..ATTEMPTS {
+            let names = self.names()?;
+            let mut missed = false;
+            while let Some(id) = wanted.first().copied() {
+                let name = segments::name_of(id);
+                let place = names.partition_point(|other| *other <= name);
+                let next = names.get(place).cloned();
+                let in_this = |id: &u64| next.as_ref().is_none_or(|next| segments::name_of(*id) < *next);
+                let ids: Vec<u64> = wanted.iter().copied().take_while(in_this).collect();
+                if let Some(name) = place.checked_sub(1).map(|place| &names[place]) {
+                    let path = self.folder.join(SEGMENTS).join(name);
+                    match self.disk.read(&path, MAX_SEGMENT_FILE) {
+                        Ok(bytes) => {
+                            for (record, _, text) in open::scan(&bytes, &mut 0).records {
+                                if ids.binary_search(&record.id).is_ok() && !self.dead.contains(&record.id) {
+                                    f(self.listed(record, text))?;
+                                }
+                            }
+                        }
+                        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                            missed = true;
+                            break;
+                        }
+                        Err(e) => return Err(Error::io(&path, e)),
+                    }
+                }
+                ids.iter().for_each(|id| {
+                    wanted.remove(id);
+                });
+                if ids.is_empty() {
+                    wanted.remove(&id);
+                }
+            }
+            if !missed {
+                return Ok(());
+            }
+        }
+        Err(Error::bad(self.folder.display().to_string(), "changes too fast to be read; try again"))
+    }
+
+    /// Whether record `id` is there.
+    ///
+    /// # Errors
+    /// As [`Reader::each`].
+    pub fn has(&self, id: u64) -> Result<bool> {
+        let mut found = false;
+        self.some(&[id], &mut |_| {
+            found = true;
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// The bytes of the picture at `path` below the store's folder, as a record names it.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Bad`] for a path that leads elsewhere.
+    pub fn picture(&self, path: &str) -> Result<Vec<u8>> {
+        if !is_inside(path) {
+            return Err(Error::bad(path, "is no picture of the store"));
+        }
+        let path = self.folder.join(path);
+        self.disk.read(&path, crate::MAX_PICTURE as u64).map_err(|e| Error::io(&path, e))
+    }
+
+    /// What is not as it should be, and what a start would do about it. Everything is read, pictures too.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn check(&self) -> Result<Vec<Finding>> {
+        let mut findings = Vec::new();
+        let mut find = |path: &Path, what: String, broken| findings.push(Finding { path: path.into(), what, broken });
+        let folder = self.folder.join(SEGMENTS);
+        let mut names = self.disk.list(&folder).map_err(|e| Error::io(&folder, e))?;
+        names.sort_unstable();
+        let (mut last, mut ids) = (0, BTreeSet::new());
+        for name in names {
+            let path = folder.join(&name);
+            let bytes = match self.disk.read(&path, MAX_SEGMENT_FILE) {
+                Ok(bytes) => bytes,
+                Err(e) => {
+                    find(&path, format!("cannot be read ({e}); a start leaves it alone"), name.ends_with(".jsonl"));
+                    continue;
+                }
+            };
+            if name == segments::TEMPORARY {
+                find(&path, "was left when the power went; a start removes it".into(), false);
+                continue;
+            }
+            if segments::first_of(&bytes, &name).is_none() {
+                find(&path, "is none of the store's files; a start leaves it alone".into(), false);
+                continue;
+            }
+            let found = open::scan(&bytes, &mut last);
+            if found.torn > 0 {
+                find(&path, format!("its last {} bytes are no whole line; a start cuts them off", found.torn), true);
+            }
+            if found.damaged > 0 {
+                let what = format!("{} bytes between whole lines are none; a start leaves them out", found.damaged);
+                find(&path, what, true);
+            }
+            if found.repeated {
+                find(&path, "repeats records of the one before; a start removes them".into(), false);
+            }
+            for (record, ..) in found.records.iter().filter(|(record, ..)| !self.dead.contains(&record.id)) {
+                ids.insert(record.id);
+                let Some(picture) = &record.picture else { continue };
+                let path = self.folder.join(&picture.path);
+                let broken = match self.picture(&picture.path) {
+                    Ok(bytes) if bytes.len() as u64 != picture.bytes => Some("is shorter or longer than it was written"),
+                    Ok(bytes) if crc32fast::hash(&bytes) != picture.crc32 => Some("is not what was written"),
+                    Ok(_) => None,
+                    Err(e) if e.is_not_found() => Some("is not there"),
+                    Err(_) => Some("cannot be read"),
+                };
+                if let Some(broken) = broken {
+                    let what = format!("{broken}; a start leaves its record ({}) as it is", record.id);
+                    find(&path, what, true);
+                }
+            }
+        }
+        let path = self.folder.join(state::FILE);
+        if let Ok(bytes) = self.disk.read(&path, state::MAX_BYTES)
+            && State::parse(&bytes).is_none()
+        {
+            find(&path, "is damaged; a start makes a new one, and counts classes anew".into(), true);
+        }
+        let path = self.folder.join(reviews::FILE);
+        if let Ok(bytes) = self.disk.read(&path, reviews::MAX_BYTES) {
+            let broken = crate::line::pieces(&bytes).filter(|piece| !matches!(piece, crate::line::Piece::Line(..)));
+            match broken.count() {
+                0 => {}
+                n => find(&path, format!("has {n} places that are no whole line; the next decision cuts off a last one"), true),
+            }
+        }
+        for review in self.decided.values().filter(|review| review.said.protects() && !ids.contains(&review.id)) {
+            find(&path, format!("names record {}, which is not there", review.id), true);
+        }
+        Ok(findings)
+    }
+
+    /// What the store holds.
+    ///
+    /// # Errors
+    /// As [`Reader::each`].
+    pub fn stats(&self) -> Result<Stats> {
+        let mut stats = Stats::default();
+        let mut tallies = self.state.tallies.clone();
+        self.each(&mut |listed| {
+            stats.records += 1;
+            stats.reviewed += u64::from(listed.review.is_some());
+            if let (Some(_), Some(picture)) = (&listed.picture, &listed.record.picture) {
+                stats.pictures += 1;
+                stats.bytes += picture.bytes;
+            }
+            if listed.record.id > self.state.counted {
+                tallies.see(listed.record.class(), listed.record.day);
+            }
+            if stats.oldest.is_none() {
+                stats.oldest = Some(listed.text.into());
+            }
+            stats.newest.get_or_insert_default().clear();
+            stats.newest.get_or_insert_default().push_str(listed.text);
+            Ok(true)
+        })?;
+        let segments = self.names()?.into_iter().map(|name| self.folder.join(SEGMENTS).join(name));
+        let others = [state::FILE, reviews::FILE].map(|name| self.folder.join(name));
+        stats.bytes += segments.chain(others).filter_map(|path| self.disk.length(&path).ok()).sum::<u64>();
+        stats.classes = tallies.iter().cloned().collect();
+        Ok(stats)
+    }
+}
+
+/// Whether `path` stays within the folder that it is relative to, by what it says.
+fn is_inside(path: &str) -> bool {
+    Path::new(path).components().all(|part| matches!(part, std::path::Component::Normal(_)))
+}

@@ -1,0 +1,163 @@
+//! Making room: within the quota, the number of records, and the free space of the file system.
+
+use super::Store;
+use crate::error::{Error, Result};
+use crate::worth::{self, Entry, Reviewed};
+
+impl Store {
+    /// Gives up what is worth least until `need` bytes more have room.
+    ///
+    /// # Errors
+    /// [`Error::Full`] where no more may go: what is left was named, or the disk is filled by others.
+    pub(super) fn make_room(&mut self, need: u64) -> Result<()> {
+        let path = self.folder.clone();
+        let full = |reason: String| Error::Full { path: path.clone(), reason };
+        // What is written anew lies there twice meanwhile.
+        let aside = self.segment_bytes() + self.blocks(self.state_bytes) + 4 * self.block;
+        let most = self.settings.quota.saturating_sub(aside);
+        if self.bytes() + need > most || self.entries.len() >= self.most_records() {
+            self.evict(Room { bytes: need, most, records: self.most_records(), ordinary: false })?;
+            if self.bytes() + need > most || self.entries.len() >= self.most_records() {
+                return Err(full(
+                    "the store is full of what people have named; give it more room (--store-size), or export it and begin \
+                     a new one"
+                        .into(),
+                ));
+            }
+        }
+        // A file system that does not say it has room.
+        let Ok(space) = self.disk.space(&self.folder) else { return Ok(()) };
+        let short = (self.settings.free + need).saturating_sub(space.free);
+        if short == 0 {
+            return Ok(());
+        }
+        let most = self.bytes().saturating_sub(short);
+        self.evict(Room { bytes: 0, most, records: usize::MAX, ordinary: true })?;
+        let free = self.disk.space(&self.folder).map_or(u64::MAX, |space| space.free);
+        if free < self.settings.free + need {
+            return Err(full(format!(
+                "the disk has {free} bytes free, and {} are to stay free (--store-free); make room on it",
+                self.settings.free
+            )));
+        }
+        Ok(())
+    }
+
+    /// Gives records up until `room` is there, and some more, so that this is seldom done.
+    fn evict(&mut self, room: Room) -> Result<()> {
+        // What is given up must have been kept before: tallies count it.
+        self.sync()?;
+        // A person who decides meanwhile waits, and a decision that is being made is waited for.
+        let held = (0..100).find_map(|_| match self.reviews.hold(self.disk.as_ref()) {
+            Ok(None) => {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+                None
+            }
+            held => Some(held),
+        });
+        let Some(_held) = held.transpose()?.flatten() else { return Ok(()) };
+        self.learn_reviews()?;
+        let more = self.settings.quota / 64;
+        let mut gone: Vec<Entry> = Vec::new();
+        loop {
+            let bytes = (self.after_compaction() + room.bytes + more).saturating_sub(room.most);
+            let records = (self.entries.len() + 1).saturating_sub(room.records);
+            if bytes == 0 && records == 0 {
+                break;
+            }
+            let each = self.entries.iter().map(|e| u64::from(e.bytes)).sum::<u64>() / self.entries.len().max(1) as u64;
+            let need = bytes.max((records + self.entries.len() / 64) as u64 * each * u64::from(records > 0)) + more;
+            let mut chosen = worth::choose(&self.entries, need, room.ordinary);
+            if chosen.is_empty() {
+                break;
+            }
+            chosen.sort_unstable();
+            for place in &chosen {
+                let entry = self.entries[*place];
+                gone.push(entry);
+                if let Some(segment) = self.segment_of(entry.id) {
+                    segment.dead_bytes += u64::from(entry.line);
+                    segment.records = segment.records.saturating_sub(1);
+                    segment.dead.push(entry.id);
+                }
+                let pixels = u64::from(entry.bytes - entry.line);
+                self.picture_bytes = self.picture_bytes.saturating_sub(pixels);
+                let class = self.class_of(entry.group);
+                self.tallies.evict(&class, 1);
+            }
+            let mut places = chosen.into_iter().peekable();
+            let mut place = 0;
+            self.entries.retain(|_| {
+                let goes = places.next_if_eq(&place).is_some();
+                place += 1;
+                !goes
+            });
+        }
+        if gone.is_empty() {
+            return Ok(());
+        }
+        for segment in &mut self.segments {
+            segment.dead.sort_unstable();
+        }
+        self.counts.evicted += gone.len() as u64;
+        gone.retain(|entry| entry.bytes > entry.line);
+        gone.sort_unstable_by_key(|entry| entry.id);
+        let ids: Vec<u64> = gone.iter().map(|entry| entry.id).collect();
+        let written = self.write_state(ids.clone());
+        match &written {
+            // On a disk that is full to the last byte the pictures make the room for it: of a record that is still listed
+            // after a power cut then only the picture is gone.
+            Err(e) if !e.is_full() => return written,
+            _ => {}
+        }
+        for entry in &gone {
+            if !self.remove_picture(entry.id) {
+                self.picture_bytes += u64::from(entry.bytes - entry.line);
+            }
+        }
+        if written.is_err() {
+            self.write_state(ids)?;
+        }
+        self.compact()
+    }
+
+    /// Bytes of the store once [`Store::compact`] has done its work.
+    fn after_compaction(&self) -> u64 {
+        let closed = self.segments.len() - usize::from(self.current.is_some());
+        let sparse = self.segments[..closed].iter().filter(|segment| segment.is_sparse());
+        let freed: u64 = sparse.map(|s| self.blocks(s.bytes) - self.blocks(s.bytes - s.dead_bytes)).sum();
+        self.bytes() - freed
+    }
+
+    fn class_of(&self, group: u16) -> String {
+        let name = self.groups.get(usize::from(group)).cloned().unwrap_or_default();
+        if name.starts_with('\u{1}') { String::new() } else { name }
+    }
+
+    /// Takes note of what people have decided.
+    pub(super) fn learn_reviews(&mut self) -> Result<()> {
+        let decided = self.reviews.decided(self.disk.as_ref())?;
+        for entry in &mut self.entries {
+            entry.review = match decided.get(&entry.id) {
+                None => Reviewed::Not,
+                Some(review) if review.said.protects() => Reviewed::Kept,
+                Some(_) => Reviewed::Nothing,
+            };
+        }
+        let path = self.folder.join(crate::reviews::FILE);
+        self.review_bytes = self.disk.length(&path).unwrap_or(0);
+        Ok(())
+    }
+}
+
+/// How much room there is to be.
+struct Room {
+    /// Bytes beside those of the store.
+    bytes: u64,
+    /// What both may take.
+    most: u64,
+    /// Records, one more than there are now among them.
+    records: usize,
+    /// Whether only what is not special may go.
+    ordinary: bool,
+}
