@@ -3,11 +3,16 @@
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::thread;
 
 use oltr::{Error, Result};
 use oltr_export::Deployment;
-use oltr_export::events::{self, Format, Settings};
-use oltr_export::record::{Line, Lines};
+use oltr_export::events::{self, Format, Settings, Summary};
+use oltr_export::record::{Line, Lines, Review};
+use oltr_store::disk::RealDisk;
+use oltr_store::{Listed, Reader, Said, event_of};
 
 use super::args::{ExportArgs, ExportFormat};
 use super::exit::{self, Exit};
@@ -24,8 +29,10 @@ pub fn run(args: &ExportArgs, json: bool) -> anyhow::Result<Exit> {
     };
     let pictures = args.store.as_deref();
     let settings = Settings { deployment: deployment.as_ref(), pictures, version: env!("CARGO_PKG_VERSION") };
-    let mut lines = lines(args)?;
-    let done = events::write(format, &mut lines, &settings, &args.output)?;
+    let done = match (&args.records, &args.store) {
+        (None, Some(store)) => from_store(format, store, &settings, &args.output)?,
+        (records, _) => events::write(format, &mut lines(records.as_deref())?, &settings, &args.output)?,
+    };
     if done.uncertain_times > 0 {
         log::warn!(
             "{} of {} events have times that may be wrong: of a clock that was not set, or taken for UTC as nothing says \
@@ -53,20 +60,65 @@ pub fn run(args: &ExportArgs, json: bool) -> anyhow::Result<Exit> {
     Ok(Exit::Success)
 }
 
-/// The lines that `args` name.
-fn lines(args: &ExportArgs) -> Result<Box<dyn Iterator<Item = Result<Line>>>> {
-    match (&args.records, &args.store) {
-        (Some(path), _) if path == Path::new("-") => {
-            Ok(Box::new(Lines::new("standard input", BufReader::new(io::stdin()))))
-        }
-        (Some(path), _) => {
+/// Records that wait between the thread that reads the store and the one that writes.
+const WAITING: usize = 64;
+
+/// Writes the records of `store`.
+fn from_store(format: Format, store: &Path, settings: &Settings, out: &Path) -> Result<Summary> {
+    let reader = Reader::open(store, Arc::new(RealDisk)).map_err(store_error)?;
+    // The store gives its records one by one to whom it calls; exports take them one by one.
+    thread::scope(|scope| {
+        let (give, take) = sync_channel::<Result<Line>>(WAITING);
+        scope.spawn(move || {
+            // A writer that failed takes no more.
+            let read = reader.each(&mut |listed| Ok(give.send(line(&listed)).is_ok()));
+            if let Err(e) = read {
+                let _ = give.send(Err(store_error(e)));
+            }
+        });
+        events::write(format, &mut take.into_iter(), settings, out)
+    })
+}
+
+/// What a record of the store says, as `oltr store list --json` prints it.
+fn line(listed: &Listed) -> Result<Line> {
+    let id = listed.record.id;
+    let bad = |reason: String| Error::BadInput { subject: format!("record {id}"), reason };
+    let event = event_of(listed.text).ok_or_else(|| bad("holds no event".into()))?;
+    let mut record: oltr_export::Record =
+        serde_json::from_str(event).map_err(|e| bad(format!("holds an event that is none ({e})")))?;
+    record.id = id.to_string();
+    record.picture.clone_from(&listed.picture);
+    record.first_ever = listed.record.first_ever;
+    record.review = listed.review.map(|review| Review {
+        label: match &review.said {
+            Said::Label(name) => Some(name.clone()),
+            Said::Open | Said::Nothing => None,
+        },
+        decision: Some(review.said.text().into()),
+        by: Some(review.by.clone()),
+        wall: Some(review.wall.clone()),
+    });
+    Ok(Line::Record(Box::new(record)))
+}
+
+/// An error of the store as one of the library's.
+fn store_error(e: oltr_store::Error) -> Error {
+    match e {
+        oltr_store::Error::Io { path, cause } => Error::io(path, cause),
+        oltr_store::Error::Bad { subject, reason } => Error::BadInput { subject, reason },
+        e => Error::Internal(e.to_string()),
+    }
+}
+
+/// The lines of `records`.
+fn lines(records: Option<&Path>) -> Result<Box<dyn Iterator<Item = Result<Line>>>> {
+    match records {
+        Some(path) if path == Path::new("-") => Ok(Box::new(Lines::new("standard input", BufReader::new(io::stdin())))),
+        Some(path) => {
             let file = File::open(path).map_err(|e| Error::io(path, e))?;
             Ok(Box::new(Lines::new(&path.display().to_string(), BufReader::new(file))))
         }
-        (None, Some(_)) => Err(Error::Config(
-            "this oltr reads no store yet; give its records: oltr store list --json DIR | oltr export … --records -"
-                .into(),
-        )),
-        (None, None) => Err(Error::Config("name the store with --store, or its records with --records".into())),
+        None => Err(Error::Config("name the store with --store, or its records with --records".into())),
     }
 }

@@ -87,7 +87,10 @@ fn a_folder_of_photos_is_a_file_for_other_programs() {
     let rows: Vec<csv::StringRecord> = rows.records().map(|row| row.unwrap()).collect();
     assert_eq!(rows.iter().map(|row| &row[0]).collect::<Vec<_>>(), NAMES);
     assert_eq!(rows.iter().map(|row| &row[1]).collect::<Vec<_>>(), ["known", "open", "", "known"]);
-    assert_eq!((&rows[0][2], &rows[0][10], &rows[0][11], &rows[2][21]), ("cup", "2024-05-01T06:12:33", "+02:00", "bad-image"));
+    assert_eq!(
+        (&rows[0][2], &rows[0][10], &rows[0][11], &rows[2][21]),
+        ("cup", "2024-05-01T06:12:33", "+02:00", "bad-image")
+    );
 
     let lines = fs::read_to_string(write("json")).unwrap();
     let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -158,13 +161,16 @@ fn stream(args: &[&str]) -> Vec<Value> {
 #[test]
 fn photos_are_answered_one_by_one() {
     let lines = stream(&[PHOTOS]);
-    let count = fs::read_dir(package(PHOTOS)).unwrap().filter(|e| {
-        e.as_ref().unwrap().path().extension().is_some_and(|extension| extension == "jpg")
-    });
+    let count = fs::read_dir(package(PHOTOS))
+        .unwrap()
+        .filter(|e| e.as_ref().unwrap().path().extension().is_some_and(|extension| extension == "jpg"));
     assert_eq!(lines.len(), count.count());
     let cup = format!("{PHOTOS}/cup.jpg");
     let line = lines.iter().find(|line| line["source"] == cup.as_str()).unwrap();
-    assert_eq!((&line["schema"], &line["decision"], &line["label"]), (&"oltr.frame/1".into(), &"known".into(), &"cup".into()));
+    assert_eq!(
+        (&line["schema"], &line["decision"], &line["label"]),
+        (&"oltr.frame/1".into(), &"known".into(), &"cup".into())
+    );
     assert!(line["taken"].is_null() && line.as_object().unwrap().contains_key("camera"));
     // One photo suffices; a person reads its name.
     assert_eq!(stream(&[&cup]).len(), 1);
@@ -207,9 +213,13 @@ fn a_burst_is_one_event_at_the_time_taken() {
     }
     let lines = stream(&["--burst", "60s", &files.path("card")]);
     let ends: Vec<&Value> = lines.iter().filter(|line| line["type"] == "end").collect();
-    let told: Vec<_> = ends.iter().map(|end| (end["frames"].as_u64().unwrap(), end["first"]["wall"].as_str().unwrap())).collect();
+    let told: Vec<_> =
+        ends.iter().map(|end| (end["frames"].as_u64().unwrap(), end["first"]["wall"].as_str().unwrap())).collect();
     // In UTC where the photo says its offset, else by the camera's own clock.
-    assert_eq!(told, [(2, "2024-05-01T04:12:33.000Z"), (1, "2024-05-01T04:20:00.000Z"), (2, "2023-01-01T12:00:00.000")]);
+    assert_eq!(
+        told,
+        [(2, "2024-05-01T04:12:33.000Z"), (1, "2024-05-01T04:20:00.000Z"), (2, "2023-01-01T12:00:00.000")]
+    );
     assert!(ends.iter().all(|end| end["label"] == "cup" && end["first"]["mono_ns"].is_null()), "{ends:?}");
     assert_eq!(ends[0]["duration_ms"], 2000.0);
     assert_eq!(lines.iter().filter(|line| line["type"] == "new").count(), 3);

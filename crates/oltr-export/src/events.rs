@@ -130,7 +130,7 @@ impl Event {
     }
 
     fn reviewed(&self) -> Option<&str> {
-        self.record.review.as_ref()?.label.as_deref().filter(|label| !label.is_empty())
+        self.record.review.as_ref()?.said()
     }
 
     fn reviewer(&self) -> Option<&str> {
@@ -197,7 +197,8 @@ impl Events<'_> {
 
     /// The path of an event's picture within the store, where it has one that a path within a folder can name.
     fn picture<'e>(&mut self, event: &'e Event) -> Option<&'e str> {
-        let found = event.record.picture.as_deref().filter(|picture| is_inside(picture));
+        let there = |picture: &&str| self.settings.pictures.is_none_or(|store| store.join(picture).is_file());
+        let found = event.record.picture.as_deref().filter(|picture| is_inside(picture)).filter(there);
         match found {
             Some(_) => self.summary.pictures += 1,
             None => self.summary.without_picture += 1,

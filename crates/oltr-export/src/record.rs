@@ -12,7 +12,8 @@ const MAX_LINE: u64 = 1 << 20;
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Record {
-    /// Names the record among all of a store.
+    /// Names the record among all of a store: a number there, a text in the line of an event.
+    #[serde(deserialize_with = "text_or_number")]
     pub id: String,
     /// The source that it was seen by.
     pub source: String,
@@ -90,12 +91,35 @@ pub struct Mean {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Review {
-    /// A class, `open` or `nothing`; `None` where nothing was said.
+    /// A class, `open` or `nothing`; `None` where `decision` says it.
     pub label: Option<String>,
+    /// `open` or `nothing`, where that is what was said.
+    pub decision: Option<String>,
     /// Who.
     pub by: Option<String>,
     /// When.
     pub wall: Option<String>,
+}
+
+impl Review {
+    /// A class, `open` or `nothing`; `None` where nothing was said.
+    pub fn said(&self) -> Option<&str> {
+        let word = self.decision.as_deref().filter(|word| matches!(*word, "open" | "nothing"));
+        self.label.as_deref().filter(|label| !label.is_empty()).or(word)
+    }
+}
+
+fn text_or_number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<String, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Id {
+        Text(String),
+        Number(u64),
+    }
+    Ok(match Id::deserialize(deserializer)? {
+        Id::Text(text) => text,
+        Id::Number(number) => number.to_string(),
+    })
 }
 
 /// Counts of a run: the fields of `oltr.stats/1` that tell how long was watched.
@@ -215,6 +239,21 @@ mod tests {
         let lines: Vec<Line> = Lines::new("a", text.as_bytes()).map(|line| line.unwrap()).collect();
         let [Line::Other, Line::Record(record), Line::Stats(stats)] = &lines[..] else { panic!("{lines:?}") };
         assert_eq!((record.id.as_str(), stats.captured), ("a", 3));
+    }
+
+    #[test]
+    fn numbers_and_both_forms_of_a_review_are_read() {
+        let said = |review: &str| {
+            let text = format!(r#"{{"schema":"oltr.record/1","id":17,"decision":"open","review":{review}}}"#);
+            let Ok(Line::Record(record)) = Line::parse(&text) else { panic!("{text}") };
+            assert_eq!(record.id, "17");
+            record.review.and_then(|review| review.said().map(String::from))
+        };
+        assert_eq!(said("null"), None);
+        assert_eq!(said(r#"{"label":null,"by":"Ada","wall":null}"#), None);
+        assert_eq!(said(r#"{"label":"nothing","by":"Ada"}"#).as_deref(), Some("nothing"));
+        assert_eq!(said(r#"{"label":null,"decision":"open"}"#).as_deref(), Some("open"));
+        assert_eq!(said(r#"{"label":"eel","decision":"label"}"#).as_deref(), Some("eel"));
     }
 
     #[test]

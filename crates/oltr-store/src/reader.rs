@@ -268,7 +268,9 @@ impl Reader {
                 let Some(picture) = &record.picture else { continue };
                 let path = self.folder.join(&picture.path);
                 let broken = match self.picture(&picture.path) {
-                    Ok(bytes) if bytes.len() as u64 != picture.bytes => Some("is shorter or longer than it was written"),
+                    Ok(bytes) if bytes.len() as u64 != picture.bytes => {
+                        Some("is shorter or longer than it was written")
+                    }
                     Ok(bytes) if crc32fast::hash(&bytes) != picture.crc32 => Some("is not what was written"),
                     Ok(_) => None,
                     Err(e) if e.is_not_found() => Some("is not there"),
@@ -291,7 +293,11 @@ impl Reader {
             let broken = crate::line::pieces(&bytes).filter(|piece| !matches!(piece, crate::line::Piece::Line(..)));
             match broken.count() {
                 0 => {}
-                n => find(&path, format!("has {n} places that are no whole line; the next decision cuts off a last one"), true),
+                n => find(
+                    &path,
+                    format!("has {n} places that are no whole line; the next decision cuts off a last one"),
+                    true,
+                ),
             }
         }
         for review in self.decided.values().filter(|review| review.said.protects() && !ids.contains(&review.id)) {
