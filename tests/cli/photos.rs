@@ -264,3 +264,55 @@ fn events_are_exported_without_a_store() {
     oltr(&["export", "csv", "--records", &log, "--deployment", &wrong, &out]).code(65).says(&["wrong.toml", "line 2"]);
     oltr(&["export", "csv", "--records", &deployment, &out]).code(65).says(&["line 1"]);
 }
+
+/// A store with a class, something open, and one that a person called nothing.
+fn store(folder: &std::path::Path) {
+    use oltr_store::disk::RealDisk;
+    use oltr_store::{NewRecord, Review, Reviews, Said, Settings, Store};
+    let (quota, free) = (64 << 20, 0);
+    let disk = std::sync::Arc::new(RealDisk);
+    let (mut store, _) = Store::open(folder, Settings { quota, free }, disk.clone()).unwrap();
+    let mut ids = Vec::new();
+    for (at, (decision, label)) in
+        [("known", Some("cup")), ("open", None), ("known", Some("cup"))].into_iter().enumerate()
+    {
+        let time = serde_json::json!({"mono_ns": at, "wall": format!("2024-05-01T06:12:3{at}.000Z")});
+        let event = serde_json::json!({
+            "schema": "oltr.event/1", "seq": at, "wall": "2024-05-01T06:13:00.000Z", "clock_synchronised": true,
+            "source": "cam", "id": format!("run-{at}"), "type": "end", "reason": "gone", "decision": decision,
+            "label": label, "first": time, "last": time, "duration_ms": 0.0, "frames": 3, "best": {"wall": time["wall"]},
+            "mean": {"probability": 0.75, "reachability": 1.5},
+        });
+        let (event, event_id) = (event.to_string(), format!("run-{at}"));
+        let new = NewRecord { event: &event, event_id: &event_id, decision, label, ..NewRecord::default() };
+        ids.push(store.append(&new, Some(&cup()).filter(|_| at < 2).map(Vec::as_slice)).unwrap());
+    }
+    store.sync().unwrap();
+    let (said, by, wall) = (Said::Nothing, "Ada".into(), "2024-06-01T10:00:00Z".into());
+    let review = Review { id: ids[2], said, by, wall };
+    Reviews::of(folder).add(disk.as_ref(), &[review], &mut |_| Ok(true)).unwrap();
+}
+
+#[test]
+fn a_store_is_exported_with_its_pictures() {
+    let files = Folder::new();
+    store(files.path("store").as_ref());
+    let deployment = files.file("d.toml", b"id = 'north-1'\nlatitude = 52.5\nlongitude = 13.25\n");
+    let (dir, out) = (files.path("store"), files.path("package"));
+    let args = ["export", "camtrap-dp", "--store", &dir, "--deployment", &deployment, &out];
+    oltr(&args).code(0).says(&["3 events, 1 of them judged by a person, 2 with a picture"]);
+    let mut table = csv::Reader::from_path(format!("{out}/observations.csv")).unwrap();
+    let rows: Vec<std::collections::BTreeMap<String, String>> = table.deserialize().map(|row| row.unwrap()).collect();
+    let column = |name: &str| rows.iter().map(|row| row[name].as_str()).collect::<Vec<_>>();
+    assert_eq!(column("observationType"), ["animal", "unknown", "blank"]);
+    assert_eq!(column("classificationMethod"), ["machine", "machine", "human"]);
+    let mut media = csv::Reader::from_path(format!("{out}/media.csv")).unwrap();
+    for row in media.records() {
+        assert_eq!(fs::read(format!("{out}/{}", &row.unwrap()[4])).unwrap(), cup());
+    }
+    // Again, in its place; and what is none.
+    oltr(&args).code(0);
+    oltr(&["export", "csv", "--store", &files.path("none"), &files.path("x")]).code(66);
+    oltr(&["export", "csv", "--store", &files.path(""), &files.path("x")]).code(65).says(&["no store"]);
+    assert!(!fs::exists(files.path("x")).unwrap());
+}
