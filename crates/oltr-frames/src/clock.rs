@@ -25,12 +25,43 @@ pub fn boot_id() -> Option<String> {
     Some(id.trim().into()).filter(|id: &String| !id.is_empty())
 }
 
-/// Whether systemd has set the clock by the network since the machine was started: boards without a clock of their own
-/// begin at some time in the past. `None` where systemd does not keep the time, so that nobody says.
+/// Whether the clock is set by the network, or was since the machine was started: boards without a clock of their own
+/// begin at some time in the past. `None` where nothing keeps the time, so that nobody says.
+///
+/// The kernel knows whether a daemon keeps its clock, whichever it is: chrony, ntpd, systemd-timesyncd, one for PTP.
 pub fn is_synchronised() -> Option<bool> {
-    const FOLDER: &str = "/run/systemd/timesync";
-    const DONE: &str = "/run/systemd/timesync/synchronized";
-    Path::new(FOLDER).exists().then(|| Path::new(DONE).exists())
+    judge(kernel_is_synchronised(), Path::new("/run"))
+}
+
+/// The time daemons' signs of life below `/run`.
+const DAEMONS: [&str; 7] = ["systemd/timesync", "chrony", "chronyd.pid", "ntpd.pid", "ntp.pid", "ntpsec", "openntpd"];
+
+/// What the kernel and the files below `run` say together.
+fn judge(kernel: Option<bool>, run: &Path) -> Option<bool> {
+    if kernel == Some(true) || run.join("systemd/timesync/synchronized").exists() {
+        return Some(true);
+    }
+    // The kernel says no as long as no daemon says yes, and then it is another question whether there is one. Where it may
+    // not be asked, only systemd's files say anything.
+    if kernel.is_none() {
+        return run.join(DAEMONS[0]).exists().then_some(false);
+    }
+    DAEMONS.iter().any(|sign| run.join(sign).exists()).then_some(false)
+}
+
+/// Whether the kernel counts its clock as synchronised; `None` where it cannot be asked.
+#[cfg(target_os = "linux")]
+fn kernel_is_synchronised() -> Option<bool> {
+    /// `STA_UNSYNC` of the kernel's interface.
+    const UNSYNCHRONISED: i32 = 0x40;
+    let mut state = rtime_clock::adjtime::Timex::new();
+    rtime_clock::adjtime::adjtimex(&mut state).ok()?;
+    Some(state.0.status & UNSYNCHRONISED == 0)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn kernel_is_synchronised() -> Option<bool> {
+    None
 }
 
 #[cfg(test)]
@@ -45,6 +76,38 @@ mod tests {
             let apart = wall_at(mono).duration_since(wall).unwrap_or_else(|e| e.duration());
             assert!(apart < Duration::from_millis(100), "{apart:?}");
         }
+    }
+
+    #[test]
+    fn whoever_keeps_the_time_is_asked() {
+        let run = tempfile::tempdir().unwrap();
+        let with = |sign: &str| {
+            let run = tempfile::tempdir().unwrap();
+            std::fs::create_dir_all(run.path().join(sign)).unwrap();
+            run
+        };
+        // Nobody keeps it; one that does, by the kernel's word alone.
+        assert_eq!([judge(None, run.path()), judge(Some(false), run.path())], [None, None]);
+        assert_eq!(judge(Some(true), run.path()), Some(true));
+        for daemon in DAEMONS {
+            let run = with(daemon);
+            let said = [None, Some(false), Some(true)].map(|kernel| judge(kernel, run.path()));
+            let unasked = (daemon == DAEMONS[0]).then_some(false);
+            assert_eq!(said, [unasked, Some(false), Some(true)], "{daemon}");
+        }
+        // As it was set once since the start.
+        assert_eq!(judge(Some(false), with("systemd/timesync/synchronized").path()), Some(true));
+    }
+
+    /// The kernel's own word, beside what another program reads out of it.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_kernel_can_be_asked() {
+        let ours = kernel_is_synchronised();
+        let Ok(other) = std::process::Command::new("adjtimex").arg("--print").output() else { return };
+        let text = String::from_utf8_lossy(&other.stdout);
+        let status = text.lines().find_map(|line| line.trim().strip_prefix("status:")?.trim().parse::<i32>().ok());
+        assert!(status.is_none() || ours == status.map(|status| status & 0x40 == 0), "{ours:?} {text}");
     }
 
     #[cfg(target_os = "linux")]
