@@ -17,7 +17,9 @@ pub mod log;
 mod npz;
 mod output;
 mod report;
+mod review;
 pub mod shutdown;
+mod store;
 mod stream;
 mod study;
 mod table;
@@ -44,6 +46,8 @@ pub fn run(cli: &Cli, start: Instant) -> anyhow::Result<Exit> {
         Some(Command::Evaluate(args)) => evaluate::run(args, common),
         Some(Command::Calibrate(args)) => calibrate::run(args, common),
         Some(Command::Enrol(args)) => enrol::run(args, common),
+        Some(Command::Store(args)) => store::run(args, common),
+        Some(Command::Review(args)) => review::run(args, common),
         Some(Command::Doctor(args)) => doctor::run(args, common),
         Some(Command::Generate(args)) => generate::run(args),
         None => Cli::missing_command(),

@@ -1,6 +1,7 @@
 //! The command line: what can be said, and what it means.
 
 mod enrol;
+mod store;
 mod study;
 
 use std::borrow::Cow;
@@ -21,6 +22,7 @@ use super::output::{bytes, millis};
 use super::stream::args::StreamArgs;
 use super::table::printable;
 pub use enrol::{EnrolAction, EnrolArgs};
+pub use store::{ReviewAction, ReviewArgs, StoreAction, StoreArgs};
 pub use study::{CalibrateArgs, EvaluateArgs, PhotoArgs};
 
 const EXAMPLES: &str = "\
@@ -101,6 +103,8 @@ pub enum Command {
     Evaluate(EvaluateArgs),
     Calibrate(CalibrateArgs),
     Enrol(EnrolArgs),
+    Store(StoreArgs),
+    Review(ReviewArgs),
     Doctor(DoctorArgs),
     #[command(subcommand, hide = true)]
     Generate(GenerateArgs),

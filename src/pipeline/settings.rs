@@ -47,6 +47,8 @@ pub struct Settings {
     pub stats_every: Option<Duration>,
     /// How events are made of frames.
     pub events: events::Settings,
+    /// Bytes of the JPEG that a frame is decoded from which are kept beside it: [`Frame::encoded`](crate::Frame::encoded).
+    pub keep_encoded: usize,
 }
 
 /// When to try again: after `first`, then after twice as long each time, up to `longest`.
