@@ -18,7 +18,9 @@ pub mod log;
 mod npz;
 mod output;
 mod report;
+mod review;
 pub mod shutdown;
+mod store;
 mod stream;
 mod study;
 mod table;
@@ -46,6 +48,8 @@ pub fn run(cli: &Cli, start: Instant) -> anyhow::Result<Exit> {
         Some(Command::Calibrate(args)) => calibrate::run(args, common),
         Some(Command::Enrol(args)) => enrol::run(args, common),
         Some(Command::Export(args)) => export::run(args, common.json),
+        Some(Command::Store(args)) => store::run(args, common),
+        Some(Command::Review(args)) => review::run(args, common),
         Some(Command::Doctor(args)) => doctor::run(args, common),
         Some(Command::Generate(args)) => generate::run(args),
         None => Cli::missing_command(),

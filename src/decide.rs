@@ -72,6 +72,11 @@ impl Decider {
         self.reachability.get(class).map_or(f32::INFINITY, |threshold| 10.0 / threshold)
     }
 
+    /// The distance to the nearest class, each in its own unit, its [`limit`](Decider::limit): beyond 1 a frame is open.
+    pub fn unit(&self, distances: &[f32]) -> f32 {
+        distances.iter().enumerate().map(|(class, d)| d / self.limit(class)).fold(f32::INFINITY, f32::min)
+    }
+
     /// Decides for one frame. The label is the class of the largest logit; its threshold is the one that applies.
     ///
     /// `scores.class` must be a class of the bundle, as loading a bundle checks.

@@ -230,13 +230,17 @@ impl Enrolments {
     /// the nearest one in its own unit, if the frame lies within its radius and is nearer to it than to any known class,
     /// whose units are the limits of `decider`. Allocates nothing.
     pub fn find(&self, feature: &[f32], distances: &[f32], decider: &Decider) -> Option<Match<'_>> {
+        self.find_within(feature, decider.unit(distances))
+    }
+
+    /// As [`Enrolments::find`], for a frame whose nearest known class lies at `known` units, as [`Decider::unit`] says it.
+    pub fn find_within(&self, feature: &[f32], known: f32) -> Option<Match<'_>> {
         let fitting = self.classes.iter().enumerate().filter(|(_, class)| class.centroid.len() == feature.len());
         let matches = fitting.map(|(index, class)| Match { index, class, distance: class.distance(feature) });
         let within = matches.filter(|m| m.distance <= m.class.radius());
         let unit = |m: &Match| if m.distance == 0.0 { 0.0 } else { m.distance / m.class.spread };
         let nearest = within.min_by(|a, b| unit(a).total_cmp(&unit(b)))?;
-        let known = distances.iter().enumerate().map(|(class, d)| d / decider.limit(class));
-        (unit(&nearest) < known.fold(f32::INFINITY, f32::min)).then_some(nearest)
+        (unit(&nearest) < known).then_some(nearest)
     }
 }
 

@@ -7,6 +7,7 @@ mod capture;
 mod classify;
 mod counts;
 mod groups;
+pub mod keep;
 pub mod memory;
 mod settings;
 mod shared;
@@ -92,7 +93,7 @@ pub fn run(
     let groups = Groups::new(bundle, settings.events, settings.grouping, settings.by_taken, limits)?;
     let (depth, overflow) = (settings.depth_for(source), settings.overflow_for(source));
     let bytes = source.bounds().frame_bytes;
-    let queue = Queue::new(depth, overflow, limits, || Slot::new(bytes))?;
+    let queue = Queue::new(depth, overflow, limits, || Slot::new(bytes, settings.keep_encoded))?;
     let name = source.name().to_string();
     let shared = Shared::default();
     let (live, recording) = (source.is_live(), source.is_recording());

@@ -7,6 +7,8 @@ pub mod json;
 
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::answer::{Answer, Names};
 use crate::decide::consensus::Agreed;
 use crate::decide::events::{Change, Event};
@@ -60,6 +62,40 @@ pub struct EventResult<'a> {
     pub names: Names<'a>,
     /// By which clock its times are.
     pub times: Times,
+}
+
+/// What is new about an event, where events are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Novelty {
+    /// Whether no event of this class was kept before.
+    pub first_ever: bool,
+    /// Whether it is the first of its class on this day, in UTC.
+    pub first_today: bool,
+    /// Days since the last one of its class; `None` for the first, and where the clock went back.
+    pub days_since: Option<u32>,
+}
+
+/// What has become of events that are to be kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct StoreStats {
+    /// `open`, or `waiting` for a store that cannot be opened or written now.
+    pub state: &'static str,
+    /// Records that are in the store.
+    pub records: u64,
+    /// Bytes of the store.
+    pub bytes: u64,
+    /// Events that were kept since the stream began.
+    pub kept: u64,
+    /// Events that came faster than they were written.
+    pub dropped: u64,
+    /// Events that could not be kept.
+    pub not_kept: u64,
+    /// Pictures that could not be kept with their events.
+    pub pictures_lost: u64,
+    /// Records that were given up to make room.
+    pub evicted: u64,
+    /// Bytes that were written.
+    pub written_bytes: u64,
 }
 
 /// A frame that was no picture, or that could not be classified.

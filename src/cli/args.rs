@@ -2,6 +2,7 @@
 
 mod enrol;
 mod export;
+mod store;
 mod study;
 
 use std::borrow::Cow;
@@ -23,6 +24,7 @@ use super::stream::args::StreamArgs;
 use super::table::printable;
 pub use enrol::{EnrolAction, EnrolArgs};
 pub use export::{ExportArgs, ExportFormat};
+pub use store::{ReviewAction, ReviewArgs, StoreAction, StoreArgs};
 pub use study::{CalibrateArgs, EvaluateArgs, PhotoArgs};
 
 const EXAMPLES: &str = "\
@@ -104,6 +106,8 @@ pub enum Command {
     Calibrate(CalibrateArgs),
     Enrol(EnrolArgs),
     Export(ExportArgs),
+    Store(StoreArgs),
+    Review(ReviewArgs),
     Doctor(DoctorArgs),
     #[command(subcommand, hide = true)]
     Generate(GenerateArgs),

@@ -93,7 +93,7 @@ fn quoted(path: &Path) -> String {
 ///
 /// # Errors
 /// [`Error::Config`] for the built-in model, which has no place beside it.
-fn place(named: Option<&Path>, common: &Common) -> oltr::Result<PathBuf> {
+pub fn place(named: Option<&Path>, common: &Common) -> oltr::Result<PathBuf> {
     let beside = || common.model(None).map(Enrolments::path_beside);
     named.map(PathBuf::from).or_else(beside).ok_or_else(|| {
         let file = "name the file of enrolled classes, as --enrolled things.enrolled";
@@ -105,7 +105,7 @@ fn place(named: Option<&Path>, common: &Common) -> oltr::Result<PathBuf> {
 ///
 /// # Errors
 /// [`Error::BadInput`] for a bundle that calls nothing open by its distance.
-fn limit(bundle: &Bundle) -> oltr::Result<f32> {
+pub fn limit(bundle: &Bundle) -> oltr::Result<f32> {
     let limit = 10.0 / bundle.open.reachability;
     if limit.is_finite() {
         return Ok(limit);
@@ -125,7 +125,15 @@ pub fn file_for_use(named: Option<&Path>, common: &Common) -> Option<PathBuf> {
 /// # Errors
 /// As [`Common::load`] and [`Enrolments::read`].
 pub fn load_with(file: Option<&Path>, common: &Common) -> oltr::Result<(Model, Option<Enrolments>)> {
-    let options = model::Options { hash_graph: file.is_some(), ..common.options() };
+    load_for(file, false, common)
+}
+
+/// As [`load_with`]; where `hash` is set, the model's hash is known without enrolled classes too.
+///
+/// # Errors
+/// As [`load_with`].
+pub fn load_for(file: Option<&Path>, hash: bool, common: &Common) -> oltr::Result<(Model, Option<Enrolments>)> {
+    let options = model::Options { hash_graph: hash || file.is_some(), ..common.options() };
     let model = common.load_as(None, &options)?;
     let enrolments = file.zip(model.graph_sha256()).map(|(file, hash)| Enrolments::read(file, hash)).transpose()?;
     if let Some((enrolments, file)) = enrolments.as_ref().zip(file) {

@@ -5,14 +5,17 @@ mod fit;
 mod notify;
 mod open;
 mod person;
+pub mod store;
 mod wait;
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use oltr::clock;
 use oltr::decide::events::Event;
+use oltr::pipeline::keep::Keeper;
 use oltr::pipeline::memory::{self, Plan};
 use oltr::pipeline::{self, Control, Ended, Grouping, Report, Settings};
 use oltr::queue::Overflow;
@@ -29,6 +32,7 @@ use super::shutdown;
 use args::StreamArgs;
 use notify::Notifier;
 use person::Person;
+use store::{Keeping, Storing};
 use wait::Opening;
 
 /// What errors call the place where results go.
@@ -55,14 +59,16 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
         memory::check_loading(&name, bytes, &limits).map_err(|e| args.with_first_remedy(e))?;
     }
     let enrolled = enrol::file_for_use(args.enrolled.as_deref(), common).filter(|_| !args.no_enrolled);
-    let (model, enrolments) = enrol::load_with(enrolled.as_deref(), common)?;
+    let (model, enrolments) = enrol::load_for(enrolled.as_deref(), args.store.is_on(), common)?;
     let enrolments = enrolments.as_ref();
     let mut classifier = Classifier::new(&model)?;
     if let Some(enrolments) = enrolments {
         classifier = classifier.with_enrolments(enrolments);
     }
     let (names, line_limits) = (classifier.names(), limits.clone());
-    let output = || -> anyhow::Result<Out> {
+    let keeper = args.store.is_on().then(|| RefCell::new(Keeper::new(args.gap.max(args.linger))));
+    let mut classifier = Keeping::new(classifier, keeper.as_ref());
+    let output = || -> anyhow::Result<Out<'_>> {
         let to = if common.json {
             let settings = json::Settings {
                 destination: STDOUT.into(),
@@ -74,7 +80,7 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
         } else {
             To::Person(Box::new(Person::new(names, frames, photos)?))
         };
-        Ok(Out { to, notifier: Notifier::new(), stop: control.stop.clone() })
+        Ok(Out { to, notifier: Notifier::new(), stop: control.stop.clone(), store: None })
     };
     // A late source is waited for by a program that is ready.
     let mut waiting = None;
@@ -85,8 +91,12 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
     let Some(mut source) = source else { return Ok(Exit::Success) };
     let plan_of = |source: &dyn FrameSource, settings: &Settings, limits: &Limits| {
         let plan = Plan::new(&model, options.threads, source, settings, limits);
-        match enrolments {
+        let plan = match enrolments {
             Some(enrolments) => plan.with_enrolments(enrolments),
+            None => plan,
+        };
+        match args.store.memory() {
+            Some(bytes) => plan.with_store(bytes, source, settings),
             None => plan,
         }
     };
@@ -114,9 +124,17 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
     if let To::Json(lines) = &mut out.to {
         lines.set_planned(plan.total());
     }
+    let graph = model.graph_sha256();
+    out.store = Storing::start(&args.store, keeper.as_ref(), graph, names, args.linger, &line_limits)?;
+    if let (Some(store), To::Json(lines)) = (&mut out.store, &out.to) {
+        store.name_as(lines);
+    }
     let drops = settings.overflow_for(source.as_ref()) == Overflow::DropOldest;
     let result = pipeline::run(source.as_mut(), &mut classifier, &mut out, &control, &settings, &limits);
     out.notifier.stopping();
+    if let Some(store) = &mut out.store {
+        store.finish();
+    }
     let Report { ended, stats } = result?;
     if ended == Ended::Input && drops && stats.dropped > 0 {
         // Whatever comes from a pipe may be a recording; nobody who wants all of it should lose some without a word.
@@ -173,11 +191,13 @@ fn wait_for(
 }
 
 /// Results to stdout, and signs of life to the service manager.
-struct Out {
+struct Out<'k> {
     to: To,
     notifier: Notifier,
     /// Whether the program was asked to end.
     stop: Arc<AtomicBool>,
+    /// Where events are kept.
+    store: Option<Storing<'k>>,
 }
 
 enum To {
@@ -185,7 +205,7 @@ enum To {
     Person(Box<Person>),
 }
 
-impl Out {
+impl Out<'_> {
     fn sink(&mut self) -> &mut dyn Sink {
         match &mut self.to {
             To::Json(sink) => sink.as_mut(),
@@ -194,13 +214,17 @@ impl Out {
     }
 }
 
-impl Sink for Out {
+impl Sink for Out<'_> {
     fn frame(&mut self, frame: &FrameResult) -> Result<()> {
         self.sink().frame(frame)
     }
 
     fn event(&mut self, event: &EventResult) -> Result<()> {
-        self.sink().event(event)
+        let novelty = self.store.as_mut().map(|store| store.event(event)).transpose()?.flatten();
+        match &mut self.to {
+            To::Json(lines) => lines.event_with(event, novelty),
+            To::Person(person) => person.event(event),
+        }
     }
 
     fn failure(&mut self, failure: &Failure) -> Result<()> {
@@ -208,12 +232,18 @@ impl Sink for Out {
     }
 
     fn stats(&mut self, source: &str, stats: &Stats) -> Result<()> {
+        if let (Some(store), To::Json(lines)) = (&self.store, &mut self.to) {
+            lines.set_store(store.stats());
+        }
         self.sink().stats(source, stats)
     }
 
     /// The only thread that is left waits for the system: there is nothing to wait for.
     fn stuck(&mut self, error: &Error) {
         self.sink().stuck(error);
+        if let Some(store) = &mut self.store {
+            store.finish();
+        }
         self.notifier.stopping();
         let asked = self.stop.load(Ordering::Relaxed);
         let exit = if asked { Exit::Success } else { exit::report_error(error) };

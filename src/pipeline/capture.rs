@@ -27,8 +27,11 @@ pub struct Slot {
 }
 
 impl Slot {
-    pub fn new(bytes: usize) -> Slot {
-        Slot { frame: Frame::with_capacity(bytes), ordinal: 0, arrived: Duration::ZERO }
+    /// A frame of `bytes`, and as many of the JPEG that it is decoded from as `encoded` says.
+    pub fn new(bytes: usize, encoded: usize) -> Slot {
+        let mut frame = Frame::with_capacity(bytes);
+        frame.keep_encoded(encoded);
+        Slot { frame, ordinal: 0, arrived: Duration::ZERO }
     }
 }
 

@@ -8,6 +8,7 @@ use std::fmt;
 use heapless::Vec;
 
 use super::CAPTURE_STACK;
+use super::keep;
 use super::settings::Settings;
 use crate::enrol::Enrolments;
 use crate::error::{Error, Result};
@@ -52,7 +53,7 @@ pub struct Item {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// Heap while frames are classified.
-    pub running: Vec<Item, 8>,
+    pub running: Vec<Item, 12>,
     /// Heap while the model is loaded, which is over when frames are taken.
     pub loading: u64,
     /// Text and stacks.
@@ -89,6 +90,18 @@ impl Plan {
         let item = Item { name: "enrolled classes", bytes: enrolments.bytes() as u64 };
         let added = self.running.push(item);
         debug_assert!(added.is_ok(), "a plan has one place for them");
+        self
+    }
+
+    /// The plan with a store of events that takes `bytes`, and the pictures that are kept for it: beside the frames that
+    /// `settings` let wait for `source`, and of things in progress.
+    pub fn with_store(mut self, bytes: u64, source: &dyn FrameSource, settings: &Settings) -> Plan {
+        let slots = (settings.depth_for(source) + SLOTS_IN_HAND) as u64;
+        let pictures = keep::MEMORY_BYTES as u64 + slots * settings.keep_encoded as u64;
+        for (name, bytes) in [("store", bytes), ("pictures for the store", pictures)] {
+            let added = self.running.push(Item { name, bytes });
+            debug_assert!(added.is_ok(), "a plan has places for them");
+        }
         self
     }
 

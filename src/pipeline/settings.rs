@@ -63,6 +63,8 @@ pub struct Settings {
     pub grouping: Grouping,
     /// Whether photos count by the time at which they were taken, where they say it, and not by their arrival.
     pub by_taken: bool,
+    /// Bytes of the JPEG that a frame is decoded from which are kept beside it: [`Frame::encoded`](crate::Frame::encoded).
+    pub keep_encoded: usize,
 }
 
 /// When to try again: after `first`, then after twice as long each time, up to `longest`.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{EventResult, Failure, FrameResult, Sink, Stats};
+use super::{EventResult, Failure, FrameResult, Novelty, Sink, Stats, StoreStats};
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
@@ -48,6 +48,7 @@ pub struct JsonLines<W> {
     run: String,
     synchronised: Option<bool>,
     asked: Duration,
+    store: Option<StoreStats>,
 }
 
 impl<W: Write> JsonLines<W> {
@@ -58,12 +59,43 @@ impl<W: Write> JsonLines<W> {
         let run = format!("{boot}-{:x}", asked.as_nanos());
         let line = Line { bytes: Vec::with_capacity(limits.line_bytes), limit: limits.line_bytes };
         let synchronised = clock::is_synchronised();
-        JsonLines { out, settings, line, seq: 0, boot_id, run, synchronised, asked }
+        JsonLines { out, settings, line, seq: 0, boot_id, run, synchronised, asked, store: None }
     }
 
     /// Says how many bytes the program was planned to take, once that is known.
     pub fn set_planned(&mut self, bytes: u64) {
         self.settings.planned_bytes = Some(bytes);
+    }
+
+    /// What tells the events of this run from those of others.
+    pub fn run(&self) -> &str {
+        &self.run
+    }
+
+    /// Names events as another writer does, whose [`run`](JsonLines::run) this is.
+    pub fn set_run(&mut self, run: &str) {
+        self.run = run.into();
+    }
+
+    /// What the next statistics say of a store.
+    pub fn set_store(&mut self, stats: StoreStats) {
+        self.store = Some(stats);
+    }
+
+    /// As [`Sink::event`], with what is new about it.
+    ///
+    /// # Errors
+    /// As [`Sink::event`].
+    pub fn event_with(&mut self, event: &EventResult, novelty: Option<Novelty>) -> Result<()> {
+        let run = std::mem::take(&mut self.run);
+        let written = self.write("oltr.event/1", event.now, |texts| EventLine::new(event, &run, novelty, texts));
+        self.run = run;
+        written
+    }
+
+    /// The last line that was written, without its end.
+    pub fn last_line(&self) -> &str {
+        std::str::from_utf8(&self.line.bytes).unwrap_or_default().trim_end()
     }
 
     /// Writes `line` with what all lines have: its number, and the time `mono`. Texts are cut where the line would be too
@@ -105,10 +137,7 @@ impl<W: Write> Sink for JsonLines<W> {
     }
 
     fn event(&mut self, event: &EventResult) -> Result<()> {
-        let run = std::mem::take(&mut self.run);
-        let written = self.write("oltr.event/1", event.now, |texts| EventLine::new(event, &run, texts));
-        self.run = run;
-        written
+        self.event_with(event, None)
     }
 
     fn failure(&mut self, failure: &Failure) -> Result<()> {
@@ -118,7 +147,8 @@ impl<W: Write> Sink for JsonLines<W> {
     fn stats(&mut self, source: &str, stats: &Stats) -> Result<()> {
         let (planned_bytes, limit_bytes) = (self.settings.planned_bytes, self.settings.limit_bytes);
         let memory = Memory { planned_bytes, limit_bytes };
-        self.write("oltr.stats/1", stats.now, |texts| StatsLine::new(source, stats, memory, texts))
+        let store = self.store;
+        self.write("oltr.stats/1", stats.now, |texts| StatsLine::new(source, stats, memory, texts).with_store(store))
     }
 }
 

@@ -13,6 +13,7 @@
 pub mod disk;
 mod error;
 pub mod feature;
+pub mod group;
 mod line;
 mod reader;
 mod record;

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use oltr::decide::{consensus, events};
-use oltr::pipeline::{Backoff, Grouping, Settings};
+use oltr::pipeline::{Backoff, Grouping, Settings, keep};
 use oltr::queue::Overflow;
 use oltr::source::camera::Encoding;
 use oltr::source::stream::{self, Layout, RawFormat};
 use oltr::{Error, Limits, Matrix, PixelFormat, Range, Rect, Result, Rotation, View};
 
 use super::super::byte_size::ByteSize;
+use super::store::StoreArgs;
 
 /// Say what a camera or a stream of frames shows, live.
 ///
@@ -153,6 +154,8 @@ pub struct StreamArgs {
     /// Time between two lines of statistics: 30s, 5m [default: at the end only]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, help_heading = "Output")]
     pub stats_interval: Option<Duration>,
+    #[command(flatten)]
+    pub store: StoreArgs,
 }
 
 /// Largest frame where memory is bounded and nobody says otherwise.
@@ -245,6 +248,7 @@ impl StreamArgs {
                 None => Grouping::Consensus,
             },
             by_taken: photos && self.time != Some(TimeName::Arrival),
+            keep_encoded: if self.store.store.is_some() { keep::PICTURE_BYTES } else { 0 },
         })
     }
 

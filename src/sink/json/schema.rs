@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use super::super::{EventResult, Failure, FrameResult, Stats, Times};
+use super::super::{EventResult, Failure, FrameResult, Novelty, Stats, StoreStats, Times};
 use crate::answer::{self, Names};
 use crate::bundle::Shot;
 use crate::clock;
@@ -215,6 +215,8 @@ pub struct EventLine<'a> {
     frames: u64,
     best: Best<'a>,
     mean: Mean,
+    #[serde(flatten)]
+    novelty: Option<Novelty>,
 }
 
 /// The run and the event's number in it: unique among all runs on all boots.
@@ -250,7 +252,7 @@ struct Mean {
 }
 
 impl<'a> EventLine<'a> {
-    pub fn new(result: &EventResult<'a>, run: &'a str, texts: Texts) -> EventLine<'a> {
+    pub fn new(result: &EventResult<'a>, run: &'a str, novelty: Option<Novelty>, texts: Texts) -> EventLine<'a> {
         let names = result.names;
         let event = &result.change.event;
         let (r#type, reason) = match result.change.phase {
@@ -273,6 +275,7 @@ impl<'a> EventLine<'a> {
             frames: event.frames,
             best: Best { frame, time: Time::by(result.times, time), probability, reachability, nearest: resembled },
             mean: Mean { probability: event.mean_probability(), reachability: event.mean_reachability() },
+            novelty,
         }
     }
 }
@@ -304,6 +307,9 @@ pub struct StatsLine<'a> {
     memory: Memory,
     last: bool,
     silent_ms: f64,
+    /// What has become of events that are to be kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store: Option<StoreStats>,
 }
 
 #[derive(Debug, Serialize)]
@@ -330,6 +336,11 @@ pub struct Memory {
 }
 
 impl<'a> StatsLine<'a> {
+    /// The line with what has become of events that are to be kept.
+    pub fn with_store(self, store: Option<StoreStats>) -> StatsLine<'a> {
+        StatsLine { store, ..self }
+    }
+
     pub fn new(source: &'a str, s: &Stats, memory: Memory, texts: Texts) -> StatsLine<'a> {
         let i = &s.interval;
         let rate = |frames: u64| match i.length.as_secs_f64() {
@@ -362,6 +373,7 @@ impl<'a> StatsLine<'a> {
             memory,
             last: s.last,
             silent_ms: millis(s.silent),
+            store: None,
         }
     }
 }

@@ -1,0 +1,179 @@
+//! `oltr review`: what people say of the events in a store.
+
+mod enrol;
+mod groups;
+mod http;
+mod serve;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use anyhow::Context;
+use oltr::{Error, Result};
+use oltr_store::disk::RealDisk;
+use oltr_store::{Review, Reviews, Said};
+
+use super::args::{Common, ReviewAction, ReviewArgs};
+use super::exit::Exit;
+use super::output::Output;
+use super::store;
+use super::study::bundle;
+use super::table::printable;
+
+/// Most records of one decision.
+pub const MAX_AT_ONCE: usize = 5000;
+
+/// Runs the command.
+pub fn run(args: &ReviewArgs, common: &Common) -> anyhow::Result<Exit> {
+    match &args.action {
+        ReviewAction::Set { by, dir, id, label } => set(dir, id, label, by.as_deref(), common),
+        ReviewAction::Labels { split, dir } => labels(dir, split.as_deref(), common),
+        ReviewAction::Groups { dir } => groups::run(dir, common),
+        ReviewAction::Enrol { dry_run, undo, enrolled, dir, name } => {
+            enrol::run(dir, name, enrolled.as_deref(), enrol::Mode::of(*dry_run, *undo), common)
+        }
+        ReviewAction::Serve { listen, by, dir } => serve::run(dir, *listen, by.as_deref(), common),
+    }
+}
+
+/// Who decides, where nobody says it.
+pub fn somebody(by: Option<&str>) -> String {
+    let named = by.map(String::from);
+    let user = || ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
+    let name = named.or_else(user).filter(|name| !name.trim().is_empty()).unwrap_or_else(|| "somebody".into());
+    name.chars().filter(|c| !c.is_control()).take(64).collect()
+}
+
+/// Writes down that `by` says `said` of the records `ids` of the store in `dir`.
+///
+/// # Errors
+/// As [`Reviews::add`].
+pub fn decide(dir: &Path, ids: &[u64], said: &Said, by: &str) -> Result<()> {
+    let wall = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    let review = |id: &u64| Review { id: *id, said: said.clone(), by: by.into(), wall: wall.clone() };
+    let reviews: Vec<Review> = ids.iter().map(review).collect();
+    let mut there: Option<std::collections::BTreeSet<u64>> = None;
+    let mut exists = |id: u64| {
+        if there.is_none() {
+            // While the log is held nothing goes.
+            let reader = oltr_store::Reader::open(dir, Arc::new(RealDisk))?;
+            let mut found = std::collections::BTreeSet::new();
+            reader.some(ids, &mut |listed| {
+                found.insert(listed.record.id);
+                Ok(())
+            })?;
+            there = Some(found);
+        }
+        Ok(there.as_ref().is_some_and(|there| there.contains(&id)))
+    };
+    Reviews::of(dir).add(&RealDisk, &reviews, &mut exists).map_err(store::error)
+}
+
+fn set(dir: &Path, id: &str, label: &str, by: Option<&str>, common: &Common) -> anyhow::Result<Exit> {
+    let said = Said::parse(label).map_err(store::error)?;
+    let reader = store::open(dir)?;
+    let numbers: Option<Vec<u64>> = id.split(',').map(|id| id.trim().parse().ok()).collect();
+    let ids = match numbers {
+        Some(ids) => ids,
+        // The event's own id.
+        None => {
+            let mut found = Vec::new();
+            store::each(&reader, &mut |listed| {
+                if listed.record.event_id == id {
+                    found.push(listed.record.id);
+                }
+                Ok(())
+            })?;
+            found
+        }
+    };
+    if ids.is_empty() || ids.len() > MAX_AT_ONCE {
+        let reason = "is no record of the store; 'oltr store list' numbers them".to_string();
+        return Err(Error::BadInput { subject: format!("record '{id}'"), reason }.into());
+    }
+    decide(dir, &ids, &said, &somebody(by))?;
+    if common.json {
+        let mut out = Output::new();
+        let reader = store::open(dir)?;
+        let mut lines = Vec::new();
+        let read = reader.some(&ids, &mut |listed| {
+            lines.push(store::record(&listed, false));
+            Ok(())
+        });
+        read.map_err(store::error)?;
+        return lines.iter().try_for_each(|line| out.json(line)).map(|()| Exit::Success);
+    }
+    log::info!("{} records: {}", ids.len(), printable(said.text()));
+    Ok(Exit::Success)
+}
+
+/// Splits by turns: what is evaluated first has a row first.
+const SPLITS: [&str; 3] = ["test", "val", "train"];
+
+fn labels(dir: &Path, split: Option<&str>, common: &Common) -> anyhow::Result<Exit> {
+    let reader = store::open(dir)?;
+    let model = common.load(None)?;
+    let classes = &bundle(&model)?.classes;
+    // By its id, or by its name where that is one class's alone.
+    let known = |label: &str| {
+        let by_id = classes.iter().find(|class| class.id == label);
+        let mut named = classes.iter().filter(|class| class.name == label);
+        by_id.or_else(|| named.next().filter(|_| named.next().is_none())).map(|class| class.id.clone())
+    };
+    // In the order of the decisions, so that a row keeps its split when others come.
+    let mut order: Vec<u64> = Vec::new();
+    for review in Reviews::of(dir).all(&RealDisk).map_err(store::error)? {
+        order.push(review.id);
+    }
+    let mut rows: BTreeMap<u64, [String; 3]> = BTreeMap::new();
+    let (mut bare, mut nothing) = (0, 0);
+    store::each(&reader, &mut |listed| {
+        let Some(review) = listed.review else { return Ok(()) };
+        let (class, role) = match &review.said {
+            Said::Nothing => {
+                nothing += 1;
+                return Ok(());
+            }
+            Said::Open => ("open".to_string(), "unknown"),
+            Said::Label(label) => match known(label) {
+                Some(id) => (id, "known"),
+                None => (label.clone(), "unknown"),
+            },
+        };
+        match &listed.picture {
+            Some(picture) => {
+                let row = [format!("{picture}\u{1f}{class}\u{1f}{role}"), class, listed.record.event_id.to_string()];
+                rows.insert(listed.record.id, row);
+            }
+            None => bare += 1,
+        }
+        Ok(())
+    })?;
+    let mut text = csv::WriterBuilder::new().delimiter(b'\t').from_writer(Vec::new());
+    text.write_record(["path", "class", "role", "split", "cluster"])?;
+    let mut turns: BTreeMap<String, usize> = BTreeMap::new();
+    let mut written = 0;
+    for id in order {
+        let Some([fields, class, event]) = rows.remove(&id) else { continue };
+        let turn = turns.entry(class).or_default();
+        let split = split.unwrap_or(SPLITS[*turn % SPLITS.len()]);
+        *turn += 1;
+        written += 1;
+        let [path, class, role] = fields.splitn(3, '\u{1f}').collect::<Vec<_>>()[..] else { continue };
+        text.write_record([path, class, role, split, &event])?;
+    }
+    let text = String::from_utf8(text.into_inner()?).context("internal error: labels are no text")?;
+    Output::new().piece(&text)?;
+    if bare > 0 {
+        log::warn!("{bare} events that were decided about have no picture; they are left out");
+    }
+    if nothing > 0 {
+        log::info!("{nothing} events that show nothing are left out");
+    }
+    if written == 0 {
+        log::warn!("{}: nothing with a picture was decided about yet", printable(&dir.display().to_string()));
+    }
+    Ok(Exit::Success)
+}

@@ -1,0 +1,234 @@
+//! `oltr store`: what a store of events holds.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use oltr::{Error, Result};
+use oltr_store::disk::RealDisk;
+use oltr_store::{Listed, Reader, event_of, feature};
+use serde_json::{Map, Value, json};
+
+use super::args::{Common, StoreAction, StoreArgs};
+use super::exit::Exit;
+use super::output::{BAD, Output};
+use super::table::{Align, Cell, Column, Shrink, Table, printable};
+
+/// Runs the command.
+pub fn run(args: &StoreArgs, common: &Common) -> anyhow::Result<Exit> {
+    match &args.action {
+        StoreAction::List { features, dir } if common.json => {
+            let (reader, mut out) = (open(dir)?, Output::new());
+            each(&reader, &mut |listed| out.json(&record(listed, *features)))?;
+            Ok(Exit::Success)
+        }
+        StoreAction::List { dir, .. } => list(&open(dir)?),
+        StoreAction::Check { dir } => check(&open(dir)?, common),
+        StoreAction::Stats { dir } => stats(&open(dir)?, common),
+    }
+}
+
+/// The store in `dir`, to be read.
+///
+/// # Errors
+/// As [`Reader::open`].
+pub fn open(dir: &Path) -> Result<Reader> {
+    Reader::open(dir, Arc::new(RealDisk)).map_err(error)
+}
+
+/// An error of the store as one of the library's.
+pub fn error(e: oltr_store::Error) -> Error {
+    match e {
+        oltr_store::Error::Io { path, cause } => Error::io(path, cause),
+        oltr_store::Error::Busy { path } => {
+            Error::Busy { path, reason: "another process writes it; try again when that is done".into() }
+        }
+        oltr_store::Error::Full { path, reason } => Error::Io { path, cause: std::io::Error::other(reason) },
+        oltr_store::Error::Bad { subject, reason } => Error::BadInput { subject, reason },
+        e => Error::Internal(e.to_string()),
+    }
+}
+
+/// Calls `f` with each record.
+///
+/// # Errors
+/// Those of the store, and of `f`.
+pub fn each(reader: &Reader, f: &mut dyn FnMut(&Listed) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let mut failed = None;
+    let read = reader.each(&mut |listed| {
+        failed = f(&listed).err();
+        Ok(failed.is_none())
+    });
+    match failed {
+        Some(e) => Err(e),
+        None => Ok(read.map_err(error)?),
+    }
+}
+
+/// `oltr.record/1`: the event's last line with the record's number in the place of the event's id.
+pub fn record(listed: &Listed, features: bool) -> Value {
+    let record = &listed.record;
+    let event = event_of(listed.text).and_then(|event| serde_json::from_str(event).ok());
+    let mut line: Map<String, Value> = event.unwrap_or_default();
+    let event_id = line.remove("id").unwrap_or_else(|| record.event_id.clone().into());
+    let mut set = |key: &str, value: Value| line.insert(key.into(), value);
+    set("schema", "oltr.record/1".into());
+    set("id", record.id.into());
+    set("event", event_id);
+    set("picture", json!(listed.picture));
+    set("first_ever", record.first_ever.into());
+    set("first_today", record.first_today.into());
+    set("days_since", json!(record.days_since));
+    set("graph_sha256", json!(record.graph));
+    set(
+        "review",
+        match listed.review {
+            None => Value::Null,
+            Some(review) => json!({
+                "label": match &review.said {
+                    oltr_store::Said::Label(name) => Some(name),
+                    _ => None,
+                },
+                "decision": match &review.said {
+                    oltr_store::Said::Label(_) => "label",
+                    said => said.text(),
+                },
+                "by": review.by,
+                "wall": review.wall,
+            }),
+        },
+    );
+    if features {
+        set("features", json!(record.features.as_deref().and_then(feature::decode)));
+    }
+    Value::Object(line)
+}
+
+/// The text at `path` of a record.
+pub fn text<'a>(line: &'a Value, path: &str) -> &'a str {
+    line.pointer(path).and_then(Value::as_str).unwrap_or("")
+}
+
+fn list(reader: &Reader) -> anyhow::Result<Exit> {
+    let mut out = Output::new();
+    let columns = vec![
+        Column::new("ID", Align::Right, Shrink::Never).hold(["100000"]),
+        Column::new("TIME", Align::Left, Shrink::Never).hold(["2026-01-01 00:00:00Z"]),
+        Column::new("SHOWS", Align::Left, Shrink::Middle).hold(["a class with a name"]),
+        Column::new("REVIEW", Align::Left, Shrink::Middle).hold(["a class with a name"]),
+        Column::new("LASTED", Align::Right, Shrink::Never).hold(["1000.0 s"]).spare(2),
+        Column::new("PICTURE", Align::Left, Shrink::Middle).hold(["pictures/000000001/000000000256.jpg"]).spare(1),
+    ];
+    let table = Table::new(columns, out.width());
+    out.line(&table.header())?;
+    each(reader, &mut |listed| {
+        let line = record(listed, false);
+        let time = text(&line, "/last/wall").replace('T', " ");
+        let time = time.split_once('.').map_or(time.clone(), |(seconds, _)| format!("{seconds}Z"));
+        let lasted = line["duration_ms"].as_f64().map(|ms| format!("{:.1} s", ms / 1e3)).unwrap_or_default();
+        let cells: Vec<Cell> = vec![
+            listed.record.id.to_string().into(),
+            printable(&time).into_owned().into(),
+            printable(listed.record.label.as_deref().unwrap_or(&listed.record.decision)).into_owned().into(),
+            printable(listed.review.map_or("", |review| review.said.text())).into_owned().into(),
+            lasted.into(),
+            printable(listed.picture.as_deref().unwrap_or("")).into_owned().into(),
+        ];
+        out.line(&table.row(&cells))
+    })?;
+    Ok(Exit::Success)
+}
+
+fn check(reader: &Reader, common: &Common) -> anyhow::Result<Exit> {
+    let findings = reader.check().map_err(error)?;
+    let mut out = Output::new();
+    let whole = !findings.iter().any(|finding| finding.broken);
+    let mut records = 0u64;
+    each(reader, &mut |_| {
+        records += 1;
+        Ok(())
+    })?;
+    if common.json {
+        let findings: Vec<Value> = findings
+            .iter()
+            .map(|f| json!({"path": f.path.display().to_string(), "finding": f.what, "broken": f.broken}))
+            .collect();
+        out.json(&json!({"schema": "oltr.store-check/1", "whole": whole, "records": records, "findings": findings}))?;
+    } else {
+        for f in &findings {
+            out.line(&printable(&format!("{}: {}", f.path.display(), f.what)))?;
+        }
+        let styled = if whole { "whole".to_string() } else { format!("{BAD}not whole{BAD:#}") };
+        out.line(&format!("{records} records, {styled}"))?;
+    }
+    Ok(if whole { Exit::Success } else { Exit::Differs })
+}
+
+fn stats(reader: &Reader, common: &Common) -> anyhow::Result<Exit> {
+    let stats = reader.stats().map_err(error)?;
+    let mut out = Output::new();
+    let wall = |text: &Option<String>| {
+        let event: Value = serde_json::from_str(event_of(text.as_deref()?)?).ok()?;
+        event.pointer("/last/wall").cloned()
+    };
+    let (oldest, newest) = (wall(&stats.oldest), wall(&stats.newest));
+    if common.json {
+        let of = |count: fn(&oltr_store::tally::Tally) -> u64| -> Map<String, Value> {
+            let all = stats.classes.iter().map(|tally| (name(&tally.class).to_string(), count(tally)));
+            all.filter(|(_, n)| *n > 0).map(|(class, n)| (class, n.into())).collect()
+        };
+        out.json(&json!({
+            "schema": "oltr.store-stats/1",
+            "records": stats.records,
+            "pictures": stats.pictures,
+            "reviewed": stats.reviewed,
+            "bytes": stats.bytes,
+            "oldest": oldest,
+            "newest": newest,
+            "seen": of(|tally| tally.seen),
+            "evicted": of(|tally| tally.evicted),
+        }))?;
+        return Ok(Exit::Success);
+    }
+    let text = |value: &Option<Value>| value.as_ref().and_then(Value::as_str).unwrap_or("-").to_string();
+    out.line(&format!(
+        "{} records, {} with a picture, {} reviewed; {} bytes; from {} to {}",
+        stats.records,
+        stats.pictures,
+        stats.reviewed,
+        stats.bytes,
+        printable(&text(&oldest)),
+        printable(&text(&newest))
+    ))?;
+    let rows: Vec<Vec<Cell>> = stats
+        .classes
+        .iter()
+        .map(|tally| {
+            let last = Duration::from_secs(u64::from(tally.last_day) * 86_400);
+            let last = humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + last.min(LATEST)).to_string();
+            vec![
+                printable(name(&tally.class)).into_owned().into(),
+                tally.seen.to_string().into(),
+                tally.evicted.to_string().into(),
+                last[..10].to_string().into(),
+            ]
+        })
+        .collect();
+    let columns = vec![
+        Column::new("CLASS", Align::Left, Shrink::Middle),
+        Column::new("SEEN", Align::Right, Shrink::Never),
+        Column::new("GIVEN UP", Align::Right, Shrink::Never),
+        Column::new("LAST DAY", Align::Left, Shrink::Never),
+    ];
+    let table = Table::fit(columns, &rows, out.width());
+    out.line(&table.header())?;
+    rows.iter().try_for_each(|row| out.line(&table.row(row)))?;
+    Ok(Exit::Success)
+}
+
+/// The last second of the year 9999, beyond which no date is written.
+const LATEST: Duration = Duration::from_secs(253_402_300_799);
+
+fn name(class: &str) -> &str {
+    if class.is_empty() { "open" } else { class }
+}

@@ -1,0 +1,286 @@
+//! `oltr stream --store`: events with their best pictures, on their way to the store.
+
+use std::cell::RefCell;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::{Duration, UNIX_EPOCH};
+
+use clap::Args;
+use image::codecs::jpeg::JpegEncoder;
+use oltr::bundle::Shot;
+use oltr::decide::Decision;
+use oltr::decide::events::Phase;
+use oltr::pipeline::Classify;
+use oltr::pipeline::keep::{self, Candidate, Form, Keeper, PICTURES, Picture};
+use oltr::sink::json::JsonLines;
+use oltr::sink::{EventResult, Novelty, StoreStats};
+use oltr::{Answer, Classifier, Error, Frame, Limits, Names, Result, clock};
+use oltr_store::disk::RealDisk;
+use oltr_store::writer::{self, Job, Writer};
+use oltr_store::{MEMORY_BYTES, MIN_QUOTA, Settings};
+
+use super::super::byte_size::ByteSize;
+
+/// Free space that is left where nobody says how much.
+const DEFAULT_FREE: ByteSize = ByteSize(64 << 20);
+
+/// Quality of pictures that are encoded here.
+const QUALITY: u8 = 85;
+
+/// Bytes of the largest record with its picture, block and folder: what one event writes at most.
+const MOST_BYTES: u64 = (128 << 10) + keep::PICTURE_BYTES as u64;
+
+/// How long the last events may take to be written: a service is given five seconds to end.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Where events are kept.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Store")]
+pub struct StoreArgs {
+    /// Keep events with their best pictures in this folder: 'oltr store list DIR', 'oltr review serve DIR'
+    #[arg(long, value_name = "DIR", requires = "store_size")]
+    pub store: Option<PathBuf>,
+    /// With --store: bytes that it may take, as 2GiB; then what is worth least is given up
+    #[arg(long, value_name = "SIZE", requires = "store")]
+    pub store_size: Option<ByteSize>,
+    /// With --store: bytes of the disk that stay free [default: 64MiB]
+    #[arg(long, value_name = "SIZE", requires = "store")]
+    pub store_free: Option<ByteSize>,
+}
+
+impl StoreArgs {
+    /// Whether events are kept.
+    pub fn is_on(&self) -> bool {
+        self.store.is_some()
+    }
+
+    /// Bytes of memory that a store takes, its thread and pictures that are encoded among them.
+    pub fn memory(&self) -> Option<u64> {
+        self.store.as_ref()?;
+        Some(MEMORY_BYTES + writer::STACK as u64 + 2 * keep::PICTURE_BYTES as u64)
+    }
+}
+
+/// A picture on its way to the store, encoded where it is pixels.
+pub struct Jpeg {
+    picture: Picture,
+    encoded: Vec<u8>,
+}
+
+impl writer::Picture for Jpeg {
+    fn jpeg(&mut self) -> Option<&[u8]> {
+        let Form::Rgb(width, height) = self.picture.form else { return Some(&self.picture.bytes) };
+        self.encoded.clear();
+        let mut encoder = JpegEncoder::new_with_quality(&mut self.encoded, QUALITY);
+        let pixels = &self.picture.bytes;
+        encoder.encode(pixels, width, height, image::ExtendedColorType::Rgb8).ok()?;
+        Some(&self.encoded)
+    }
+}
+
+/// Keeps the best pictures beside a classifier.
+pub struct Keeping<'a, 'k> {
+    inner: Classifier<'a>,
+    keeper: Option<&'k RefCell<Keeper>>,
+}
+
+impl<'a, 'k> Keeping<'a, 'k> {
+    pub fn new(inner: Classifier<'a>, keeper: Option<&'k RefCell<Keeper>>) -> Keeping<'a, 'k> {
+        Keeping { inner, keeper }
+    }
+}
+
+impl Classify for Keeping<'_, '_> {
+    fn names(&self) -> Names<'_> {
+        self.inner.names()
+    }
+
+    fn classify(&mut self, frame: &Frame) -> Result<Answer<'_>> {
+        let answer = self.inner.classify(frame)?;
+        if let Some(keeper) = self.keeper {
+            let outputs = self.inner.outputs();
+            let unit = self.inner.judge().decider().unit(&outputs.distances);
+            // As an event chooses its best frame.
+            let score = match answer.decision {
+                Decision::Known(_) => answer.probability,
+                Decision::Enrolled(_) | Decision::Open => -answer.reachability,
+            };
+            let candidate = Candidate { frame, area: None, score, features: &outputs.features, unit };
+            keeper.borrow_mut().offer(keep::key(answer.decision), &candidate);
+        }
+        Ok(answer)
+    }
+}
+
+/// Hands events to the store.
+pub struct Storing<'k> {
+    writer: Writer<Jpeg>,
+    keeper: &'k RefCell<Keeper>,
+    /// Pictures that were written, and buffers to encode others in.
+    back: Receiver<Jpeg>,
+    spare: Vec<Vec<u8>>,
+    lines: JsonLines<io::Sink>,
+    graph: Option<String>,
+    limit: Option<f32>,
+    /// What is new about events in progress.
+    news: heapless::Vec<(u64, Option<Novelty>), { oltr::decide::events::MAX_EVENTS }>,
+}
+
+impl<'k> Storing<'k> {
+    /// Opens the store that `args` name, on a thread of its own, and says what it may take.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a quota that is too small; [`Error::Io`] where no thread starts.
+    pub fn start(
+        args: &StoreArgs,
+        keeper: Option<&'k RefCell<Keeper>>,
+        graph: Option<&str>,
+        names: Names,
+        linger: Duration,
+        limits: &Limits,
+    ) -> Result<Option<Storing<'k>>> {
+        let (Some(folder), Some(size), Some(keeper)) = (&args.store, args.store_size, keeper) else { return Ok(None) };
+        if size.0 < MIN_QUOTA {
+            let least = MIN_QUOTA >> 10;
+            return Err(Error::Config(format!("--store-size: a store takes {least} KiB at least; give it more")));
+        }
+        let settings = Settings { quota: size.0, free: args.store_free.unwrap_or(DEFAULT_FREE).0 };
+        let (done, back) = sync_channel(PICTURES + writer::QUEUE);
+        let done = move |picture| {
+            let _ = done.try_send(picture);
+        };
+        let started = Writer::start(folder, settings, Arc::new(RealDisk), done);
+        let writer = started.map_err(|cause| Error::Io { path: "the thread of the store".into(), cause })?;
+        // Each event lasts until the frames have not agreed on it for a while, and only so many are in progress.
+        let events = 86_400.0 / linger.as_secs_f64().max(0.1) * limits.open_events as f64;
+        log::info!(
+            "{}: an event writes {MOST_BYTES} bytes at most, usually some 20 to 100 KB; at the very most {:.0} events a day \
+             ({:.1} GB) can begin and end; {} bytes are kept",
+            folder.display(),
+            events,
+            events * MOST_BYTES as f64 / 1e9,
+            size.0
+        );
+        let settings = oltr::sink::json::Settings { destination: "the store".into(), ..Default::default() };
+        let lines = JsonLines::new(io::sink(), settings, limits);
+        let limit = 10.0 / names.bundle().open.reachability;
+        let limit = Some(limit).filter(|limit| limit.is_finite());
+        let spare = Vec::with_capacity(PICTURES);
+        let (graph, news) = (graph.map(String::from), heapless::Vec::new());
+        Ok(Some(Storing { writer, keeper, back, spare, lines, graph, limit, news }))
+    }
+
+    /// Names events as `lines` does.
+    pub fn name_as<W: Write>(&mut self, lines: &JsonLines<W>) {
+        self.lines.set_run(lines.run());
+    }
+
+    /// Takes note of what happened to an event, and says what is new about it. An event that is over is kept.
+    pub fn event(&mut self, e: &EventResult) -> Result<Option<Novelty>> {
+        for jpeg in self.back.try_iter() {
+            self.keeper.borrow_mut().give_back(jpeg.picture);
+            if self.spare.len() < PICTURES {
+                self.spare.push(jpeg.encoded);
+            }
+        }
+        let event = &e.change.event;
+        let key = keep::key(event.label);
+        let label = e.names.label(event.label);
+        let seconds = clock::wall_at(event.last).duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let day = u32::try_from(seconds / 86_400).unwrap_or(u32::MAX);
+        let known = self.news.iter().position(|(id, _)| *id == event.id);
+        let novelty = match (e.change.phase, known) {
+            (_, Some(place)) => self.news[place].1,
+            (Phase::New, None) => {
+                self.keeper.borrow_mut().begin(key, event.first);
+                let new = self.writer.novelty(label.unwrap_or(""), day);
+                new.map(|new| Novelty {
+                    first_ever: new.first_ever,
+                    first_today: new.first_today,
+                    days_since: new.days_since,
+                })
+            }
+            (_, None) => None,
+        };
+        match (e.change.phase, known) {
+            (Phase::New, None) => {
+                let _ = self.news.push((event.id, novelty));
+            }
+            (Phase::End(_), known) => {
+                if let Some(place) = known {
+                    self.news.swap_remove(place);
+                }
+                self.keep(e, label, day, novelty)?;
+            }
+            _ => {}
+        }
+        Ok(novelty)
+    }
+
+    fn keep(&mut self, e: &EventResult, label: Option<&str>, day: u32, novelty: Option<Novelty>) -> Result<()> {
+        let event = &e.change.event;
+        let picture = self.keeper.borrow_mut().end(keep::key(event.label));
+        self.lines.event_with(e, novelty)?;
+        let line = self.lines.last_line();
+        let few = matches!(e.names.shot(event.label), Some(Shot::Few)) || matches!(event.label, Decision::Enrolled(_));
+        let features = picture.as_ref().map(|p| p.features.clone()).filter(|features| !features.is_empty());
+        let job = Job {
+            event: line.into(),
+            event_id: format!("{}-{}", self.lines.run(), event.id),
+            decision: event.label.word(),
+            label: label.map(String::from),
+            nearest: e.names.class(event.best.nearest).map(|class| class.id.clone()),
+            special: few || event.label == Decision::Open,
+            day,
+            graph: self.graph.clone(),
+            unit: picture.as_ref().map(|picture| picture.unit),
+            limit: self.limit,
+            features,
+            novelty: novelty.map(|new| oltr_store::Novelty {
+                first_ever: new.first_ever,
+                first_today: new.first_today,
+                days_since: new.days_since,
+            }),
+        };
+        let jpeg = picture.map(|picture| Jpeg { picture, encoded: self.spare.pop().unwrap_or_default() });
+        if let Some(jpeg) = self.writer.keep(job, jpeg) {
+            self.keeper.borrow_mut().give_back(jpeg.picture);
+            self.spare.push(jpeg.encoded);
+        }
+        Ok(())
+    }
+
+    /// What has become of events so far.
+    pub fn stats(&self) -> StoreStats {
+        let counts = self.writer.counts();
+        StoreStats {
+            state: if counts.open { "open" } else { "waiting" },
+            records: counts.records,
+            bytes: counts.bytes,
+            kept: counts.kept,
+            dropped: counts.dropped,
+            not_kept: counts.not_kept,
+            pictures_lost: counts.pictures_lost,
+            evicted: counts.evicted,
+            written_bytes: counts.written,
+        }
+    }
+
+    /// Has the last events written, and says what could not be kept.
+    pub fn finish(&mut self) {
+        if !self.writer.finish(PATIENCE) {
+            log::warn!("the store does not answer; its last events may not be kept");
+        }
+        let counts = self.writer.counts();
+        if counts.dropped + counts.not_kept > 0 {
+            log::warn!(
+                "{} events are not kept in the store: {} came faster than they were written, {} could not be kept",
+                counts.dropped + counts.not_kept,
+                counts.dropped,
+                counts.not_kept
+            );
+        }
+    }
+}
