@@ -219,6 +219,9 @@ impl Consumer<'_> {
 
     /// Classifies one frame, tells of it and gives it back.
     fn handle(&mut self, slot: Slot, dropped: u64) -> Result<()> {
+        // What it does not belong to is over before it is looked at.
+        let (times, ended) = self.groups.begin(&slot.frame, now());
+        self.tell_changes(times, &ended)?;
         match self.classifier.classify(&slot.frame) {
             Ok(answer) => {
                 let time = Duration::from_nanos(slot.frame.stamp().mono_ns);
@@ -232,15 +235,13 @@ impl Consumer<'_> {
                     reachability: answer.reachability,
                     nearest: answer.nearest.class,
                 };
-                let (agreed, changes) = self.groups.observe(&slot.frame, observation, now());
+                let (agreed, changes) = self.groups.observe(&slot.frame, observation);
                 let source = if slot.frame.label().is_empty() { self.name } else { slot.frame.label() };
                 let (source_url, stamp) = (slot.frame.url(), slot.frame.stamp());
                 let origin = Some(slot.frame.origin()).filter(|_| !slot.frame.label().is_empty());
                 let result = FrameResult { source, source_url, stamp, answer, agreed, age, dropped, origin };
                 let told = self.sink.frame(&result);
-                let mut changes = changes.iter();
-                let told =
-                    told.and_then(|()| changes.try_for_each(|(times, changes)| self.tell_changes(*times, changes)));
+                let told = told.and_then(|()| self.tell_changes(self.groups.times(), &changes));
                 self.queue.classified(slot);
                 told
             }

@@ -47,7 +47,8 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
     let mut limits = args.limits(options.limits.clone(), common.max_memory, photos);
     let mut settings = args.settings(&limits, photos)?;
     // Photos that make no events are told themselves.
-    let frames = args.per_frame || settings.grouping == Grouping::Alone;
+    let grouped = args.consensus.is_some() || args.burst.is_some();
+    let frames = args.per_frame || photos && !grouped;
     let (stop, name) = (|| control.stop.load(Ordering::Relaxed), open::name(args));
     let mut opening = Opening::begin(args, &limits, &control.stop)?;
     // Before the model: what is wrong with the source shows at once.
@@ -126,6 +127,9 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
     }
     let graph = model.graph_sha256();
     out.store = Storing::start(&args.store, keeper.as_ref(), graph, names, args.linger, &line_limits)?;
+    if let Some(store) = &mut out.store {
+        store.set_bursts(matches!(settings.grouping, Grouping::Bursts(_)));
+    }
     if let (Some(store), To::Json(lines)) = (&mut out.store, &out.to) {
         store.name_as(lines);
     }

@@ -25,13 +25,13 @@ pub struct Groups {
     gap: Duration,
     /// When the last frame was captured, by the clock of the frames; and when it arrived.
     last: Option<(Duration, Duration)>,
-    /// By what clock the times of the last photo are, and of the one before.
+    /// By what clock the times of the last frame are.
     times: Times,
 }
 
 enum Kind {
     Agreeing(Box<Tracker>),
-    Bursts(Bursts),
+    Bursts(Box<Bursts>),
     Alone,
 }
 
@@ -49,57 +49,48 @@ impl Groups {
     ) -> Result<Groups> {
         let kind = match grouping {
             Grouping::Consensus => Kind::Agreeing(Box::new(Tracker::new(bundle, events, limits)?)),
-            Grouping::Bursts(apart) => Kind::Bursts(Bursts::new(apart)),
+            Grouping::Bursts(apart) => Kind::Bursts(Box::new(Bursts::new(apart))),
             Grouping::Alone => Kind::Alone,
         };
         let (gap, times) = (events.gap, if by_taken { Times::Local } else { Times::Monotonic });
         Ok(Groups { kind, by_taken, gap, last: None, times })
     }
 
-    /// By what clock the times are of what was last returned.
+    /// By what clock the times of the last frame are, and of the events that it belongs to.
     pub fn times(&self) -> Times {
         self.times
     }
 
-    /// Takes one more frame, of which `o` says what it shows and when it arrived; what that changes in the groups before
-    /// it, and what in its own.
-    pub fn observe(
-        &mut self,
-        frame: &Frame,
-        mut o: Observation,
-        now: Duration,
-    ) -> (Option<Agreed>, [(Times, Changes); 2]) {
+    /// A frame came at `now`: what ends because it belongs to nothing before it.
+    pub fn begin(&mut self, frame: &Frame, now: Duration) -> (Times, Changes) {
         let before = self.times;
+        let mut time = Duration::from_nanos(frame.stamp().mono_ns);
         if self.by_taken {
-            (o.time, self.times) = taken(frame);
+            (time, self.times) = taken(frame);
         }
-        let apart = match &self.kind {
-            Kind::Bursts(bursts) => bursts.apart(),
-            _ => self.gap,
+        let last = self.last.replace((time, now));
+        let ended = match &mut self.kind {
+            Kind::Bursts(bursts) if before != self.times => bursts.end(EndReason::Silence),
+            Kind::Bursts(bursts) => bursts.part(key(frame), time),
+            // Time that goes back, as from one folder to the next, parts them as time that goes on does.
+            Kind::Agreeing(tracker) if before != self.times || last.is_some_and(|(last, _)| time + self.gap < last) => {
+                tracker.silence(Duration::MAX)
+            }
+            Kind::Agreeing(_) | Kind::Alone => Changes::new(),
         };
-        // Time that goes back, as from one folder to the next, parts them as time that goes on does.
-        let back = self.last.is_some_and(|(last, _)| o.time + apart < last) || before != self.times;
-        self.last = Some((o.time, now));
-        let (mut ended, mut agreed, mut changes) = (Changes::new(), None, Changes::new());
-        match &mut self.kind {
-            Kind::Agreeing(tracker) => {
-                if back {
-                    ended = tracker.silence(Duration::MAX);
-                }
-                (agreed, changes) = tracker.observe(&o);
-            }
-            Kind::Bursts(bursts) => {
-                if before != self.times {
-                    ended = bursts.end(EndReason::Silence);
-                }
-                let observed = bursts.observe(key(frame), &o);
-                if ended.is_empty() {
-                    ended = observed;
-                }
-            }
-            Kind::Alone => {}
+        (before, ended)
+    }
+
+    /// The frame that came last shows `o`: what the last frames agree on, and what that changes.
+    pub fn observe(&mut self, frame: &Frame, mut o: Observation) -> (Option<Agreed>, Changes) {
+        if let Some((time, _)) = self.last {
+            o.time = time;
         }
-        (agreed, [(before, ended), (self.times, changes)])
+        match &mut self.kind {
+            Kind::Agreeing(tracker) => tracker.observe(&o),
+            Kind::Bursts(bursts) => (None, bursts.observe(key(frame), &o)),
+            Kind::Alone => (None, Changes::new()),
+        }
     }
 
     /// Nothing came until `now`.

@@ -143,6 +143,13 @@ impl Keeper {
         Some(self.kept.swap_remove(place).picture)
     }
 
+    /// All things are over: what was kept of those that were not told is forgotten.
+    pub fn clear(&mut self) {
+        while let Some(kept) = self.kept.pop() {
+            self.give_back(kept.picture);
+        }
+    }
+
     /// Takes back a picture that was lent out.
     pub fn give_back(&mut self, picture: Picture) {
         let _ = self.free.push(picture);

@@ -316,3 +316,26 @@ fn a_store_is_exported_with_its_pictures() {
     oltr(&["export", "csv", "--store", &files.path(""), &files.path("x")]).code(65).says(&["no store"]);
     assert!(!fs::exists(files.path("x")).unwrap());
 }
+
+#[test]
+fn bursts_are_stored_with_their_own_pictures_at_the_time_taken() {
+    let files = Folder::new();
+    fs::create_dir(files.path("card")).unwrap();
+    // The same cup by day and, larger on the disk, a day later: each event has a picture of its own.
+    let [first, second] =
+        [("2024:05:01 06:12:33", "+02:00"), ("2024:05:02 06:12:33", "+02:00")].map(|(d, o)| taken(d, o));
+    files.file("card/1.jpg", &first);
+    files.file("card/2.jpg", &[&second[..], b"trailing bytes"].concat());
+    files.file("card/3.jpg", &fs::read(package(PHOTOS).join("galaxies.jpg")).unwrap());
+    let (card, dir) = (files.path("card"), files.path("store"));
+    let stored = ["stream", "--json", "--store", &dir, "--store-size", "64MiB"];
+    let lines = oltr(&[&stored[..], &[&card]].concat()).code(0).json();
+    assert_eq!(lines.iter().filter(|line| line["schema"] == "oltr.frame/1").count(), 3);
+    let records = oltr(&["store", "list", "--json", &dir]).code(0).json();
+    let walls: Vec<&str> = records.iter().map(|record| record["first"]["wall"].as_str().unwrap()).collect();
+    assert_eq!(walls[..2], ["2024-05-01T04:12:33.000Z", "2024-05-02T04:12:33.000Z"]);
+    let labels: Vec<&Value> = records.iter().map(|record| &record["label"]).collect();
+    assert_eq!(labels, [&Value::from("cup"), &Value::from("cup"), &Value::Null]);
+    let pictures: std::collections::BTreeSet<&str> = records.iter().map(|r| r["picture"].as_str().unwrap()).collect();
+    assert_eq!(pictures.len(), 3, "{records:?}");
+}

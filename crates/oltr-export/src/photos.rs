@@ -105,18 +105,16 @@ trait Layout {
     /// One photo, as one line without its end.
     fn entry(&self, about: &About, photo: &Photo) -> io::Result<String>;
     /// The whole file, of `entries` one after another.
-    fn file(
-        &self,
-        about: &About,
-        entries: &mut dyn FnMut(&mut dyn FnMut(&str) -> io::Result<()>) -> io::Result<()>,
-        out: &mut dyn Write,
-    ) -> io::Result<()>;
+    fn file(&self, about: &About, entries: &mut Entries, out: &mut dyn Write) -> io::Result<()>;
     /// The entries of a file that was written by [`Layout::file`], with their names and whether they failed.
     ///
     /// # Errors
     /// Why it is no such file.
     fn entries(&self, about: &About, path: &Path, each: &mut Each) -> Result<()>;
 }
+
+/// Gives the entries, one after another, to whom it is told.
+type Entries<'a> = dyn FnMut(&mut dyn FnMut(&str) -> io::Result<()>) -> io::Result<()> + 'a;
 
 /// Takes the name, whether it failed, and the entry.
 type Each<'a> = dyn FnMut(&str, bool, &str) -> Result<()> + 'a;

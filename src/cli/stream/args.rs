@@ -117,7 +117,7 @@ pub struct StreamArgs {
     /// many=, medium=, few=, open= [default: 3/5:2; of photos each is answered for itself]
     #[arg(long, value_name = "RULES", value_parser = rules, help_heading = "Events")]
     pub consensus: Option<consensus::Rules>,
-    /// Photos that are no further apart make one event: what most of them show
+    /// Photos that are no further apart make one event: what most of them show [default: none, with --store 60s]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, conflicts_with = "consensus")]
     #[arg(help_heading = "Events")]
     pub burst: Option<Duration>,
@@ -157,6 +157,9 @@ pub struct StreamArgs {
     #[command(flatten)]
     pub store: StoreArgs,
 }
+
+/// How far the photos of a burst are apart where a store keeps events and nobody says it.
+const STORED_BURST: Duration = Duration::from_secs(60);
 
 /// Largest frame where memory is bounded and nobody says otherwise.
 const DEFAULT_MAX_FRAME: (u32, u32) = (1920, 1080);
@@ -244,6 +247,7 @@ impl StreamArgs {
             events: events::Settings { rules, linger: self.linger, gap: self.gap, update_every: self.update_interval },
             grouping: match self.burst {
                 Some(apart) => Grouping::Bursts(apart),
+                None if photos && self.consensus.is_none() && self.store.is_on() => Grouping::Bursts(STORED_BURST),
                 None if photos && self.consensus.is_none() => Grouping::Alone,
                 None => Grouping::Consensus,
             },

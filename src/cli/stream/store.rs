@@ -15,7 +15,7 @@ use oltr::decide::events::Phase;
 use oltr::pipeline::Classify;
 use oltr::pipeline::keep::{self, Candidate, Form, Keeper, PICTURES, Picture};
 use oltr::sink::json::JsonLines;
-use oltr::sink::{EventResult, Novelty, StoreStats};
+use oltr::sink::{EventResult, Novelty, StoreStats, Times};
 use oltr::{Answer, Classifier, Error, Frame, Limits, Names, Result, clock};
 use oltr_store::disk::RealDisk;
 use oltr_store::writer::{self, Job, Writer};
@@ -124,6 +124,8 @@ pub struct Storing<'k> {
     lines: JsonLines<io::Sink>,
     graph: Option<String>,
     limit: Option<f32>,
+    /// Whether events are bursts, of which one is over before the next begins.
+    bursts: bool,
     /// What is new about events in progress.
     news: heapless::Vec<(u64, Option<Novelty>), { oltr::decide::events::MAX_EVENTS }>,
 }
@@ -169,7 +171,13 @@ impl<'k> Storing<'k> {
         let limit = Some(limit).filter(|limit| limit.is_finite());
         let spare = Vec::with_capacity(PICTURES);
         let (graph, news) = (graph.map(String::from), heapless::Vec::new());
-        Ok(Some(Storing { writer, keeper, back, spare, lines, graph, limit, news }))
+        let bursts = false;
+        Ok(Some(Storing { writer, keeper, back, spare, lines, graph, limit, bursts, news }))
+    }
+
+    /// Says whether events are bursts, of which one is over before the next begins.
+    pub fn set_bursts(&mut self, bursts: bool) {
+        self.bursts = bursts;
     }
 
     /// Names events as `lines` does.
@@ -188,13 +196,19 @@ impl<'k> Storing<'k> {
         let event = &e.change.event;
         let key = keep::key(event.label);
         let label = e.names.label(event.label);
-        let seconds = clock::wall_at(event.last).duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let seconds = match e.times {
+            Times::Monotonic => clock::wall_at(event.last).duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+            Times::Utc | Times::Local => event.last.as_secs(),
+        };
         let day = u32::try_from(seconds / 86_400).unwrap_or(u32::MAX);
         let known = self.news.iter().position(|(id, _)| *id == event.id);
         let novelty = match (e.change.phase, known) {
             (_, Some(place)) => self.news[place].1,
             (Phase::New, None) => {
-                self.keeper.borrow_mut().begin(key, event.first);
+                // Pictures have the time of their arrival; a burst is announced when it is over.
+                if e.times == Times::Monotonic && !self.bursts {
+                    self.keeper.borrow_mut().begin(key, event.first);
+                }
                 let new = self.writer.novelty(label.unwrap_or(""), day);
                 new.map(|new| Novelty {
                     first_ever: new.first_ever,
@@ -213,6 +227,9 @@ impl<'k> Storing<'k> {
                     self.news.swap_remove(place);
                 }
                 self.keep(e, label, day, novelty)?;
+                if self.bursts {
+                    self.keeper.borrow_mut().clear();
+                }
             }
             _ => {}
         }

@@ -42,15 +42,20 @@ impl Bursts {
         self.apart
     }
 
-    /// Takes one more photo, of the camera `key`: what that says of the burst before.
+    /// A photo of the camera `key` that was taken at `time` came: ends a burst that it is not of.
     ///
     /// Photos need not come in the order in which they were taken.
-    pub fn observe(&mut self, key: u64, o: &Observation) -> Changes {
+    pub fn part(&mut self, key: u64, time: Duration) -> Changes {
         let goes_on = self.now.as_ref().is_some_and(|burst| {
             let near = burst.first.saturating_sub(self.apart)..=burst.last.saturating_add(self.apart);
-            burst.key == key && near.contains(&o.time)
+            burst.key == key && near.contains(&time)
         });
-        let changes = if goes_on { Changes::new() } else { self.end(EndReason::Silence) };
+        if goes_on { Changes::new() } else { self.end(EndReason::Silence) }
+    }
+
+    /// Takes one more photo, of the camera `key`: what that says of the burst before, as [`Bursts::part`].
+    pub fn observe(&mut self, key: u64, o: &Observation) -> Changes {
+        let changes = self.part(key, o.time);
         let burst = self.now.get_or_insert_with(|| Burst { key, first: o.time, last: o.time, events: Vec::new() });
         (burst.first, burst.last) = (burst.first.min(o.time), burst.last.max(o.time));
         match burst.events.iter_mut().find(|event| event.label == o.decision) {

@@ -6,7 +6,7 @@ use std::path::Path;
 use oltr_frames::frame::origin::offset_text;
 use oltr_frames::{Error, Result};
 
-use super::{About, Each, Layout, Photo};
+use super::{About, Each, Entries, Layout, Photo};
 
 pub struct Rows;
 
@@ -83,12 +83,7 @@ impl Layout for Rows {
         Ok(serde_json::to_string(&row)?)
     }
 
-    fn file(
-        &self,
-        _: &About,
-        entries: &mut dyn FnMut(&mut dyn FnMut(&str) -> io::Result<()>) -> io::Result<()>,
-        out: &mut dyn Write,
-    ) -> io::Result<()> {
+    fn file(&self, _: &About, entries: &mut Entries, out: &mut dyn Write) -> io::Result<()> {
         let mut writer = csv::Writer::from_writer(out);
         writer.write_record(COLUMNS)?;
         entries(&mut |entry| {

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use super::{About, Each, Format, Photo};
+use super::{About, Each, Entries, Format, Photo};
 
 /// Bytes of the longest line that is read back: beyond any that is written.
 const MAX_LINE: u64 = 1 << 20;
@@ -248,10 +248,7 @@ fn internal(e: serde_json::Error) -> Error {
 }
 
 /// Writes entries as the elements of a list of JSON.
-pub fn list(
-    entries: &mut dyn FnMut(&mut dyn FnMut(&str) -> io::Result<()>) -> io::Result<()>,
-    out: &mut dyn Write,
-) -> io::Result<()> {
+pub fn list(entries: &mut Entries, out: &mut dyn Write) -> io::Result<()> {
     let mut first = true;
     entries(&mut |entry| write!(out, "{}\n{entry}", if std::mem::take(&mut first) { "" } else { "," }))?;
     if first { Ok(()) } else { writeln!(out) }

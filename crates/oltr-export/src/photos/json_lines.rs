@@ -7,7 +7,7 @@ use std::path::Path;
 use oltr_frames::{Error, Result};
 use serde::Deserialize;
 
-use super::{About, Each, Layout, Photo};
+use super::{About, Each, Entries, Layout, Photo};
 
 pub struct JsonLines;
 
@@ -22,12 +22,7 @@ impl Layout for JsonLines {
         Ok(photo.line.trim_end().to_string())
     }
 
-    fn file(
-        &self,
-        _: &About,
-        entries: &mut dyn FnMut(&mut dyn FnMut(&str) -> io::Result<()>) -> io::Result<()>,
-        out: &mut dyn Write,
-    ) -> io::Result<()> {
+    fn file(&self, _: &About, entries: &mut Entries, out: &mut dyn Write) -> io::Result<()> {
         entries(&mut |entry| writeln!(out, "{entry}"))
     }
 

@@ -11,7 +11,7 @@ use std::path::Path;
 use oltr_frames::Result;
 use serde_json::{Map, Value, json};
 
-use super::{About, Each, Layout, Photo, number};
+use super::{About, Each, Entries, Layout, Photo, number};
 use crate::time;
 
 pub struct MegaDetector;
@@ -77,12 +77,7 @@ impl Layout for MegaDetector {
         Ok(serde_json::to_string(&image)?)
     }
 
-    fn file(
-        &self,
-        about: &About,
-        entries: &mut dyn FnMut(&mut dyn FnMut(&str) -> io::Result<()>) -> io::Result<()>,
-        out: &mut dyn Write,
-    ) -> io::Result<()> {
+    fn file(&self, about: &About, entries: &mut Entries, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "{{\n \"info\": {},", info(&about.version, &about.model))?;
         writeln!(out, " \"detection_categories\": {{\"{ANIMAL}\": \"animal\"}},")?;
         writeln!(out, " \"classification_categories\": {},", serde_json::to_string(&categories(about))?)?;

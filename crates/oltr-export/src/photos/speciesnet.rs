@@ -11,7 +11,7 @@ use oltr_frames::Result;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{About, Each, Layout, Photo, number};
+use super::{About, Each, Entries, Layout, Photo, number};
 
 pub struct SpeciesNet;
 
@@ -68,12 +68,7 @@ impl Layout for SpeciesNet {
         Ok(serde_json::to_string(&image)?)
     }
 
-    fn file(
-        &self,
-        _: &About,
-        entries: &mut dyn FnMut(&mut dyn FnMut(&str) -> io::Result<()>) -> io::Result<()>,
-        out: &mut dyn Write,
-    ) -> io::Result<()> {
+    fn file(&self, _: &About, entries: &mut Entries, out: &mut dyn Write) -> io::Result<()> {
         write!(out, "{{\"predictions\": [")?;
         super::journal::list(entries, out)?;
         writeln!(out, "]}}")
