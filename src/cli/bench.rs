@@ -203,7 +203,7 @@ fn print_profile(steps: &[ProfiledStep], out: &mut Output) -> anyhow::Result<()>
 /// Made-up input for a model: the same on every machine.
 pub enum Input {
     /// For bundles: a frame as large as the network's input, so that the real way from pixels is taken.
-    Frame(Frame),
+    Frame(Box<Frame>),
     /// For any other graph: numbers, one set for each input.
     Numbers(Vec<Vec<f32>>),
 }
@@ -218,7 +218,8 @@ impl Input {
                 let row = 3 * side as usize;
                 let pixels = (0..row * side as usize).map(|_| (noise.next() * 256.0) as u8).collect();
                 // The bundle was loaded, so that its size is within the default bounds.
-                Frame::new(PixelFormat::Rgb24, side, side, row, pixels, &Limits::default()).map(Input::Frame)
+                Frame::new(PixelFormat::Rgb24, side, side, row, pixels, &Limits::default())
+                    .map(|frame| Input::Frame(Box::new(frame)))
             }
             None => {
                 let numbers = |volume| (0..volume).map(|_| noise.next() * 4.0 - 2.0).collect();
