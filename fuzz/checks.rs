@@ -226,6 +226,12 @@ pub fn orientation(bytes: &[u8]) {
     for photo in photos {
         let frame = photo::decode("fuzz", &photo, &Limits::default()).expect("a photo whatever it says");
         assert!(matches!((frame.width(), frame.height()), (37, 29) | (29, 37)));
+        // What it says of place and time is on the globe and in the calendar, or nothing.
+        let origin = frame.origin();
+        let place = |p: &oltr::origin::Place| p.latitude.abs() <= 90.0 && p.longitude.abs() <= 180.0;
+        assert!(origin.place.as_ref().is_none_or(place), "{origin:?}");
+        let again = |t: &oltr::origin::Taken| oltr::origin::Taken::parse(&t.to_string());
+        assert!(origin.taken.as_ref().is_none_or(|taken| again(taken).is_some()), "{origin:?}");
     }
 }
 

@@ -28,7 +28,7 @@ pub mod survey;
 pub use answer::{Answer, Classifier, EnrolledAs, Judge, Names, Nearest};
 // What reads frames is a crate of its own, under the names that it has always had here.
 #[doc(inline)]
-pub use oltr_frames::frame::origin as frame_origin;
+pub use oltr_frames::frame::origin;
 #[doc(inline)]
 pub use oltr_frames::{atomic, clock, preprocess, source, text};
 use oltr_frames::{error, frame, limits};

@@ -14,7 +14,7 @@ use crate::decide::consensus::Agreed;
 use crate::decide::events::{Change, Event};
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Stamp;
-use crate::frame_origin::Origin;
+use crate::origin::Origin;
 
 /// One classified frame.
 #[derive(Clone, Copy, Debug)]

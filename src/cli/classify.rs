@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use oltr::bundle::{Class, Shot};
 use oltr::calibrate::Calibration;
 use oltr::explain::{Explanation, explain};
-use oltr::frame_origin::Origin;
+use oltr::origin::Origin;
 use oltr::scores;
 use oltr::source::photo::Decoder;
 use oltr::source::photos::{self, Input};

@@ -30,23 +30,33 @@ pub fn boot_id() -> Option<String> {
 ///
 /// The kernel knows whether a daemon keeps its clock, whichever it is: chrony, ntpd, systemd-timesyncd, one for PTP.
 pub fn is_synchronised() -> Option<bool> {
-    judge(kernel_is_synchronised(), Path::new("/run"))
+    // Asked while frames are taken: nothing is allocated for it.
+    judge(kernel_is_synchronised(), |path| Path::new(path).exists())
 }
 
-/// The time daemons' signs of life below `/run`.
-const DAEMONS: [&str; 7] = ["systemd/timesync", "chrony", "chronyd.pid", "ntpd.pid", "ntp.pid", "ntpsec", "openntpd"];
+/// What systemd-timesyncd leaves when it has set the clock.
+const DONE: &str = "/run/systemd/timesync/synchronized";
 
-/// What the kernel and the files below `run` say together.
-fn judge(kernel: Option<bool>, run: &Path) -> Option<bool> {
-    if kernel == Some(true) || run.join("systemd/timesync/synchronized").exists() {
+/// The signs of life of time daemons, that of systemd first.
+const DAEMONS: [&str; 7] = [
+    "/run/systemd/timesync",
+    "/run/chrony",
+    "/run/chronyd.pid",
+    "/run/ntpd.pid",
+    "/run/ntp.pid",
+    "/run/ntpsec",
+    "/run/openntpd",
+];
+
+/// What the kernel says together with the files that are there.
+fn judge(kernel: Option<bool>, there: impl Fn(&str) -> bool) -> Option<bool> {
+    if kernel == Some(true) || there(DONE) {
         return Some(true);
     }
     // The kernel says no as long as no daemon says yes, and then it is another question whether there is one. Where it may
     // not be asked, only systemd's files say anything.
-    if kernel.is_none() {
-        return run.join(DAEMONS[0]).exists().then_some(false);
-    }
-    DAEMONS.iter().any(|sign| run.join(sign).exists()).then_some(false)
+    let daemons = if kernel.is_none() { &DAEMONS[..1] } else { &DAEMONS };
+    daemons.iter().any(|sign| there(sign)).then_some(false)
 }
 
 /// Whether the kernel counts its clock as synchronised; `None` where it cannot be asked.
@@ -80,23 +90,16 @@ mod tests {
 
     #[test]
     fn whoever_keeps_the_time_is_asked() {
-        let run = tempfile::tempdir().unwrap();
-        let with = |sign: &str| {
-            let run = tempfile::tempdir().unwrap();
-            std::fs::create_dir_all(run.path().join(sign)).unwrap();
-            run
-        };
-        // Nobody keeps it; one that does, by the kernel's word alone.
-        assert_eq!([judge(None, run.path()), judge(Some(false), run.path())], [None, None]);
-        assert_eq!(judge(Some(true), run.path()), Some(true));
+        let kernels = [None, Some(false), Some(true)];
+        let said = |sign: &str| kernels.map(|kernel| judge(kernel, |path| path == sign));
+        // Nobody keeps it, as far as files tell; the kernel's yes suffices.
+        assert_eq!(said("/run/lock"), [None, None, Some(true)]);
         for daemon in DAEMONS {
-            let run = with(daemon);
-            let said = [None, Some(false), Some(true)].map(|kernel| judge(kernel, run.path()));
             let unasked = (daemon == DAEMONS[0]).then_some(false);
-            assert_eq!(said, [unasked, Some(false), Some(true)], "{daemon}");
+            assert_eq!(said(daemon), [unasked, Some(false), Some(true)], "{daemon}");
         }
-        // As it was set once since the start.
-        assert_eq!(judge(Some(false), with("systemd/timesync/synchronized").path()), Some(true));
+        // It was set once since the start.
+        assert_eq!(said(DONE), [Some(true); 3]);
     }
 
     /// The kernel's own word, beside what another program reads out of it.

@@ -14,6 +14,9 @@ pub mod preprocess;
 pub mod source;
 pub mod text;
 
+#[doc(inline)]
+pub use frame::origin;
+
 pub use error::{Error, ErrorKind, Result, UnsupportedNode};
 pub use frame::{Color, Frame, Geometry, Matrix, PixelFormat, Plane, Range, Rect, Rotation, Siting, Stamp, View};
 pub use limits::Limits;

@@ -12,7 +12,7 @@ use crate::clock;
 use crate::decide::Decision;
 use crate::decide::consensus::{Agreed, Observation};
 use crate::decide::events::{EndReason, Phase};
-use crate::frame_origin::Origin;
+use crate::origin::Origin;
 
 /// A text from outside, of which no more than `most` bytes are written, and then an ellipsis.
 #[derive(Clone, Copy, Debug)]
