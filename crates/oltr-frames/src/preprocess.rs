@@ -27,11 +27,13 @@ mod geometry;
 mod normalise;
 mod planes;
 mod resample;
+mod rows;
 mod settings;
 mod turn;
 
 pub use geometry::{Placement, SourceBox};
 pub use normalise::Normaliser;
+pub(crate) use rows::{RowResampler, Stored};
 pub use settings::{Preprocess, Resize};
 
 use crate::error::{Error, Result};

@@ -161,7 +161,7 @@ pub struct Camera {
     bounds: Bounds,
     color: (Option<Matrix>, Option<Range>),
     limits: Limits,
-    scratch: Vec<u8>,
+    room: jpeg::Room,
     seq: u64,
 }
 
@@ -173,9 +173,9 @@ impl Camera {
     pub fn new(mut switch: Box<dyn Switch>, wish: &Wish, limits: &Limits) -> Result<Camera> {
         let (mode, device) = switch.on()?;
         let bounds = bounds(switch.name(), mode, limits)?;
-        let (limits, scratch) = (limits.clone(), Vec::new());
+        let (limits, room) = (limits.clone(), jpeg::Room::default());
         let color = (wish.matrix, wish.range);
-        Ok(Camera { switch, device: Some(device), mode, bounds, color, limits, scratch, seq: 0 })
+        Ok(Camera { switch, device: Some(device), mode, bounds, color, limits, room, seq: 0 })
     }
 
     /// What the camera is set to.
@@ -196,7 +196,7 @@ impl Camera {
         }
         let Mode { encoding, width, height, stride, .. } = self.mode;
         let Encoding::Raw(format) = encoding else {
-            let decoded = jpeg::decode(self.switch.name(), bytes, &self.limits, &mut self.scratch, frame);
+            let decoded = jpeg::decode(self.switch.name(), bytes, &self.limits, &mut self.room, frame);
             return match decoded {
                 Ok(()) => Ok(()),
                 Err(Error::BadImage { reason, .. }) => Err(reason),
