@@ -16,6 +16,7 @@ mod inspect;
 pub mod log;
 mod npz;
 mod output;
+mod reading;
 mod report;
 pub mod shutdown;
 mod stream;

@@ -1,6 +1,7 @@
 //! The command line: what can be said, and what it means.
 
 mod enrol;
+mod reading;
 mod study;
 
 use std::borrow::Cow;
@@ -21,6 +22,7 @@ use super::output::{bytes, millis};
 use super::stream::args::StreamArgs;
 use super::table::printable;
 pub use enrol::{EnrolAction, EnrolArgs};
+pub use reading::ReadingArgs;
 pub use study::{CalibrateArgs, EvaluateArgs, PhotoArgs};
 
 const EXAMPLES: &str = "\
@@ -244,6 +246,8 @@ pub struct ClassifyArgs {
     /// Leave enrolled classes out
     #[arg(long, conflicts_with = "enrolled")]
     pub no_enrolled: bool,
+    #[command(flatten)]
+    pub reading: ReadingArgs,
     /// Files, folders, patterns, @LIST (a file of paths), or - for one photo on standard input
     #[arg(required = true, value_name = "INPUT")]
     pub inputs: Vec<OsString>,

@@ -3,6 +3,7 @@
 //! Photos are found ([`photos`]) and decoded ([`photo`]) one by one. What gives frames one after another is a
 //! [`FrameSource`]: the pipeline reads any through it, a user's own too.
 
+pub mod ahead;
 pub mod camera;
 pub mod files;
 pub mod jpeg;

@@ -31,9 +31,8 @@ pub struct PhotoArgs {
     /// Folder that the paths start from
     #[arg(long, value_name = "DIR")]
     pub images: PathBuf,
-    /// Photos at a time [default: one for each processor, shared among --threads]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub jobs: Option<u16>,
+    #[command(flatten)]
+    pub reading: ReadingArgs,
     /// Column of the labels that says which photos belong together, as frames of one animal: they are drawn together
     /// for the intervals
     #[arg(long, value_name = "COLUMN")]

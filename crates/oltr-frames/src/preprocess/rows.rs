@@ -123,10 +123,6 @@ impl Windows {
         self.windows.last().map_or(0, |w| w.start + w.len) - self.first()
     }
 
-    fn bytes(&self) -> usize {
-        self.windows.capacity() * size_of::<Window>() + self.weights.capacity() * size_of::<i32>()
-    }
-
     #[inline(always)]
     fn weights(&self, window: &Window) -> &[i32] {
         &self.weights[window.weights..][..window.len.next_multiple_of(TAPS)]
@@ -174,11 +170,6 @@ impl RowResampler {
     /// What it is planned for.
     pub fn stored(&self) -> Stored {
         self.stored
-    }
-
-    /// Bytes of memory that it takes.
-    pub fn bytes(&self) -> usize {
-        self.along.bytes() + self.across.bytes() + self.ring.capacity() + self.summed.capacity()
     }
 
     /// Begins with the first row of a photo, whose pixels will lie in `out`.
