@@ -8,7 +8,7 @@ use oltr::explain::{Explanation, explain};
 use oltr::scores;
 use oltr::source::photo::Decode;
 use oltr::source::photos::{self, Input};
-use oltr::{Answer, Classifier, DisplayNames, EnrolledAs, Error, ErrorKind, Frame, Names, Nearest, Outputs, Result};
+use oltr::{Answer, Classifier, DisplayNames, EnrolledAs, Error, ErrorKind, Frame, Names, Nearest, Outputs};
 use serde::Serialize;
 
 use super::args::{ClassifyArgs, Common};

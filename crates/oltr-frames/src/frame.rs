@@ -52,6 +52,8 @@ pub struct Frame {
     bound: usize,
     /// Bytes that a source has written of the picture that it is still reading.
     pub(crate) filled: usize,
+    /// Whether it is the input of a network, preprocessed.
+    input: bool,
     stamp: Stamp,
     label: Label,
 }
@@ -126,7 +128,7 @@ impl Frame {
             return Err(Error::Limit { subject: "frame".into(), what: "frame_bytes", value, limit });
         }
         self.data.resize(bytes, 0);
-        (self.geometry, self.stride) = (geometry, stride);
+        (self.geometry, self.stride, self.input) = (geometry, stride, false);
         Ok(&mut self.data)
     }
 
@@ -146,6 +148,29 @@ impl Frame {
         let packed = format.frame_bytes(width, height, format.row_bytes(width));
         self.data.resize(bytes.max(packed), 0);
         Ok(&mut self.data)
+    }
+
+    /// Makes this the input of a network, `side` × `side` pixels of RGB that need no preprocessing, and gives its bytes to
+    /// be written.
+    ///
+    /// # Errors
+    /// As [`Frame::reshape`].
+    pub fn make_input(&mut self, side: u32, limits: &Limits) -> Result<&mut [u8]> {
+        self.reshape(Geometry::new(PixelFormat::Rgb24, side, side), limits)?;
+        self.input = true;
+        Ok(&mut self.data)
+    }
+
+    /// Whether it is the input of a network already, which preprocessing passes on as it is.
+    pub fn is_input(&self) -> bool {
+        self.input
+    }
+
+    /// Makes this the same picture as `other`; its memory, its label and its stamp are kept.
+    pub(crate) fn copy(&mut self, other: &Frame, limits: &Limits) -> Result<()> {
+        self.reshape_padded(other.geometry, other.stride, limits)?.copy_from_slice(&other.data);
+        self.input = other.input;
+        Ok(())
     }
 
     /// All that preprocessing depends on.
@@ -255,8 +280,8 @@ impl Frame {
 impl Default for Frame {
     fn default() -> Self {
         let geometry = Geometry::new(PixelFormat::Rgb24, 1, 1);
-        let (filled, stamp, label) = Default::default();
-        Frame { geometry, stride: 3, data: vec![0; 3], bound: usize::MAX, filled, stamp, label }
+        let (filled, input, stamp, label) = Default::default();
+        Frame { geometry, stride: 3, data: vec![0; 3], bound: usize::MAX, filled, input, stamp, label }
     }
 }
 

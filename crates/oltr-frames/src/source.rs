@@ -18,6 +18,8 @@ use std::time::Duration;
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Frame;
 use crate::limits::Limits;
+use crate::preprocess::Preprocess;
+use crate::source::photo::Decode;
 
 /// What gives frames one after another.
 ///
@@ -111,6 +113,13 @@ pub trait FrameSource: Send {
     /// gave does not remember this one. Called before [`FrameSource::confirm`] is for this frame.
     fn refuse(&mut self, seq: u64) {
         let _ = seq;
+    }
+
+    /// Tells, before the first frame, that nothing but the input of a network with `settings` is made of frames. A source of
+    /// photos then gives that at once ([`Frame::is_input`]), decoded as `decode` says, with `jobs` threads; others do
+    /// nothing. [`FrameSource::bounds`] may be less afterwards.
+    fn read_for(&mut self, settings: &Preprocess, decode: Decode, jobs: usize) {
+        let _ = (settings, decode, jobs);
     }
 
     /// Keeps to `limits` from now on, which are no larger than those that the source was opened with. What cannot be

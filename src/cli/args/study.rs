@@ -7,6 +7,8 @@ use oltr::bundle::Rule;
 use oltr::calibrate::Target;
 use oltr::evaluate::Gate;
 
+use super::ReadingArgs;
+
 /// What a file of labels looks like, for those who left it out.
 pub const LABELS: &str = "\
 Labels are a table with tabs or commas, a header and then a photo a line; or a

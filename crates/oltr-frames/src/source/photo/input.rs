@@ -114,6 +114,11 @@ impl InputReader {
         self.settings.size as usize * self.settings.size as usize * 3
     }
 
+    /// Pixels of a side of the input.
+    pub fn side(&self) -> u32 {
+        self.settings.size
+    }
+
     /// Reads the photo at `path` into `pixels`.
     ///
     /// # Errors
