@@ -30,9 +30,9 @@ pub type Worker<T, R> = Box<dyn FnMut(T) -> R + Send>;
 ///
 /// # Example
 /// ```
-/// use oltr_frames::source::ahead::Ahead;
+/// use oltr_frames::source::ahead::{Ahead, Worker};
 ///
-/// let squares = |_| Box::new(|n: u64| n * n) as _;
+/// let squares = |_| Box::new(|n| n * n) as Worker<u64, u64>;
 /// let mut ahead = Ahead::new(0..5, 3, squares);
 /// let mut results = Vec::new();
 /// while let Some(result) = ahead.next(&|| false) {
