@@ -20,9 +20,9 @@ use crate::decide::consensus::Observation;
 use crate::decide::events::{Changes, Tracker};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::Limits;
-use crate::queue::{Next, Queue};
+use crate::queue::{Next, Overflow, Queue};
 use crate::sink::{EventResult, Failure, FrameResult, Sink, Stats};
-use crate::source::{Damage, FrameSource};
+use crate::source::{Damage, FrameSource, LateDecoder};
 use capture::{Capture, Slot};
 pub use classify::Classify;
 use counts::Meter;
@@ -89,6 +89,8 @@ pub fn run(
     let tracker = Tracker::new(classifier.names().bundle(), settings.events, limits)?;
     let (depth, overflow) = (settings.depth_for(source), settings.overflow_for(source));
     let bytes = source.bounds().frame_bytes;
+    // Where frames are dropped, only those are decoded that are classified.
+    let late = (overflow == Overflow::DropOldest && source.leave_coded()).then(|| LateDecoder::new(bytes, limits));
     let queue = Queue::new(depth, overflow, limits, || Slot::new(bytes))?;
     let name = source.name().to_string();
     let shared = Shared::default();
@@ -97,7 +99,7 @@ pub fn run(
     let meter = Meter::new(settings.stats_every);
     let watchdog = Watchdog::new(settings.source_timeout, settings.reconnect.is_some(), live);
     let mut consumer =
-        Consumer { name: &name, queue: &queue, shared: &shared, classifier, sink, tracker, meter, watchdog, recording };
+        Consumer { name: &name, queue: &queue, shared: &shared, classifier, sink, tracker, meter, watchdog, recording, late };
     let (ended, captured, finished) = thread::scope(|scope| -> Result<_> {
         let thread = thread::Builder::new()
             .name("capture".into())
@@ -139,6 +141,8 @@ struct Consumer<'a> {
     watchdog: Watchdog,
     /// Whether frames have times of their own, so that time that passes without one means nothing.
     recording: bool,
+    /// For frames that come encoded.
+    late: Option<LateDecoder>,
 }
 
 impl Consumer<'_> {
@@ -214,8 +218,9 @@ impl Consumer<'_> {
     }
 
     /// Classifies one frame, tells of it and gives it back.
-    fn handle(&mut self, slot: Slot, dropped: u64) -> Result<()> {
-        match self.classifier.classify(&slot.frame) {
+    fn handle(&mut self, mut slot: Slot, dropped: u64) -> Result<()> {
+        let decoded = self.late.as_mut().map_or(Ok(()), |late| late.decode(self.name, &mut slot.frame));
+        match decoded.and_then(|()| self.classifier.classify(&slot.frame)) {
             Ok(answer) => {
                 let time = Duration::from_nanos(slot.frame.stamp().mono_ns);
                 let age = now().saturating_sub(if self.recording { slot.arrived } else { time });

@@ -54,6 +54,8 @@ pub struct Frame {
     pub(crate) filled: usize,
     /// Whether it is the input of a network, preprocessed.
     input: bool,
+    /// Whether its bytes are those of an encoded picture.
+    coded: bool,
     stamp: Stamp,
     label: Label,
 }
@@ -128,7 +130,8 @@ impl Frame {
             return Err(Error::Limit { subject: "frame".into(), what: "frame_bytes", value, limit });
         }
         self.data.resize(bytes, 0);
-        (self.geometry, self.stride, self.input) = (geometry, stride, false);
+        (self.geometry, self.stride) = (geometry, stride);
+        (self.input, self.coded) = (false, false);
         Ok(&mut self.data)
     }
 
@@ -164,6 +167,37 @@ impl Frame {
     /// Whether it is the input of a network already, which preprocessing passes on as it is.
     pub fn is_input(&self) -> bool {
         self.input
+    }
+
+    /// Keeps the encoded picture `bytes`, to be decoded by a [`LateDecoder`](crate::source::LateDecoder); of `geometry` then.
+    /// Whether they fit: decoded ones mostly are more.
+    ///
+    /// # Errors
+    /// As [`Frame::reshape`].
+    pub fn keep_coded(&mut self, bytes: &[u8], geometry: Geometry, limits: &Limits) -> Result<bool> {
+        let room = self.reshape(geometry, limits)?.len();
+        if bytes.len() > room {
+            return Ok(false);
+        }
+        self.data.clear();
+        self.data.extend_from_slice(bytes);
+        self.coded = true;
+        Ok(true)
+    }
+
+    /// Whether its bytes are those of an encoded picture: none of its rows and planes is there then.
+    pub fn is_coded(&self) -> bool {
+        self.coded
+    }
+
+    /// Takes the picture of `other`, which gets that of this frame; label and stamp stay.
+    pub(crate) fn swap_picture(&mut self, other: &mut Frame) {
+        std::mem::swap(&mut self.geometry, &mut other.geometry);
+        std::mem::swap(&mut self.stride, &mut other.stride);
+        std::mem::swap(&mut self.data, &mut other.data);
+        std::mem::swap(&mut self.bound, &mut other.bound);
+        std::mem::swap(&mut self.input, &mut other.input);
+        std::mem::swap(&mut self.coded, &mut other.coded);
     }
 
     /// Makes this the same picture as `other`; its memory, its label and its stamp are kept.
@@ -280,8 +314,8 @@ impl Frame {
 impl Default for Frame {
     fn default() -> Self {
         let geometry = Geometry::new(PixelFormat::Rgb24, 1, 1);
-        let (filled, input, stamp, label) = Default::default();
-        Frame { geometry, stride: 3, data: vec![0; 3], bound: usize::MAX, filled, input, stamp, label }
+        let (filled, input, coded, stamp, label) = Default::default();
+        Frame { geometry, stride: 3, data: vec![0; 3], bound: usize::MAX, filled, input, coded, stamp, label }
     }
 }
 

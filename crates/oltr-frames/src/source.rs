@@ -6,12 +6,15 @@
 pub mod ahead;
 pub mod camera;
 pub mod files;
+mod late;
 pub mod jpeg;
 mod patient;
 pub mod photo;
 pub mod photos;
 pub mod stream;
 pub mod watch;
+
+pub use late::LateDecoder;
 
 use std::time::Duration;
 
@@ -120,6 +123,12 @@ pub trait FrameSource: Send {
     /// nothing. [`FrameSource::bounds`] may be less afterwards.
     fn read_for(&mut self, settings: &Preprocess, decode: Decode, jobs: usize) {
         let _ = (settings, decode, jobs);
+    }
+
+    /// Tells, before the first frame, that frames may be dropped before anyone looks at them, so that decoding each were a
+    /// waste. Whether encoded frames are then given as they came ([`Frame::is_coded`]), for a [`LateDecoder`].
+    fn leave_coded(&mut self) -> bool {
+        false
     }
 
     /// Keeps to `limits` from now on, which are no larger than those that the source was opened with. What cannot be

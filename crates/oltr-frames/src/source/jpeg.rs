@@ -54,6 +54,20 @@ pub fn decode(subject: &str, bytes: &[u8], limits: &Limits, room: &mut Room, fra
     to_frame(subject, &survey, Data::Whole(bytes), bytes.len() as u64, limits, room, frame)
 }
 
+/// Keeps `bytes` in `frame` as they are, to be decoded later; not if they are more than their pixels take.
+///
+/// # Errors
+/// As [`decode`] for what the headers tell.
+pub(super) fn keep(subject: &str, bytes: &[u8], limits: &Limits, frame: &mut Frame) -> Result<bool> {
+    // Drivers hand out whole buffers, with zeros behind the picture; a few of them tell that it has no end.
+    const ZEROS: usize = 16;
+    let last = bytes.iter().rposition(|b| *b != 0).unwrap_or(0);
+    let bytes = &bytes[..bytes.len().min(last + 1 + ZEROS)];
+    let size = oltr_jpeg::size(bytes).map_err(|fault| bad(subject, fault, bytes.len() as u64))?;
+    check(subject, size, limits)?;
+    frame.keep_coded(bytes, Geometry::new(PixelFormat::Rgb24, size.0.into(), size.1.into()), limits)
+}
+
 /// Whether a picture of this size may be read.
 pub(super) fn check(subject: &str, (width, height): (u16, u16), limits: &Limits) -> Result<()> {
     check_size(subject, width.into(), height.into(), limits)
