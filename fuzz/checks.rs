@@ -203,7 +203,8 @@ pub fn rows(bytes: &[u8]) {
     let (mean, std) = ([127.0; 3], [128.0; 3]);
     let settings = Preprocess { size: SIDE, resize, resize_to: None, mean, std, pad_color: None };
     let bytes = [b"\xFF\xD8\xFF", bytes.strip_prefix(b"\xFF\xD8\xFF").unwrap_or(bytes)].concat();
-    let place = tempfile::NamedTempFile::new_in("/dev/shm").or_else(|_| tempfile::NamedTempFile::new()).expect("a file");
+    let place =
+        tempfile::NamedTempFile::new_in("/dev/shm").or_else(|_| tempfile::NamedTempFile::new()).expect("a file");
     // Behind it something that is more than is read at once, so that the file is read in parts.
     fs::write(place.path(), [&bytes[..], &[0xFF, 0xD9], &vec![0x5A; 70 << 10]].concat()).expect("a file");
     let whole = photo::read(place.path(), &limits).map(|frame| {

@@ -98,8 +98,18 @@ pub fn run(
     let mut capture = Capture::new(&queue, &shared, settings, overflow, limits);
     let meter = Meter::new(settings.stats_every);
     let watchdog = Watchdog::new(settings.source_timeout, settings.reconnect.is_some(), live);
-    let mut consumer =
-        Consumer { name: &name, queue: &queue, shared: &shared, classifier, sink, tracker, meter, watchdog, recording, late };
+    let mut consumer = Consumer {
+        name: &name,
+        queue: &queue,
+        shared: &shared,
+        classifier,
+        sink,
+        tracker,
+        meter,
+        watchdog,
+        recording,
+        late,
+    };
     let (ended, captured, finished) = thread::scope(|scope| -> Result<_> {
         let thread = thread::Builder::new()
             .name("capture".into())

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use oltr::bundle::Preprocess;
-use oltr::source::ahead::{Ahead, Panicked};
 use oltr::preprocess::Preprocessor;
+use oltr::source::ahead::{Ahead, Panicked};
 use oltr::source::photo::{Decode, Decoder, InputReader, Seen};
 use oltr::source::photos::Input;
 use oltr::source::stream::Stdin;
@@ -39,7 +39,13 @@ pub struct Photos {
 
 impl Photos {
     /// Begins to read `inputs` for a network with `settings`.
-    pub fn new(inputs: Vec<Input>, settings: &Preprocess, args: &ReadingArgs, common: &Common, bar: ProgressBar) -> Photos {
+    pub fn new(
+        inputs: Vec<Input>,
+        settings: &Preprocess,
+        args: &ReadingArgs,
+        common: &Common,
+        bar: ProgressBar,
+    ) -> Photos {
         let limits = common.options().limits;
         let jobs = jobs(args.jobs(common.threads), &limits).min(inputs.len().max(1));
         let settings = settings.clone();

@@ -83,7 +83,11 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
     let Some(mut source) = source else { return Ok(Exit::Success) };
     // What is looked at of a photo is found in the whole of it.
     if settings.view == View::default() {
-        let jobs = if limits.memory_bytes.is_some() { args.reading.jobs.map_or(1, usize::from) } else { args.reading.jobs(common.threads) };
+        let jobs = if limits.memory_bytes.is_some() {
+            args.reading.jobs.map_or(1, usize::from)
+        } else {
+            args.reading.jobs(common.threads)
+        };
         source.read_for(&names.bundle().preprocess, args.reading.decode.into(), jobs);
     }
     let plan_of = |source: &dyn FrameSource, settings: &Settings, limits: &Limits| {

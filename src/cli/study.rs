@@ -51,7 +51,14 @@ impl<'a> Study<'a> {
         let options = survey::Options {
             jobs: self.args.reading.jobs(self.common.threads),
             decode: self.args.reading.decode.into(),
-            progress: &|decode, inference| reading::advance(&bar, &mut spent.lock().expect("no thread panics"), decode.as_secs_f64(), inference.as_secs_f64()),
+            progress: &|decode, inference| {
+                reading::advance(
+                    &bar,
+                    &mut spent.lock().expect("no thread panics"),
+                    decode.as_secs_f64(),
+                    inference.as_secs_f64(),
+                )
+            },
             stop: &|| self.shutdown.requested(),
             ..survey::Options::default()
         };

@@ -6,8 +6,8 @@
 pub mod ahead;
 pub mod camera;
 pub mod files;
-mod late;
 pub mod jpeg;
+mod late;
 mod patient;
 pub mod photo;
 pub mod photos;

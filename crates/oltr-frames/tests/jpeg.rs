@@ -47,12 +47,9 @@ fn by_frame(frame: &Frame, settings: &Preprocess) -> Vec<u8> {
 
 #[test]
 fn rows_as_they_come_give_what_the_whole_photo_gives() {
-    for settings in [
-        stretch(24),
-        settings(Resize::ShorterSide, 20, Some(23)),
-        settings(Resize::Pad, 60, None),
-        stretch(224),
-    ] {
+    for settings in
+        [stretch(24), settings(Resize::ShorterSide, 20, Some(23)), settings(Resize::Pad, 60, None), stretch(224)]
+    {
         let mut reader = InputReader::new(&settings, Decode::Exact, &Limits::default());
         let mut pixels = vec![0; reader.output_len()];
         for path in photos() {
@@ -156,7 +153,8 @@ fn one_code(place: u8, symbol: u8) -> Vec<u8> {
 fn gray(marker: u8, width: u16, height: u16) -> Vec<u8> {
     let frame = [&[8][..], &height.to_be_bytes(), &width.to_be_bytes(), &[1, 1, 0x11, 0]].concat();
     let steps = [&[0][..], &[1; 64]].concat();
-    [b"\xFF\xD8".to_vec(), segment(0xDB, &steps), segment(marker, &frame), one_code(0x00, 0), one_code(0x10, 0)].concat()
+    [b"\xFF\xD8".to_vec(), segment(0xDB, &steps), segment(marker, &frame), one_code(0x00, 0), one_code(0x10, 0)]
+        .concat()
 }
 
 /// A gray picture of nothing, two bits a block.

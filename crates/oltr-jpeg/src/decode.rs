@@ -192,7 +192,10 @@ fn channels(survey: &Survey, scale: Scale, units: (usize, usize)) -> Fixed<Chann
         let (h, v) = (usize::from(component.h), usize::from(component.v));
         // What is sampled more rarely is reduced less, rather than reduced and interpolated, as libjpeg does it.
         let mut size = scale.size();
-        while size < 8 && (max_h * scale.size()).is_multiple_of(h * size * 2) && (max_v * scale.size()).is_multiple_of(v * size * 2) {
+        while size < 8
+            && (max_h * scale.size()).is_multiple_of(h * size * 2)
+            && (max_v * scale.size()).is_multiple_of(v * size * 2)
+        {
             size *= 2;
         }
         let blocks = units.0 * h;

@@ -5,8 +5,8 @@ use heapless::Vec as Fixed;
 use super::blocks::ZIGZAG;
 use super::fault::Fault;
 use super::huffman::Tables;
-use super::tables;
 use super::markers::{Segment, Segments, name};
+use super::tables;
 
 /// Components of one picture: CMYK has four.
 pub const MAX_COMPONENTS: usize = 4;
@@ -333,7 +333,8 @@ impl Survey {
                     for (place, ..) in &scan.components {
                         if progress[*place] == [None; 64] {
                             let table = steps[usize::from(header.components[*place].table)];
-                            survey.steps[*place] = table.ok_or(Fault::Damaged("a quantisation table that is missing"))?;
+                            survey.steps[*place] =
+                                table.ok_or(Fault::Damaged("a quantisation table that is missing"))?;
                         }
                     }
                     follow(&scan, header.progressive, &mut progress)?;

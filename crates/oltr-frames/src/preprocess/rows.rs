@@ -315,8 +315,7 @@ mod tests {
                 (Resize::ShorterSide, 40, None),
                 (Resize::Pad, 21, None),
             ] {
-                let settings =
-                    Preprocess { size, resize, resize_to, mean: [7.0; 3], std: [1.0; 3], pad_color: None };
+                let settings = Preprocess { size, resize, resize_to, mean: [7.0; 3], std: [1.0; 3], pad_color: None };
                 for orientation in ORIENTATIONS {
                     let stored = Stored { width, height, reduced: 1, orientation };
                     let mut resampler = RowResampler::new(&settings, stored).unwrap();
