@@ -176,7 +176,7 @@ pub fn raw(bytes: &[u8]) {
     }
 }
 
-/// Photos of every format, and JPEGs by both of their decoders.
+/// Photos of every format.
 pub fn photo(bytes: &[u8]) {
     let mut limits = limits();
     (limits.photo_pixels, limits.photo_side) = (1 << 16, 1 << 12);
@@ -189,6 +189,45 @@ pub fn photo(bytes: &[u8]) {
             Err(Error::BadImage { reason, .. }) => assert!(reason.contains(';'), "no remedy: {reason}"),
             Err(Error::Limit { .. } | Error::BadInput { .. }) => {}
             Err(e) => panic!("{e}"),
+        }
+    }
+}
+
+/// JPEGs as rows: from a file in parts and from memory, reduced and not, they give what the whole photo gives, or the same
+/// error.
+pub fn rows(bytes: &[u8]) {
+    const SIDE: u32 = 16;
+    let mut limits = limits();
+    (limits.photo_pixels, limits.photo_side) = (1 << 16, 1 << 12);
+    let resize = [Resize::Stretch, Resize::ShorterSide, Resize::Pad][bytes.len() % 3];
+    let (mean, std) = ([127.0; 3], [128.0; 3]);
+    let settings = Preprocess { size: SIDE, resize, resize_to: None, mean, std, pad_color: None };
+    let bytes = [b"\xFF\xD8\xFF", bytes.strip_prefix(b"\xFF\xD8\xFF").unwrap_or(bytes)].concat();
+    let place =
+        tempfile::NamedTempFile::new_in("/dev/shm").or_else(|_| tempfile::NamedTempFile::new()).expect("a file");
+    // Behind it something that is more than is read at once, so that the file is read in parts.
+    fs::write(place.path(), [&bytes[..], &[0xFF, 0xD9], &vec![0x5A; 70 << 10]].concat()).expect("a file");
+    let whole = photo::read(place.path(), &limits).map(|frame| {
+        let mut preprocessor = Preprocessor::new(&settings, frame.geometry()).expect("a picture");
+        let mut pixels = vec![0; preprocessor.output_len()];
+        preprocessor.run(&frame, &mut pixels).expect("a plan");
+        pixels
+    });
+    for decode in [photo::Decode::Exact, photo::Decode::Fast] {
+        let mut reader = photo::InputReader::new(&settings, decode, &limits);
+        let mut pixels = vec![0; reader.output_len()];
+        let name = place.path().display().to_string();
+        let file = fs::File::open(place.path()).expect("a file");
+        for from_file in [true, false] {
+            let seen = match from_file {
+                true => reader.read(place.path(), &mut pixels),
+                false => reader.read_from(&name, &file, &mut pixels),
+            };
+            match (&whole, seen) {
+                (Ok(right), Ok(seen)) => assert!(seen.decoded == photo::Decode::Fast || pixels == *right),
+                (Err(a), Err(b)) => assert_eq!(a.to_string(), b.to_string()),
+                (a, b) => panic!("{:?} {b:?}", a.as_ref().map(Vec::len)),
+            }
         }
     }
 }

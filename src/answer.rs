@@ -355,6 +355,16 @@ impl<'a> Classifier<'a> {
         Ok(Answer { preprocess: times.preprocess, inference: times.inference, ..answer })
     }
 
+    /// As [`Classifier::classify`] for a picture that is preprocessed already, see [`Session::run_pixels`].
+    ///
+    /// # Errors
+    /// As [`Classifier::classify`], and [`Session::run_pixels`].
+    pub fn classify_pixels(&mut self, pixels: &[u8]) -> Result<Answer<'a>> {
+        let answer = self.judge.answer(self.session.run_pixels(pixels)?)?;
+        let times = self.session.times();
+        Ok(Answer { preprocess: times.preprocess, inference: times.inference, ..answer })
+    }
+
     /// The network's outputs for the last frame that was classified.
     pub fn outputs(&self) -> &Outputs {
         self.session.outputs()

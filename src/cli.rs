@@ -17,6 +17,7 @@ mod inspect;
 pub mod log;
 mod npz;
 mod output;
+mod reading;
 mod report;
 mod review;
 pub mod shutdown;

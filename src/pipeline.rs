@@ -22,9 +22,9 @@ use crate::decide::consensus::Observation;
 use crate::decide::events::Changes;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::Limits;
-use crate::queue::{Next, Queue};
+use crate::queue::{Next, Overflow, Queue};
 use crate::sink::{EventResult, Failure, FrameResult, Sink, Stats, Times};
-use crate::source::{Damage, FrameSource};
+use crate::source::{Damage, FrameSource, LateDecoder};
 use capture::{Capture, Slot};
 pub use classify::Classify;
 use counts::Meter;
@@ -93,6 +93,8 @@ pub fn run(
     let groups = Groups::new(bundle, settings.events, settings.grouping, settings.by_taken, limits)?;
     let (depth, overflow) = (settings.depth_for(source), settings.overflow_for(source));
     let bytes = source.bounds().frame_bytes;
+    // Where frames are dropped, only those are decoded that are classified.
+    let late = (overflow == Overflow::DropOldest && source.leave_coded()).then(|| LateDecoder::new(bytes, limits));
     let queue = Queue::new(depth, overflow, limits, || Slot::new(bytes, settings.keep_encoded))?;
     let name = source.name().to_string();
     let shared = Shared::default();
@@ -100,8 +102,18 @@ pub fn run(
     let mut capture = Capture::new(&queue, &shared, settings, overflow, limits);
     let meter = Meter::new(settings.stats_every);
     let watchdog = Watchdog::new(settings.source_timeout, settings.reconnect.is_some(), live);
-    let mut consumer =
-        Consumer { name: &name, queue: &queue, shared: &shared, classifier, sink, groups, meter, watchdog, recording };
+    let mut consumer = Consumer {
+        name: &name,
+        queue: &queue,
+        shared: &shared,
+        classifier,
+        sink,
+        groups,
+        meter,
+        watchdog,
+        recording,
+        late,
+    };
     let (ended, captured, finished) = thread::scope(|scope| -> Result<_> {
         let thread = thread::Builder::new()
             .name("capture".into())
@@ -143,6 +155,8 @@ struct Consumer<'a> {
     watchdog: Watchdog,
     /// Whether frames have times of their own, so that time that passes without one means nothing.
     recording: bool,
+    /// For frames that come encoded.
+    late: Option<LateDecoder>,
 }
 
 impl Consumer<'_> {
@@ -218,11 +232,12 @@ impl Consumer<'_> {
     }
 
     /// Classifies one frame, tells of it and gives it back.
-    fn handle(&mut self, slot: Slot, dropped: u64) -> Result<()> {
+    fn handle(&mut self, mut slot: Slot, dropped: u64) -> Result<()> {
         // What it does not belong to is over before it is looked at.
         let (times, ended) = self.groups.begin(&slot.frame, now());
         self.tell_changes(times, &ended)?;
-        match self.classifier.classify(&slot.frame) {
+        let decoded = self.late.as_mut().map_or(Ok(()), |late| late.decode(self.name, &mut slot.frame));
+        match decoded.and_then(|()| self.classifier.classify(&slot.frame)) {
             Ok(answer) => {
                 let time = Duration::from_nanos(slot.frame.stamp().mono_ns);
                 let age = now().saturating_sub(if self.recording { slot.arrived } else { time });

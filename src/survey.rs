@@ -9,13 +9,12 @@ use crate::answer::{Classifier, Judge};
 use crate::bundle::Bundle;
 use crate::decide::Decision;
 use crate::error::{Error, Result};
-use crate::frame::Frame;
 use crate::labels::Label;
 use crate::limits::Limits;
 use crate::metrics::{Answer, Bootstrap};
 use crate::model::Model;
 use crate::scores::{ScoreKind, Scores};
-use crate::source::photo::Decoder;
+use crate::source::photo::{Decode, InputReader};
 
 /// Most photos at a time, whatever the machine: each takes a decoded photo and the buffers of a session.
 pub const MAX_JOBS: usize = 64;
@@ -77,15 +76,17 @@ pub struct Options<'a> {
     pub jobs: usize,
     /// Keep features and distances of each photo: 4 bytes a number.
     pub features: bool,
-    /// Called after each photo, from any thread.
-    pub progress: &'a (dyn Fn() + Sync),
+    /// How closely photos are decoded.
+    pub decode: Decode,
+    /// Called after each photo, from any thread, with what decoding and the network took.
+    pub progress: &'a (dyn Fn(Duration, Duration) + Sync),
     /// Asked before each photo whether to stop.
     pub stop: &'a (dyn Fn() -> bool + Sync),
 }
 
 impl Default for Options<'_> {
     fn default() -> Self {
-        Options { jobs: 1, features: false, progress: &|| (), stop: &|| false }
+        Options { jobs: 1, features: false, decode: Decode::Exact, progress: &|_, _| (), stop: &|| false }
     }
 }
 
@@ -114,8 +115,9 @@ pub fn run(
     let survey = Mutex::new(Survey::default());
     let work = || -> Result<()> {
         let mut classifier = Classifier::new(model)?;
-        let mut decoder = Decoder::new(limits);
-        let mut frame = Frame::default();
+        let settings = &classifier.names().bundle().preprocess;
+        let mut reader = InputReader::new(settings, options.decode, limits);
+        let mut pixels = vec![0; reader.output_len()];
         loop {
             let photo = next.fetch_add(1, Ordering::Relaxed);
             let Some(label) = photos.get(photo) else { return Ok(()) };
@@ -123,12 +125,11 @@ pub fn run(
                 survey.lock().expect("no thread panics").stopped = true;
                 return Ok(());
             }
-            let mut times = (Duration::ZERO, Duration::ZERO);
-            let start = Instant::now();
-            let decoded = decoder.read(folder.join(&label.path), &mut frame).map(|()| start.elapsed());
-            let result = decoded.and_then(|decode| {
-                let answer = classifier.classify(&frame).map_err(|e| named(&label.path, e))?;
-                times = (answer.preprocess, answer.inference);
+            let mut times = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
+            let seen = reader.read(folder.join(&label.path), &mut pixels);
+            let result = seen.and_then(|seen| {
+                let answer = classifier.classify_pixels(&pixels).map_err(|e| named(&label.path, e))?;
+                times = (seen.decode, seen.preprocess + answer.preprocess, answer.inference);
                 let (truth, outputs) = (truths[photo], classifier.outputs());
                 let kept = |values: &[f32]| if options.features { values.to_vec() } else { Vec::new() };
                 let record = Record {
@@ -140,22 +141,22 @@ pub fn run(
                     features: kept(&outputs.features),
                     distances: kept(&outputs.distances),
                 };
-                Ok((decode, record))
+                Ok(record)
             });
             let mut survey = survey.lock().expect("no thread panics");
             match result {
-                Ok((decode, record)) => {
+                Ok(record) => {
                     survey.records.push(record);
-                    survey.times.decode += decode;
-                    survey.times.preprocess += times.0;
-                    survey.times.inference += times.1;
+                    survey.times.decode += times.0;
+                    survey.times.preprocess += times.1;
+                    survey.times.inference += times.2;
                 }
                 // A model that cannot run at all is no matter of this photo.
                 Err(error @ (Error::Internal(_) | Error::Metadata { .. })) => return Err(error),
                 Err(error) => survey.failures.push((photo, error)),
             }
             drop(survey);
-            (options.progress)();
+            (options.progress)(times.0 + times.1, times.2);
         }
     };
     std::thread::scope(|scope| -> Result<()> {

@@ -2,6 +2,7 @@
 
 mod enrol;
 mod export;
+mod reading;
 mod store;
 mod study;
 
@@ -24,6 +25,7 @@ use super::stream::args::StreamArgs;
 use super::table::printable;
 pub use enrol::{EnrolAction, EnrolArgs};
 pub use export::{ExportArgs, ExportFormat};
+pub use reading::ReadingArgs;
 pub use store::{ReviewAction, ReviewArgs, StoreAction, StoreArgs};
 pub use study::{CalibrateArgs, EvaluateArgs, PhotoArgs};
 
@@ -264,6 +266,8 @@ pub struct ClassifyArgs {
     /// Name photos in --output from this folder on, as a/b.jpg [default: as they are named]
     #[arg(long, value_name = "DIR", requires = "output")]
     pub base: Option<PathBuf>,
+    #[command(flatten)]
+    pub reading: ReadingArgs,
     /// Files, folders, patterns, @LIST (a file of paths), or - for one photo on standard input
     #[arg(required = true, value_name = "INPUT")]
     pub inputs: Vec<OsString>,

@@ -2,16 +2,16 @@
 
 mod file;
 
-use std::time::{Duration, Instant};
+use std::io::IsTerminal;
 
 use oltr::bundle::{Class, Shot};
 use oltr::calibrate::Calibration;
 use oltr::explain::{Explanation, explain};
 use oltr::origin::Origin;
 use oltr::scores;
-use oltr::source::photo::Decoder;
+use oltr::source::photo::Decode;
 use oltr::source::photos::{self, Input};
-use oltr::{Answer, Classifier, DisplayNames, EnrolledAs, Error, ErrorKind, Frame, Names, Nearest, Outputs, Result};
+use oltr::{Answer, Classifier, DisplayNames, EnrolledAs, Error, ErrorKind, Frame, Names, Nearest, Outputs};
 use serde::Serialize;
 
 use super::args::{ClassifyArgs, Common};
@@ -19,6 +19,7 @@ use super::attention;
 use super::enrol;
 use super::exit::{self, Exit};
 use super::output::{ErrorLine, GOOD, NOTABLE, Output, finite, millis};
+use super::reading::{self, Photo, Photos};
 use super::shutdown::Shutdown;
 use super::table::{Align, Cell, Column, Shrink, Table, printable, shorten};
 use file::{Report, Sources};
@@ -68,25 +69,35 @@ pub fn run(args: &ClassifyArgs, common: &Common) -> anyhow::Result<Exit> {
         }
         None => Reporter::new(&photos, classifier.names(), common.json)?,
     };
-    let mut decoder = Decoder::new(&limits);
-    let mut frame = Frame::default();
     let mut tally = Tally::default();
-    for photo in photos {
-        if shutdown.requested() {
-            log::info!("stopped by a signal; {} photos done", tally.classified);
-            reporter.interrupted();
-            return Ok(Exit::Success);
-        }
-        let (source, url) = (sources.of(&photo), url_of(&photo));
-        match decode(photo, &mut decoder, &mut frame).and_then(|decode| {
-            let answer = classifier.classify(&frame)?;
-            if let Some((path, attention)) = args.attention.as_ref().zip(classifier.session().attention()) {
-                attention::write(path, &frame, &attention, &bundle.preprocess)?;
+    // Where rows of a table appear, they are the progress.
+    let hidden = common.quiet || std::io::stdout().is_terminal();
+    let bar = reading::bar(photos.len(), &printable(&bundle.name), hidden);
+    let (total, mut done) = (photos.len(), 0);
+    // What is drawn over is needed whole; there is one.
+    let (mut first, mut frame) = (None, Frame::default());
+    if args.attention.is_some() {
+        first = photos.pop().map(|input| Ok(reading::whole(input, &bundle.preprocess, &limits, &mut frame)));
+    }
+    let mut photos = Photos::new(photos, &bundle.preprocess, &args.reading, common, bar);
+    while let Some(photo) = first.take().or_else(|| photos.next(&|| shutdown.requested())) {
+        let Photo { path, is_stdin, seen } = photo?;
+        done += 1;
+        let source = sources.of(&path, is_stdin);
+        let url = photos::url_of(&path).filter(|_| !is_stdin);
+        let mut spent = (0.0, 0.0);
+        match seen.and_then(|(seen, pixels)| {
+            let answer = classifier.classify_pixels(&pixels)?;
+            if let Some((to, attention)) = args.attention.as_ref().zip(classifier.session().attention()) {
+                attention::write(to, &frame, &attention, &bundle.preprocess)?;
             }
+            spent = ((seen.decode + seen.preprocess).as_secs_f64(), answer.inference.as_secs_f64());
             let mut classification = wanted.tell(&source, &answer, classifier.outputs());
-            classification.latency_ms.decode = millis(decode);
+            classification.latency_ms.decode = millis(seen.decode);
+            classification.latency_ms.preprocess = millis(seen.preprocess + answer.preprocess);
             classification.source_url = url.clone();
-            classification.origin = frame.origin().clone();
+            classification.origin = seen.origin;
+            classification.decode = seen.decoded.name();
             Ok(classification)
         }) {
             Ok(classification) => {
@@ -98,6 +109,12 @@ pub fn run(args: &ClassifyArgs, common: &Common) -> anyhow::Result<Exit> {
                 reporter.failure(&source, url, &error)?;
             }
         }
+        photos.done(spent.0, spent.1);
+    }
+    if done < total {
+        log::info!("stopped by a signal; {} photos done", tally.classified);
+        reporter.interrupted();
+        return Ok(Exit::Success);
     }
     reporter.finish(&sources)?;
     Ok(tally.exit())
@@ -109,25 +126,6 @@ fn source_of(photo: &Input) -> String {
         Input::File(path) | Input::Unusable { input: path, .. } => path.display().to_string(),
         Input::Stdin => "-".into(),
     }
-}
-
-/// Its path, where the name cannot say it: it is not UTF-8.
-fn url_of(photo: &Input) -> Option<String> {
-    match photo {
-        Input::File(path) | Input::Unusable { input: path, .. } => photos::url_of(path),
-        Input::Stdin => None,
-    }
-}
-
-/// Decodes `photo` into `frame`; how long that took.
-fn decode(photo: Input, decoder: &mut Decoder, frame: &mut Frame) -> Result<Duration> {
-    let begin = Instant::now();
-    match photo {
-        Input::File(path) => decoder.read(path, frame)?,
-        Input::Stdin => decoder.read_from("standard input", oltr::source::stream::Stdin, frame)?,
-        Input::Unusable { error, .. } => return Err(error),
-    }
-    Ok(begin.elapsed())
 }
 
 /// What became of the photos so far.
@@ -189,6 +187,8 @@ struct Classification<'a> {
     /// The photo's path as a relative URL, where that is not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     source_url: Option<String>,
+    /// How the photo was decoded: `exact` or `fast`.
+    decode: &'static str,
     /// `taken`, `place` and `camera`.
     #[serde(flatten)]
     origin: Origin,
@@ -284,6 +284,7 @@ impl<'a> Wanted<'a> {
             }),
             explanation: self.explain.then(explained),
             source_url: None,
+            decode: Decode::Exact.name(),
             origin: Origin::default(),
         }
     }

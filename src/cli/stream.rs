@@ -22,7 +22,7 @@ use oltr::queue::Overflow;
 use oltr::sink::json::{self, JsonLines};
 use oltr::sink::{EventResult, Failure, FrameResult, Sink, Stats};
 use oltr::source::FrameSource;
-use oltr::{Classifier, Error, Limits, Result};
+use oltr::{Classifier, Error, Limits, Result, View};
 
 use super::args::Common;
 use super::enrol;
@@ -90,6 +90,15 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
         source = wait_for(&mut opening, out, &name, &control, &settings)?;
     }
     let Some(mut source) = source else { return Ok(Exit::Success) };
+    // What is looked at of a photo is found in the whole of it, and a store keeps it.
+    if settings.view == View::default() && !args.store.is_on() {
+        let jobs = if limits.memory_bytes.is_some() {
+            args.reading.jobs.map_or(1, usize::from)
+        } else {
+            args.reading.jobs(common.threads)
+        };
+        source.read_for(&names.bundle().preprocess, args.reading.decode.into(), jobs);
+    }
     let plan_of = |source: &dyn FrameSource, settings: &Settings, limits: &Limits| {
         let plan = Plan::new(&model, options.threads, source, settings, limits);
         let plan = match enrolments {

@@ -1,10 +1,8 @@
 //! What evaluating and calibrating share: labels, photos, progress.
 
-use std::num::NonZero;
 use std::path::Path;
-use std::thread::available_parallelism;
+use std::sync::Mutex;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use oltr::bundle::Bundle;
 use oltr::labels::{Label, Labels};
 use oltr::survey::{self, Survey};
@@ -12,6 +10,7 @@ use oltr::{Error, Model, Result};
 
 use super::args::{Common, PhotoArgs};
 use super::exit;
+use super::reading;
 use super::shutdown::Shutdown;
 use super::table::printable;
 
@@ -47,10 +46,19 @@ impl<'a> Study<'a> {
     pub fn run(&self, model: &Model) -> Result<Option<Survey>> {
         let truths = self.labels.resolve(&self.photos, bundle(model)?)?;
         let limits = self.common.options().limits;
-        let bar = self.bar(model.name());
+        let bar = reading::bar(self.photos.len(), &printable(model.name()), self.common.quiet);
+        let spent = Mutex::new((0.0, 0.0));
         let options = survey::Options {
-            jobs: self.jobs(),
-            progress: &|| bar.inc(1),
+            jobs: self.args.reading.jobs(self.common.threads),
+            decode: self.args.reading.decode.into(),
+            progress: &|decode, inference| {
+                reading::advance(
+                    &bar,
+                    &mut spent.lock().expect("no thread panics"),
+                    decode.as_secs_f64(),
+                    inference.as_secs_f64(),
+                )
+            },
             stop: &|| self.shutdown.requested(),
             ..survey::Options::default()
         };
@@ -79,20 +87,6 @@ impl<'a> Study<'a> {
     /// Folder that the paths of the photos start from.
     pub fn images(&self) -> &Path {
         &self.args.images
-    }
-
-    fn jobs(&self) -> usize {
-        let processors = available_parallelism().map_or(1, NonZero::get);
-        self.args.jobs.map_or_else(|| (processors / usize::from(self.common.threads)).max(1), usize::from)
-    }
-
-    /// On a terminal only, and where something may be said at all.
-    fn bar(&self, model: &str) -> ProgressBar {
-        let target = if self.common.quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
-        let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} photos, {per_sec}, {eta} left");
-        let bar = ProgressBar::with_draw_target(Some(self.photos.len() as u64), target);
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        bar.with_message(printable(model).into_owned())
     }
 }
 

@@ -12,7 +12,7 @@ use super::load::{Loaded, Plan};
 use super::ops::{ProgramOp, ProgramState};
 use crate::error::{Error, Result};
 use crate::frame::Frame;
-use crate::preprocess::{Normaliser, Preprocessor};
+use crate::preprocess::{Normaliser, Preprocess, Preprocessor};
 use oltr_int8::Threads;
 use oltr_int8::float::first_nan;
 
@@ -116,6 +116,36 @@ impl Session {
     /// [`Error::Metadata`] if the graph has no `oltr.preprocess`, [`Error::BadModel`] if what tract runs of it fails.
     pub fn run(&mut self, frame: &Frame) -> Result<&Outputs> {
         let model = self.model.clone();
+        let settings = self.room_for_pixels(&model)?;
+        let start = Instant::now();
+        let preprocessor = match &mut self.preprocessor {
+            Some(p) => p,
+            empty => empty.insert(Preprocessor::new(settings, frame.geometry())?),
+        };
+        preprocessor.run(frame, bytes_mut(&mut self.pixels)?)?;
+        self.infer(&model, settings, start)
+    }
+
+    /// As [`Session::run`] for a picture that is preprocessed already: `size` × `size` pixels of RGB, as a
+    /// [`Preprocessor`] or a [`InputReader`](crate::source::photo::InputReader) writes them.
+    ///
+    /// # Errors
+    /// As [`Session::run`]; [`Error::BadInput`] for another number of bytes.
+    pub fn run_pixels(&mut self, pixels: &[u8]) -> Result<&Outputs> {
+        let model = self.model.clone();
+        let settings = self.room_for_pixels(&model)?;
+        let start = Instant::now();
+        let into = bytes_mut(&mut self.pixels)?;
+        if pixels.len() != into.len() {
+            let reason = format!("a picture of {} bytes, must have {}", pixels.len(), into.len());
+            return Err(Error::BadInput { subject: "pixels".into(), reason });
+        }
+        into.copy_from_slice(pixels);
+        self.infer(&model, settings, start)
+    }
+
+    /// Makes room for a picture; what a bundle says of it.
+    fn room_for_pixels<'m>(&mut self, model: &'m Loaded) -> Result<&'m Preprocess> {
         let Some(bundle) = &model.bundle else {
             return Err(Error::Metadata {
                 model: model.name.to_string(),
@@ -123,23 +153,21 @@ impl Session {
                 reason: "is missing; the graph says nothing about pictures and classes, export it as a bundle".into(),
             });
         };
-        let start = Instant::now();
-        let settings = &bundle.preprocess;
-        let preprocessor = match &mut self.preprocessor {
-            Some(p) => p,
-            empty => empty.insert(Preprocessor::new(settings, frame.geometry())?),
-        };
-        let side = settings.size as usize;
+        let side = bundle.preprocess.size as usize;
         if Arc::get_mut(&mut self.pixels).is_none() || self.pixels.len() != side * side * 3 {
             self.pixels = Tensor::zero::<u8>(&[1, side, side, 3]).map_err(internal)?.into_arc_tensor();
         }
-        preprocessor.run(frame, bytes_mut(&mut self.pixels)?)?;
+        Ok(&bundle.preprocess)
+    }
+
+    /// Runs the network on the picture that lies in `pixels`, whose preprocessing began at `start`.
+    fn infer(&mut self, model: &Arc<Loaded>, settings: &Preprocess, start: Instant) -> Result<&Outputs> {
         let results = if self.picture.is_some() {
             let preprocessed = Instant::now();
             self.times.preprocess = preprocessed - start;
             let input = tvec![TValue::from_const(self.pixels.clone())];
             let state = self.picture.as_mut().ok_or_else(|| internal("no plan"))?;
-            let results = guard(&model, || state.run(input));
+            let results = guard(model, || state.run(input));
             if let (Err(_), Some(plan)) = (&results, &model.picture_plan) {
                 // What a failed run leaves behind is nobody's business.
                 self.picture = Some(spawn(plan, &self.threads)?);

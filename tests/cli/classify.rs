@@ -14,7 +14,7 @@ fn a_line_of_json_has_the_fields_of_the_contract() {
         keys(&ran.stdout),
         "{schema,source,decision,label,class,probability,reachability,threshold,\
          nearest{label,class,distance,name},shot,top[{label,class,probability,name}],\
-         latency_ms{decode,preprocess,inference},model{name,sha256},name,taken,place,camera}"
+         latency_ms{decode,preprocess,inference},model{name,sha256},name,decode,taken,place,camera}"
     );
     let [json] = &ran.json()[..] else { panic!("one line: {}", ran.stdout) };
     assert_eq!(json["schema"], "oltr.classification/1");
@@ -22,6 +22,62 @@ fn a_line_of_json_has_the_fields_of_the_contract() {
     let sha256 = json["model"]["sha256"].as_str().unwrap();
     assert!(sha256.len() == 64 && sha256.chars().all(|c| c.is_ascii_hexdigit()), "{sha256}");
     check(json);
+}
+
+/// However many threads read photos: the same answers in the same order, with what cannot be read in its place.
+#[test]
+fn jobs_change_nothing_but_the_time() {
+    let folder = Folder::new();
+    let names = ["cup.jpg", "cat.jpg", "coins.jpg", "moon.jpg", "face.jpg"];
+    let mut named = Vec::new();
+    for number in 0..24 {
+        let path = folder.path(&format!("{number:02}.jpg"));
+        let photo = fs::read(format!("{PHOTOS}/{}", names[number % names.len()])).unwrap();
+        match number {
+            // Cut off, no picture, a folder that is empty, not there.
+            5 => fs::write(&path, &photo[..photo.len() / 2]).unwrap(),
+            11 => fs::write(&path, "no picture").unwrap(),
+            14 => fs::create_dir(&path).unwrap(),
+            17 => {}
+            _ => fs::write(&path, &photo).unwrap(),
+        }
+        named.push(path);
+    }
+    let answers = |jobs: &str| {
+        let mut args = vec!["classify", "--json", "--jobs", jobs];
+        args.extend(named.iter().map(String::as_str));
+        let mut lines = oltr(&args).code(65).json();
+        for line in &mut lines {
+            line.as_object_mut().unwrap().remove("latency_ms");
+        }
+        lines
+    };
+    let one = answers("1");
+    assert_eq!(one.len(), 24);
+    for (number, line) in one.iter().enumerate() {
+        let failed = [5, 11, 14, 17].contains(&number);
+        assert_eq!(line["schema"] == "oltr.error/1", failed, "{line}");
+        assert!(line["source"].as_str().unwrap().contains(&format!("{number:02}.jpg")), "{line}");
+    }
+    for jobs in ["2", "7", "64"] {
+        assert_eq!(answers(jobs), one, "{jobs} jobs");
+    }
+}
+
+/// A photo that is large enough is reduced while it is decoded, and that is said.
+#[test]
+fn fast_decoding_is_told() {
+    let folder = Folder::new();
+    let large = folder.path("large.jpg");
+    let picture = image::ImageReader::open(format!("{PHOTOS}/cup.jpg")).unwrap().decode().unwrap();
+    picture.resize_exact(1200, 900, image::imageops::FilterType::Triangle).save(&large).unwrap();
+    let small = format!("{PHOTOS}/cup.jpg");
+    for (how, told) in [("fast", ["fast", "exact"]), ("exact", ["exact"; 2])] {
+        let lines = oltr(&["classify", "--json", "--decode", how, &large, &small]).code(0).json();
+        assert!(lines.iter().map(|line| &line["decode"]).eq(told));
+        assert!(lines.iter().all(|line| line["label"] == "cup"), "{lines:?}");
+    }
+    oltr(&["classify", "--decode", "quickly", &small]).code(2);
 }
 
 /// What holds for every classification.

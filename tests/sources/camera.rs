@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use oltr::source::camera::{Camera, Device, Encoding, Mode, Switch, Wish};
-use oltr::source::{FrameSource, Next};
-use oltr::{Color, Error, Frame, Limits, PixelFormat, Range, Result};
+use oltr::source::{FrameSource, LateDecoder, Next, photo};
+use oltr::{Color, Error, Frame, Limits, PixelFormat, Range, Result, Rotation, View};
 
 use super::{jpeg, noise};
 
@@ -146,6 +146,49 @@ fn motion_jpeg_is_decoded() {
     }
     assert_eq!(seen, [true, false, true, false]);
     assert_eq!(camera.bounds().frame_bytes, 32 * 16 * 3);
+}
+
+/// Where frames are dropped, decoding is left to whoever looks at one.
+#[test]
+fn what_may_be_dropped_is_left_encoded() {
+    let good = jpeg(160, 120, 1);
+    let acts = vec![
+        Act::Picture(good.clone()),
+        Act::Picture(good[..good.len() / 2].to_vec()),
+        Act::Picture([&good[..], &[0; 999]].concat()),
+        // What the headers tell is told at once.
+        Act::Picture(good[..20].to_vec()),
+        Act::Picture(jpeg(320, 240, 1)),
+    ];
+    let (mut camera, _) = camera(acts, vec![mode(Encoding::Mjpeg, 160, 120, 0)]);
+    assert!(camera.leave_coded());
+    let bytes = camera.bounds().frame_bytes;
+    let mut late = LateDecoder::new(bytes, &Limits::default());
+    let right = photo::decode("camera", &good, &Limits::default()).unwrap();
+    let view = View { rotation: Rotation::Half, ..View::default() };
+    for whole in [true, false, true] {
+        let mut frame = Frame::with_capacity(bytes);
+        assert_eq!(camera.next(&mut frame, PATIENCE).unwrap(), Next::Frame);
+        assert!(frame.is_coded() && frame.data().len() <= good.len() + 16);
+        frame.set_view(view);
+        let stamp = frame.stamp();
+        match late.decode("camera", &mut frame) {
+            Ok(()) => assert!(whole && !frame.is_coded() && frame.data() == right.data()),
+            Err(Error::BadImage { reason, .. }) => assert!(!whole && reason.contains("cut off"), "{reason}"),
+            Err(e) => panic!("{e}"),
+        }
+        assert_eq!((frame.geometry().view, frame.stamp()), (view, stamp));
+    }
+    let mut frame = Frame::with_capacity(bytes);
+    for _ in 0..2 {
+        assert!(matches!(camera.next(&mut frame, PATIENCE).unwrap(), Next::Damaged(_)));
+    }
+}
+
+#[test]
+fn a_camera_that_gives_raw_frames_leaves_nothing_encoded() {
+    let (mut camera, _) = camera(Vec::new(), vec![mode(Encoding::Raw(PixelFormat::Gray), 8, 8, 8)]);
+    assert!(!camera.leave_coded());
 }
 
 #[test]

@@ -62,6 +62,11 @@ fn photos_of_any_kind_are_read_or_refused() {
 }
 
 #[test]
+fn jpegs_of_any_kind_are_the_same_in_rows() {
+    try_all("rows", checks::rows);
+}
+
+#[test]
 fn photos_that_say_anything_of_their_orientation_are_read() {
     try_all("orientation", checks::orientation);
 }

@@ -55,6 +55,10 @@ pub struct Frame {
     bound: usize,
     /// Bytes that a source has written of the picture that it is still reading.
     pub(crate) filled: usize,
+    /// Whether it is the input of a network, preprocessed.
+    input: bool,
+    /// Whether its bytes are those of an encoded picture.
+    coded: bool,
     stamp: Stamp,
     label: Label,
     origin: Origin,
@@ -119,7 +123,19 @@ impl Frame {
         Some(self.encoded.as_slice()).filter(|bytes| !bytes.is_empty())
     }
 
-    /// What the frame was decoded from, after it was.
+    /// Whether the picture that it is decoded from is to be kept.
+    pub(crate) fn wants_encoded(&self) -> bool {
+        self.encoded_bound > 0
+    }
+
+    /// Keeps the encoded picture that its bytes are, where that was asked for.
+    pub(crate) fn set_encoded_itself(&mut self) {
+        let data = std::mem::take(&mut self.data);
+        self.set_encoded(&data);
+        self.data = data;
+    }
+
+    /// Keeps `bytes` as the encoded picture, where that was asked for.
     pub(crate) fn set_encoded(&mut self, bytes: &[u8]) {
         self.encoded.clear();
         if bytes.len() <= self.encoded_bound {
@@ -156,6 +172,7 @@ impl Frame {
         self.data.resize(bytes, 0);
         self.encoded.clear();
         (self.geometry, self.stride) = (geometry, stride);
+        (self.input, self.coded) = (false, false);
         Ok(&mut self.data)
     }
 
@@ -176,6 +193,61 @@ impl Frame {
         let packed = format.frame_bytes(width, height, format.row_bytes(width));
         self.data.resize(bytes.max(packed), 0);
         Ok(&mut self.data)
+    }
+
+    /// Makes this the input of a network, `side` × `side` pixels of RGB that need no preprocessing, and gives its bytes to
+    /// be written.
+    ///
+    /// # Errors
+    /// As [`Frame::reshape`].
+    pub fn make_input(&mut self, side: u32, limits: &Limits) -> Result<&mut [u8]> {
+        self.reshape(Geometry::new(PixelFormat::Rgb24, side, side), limits)?;
+        self.input = true;
+        Ok(&mut self.data)
+    }
+
+    /// Whether it is the input of a network already, which preprocessing passes on as it is.
+    pub fn is_input(&self) -> bool {
+        self.input
+    }
+
+    /// Keeps the encoded picture `bytes`, to be decoded by a [`LateDecoder`](crate::source::LateDecoder); of `geometry` then.
+    /// Whether they fit: decoded ones mostly are more.
+    ///
+    /// # Errors
+    /// As [`Frame::reshape`].
+    pub fn keep_coded(&mut self, bytes: &[u8], geometry: Geometry, limits: &Limits) -> Result<bool> {
+        let room = self.reshape(geometry, limits)?.len();
+        if bytes.len() > room {
+            return Ok(false);
+        }
+        self.data.clear();
+        self.data.extend_from_slice(bytes);
+        self.coded = true;
+        Ok(true)
+    }
+
+    /// Whether its bytes are those of an encoded picture: none of its rows and planes is there then.
+    pub fn is_coded(&self) -> bool {
+        self.coded
+    }
+
+    /// Takes the picture of `other`, which gets that of this frame; label and stamp stay.
+    pub(crate) fn swap_picture(&mut self, other: &mut Frame) {
+        std::mem::swap(&mut self.geometry, &mut other.geometry);
+        std::mem::swap(&mut self.stride, &mut other.stride);
+        std::mem::swap(&mut self.data, &mut other.data);
+        std::mem::swap(&mut self.bound, &mut other.bound);
+        std::mem::swap(&mut self.input, &mut other.input);
+        std::mem::swap(&mut self.coded, &mut other.coded);
+    }
+
+    /// Makes this the same picture as `other`, of the same origin; its memory, its label and its stamp are kept.
+    pub(crate) fn copy(&mut self, other: &Frame, limits: &Limits) -> Result<()> {
+        self.reshape_padded(other.geometry, other.stride, limits)?.copy_from_slice(&other.data);
+        self.input = other.input;
+        self.origin.clone_from(&other.origin);
+        Ok(())
     }
 
     /// All that preprocessing depends on.
@@ -295,10 +367,10 @@ impl Frame {
 impl Default for Frame {
     fn default() -> Self {
         let geometry = Geometry::new(PixelFormat::Rgb24, 1, 1);
-        let (filled, stamp, label, origin) = Default::default();
+        let (filled, input, coded, stamp, label, origin) = Default::default();
         let (stride, data, bound) = (3, vec![0; 3], usize::MAX);
         let (encoded, encoded_bound) = Default::default();
-        Frame { geometry, stride, data, bound, filled, stamp, label, origin, encoded, encoded_bound }
+        Frame { geometry, stride, data, bound, filled, input, coded, stamp, label, origin, encoded, encoded_bound }
     }
 }
 

@@ -3,20 +3,26 @@
 //! Photos are found ([`photos`]) and decoded ([`photo`]) one by one. What gives frames one after another is a
 //! [`FrameSource`]: the pipeline reads any through it, a user's own too.
 
+pub mod ahead;
 pub mod camera;
 pub mod files;
 pub mod jpeg;
+mod late;
 mod patient;
 pub mod photo;
 pub mod photos;
 pub mod stream;
 pub mod watch;
 
+pub use late::LateDecoder;
+
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Frame;
 use crate::limits::Limits;
+use crate::preprocess::Preprocess;
+use crate::source::photo::Decode;
 
 /// What gives frames one after another.
 ///
@@ -110,6 +116,19 @@ pub trait FrameSource: Send {
     /// gave does not remember this one. Called before [`FrameSource::confirm`] is for this frame.
     fn refuse(&mut self, seq: u64) {
         let _ = seq;
+    }
+
+    /// Tells, before the first frame, that nothing but the input of a network with `settings` is made of frames. A source of
+    /// photos then gives that at once ([`Frame::is_input`]), decoded as `decode` says, with `jobs` threads; others do
+    /// nothing. [`FrameSource::bounds`] may be less afterwards.
+    fn read_for(&mut self, settings: &Preprocess, decode: Decode, jobs: usize) {
+        let _ = (settings, decode, jobs);
+    }
+
+    /// Tells, before the first frame, that frames may be dropped before anyone looks at them, so that decoding each were a
+    /// waste. Whether encoded frames are then given as they came ([`Frame::is_coded`]), for a [`LateDecoder`].
+    fn leave_coded(&mut self) -> bool {
+        false
     }
 
     /// Keeps to `limits` from now on, which are no larger than those that the source was opened with. What cannot be

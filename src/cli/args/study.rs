@@ -7,6 +7,8 @@ use oltr::bundle::Rule;
 use oltr::calibrate::Target;
 use oltr::evaluate::Gate;
 
+use super::ReadingArgs;
+
 /// What a file of labels looks like, for those who left it out.
 pub const LABELS: &str = "\
 Labels are a table with tabs or commas, a header and then a photo a line; or a
@@ -31,9 +33,8 @@ pub struct PhotoArgs {
     /// Folder that the paths start from
     #[arg(long, value_name = "DIR")]
     pub images: PathBuf,
-    /// Photos at a time [default: one for each processor, shared among --threads]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub jobs: Option<u16>,
+    #[command(flatten)]
+    pub reading: ReadingArgs,
     /// Column of the labels that says which photos belong together, as frames of one animal: they are drawn together
     /// for the intervals
     #[arg(long, value_name = "COLUMN")]

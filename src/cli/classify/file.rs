@@ -12,7 +12,7 @@ use super::super::args::{ClassifyArgs, PhotosFormat};
 use super::super::exit;
 use super::super::output::ErrorLine;
 use super::super::table::printable;
-use super::{Classification, ModelId, source_of};
+use super::{Classification, ModelId};
 
 /// What photos are called in the output.
 pub struct Sources {
@@ -47,9 +47,13 @@ impl Sources {
         }
     }
 
-    /// What `photo` is called.
-    pub fn of(&self, photo: &Input) -> String {
-        if self.in_file { self.name(photo).unwrap_or_else(|_| source_of(photo)) } else { source_of(photo) }
+    /// What the photo at `path` is called; `-` on standard input.
+    pub fn of(&self, path: &Path, is_stdin: bool) -> String {
+        let shown = || path.display().to_string();
+        if is_stdin || !self.in_file {
+            return shown();
+        }
+        name_of(path, self.base.as_deref()).or_else(|_| name_of(path, None)).unwrap_or_else(|_| shown())
     }
 }
 

@@ -13,6 +13,7 @@ use oltr::source::camera::Encoding;
 use oltr::source::stream::{self, Layout, RawFormat};
 use oltr::{Error, Limits, Matrix, PixelFormat, Range, Rect, Result, Rotation, View};
 
+use super::super::args::ReadingArgs;
 use super::super::byte_size::ByteSize;
 use super::store::StoreArgs;
 
@@ -112,6 +113,10 @@ pub struct StreamArgs {
     /// Frames that can wait [default: 1 of a camera, else 2]
     #[arg(long, value_name = "N", help_heading = "Frames")]
     pub queue: Option<usize>,
+
+    // Of photos, with --roi or --rotate neither.
+    #[command(flatten, next_help_heading = "Photos")]
+    pub reading: ReadingArgs,
 
     /// How many of the last frames must agree: K/N, or K/N:KEEP for fewer to go on; for single groups as
     /// many=, medium=, few=, open= [default: 3/5:2; of photos each is answered for itself]

@@ -16,7 +16,7 @@ use multiversion::multiversion;
 pub const FRACTION: u32 = 32 - 8 - 2;
 
 /// One half, added before the fraction is dropped.
-const HALF: i32 = 1 << (FRACTION - 1);
+pub const HALF: i32 = 1 << (FRACTION - 1);
 
 /// Part of one axis: where it begins and ends, and the pixels it becomes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -268,7 +268,7 @@ fn triangle(x: f64) -> f64 {
 
 /// Weights are positive and sum to 1 but for their rounding, so that only the upper end needs care.
 #[inline(always)]
-fn to_byte(sum: i32) -> u8 {
+pub fn to_byte(sum: i32) -> u8 {
     (sum >> FRACTION).min(255) as u8
 }
 

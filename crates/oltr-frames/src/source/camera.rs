@@ -161,7 +161,9 @@ pub struct Camera {
     bounds: Bounds,
     color: (Option<Matrix>, Option<Range>),
     limits: Limits,
-    scratch: Vec<u8>,
+    room: jpeg::Room,
+    /// Whether pictures are left encoded.
+    coded: bool,
     seq: u64,
 }
 
@@ -173,9 +175,9 @@ impl Camera {
     pub fn new(mut switch: Box<dyn Switch>, wish: &Wish, limits: &Limits) -> Result<Camera> {
         let (mode, device) = switch.on()?;
         let bounds = bounds(switch.name(), mode, limits)?;
-        let (limits, scratch) = (limits.clone(), Vec::new());
+        let (limits, room) = (limits.clone(), jpeg::Room::default());
         let color = (wish.matrix, wish.range);
-        Ok(Camera { switch, device: Some(device), mode, bounds, color, limits, scratch, seq: 0 })
+        Ok(Camera { switch, device: Some(device), mode, bounds, color, limits, room, coded: false, seq: 0 })
     }
 
     /// What the camera is set to.
@@ -196,7 +198,13 @@ impl Camera {
         }
         let Mode { encoding, width, height, stride, .. } = self.mode;
         let Encoding::Raw(format) = encoding else {
-            let decoded = jpeg::decode(self.switch.name(), bytes, &self.limits, &mut self.scratch, frame);
+            let name = self.switch.name();
+            let kept = if self.coded { jpeg::keep(name, bytes, &self.limits, frame) } else { Ok(false) };
+            let decoded = match kept {
+                Ok(true) => Ok(()),
+                Ok(false) => jpeg::decode(name, bytes, &self.limits, &mut self.room, frame),
+                Err(e) => Err(e),
+            };
             return match decoded {
                 Ok(()) => Ok(()),
                 Err(Error::BadImage { reason, .. }) => Err(reason),
@@ -244,6 +252,11 @@ impl FrameSource for Camera {
 
     fn bounds(&self) -> Bounds {
         self.bounds
+    }
+
+    fn leave_coded(&mut self) -> bool {
+        self.coded = self.mode.encoding == Encoding::Mjpeg;
+        self.coded
     }
 
     fn next(&mut self, frame: &mut Frame, patience: Duration) -> Result<Next> {

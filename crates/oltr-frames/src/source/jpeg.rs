@@ -1,41 +1,13 @@
 //! JPEG: where a picture ends, and its pixels.
 
-mod anykind;
-mod blocks;
-mod fault;
-mod header;
-mod huffman;
-mod markers;
-mod route;
-mod tables;
-mod transform;
-mod upsample;
+use oltr_jpeg::{Data, Failure, Fault, Rows, Scale, Survey, name};
 
-use zune_jpeg::JpegDecoder;
-use zune_jpeg::errors::DecodeErrors;
-use zune_jpeg::zune_core::bytestream::ZCursor;
-use zune_jpeg::zune_core::colorspace::ColorSpace;
-use zune_jpeg::zune_core::options::DecoderOptions;
-
-use self::fault::Fault;
-use self::header::{Color, Survey};
-use self::markers::name;
-use self::route::Route;
 use crate::error::{Error, Result};
 use crate::frame::{Frame, Geometry, PixelFormat, check_size};
 use crate::limits::Limits;
 
-pub(super) use self::markers::Segments;
-pub(super) use self::upsample::from_cmyk;
-
-/// Coded data that no picture holds: a run of ones is no Huffman code. A 0xFF in coded data is followed by a 0.
-const NO_CODE: [u8; 16] = [0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0];
-
-/// The marker that ends a picture.
-const END_OF_IMAGE: [u8; 2] = [0xFF, 0xD9];
-
-/// Adobe's segment but for its last byte, the colour transform.
-const ADOBE: [u8; 15] = *b"\xFF\xEE\0\x0EAdobe\0\x64\0\0\0\0";
+pub use oltr_jpeg::Room;
+pub(super) use oltr_jpeg::{Segments, from_cmyk};
 
 /// Length of the JPEG picture that `bytes` begins with, its end-of-image marker included; `None` if `bytes` ends
 /// before the picture does.
@@ -65,7 +37,7 @@ pub fn picture_len(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// Decodes the JPEG picture `bytes` into `frame` as RGB; `scratch` is for the decoder's use.
+/// Decodes the JPEG picture `bytes` into `frame` as RGB; `room` is for the decoder's use.
 ///
 /// Takes sequential and progressive pictures of 8 bits with Huffman codes, of one or more scans and of any sampling: grey,
 /// YCbCr, RGB, and CMYK and YCCK as Adobe writes them (inverted), without their colour profile, and Motion JPEG, which
@@ -75,73 +47,81 @@ pub fn picture_len(bytes: &[u8]) -> Option<usize> {
 /// # Errors
 /// [`Error::Limit`] from the header, before memory is taken; [`Error::BadImage`] for a picture that is cut off,
 /// damaged, lacks coded data at its end, or is of another kind (lossless, arithmetic-coded, of 12 bits).
-pub fn decode(subject: &str, bytes: &[u8], limits: &Limits, scratch: &mut Vec<u8>, frame: &mut Frame) -> Result<()> {
-    let bad = |reason| Error::BadImage { subject: subject.into(), reason };
-    let fault = |fault: Fault| bad(fault.reason(bytes));
-    let (width, height) = header::size(bytes).map_err(fault)?;
-    let geometry = Geometry::new(PixelFormat::Rgb24, width.into(), height.into());
-    check_size(subject, geometry.width, geometry.height, limits)?;
-    let survey = Survey::new(bytes).map_err(fault)?;
-    let pixels = frame.reshape(geometry, limits)?;
-    let decoded = match route::route(&survey) {
-        Route::AnyKind => anykind::decode(&survey, scratch, pixels).map_err(fault),
-        Route::Fast => {
-            plain(bytes, &survey, scratch);
-            let mut decoder = JpegDecoder::new_with_options(ZCursor::new(scratch.as_slice()), options());
-            decoder.decode_into(pixels).map_err(|e| match e {
-                DecodeErrors::Unsupported(kind) => {
-                    bad(Fault::Unsupported("a JPEG of a rare kind").reason(bytes) + &format!(" ({kind:?})"))
-                }
-                e => bad(format!("the JPEG is damaged ({}); copy it again or save it anew", one_line(&e))),
-            })
-        }
-    };
+pub fn decode(subject: &str, bytes: &[u8], limits: &Limits, room: &mut Room, frame: &mut Frame) -> Result<()> {
+    let failed = |fault: Fault| bad(subject, fault, bytes.len() as u64);
+    check(subject, oltr_jpeg::size(bytes).map_err(failed)?, limits)?;
+    let survey = Survey::new(bytes).map_err(failed)?;
+    let decoded = to_frame(subject, &survey, Data::Whole(bytes), bytes.len() as u64, limits, room, frame);
     if decoded.is_ok() {
         frame.set_encoded(bytes);
     }
     decoded
 }
 
-/// Writes the picture without what does not concern its pixels.
+/// Keeps `bytes` in `frame` as they are, to be decoded later; not if they are more than their pixels take.
 ///
-/// Where coded data is missing (a packet lost on the way from a camera), the decoder would go on with zeros until the
-/// picture is full. So what it cannot decode is put behind the data.
-fn plain(bytes: &[u8], survey: &Survey, to: &mut Vec<u8>) {
-    to.clear();
-    to.extend_from_slice(&bytes[..2]);
-    for segment in survey.segments.clone().flatten().take_while(|s| s.start < survey.first_scan) {
-        if matches!(segment.marker, name::SOF0..=name::SOF2 | name::DHT | name::DQT | name::DRI) {
-            to.extend_from_slice(&[0xFF, segment.marker]);
-            to.extend_from_slice(&(segment.body.len() as u16 + 2).to_be_bytes());
-            to.extend_from_slice(segment.body);
+/// # Errors
+/// As [`decode`] for what the headers tell.
+pub(super) fn keep(subject: &str, bytes: &[u8], limits: &Limits, frame: &mut Frame) -> Result<bool> {
+    // Drivers hand out whole buffers, with zeros behind the picture; a few of them tell that it has no end.
+    const ZEROS: usize = 16;
+    let last = bytes.iter().rposition(|b| *b != 0).unwrap_or(0);
+    let bytes = &bytes[..bytes.len().min(last + 1 + ZEROS)];
+    let size = oltr_jpeg::size(bytes).map_err(|fault| bad(subject, fault, bytes.len() as u64))?;
+    check(subject, size, limits)?;
+    frame.keep_coded(bytes, Geometry::new(PixelFormat::Rgb24, size.0.into(), size.1.into()), limits)
+}
+
+/// Whether a picture of this size may be read.
+pub(super) fn check(subject: &str, (width, height): (u16, u16), limits: &Limits) -> Result<()> {
+    check_size(subject, width.into(), height.into(), limits)
+}
+
+/// Decodes what `survey` describes, a file of `length` bytes, into `frame`.
+pub(super) fn to_frame<'a>(
+    subject: &str,
+    survey: &'a Survey,
+    data: Data<'a>,
+    length: u64,
+    limits: &Limits,
+    room: &mut Room,
+    frame: &mut Frame,
+) -> Result<()> {
+    let (width, height) = (survey.header.width.into(), survey.header.height.into());
+    let pixels = frame.reshape(Geometry::new(PixelFormat::Rgb24, width, height), limits)?;
+    let mut rows = Interleaved { rows: pixels.chunks_exact_mut(width as usize * 3) };
+    oltr_jpeg::decode(survey, data, Scale::Full, room, &mut rows).map_err(|e| failure(subject, e, length))
+}
+
+/// Rows of a frame, to be filled.
+struct Interleaved<'a> {
+    rows: std::slice::ChunksExactMut<'a, u8>,
+}
+
+impl Rows for Interleaved<'_> {
+    fn row(&mut self, [red, green, blue]: [&[u8]; 3]) {
+        let Some(row) = self.rows.next() else { return };
+        for (((pixel, red), green), blue) in row.as_chunks_mut::<3>().0.iter_mut().zip(red).zip(green).zip(blue) {
+            *pixel = [*red, *green, *blue];
         }
     }
-    let transform = match survey.header.color() {
-        Color::Rgb | Color::Cmyk => Some(0),
-        Color::Ycck => Some(2),
-        Color::Gray | Color::YCbCr => None,
+}
+
+/// The error for a picture of `length` bytes that cannot be read.
+pub(super) fn failure(subject: &str, failure: Failure, length: u64) -> Error {
+    match failure {
+        Failure::Fault(fault) => bad(subject, fault, length),
+        Failure::Io(e) => Error::io(subject, e),
+    }
+}
+
+/// The error for a picture of `length` bytes with this `fault`, with the remedy.
+pub(super) fn bad(subject: &str, fault: Fault, length: u64) -> Error {
+    let reason = match fault {
+        Fault::CutOff => format!("{fault} after {length} bytes; copy or download it again"),
+        Fault::LacksScans => format!("{fault}; copy or download it again"),
+        Fault::Damaged(_) => format!("{fault}; copy it again or save it anew"),
+        Fault::Unsupported(_) => format!("{fault}, which oltr does not read; save it as a baseline JPEG"),
     };
-    if let Some(transform) = transform {
-        to.extend_from_slice(&ADOBE);
-        to.push(transform);
-    }
-    if !survey.tables {
-        to.extend_from_slice(&tables::STANDARD);
-    }
-    to.extend_from_slice(&bytes[survey.first_scan..survey.end]);
-    to.extend_from_slice(&NO_CODE);
-    to.extend_from_slice(&END_OF_IMAGE);
-}
-
-fn options() -> DecoderOptions {
-    DecoderOptions::default()
-        .set_strict_mode(true)
-        .set_max_width(usize::MAX)
-        .set_max_height(usize::MAX)
-        .jpeg_set_out_colorspace(ColorSpace::RGB)
-}
-
-/// The decoder's message without its line breaks and quotes, which are meant for a debugger.
-fn one_line(e: &DecodeErrors) -> String {
-    format!("{e:?}").split_whitespace().collect::<Vec<_>>().join(" ").replace('"', "")
+    Error::BadImage { subject: subject.into(), reason }
 }

@@ -44,6 +44,11 @@ impl Patient {
         self.size
     }
 
+    /// Whether it is a file, rather than what bytes come from when they like.
+    pub fn is_regular(&self) -> bool {
+        !self.waits
+    }
+
     /// Waits until there is something to read, or nothing any more.
     fn wait(&self) -> io::Result<()> {
         let begin = Instant::now();

@@ -13,10 +13,14 @@ mod exif;
 mod foreign;
 mod gif;
 mod ifd;
+mod input;
 mod metadata;
 mod orient;
 mod pixels;
 mod tiff;
+
+#[cfg(test)]
+pub(crate) use orient::upright;
 
 use std::io::{Cursor, Read};
 use std::path::Path;
@@ -28,16 +32,24 @@ use image::codecs::webp::WebPDecoder;
 use image::error::{UnsupportedError, UnsupportedErrorKind};
 use image::{ColorType, ImageDecoder, ImageError, ImageFormat, ImageResult};
 
+use oltr_jpeg::{Beginning, Data, Fault, Survey};
+
 use crate::error::{Error, Result};
 use crate::frame::{Frame, Geometry, PixelFormat, check_size};
 use crate::limits::Limits;
+use crate::source::patient::Patient;
 use crate::source::{jpeg, patient};
+pub use input::{Decode, InputReader, Seen};
+
+/// Bytes that a file is begun with: the headers of most photos, and more of the others.
+const HEAD: u64 = 64 << 10;
 
 /// Decodes photos one after another, keeping its buffers from one to the next.
 ///
 /// # Memory
-/// Besides the frame: the file twice (`photo_bytes` each), and up to 16 bytes a pixel (`photo_pixels`) for a picture of
-/// 16 bits a channel or a progressive JPEG. An ordinary JPEG takes a few rows, and 3 bytes a pixel where it is to be turned.
+/// Besides the frame: the file (`photo_bytes`), and up to 16 bytes a pixel (`photo_pixels`) for a picture of 16 bits a
+/// channel. A JPEG takes a few rows, and 3 bytes a pixel where it is to be turned; of one in a single scan, which most are,
+/// only some of the file is in memory at a time.
 ///
 /// # Example
 /// ```
@@ -58,6 +70,7 @@ pub struct Decoder {
     file: Vec<u8>,
     /// What comes between the file and the frame: the picture in another layout, or not yet upright.
     scratch: Vec<u8>,
+    room: jpeg::Room,
 }
 
 /// Reads and decodes the photo at `path`.
@@ -83,7 +96,7 @@ pub fn decode(subject: &str, bytes: &[u8], limits: &Limits) -> Result<Frame> {
 impl Decoder {
     /// A decoder that keeps to `limits`.
     pub fn new(limits: &Limits) -> Decoder {
-        Decoder { limits: limits.clone(), file: Vec::new(), scratch: Vec::new() }
+        Decoder { limits: limits.clone(), file: Vec::new(), scratch: Vec::new(), room: jpeg::Room::default() }
     }
 
     /// Reads and decodes the photo at `path` into `frame`, whose memory is kept where it suffices.
@@ -92,7 +105,27 @@ impl Decoder {
     /// [`Error::NotFound`]; [`Error::Io`], also for a FIFO into which nobody writes for a minute; [`Error::Limit`] for a
     /// file beyond `photo_bytes`; as [`Decoder::decode`] for what is in it.
     pub fn read(&mut self, path: impl AsRef<Path>, frame: &mut Frame) -> Result<()> {
-        let path = path.as_ref();
+        let (subject, mut file) = self.open(path.as_ref())?;
+        // Whoever keeps the file wants all of it.
+        if frame.wants_encoded() {
+            return self.read_from(&subject, file, frame);
+        }
+        let Some(survey) = self.begin(&subject, &mut file)? else {
+            return self.with_file(|decoder, bytes| decoder.decode(&subject, bytes, frame));
+        };
+        let length = file.size();
+        self.with_file(|decoder, head| {
+            let data = Data::Parts(head, &mut file);
+            jpeg::to_frame(&subject, &survey, data, length, &decoder.limits, &mut decoder.room, frame)?;
+            let (orientation, origin) = metadata::read(head, ImageFormat::Jpeg);
+            orient::upright(frame, orientation, &mut decoder.scratch);
+            frame.set_origin(origin);
+            Ok(())
+        })
+    }
+
+    /// The file at `path` and its name for messages.
+    fn open(&self, path: &Path) -> Result<(String, Patient)> {
         let subject = path.display().to_string();
         let file = patient::open(path).map_err(|e| Error::io(path, e))?;
         // What the system says of the size spares reading a huge file; it may be wrong, so that the reading is bounded too.
@@ -100,7 +133,54 @@ impl Decoder {
         if size > self.limits.photo_bytes {
             return Err(self.too_long(&subject, size));
         }
-        self.read_from(&subject, file, frame)
+        Ok((subject, file))
+    }
+
+    /// Begins to read `file`. Of a JPEG that is one scan its headers lie in memory then, and what they say comes back; any
+    /// other file lies there whole, with `None`.
+    fn begin(&mut self, subject: &str, file: &mut Patient) -> Result<Option<Box<Survey>>> {
+        self.file.clear();
+        let failed = |e| Error::io(subject, e);
+        let mut is_picture = file.is_regular();
+        let most = self.limits.photo_bytes.saturating_add(1);
+        loop {
+            // Twice as much each time, so that headers of any length are walked a few times only.
+            let more = (self.file.len() as u64).max(HEAD);
+            let left = most - self.file.len() as u64;
+            let part = if is_picture { more.min(left) } else { left };
+            if !is_picture {
+                self.file.reserve_exact(file.size().saturating_sub(self.file.len() as u64) as usize + 1);
+            }
+            let read = file.by_ref().take(part).read_to_end(&mut self.file).map_err(failed)?;
+            if self.file.len() as u64 >= most {
+                return Err(self.too_long(subject, self.file.len() as u64));
+            }
+            if !is_picture || (read as u64) < part {
+                return Ok(None);
+            }
+            is_picture = format(&self.file) == Some(ImageFormat::Jpeg);
+            if !is_picture {
+                continue;
+            }
+            match oltr_jpeg::size(&self.file) {
+                Ok(size) => jpeg::check(subject, size, &self.limits)?,
+                Err(Fault::CutOff) => continue,
+                Err(fault) => return Err(jpeg::bad(subject, fault, file.size())),
+            }
+            match oltr_jpeg::begin(&self.file) {
+                Ok(Beginning::OneScan(survey)) => return Ok(Some(survey)),
+                Ok(Beginning::Short) => {}
+                Ok(Beginning::Scans) | Err(_) => is_picture = false,
+            }
+        }
+    }
+
+    /// Does `work` with what of the file lies in memory.
+    fn with_file<T>(&mut self, work: impl FnOnce(&mut Decoder, &[u8]) -> T) -> T {
+        let file = std::mem::take(&mut self.file);
+        let result = work(self, &file);
+        self.file = file;
+        result
     }
 
     /// Reads `reader` to its end and decodes what it gave into `frame`; `subject` stands for it in messages.
@@ -108,16 +188,18 @@ impl Decoder {
     /// # Errors
     /// As [`Decoder::read`].
     pub fn read_from(&mut self, subject: &str, reader: impl Read, frame: &mut Frame) -> Result<()> {
-        let mut file = std::mem::take(&mut self.file);
-        file.clear();
-        let read = reader.take(self.limits.photo_bytes.saturating_add(1)).read_to_end(&mut file);
-        let result = match read {
-            Err(e) => Err(Error::io(subject, e)),
-            Ok(n) if n as u64 > self.limits.photo_bytes => Err(self.too_long(subject, n as u64)),
-            Ok(_) => self.decode(subject, &file, frame),
-        };
-        self.file = file;
-        result
+        self.fetch(subject, reader)?;
+        self.with_file(|decoder, bytes| decoder.decode(subject, bytes, frame))
+    }
+
+    /// Reads `reader` to its end into memory.
+    fn fetch(&mut self, subject: &str, reader: impl Read) -> Result<()> {
+        self.file.clear();
+        let read = reader.take(self.limits.photo_bytes.saturating_add(1)).read_to_end(&mut self.file);
+        match read.map_err(|e| Error::io(subject, e))? as u64 {
+            n if n > self.limits.photo_bytes => Err(self.too_long(subject, n)),
+            _ => Ok(()),
+        }
     }
 
     /// Decodes the photo `bytes` into `frame`, whose memory is kept where it suffices; `subject` stands for the photo in
@@ -135,7 +217,7 @@ impl Decoder {
             return Err(bad(foreign::reason(bytes)));
         };
         match format {
-            ImageFormat::Jpeg => jpeg::decode(subject, bytes, &self.limits, &mut self.scratch, frame)?,
+            ImageFormat::Jpeg => jpeg::decode(subject, bytes, &self.limits, &mut self.room, frame)?,
             ImageFormat::Gif => gif::decode(subject, bytes, &self.limits, &mut self.scratch, frame)?,
             ImageFormat::Tiff => tiff::decode(subject, bytes, &self.limits, &mut self.scratch, frame)?,
             _ => self.decode_other(subject, bytes, format, frame)?,

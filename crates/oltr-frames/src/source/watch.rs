@@ -13,12 +13,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::photo::Decoder;
+use super::files::Reader;
+use super::photo::Decode;
 use super::{Bounds, Damage, FrameSource, Next, files};
 use crate::clock::monotonic_ns;
 use crate::error::{Error, Result};
 use crate::frame::{Frame, Stamp};
 use crate::limits::Limits;
+use crate::preprocess::Preprocess;
 use changes::{Change, Changes};
 use identity::{Keys, Seen};
 use journal::Journal;
@@ -85,7 +87,7 @@ pub struct Watch {
     /// Damaged photos that were handed out and not confirmed; how many were confirmed.
     damaged: VecDeque<Option<Keys>>,
     damages_told: u64,
-    decoder: Decoder,
+    reader: Reader,
     seq: u64,
 }
 
@@ -135,7 +137,7 @@ impl Watch {
             in_hand: VecDeque::new(),
             damaged: VecDeque::new(),
             damages_told: 0,
-            decoder: Decoder::new(limits),
+            reader: Reader::new(limits),
             limits: limits.clone(),
             seq: 0,
         })
@@ -253,7 +255,7 @@ impl Watch {
             self.waiting.remove(path);
             return Ok(None);
         }
-        let read = self.decoder.read(&place, frame);
+        let read = self.reader.read(&place, frame);
         // Somebody who writes it meanwhile makes what was read worth nothing.
         if !matches!(Seen::look(&place, path), Ok(Some(now)) if now == seen) {
             self.wait(path, seen, false, false);
@@ -412,14 +414,19 @@ impl FrameSource for Watch {
     }
 
     fn bounds(&self) -> Bounds {
-        let Bounds { frame_bytes, decoder_bytes } = files::bounds(&self.limits);
+        let Bounds { frame_bytes, decoder_bytes } = self.reader.bounds();
         let own = changes::BYTES + walk::BYTES + waiting::BYTES + Journal::bytes(self.limits.watched_photos);
         Bounds { frame_bytes, decoder_bytes: decoder_bytes.saturating_add(own) }
     }
 
     fn restrict(&mut self, limits: &Limits) {
-        self.decoder = Decoder::new(limits);
+        self.reader.restrict(limits);
         self.limits = limits.clone();
+    }
+
+    /// One thread reads: photos come slowly, and each may still be written to.
+    fn read_for(&mut self, settings: &Preprocess, decode: Decode, _jobs: usize) {
+        self.reader.read_for(settings, decode, 1);
     }
 
     fn next(&mut self, frame: &mut Frame, patience: Duration) -> Result<Next> {

@@ -80,7 +80,7 @@ fn by_xmp(xmp: &[u8]) -> Option<u64> {
 /// EXIF may be spread over several segments; of XMP the last one counts.
 fn of_jpeg(bytes: &[u8]) -> Metadata<'_> {
     let mut metadata = Metadata::default();
-    for segment in Segments::new(bytes).map_while(Result::ok).take_while(|s| s.coded.is_empty()) {
+    for segment in Segments::new(bytes).map_while(Result::ok).take_while(|s| s.marker != 0xDA) {
         if segment.marker != 0xE1 {
             continue;
         }

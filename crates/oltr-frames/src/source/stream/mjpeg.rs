@@ -56,7 +56,7 @@ pub struct Mjpeg {
     /// Whether the first picture is still searched for, so that nothing can be reported.
     opening: bool,
     /// For the decoder.
-    scratch: Vec<u8>,
+    room: jpeg::Room,
     pace: Pace,
 }
 
@@ -80,7 +80,7 @@ impl Mjpeg {
             lost_since: None,
             padding_since: None,
             opening: true,
-            scratch: Vec::new(),
+            room: jpeg::Room::default(),
             pace,
         };
         if !mjpeg.first(opening)? {
@@ -264,7 +264,7 @@ impl Mjpeg {
             )));
         }
         let picture = &self.reader.ahead()[..length];
-        match jpeg::decode(self.reader.name(), picture, &self.limits, &mut self.scratch, frame) {
+        match jpeg::decode(self.reader.name(), picture, &self.limits, &mut self.room, frame) {
             Ok(()) => Ok(Ok(())),
             Err(Error::BadImage { reason, .. }) => Ok(Err(reason)),
             Err(e @ Error::Limit { .. }) => Ok(Err(e.to_string())),

@@ -28,14 +28,12 @@ pub struct Segment<'a> {
     pub start: usize,
     /// What follows the two bytes of length.
     pub body: &'a [u8],
-    /// Coded data with its restart markers: behind the header of a scan only.
-    pub coded: &'a [u8],
-    /// Whether another marker ends the coded data, not the end of the bytes.
-    pub coded_ends: bool,
+    /// Where what follows it lies: the coded data of a scan.
+    pub end: usize,
 }
 
 /// All segments from behind the start of the picture to its end-of-image marker, which comes last, or to the end of the
-/// bytes.
+/// bytes. Coded data is searched for markers as what lies between two segments is; [`Segments::pass_coded`] is quicker.
 #[derive(Clone, Debug)]
 pub struct Segments<'a> {
     bytes: &'a [u8],
@@ -44,35 +42,33 @@ pub struct Segments<'a> {
 }
 
 impl<'a> Segments<'a> {
+    /// The segments of `bytes`, whose first two begin the picture.
     pub fn new(bytes: &'a [u8]) -> Segments<'a> {
         Segments { bytes, at: 2, over: false }
     }
 
-    /// Where the next marker is searched.
-    pub fn position(&self) -> usize {
-        self.at
-    }
-
-    /// The length of the coded data at `from`, and whether a marker ends it.
-    fn coded(&self, from: usize) -> (usize, bool) {
-        let data = &self.bytes[from..];
-        let mut at = 0;
-        while let Some(found) = data[at..].iter().position(|b| *b == 0xFF) {
-            let start = at + found;
+    /// Passes over the coded data of a scan, which is next; whether a marker ends it, not the end of the bytes.
+    pub fn pass_coded(&mut self) -> bool {
+        let data = self.bytes;
+        while let Some(found) = memchr::memchr(0xFF, &data[self.at..]) {
+            let start = self.at + found;
             let Some(fill) = data[start..].iter().position(|b| *b != 0xFF) else { break };
             match data[start + fill] {
-                0x00 | 0xD0..=0xD7 => at = start + fill + 1,
-                _ => return (start, true),
+                0x00 | 0xD0..=0xD7 => self.at = start + fill + 1,
+                _ => {
+                    self.at = start;
+                    return true;
+                }
             }
         }
-        (data.len(), false)
+        self.at = data.len();
+        false
     }
 
     /// The next segment without regard to the end.
     fn advance(&mut self) -> Option<Result<Segment<'a>, Fault>> {
         loop {
-            let found = self.bytes.get(self.at..)?.iter().position(|b| *b == 0xFF)?;
-            let start = self.at + found;
+            let start = self.at + memchr::memchr(0xFF, self.bytes.get(self.at..)?)?;
             let fill = self.bytes[start..].iter().position(|b| *b != 0xFF)?;
             let marker = self.bytes[start + fill];
             self.at = start + fill + 1;
@@ -81,7 +77,7 @@ impl<'a> Segments<'a> {
                 0x00 | 0x01 | 0xD0..=0xD7 | name::SOI => {}
                 name::EOI => {
                     self.over = true;
-                    return Some(Ok(Segment { marker, start, body: &[], coded: &[], coded_ends: false }));
+                    return Some(Ok(Segment { marker, start, body: &[], end: self.at }));
                 }
                 _ => {
                     let length = self.bytes.get(self.at..self.at + 2).map(|l| u16::from_be_bytes([l[0], l[1]]));
@@ -94,14 +90,7 @@ impl<'a> Segments<'a> {
                         return Some(Err(Fault::CutOff));
                     };
                     self.at += length;
-                    let (mut coded, mut coded_ends) = (&self.bytes[self.at..self.at], false);
-                    if marker == name::SOS {
-                        let (length, ends) = self.coded(self.at);
-                        coded = &self.bytes[self.at..self.at + length];
-                        coded_ends = ends;
-                        self.at += length;
-                    }
-                    return Some(Ok(Segment { marker, start, body, coded, coded_ends }));
+                    return Some(Ok(Segment { marker, start, body, end: self.at }));
                 }
             }
         }

@@ -1,9 +1,12 @@
 //! What the headers of a JPEG say: its size, its components, how it is coded and what its colours mean.
 
-use heapless::Vec;
+use heapless::Vec as Fixed;
 
+use super::blocks::ZIGZAG;
 use super::fault::Fault;
+use super::huffman::Tables;
 use super::markers::{Segment, Segments, name};
+use super::tables;
 
 /// Components of one picture: CMYK has four.
 pub const MAX_COMPONENTS: usize = 4;
@@ -29,7 +32,7 @@ pub struct Component {
 #[derive(Clone, Debug)]
 pub struct Scan {
     /// Places in the frame's components, with the Huffman tables of each for DC and AC.
-    pub components: Vec<(usize, u8, u8), MAX_COMPONENTS>,
+    pub components: Fixed<(usize, u8, u8), MAX_COMPONENTS>,
     /// Coefficients that it codes, in zigzag order: first and last.
     pub first: u8,
     pub last: u8,
@@ -55,7 +58,7 @@ pub struct Header {
     pub progressive: bool,
     pub width: u16,
     pub height: u16,
-    pub components: Vec<Component, MAX_COMPONENTS>,
+    pub components: Fixed<Component, MAX_COMPONENTS>,
     pub jfif: bool,
     /// Adobe's colour transform.
     pub adobe: Option<u8>,
@@ -149,7 +152,7 @@ impl Header {
             return damaged;
         }
         let (selectors, rest) = rest.split_at(count * 2);
-        let mut scan = Scan { components: Vec::new(), first: 0, last: 63, high: 0, low: 0 };
+        let mut scan = Scan { components: Fixed::new(), first: 0, last: 63, high: 0, low: 0 };
         let mut blocks = 0;
         for [id, tables] in selectors.as_chunks::<2>().0 {
             let Some(place) = self.components.iter().position(|c| c.id == *id) else { return damaged };
@@ -190,7 +193,8 @@ fn unread_kind(marker: u8) -> Option<&'static str> {
     })
 }
 
-/// Width and height by the frame's header, the first thing that is asked of a picture.
+/// Width and height by the frame's header, the first thing that is asked of a picture; [`Fault::CutOff`] where more bytes are
+/// needed to tell.
 ///
 /// # Errors
 /// [`Fault`] for a kind that is not read, and where there is no header.
@@ -217,39 +221,77 @@ fn is_frame(marker: u8) -> bool {
 /// Bits of each coefficient of a component that scans so far have left open; `None` for none of its bits given.
 pub type Progress = [Option<u8>; 64];
 
-/// All that the markers of a picture say, before anything is decoded.
+/// One scan with all that it is decoded with.
 #[derive(Clone, Debug)]
-pub struct Survey<'a> {
-    pub header: Header,
-    /// Where the first scan begins.
-    pub first_scan: usize,
-    /// Where the last scan that is needed ends.
-    pub end: usize,
-    pub scans: usize,
-    /// Whether there are Huffman tables before the first scan.
-    pub tables: bool,
-    /// Whether restart markers divide the first scan.
-    pub restarts: bool,
-    /// Whether the first scan holds all of a sequential picture, in the order of the frame.
-    pub one_scan: bool,
-    /// Whether a marker ends the coded data.
-    pub ends: bool,
-    pub segments: Segments<'a>,
+pub struct Planned {
+    pub scan: Scan,
+    /// Where its coded data begins.
+    pub coded: usize,
+    pub tables: Tables,
+    /// Units between two restart markers, or 0.
+    pub restart: u32,
 }
 
-impl<'a> Survey<'a> {
-    /// Walks the markers of the picture that `bytes` begins with.
+/// All that the markers of a picture say, before anything is decoded.
+#[derive(Clone, Debug)]
+pub struct Survey {
+    pub header: Header,
+    /// The scans that are needed, in their order.
+    pub scans: Vec<Planned>,
+    /// The quantisation tables of the components as they were at the first scan of each.
+    pub steps: [[u16; 64]; MAX_COMPONENTS],
+}
+
+/// What the beginning of a file gives.
+#[derive(Clone, Debug)]
+pub enum Beginning {
+    /// The headers are not whole: more bytes are needed, if there are any.
+    Short,
+    /// One scan holds the whole picture, so that nothing behind its header is needed before it is decoded.
+    OneScan(Box<Survey>),
+    /// There are several scans, of which each is a part of every row: the whole file is needed.
+    Scans,
+}
+
+/// Looks at `bytes`, which a file begins with.
+///
+/// # Errors
+/// [`Fault`] for a kind that is not read, and for damaged headers.
+pub fn begin(bytes: &[u8]) -> Result<Beginning, Fault> {
+    match Survey::walk(bytes, true) {
+        Ok(survey) if survey.is_one_scan() => Ok(Beginning::OneScan(Box::new(survey))),
+        Ok(_) => Ok(Beginning::Scans),
+        Err(Fault::CutOff) => Ok(Beginning::Short),
+        Err(fault) => Err(fault),
+    }
+}
+
+impl Survey {
+    /// Walks the markers of the picture that `bytes`, a whole file, begins with.
     ///
     /// # Errors
     /// [`Fault`] for a kind that is not read, and where the headers or the scans that they announce are missing.
-    pub fn new(bytes: &'a [u8]) -> Result<Survey<'a>, Fault> {
-        let mut header = Header::default();
-        let (mut first_scan, mut end, mut scans) = (0, 0, 0);
-        let (mut tables, mut restarts, mut one_scan, mut ends, mut ended) = (false, false, false, false, false);
+    pub fn new(bytes: &[u8]) -> Result<Survey, Fault> {
+        Survey::walk(bytes, false)
+    }
+
+    /// Whether one scan holds all of a sequential picture.
+    pub fn is_one_scan(&self) -> bool {
+        let components = self.header.components.len();
+        !self.header.progressive && self.scans.len() == 1 && self.scans[0].scan.components.len() == components
+    }
+
+    /// `first` asks for the first scan only, whether that is all or not.
+    fn walk(bytes: &[u8], first: bool) -> Result<Survey, Fault> {
+        let mut survey = Survey { header: Header::default(), scans: Vec::new(), steps: [[0; 64]; MAX_COMPONENTS] };
+        let (mut ends, mut ended) = (false, false);
+        let mut tables = Tables::default();
+        tables.define(&tables::STANDARD[4..])?;
+        let mut steps = [None; 4];
+        let mut restart = 0;
         let mut progress: [Progress; MAX_COMPONENTS] = [[None; 64]; MAX_COMPONENTS];
-        let start = Segments::new(bytes);
-        let mut segments = start.clone();
-        let mut fault = Fault::CutOff;
+        let mut segments = Segments::new(bytes);
+        let (mut fault, mut broken) = (Fault::CutOff, None);
         while let Some(segment) = segments.next() {
             let segment = match segment {
                 Ok(segment) => segment,
@@ -259,6 +301,7 @@ impl<'a> Survey<'a> {
                     break;
                 }
             };
+            let header = &mut survey.header;
             match segment.marker {
                 name::APP0 | name::APP14 => header.application(&segment),
                 marker if is_frame(marker) => {
@@ -267,42 +310,84 @@ impl<'a> Survey<'a> {
                     }
                     header.frame(&segment)?;
                 }
-                name::DHT => tables |= scans == 0,
-                name::DRI if scans == 0 => restarts = segment.body != [0, 0],
+                name::DHT | name::DQT | name::DRI => {
+                    let taken = match segment.marker {
+                        name::DHT => tables.define(segment.body),
+                        name::DQT => quantisation(segment.body, &mut steps),
+                        _ => interval(segment.body).map(|units| restart = units),
+                    };
+                    if let Err(e) = taken {
+                        broken = Some(e);
+                        break;
+                    }
+                }
                 name::EOI => ended = true,
                 name::SOS => {
                     if header.components.is_empty() {
                         return Err(Fault::Damaged("a scan before the frame header"));
                     }
                     let scan = header.scan(&segment)?;
-                    scans += 1;
-                    if scans == 1 {
-                        first_scan = segment.start;
-                    }
-                    if scans > MAX_SCANS {
+                    if survey.scans.len() == MAX_SCANS {
                         return Err(Fault::Damaged("too many scans"));
                     }
-                    follow(&scan, header.progressive, &mut progress)?;
-                    (end, ends) = (segments.position(), segment.coded_ends);
-                    if !header.progressive && scan.components.len() == header.components.len() {
-                        one_scan = scan.components.iter().enumerate().all(|(place, c)| c.0 == place);
-                        break;
+                    for (place, ..) in &scan.components {
+                        if progress[*place] == [None; 64] {
+                            let table = steps[usize::from(header.components[*place].table)];
+                            survey.steps[*place] =
+                                table.ok_or(Fault::Damaged("a quantisation table that is missing"))?;
+                        }
                     }
+                    follow(&scan, header.progressive, &mut progress)?;
+                    survey.scans.push(Planned { scan, coded: segment.end, tables: tables.clone(), restart });
+                    if first || survey.is_one_scan() {
+                        return Ok(survey);
+                    }
+                    ends = segments.pass_coded();
                 }
                 _ => {}
             }
         }
-        if scans == 0 {
-            return Err(if ended { Fault::Damaged("no scan") } else { fault });
+        if survey.scans.is_empty() {
+            return Err(broken.unwrap_or(if ended { Fault::Damaged("no scan") } else { fault }));
         }
-        let progress = &progress[..header.components.len()];
+        let progress = &progress[..survey.header.components.len()];
         // Where bits of the lowest frequencies are missing, libjpeg guesses them from the neighbours.
         let needed = if ended { 10 } else { 64 };
         if progress.iter().any(|p| p[..needed].iter().any(|bits| *bits != Some(0))) {
-            return Err(if ended || ends { Fault::LacksScans } else { Fault::CutOff });
+            return Err(broken.unwrap_or(if ended || ends { Fault::LacksScans } else { Fault::CutOff }));
         }
-        Ok(Survey { header, first_scan, end, scans, tables, restarts, one_scan, ends, segments: start })
+        Ok(survey)
     }
+}
+
+/// Units between two restart markers.
+fn interval(body: &[u8]) -> Result<u32, Fault> {
+    match body {
+        [high, low] => Ok(u16::from_be_bytes([*high, *low]).into()),
+        _ => Err(Fault::Damaged("a restart interval of the wrong length")),
+    }
+}
+
+/// Takes the quantisation tables of one segment.
+fn quantisation(mut body: &[u8], steps: &mut [Option<[u16; 64]>; 4]) -> Result<(), Fault> {
+    while let Some((head, rest)) = body.split_first() {
+        let wide = head >> 4 != 0;
+        let length = if wide { 128 } else { 64 };
+        let (Some(table), Some((values, rest))) =
+            (steps.get_mut(usize::from(head & 15)), rest.split_at_checked(length))
+        else {
+            return Err(Fault::Damaged("a quantisation table of the wrong length or place"));
+        };
+        body = rest;
+        let table = table.insert([0; 64]);
+        for (index, place) in ZIGZAG.into_iter().enumerate() {
+            table[usize::from(place)] = match wide {
+                true => u16::from_be_bytes([values[2 * index], values[2 * index + 1]]),
+                false => values[index].into(),
+            };
+        }
+    }
+    Ok(())
 }
 
 /// Takes note of what `scan` gives, which must follow from what was given before.

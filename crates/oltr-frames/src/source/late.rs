@@ -1,0 +1,38 @@
+//! Frames that are decoded when somebody looks at them.
+
+use super::jpeg::{self, Room};
+use crate::error::Result;
+use crate::frame::Frame;
+use crate::limits::Limits;
+
+/// Decodes frames that a source left as they came, see [`FrameSource::leave_coded`](super::FrameSource::leave_coded).
+#[derive(Debug)]
+pub struct LateDecoder {
+    limits: Limits,
+    room: Room,
+    /// What the next frame is decoded into; it changes places with the encoded one.
+    spare: Frame,
+}
+
+impl LateDecoder {
+    /// A decoder for frames of at most `frame_bytes`, for which memory is taken now.
+    pub fn new(frame_bytes: usize, limits: &Limits) -> LateDecoder {
+        LateDecoder { limits: limits.clone(), room: Room::default(), spare: Frame::with_capacity(frame_bytes) }
+    }
+
+    /// Decodes `frame` if it is encoded; `subject` stands for its source in messages.
+    ///
+    /// # Errors
+    /// As [`jpeg::decode`]; the frame is as it was.
+    pub fn decode(&mut self, subject: &str, frame: &mut Frame) -> Result<()> {
+        if !frame.is_coded() {
+            return Ok(());
+        }
+        jpeg::decode(subject, frame.data(), &self.limits, &mut self.room, &mut self.spare)?;
+        frame.set_encoded_itself();
+        let view = frame.geometry().view;
+        frame.swap_picture(&mut self.spare);
+        frame.set_view(view);
+        Ok(())
+    }
+}

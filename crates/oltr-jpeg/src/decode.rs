@@ -1,0 +1,382 @@
+//! All scans of a picture side by side, a row of coded units after the other.
+//!
+//! Every scan codes its part of the picture from the top to the bottom. So a place is kept in each, all are read on by one row
+//! of units, and what they give together is shown: also a progressive picture takes the memory of a few rows.
+
+use std::io::Read;
+use std::sync::Arc;
+
+use heapless::Vec as Fixed;
+use multiversion::multiversion;
+
+use super::bits::{Bits, Coded, Raw, State};
+use super::blocks::{self, Block};
+use super::fault::{Failure, Fault};
+use super::header::{Color, Header, MAX_COMPONENTS, Planned, Survey};
+use super::huffman::Table;
+use super::transform;
+use super::upsample::{Lines, Plane};
+
+/// Bytes of coded data that are held where there is one scan, and for each of several.
+const WINDOW: usize = 64 << 10;
+const WINDOW_OF_MANY: usize = 8 << 10;
+
+/// Takes the rows of a picture from the top to the bottom.
+pub trait Rows {
+    /// The next row: red, green and blue, each with bytes of no meaning behind the pixels.
+    fn row(&mut self, rows: [&[u8]; 3]);
+}
+
+/// By how much a picture is reduced while it is decoded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Scale {
+    /// Not at all.
+    #[default]
+    Full,
+    /// To a half of its sides.
+    Half,
+    /// To a quarter.
+    Quarter,
+    /// To an eighth: the mean of each block.
+    Eighth,
+}
+
+impl Scale {
+    /// All of them, from the largest reduction on.
+    pub const ALL: [Scale; 4] = [Scale::Eighth, Scale::Quarter, Scale::Half, Scale::Full];
+
+    /// Pixels of a side for one that is left.
+    pub fn factor(self) -> u32 {
+        8 / self.size() as u32
+    }
+
+    /// Samples of a side of a block.
+    fn size(self) -> usize {
+        match self {
+            Scale::Full => 8,
+            Scale::Half => 4,
+            Scale::Quarter => 2,
+            Scale::Eighth => 1,
+        }
+    }
+
+    /// What is left of a side of `pixels`.
+    pub fn side(self, pixels: u32) -> u32 {
+        pixels.div_ceil(self.factor())
+    }
+}
+
+/// Where the bytes of a picture are.
+pub enum Data<'a> {
+    /// All in memory.
+    Whole(&'a [u8]),
+    /// The headers and perhaps more in memory, the rest still to be read: enough for a picture of one scan.
+    Parts(&'a [u8], &'a mut dyn Read),
+}
+
+/// What decoding takes of memory, kept from one picture to the next.
+#[derive(Clone, Debug, Default)]
+pub struct Room {
+    samples: Vec<u8>,
+    coefficients: Vec<Block>,
+    lines: Lines,
+}
+
+impl Room {
+    /// Bytes that it takes.
+    pub fn bytes(&self) -> usize {
+        self.samples.capacity() + self.coefficients.capacity() * size_of::<Block>() + self.lines.bytes()
+    }
+}
+
+/// One component while it is decoded.
+struct Channel {
+    /// Blocks of a coded unit.
+    h: usize,
+    v: usize,
+    /// Samples of a side of a block.
+    size: usize,
+    /// Blocks of a row, whole units included, and rows and columns of those that belong to the picture.
+    blocks: usize,
+    own: (usize, usize),
+    plane: Plane,
+    /// Where the coefficients of a row of units begin, if they are kept.
+    coefficients: usize,
+    steps: [u16; 64],
+}
+
+/// One scan while it is decoded.
+struct Scan<'a> {
+    coded: Coded<'a>,
+    planned: &'a Planned,
+    parts: Fixed<Part, MAX_COMPONENTS>,
+}
+
+/// A component of a scan, with its tables.
+struct Part {
+    channel: usize,
+    dc: Option<Arc<Table>>,
+    ac: Option<Arc<Table>>,
+}
+
+/// Decodes the picture that `survey` describes, reduced by `scale`, and gives its rows to `rows`.
+///
+/// # Memory
+/// In `room`: two rows of coded units as samples, seven rows of pixels and, for a progressive picture, a row of units as
+/// coefficients. Beside that, 64 KiB of coded data twice, or 8 KiB for each of several scans.
+///
+/// # Errors
+/// [`Fault`] where data is missing or damaged: rows may have been given before that. [`Failure::Io`] as the reader's.
+pub fn decode<'a>(
+    survey: &'a Survey,
+    data: Data<'a>,
+    scale: Scale,
+    room: &mut Room,
+    rows: &mut dyn Rows,
+) -> Result<(), Failure> {
+    let header = &survey.header;
+    let (max_h, max_v) = header.max_factors();
+    let (max_h, max_v) = (usize::from(max_h), usize::from(max_v));
+    let (width, height) = (u32::from(header.width), u32::from(header.height));
+    let units = (width.div_ceil(8 * max_h as u32) as usize, height.div_ceil(8 * max_v as u32) as usize);
+    let mut channels = channels(survey, scale, units);
+    let mut samples = 0;
+    let mut coefficients = 0;
+    for channel in &mut channels {
+        channel.plane.offset = samples;
+        samples += channel.plane.stride * channel.plane.kept;
+        channel.coefficients = coefficients;
+        coefficients += channel.blocks * channel.v;
+    }
+    let Room { samples: all_samples, coefficients: all_coefficients, lines } = room;
+    all_samples.resize(samples, 0);
+    all_coefficients.resize(if header.progressive { coefficients } else { 0 }, [0; 64]);
+    lines.reserve(units.0 * max_h * scale.size());
+    let mut scans = scans(survey, data)?;
+    let planes: Fixed<Plane, MAX_COMPONENTS> = channels.iter().map(|c| c.plane).collect();
+    let (width, height) = (scale.side(width) as usize, scale.side(height) as usize);
+    let mut y = 0;
+    for unit_y in 0..units.1 {
+        if header.progressive {
+            all_coefficients.fill([0; 64]);
+        }
+        for scan in &mut scans {
+            read_on(scan, header, &channels, units.0, unit_y, all_samples, all_coefficients)?;
+        }
+        if header.progressive {
+            show(&channels, unit_y, all_samples, all_coefficients);
+        }
+        let last = unit_y + 1 == units.1;
+        let there = |channel: &Channel| (unit_y + 1) * channel.v * channel.size;
+        if last {
+            for scan in &mut scans {
+                scan.coded.finish()?;
+            }
+        }
+        while y < height && (last || channels.iter().all(|c| c.plane.needs(y) <= there(c))) {
+            make(lines, &planes, all_samples, header.color(), width, y);
+            rows.row(lines.rows(header.color()));
+            y += 1;
+        }
+    }
+    Ok(())
+}
+
+/// The components, whose places in memory are still to be given.
+fn channels(survey: &Survey, scale: Scale, units: (usize, usize)) -> Fixed<Channel, MAX_COMPONENTS> {
+    let header = &survey.header;
+    let (max_h, max_v) = header.max_factors();
+    let (max_h, max_v) = (usize::from(max_h), usize::from(max_v));
+    let (width, height) = (usize::from(header.width), usize::from(header.height));
+    let channel = |(component, steps): (&super::header::Component, &[u16; 64])| {
+        let (h, v) = (usize::from(component.h), usize::from(component.v));
+        // What is sampled more rarely is reduced less, rather than reduced and interpolated, as libjpeg does it.
+        let mut size = scale.size();
+        while size < 8
+            && (max_h * scale.size()).is_multiple_of(h * size * 2)
+            && (max_v * scale.size()).is_multiple_of(v * size * 2)
+        {
+            size *= 2;
+        }
+        let blocks = units.0 * h;
+        Channel {
+            h,
+            v,
+            size,
+            blocks,
+            own: ((width * h).div_ceil(max_h).div_ceil(8), (height * v).div_ceil(max_v).div_ceil(8)),
+            plane: Plane {
+                offset: 0,
+                stride: blocks * size,
+                kept: 2 * v * size,
+                width: (width * h * size).div_ceil(max_h * 8),
+                height: (height * v * size).div_ceil(max_v * 8),
+                across: max_h * scale.size() / (h * size),
+                down: max_v * scale.size() / (v * size),
+                fancy: scale != Scale::Eighth,
+            },
+            coefficients: 0,
+            steps: *steps,
+        }
+    };
+    header.components.iter().zip(&survey.steps).map(channel).collect()
+}
+
+/// The scans, each at its beginning.
+fn scans<'a>(survey: &'a Survey, data: Data<'a>) -> Result<Vec<Scan<'a>>, Failure> {
+    let scan = |planned: &'a Planned, raw: Raw<'a>, window: usize| {
+        let part = |(channel, dc, ac): &(usize, u8, u8)| Part {
+            channel: *channel,
+            dc: planned.tables.dc[usize::from(*dc & 3)].clone(),
+            ac: planned.tables.ac[usize::from(*ac & 3)].clone(),
+        };
+        let parts = planned.scan.components.iter().map(part).collect();
+        Scan { coded: Coded::new(raw, window, planned.restart), planned, parts }
+    };
+    match (data, &survey.scans[..]) {
+        (Data::Parts(head, rest), [planned]) => {
+            let part = head.get(planned.coded..).unwrap_or_default().to_vec();
+            Ok(vec![scan(planned, Raw::Parts { part, rest }, WINDOW)])
+        }
+        (Data::Whole(bytes), planned) => {
+            let window = if planned.len() == 1 { WINDOW } else { WINDOW_OF_MANY };
+            let raw = |planned: &Planned| Raw::Whole(bytes.get(planned.coded..).unwrap_or_default());
+            Ok(planned.iter().map(|planned| scan(planned, raw(planned), window)).collect())
+        }
+        (Data::Parts(..), _) => Err(Fault::Unsupported("a JPEG of several scans, read in parts").into()),
+    }
+}
+
+// Written for the compiler to vectorise, and for the shifts that take their count from any register.
+
+/// Reads `scan` on by one row of units: into samples or, of a progressive picture, into coefficients.
+#[multiversion(targets("x86_64+avx2+bmi1+bmi2+lzcnt"))]
+fn read_on(
+    scan: &mut Scan,
+    header: &Header,
+    channels: &[Channel],
+    units: usize,
+    unit_y: usize,
+    samples: &mut [u8],
+    coefficients: &mut [Block],
+) -> Result<(), Failure> {
+    let Scan { coded, planned, parts } = scan;
+    let progressive = header.progressive;
+    // A scan of one component leaves out what fills up the units of several.
+    if let [part] = &parts[..] {
+        let channel = &channels[part.channel];
+        for y in 0..channel.v {
+            if unit_y * channel.v + y >= channel.own.1 {
+                break;
+            }
+            if progressive {
+                coded.units(channel.own.0, |x, bits, state| {
+                    let block = &mut coefficients[channel.coefficients + y * channel.blocks + x];
+                    refine(planned, part, bits, state, block)
+                })?;
+            } else {
+                coded.units(channel.own.0, |x, bits, state| {
+                    sequential(channel, part, bits, state, (x, unit_y * channel.v + y), samples)
+                })?;
+            }
+        }
+        return Ok(());
+    }
+    if progressive {
+        return coded.units(units, |unit, bits, state| {
+            for part in parts.iter() {
+                let channel = &channels[part.channel];
+                for y in 0..channel.v {
+                    for x in unit * channel.h..(unit + 1) * channel.h {
+                        let block = &mut coefficients[channel.coefficients + y * channel.blocks + x];
+                        refine(planned, part, bits, state, block)?;
+                    }
+                }
+            }
+            Ok(())
+        });
+    }
+    coded.units(units, |unit, bits, state| {
+        for part in parts.iter() {
+            let channel = &channels[part.channel];
+            for y in unit_y * channel.v..(unit_y + 1) * channel.v {
+                for x in unit * channel.h..(unit + 1) * channel.h {
+                    sequential(channel, part, bits, state, (x, y), samples)?;
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+const NO_TABLE: Fault = Fault::Damaged("a Huffman table that is missing");
+
+/// The next block of a sequential scan, which lies at column and row `at` of its component.
+#[inline(always)]
+fn sequential(
+    channel: &Channel,
+    part: &Part,
+    bits: &mut Bits,
+    state: &mut State,
+    at: (usize, usize),
+    samples: &mut [u8],
+) -> Result<(), Fault> {
+    let (Some(dc), Some(ac)) = (&part.dc, &part.ac) else { return Err(NO_TABLE) };
+    let mut block = [0; 64];
+    let used = blocks::sequential(bits, dc, ac, &mut state.last_dc[part.channel], &mut block)?;
+    show_block(channel, &block, used, at, samples);
+    Ok(())
+}
+
+/// The next block of a progressive scan.
+#[inline(always)]
+fn refine(planned: &Planned, part: &Part, bits: &mut Bits, state: &mut State, block: &mut Block) -> Result<(), Fault> {
+    let scan = &planned.scan;
+    let band = (scan.first, scan.last, scan.low);
+    let dc = || part.dc.as_deref().ok_or(NO_TABLE);
+    let ac = || part.ac.as_deref().ok_or(NO_TABLE);
+    match (scan.first, scan.high) {
+        (0, 0) => blocks::dc_first(bits, dc()?, scan.low, &mut state.last_dc[part.channel], block),
+        (0, _) => {
+            blocks::dc_refine(bits, scan.low, block);
+            Ok(())
+        }
+        (_, 0) => blocks::ac_first(bits, ac()?, band, &mut state.run, block),
+        _ => blocks::ac_refine(bits, ac()?, band, &mut state.run, block),
+    }
+}
+
+/// Writes the samples of a row of units whose coefficients are all there.
+#[multiversion(targets("x86_64+avx2+bmi1+bmi2+lzcnt"))]
+fn show(channels: &[Channel], unit_y: usize, samples: &mut [u8], coefficients: &[Block]) {
+    for channel in channels {
+        for y in 0..channel.v {
+            let row = &coefficients[channel.coefficients + y * channel.blocks..][..channel.blocks];
+            for (x, block) in row.iter().enumerate() {
+                let mut used = 0;
+                for (row, coefficients) in block.as_chunks::<8>().0.iter().enumerate() {
+                    let mut any = 0;
+                    for (column, coefficient) in coefficients.iter().enumerate() {
+                        any |= u64::from(*coefficient != 0) << column;
+                    }
+                    used |= any << (row * 8);
+                }
+                show_block(channel, block, used, (x, unit_y * channel.v + y), samples);
+            }
+        }
+    }
+}
+
+/// Writes the samples of `block`.
+#[inline(always)]
+fn show_block(channel: &Channel, block: &Block, used: u64, (x, y): (usize, usize), samples: &mut [u8]) {
+    let (plane, size) = (&channel.plane, channel.size);
+    let to = &mut samples[plane.place(y * size) + x * size..];
+    transform::samples(size, block, &channel.steps, used, to, plane.stride);
+}
+
+/// Makes row `y` of the picture.
+#[multiversion(targets("x86_64+avx2"))]
+fn make(lines: &mut Lines, planes: &[Plane], samples: &[u8], color: Color, width: usize, y: usize) {
+    lines.make(planes, samples, color, width, y);
+}

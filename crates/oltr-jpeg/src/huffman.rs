@@ -1,0 +1,173 @@
+//! Huffman codes: tables that give a coefficient at one look.
+
+use std::sync::Arc;
+
+use super::fault::Fault;
+
+/// Bits that are looked up at once; longer codes are searched for. With 10, nine of ten coefficients of a photo of good
+/// quality come whole, and the tables of a picture stay in the first cache of small cores.
+pub const LOOKUP_BITS: u32 = 10;
+
+/// Bits of the longest code.
+pub const MAX_BITS: usize = 16;
+
+/// One table of codes.
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// For all that begins with a short code, what it stands for.
+    entries: [Entry; 1 << LOOKUP_BITS],
+    /// For each length the largest code, or -1 where there is none.
+    largest: [i32; MAX_BITS + 1],
+    /// For each length what is added to a code to find its symbol.
+    offset: [i32; MAX_BITS + 1],
+    symbols: [u8; 256],
+}
+
+/// What the next bits stand for: a symbol, and the number behind it where the look held that too.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Entry(u32);
+
+impl Entry {
+    /// Says that a number follows which is to be read by itself.
+    const MORE: u32 = 1 << 6;
+    /// What `run` is where no coefficient follows in the block.
+    pub const END: usize = 64;
+
+    /// An entry for `symbol`, whose code has `length` bits, before the `rest` of the bits that were looked at.
+    fn new(symbol: u8, length: u32, rest: u32) -> Entry {
+        let (run, size) = (u32::from(symbol >> 4), u32::from(symbol & 15));
+        match size {
+            0 if run == 15 => Entry(length | run << 8),
+            0 => Entry(length | (Entry::END as u32) << 8),
+            _ if length + size <= LOOKUP_BITS => {
+                let value = extend(rest >> (LOOKUP_BITS - length - size), size);
+                Entry(length + size | run << 8 | (value as u32) << 16)
+            }
+            _ => Entry(length | Entry::MORE | run << 8 | size << 16),
+        }
+    }
+
+    /// Bits that it took; 0 for a code that is longer than a look.
+    #[inline(always)]
+    pub fn length(self) -> u32 {
+        self.0 & 63
+    }
+
+    /// Whether [`Entry::size`] bits follow, rather than [`Entry::value`] being known.
+    #[inline(always)]
+    pub fn has_more(self) -> bool {
+        self.0 & Entry::MORE != 0
+    }
+
+    /// Coefficients that are zero before this one; [`Entry::END`] where none follow.
+    #[inline(always)]
+    pub fn run(self) -> usize {
+        (self.0 >> 8 & 255) as usize
+    }
+
+    /// The coefficient; 0 for 16 zeros and for the end.
+    #[inline(always)]
+    pub fn value(self) -> i32 {
+        self.0 as i32 >> 16
+    }
+
+    /// Bits of the coefficient.
+    #[inline(always)]
+    pub fn size(self) -> u32 {
+        self.0 >> 16 & 15
+    }
+}
+
+/// The number that `size` (1 to 15) `bits` stand for, by T.81, F.2.2.1: a leading 0 stands for a negative one.
+#[inline(always)]
+pub fn extend(bits: u32, size: u32) -> i32 {
+    let bits = bits as i32;
+    if bits >> (size - 1) == 0 { bits - (1 << size) + 1 } else { bits }
+}
+
+impl Table {
+    /// A table as a segment gives it: how many codes there are of each length, and their symbols.
+    pub fn new(counts: &[u8; MAX_BITS], symbols: &[u8]) -> Result<Table, Fault> {
+        let mut table = Table {
+            entries: [Entry(Entry::MORE); 1 << LOOKUP_BITS],
+            largest: [-1; MAX_BITS + 1],
+            offset: [0; MAX_BITS + 1],
+            symbols: [0; 256],
+        };
+        table.symbols[..symbols.len()].copy_from_slice(symbols);
+        let (mut code, mut place) = (0_u32, 0_usize);
+        for length in 1..=MAX_BITS {
+            table.offset[length] = place as i32 - code as i32;
+            for _ in 0..counts[length - 1] {
+                if code >> length != 0 {
+                    return Err(Fault::Damaged("a Huffman table with too many codes"));
+                }
+                if let Some(rest) = LOOKUP_BITS.checked_sub(length as u32) {
+                    let from = (code << rest) as usize;
+                    for (behind, entry) in table.entries[from..from + (1 << rest)].iter_mut().enumerate() {
+                        *entry = Entry::new(symbols[place], length as u32, behind as u32);
+                    }
+                }
+                table.largest[length] = code as i32;
+                (code, place) = (code + 1, place + 1);
+            }
+            code <<= 1;
+        }
+        Ok(table)
+    }
+
+    /// What `ahead`, bits from the highest down, begin with.
+    #[inline(always)]
+    pub fn entry(&self, ahead: u64) -> Entry {
+        self.entries[(ahead >> (64 - LOOKUP_BITS)) as usize]
+    }
+
+    /// Length and symbol of the code that `ahead` begins with, of whatever length; `None` for one that the table has not.
+    #[inline]
+    pub fn search(&self, ahead: u64) -> Option<(u32, u8)> {
+        for length in 1..=MAX_BITS {
+            let code = (ahead >> (64 - length)) as i32;
+            if code <= self.largest[length] {
+                return Some((length as u32, self.symbols[((code + self.offset[length]) & 255) as usize]));
+            }
+        }
+        None
+    }
+}
+
+/// The tables of a picture as they are at one place of it, those of DC and those of AC.
+#[derive(Clone, Debug, Default)]
+pub struct Tables {
+    pub dc: [Option<Arc<Table>>; 4],
+    pub ac: [Option<Arc<Table>>; 4],
+}
+
+impl Tables {
+    /// Takes the tables of one segment.
+    pub fn define(&mut self, mut body: &[u8]) -> Result<(), Fault> {
+        let damaged = Fault::Damaged("a Huffman table of the wrong length");
+        while let Some((head, rest)) = body.split_first_chunk::<17>() {
+            let [place, counts @ ..] = head;
+            let count = counts.iter().map(|c| usize::from(*c)).sum::<usize>();
+            if count > 256 || count > rest.len() {
+                return Err(damaged);
+            }
+            let (symbols, rest) = rest.split_at(count);
+            body = rest;
+            let tables = match place >> 4 {
+                // A difference of DC has 16 bits at most.
+                0 if symbols.iter().all(|s| *s <= 15) => &mut self.dc,
+                1 => &mut self.ac,
+                _ => return Err(Fault::Damaged("a Huffman table of no kind")),
+            };
+            let Some(table) = tables.get_mut(usize::from(place & 15)) else {
+                return Err(Fault::Damaged("a Huffman table of a place that does not exist"));
+            };
+            *table = Some(Arc::new(Table::new(counts, symbols)?));
+        }
+        match body.is_empty() {
+            true => Ok(()),
+            false => Err(damaged),
+        }
+    }
+}

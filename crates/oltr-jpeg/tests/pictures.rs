@@ -1,0 +1,138 @@
+//! What libjpeg-turbo makes of pictures of all samplings, at every scale; and pictures that come in pieces.
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::PathBuf;
+
+use oltr_jpeg::{Beginning, Data, Failure, Fault, Room, Rows, Scale, Survey, begin, decode};
+
+struct Pixels {
+    width: usize,
+    rgb: Vec<u8>,
+}
+
+impl Rows for Pixels {
+    fn row(&mut self, rows: [&[u8]; 3]) {
+        for x in 0..self.width {
+            self.rgb.extend(rows.map(|row| row[x]));
+        }
+    }
+}
+
+fn pixels(survey: &Survey, data: Data, scale: Scale, room: &mut Room) -> Result<Vec<u8>, Failure> {
+    // The lifetimes of both are one.
+    fn inner<'a>(survey: &'a Survey, data: Data<'a>, scale: Scale, room: &mut Room) -> Result<Vec<u8>, Failure> {
+        let mut pixels = Pixels { width: scale.side(survey.header.width.into()) as usize, rgb: Vec::new() };
+        decode(survey, data, scale, room, &mut pixels)?;
+        Ok(pixels.rgb)
+    }
+    match data {
+        Data::Whole(bytes) => inner(survey, Data::Whole(bytes), scale, room),
+        Data::Parts(head, rest) => inner(survey, Data::Parts(head, rest), scale, room),
+    }
+}
+
+fn folder() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/reduced"))
+}
+
+fn names() -> Vec<String> {
+    let all = fs::read_dir(folder()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = all.filter_map(|name| name.strip_suffix(".jpg").map(String::from)).collect();
+    names.sort();
+    assert_eq!(names.len(), 6);
+    names
+}
+
+fn picture(name: &str) -> Vec<u8> {
+    fs::read(folder().join(format!("{name}.jpg"))).unwrap()
+}
+
+#[test]
+fn every_scale_is_libjpegs() {
+    let mut room = Room::default();
+    for name in names() {
+        let bytes = picture(&name);
+        let survey = Survey::new(&bytes).unwrap();
+        for scale in Scale::ALL {
+            let file = fs::read(folder().join(format!("{name}.{}.ppm", scale.factor()))).unwrap();
+            let right = file.splitn(4, |b| *b == b'\n').nth(3).unwrap();
+            let given = pixels(&survey, Data::Whole(&bytes), scale, &mut room).unwrap();
+            assert!(given == right, "{name} 1/{}", scale.factor());
+        }
+    }
+}
+
+/// A few bytes at a time, interrupted now and then.
+struct Drops<'a>(&'a [u8], usize);
+
+impl Read for Drops<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.1 += 1;
+        if self.1.is_multiple_of(3) {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        let count = into.len().min(self.0.len()).min(1 + self.1 % 7);
+        let (given, rest) = self.0.split_at(count);
+        into[..count].copy_from_slice(given);
+        self.0 = rest;
+        Ok(count)
+    }
+}
+
+#[test]
+fn pieces_give_what_the_whole_gives() {
+    let mut room = Room::default();
+    for name in names() {
+        let bytes = picture(&name);
+        let survey = Survey::new(&bytes).unwrap();
+        let whole = pixels(&survey, Data::Whole(&bytes), Scale::Full, &mut room).unwrap();
+        let mut short = 0;
+        for length in 2..bytes.len() {
+            match begin(&bytes[..length]).unwrap() {
+                Beginning::Short => short += 1,
+                Beginning::OneScan(survey) => {
+                    assert_ne!(name, "progressive");
+                    let mut rest = Drops(&bytes[length..], length);
+                    let given = pixels(&survey, Data::Parts(&bytes[..length], &mut rest), Scale::Full, &mut room);
+                    assert!(given.unwrap() == whole, "{name} at {length}");
+                }
+                Beginning::Scans => {
+                    assert_eq!(name, "progressive");
+                    break;
+                }
+            }
+        }
+        assert!(short > 100, "{name}: the headers are longer");
+    }
+}
+
+#[test]
+fn a_picture_in_pieces_that_ends_early_is_cut_off() {
+    let mut room = Room::default();
+    let bytes = picture("420");
+    let survey = Survey::new(&bytes).unwrap();
+    let coded = survey.scans[0].coded;
+    for length in coded..bytes.len() - 8 {
+        let mut rest = Drops(&bytes[coded..length], 0);
+        match pixels(&survey, Data::Parts(&bytes[..coded], &mut rest), Scale::Eighth, &mut room) {
+            Err(Failure::Fault(Fault::CutOff)) => {}
+            other => panic!("{length}: {:?}", other.map(|pixels| pixels.len())),
+        }
+    }
+}
+
+#[test]
+fn a_reader_that_fails_is_no_fault_of_the_picture() {
+    struct Broken;
+    impl Read for Broken {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::Error::other("unplugged"))
+        }
+    }
+    let bytes = picture("420");
+    let survey = Survey::new(&bytes).unwrap();
+    let head = &bytes[..survey.scans[0].coded + 20];
+    let failed = pixels(&survey, Data::Parts(head, &mut Broken), Scale::Full, &mut Room::default());
+    assert!(matches!(failed, Err(Failure::Io(_))));
+}

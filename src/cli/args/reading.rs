@@ -1,0 +1,47 @@
+//! How photos are read: options that all commands on photos share.
+
+use std::num::NonZero;
+use std::thread::available_parallelism;
+
+use clap::{Args, ValueEnum};
+use oltr::source::photo::Decode;
+
+/// How photos are read.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct ReadingArgs {
+    /// Photos at a time [default: one for each processor, shared among --threads]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub jobs: Option<u16>,
+    /// How JPEGs are decoded: 'exact' to every pixel, as training did; 'fast' to no less than twice the network's size,
+    /// which for large photos takes half the time and may change close decisions
+    #[arg(long, value_enum, default_value_t, value_name = "HOW")]
+    pub decode: DecodeName,
+}
+
+/// As [`Decode`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs, reason = "what they mean stands at the option")]
+pub enum DecodeName {
+    #[default]
+    #[value(help = None)]
+    Exact,
+    #[value(help = None)]
+    Fast,
+}
+
+impl From<DecodeName> for Decode {
+    fn from(name: DecodeName) -> Decode {
+        match name {
+            DecodeName::Exact => Decode::Exact,
+            DecodeName::Fast => Decode::Fast,
+        }
+    }
+}
+
+impl ReadingArgs {
+    /// Photos at a time, where each is computed with `threads`.
+    pub fn jobs(&self, threads: u16) -> usize {
+        let processors = available_parallelism().map_or(1, NonZero::get);
+        self.jobs.map_or_else(|| (processors / usize::from(threads)).max(1), usize::from)
+    }
+}
