@@ -45,10 +45,10 @@ pub fn write(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
     }
 }
 
-/// As [`write`], of what `fill` writes piece by piece, so that no more of it than a piece is in memory.
+/// As [`write()`], of what `fill` writes piece by piece, so that no more of it than a piece is in memory.
 ///
 /// # Errors
-/// As [`write`]; what `fill` returns, with the file as it was.
+/// As [`write()`]; what `fill` returns, with the file as it was.
 pub fn write_with(path: impl AsRef<Path>, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
     let path = path.as_ref();
     let io = |cause| Error::Io { path: path.into(), cause };
