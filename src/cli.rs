@@ -17,6 +17,7 @@ pub mod log;
 mod npz;
 mod output;
 mod reading;
+mod reading_args;
 mod report;
 pub mod shutdown;
 mod stream;

@@ -1,7 +1,6 @@
 //! The command line: what can be said, and what it means.
 
 mod enrol;
-mod reading;
 mod study;
 
 use std::borrow::Cow;
@@ -19,10 +18,10 @@ use oltr::text::printable_os;
 
 use super::byte_size::ByteSize;
 use super::output::{bytes, millis};
+use super::reading_args::ReadingArgs;
 use super::stream::args::StreamArgs;
 use super::table::printable;
 pub use enrol::{EnrolAction, EnrolArgs};
-pub use reading::ReadingArgs;
 pub use study::{CalibrateArgs, EvaluateArgs, PhotoArgs};
 
 const EXAMPLES: &str = "\
