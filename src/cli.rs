@@ -18,6 +18,7 @@ pub mod log;
 mod npz;
 mod output;
 mod reading;
+mod reading_args;
 mod report;
 mod review;
 pub mod shutdown;

@@ -2,7 +2,6 @@
 
 mod enrol;
 mod export;
-mod reading;
 mod store;
 mod study;
 
@@ -21,11 +20,11 @@ use oltr::text::printable_os;
 
 use super::byte_size::ByteSize;
 use super::output::{bytes, millis};
+use super::reading_args::ReadingArgs;
 use super::stream::args::StreamArgs;
 use super::table::printable;
 pub use enrol::{EnrolAction, EnrolArgs};
 pub use export::{ExportArgs, ExportFormat};
-pub use reading::ReadingArgs;
 pub use store::{ReviewAction, ReviewArgs, StoreAction, StoreArgs};
 pub use study::{CalibrateArgs, EvaluateArgs, PhotoArgs};
 

@@ -12,7 +12,8 @@ use oltr::source::photos::Input;
 use oltr::source::stream::Stdin;
 use oltr::{Error, Frame, Limits, Result};
 
-use super::args::{Common, ReadingArgs};
+use super::args::Common;
+use super::reading_args::ReadingArgs;
 
 /// Memory that one photo takes while it is read, as far as it can be told before: rows, a part of its file, and tables.
 /// Photos that are not JPEGs, or of several scans, take as much as they are large.

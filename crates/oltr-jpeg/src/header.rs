@@ -2,11 +2,10 @@
 
 use heapless::Vec as Fixed;
 
-use super::blocks::ZIGZAG;
 use super::fault::Fault;
 use super::huffman::Tables;
 use super::markers::{Segment, Segments, name};
-use super::tables;
+use super::tables::{self, ZIGZAG};
 
 /// Components of one picture: CMYK has four.
 pub const MAX_COMPONENTS: usize = 4;

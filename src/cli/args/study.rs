@@ -7,7 +7,7 @@ use oltr::bundle::Rule;
 use oltr::calibrate::Target;
 use oltr::evaluate::Gate;
 
-use super::ReadingArgs;
+use super::super::reading_args::ReadingArgs;
 
 /// What a file of labels looks like, for those who left it out.
 pub const LABELS: &str = "\

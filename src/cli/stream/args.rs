@@ -13,8 +13,8 @@ use oltr::source::camera::Encoding;
 use oltr::source::stream::{self, Layout, RawFormat};
 use oltr::{Error, Limits, Matrix, PixelFormat, Range, Rect, Result, Rotation, View};
 
-use super::super::args::ReadingArgs;
 use super::super::byte_size::ByteSize;
+use super::super::reading_args::ReadingArgs;
 use super::store::StoreArgs;
 
 /// Say what a camera or a stream of frames shows, live.
