@@ -11,6 +11,7 @@ mod injected;
 mod memory;
 mod report;
 mod report_page;
+mod store;
 mod stream;
 mod streams;
 mod study;

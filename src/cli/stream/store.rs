@@ -126,6 +126,7 @@ pub struct Storing<'k> {
     limit: Option<f32>,
     /// What is new about events in progress.
     news: heapless::Vec<(u64, Option<Novelty>), { oltr::decide::events::MAX_EVENTS }>,
+    finished: bool,
 }
 
 impl<'k> Storing<'k> {
@@ -169,7 +170,7 @@ impl<'k> Storing<'k> {
         let limit = Some(limit).filter(|limit| limit.is_finite());
         let spare = Vec::with_capacity(PICTURES);
         let (graph, news) = (graph.map(String::from), heapless::Vec::new());
-        Ok(Some(Storing { writer, keeper, back, spare, lines, graph, limit, news }))
+        Ok(Some(Storing { writer, keeper, back, spare, lines, graph, limit, news, finished: false }))
     }
 
     /// Names events as `lines` does.
@@ -256,7 +257,11 @@ impl<'k> Storing<'k> {
     pub fn stats(&self) -> StoreStats {
         let counts = self.writer.counts();
         StoreStats {
-            state: if counts.open { "open" } else { "waiting" },
+            state: match (counts.open, self.finished) {
+                (true, _) => "open",
+                (false, true) => "closed",
+                (false, false) => "waiting",
+            },
             records: counts.records,
             bytes: counts.bytes,
             kept: counts.kept,
@@ -270,6 +275,9 @@ impl<'k> Storing<'k> {
 
     /// Has the last events written, and says what could not be kept.
     pub fn finish(&mut self) {
+        if std::mem::replace(&mut self.finished, true) {
+            return;
+        }
         if !self.writer.finish(PATIENCE) {
             log::warn!("the store does not answer; its last events may not be kept");
         }
