@@ -75,26 +75,29 @@ pub fn record(listed: &Listed, features: bool) -> Value {
     set("schema", "oltr.record/1".into());
     set("id", record.id.into());
     set("event", event_id);
-    set("picture", json!(listed.picture));
+    set("picture", json!(listed.picture()));
     set("first_ever", record.first_ever.into());
     set("first_today", record.first_today.into());
     set("days_since", json!(record.days_since));
     set("graph_sha256", json!(record.graph));
-    set("review", match listed.review {
-        None => Value::Null,
-        Some(review) => json!({
-            "label": match &review.said {
-                oltr_store::Said::Label(name) => Some(name),
-                _ => None,
-            },
-            "decision": match &review.said {
-                oltr_store::Said::Label(_) => "label",
-                said => said.text(),
-            },
-            "by": review.by,
-            "wall": review.wall,
-        }),
-    });
+    set(
+        "review",
+        match listed.review {
+            None => Value::Null,
+            Some(review) => json!({
+                "label": match &review.said {
+                    oltr_store::Said::Label(name) => Some(name),
+                    _ => None,
+                },
+                "decision": match &review.said {
+                    oltr_store::Said::Label(_) => "label",
+                    said => said.text(),
+                },
+                "by": review.by,
+                "wall": review.wall,
+            }),
+        },
+    );
     if features {
         set("features", json!(record.features.as_deref().and_then(feature::decode)));
     }
@@ -129,7 +132,7 @@ fn list(reader: &Reader) -> anyhow::Result<Exit> {
             printable(listed.record.label.as_deref().unwrap_or(&listed.record.decision)).into_owned().into(),
             printable(listed.review.map_or("", |review| review.said.text())).into_owned().into(),
             lasted.into(),
-            printable(listed.picture.as_deref().unwrap_or("")).into_owned().into(),
+            printable(listed.picture().unwrap_or("")).into_owned().into(),
         ];
         out.line(&table.row(&cells))
     })?;

@@ -148,9 +148,7 @@ impl<W: Write> Sink for JsonLines<W> {
         let (planned_bytes, limit_bytes) = (self.settings.planned_bytes, self.settings.limit_bytes);
         let memory = Memory { planned_bytes, limit_bytes };
         let store = self.store;
-        self.write("oltr.stats/1", stats.now, |texts| {
-            StatsLine::new(source, stats, memory, texts).with_store(store)
-        })
+        self.write("oltr.stats/1", stats.now, |texts| StatsLine::new(source, stats, memory, texts).with_store(store))
     }
 }
 

@@ -44,19 +44,26 @@ fn events_are_kept_with_the_cameras_own_pictures() {
     let events = lines(&ran);
     let ends: Vec<&Value> = events.iter().filter(|line| line["type"] == "end").collect();
     let first = events.iter().find(|line| line["type"] == "new").unwrap();
-    assert_eq!((&first["first_ever"], &first["first_today"], &first["days_since"]), (&true.into(), &true.into(), &Value::Null));
+    assert_eq!(
+        (&first["first_ever"], &first["first_today"], &first["days_since"]),
+        (&true.into(), &true.into(), &Value::Null)
+    );
     let stats = events.last().unwrap();
     assert_eq!((&stats["store"]["state"], &stats["store"]["not_kept"]), (&"closed".into(), &0.into()));
     assert_eq!(stats["store"]["kept"], ends.len());
     let records = lines(&store(&["store", "list", "--json", "DIR"], &dir).code(0));
     assert_eq!(records.len(), ends.len());
     for (record, end) in records.iter().zip(&ends) {
-        assert_eq!((&record["schema"], &record["event"], &record["review"]), (&"oltr.record/1".into(), &end["id"], &Value::Null));
+        assert_eq!(
+            (&record["schema"], &record["event"], &record["review"]),
+            (&"oltr.record/1".into(), &end["id"], &Value::Null)
+        );
         for same in ["type", "decision", "label", "first", "last", "best", "mean", "first_ever", "source"] {
             assert_eq!(record[same], end[same], "{same}");
         }
         let kept = std::fs::read(dir.join(record["picture"].as_str().unwrap())).unwrap();
-        let photos = ["cup.jpg", "moon.jpg"].map(|photo| std::fs::read(Path::new("examples/photos").join(photo)).unwrap());
+        let photos =
+            ["cup.jpg", "moon.jpg"].map(|photo| std::fs::read(Path::new("examples/photos").join(photo)).unwrap());
         assert!(photos.contains(&kept), "the picture is not what the source had");
     }
     // Another run goes on: higher numbers, and nothing is the first any more.
@@ -96,7 +103,9 @@ fn a_stream_goes_on_where_nothing_can_be_kept() {
     let clip = clip(folder.path());
     let dir = folder.path().join("s");
     oltr(&["stream", "--store-size", "1KiB", "--store", dir.to_str().unwrap(), clip.to_str().unwrap()]).code(78);
-    for command in [["store", "list"], ["store", "check"], ["store", "stats"], ["review", "groups"], ["review", "labels"]] {
+    for command in
+        [["store", "list"], ["store", "check"], ["store", "stats"], ["review", "groups"], ["review", "labels"]]
+    {
         store(&[command[0], command[1], "DIR"], &folder.path().join("nowhere")).code(66);
         store(&[command[0], command[1], "DIR"], folder.path()).code(65).says(&["is no store"]);
     }
@@ -139,15 +148,20 @@ fn decisions_make_labels_and_classes() {
     // A dry run changes nothing, an enrolment names the next stream's events, and one command undoes it.
     let enrolled = folder.path().join("mine.enrolled");
     let enrol = |more: &[&str]| {
-        let args = [&["review", "enrol", "--json", "--enrolled", enrolled.to_str().unwrap()], more, &["DIR", "new moon"]];
+        let args =
+            [&["review", "enrol", "--json", "--enrolled", enrolled.to_str().unwrap()], more, &["DIR", "new moon"]];
         store(&args.concat(), &dir)
     };
     let dry = lines(&enrol(&["--dry-run"]).code(0).says(&["one occasion"])).remove(0);
-    assert_eq!((&dry["dry_run"], &dry["own"]["of"], &dry["known"]["taken"]), (&true.into(), &open.len().into(), &0.into()));
+    assert_eq!(
+        (&dry["dry_run"], &dry["own"]["of"], &dry["known"]["taken"]),
+        (&true.into(), &open.len().into(), &0.into())
+    );
     assert!(!enrolled.exists());
     let done = lines(&enrol(&[]).code(0)).remove(0);
     assert!(enrolled.exists() && done["undo"].as_str().unwrap().contains("--undo"));
-    let shown = oltr(&["classify", "--json", "--enrolled", enrolled.to_str().unwrap(), "examples/photos/moon.jpg"]).code(0);
+    let shown =
+        oltr(&["classify", "--json", "--enrolled", enrolled.to_str().unwrap(), "examples/photos/moon.jpg"]).code(0);
     assert_eq!(lines(&shown)[0]["label"], "new moon");
     enrol(&["--undo"]).code(0);
     assert!(!enrolled.exists());
@@ -198,7 +212,10 @@ impl Page {
 
     fn post(&self, headers: &str, body: &str) -> u16 {
         let length = body.len();
-        self.ask(&format!("POST /api/review HTTP/1.1\r\nHost: localhost:PORT\r\nContent-Length: {length}\r\n{headers}\r\n{body}")).0
+        self.ask(&format!(
+            "POST /api/review HTTP/1.1\r\nHost: localhost:PORT\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
+        ))
+        .0
     }
 }
 
@@ -240,7 +257,15 @@ fn the_page_shows_and_decides() {
     assert_eq!(page.ask("\x16\x03\x01 nonsense\r\n\r\n").0, 400);
     assert_eq!(page.ask(&format!("GET / HTTP/1.1\r\n{}", "a: b\r\n".repeat(3000))).0, 431);
     assert_eq!(page.post(json, &body), 200);
-    assert_eq!(page.json("/api/names")["names"].as_array().unwrap().iter().filter(|name| *name == "<script>alert(1)</script>").count(), 1);
+    assert_eq!(
+        page.json("/api/names")["names"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|name| *name == "<script>alert(1)</script>")
+            .count(),
+        1
+    );
     assert_eq!(page.json("/api/records?show=reviewed")["records"][0]["review"]["label"], "<script>alert(1)</script>");
     assert!(page.json("/api/groups")["groups"].as_array().unwrap().iter().all(|group| group["ids"][0] != id));
 }

@@ -89,7 +89,9 @@ mod tests {
     /// A made-up feature of class `class`, `noise` away from its middle.
     fn feature(class: u64, sample: u64, noise: f32) -> Vec<f32> {
         let number = |seed: u64| (mix(seed) >> 40) as f32 / (1 << 24) as f32;
-        (0..256).map(|i| number(class * 1000 + i) + noise * (number(class * 7919 + sample * 104_729 + i) - 0.5)).collect()
+        (0..256)
+            .map(|i| number(class * 1000 + i) + noise * (number(class * 7919 + sample * 104_729 + i) - 0.5))
+            .collect()
     }
 
     #[test]
@@ -113,8 +115,9 @@ mod tests {
 
     #[test]
     fn signatures_tell_near_from_far() {
-        let all: Vec<(u64, u64)> =
-            (0..20).flat_map(|class| (0..5).map(move |sample| (class, signature(&feature(class, sample, 0.1))))).collect();
+        let all: Vec<(u64, u64)> = (0..20)
+            .flat_map(|class| (0..5).map(move |sample| (class, signature(&feature(class, sample, 0.1)))))
+            .collect();
         for (i, (class, a)) in all.iter().enumerate() {
             for (other, b) in &all[i + 1..] {
                 let apart = apart(*a, *b);

@@ -125,7 +125,9 @@ mod tests {
                 all.push((species, Item { id: 0, features, limit: Some(9.0) }));
             }
         }
-        all.sort_by(|a, b| number(a.1.features[0].to_bits().into()).total_cmp(&number(b.1.features[0].to_bits().into())));
+        all.sort_by(|a, b| {
+            number(a.1.features[0].to_bits().into()).total_cmp(&number(b.1.features[0].to_bits().into()))
+        });
         all.iter_mut().enumerate().for_each(|(i, (_, item))| item.id = i as u64 + 1);
         all
     }

@@ -89,7 +89,12 @@ mod tests {
     #[test]
     fn a_line_is_as_documented() {
         // CRC-32 of the IEEE polynomial, as zlib and `cksum -o3` give it.
-        assert_eq!(lines(&["{\"id\":1}"]), b"00000008 445df8c5 {\"id\":1}\n", "{:?}", String::from_utf8(lines(&["{\"id\":1}"])));
+        assert_eq!(
+            lines(&["{\"id\":1}"]),
+            b"00000008 445df8c5 {\"id\":1}\n",
+            "{:?}",
+            String::from_utf8(lines(&["{\"id\":1}"]))
+        );
     }
 
     #[test]

@@ -144,12 +144,7 @@ impl Reviews {
     /// # Errors
     /// [`Error::Busy`] where another process holds the log for long; [`Error::Bad`] for a record that is not there;
     /// [`Error::Full`], [`Error::Io`].
-    pub fn add(
-        &self,
-        disk: &dyn Disk,
-        reviews: &[Review],
-        exists: &mut dyn FnMut(u64) -> Result<bool>,
-    ) -> Result<()> {
+    pub fn add(&self, disk: &dyn Disk, reviews: &[Review], exists: &mut dyn FnMut(u64) -> Result<bool>) -> Result<()> {
         let mut waits = 0;
         let _held = loop {
             match self.hold(disk)? {
@@ -161,7 +156,10 @@ impl Reviews {
         };
         for review in reviews {
             if !exists(review.id)? {
-                return Err(Error::bad(format!("record {}", review.id), "is not in the store; 'oltr store list' lists them"));
+                return Err(Error::bad(
+                    format!("record {}", review.id),
+                    "is not in the store; 'oltr store list' lists them",
+                ));
             }
         }
         let bytes = self.bytes(disk)?;

@@ -195,7 +195,11 @@ mod tests {
         let mut entries = entries();
         let gone = choose(&entries, 6000, false);
         let mut days = [0; 4];
-        entries.iter().enumerate().filter(|(i, e)| e.group == 0 && !gone.contains(i)).for_each(|(_, e)| days[usize::from(e.day)] += 1);
+        entries
+            .iter()
+            .enumerate()
+            .filter(|(i, e)| e.group == 0 && !gone.contains(i))
+            .for_each(|(_, e)| days[usize::from(e.day)] += 1);
         assert_eq!(days, [10; 4]);
         for entry in &mut entries {
             entry.review = if entry.id % 2 == 0 { Reviewed::Kept } else { Reviewed::Nothing };

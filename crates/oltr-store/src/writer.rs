@@ -123,8 +123,18 @@ impl<P: Picture> Writer<P> {
         let state = shared.clone();
         let folder = folder.to_path_buf();
         let keep = move || {
-            let mut keeper =
-                Keeper { folder, settings, disk, shared: state, store: None, tried: None, said: None, since: None, before: Default::default(), unencoded: 0 };
+            let mut keeper = Keeper {
+                folder,
+                settings,
+                disk,
+                shared: state,
+                store: None,
+                tried: None,
+                said: None,
+                since: None,
+                before: Default::default(),
+                unencoded: 0,
+            };
             keeper.run(&jobs, &done);
         };
         let thread = std::thread::Builder::new().name("store".into()).stack_size(STACK).spawn(keep)?;
@@ -251,7 +261,8 @@ impl Keeper {
         let given = picture.is_some();
         let bytes = picture.as_mut().and_then(Picture::jpeg);
         let lost = given && bytes.is_none();
-        let Job { event, event_id, decision, label, nearest, special, day, graph, features, unit, limit, novelty } = job;
+        let Job { event, event_id, decision, label, nearest, special, day, graph, features, unit, limit, novelty } =
+            job;
         let kept = match &mut self.store {
             None => None,
             Some(store) => {
@@ -307,7 +318,8 @@ impl Keeper {
         if let Some(of) = self.store.take().map(|store| store.counts()) {
             let before = &mut self.before;
             (before.kept, before.evicted) = (before.kept + of.kept, before.evicted + of.evicted);
-            (before.written, before.pictures_lost) = (before.written + of.written, before.pictures_lost + of.pictures_lost);
+            (before.written, before.pictures_lost) =
+                (before.written + of.written, before.pictures_lost + of.pictures_lost);
         }
         self.change(|counts| counts.open = false);
         self.tried = Some(Instant::now());

@@ -20,7 +20,8 @@ fn keeps_until_killed() {
     loop {
         let id = store.next_id();
         let event = format!("{{\"is\":{id}}}");
-        let new = NewRecord { event: &event, event_id: "e", decision: "known", label: Some("cup"), ..NewRecord::default() };
+        let new =
+            NewRecord { event: &event, event_id: "e", decision: "known", label: Some("cup"), ..NewRecord::default() };
         let kept = store.append(&new, Some(&id.to_le_bytes().repeat(100))).unwrap();
         println!("kept {kept} {}", store.counts().evicted);
         if id % 5 == 0 {
@@ -62,8 +63,8 @@ fn nothing_is_lost_when_it_is_killed() {
                 last = id;
                 n += 1;
                 assert_eq!(event_of(listed.text), Some(format!("{{\"is\":{id}}}").as_str()));
-                if let Some(path) = listed.picture {
-                    assert_eq!(reader.picture(&path)?, id.to_le_bytes().repeat(100));
+                if let Some(path) = listed.picture() {
+                    assert_eq!(reader.picture(path)?, id.to_le_bytes().repeat(100));
                 }
                 Ok(true)
             })

@@ -43,7 +43,10 @@ fn run(disk: &SimDisk, rng: &mut Rng, settings: Settings, known: &mut Known, n: 
         let next = store.next_id();
         let class = format!("class{}", rng.below(4));
         let label = rng.chance(4, 5).then_some(class.as_str());
-        let event = format!("{{\"schema\":\"oltr.event/1\",\"n\":{i},\"id\":\"e{next}\",\"x\":\"{}\"}}", "y".repeat(rng.below(400) as usize));
+        let event = format!(
+            "{{\"schema\":\"oltr.event/1\",\"n\":{i},\"id\":\"e{next}\",\"x\":\"{}\"}}",
+            "y".repeat(rng.below(400) as usize)
+        );
         let features: Vec<f32> = (0..16).map(|_| rng.below(1000) as f32).collect();
         let picture = picture(rng);
         let new = NewRecord {
@@ -118,7 +121,7 @@ fn check(disk: &SimDisk, known: &mut Known, what: &str, settled: bool) {
             last = id;
             let written = known.records.get(&id).unwrap_or_else(|| panic!("{what}: record {id} was never written"));
             assert_eq!(event_of(listed.text), Some(written.event.as_str()), "{what}: record {id}");
-            if let Some(path) = &listed.picture {
+            if let Some(path) = listed.picture() {
                 let (bytes, said) = (reader.picture(path)?, listed.record.picture.as_ref().unwrap());
                 let whole = Some(&bytes) == written.picture.as_ref();
                 // One that was not synced may be torn, which the checksum shows.
@@ -127,7 +130,7 @@ fn check(disk: &SimDisk, known: &mut Known, what: &str, settled: bool) {
             } else if listed.record.picture.is_some() && written.picture.is_some() {
                 assert!(!written.synced, "{what}: the picture of {id} is lost");
             }
-            found.insert(id, listed.picture.is_some());
+            found.insert(id, listed.picture().is_some());
             Ok(true)
         })
         .unwrap();
@@ -181,7 +184,9 @@ fn cuts(seeds: std::ops::Range<u64>, quota: u64, most: u64) -> u64 {
             let broken: Vec<_> = findings
                 .iter()
                 // The log of reviews is mended by the next decision; a record may name a picture that was never whole.
-                .filter(|f| f.broken && f.path.extension().is_none_or(|e| e == "jsonl") && !f.path.ends_with("reviews.jsonl"))
+                .filter(|f| {
+                    f.broken && f.path.extension().is_none_or(|e| e == "jsonl") && !f.path.ends_with("reviews.jsonl")
+                })
                 .collect();
             assert!(broken.is_empty(), "{what}: {broken:?}");
         }
@@ -209,7 +214,9 @@ fn every_byte_of_a_tail() {
     let (mut store, _) = Store::open(Path::new(FOLDER), settings, Arc::new(disk.clone())).unwrap();
     for i in 0..6 {
         let event = format!("{{\"n\":{i}}}");
-        store.append(&NewRecord { event: &event, event_id: "e", decision: "open", ..NewRecord::default() }, None).unwrap();
+        store
+            .append(&NewRecord { event: &event, event_id: "e", decision: "open", ..NewRecord::default() }, None)
+            .unwrap();
     }
     store.close().unwrap();
     let segment = Path::new("/store/segments/000000000001.jsonl");

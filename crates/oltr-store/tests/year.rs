@@ -27,7 +27,8 @@ fn year(events: u64, quota: u64, features: usize) {
         let open = i % 1000 == 7;
         let is_rare = i % (events / 200) == 3;
         let label = if is_rare { "rare".to_string() } else { format!("class{class}") };
-        let numbers: Vec<f32> = (0..features).map(|k| (k as u32 * (class + 1) % 17) as f32 + rng.below(100) as f32 / 50.0).collect();
+        let numbers: Vec<f32> =
+            (0..features).map(|k| (k as u32 * (class + 1) % 17) as f32 + rng.below(100) as f32 / 50.0).collect();
         let event = format!(
             "{{\"schema\":\"oltr.event/1\",\"seq\":{i},\"id\":\"00000000-0-{i}\",\"type\":\"end\",\"label\":\"{label}\",\"pad\":\"{}\"}}",
             "x".repeat(500)

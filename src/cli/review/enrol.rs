@@ -116,7 +116,9 @@ pub fn run(dir: &Path, name: &str, file: Option<&Path>, mode: Mode, common: &Com
     if own.features.is_empty() {
         let reason = match own.named {
             0 => format!("no event in {} was given this name; 'oltr review set' gives it", dir.display()),
-            n => format!("{n} events have this name, but none has features of this network; give --model the one that saw them"),
+            n => format!(
+                "{n} events have this name, but none has features of this network; give --model the one that saw them"
+            ),
         };
         return Err(bad(reason).into());
     }
@@ -196,7 +198,8 @@ fn own(reader: &Reader, name: &str, hash: &str) -> anyhow::Result<Own> {
             own.features.push(features);
         }
         let event: Option<Value> = event_of(listed.text).and_then(|event| serde_json::from_str(event).ok());
-        let time = event.as_ref().and_then(|event| humantime::parse_rfc3339(event.pointer("/last/wall")?.as_str()?).ok());
+        let time =
+            event.as_ref().and_then(|event| humantime::parse_rfc3339(event.pointer("/last/wall")?.as_str()?).ok());
         times.extend(time);
         Ok(())
     })?;

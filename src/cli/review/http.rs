@@ -178,7 +178,9 @@ fn receive(mut stream: &TcpStream) -> Result<Request, Refused> {
         read(&mut bytes)?;
         match parse(&bytes) {
             Ok(Some(parsed)) => break parsed,
-            Ok(None) if bytes.len() > MAX_HEAD => return Err(Refused::With(431, "the head of the request is too long")),
+            Ok(None) if bytes.len() > MAX_HEAD => {
+                return Err(Refused::With(431, "the head of the request is too long"));
+            }
             Ok(None) => {}
             Err((status, text)) => return Err(Refused::With(status, text)),
         }
@@ -218,7 +220,8 @@ fn parse(bytes: &[u8]) -> Result<Option<(Request, usize, usize)>, (u16, &'static
         match name.as_str() {
             "transfer-encoding" => return Err((411, "the request does not say its length")),
             "content-length" => {
-                let value = value.trim().parse::<usize>().map_err(|_| (400, "the length of the request is no number"))?;
+                let value =
+                    value.trim().parse::<usize>().map_err(|_| (400, "the length of the request is no number"))?;
                 if length.replace(value).is_some_and(|before| before != value) {
                     return Err((400, "the request says two lengths"));
                 }
@@ -276,7 +279,10 @@ mod tests {
             assert!(matches!(parse(&whole[..cut]), Ok(None)), "{cut}");
         }
         let (request, head, length) = parse(whole).unwrap().unwrap();
-        assert_eq!((request.path.as_str(), request.query("limit"), head, length), ("/api/records", Some("7"), whole.len(), 0));
+        assert_eq!(
+            (request.path.as_str(), request.query("limit"), head, length),
+            ("/api/records", Some("7"), whole.len(), 0)
+        );
         assert_eq!((request.header("host"), request.query("lim")), (Some("a"), None));
         let bad: [&[u8]; 5] = [
             b"GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n",

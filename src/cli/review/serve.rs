@@ -46,13 +46,8 @@ pub fn run(dir: &Path, listen: SocketAddr, by: Option<&str>, common: &Common) ->
     } else if !common.quiet {
         exit::say(&format!("serving {} at {url}", dir.display()));
     }
-    let site = Site {
-        dir: dir.into(),
-        token,
-        port: address.port(),
-        by: super::somebody(by),
-        catalogue: Mutex::default(),
-    };
+    let site =
+        Site { dir: dir.into(), token, port: address.port(), by: super::somebody(by), catalogue: Mutex::default() };
     let answer = Arc::new(move |request: &Request| site.answer(request));
     let served = http::serve(&listener, answer, &|| shutdown.requested());
     served.map_err(|cause| Error::Io { path: listen.to_string().into(), cause })?;
@@ -142,11 +137,15 @@ impl Site {
             }
             None => {}
             Some(token) => {
-                let cookie = request.header("cookie").unwrap_or("").split(';').find_map(|c| c.trim().strip_prefix("oltr="));
+                let cookie =
+                    request.header("cookie").unwrap_or("").split(';').find_map(|c| c.trim().strip_prefix("oltr="));
                 let bearer = request.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
                 let given = [request.query("token"), cookie, bearer];
                 if !given.into_iter().flatten().any(|given| equal(given, token)) {
-                    return Some(Response::error(401, "open the page with the address that 'oltr review serve' printed"));
+                    return Some(Response::error(
+                        401,
+                        "open the page with the address that 'oltr review serve' printed",
+                    ));
                 }
             }
         }
@@ -191,7 +190,8 @@ impl Site {
         let before = number("before").unwrap_or(u64::MAX);
         let most = number("limit").map_or(60, |n| n.clamp(1, MAX_PIECE as u64)) as usize;
         let show = request.query("show").unwrap_or("all").to_string();
-        let only = request.query("ids").map(|ids| ids.split(',').filter_map(|id| id.parse().ok()).collect::<Vec<u64>>());
+        let only =
+            request.query("ids").map(|ids| ids.split(',').filter_map(|id| id.parse().ok()).collect::<Vec<u64>>());
         self.with(|catalogue, reader| {
             let fits = |known: &&Known| match show.as_str() {
                 "open" => known.open && !known.reviewed,
@@ -263,7 +263,7 @@ impl Site {
         let reader = store::open(&self.dir)?;
         let mut path = None;
         let read = reader.some(&[id], &mut |listed| {
-            path = listed.picture;
+            path = listed.picture().map(String::from);
             Ok(())
         });
         read.map_err(store::error)?;

@@ -187,8 +187,11 @@ impl SimDisk {
             }
         }
         // A file cannot be without its folder.
-        let folders: Vec<PathBuf> = durable.iter().filter(|(_, n)| **n == Node::Folder).map(|(p, _)| p.clone()).collect();
-        durable.retain(|path, _| path.parent().is_none_or(|parent| parent == Path::new("/") || folders.iter().any(|f| f == parent)));
+        let folders: Vec<PathBuf> =
+            durable.iter().filter(|(_, n)| **n == Node::Folder).map(|(p, _)| p.clone()).collect();
+        durable.retain(|path, _| {
+            path.parent().is_none_or(|parent| parent == Path::new("/") || folders.iter().any(|f| f == parent))
+        });
         let files = inner.files.iter().map(|content| {
             let Content { durable: old, now: new } = content;
             if old == new {
