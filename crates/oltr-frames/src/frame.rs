@@ -3,7 +3,6 @@
 mod color;
 mod format;
 mod label;
-mod shrink;
 mod view;
 
 pub use color::{Color, Matrix, Range, Siting};

@@ -28,6 +28,7 @@ mod normalise;
 mod planes;
 mod resample;
 mod settings;
+mod shrink;
 mod turn;
 
 pub use geometry::{Placement, SourceBox};
@@ -36,7 +37,6 @@ pub use settings::{Preprocess, Resize};
 
 use crate::error::{Error, Result};
 use crate::frame::{Frame, Geometry, PixelFormat, Range, Rect, Rotation};
-pub(crate) use color::Conversion;
 use planes::Planes;
 use resample::{Resampler, Span};
 
