@@ -25,7 +25,8 @@ for page in pages:
 named = set(re.findall(r"--[a-z][\w-]*", (ROOT / "docs/reference/command-line.md").read_text()))
 options = set()
 for command in sys.argv[1:] and ["", "classify", "stream", "cameras", "inspect", "verify", "bench", "evaluate", "calibrate",
-                                 "enrol add", "export", "doctor"]:
+                                 "enrol add", "export", "store list", "store check", "store stats",
+                                 "review set", "review labels", "review groups", "review enrol", "review serve", "doctor"]:
     shown = subprocess.check_output([sys.argv[1], *command.split(), "--help"], text=True)
     options |= set(re.findall(r"^ +(?:-\w, )?(--[\w-]+)", shown, re.M))
 if options:

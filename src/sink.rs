@@ -78,7 +78,7 @@ pub struct Novelty {
 /// What has become of events that are to be kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct StoreStats {
-    /// `open`, or `waiting` for a store that cannot be opened or written now.
+    /// `open`; `waiting` for a store that cannot be opened or written now; `closed` in the end.
     pub state: &'static str,
     /// Records that are in the store.
     pub records: u64,

@@ -142,7 +142,7 @@ fn labels(dir: &Path, split: Option<&str>, common: &Common) -> anyhow::Result<Ex
                 None => (label.clone(), "unknown"),
             },
         };
-        match &listed.picture {
+        match listed.picture() {
             Some(picture) => {
                 let row = [format!("{picture}\u{1f}{class}\u{1f}{role}"), class, listed.record.event_id.to_string()];
                 rows.insert(listed.record.id, row);

@@ -75,7 +75,7 @@ pub fn record(listed: &Listed, features: bool) -> Value {
     set("schema", "oltr.record/1".into());
     set("id", record.id.into());
     set("event", event_id);
-    set("picture", json!(listed.picture));
+    set("picture", json!(listed.picture()));
     set("first_ever", record.first_ever.into());
     set("first_today", record.first_today.into());
     set("days_since", json!(record.days_since));
@@ -132,7 +132,7 @@ fn list(reader: &Reader) -> anyhow::Result<Exit> {
             printable(listed.record.label.as_deref().unwrap_or(&listed.record.decision)).into_owned().into(),
             printable(listed.review.map_or("", |review| review.said.text())).into_owned().into(),
             lasted.into(),
-            printable(listed.picture.as_deref().unwrap_or("")).into_owned().into(),
+            printable(listed.picture().unwrap_or("")).into_owned().into(),
         ];
         out.line(&table.row(&cells))
     })?;

@@ -245,8 +245,14 @@ impl Sink for Out<'_> {
     }
 
     fn stats(&mut self, source: &str, stats: &Stats) -> Result<()> {
-        if let (Some(store), To::Json(lines)) = (&self.store, &mut self.to) {
-            lines.set_store(store.stats());
+        if let Some(store) = &mut self.store {
+            // The last ones count what is written.
+            if stats.last {
+                store.finish();
+            }
+            if let To::Json(lines) = &mut self.to {
+                lines.set_store(store.stats());
+            }
         }
         self.sink().stats(source, stats)
     }

@@ -12,6 +12,7 @@ mod memory;
 mod photos;
 mod report;
 mod report_page;
+mod store;
 mod stream;
 mod streams;
 mod study;

@@ -4,7 +4,6 @@ mod color;
 mod format;
 mod label;
 pub mod origin;
-mod shrink;
 mod view;
 
 pub use color::{Color, Matrix, Range, Siting};

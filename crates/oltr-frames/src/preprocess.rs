@@ -29,6 +29,7 @@ mod planes;
 mod resample;
 mod rows;
 mod settings;
+mod shrink;
 mod turn;
 
 pub use geometry::{Placement, SourceBox};
@@ -38,7 +39,6 @@ pub use settings::{Preprocess, Resize};
 
 use crate::error::{Error, Result};
 use crate::frame::{Frame, Geometry, PixelFormat, Range, Rect, Rotation};
-pub(crate) use color::Conversion;
 use planes::Planes;
 use resample::{Resampler, Span};
 

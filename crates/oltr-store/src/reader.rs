@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::disk::Disk;
 use crate::error::{Error, Result};
-use crate::record::Record;
+use crate::record::{Picture, Record};
 use crate::reviews::{self, Decided, Review, Reviews};
 use crate::state::{self, State};
 use crate::store::{MAX_SEGMENT_FILE, Opened, SEGMENTS, open, segments};
@@ -25,16 +25,24 @@ pub struct Reader {
 }
 
 /// One record as it is listed.
-#[derive(Debug)]
 pub struct Listed<'a> {
     /// What its line says.
     pub record: Record<'a>,
     /// The text of its line, of which [`event_of`](crate::event_of) is the event.
     pub text: &'a str,
-    /// Its picture, below the store's folder, if that is there as long as it was written.
-    pub picture: Option<String>,
     /// What a person decided.
     pub review: Option<&'a Review>,
+    reader: &'a Reader,
+}
+
+impl Listed<'_> {
+    /// Its picture, below the store's folder, if that is there as long as it was written.
+    pub fn picture(&self) -> Option<&str> {
+        let Picture { path, bytes, .. } = self.record.picture.as_ref()?;
+        let there =
+            is_inside(path) && self.reader.disk.length(&self.reader.folder.join(path)).is_ok_and(|n| n == *bytes);
+        there.then_some(path)
+    }
 }
 
 /// Something that is not as it should be.
@@ -145,12 +153,8 @@ impl Reader {
     }
 
     fn listed<'a>(&'a self, record: Record<'a>, text: &'a str) -> Listed<'a> {
-        let picture = record.picture.as_ref().filter(|picture| {
-            let path = self.folder.join(&picture.path);
-            is_inside(&picture.path) && self.disk.length(&path).is_ok_and(|length| length == picture.bytes)
-        });
-        let (picture, review) = (picture.map(|picture| picture.path.clone()), self.decided.get(&record.id));
-        Listed { record, text, picture, review }
+        let review = self.decided.get(&record.id);
+        Listed { record, text, review, reader: self }
     }
 
     /// Calls `f` with the records `ids` that are there, in order.
@@ -316,7 +320,7 @@ impl Reader {
         self.each(&mut |listed| {
             stats.records += 1;
             stats.reviewed += u64::from(listed.review.is_some());
-            if let (Some(_), Some(picture)) = (&listed.picture, &listed.record.picture) {
+            if let (Some(_), Some(picture)) = (listed.picture(), &listed.record.picture) {
                 stats.pictures += 1;
                 stats.bytes += picture.bytes;
             }

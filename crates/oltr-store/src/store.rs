@@ -270,10 +270,8 @@ impl Store {
             let path = path.to_path_buf();
             move |e| Error::io(&path, e)
         };
-        if !self.folders.contains_key(&number) {
-            if self.disk.create_folder(&folder).map_err(failed(&folder))? {
-                self.note_folder(self.folder.join(PICTURES));
-            }
+        if !self.folders.contains_key(&number) && self.disk.create_folder(&folder).map_err(failed(&folder))? {
+            self.note_folder(self.folder.join(PICTURES));
         }
         let path = self.folder.join(picture_path(id));
         let mut file = self.disk.create(&path).map_err(failed(&path))?;

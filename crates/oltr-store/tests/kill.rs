@@ -63,8 +63,8 @@ fn nothing_is_lost_when_it_is_killed() {
                 last = id;
                 n += 1;
                 assert_eq!(event_of(listed.text), Some(format!("{{\"is\":{id}}}").as_str()));
-                if let Some(path) = listed.picture {
-                    assert_eq!(reader.picture(&path)?, id.to_le_bytes().repeat(100));
+                if let Some(path) = listed.picture() {
+                    assert_eq!(reader.picture(path)?, id.to_le_bytes().repeat(100));
                 }
                 Ok(true)
             })

@@ -121,7 +121,7 @@ fn check(disk: &SimDisk, known: &mut Known, what: &str, settled: bool) {
             last = id;
             let written = known.records.get(&id).unwrap_or_else(|| panic!("{what}: record {id} was never written"));
             assert_eq!(event_of(listed.text), Some(written.event.as_str()), "{what}: record {id}");
-            if let Some(path) = &listed.picture {
+            if let Some(path) = listed.picture() {
                 let (bytes, said) = (reader.picture(path)?, listed.record.picture.as_ref().unwrap());
                 let whole = Some(&bytes) == written.picture.as_ref();
                 // One that was not synced may be torn, which the checksum shows.
@@ -130,7 +130,7 @@ fn check(disk: &SimDisk, known: &mut Known, what: &str, settled: bool) {
             } else if listed.record.picture.is_some() && written.picture.is_some() {
                 assert!(!written.synced, "{what}: the picture of {id} is lost");
             }
-            found.insert(id, listed.picture.is_some());
+            found.insert(id, listed.picture().is_some());
             Ok(true)
         })
         .unwrap();

@@ -263,7 +263,7 @@ impl Site {
         let reader = store::open(&self.dir)?;
         let mut path = None;
         let read = reader.some(&[id], &mut |listed| {
-            path = listed.picture;
+            path = listed.picture().map(String::from);
             Ok(())
         });
         read.map_err(store::error)?;

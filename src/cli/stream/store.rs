@@ -128,6 +128,7 @@ pub struct Storing<'k> {
     bursts: bool,
     /// What is new about events in progress.
     news: heapless::Vec<(u64, Option<Novelty>), { oltr::decide::events::MAX_EVENTS }>,
+    finished: bool,
 }
 
 impl<'k> Storing<'k> {
@@ -172,7 +173,7 @@ impl<'k> Storing<'k> {
         let spare = Vec::with_capacity(PICTURES);
         let (graph, news) = (graph.map(String::from), heapless::Vec::new());
         let bursts = false;
-        Ok(Some(Storing { writer, keeper, back, spare, lines, graph, limit, bursts, news }))
+        Ok(Some(Storing { writer, keeper, back, spare, lines, graph, limit, bursts, news, finished: false }))
     }
 
     /// Says whether events are bursts, of which one is over before the next begins.
@@ -273,7 +274,11 @@ impl<'k> Storing<'k> {
     pub fn stats(&self) -> StoreStats {
         let counts = self.writer.counts();
         StoreStats {
-            state: if counts.open { "open" } else { "waiting" },
+            state: match (counts.open, self.finished) {
+                (true, _) => "open",
+                (false, true) => "closed",
+                (false, false) => "waiting",
+            },
             records: counts.records,
             bytes: counts.bytes,
             kept: counts.kept,
@@ -287,6 +292,9 @@ impl<'k> Storing<'k> {
 
     /// Has the last events written, and says what could not be kept.
     pub fn finish(&mut self) {
+        if std::mem::replace(&mut self.finished, true) {
+            return;
+        }
         if !self.writer.finish(PATIENCE) {
             log::warn!("the store does not answer; its last events may not be kept");
         }

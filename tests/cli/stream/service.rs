@@ -148,6 +148,18 @@ fn the_shipped_service_starts_the_program_and_writes_little() {
         let interval = words.iter().position(|word| *word == "--update-interval").map(|at| words[at + 1]);
         assert!(humantime::parse_duration(interval.unwrap()).unwrap() >= Duration::from_secs(60), "{given}");
     }
+    // Events are kept in the folder that the service may write to, and much of a card stays free.
+    for place in ["oltr.service", "oltr.conf", "oltr.pipe.conf"] {
+        let text = read(place);
+        let (_, kept) = text.split_once("OLTR_STORE=").unwrap();
+        let kept = kept.strip_prefix('"').unwrap_or(kept);
+        // The conf's comment shows an empty one first.
+        let kept = if kept.starts_with('"') { kept.split_once("OLTR_STORE=\"").unwrap().1 } else { kept };
+        let words: Vec<&str> = kept.split(['"', '\n']).next().unwrap().split_whitespace().collect();
+        assert_eq!(words, ["--store", "store", "--store-size", "256MiB", "--store-free", "500MiB"], "{place}");
+        super::super::oltr(&[&["stream", "--json"], &words[..], &["--help"]].concat()).code(0);
+    }
+    assert!(read("oltr.service").contains("$OLTR_STORE $OLTR_SOURCE") && read("pipe.conf").contains("$$OLTR_STORE -"));
     let unit = read("oltr.service");
     let number = |key: &str| {
         let value = unit.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));

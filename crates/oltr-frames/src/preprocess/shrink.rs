@@ -1,7 +1,7 @@
 //! A part of a frame as RGB, made small enough: what is kept of a picture to be looked at later.
 
-use super::{Frame, PixelFormat, Plane, Rect, Rotation};
-use crate::preprocess::Conversion;
+use super::color::Conversion;
+use crate::frame::{Frame, PixelFormat, Plane, Rect, Rotation};
 
 /// A channel: where its samples lie in a plane.
 #[derive(Clone, Copy)]
@@ -46,7 +46,7 @@ impl Frame {
         let (columns, rows) = (small(w).min(most.max(1)), small(h));
         let rows = rows.min((most.max(1) / columns).max(1));
         let (out_width, out_height) = if rotation.swaps_sides() { (rows, columns) } else { (columns, rows) };
-        let channels = self.channels();
+        let channels = channels(self);
         let conversion = Conversion::new(self.geometry().color);
         let gray = conversion.gray();
         out.clear();
@@ -74,29 +74,29 @@ impl Frame {
         }
         (out_width, out_height)
     }
+}
 
-    /// Red, green and blue, or Y, U and V; thrice the same of a gray picture.
-    fn channels(&self) -> [Channel; 3] {
-        use PixelFormat::{
-            Bgr24, Bgra, Gray, Nv12, Nv21, Rgb24, Rgba, Uyvy422, Yuv420p, Yuv422p, Yuv444p, Yuyv422, Yv12, Yvyu422,
-        };
-        let (across, down) = self.format().subsampling();
-        let full = |first, step| Channel { plane: self.plane(0), first, step, across: 1, down: 1 };
-        let chroma = |plane: usize, first, step| Channel { plane: self.plane(plane), first, step, across, down };
-        match self.format() {
-            Rgb24 => [full(0, 3), full(1, 3), full(2, 3)],
-            Bgr24 => [full(2, 3), full(1, 3), full(0, 3)],
-            Rgba => [full(0, 4), full(1, 4), full(2, 4)],
-            Bgra => [full(2, 4), full(1, 4), full(0, 4)],
-            Gray => [full(0, 1); 3],
-            Yuv420p | Yuv422p | Yuv444p => [full(0, 1), chroma(1, 0, 1), chroma(2, 0, 1)],
-            Yv12 => [full(0, 1), chroma(2, 0, 1), chroma(1, 0, 1)],
-            Nv12 => [full(0, 1), chroma(1, 0, 2), chroma(1, 1, 2)],
-            Nv21 => [full(0, 1), chroma(1, 1, 2), chroma(1, 0, 2)],
-            Yuyv422 => [full(0, 2), chroma(0, 1, 4), chroma(0, 3, 4)],
-            Uyvy422 => [full(1, 2), chroma(0, 0, 4), chroma(0, 2, 4)],
-            Yvyu422 => [full(0, 2), chroma(0, 3, 4), chroma(0, 1, 4)],
-        }
+/// Red, green and blue, or Y, U and V; thrice the same of a gray picture.
+fn channels(frame: &Frame) -> [Channel; 3] {
+    use PixelFormat::{
+        Bgr24, Bgra, Gray, Nv12, Nv21, Rgb24, Rgba, Uyvy422, Yuv420p, Yuv422p, Yuv444p, Yuyv422, Yv12, Yvyu422,
+    };
+    let (across, down) = frame.format().subsampling();
+    let full = |first, step| Channel { plane: frame.plane(0), first, step, across: 1, down: 1 };
+    let chroma = |plane: usize, first, step| Channel { plane: frame.plane(plane), first, step, across, down };
+    match frame.format() {
+        Rgb24 => [full(0, 3), full(1, 3), full(2, 3)],
+        Bgr24 => [full(2, 3), full(1, 3), full(0, 3)],
+        Rgba => [full(0, 4), full(1, 4), full(2, 4)],
+        Bgra => [full(2, 4), full(1, 4), full(0, 4)],
+        Gray => [full(0, 1); 3],
+        Yuv420p | Yuv422p | Yuv444p => [full(0, 1), chroma(1, 0, 1), chroma(2, 0, 1)],
+        Yv12 => [full(0, 1), chroma(2, 0, 1), chroma(1, 0, 1)],
+        Nv12 => [full(0, 1), chroma(1, 0, 2), chroma(1, 1, 2)],
+        Nv21 => [full(0, 1), chroma(1, 1, 2), chroma(1, 0, 2)],
+        Yuyv422 => [full(0, 2), chroma(0, 1, 4), chroma(0, 3, 4)],
+        Uyvy422 => [full(1, 2), chroma(0, 0, 4), chroma(0, 2, 4)],
+        Yvyu422 => [full(0, 2), chroma(0, 3, 4), chroma(0, 1, 4)],
     }
 }
 
@@ -108,13 +108,15 @@ mod tests {
     /// A frame of `format`, gray but for its left half, which is darker.
     fn frame(format: PixelFormat, width: u32, height: u32) -> Frame {
         let mut frame = Frame::default();
-        frame.reshape(Geometry::new(format, width, height), &Limits::default()).unwrap().fill(128);
-        let channels = frame.channels();
+        let geometry = Geometry::new(format, width, height);
+        frame.reshape(geometry, &Limits::default()).unwrap().fill(128);
+        let channels = channels(&frame);
+        let data = frame.reshape(geometry, &Limits::default()).unwrap();
         let luma = if format.is_yuv() { &channels[..1] } else { &channels[..] };
         for channel in luma {
             for y in 0..height as usize {
                 for x in 0..width as usize / 2 {
-                    frame.data[channel.plane.offset + y * channel.plane.stride + channel.first + x * channel.step] = 40;
+                    data[channel.plane.offset + y * channel.plane.stride + channel.first + x * channel.step] = 40;
                 }
             }
         }
