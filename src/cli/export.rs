@@ -88,7 +88,7 @@ fn line(listed: &Listed) -> Result<Line> {
     let mut record: oltr_export::Record =
         serde_json::from_str(event).map_err(|e| bad(format!("holds an event that is none ({e})")))?;
     record.id = id.to_string();
-    record.picture = listed.picture();
+    record.picture = listed.picture().map(String::from);
     record.first_ever = listed.record.first_ever;
     record.review = listed.review.map(|review| Review {
         label: match &review.said {
