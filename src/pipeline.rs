@@ -266,9 +266,11 @@ impl Consumer<'_> {
                 if e.kind() != ErrorKind::BadImage {
                     self.shared.refuse(slot.frame.stamp().seq);
                 }
+                let photo = Some(slot.frame.label().to_string()).filter(|label| !label.is_empty());
                 self.queue.gave_up(slot);
                 self.shared.decode_errors.fetch_add(1, Ordering::Relaxed);
-                let (source, now, kind, reason) = (self.name, now(), e.kind(), &e.to_string());
+                let source = photo.as_deref().unwrap_or(self.name);
+                let (now, kind, reason) = (now(), e.kind(), &e.to_string());
                 self.sink.failure(&Failure { source, now, kind, offset: None, reason })
             }
             Err(e) => {
@@ -290,8 +292,9 @@ impl Consumer<'_> {
     /// Tells of the damage that was found before the frame `ordinal`.
     fn tell_damage(&mut self, ordinal: u64) -> Result<()> {
         while let Some(damage) = self.shared.damage_before(ordinal) {
-            let (source, now) = (self.name, now());
-            let Damage { offset, kind, ref reason } = damage;
+            let Damage { offset, kind, ref reason, ref photo } = damage;
+            let photo = photo.as_ref().map(|photo| photo.to_string_lossy());
+            let (source, now) = (photo.as_deref().unwrap_or(self.name), now());
             self.sink.failure(&Failure { source, now, kind, offset, reason })?;
             self.shared.damages_done.fetch_add(1, Ordering::Release);
         }

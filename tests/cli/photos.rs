@@ -176,6 +176,12 @@ fn photos_are_answered_one_by_one() {
     assert_eq!(stream(&[&cup]).len(), 1);
     let table = oltr(&["stream", &cup]).code(0).stdout;
     assert!(table.lines().nth(1).unwrap().contains("cup.jpg"), "{table}");
+    // One that is none is told by its name too.
+    let files = card();
+    let lines = oltr(&["stream", "--json", &files.path("card")]).code(65).json();
+    let broken = lines.iter().find(|line| line["schema"] == "oltr.error/1").unwrap();
+    assert_eq!(broken["source"], files.path("card/broken.jpg").as_str());
+    assert_eq!(lines.len(), 5, "four photos and what became of all");
     // Consensus where it is asked for.
     let lines = stream(&["--consensus", "1/1", &cup]);
     assert!(lines.iter().all(|line| line["schema"] == "oltr.event/1") && lines.len() == 2, "{lines:?}");

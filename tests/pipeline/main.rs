@@ -85,7 +85,12 @@ impl<F: FnMut(u64) -> Step + Send> FrameSource for Fake<F> {
             Step::Damaged => {
                 self.seq += 1;
                 let reason = format!("damage {}", self.seq - 1);
-                return Ok(Next::Damaged(Damage { offset: Some(self.seq - 1), kind: ErrorKind::BadImage, reason }));
+                return Ok(Next::Damaged(Damage {
+                    offset: Some(self.seq - 1),
+                    kind: ErrorKind::BadImage,
+                    reason,
+                    photo: None,
+                }));
             }
             Step::Silence => {
                 std::thread::sleep(patience);

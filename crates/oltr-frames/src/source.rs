@@ -16,6 +16,7 @@ pub mod watch;
 
 pub use late::LateDecoder;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -182,4 +183,6 @@ pub struct Damage {
     pub kind: ErrorKind,
     /// What is wrong, and the remedy.
     pub reason: String,
+    /// The photo's path, where it was to be one.
+    pub photo: Option<PathBuf>,
 }

@@ -287,7 +287,9 @@ impl FrameSource for Camera {
                         frame.set_stamp(Stamp { seq, mono_ns: monotonic_ns() });
                         Ok(Next::Frame)
                     }
-                    Err(reason) => Ok(Next::Damaged(Damage { offset: None, kind: ErrorKind::BadImage, reason })),
+                    Err(reason) => {
+                        Ok(Next::Damaged(Damage { offset: None, kind: ErrorKind::BadImage, reason, photo: None }))
+                    }
                 }
             }
         }

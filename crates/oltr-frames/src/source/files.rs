@@ -197,15 +197,15 @@ impl FrameSource for Photos {
                 frame.set_stamp(Stamp { seq, mono_ns: monotonic_ns() });
                 Ok(Next::Frame)
             }
-            Err(error) => damaged(error),
+            Err(error) => damaged(label, error),
         }
     }
 }
 
 /// One photo that is none does not end the rest.
-pub(super) fn damaged(error: Error) -> Result<Next> {
+pub(super) fn damaged(photo: PathBuf, error: Error) -> Result<Next> {
     match error {
         e @ (Error::Internal(_) | Error::Config(_)) => Err(e),
-        e => Ok(Next::Damaged(Damage { offset: None, kind: e.kind(), reason: e.to_string() })),
+        e => Ok(Next::Damaged(Damage { offset: None, kind: e.kind(), reason: e.to_string(), photo: Some(photo) })),
     }
 }

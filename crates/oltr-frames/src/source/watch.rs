@@ -278,7 +278,8 @@ impl Watch {
                 self.waiting.remove(path);
                 self.damaged.push_back(Some(keys));
                 self.next_seq();
-                files::damaged(named(error, &place, &label)).map(Some)
+                let error = named(error, &place, &label);
+                files::damaged(label, error).map(Some)
             }
             Err(error @ (Error::Internal(_) | Error::Config(_))) => Err(error),
             Err(error) => Ok(self.unreadable(path, Some(seen), named(error, &place, &label))),
@@ -308,7 +309,8 @@ impl Watch {
         }
         self.damaged.push_back(None);
         self.next_seq();
-        Some(Next::Damaged(Damage { offset: None, kind: error.kind(), reason: error.to_string() }))
+        let (kind, reason, photo) = (error.kind(), error.to_string(), Some(self.folder.join(path)));
+        Some(Next::Damaged(Damage { offset: None, kind, reason, photo }))
     }
 
     /// Keys of photos that were handed out.

@@ -126,7 +126,7 @@ impl Mjpeg {
 
     fn damaged(&mut self, offset: u64, reason: String) -> Next {
         self.pace.seq += 1;
-        Next::Damaged(Damage { offset: Some(offset), kind: ErrorKind::BadImage, reason })
+        Next::Damaged(Damage { offset: Some(offset), kind: ErrorKind::BadImage, reason, photo: None })
     }
 
     /// Reports what was passed over since `since`.

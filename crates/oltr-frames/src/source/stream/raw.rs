@@ -187,6 +187,7 @@ impl FrameSource for Raw {
                         offset: Some(self.reader.offset() - filled as u64),
                         kind: ErrorKind::BadImage,
                         reason: format!("the input ends after {filled} of the frame's {length} bytes{hint}"),
+                        photo: None,
                     }));
                 }
             }

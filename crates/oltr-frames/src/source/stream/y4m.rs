@@ -250,7 +250,7 @@ impl Y4m {
         };
         let reason = format!("{reason}; the stream is passed over until its next header");
         self.pace.seq += 1;
-        Some(Next::Damaged(Damage { offset: Some(offset), kind: error.kind(), reason }))
+        Some(Next::Damaged(Damage { offset: Some(offset), kind: error.kind(), reason, photo: None }))
     }
 
     /// Bytes of a frame, padded or not.
@@ -326,7 +326,7 @@ impl Y4m {
             }
         };
         self.pace.seq += 1;
-        Next::Damaged(Damage { offset: Some(offset), kind: ErrorKind::BadImage, reason })
+        Next::Damaged(Damage { offset: Some(offset), kind: ErrorKind::BadImage, reason, photo: None })
     }
 
     fn passed_over(&self, since: u64) -> String {
@@ -337,7 +337,7 @@ impl Y4m {
     fn lost(&mut self, since: u64) -> Next {
         let reason = self.passed_over(since);
         self.pace.seq += 1;
-        Next::Damaged(Damage { offset: Some(since), kind: ErrorKind::BadImage, reason })
+        Next::Damaged(Damage { offset: Some(since), kind: ErrorKind::BadImage, reason, photo: None })
     }
 
     /// Looks for the next frame (if `frames`) or stream in what has been read ahead, over `most` bytes; whether there is
