@@ -4,12 +4,12 @@
 //! few recycled frames. Where they come from, who classifies them, where results go and when to stop are arguments.
 
 mod capture;
-mod classify;
 mod counts;
 pub mod memory;
 mod settings;
 mod shared;
 mod stuck;
+mod things;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,8 +23,10 @@ use crate::limits::Limits;
 use crate::queue::{Next, Queue};
 use crate::sink::{EventResult, Failure, FrameResult, Sink, Stats};
 use crate::source::{Damage, FrameSource};
+use crate::things::Stage;
 use capture::{Capture, Slot};
-pub use classify::Classify;
+use crate::classify::concerns_frame;
+pub use crate::classify::Classify;
 use counts::Meter;
 pub use settings::{Backoff, DEPTH_FILE, DEPTH_LIVE, SILENCE, STUCK, Settings, TICK};
 use shared::{Shared, now};
@@ -86,6 +88,35 @@ pub fn run(
     settings: &Settings,
     limits: &Limits,
 ) -> Result<Report> {
+    run_with(source, classifier, None, sink, control, settings, limits)
+}
+
+/// As [`run`], but for things that move before a fixed camera: `stage` finds and follows them, `classifier` sees cuts of
+/// them, and each thing is one event. The rules of the consensus are not used.
+///
+/// # Errors
+/// As [`run`], and those of the stage's finder.
+pub fn run_things(
+    source: &mut dyn FrameSource,
+    stage: &mut Stage,
+    classifier: &mut dyn Classify,
+    sink: &mut dyn Sink,
+    control: &Control,
+    settings: &Settings,
+    limits: &Limits,
+) -> Result<Report> {
+    run_with(source, classifier, Some(stage), sink, control, settings, limits)
+}
+
+fn run_with(
+    source: &mut dyn FrameSource,
+    classifier: &mut dyn Classify,
+    stage: Option<&mut Stage>,
+    sink: &mut dyn Sink,
+    control: &Control,
+    settings: &Settings,
+    limits: &Limits,
+) -> Result<Report> {
     let tracker = Tracker::new(classifier.names().bundle(), settings.events, limits)?;
     let (depth, overflow) = (settings.depth_for(source), settings.overflow_for(source));
     let bytes = source.bounds().frame_bytes;
@@ -97,7 +128,7 @@ pub fn run(
     let meter = Meter::new(settings.stats_every);
     let watchdog = Watchdog::new(settings.source_timeout, settings.reconnect.is_some(), live);
     let mut consumer =
-        Consumer { name: &name, queue: &queue, shared: &shared, classifier, sink, tracker, meter, watchdog, recording };
+        Consumer { name: &name, queue: &queue, shared: &shared, classifier, stage, sink, tracker, meter, watchdog, recording };
     let (ended, captured, finished) = thread::scope(|scope| -> Result<_> {
         let thread = thread::Builder::new()
             .name("capture".into())
@@ -133,6 +164,8 @@ struct Consumer<'a> {
     queue: &'a Queue<Slot>,
     shared: &'a Shared,
     classifier: &'a mut dyn Classify,
+    /// Where things are looked for rather than whole frames.
+    stage: Option<&'a mut Stage>,
     sink: &'a mut dyn Sink,
     tracker: Tracker,
     meter: Meter,
@@ -164,8 +197,7 @@ impl Consumer<'_> {
                 Next::Nothing => {
                     self.tell_damage(u64::MAX)?;
                     if !self.recording {
-                        let changes = self.tracker.silence(now());
-                        self.tell_changes(&changes)?;
+                        self.silence(now())?;
                     }
                 }
                 Next::Closed => return Ok(Ended::Input),
@@ -176,7 +208,7 @@ impl Consumer<'_> {
                 self.sink.stats(self.name, &stats)?;
                 self.meter.begin_interval(&stats);
             }
-            self.sink.tick(&stats, &mut self.tracker.in_progress())?;
+            self.tick(&stats)?;
         }
     }
 
@@ -207,14 +239,32 @@ impl Consumer<'_> {
         self.tell_damage(u64::MAX)?;
         let changes = self.tracker.finish();
         self.tell_changes(&changes)?;
+        self.finish_things()?;
         let stats = Stats { last: true, ..self.stats() };
         self.sink.stats(self.name, &stats)?;
-        self.sink.tick(&stats, &mut self.tracker.in_progress())?;
+        self.tick(&stats)?;
         Ok(stats)
+    }
+
+    /// Time has passed without a frame.
+    fn silence(&mut self, now: Duration) -> Result<()> {
+        let changes = self.tracker.silence(now);
+        self.tell_changes(&changes)?;
+        self.silence_of_things(now)
+    }
+
+    fn tick(&mut self, stats: &Stats) -> Result<()> {
+        match &self.stage {
+            Some(stage) => self.sink.tick(stats, &mut stage.in_progress()),
+            None => self.sink.tick(stats, &mut self.tracker.in_progress()),
+        }
     }
 
     /// Classifies one frame, tells of it and gives it back.
     fn handle(&mut self, slot: Slot, dropped: u64) -> Result<()> {
+        if self.stage.is_some() {
+            return self.handle_things(slot, dropped);
+        }
         match self.classifier.classify(&slot.frame) {
             Ok(answer) => {
                 let time = Duration::from_nanos(slot.frame.stamp().mono_ns);
@@ -235,29 +285,31 @@ impl Consumer<'_> {
                 self.queue.classified(slot);
                 told
             }
-            // One frame's fault, not the pipeline's.
-            Err(e) if matches!(e.kind(), ErrorKind::BadImage | ErrorKind::BadInput | ErrorKind::Limit) => {
-                // What the picture is not to blame for may be otherwise in another run: a region that it does not hold.
-                if e.kind() != ErrorKind::BadImage {
-                    self.shared.refuse(slot.frame.stamp().seq);
-                }
-                self.queue.gave_up(slot);
-                self.shared.decode_errors.fetch_add(1, Ordering::Relaxed);
-                let (source, now, kind, reason) = (self.name, now(), e.kind(), &e.to_string());
-                self.sink.failure(&Failure { source, now, kind, offset: None, reason })
-            }
-            Err(e) => {
-                self.queue.gave_up(slot);
-                Err(e)
-            }
+            Err(e) => self.give_up(slot, e),
         }
+    }
+
+    /// Gives back a frame that could not be classified; an error that does not concern it alone ends the pipeline.
+    fn give_up(&mut self, slot: Slot, e: Error) -> Result<()> {
+        if !concerns_frame(&e) {
+            self.queue.gave_up(slot);
+            return Err(e);
+        }
+        // What the picture is not to blame for may be otherwise in another run: a region that it does not hold.
+        if e.kind() != ErrorKind::BadImage {
+            self.shared.refuse(slot.frame.stamp().seq);
+        }
+        self.queue.gave_up(slot);
+        self.shared.decode_errors.fetch_add(1, Ordering::Relaxed);
+        let (source, now, kind, reason) = (self.name, now(), e.kind(), &e.to_string());
+        self.sink.failure(&Failure { source, now, kind, offset: None, reason })
     }
 
     fn tell_changes(&mut self, changes: &Changes) -> Result<()> {
         for change in changes {
             self.meter.event(change);
             let names = self.classifier.names();
-            self.sink.event(&EventResult { source: self.name, now: now(), change: *change, names })?;
+            self.sink.event(&EventResult { source: self.name, now: now(), change: *change, names, thing: None })?;
         }
         Ok(())
     }
@@ -275,6 +327,7 @@ impl Consumer<'_> {
 
     fn stats(&self) -> Stats {
         let mut stats = self.meter.stats(now(), self.queue.counts(), self.shared);
+        stats.things = self.stage.as_ref().map(|stage| stage.stats());
         stats.stuck = self.watchdog.is_stuck();
         stats.connected &= !stats.stuck && !self.watchdog.is_silent();
         stats

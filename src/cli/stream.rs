@@ -1,10 +1,12 @@
 //! `oltr stream`: what a camera or a stream of frames shows, live.
 
 pub mod args;
+mod crops;
 mod fit;
 mod notify;
 mod open;
 mod person;
+mod things;
 mod wait;
 
 use std::sync::Arc;
@@ -17,8 +19,9 @@ use oltr::pipeline::memory::{self, Plan};
 use oltr::pipeline::{self, Control, Ended, Report, Settings};
 use oltr::queue::Overflow;
 use oltr::sink::json::{self, JsonLines};
-use oltr::sink::{EventResult, Failure, FrameResult, Sink, Stats};
+use oltr::sink::{CameraResult, CutResult, EventResult, Failure, FrameResult, SceneResult, Sink, Stats};
 use oltr::source::FrameSource;
+use oltr::things::{Budget, Stage};
 use oltr::{Classifier, Error, Limits, Result};
 
 use super::args::Common;
@@ -27,6 +30,7 @@ use super::exit::{self, Exit};
 use super::output::Stdout;
 use super::shutdown;
 use args::StreamArgs;
+use crops::Crops;
 use notify::Notifier;
 use person::Person;
 use wait::Opening;
@@ -40,8 +44,9 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
     shutdown::on_signals(control.stop.clone())?;
     let options = common.options();
     let photos = open::is_photos(args);
-    let mut limits = args.limits(options.limits.clone(), common.max_memory, photos);
+    let mut limits = args.scene.limits(args.limits(options.limits.clone(), common.max_memory, photos));
     let mut settings = args.settings(&limits)?;
+    let scene = args.scene.things.then(|| args.scene.settings(args, &limits)).transpose()?;
     let (stop, name) = (|| control.stop.load(Ordering::Relaxed), open::name(args));
     let mut opening = Opening::begin(args, &limits, &control.stop)?;
     // Before the model: what is wrong with the source shows at once.
@@ -72,7 +77,8 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
         } else {
             To::Person(Box::new(Person::new(names, args.per_frame)?))
         };
-        Ok(Out { to, notifier: Notifier::new(), stop: control.stop.clone() })
+        let crops = args.scene.save_crops.as_deref().map(|folder| Crops::new(folder, args.scene.saved()));
+        Ok(Out { to, notifier: Notifier::new(), stop: control.stop.clone(), crops: crops.transpose()? })
     };
     // A late source is waited for by a program that is ready.
     let mut waiting = None;
@@ -81,8 +87,21 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
         source = wait_for(&mut opening, out, &name, &control, &settings)?;
     }
     let Some(mut source) = source else { return Ok(Exit::Success) };
+    let drops = settings.overflow_for(source.as_ref()) == Overflow::DropOldest;
+    let budget = if drops { Budget::live() } else { Budget::fixed() };
+    let mut stage = scene.as_ref().map(|scene| Stage::new(scene, budget, &limits)).transpose()?;
+    let stage_bytes = stage.as_ref().map(Stage::bytes);
+    if stage.is_none() && source.is_live() {
+        things::warn_of_crops(&model);
+    }
     let plan_of = |source: &dyn FrameSource, settings: &Settings, limits: &Limits| {
-        let plan = Plan::new(&model, options.threads, source, settings, limits);
+        let mut plan = Plan::new(&model, options.threads, source, settings, limits);
+        if let Some(bytes) = stage_bytes {
+            plan = plan.with_things(bytes);
+        }
+        if args.scene.save_crops.is_some() {
+            plan = plan.with_saved_cuts(Crops::bytes());
+        }
         match enrolments {
             Some(enrolments) => plan.with_enrolments(enrolments),
             None => plan,
@@ -112,8 +131,11 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
     if let To::Json(lines) = &mut out.to {
         lines.set_planned(plan.total());
     }
-    let drops = settings.overflow_for(source.as_ref()) == Overflow::DropOldest;
-    let result = pipeline::run(source.as_mut(), &mut classifier, &mut out, &control, &settings, &limits);
+    let source = source.as_mut();
+    let result = match &mut stage {
+        Some(stage) => pipeline::run_things(source, stage, &mut classifier, &mut out, &control, &settings, &limits),
+        None => pipeline::run(source, &mut classifier, &mut out, &control, &settings, &limits),
+    };
     out.notifier.stopping();
     let Report { ended, stats } = result?;
     if ended == Ended::Input && drops && stats.dropped > 0 {
@@ -176,6 +198,8 @@ struct Out {
     notifier: Notifier,
     /// Whether the program was asked to end.
     stop: Arc<AtomicBool>,
+    /// Where cuts are kept.
+    crops: Option<Crops>,
 }
 
 enum To {
@@ -197,7 +221,25 @@ impl Sink for Out {
         self.sink().frame(frame)
     }
 
+    fn scene(&mut self, scene: &SceneResult) -> Result<()> {
+        self.sink().scene(scene)
+    }
+
+    fn cut(&mut self, cut: &CutResult) -> Result<()> {
+        match &mut self.crops {
+            Some(crops) => crops.cut(cut),
+            None => Ok(()),
+        }
+    }
+
+    fn camera(&mut self, camera: &CameraResult) -> Result<()> {
+        self.sink().camera(camera)
+    }
+
     fn event(&mut self, event: &EventResult) -> Result<()> {
+        if let Some(crops) = &mut self.crops {
+            crops.event(event)?;
+        }
         self.sink().event(event)
     }
 

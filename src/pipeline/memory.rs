@@ -52,7 +52,7 @@ pub struct Item {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// Heap while frames are classified.
-    pub running: Vec<Item, 8>,
+    pub running: Vec<Item, 12>,
     /// Heap while the model is loaded, which is over when frames are taken.
     pub loading: u64,
     /// Text and stacks.
@@ -88,6 +88,20 @@ impl Plan {
     pub fn with_enrolments(mut self, enrolments: &Enrolments) -> Plan {
         let item = Item { name: "enrolled classes", bytes: enrolments.bytes() as u64 };
         let added = self.running.push(item);
+        debug_assert!(added.is_ok(), "a plan has one place for them");
+        self
+    }
+
+    /// The plan with a stage that looks for things and takes `bytes`.
+    pub fn with_things(mut self, bytes: usize) -> Plan {
+        let added = self.running.push(Item { name: "things", bytes: bytes as u64 });
+        debug_assert!(added.is_ok(), "a plan has one place for them");
+        self
+    }
+
+    /// The plan with `bytes` for cuts that are saved.
+    pub fn with_saved_cuts(mut self, bytes: usize) -> Plan {
+        let added = self.running.push(Item { name: "saved cuts", bytes: bytes as u64 });
         debug_assert!(added.is_ok(), "a plan has one place for them");
         self
     }

@@ -1,18 +1,21 @@
-//! One JSON object a line: `oltr.frame/1`, `oltr.event/1`, `oltr.stats/1` and `oltr.error/1`, as docs/reference/events.md
+//! One JSON object a line: `oltr.frame/1`, `oltr.event/1`, `oltr.camera/1`, `oltr.stats/1` and `oltr.error/1`, as docs/reference/events.md
 //! describes them.
 
+mod scene;
 mod schema;
+mod things;
 
 use std::io::{self, Write};
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{EventResult, Failure, FrameResult, Sink, Stats};
+use super::{CameraResult, EventResult, Failure, FrameResult, SceneResult, Sink, Stats};
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::text;
+use scene::{CameraLine, SceneLine};
 use schema::{ErrorLine, EventLine, FrameLine, Head, Memory, StatsLine, Texts, Time};
 
 /// How often the system is asked whether its clock is synchronised.
@@ -104,6 +107,19 @@ impl<W: Write> Sink for JsonLines<W> {
         self.write("oltr.frame/1", mono, |texts| FrameLine::new(frame, texts))
     }
 
+    fn scene(&mut self, scene: &SceneResult) -> Result<()> {
+        if !self.settings.frames {
+            return Ok(());
+        }
+        let mono = Duration::from_nanos(scene.stamp.mono_ns);
+        self.write("oltr.frame/1", mono, |texts| SceneLine::new(scene, texts))
+    }
+
+    fn camera(&mut self, camera: &CameraResult) -> Result<()> {
+        let mono = Duration::from_nanos(camera.stamp.mono_ns);
+        self.write("oltr.camera/1", mono, |texts| CameraLine::new(camera, texts))
+    }
+
     fn event(&mut self, event: &EventResult) -> Result<()> {
         let run = std::mem::take(&mut self.run);
         let written = self.write("oltr.event/1", event.now, |texts| EventLine::new(event, &run, texts));
@@ -120,6 +136,11 @@ impl<W: Write> Sink for JsonLines<W> {
         let memory = Memory { planned_bytes, limit_bytes };
         self.write("oltr.stats/1", stats.now, |texts| StatsLine::new(source, stats, memory, texts))
     }
+}
+
+/// Milliseconds to the microsecond.
+fn millis(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
 }
 
 /// A line being written, which never grows beyond its memory.

@@ -14,6 +14,7 @@ use oltr::source::stream::{self, Layout, RawFormat};
 use oltr::{Error, Limits, Matrix, PixelFormat, Range, Rect, Result, Rotation, View};
 
 use super::super::byte_size::ByteSize;
+use super::things::ThingsArgs;
 
 /// Say what a camera or a stream of frames shows, live.
 ///
@@ -33,6 +34,7 @@ Examples:
   rpicam-vid -t 0 --codec yuv420 --width 1280 --height 720 -o - | oltr stream --format yuv420p --size 1280x720 -
   oltr stream --per-frame clip.mjpeg        each frame, not only events
   oltr stream --consensus 3/5,few=4/8 --min-duration 1s --max-memory 96MiB v4l2:/dev/video0
+  oltr stream --things v4l2:/dev/video0     what moves before a fixed camera, one event a thing
   oltr stream --json --watch trap/incoming --state trap/seen.json   photos as they arrive, each once
 
 SIGUSR1 prints statistics; SIGINT, SIGTERM and SIGHUP finish the frame that is being computed and exit 0. At the end
@@ -138,6 +140,9 @@ pub struct StreamArgs {
     /// Leave enrolled classes out
     #[arg(long, conflicts_with = "enrolled", help_heading = "Frames")]
     pub no_enrolled: bool,
+
+    #[command(flatten)]
+    pub scene: ThingsArgs,
 
     /// Print each frame too
     #[arg(long, help_heading = "Output")]
@@ -354,7 +359,7 @@ fn stride(text: &str) -> Result<Layout, String> {
     }
 }
 
-fn region(text: &str) -> Result<Rect, String> {
+pub fn region(text: &str) -> Result<Rect, String> {
     let numbers: Option<Vec<u32>> = text.split(',').map(|n| n.trim().parse().ok()).collect();
     match numbers.as_deref() {
         Some(&[x, y, width, height]) if width > 0 && height > 0 => Ok(Rect { x, y, width, height }),
