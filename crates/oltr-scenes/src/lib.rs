@@ -6,6 +6,7 @@ mod gate;
 mod scene;
 mod settings;
 mod thing;
+mod track;
 mod tracker;
 
 pub use area::Area;

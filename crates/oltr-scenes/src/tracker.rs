@@ -5,9 +5,10 @@ use std::time::Duration;
 use heapless::Vec;
 use oltr_frames::Result;
 
-use crate::finder::{Expected, Regions, State};
+use crate::finder::{Expected, MOST_REGIONS, Regions, State};
 use crate::settings::MOST_THINGS;
-use crate::thing::{EndReason, Ended, Step, Thing, ThingState};
+use crate::thing::{EndReason, Ended, Thing, ThingState};
+use crate::track::{Place, Track};
 use crate::{Area, Settings};
 
 /// Tracks at the same time, of things and of what may become one.
@@ -19,7 +20,7 @@ pub const MOST_TRACKS: usize = 64;
 pub struct Counts {
     /// Frames that were looked at.
     pub frames: u64,
-    /// Frames in which nothing could be found: warming, settling, dark, covered.
+    /// Frames in which nothing could be found: settling, dark, covered.
     pub blind: u64,
     /// Things that are present.
     pub present: u32,
@@ -33,12 +34,6 @@ pub struct Counts {
     pub overfull: u64,
 }
 
-#[derive(Clone, Debug)]
-struct Track {
-    thing: Thing,
-    missed: u32,
-}
-
 /// Follows regions from frame to frame.
 #[derive(Debug)]
 pub struct Tracker {
@@ -48,6 +43,18 @@ pub struct Tracker {
     ended: Vec<Ended, MOST_THINGS>,
     expected: Vec<Expected, MOST_TRACKS>,
     counts: Counts,
+    /// Since when the ground is known.
+    since: Option<Duration>,
+}
+
+/// What a frame showed of one track.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sight {
+    Nothing,
+    /// A region of its own.
+    Own(usize),
+    /// In the region of another track.
+    With(usize),
 }
 
 impl Tracker {
@@ -58,15 +65,16 @@ impl Tracker {
     pub fn new(settings: &Settings) -> Result<Tracker> {
         settings.check()?;
         let settings = settings.clone();
-        let (tracks, things, ended, expected, counts) = Default::default();
-        Ok(Tracker { settings, tracks, things, ended, expected, counts })
+        let (tracks, things, ended, expected, counts, since) = Default::default();
+        Ok(Tracker { settings, tracks, things, ended, expected, counts, since })
     }
 
     /// Where things are expected at `time`.
-    pub fn expect(&mut self, _time: Duration) -> &[Expected] {
+    pub fn expect(&mut self, time: Duration) -> &[Expected] {
         self.expected.clear();
-        for track in &self.tracks {
-            let expected = Expected { area: track.thing.area, confirmed: track.thing.id > 0 };
+        for track in &mut self.tracks {
+            track.predict(time);
+            let expected = Expected { area: track.predicted, confirmed: track.is_thing() };
             self.expected.push(expected).unwrap_or_default();
         }
         &self.expected
@@ -75,84 +83,230 @@ impl Tracker {
     /// Ends all things: the picture is another one.
     pub fn drop_all(&mut self, reason: EndReason) {
         self.ended.clear();
+        self.since = None;
         while let Some(track) = self.tracks.pop() {
-            if track.thing.id > 0 {
+            if track.is_thing() {
                 self.ended.push(Ended { thing: track.thing, reason }).unwrap_or_default();
             }
         }
+        self.ended.sort_unstable_by_key(|ended| ended.thing.id);
         self.list();
     }
 
     /// Takes the regions of a frame of this size.
-    pub fn follow(&mut self, regions: &Regions, _state: State, time: Duration, width: u32, height: u32) {
+    pub fn follow(&mut self, regions: &Regions, state: State, time: Duration, width: u32, height: u32) {
         self.ended.clear();
         self.counts.frames += 1;
         self.counts.regions += regions.len() as u64;
-        let mut taken = [false; crate::finder::MOST_REGIONS];
-        for track in &mut self.tracks {
-            let best = (0..regions.len())
-                .filter(|&i| !taken[i])
-                .map(|i| (regions[i].area.common(track.thing.area).pixels(), i))
-                .max()
-                .filter(|best| best.0 > 0);
-            let Some((_, best)) = best else {
-                track.missed += 1;
-                track.thing.state = ThingState::Coasting;
-                track.thing.clean = false;
-                continue;
-            };
-            taken[best] = true;
-            track.missed = 0;
-            let (area, thing) = (regions[best].area, &mut track.thing);
-            let (x, y) = area.center();
-            let (x0, y0) = thing.first_area.center();
-            let way = (f64::from(x - x0).powi(2) + f64::from(y - y0).powi(2)).sqrt() as u32;
-            (thing.area, thing.last_area, thing.last, thing.state) = (area, area, time, ThingState::Seen);
-            thing.seen += 1;
-            thing.way = thing.way.max(way);
-            thing.border = at_border(area, width, height);
-            thing.clean = !thing.border;
-            step(&mut thing.path, Step { time, x, y });
+        self.counts.overfull += u64::from(regions.is_full());
+        if !matches!(state, State::Watching | State::Warming) {
+            self.counts.blind += 1;
         }
-        let present = self.tracks.iter().filter(|track| track.thing.id > 0).count();
-        let mut room = self.settings.max_things.saturating_sub(present);
+        let since = *self.since.get_or_insert(time);
+        let warm = time.saturating_sub(since) >= Track::YOUNG;
         for track in &mut self.tracks {
-            let far = track.thing.way as f32 >= self.settings.min_way * track.thing.area.size() as f32;
-            if track.thing.id == 0 && track.thing.seen >= 4 && far {
-                if room == 0 {
-                    self.counts.crowded += 1;
+            track.predict(time);
+            track.frames = track.frames.saturating_add(1);
+        }
+        let (sights, mut areas, owners) = self.assign(regions, width);
+        self.join(regions, &sights, &mut areas, &owners);
+        self.move_on(&sights, &areas, &owners, regions, time, width, height);
+        self.confirm(warm, width);
+        self.end(time, width, height);
+        self.begin(regions, &owners, &areas, time, width, height);
+        self.list();
+    }
+
+    /// Gives each track the region that suits it best, things first; what no region is left for is looked for in the
+    /// regions of others.
+    #[allow(clippy::type_complexity)]
+    fn assign(
+        &self,
+        regions: &Regions,
+        width: u32,
+    ) -> (Vec<Sight, MOST_TRACKS>, Vec<Area, MOST_REGIONS>, Vec<Option<usize>, MOST_REGIONS>) {
+        let mut sights: Vec<Sight, MOST_TRACKS> = self.tracks.iter().map(|_| Sight::Nothing).collect();
+        let areas: Vec<Area, MOST_REGIONS> = regions.iter().map(|region| region.area).collect();
+        let mut owners: Vec<Option<usize>, MOST_REGIONS> = regions.iter().map(|_| None).collect();
+        for things in [true, false] {
+            loop {
+                let mut best: Option<(i64, usize, usize)> = None;
+                for (index, track) in self.tracks.iter().enumerate() {
+                    if track.is_thing() != things || sights[index] != Sight::Nothing {
+                        continue;
+                    }
+                    for (region, &area) in areas.iter().enumerate() {
+                        if owners[region].is_none()
+                            && let Some(cost) = cost(track, area, width)
+                            && best.is_none_or(|(least, _, _)| cost < least)
+                        {
+                            best = Some((cost, index, region));
+                        }
+                    }
+                }
+                let Some((_, index, region)) = best else { break };
+                sights[index] = Sight::Own(region);
+                owners[region] = Some(index);
+            }
+        }
+        for (index, track) in self.tracks.iter().enumerate() {
+            if sights[index] != Sight::Nothing {
+                continue;
+            }
+            let inside =
+                |region: &usize| areas[*region].common(track.predicted).pixels() * 5 >= track.predicted.pixels() * 2;
+            let found = (0..areas.len())
+                .filter(|region| {
+                    owners[*region].is_some_and(|owner| self.tracks[owner].is_thing() || !track.is_thing())
+                })
+                .filter(inside)
+                .max_by_key(|&region| areas[region].common(track.predicted).pixels());
+            if let Some(region) = found {
+                sights[index] = Sight::With(region);
+            }
+        }
+        (sights, areas, owners)
+    }
+
+    /// Joins regions without a track to the one next to them, where both together are no larger than the thing is.
+    fn join(
+        &self,
+        regions: &Regions,
+        sights: &Vec<Sight, MOST_TRACKS>,
+        areas: &mut Vec<Area, MOST_REGIONS>,
+        owners: &Vec<Option<usize>, MOST_REGIONS>,
+    ) {
+        for (track, sight) in self.tracks.iter().zip(sights) {
+            let Sight::Own(own) = *sight else { continue };
+            for other in 0..regions.len() {
+                if owners[other].is_some() {
                     continue;
                 }
-                room -= 1;
-                self.counts.seen += 1;
-                track.thing.id = self.counts.seen;
+                let both = areas[own].around(areas[other]);
+                let known = track.predicted.around(track.predicted);
+                let fits = u64::from(both.width) * 4 <= u64::from(known.width) * 5
+                    && u64::from(both.height) * 4 <= u64::from(known.height) * 5;
+                if fits && !areas[other].common(known).is_empty() {
+                    areas[own] = both;
+                }
             }
         }
-        let ended = &mut self.ended;
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn move_on(
+        &mut self,
+        sights: &Vec<Sight, MOST_TRACKS>,
+        areas: &Vec<Area, MOST_REGIONS>,
+        owners: &Vec<Option<usize>, MOST_REGIONS>,
+        _regions: &Regions,
+        time: Duration,
+        width: u32,
+        height: u32,
+    ) {
+        // Regions that more than one thing is in.
+        let mut shared = [false; MOST_REGIONS];
+        for (index, sight) in sights.iter().enumerate() {
+            if let Sight::With(region) = *sight
+                && self.tracks[index].is_thing()
+                && owners[region].is_some_and(|owner| self.tracks[owner].is_thing())
+            {
+                shared[region] = true;
+            }
+        }
+        for (index, track) in self.tracks.iter_mut().enumerate() {
+            match sights[index] {
+                Sight::Own(region) if shared[region] && track.is_too_large(areas[region]) => {
+                    track.carry(areas[region], time, ThingState::Merged);
+                }
+                Sight::Own(region) => {
+                    let area = areas[region].clipped(width, height);
+                    track.see(area, time, at_border(area, width, height));
+                    track.thing.clean &= !shared[region];
+                }
+                Sight::With(region) if track.is_thing() => track.carry(areas[region], time, ThingState::Merged),
+                Sight::With(_) | Sight::Nothing => track.carry(track.predicted, time, ThingState::Coasting),
+            }
+        }
+        // What no thing came of goes where a thing is.
+        let mut index = 0;
         self.tracks.retain(|track| {
-            let keep = track.missed < if track.thing.id > 0 { 10 } else { 2 };
-            if !keep && track.thing.id > 0 {
-                let reason = if track.thing.border { EndReason::Left } else { EndReason::Lost };
+            let with = matches!(sights[index], Sight::With(_));
+            index += 1;
+            track.is_thing() || !with
+        });
+    }
+
+    /// Makes things of tracks that came far enough.
+    fn confirm(&mut self, warm: bool, width: u32) {
+        let present = self.tracks.iter().filter(|track| track.is_thing()).count();
+        let mut room = self.settings.max_things.saturating_sub(present);
+        for track in &mut self.tracks {
+            if track.is_thing() || track.missed > 0 || !track.has_come_far(&self.settings, warm, width) {
+                continue;
+            }
+            if room == 0 {
+                self.counts.crowded += 1;
+                continue;
+            }
+            room -= 1;
+            self.counts.seen += 1;
+            track.thing.id = self.counts.seen;
+        }
+    }
+
+    /// Ends what left, was lost, or stayed for too long.
+    fn end(&mut self, time: Duration, width: u32, height: u32) {
+        let (ended, stay) = (&mut self.ended, self.settings.stay);
+        self.tracks.retain(|track| {
+            let (x, y) = track.thing.area.center();
+            let outside = x < 0 || y < 0 || i64::from(x) >= width.into() || i64::from(y) >= height.into();
+            let visible = track.thing.area.clipped(width, height).pixels() * 3 < track.thing.area.pixels();
+            let reason = if track.missed > 0 && (outside || visible || track.thing.border && track.missed > 4) {
+                EndReason::Left
+            } else if track.missed > 0 && time.saturating_sub(track.thing.last) > track.patience() {
+                if track.thing.border { EndReason::Left } else { EndReason::Lost }
+            } else if track.is_thing() && track.rests(time) >= stay {
+                EndReason::Stayed
+            } else {
+                return true;
+            };
+            if track.is_thing() {
                 ended.push(Ended { thing: track.thing.clone(), reason }).unwrap_or_default();
             }
-            keep
+            false
         });
-        for (region, _) in regions.iter().zip(taken).filter(|(_, taken)| !taken) {
-            let area = region.area;
-            let (x, y) = area.center();
-            let mut path = Vec::new();
-            step(&mut path, Step { time, x, y });
-            let border = at_border(area, width, height);
-            let (id, seen, merged, way, clean) = (0, 1, 0, 0, !border);
-            let (first_area, last_area, first, last) = (area, area, time, time);
-            let state = ThingState::Seen;
-            let thing =
-                Thing { id, state, area, first_area, last_area, first, last, seen, merged, way, path, clean, border };
-            if self.tracks.push(Track { thing, missed: 0 }).is_err() {
+        self.ended.sort_unstable_by_key(|ended| ended.thing.id);
+    }
+
+    /// Begins a track for each region that is left.
+    fn begin(
+        &mut self,
+        regions: &Regions,
+        owners: &Vec<Option<usize>, MOST_REGIONS>,
+        areas: &Vec<Area, MOST_REGIONS>,
+        time: Duration,
+        width: u32,
+        height: u32,
+    ) {
+        for (index, region) in regions.iter().enumerate() {
+            if owners[index].is_some() {
+                continue;
+            }
+            let area = areas[index].clipped(width, height);
+            // A piece of a thing that was seen is no other thing.
+            let is_piece = self
+                .tracks
+                .iter()
+                .any(|track| track.is_thing() && track.thing.area.common(area).pixels() * 2 > area.pixels());
+            if area.is_empty() || is_piece {
+                continue;
+            }
+            if self.tracks.push(Track::new(region, time, at_border(area, width, height))).is_err() {
                 self.counts.crowded += 1;
+                break;
             }
         }
-        self.list();
     }
 
     /// The things that are present.
@@ -186,7 +340,7 @@ impl Tracker {
 
     fn list(&mut self) {
         self.things.clear();
-        for track in self.tracks.iter().filter(|track| track.thing.id > 0) {
+        for track in self.tracks.iter().filter(|track| track.is_thing()) {
             self.things.push(track.thing.clone()).unwrap_or_default();
         }
         self.things.sort_unstable_by_key(|thing| thing.id);
@@ -194,21 +348,29 @@ impl Tracker {
     }
 }
 
+/// How badly a region suits a track: the distance and the difference in size, in 1/256 of its size; `None` where it cannot
+/// be.
+fn cost(track: &Track, area: Area, width: u32) -> Option<i64> {
+    let size = track.size().max(1);
+    let distance = Place::of(area).distance(Place::of(track.predicted));
+    let missed = i64::from(track.missed.min(8));
+    let slack = (i64::from(width) << 8) / 50;
+    let overlaps = !area.common(track.predicted).is_empty();
+    let reach = size * (10 + missed * 2) / 16 + slack;
+    if distance > reach && !(overlaps && distance < size * 2) {
+        return None;
+    }
+    let side = |own: i64, other: u32| {
+        let other = i64::from(other) << 8;
+        (own - other).abs() * 256 / own.max(other).max(1)
+    };
+    let shape = side(track.width, area.width) + side(track.height, area.height);
+    Some(distance * 256 / size + shape / 2)
+}
+
 fn at_border(area: Area, width: u32, height: u32) -> bool {
     area.x <= 0
         || area.y <= 0
         || area.x as i64 + i64::from(area.width) >= i64::from(width)
         || area.y as i64 + i64::from(area.height) >= i64::from(height)
-}
-
-/// Adds a point; of a full path every second point goes first.
-fn step(path: &mut Vec<Step, { crate::thing::MOST_STEPS }>, next: Step) {
-    if path.is_full() {
-        let mut index = 0;
-        path.retain(|_| {
-            index += 1;
-            index % 2 == 1
-        });
-    }
-    path.push(next).unwrap_or_default();
 }
