@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use heapless::Vec;
+use heapless::Vec as Fixed;
 use oltr::bundle::Subject;
 use oltr::source::photo;
 use oltr::things::{self, Area, Mask};
@@ -27,7 +27,7 @@ pub struct ThingsArgs {
     pub mask: Option<PathBuf>,
     /// With --things: ignore this part of each frame, in pixels; may be given several times
     #[arg(long, value_name = "X,Y,W,H", value_parser = region, requires = "things")]
-    pub ignore: std::vec::Vec<Rect>,
+    pub ignore: Vec<Rect>,
     /// With --things: the longer side of the smallest thing, as a share of the frame's width [default: 2%]
     #[arg(long, value_name = "P%", value_parser = share, requires = "things")]
     pub min_size: Option<f32>,
@@ -117,21 +117,21 @@ fn mask(path: &std::path::Path, limits: &Limits) -> Result<Mask> {
         ((77 * r + 150 * g + 29 * b) >> 8) as u8
     };
     let rows = (0..frame.height()).flat_map(|y| frame.row(y).as_chunks::<3>().0);
-    let luma: std::vec::Vec<u8> = rows.map(bright).collect();
+    let luma: Vec<u8> = rows.map(bright).collect();
     Mask::new(frame.width(), frame.height(), &luma).map_err(|e| match e {
         Error::BadInput { reason, .. } => Error::BadInput { subject: path.display().to_string(), reason },
         e => e,
     })
 }
 
-fn ignored(regions: &[Rect]) -> Result<Vec<Area, { things::MOST_IGNORED }>> {
+fn ignored(regions: &[Rect]) -> Result<Fixed<Area, { things::MOST_IGNORED }>> {
     let area = |r: &Rect| Area {
         x: r.x.min(i32::MAX as u32) as i32,
         y: r.y.min(i32::MAX as u32) as i32,
         width: r.width,
         height: r.height,
     };
-    let areas = Vec::from_iter(regions.iter().take(things::MOST_IGNORED).map(area));
+    let areas = Fixed::from_iter(regions.iter().take(things::MOST_IGNORED).map(area));
     match regions.len() > things::MOST_IGNORED {
         true => Err(Error::Config(format!(
             "--ignore was given {} times, {} are possible; draw them into one picture and give it as --mask",
