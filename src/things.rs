@@ -9,6 +9,7 @@
 
 mod budget;
 mod cut;
+pub mod detector;
 mod events;
 mod finder;
 mod settings;

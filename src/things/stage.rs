@@ -155,12 +155,16 @@ impl Stage {
         self.times = Times::default();
         self.budget.begin(now);
         let time = Duration::from_nanos(stamp.mono_ns);
-        self.scene.look(frame, time)?;
+        let view = frame.geometry().view;
+        // Finders see the whole frame as it is stored: boxes are in its pixels.
+        frame.set_view(View::default());
+        let found = self.scene.look(frame, time);
+        frame.set_view(view);
+        found?;
         (self.last, self.silent) = (Some(time), false);
         self.follow(stamp.seq);
         self.times.find = start.elapsed();
         self.budget.spend(self.times.find);
-        let view = frame.geometry().view;
         let result = self.cut(frame, view, classifier, told, failed);
         frame.set_view(view);
         self.list();
