@@ -89,7 +89,8 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
     let Some(mut source) = source else { return Ok(Exit::Success) };
     let drops = settings.overflow_for(source.as_ref()) == Overflow::DropOldest;
     let budget = if drops { Budget::live() } else { Budget::fixed() };
-    let mut stage = scene.as_ref().map(|scene| Stage::new(scene, budget, &limits)).transpose()?;
+    let stage = scene.as_ref().map(|scene| args.scene.stage(scene, budget.clone(), &options, &limits));
+    let mut stage = stage.transpose()?;
     let stage_bytes = stage.as_ref().map(Stage::bytes);
     if stage.is_none() && source.is_live() {
         things::warn_of_crops(&model);

@@ -26,6 +26,9 @@ pub const MOST_CLASSES: usize = 64;
 /// The colour around a frame that is padded to the detector's square: what those of the YOLO family are trained with.
 const PADDING: u8 = 114;
 
+/// What the engine keeps beside a detector's weights and buffers: its plan, shapes, and outputs on their way.
+const ENGINE_BYTES: usize = 6 << 20;
+
 /// What of a detector's boxes counts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
@@ -104,7 +107,7 @@ impl Detector {
             pixels: vec![0; pixels],
             input: vec![0.0; pixels],
             candidates: Candidates::default(),
-            bytes: arena + outputs + pixels * 5,
+            bytes: arena + outputs * 2 + pixels * 5 + ENGINE_BYTES,
         })
     }
 

@@ -372,7 +372,7 @@ fn rotation(text: &str) -> Result<Rotation, String> {
     turned.ok_or_else(|| "frames are turned by 0, 90, 180 or 270 degrees".into())
 }
 
-fn rate(text: &str) -> Result<f64, String> {
+pub fn rate(text: &str) -> Result<f64, String> {
     // Below one frame a day a duration would be the better way to say it.
     match text.parse::<f64>() {
         Ok(fps) if (1e-5..=1e6).contains(&fps) => Ok(fps),

@@ -6,8 +6,10 @@ use std::time::Duration;
 use clap::Args;
 use heapless::Vec as Fixed;
 use oltr::bundle::Subject;
+use oltr::model::Options;
 use oltr::source::photo;
-use oltr::things::{self, Area, Mask};
+use oltr::things::detector::{self, Detector, DetectorFinder, MOST_CLASSES};
+use oltr::things::{self, AnyFinder, Area, Budget, Gate, Mask, Stage};
 use oltr::{Error, Limits, Model, PixelFormat, Rect, Result};
 
 use super::args::{StreamArgs, region};
@@ -55,9 +57,44 @@ pub struct ThingsArgs {
     /// With --save-crops: pictures that the folder may hold [default: 1000]
     #[arg(long, value_name = "N", requires = "save_crops", value_parser = clap::value_parser!(u64).range(1..))]
     pub save: Option<u64>,
+    /// With --things: a detector in ONNX, whose boxes are the things where something moves; what they are, the model says
+    #[arg(long, value_name = "FILE", requires = "things")]
+    pub detector: Option<PathBuf>,
+    /// With --detector: boxes count also where nothing moves
+    #[arg(long, requires = "detector")]
+    pub detector_alone: bool,
+    /// With --detector: run it at most so often a second [default: each frame]
+    #[arg(long, value_name = "F", value_parser = super::args::rate, requires = "detector")]
+    pub detector_fps: Option<f64>,
+    /// With --detector: boxes with a lower score do not count, 0 to 1 [default: 0.25]
+    #[arg(long, value_name = "F", requires = "detector")]
+    pub detector_score: Option<f32>,
+    /// With --detector: only these of its classes count, by index: 0,15,16 [default: all]
+    #[arg(long, value_name = "N,N…", value_delimiter = ',', requires = "detector")]
+    pub detector_classes: Vec<u32>,
 }
 
 impl ThingsArgs {
+    /// The stage that finds, follows and cuts out things.
+    ///
+    /// # Errors
+    /// As [`Stage::new`]; those of the detector.
+    pub fn stage(&self, settings: &things::Settings, budget: Budget, options: &Options, limits: &Limits) -> Result<Stage> {
+        let Some(path) = &self.detector else { return Stage::new(settings, budget, limits) };
+        if self.detector_classes.len() > MOST_CLASSES {
+            return Err(Error::Config(format!("--detector-classes names more than {MOST_CLASSES} classes; name fewer")));
+        }
+        let mut of = detector::Settings::default();
+        of.score = self.detector_score.unwrap_or(of.score);
+        of.classes.extend(self.detector_classes.iter().copied());
+        let detector = Detector::new(&Model::load(path, options)?, &of)?;
+        log::info!("{}: {:?}", path.display(), detector.form());
+        let gate = (!self.detector_alone).then(|| Gate::new(&settings.scene, limits)).transpose()?;
+        let spacing = self.detector_fps.map_or(Duration::ZERO, |fps| Duration::from_secs_f64(1.0 / fps));
+        let finder = AnyFinder::new(DetectorFinder::new(detector, gate, spacing));
+        Stage::with_finder(finder, settings, budget, limits)
+    }
+
     /// Pictures that `--save-crops` may keep.
     pub fn saved(&self) -> u64 {
         self.save.unwrap_or(SAVED)
@@ -83,7 +120,8 @@ impl ThingsArgs {
         let scene = &mut settings.scene;
         scene.min_size = self.min_size.unwrap_or(scene.min_size);
         scene.max_size = self.max_size.unwrap_or(scene.max_size);
-        scene.min_way = self.min_way.unwrap_or(scene.min_way);
+        // What a detector sees is a thing also where it stands.
+        scene.min_way = self.min_way.unwrap_or(if self.detector_alone { 0.0 } else { scene.min_way });
         scene.max_things = self.max_things.unwrap_or(scene.max_things);
         scene.sensitivity = self.sensitivity.unwrap_or(scene.sensitivity);
         scene.stay = self.stay.unwrap_or(scene.stay);
