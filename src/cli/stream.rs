@@ -5,6 +5,7 @@ mod crops;
 mod fit;
 mod notify;
 mod open;
+mod parse;
 mod person;
 mod things;
 mod wait;
@@ -46,7 +47,7 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
     let photos = open::is_photos(args);
     let mut limits = args.scene.limits(args.limits(options.limits.clone(), common.max_memory, photos));
     let mut settings = args.settings(&limits)?;
-    let scene = args.scene.things.then(|| args.scene.settings(args, &limits)).transpose()?;
+    let scene = args.scene.things.then(|| args.scene.settings(args.roi, &settings.events, &limits)).transpose()?;
     let (stop, name) = (|| control.stop.load(Ordering::Relaxed), open::name(args));
     let mut opening = Opening::begin(args, &limits, &control.stop)?;
     // Before the model: what is wrong with the source shows at once.

@@ -4,6 +4,7 @@
 mod scene;
 mod schema;
 mod things;
+mod units;
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -136,11 +137,6 @@ impl<W: Write> Sink for JsonLines<W> {
         let memory = Memory { planned_bytes, limit_bytes };
         self.write("oltr.stats/1", stats.now, |texts| StatsLine::new(source, stats, memory, texts))
     }
-}
-
-/// Milliseconds to the microsecond.
-fn millis(time: Duration) -> f64 {
-    (time.as_secs_f64() * 1e6).round() / 1e3
 }
 
 /// A line being written, which never grows beyond its memory.

@@ -17,7 +17,7 @@ pub const MOST_CUTS: usize = 20;
 pub const CUTS_A_FRAME: u32 = 4;
 
 /// What a cut shows around a thing, as a share of its sides.
-pub const MARGIN: f32 = 0.15;
+pub const MARGIN: f32 = 0.05;
 
 /// How long a thing may be known before it is told of without a name.
 pub const PATIENCE: Duration = Duration::from_secs(1);

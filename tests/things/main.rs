@@ -2,6 +2,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod detector;
 mod events;
 mod memory;
 #[cfg(feature = "cli")]

@@ -14,6 +14,7 @@ use oltr::source::stream::{self, Layout, RawFormat};
 use oltr::{Error, Limits, Matrix, PixelFormat, Range, Rect, Result, Rotation, View};
 
 use super::super::byte_size::ByteSize;
+use super::parse::{rate, region};
 use super::things::ThingsArgs;
 
 /// Say what a camera or a stream of frames shows, live.
@@ -359,25 +360,9 @@ fn stride(text: &str) -> Result<Layout, String> {
     }
 }
 
-pub fn region(text: &str) -> Result<Rect, String> {
-    let numbers: Option<Vec<u32>> = text.split(',').map(|n| n.trim().parse().ok()).collect();
-    match numbers.as_deref() {
-        Some(&[x, y, width, height]) if width > 0 && height > 0 => Ok(Rect { x, y, width, height }),
-        _ => Err("a region is written as X,Y,W,H in pixels, 320,0,640,720 for one".into()),
-    }
-}
-
 fn rotation(text: &str) -> Result<Rotation, String> {
     let turned = text.parse().ok().and_then(Rotation::from_degrees);
     turned.ok_or_else(|| "frames are turned by 0, 90, 180 or 270 degrees".into())
-}
-
-pub fn rate(text: &str) -> Result<f64, String> {
-    // Below one frame a day a duration would be the better way to say it.
-    match text.parse::<f64>() {
-        Ok(fps) if (1e-5..=1e6).contains(&fps) => Ok(fps),
-        _ => Err("frames a second: 5, or 0.2 for one in five seconds".into()),
-    }
 }
 
 /// `3/5`, `3/5:2`, `3/5,few=4/8:3,open=2/5`: a rule for all first, then those of single groups.

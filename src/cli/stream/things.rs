@@ -6,13 +6,14 @@ use std::time::Duration;
 use clap::Args;
 use heapless::Vec as Fixed;
 use oltr::bundle::Subject;
+use oltr::decide::events;
 use oltr::model::Options;
 use oltr::source::photo;
 use oltr::things::detector::{self, Detector, DetectorFinder, MOST_CLASSES};
 use oltr::things::{self, AnyFinder, Area, Budget, Gate, Mask, Stage};
 use oltr::{Error, Limits, Model, PixelFormat, Rect, Result};
 
-use super::args::{StreamArgs, region};
+use super::parse::{rate, region};
 
 /// Cuts that `--save-crops` keeps where nobody says how many.
 const SAVED: u64 = 1000;
@@ -42,7 +43,7 @@ pub struct ThingsArgs {
     /// With --things: things that are followed at the same time, up to 32 [default: 16]
     #[arg(long, value_name = "N", requires = "things")]
     pub max_things: Option<usize>,
-    /// With --things: what a cut shows around a thing, as a share of the thing's sides [default: 15%]
+    /// With --things: what a cut shows around a thing, as a share of the thing's sides [default: 5%]
     #[arg(long, value_name = "P%", value_parser = share, requires = "things")]
     pub crop_margin: Option<f32>,
     /// With --things: above 1 fainter things are found, below 1 only those of more contrast, 0.25 to 4 [default: 1]
@@ -64,7 +65,7 @@ pub struct ThingsArgs {
     #[arg(long, requires = "detector")]
     pub detector_alone: bool,
     /// With --detector: run it at most so often a second [default: each frame]
-    #[arg(long, value_name = "F", value_parser = super::args::rate, requires = "detector")]
+    #[arg(long, value_name = "F", value_parser = rate, requires = "detector")]
     pub detector_fps: Option<f64>,
     /// With --detector: boxes with a lower score do not count, 0 to 1 [default: 0.25]
     #[arg(long, value_name = "F", requires = "detector")]
@@ -109,13 +110,13 @@ impl ThingsArgs {
         })
     }
 
-    /// How things are found and told.
+    /// How things are found and told; of the frames only `roi` counts.
     ///
     /// # Errors
     /// [`Error::Config`] for what makes no sense; as [`photo::read`] for the mask.
-    pub fn settings(&self, stream: &StreamArgs, limits: &Limits) -> Result<things::Settings> {
-        let mut settings = things::Settings { update_every: stream.update_interval, ..Default::default() };
-        settings.gap = stream.gap;
+    pub fn settings(&self, roi: Option<Rect>, events: &events::Settings, limits: &Limits) -> Result<things::Settings> {
+        let (update_every, gap) = (events.update_every, events.gap);
+        let mut settings = things::Settings { update_every, gap, ..Default::default() };
         settings.margin = self.crop_margin.unwrap_or(settings.margin);
         let scene = &mut settings.scene;
         scene.min_size = self.min_size.unwrap_or(scene.min_size);
@@ -127,7 +128,7 @@ impl ThingsArgs {
         scene.stay = self.stay.unwrap_or(scene.stay);
         scene.mask = self.mask.as_deref().map(|path| mask(path, limits)).transpose()?;
         scene.ignore = ignored(&self.ignore)?;
-        if let Some(region) = stream.roi {
+        if let Some(region) = roi {
             things::only(scene, region)?;
         }
         settings.check()?;

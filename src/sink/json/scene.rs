@@ -3,9 +3,9 @@
 use serde::Serialize;
 
 use super::super::{CameraResult, SceneResult};
-use super::millis;
 use super::schema::{Latency, Text, Texts};
 use super::things::{Box, box_of};
+use super::units::millis;
 use crate::answer::Names;
 use crate::decide::Decision;
 use crate::things::Present;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use super::super::{EventResult, Failure, FrameResult, Stats};
-use super::millis;
 use super::things::{ThingFields, ThingsFields};
+use super::units::millis;
 use crate::answer::{self, Names};
 use crate::bundle::Shot;
 use crate::clock;

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::millis;
+use super::units::millis;
 use crate::things::{Area, EventThing, ThingStats};
 
 /// A box: first column, first row, columns, rows, in pixels of the source.
