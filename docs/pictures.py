@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
-"""Makes the pictures of README.md in docs/pictures, of the sample photos alone: `docs/pictures.py PROGRAM`.
+"""Makes the pictures of README.md and of the guides in docs/pictures, of the sample photos alone: `docs/pictures.py PROGRAM`.
 
 A page of `oltr evaluate --report` is photographed by Chromium, light and dark. A table of `oltr stream` becomes text in
 an SVG, which the reader's own fonts and colours show. Chromium and ffmpeg have to be installed.
 """
+import base64
+import json
+import random
 import re
 import subprocess
 import sys
@@ -94,6 +97,62 @@ def table(program: Path) -> None:
     (OUT / "stream.svg").write_text("\n".join(lines) + "\n</svg>\n")
 
 
+# Two sample photos that pass before a wall, in columns and rows of the frame and pixels a frame.
+FRAME, PASSERS = (320, 240), {"cup": (60, 40, 3), "motorbike": (72, 140, -4)}
+LEARN, PASS = 60, 110                # frames in which the wall is learnt, and those in which something moves
+COLOURS = ("#d1242f", "#0969da", "#8250df", "#bc4c00")
+
+
+def scene(program: Path, folder: Path) -> None:
+    """Lets two photos pass before a wall and draws what `oltr stream --things` says of it."""
+    width, height = FRAME
+    stickers = {}
+    for name, (side, _, _) in PASSERS.items():
+        raw = subprocess.run(["ffmpeg", "-v", "error", "-nostdin", "-i", PHOTOS / f"{name}.jpg", "-vf", f"scale={side}:{side}",
+                              "-f", "rawvideo", "-pix_fmt", "rgb24", "-"], check=True, capture_output=True).stdout
+        stickers[name] = [raw[y * side * 3:(y + 1) * side * 3] for y in range(side)]
+    noise, film = random.Random(1), folder / "scene.rgb"
+    wall = [bytes(c for x in range(width) for c in shade(x, y)) for y in range(height)]
+    with open(film, "wb") as out:
+        for t in range(LEARN + PASS):
+            rows = [bytearray(row) for row in wall]
+            for name, (side, top, pace) in PASSERS.items():
+                left = (t - LEARN) * pace - side if pace > 0 else width + (t - LEARN) * pace
+                first, last = max(left, 0), min(left + side, width)
+                for y in range(side if t >= LEARN and first < last else 0):
+                    rows[top + y][first * 3:last * 3] = stickers[name][y][(first - left) * 3:(last - left) * 3]
+            for row in rows:
+                for _ in range(40):
+                    row[noise.randrange(width * 3)] ^= 3
+                out.write(row)
+    said = subprocess.run([program, "stream", "--things", "--json", "--recording", "--format", "rgb24", "--size",
+                           f"{width}x{height}", "--fps", "10", film], check=True, capture_output=True, text=True).stdout
+    ends = [line for line in map(json.loads, said.splitlines()) if line.get("type") == "end"]
+    shot = folder / "scene.jpg"
+    run("ffmpeg", "-v", "error", "-nostdin", "-y", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-i", film,
+        "-vf", f"select=eq(n\\,{LEARN + PASS // 2 - 12})", "-frames:v", "1", "-q:v", "4", shot)
+    marks = []
+    for end, colour in zip(ends, COLOURS):
+        x, y, w, h = end["thing"]["box"]
+        points = " ".join(f"{px},{py}" for _, px, py in end["thing"]["path"])
+        name = f"{end['thing']['id']}: {end['label'] or end['decision']}, {end['thing']['crops']} cuts"
+        marks.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.5" stroke-dasharray="4 2"/>'
+                     f'<rect x="{x}" y="{y}" width="{w}" height="{h}" fill="none" stroke="{colour}" stroke-width="2"/>'
+                     f'<text x="{min(max(x, 2), width - 130)}" y="{y - 4}" font-size="10" fill="{colour}" stroke="#fff" stroke-width="2" '
+                     f'paint-order="stroke">{escape(name)}</text>')
+    picture = base64.b64encode(shot.read_bytes()).decode()
+    (OUT / "scene.svg").write_text(
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{2 * width}" font-family="{FONTS}">'
+        f'<image href="data:image/jpeg;base64,{picture}" width="{width}" height="{height}"/>{"".join(marks)}</svg>\n')
+
+
+def shade(x: int, y: int) -> tuple[int, int, int]:
+    """The colour of the wall: bricks."""
+    brick = (x + y // 20 % 2 * 16) // 32 * 7 + y // 20 * 5
+    joint = y % 20 < 2 or (x + y // 20 % 2 * 16) % 32 < 2
+    return (120, 118, 112) if joint else (150 + brick % 17, 96 + brick % 13, 80 + brick % 11)
+
+
 def run(*command) -> None:
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, cwd=ROOT)
     if done.returncode:
@@ -106,6 +165,7 @@ if __name__ == "__main__":
     OUT.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         report(Path(sys.argv[1]).resolve(), Path(folder))
+        scene(Path(sys.argv[1]).resolve(), Path(folder))
     table(Path(sys.argv[1]).resolve())
     sizes = {picture.name: picture.stat().st_size for picture in OUT.iterdir()}
     print(sizes)

@@ -73,7 +73,7 @@ impl<'a> Answer<'a> {
     pub fn class(&self) -> Option<usize> {
         match self.decision {
             Decision::Known(class) => Some(class),
-            Decision::Enrolled(_) | Decision::Open => None,
+            Decision::Enrolled(_) | Decision::Open | Decision::Unclassified => None,
         }
     }
 
@@ -170,7 +170,7 @@ impl<'a> Names<'a> {
         match decision {
             Decision::Known(index) => self.class(index).map(|class| class.id.as_str()),
             Decision::Enrolled(index) => self.enrolled.get(index).map(Enrolled::name),
-            Decision::Open => None,
+            Decision::Open | Decision::Unclassified => None,
         }
     }
 
@@ -178,7 +178,7 @@ impl<'a> Names<'a> {
     pub fn name(self, decision: Decision) -> Option<&'a str> {
         match decision {
             Decision::Known(index) => self.class(index).map(|class| class.name.as_str()),
-            Decision::Enrolled(_) | Decision::Open => self.label(decision),
+            Decision::Enrolled(_) | Decision::Open | Decision::Unclassified => self.label(decision),
         }
     }
 
@@ -186,7 +186,7 @@ impl<'a> Names<'a> {
     pub fn shot(self, decision: Decision) -> Option<Shot> {
         match decision {
             Decision::Known(index) => self.class(index).map(Class::shot),
-            Decision::Enrolled(_) | Decision::Open => None,
+            Decision::Enrolled(_) | Decision::Open | Decision::Unclassified => None,
         }
     }
 

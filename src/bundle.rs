@@ -79,6 +79,25 @@ pub struct Open {
     pub calibration: serde_json::Value,
 }
 
+/// What one training picture shows, `oltr.subject`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// All that a camera sees: `frame`.
+    Frame,
+    /// One thing that was cut out: `crop`.
+    Crop,
+}
+
+impl Subject {
+    /// The word for it in the metadata.
+    pub fn word(self) -> &'static str {
+        match self {
+            Subject::Frame => "frame",
+            Subject::Crop => "crop",
+        }
+    }
+}
+
 /// Everything that the metadata of one bundle says.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bundle {
@@ -92,6 +111,8 @@ pub struct Bundle {
     pub open: Open,
     /// `oltr.card`, not interpreted.
     pub card: serde_json::Value,
+    /// `oltr.subject`, where the bundle says it.
+    pub subject: Option<Subject>,
 }
 
 impl Bundle {
@@ -122,6 +143,14 @@ impl Bundle {
                 // A card is for people: free text is as good as JSON.
                 Some(card) => serde_json::from_str(card).unwrap_or_else(|_| card.as_str().into()),
                 None => serde_json::Value::Null,
+            },
+            subject: match metadata.get("oltr.subject").map(|subject| subject.trim()) {
+                None => None,
+                Some("frame") => Some(Subject::Frame),
+                Some("crop") => Some(Subject::Crop),
+                Some(other) => {
+                    return Err(bad("oltr.subject", format!("is '{other}', must be frame or crop; export it again")));
+                }
             },
         };
         bundle.check(limits).map_err(|(key, reason)| bad(key, reason))?;
@@ -177,13 +206,17 @@ impl Bundle {
     /// The metadata to store, key by key.
     pub fn to_metadata(&self) -> BTreeMap<String, String> {
         let json = |v: serde_json::Result<String>| v.expect("plain data serialises");
-        BTreeMap::from([
+        let mut metadata = BTreeMap::from([
             ("oltr.version".into(), VERSION.into()),
             ("oltr.name".into(), self.name.clone()),
             ("oltr.classes".into(), json(serde_json::to_string(&self.classes))),
             ("oltr.preprocess".into(), json(serde_json::to_string(&self.preprocess))),
             ("oltr.open".into(), json(serde_json::to_string(&self.open))),
             ("oltr.card".into(), json(serde_json::to_string(&self.card))),
-        ])
+        ]);
+        if let Some(subject) = self.subject {
+            metadata.insert("oltr.subject".into(), subject.word().into());
+        }
+        metadata
     }
 }

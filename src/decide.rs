@@ -18,14 +18,17 @@ pub enum Decision {
     Enrolled(usize),
     /// Something that the bundle does not know.
     Open,
+    /// Nothing was classified: never of a frame, only of a [thing](crate::things) of which there was no clean cut.
+    Unclassified,
 }
 
 impl Decision {
-    /// The word for it in JSON: `known` or `open`. An enrolled class is known.
+    /// The word for it in JSON: `known` or `open`, and of a thing also `unclassified`. An enrolled class is known.
     pub fn word(self) -> &'static str {
         match self {
             Decision::Known(_) | Decision::Enrolled(_) => "known",
             Decision::Open => "open",
+            Decision::Unclassified => "unclassified",
         }
     }
 }

@@ -11,6 +11,7 @@ extern crate self as oltr;
 mod answer;
 pub mod bundle;
 pub mod calibrate;
+mod classify;
 pub mod decide;
 pub mod enrol;
 pub mod evaluate;
@@ -24,6 +25,7 @@ pub mod queue;
 pub mod scores;
 pub mod sink;
 pub mod survey;
+pub mod things;
 
 pub use answer::{Answer, Classifier, EnrolledAs, Judge, Names, Nearest};
 // What reads frames is a crate of its own, under the names that it has always had here.

@@ -48,6 +48,7 @@ impl DisplayNames {
             Decision::Known(place) => self.of(place),
             Decision::Enrolled(place) => self.enrolled.get(place).map_or("?", String::as_str),
             Decision::Open => "open",
+            Decision::Unclassified => "unclassified",
         }
     }
 

@@ -4,7 +4,6 @@
 //! few recycled frames. Where they come from, who classifies them, where results go and when to stop are arguments.
 
 mod capture;
-mod classify;
 mod counts;
 mod groups;
 pub mod keep;
@@ -12,12 +11,15 @@ pub mod memory;
 mod settings;
 mod shared;
 mod stuck;
+mod things;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+pub use crate::classify::Classify;
+use crate::classify::concerns_frame;
 use crate::decide::consensus::Observation;
 use crate::decide::events::Changes;
 use crate::error::{Error, ErrorKind, Result};
@@ -25,8 +27,8 @@ use crate::limits::Limits;
 use crate::queue::{Next, Overflow, Queue};
 use crate::sink::{EventResult, Failure, FrameResult, Sink, Stats, Times};
 use crate::source::{Damage, FrameSource, LateDecoder};
+use crate::things::Stage;
 use capture::{Capture, Slot};
-pub use classify::Classify;
 use counts::Meter;
 use groups::Groups;
 pub use settings::{Backoff, DEPTH_FILE, DEPTH_LIVE, Grouping, SILENCE, STUCK, Settings, TICK};
@@ -89,6 +91,35 @@ pub fn run(
     settings: &Settings,
     limits: &Limits,
 ) -> Result<Report> {
+    run_with(source, classifier, None, sink, control, settings, limits)
+}
+
+/// As [`run`], but for things that move before a fixed camera: `stage` finds and follows them, `classifier` sees cuts of
+/// them, and each thing is one event. The rules of the consensus are not used.
+///
+/// # Errors
+/// As [`run`], and those of the stage's finder.
+pub fn run_things(
+    source: &mut dyn FrameSource,
+    stage: &mut Stage,
+    classifier: &mut dyn Classify,
+    sink: &mut dyn Sink,
+    control: &Control,
+    settings: &Settings,
+    limits: &Limits,
+) -> Result<Report> {
+    run_with(source, classifier, Some(stage), sink, control, settings, limits)
+}
+
+fn run_with(
+    source: &mut dyn FrameSource,
+    classifier: &mut dyn Classify,
+    stage: Option<&mut Stage>,
+    sink: &mut dyn Sink,
+    control: &Control,
+    settings: &Settings,
+    limits: &Limits,
+) -> Result<Report> {
     let bundle = classifier.names().bundle();
     let groups = Groups::new(bundle, settings.events, settings.grouping, settings.by_taken, limits)?;
     let (depth, overflow) = (settings.depth_for(source), settings.overflow_for(source));
@@ -107,6 +138,7 @@ pub fn run(
         queue: &queue,
         shared: &shared,
         classifier,
+        stage,
         sink,
         groups,
         meter,
@@ -149,6 +181,8 @@ struct Consumer<'a> {
     queue: &'a Queue<Slot>,
     shared: &'a Shared,
     classifier: &'a mut dyn Classify,
+    /// Where things are looked for rather than whole frames.
+    stage: Option<&'a mut Stage>,
     sink: &'a mut dyn Sink,
     groups: Groups,
     meter: Meter,
@@ -182,8 +216,7 @@ impl Consumer<'_> {
                 Next::Nothing => {
                     self.tell_damage(u64::MAX)?;
                     if !self.recording {
-                        let changes = self.groups.silence(now());
-                        self.tell_changes(self.groups.times(), &changes)?;
+                        self.silence(now())?;
                     }
                 }
                 Next::Closed => return Ok(Ended::Input),
@@ -194,7 +227,7 @@ impl Consumer<'_> {
                 self.sink.stats(self.name, &stats)?;
                 self.meter.begin_interval(&stats);
             }
-            self.sink.tick(&stats, &mut self.groups.in_progress())?;
+            self.tick(&stats)?;
         }
     }
 
@@ -225,18 +258,39 @@ impl Consumer<'_> {
         self.tell_damage(u64::MAX)?;
         let changes = self.groups.finish();
         self.tell_changes(self.groups.times(), &changes)?;
+        self.finish_things()?;
         let stats = Stats { last: true, ..self.stats() };
         self.sink.stats(self.name, &stats)?;
-        self.sink.tick(&stats, &mut self.groups.in_progress())?;
+        self.tick(&stats)?;
         Ok(stats)
+    }
+
+    /// Time has passed without a frame.
+    fn silence(&mut self, now: Duration) -> Result<()> {
+        let changes = self.groups.silence(now);
+        self.tell_changes(self.groups.times(), &changes)?;
+        self.silence_of_things(now)
+    }
+
+    fn tick(&mut self, stats: &Stats) -> Result<()> {
+        match &self.stage {
+            Some(stage) => self.sink.tick(stats, &mut stage.in_progress()),
+            None => self.sink.tick(stats, &mut self.groups.in_progress()),
+        }
     }
 
     /// Classifies one frame, tells of it and gives it back.
     fn handle(&mut self, mut slot: Slot, dropped: u64) -> Result<()> {
+        let decoded = self.late.as_mut().map_or(Ok(()), |late| late.decode(self.name, &mut slot.frame));
+        if self.stage.is_some() {
+            return match decoded {
+                Ok(()) => self.handle_things(slot, dropped),
+                Err(e) => self.give_up(slot, e),
+            };
+        }
         // What it does not belong to is over before it is looked at.
         let (times, ended) = self.groups.begin(&slot.frame, now());
         self.tell_changes(times, &ended)?;
-        let decoded = self.late.as_mut().map_or(Ok(()), |late| late.decode(self.name, &mut slot.frame));
         match decoded.and_then(|()| self.classifier.classify(&slot.frame)) {
             Ok(answer) => {
                 let time = Duration::from_nanos(slot.frame.stamp().mono_ns);
@@ -260,31 +314,34 @@ impl Consumer<'_> {
                 self.queue.classified(slot);
                 told
             }
-            // One frame's fault, not the pipeline's.
-            Err(e) if matches!(e.kind(), ErrorKind::BadImage | ErrorKind::BadInput | ErrorKind::Limit) => {
-                // What the picture is not to blame for may be otherwise in another run: a region that it does not hold.
-                if e.kind() != ErrorKind::BadImage {
-                    self.shared.refuse(slot.frame.stamp().seq);
-                }
-                let photo = Some(slot.frame.label().to_string()).filter(|label| !label.is_empty());
-                self.queue.gave_up(slot);
-                self.shared.decode_errors.fetch_add(1, Ordering::Relaxed);
-                let source = photo.as_deref().unwrap_or(self.name);
-                let (now, kind, reason) = (now(), e.kind(), &e.to_string());
-                self.sink.failure(&Failure { source, now, kind, offset: None, reason })
-            }
-            Err(e) => {
-                self.queue.gave_up(slot);
-                Err(e)
-            }
+            Err(e) => self.give_up(slot, e),
         }
+    }
+
+    /// Gives back a frame that could not be classified; an error that does not concern it alone ends the pipeline.
+    fn give_up(&mut self, slot: Slot, e: Error) -> Result<()> {
+        if !concerns_frame(&e) {
+            self.queue.gave_up(slot);
+            return Err(e);
+        }
+        // What the picture is not to blame for may be otherwise in another run: a region that it does not hold.
+        if e.kind() != ErrorKind::BadImage {
+            self.shared.refuse(slot.frame.stamp().seq);
+        }
+        let photo = Some(slot.frame.label().to_string()).filter(|label| !label.is_empty());
+        self.queue.gave_up(slot);
+        self.shared.decode_errors.fetch_add(1, Ordering::Relaxed);
+        let source = photo.as_deref().unwrap_or(self.name);
+        let (now, kind, reason) = (now(), e.kind(), &e.to_string());
+        self.sink.failure(&Failure { source, now, kind, offset: None, reason })
     }
 
     fn tell_changes(&mut self, times: Times, changes: &Changes) -> Result<()> {
         for change in changes {
             self.meter.event(change);
             let names = self.classifier.names();
-            self.sink.event(&EventResult { source: self.name, now: now(), change: *change, names, times })?;
+            let (source, change) = (self.name, *change);
+            self.sink.event(&EventResult { source, now: now(), change, names, times, thing: None })?;
         }
         Ok(())
     }
@@ -303,6 +360,7 @@ impl Consumer<'_> {
 
     fn stats(&self) -> Stats {
         let mut stats = self.meter.stats(now(), self.queue.counts(), self.shared);
+        stats.things = self.stage.as_ref().map(|stage| stage.stats());
         stats.stuck = self.watchdog.is_stuck();
         stats.connected &= !stats.stuck && !self.watchdog.is_silent();
         stats

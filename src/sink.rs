@@ -15,6 +15,7 @@ use crate::decide::events::{Change, Event};
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Stamp;
 use crate::origin::Origin;
+use crate::things::{self, Camera, Cut, EventThing, Present, State, ThingStats};
 
 /// One classified frame.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +63,8 @@ pub struct EventResult<'a> {
     pub names: Names<'a>,
     /// By which clock its times are.
     pub times: Times,
+    /// The thing that the event is of, where things are looked for.
+    pub thing: Option<EventThing<'a>>,
 }
 
 /// What is new about an event, where events are kept.
@@ -96,6 +99,49 @@ pub struct StoreStats {
     pub evicted: u64,
     /// Bytes that were written.
     pub written_bytes: u64,
+}
+
+/// One frame in which things were looked for.
+#[derive(Clone, Copy, Debug)]
+pub struct SceneResult<'a> {
+    /// The source, or the photo where the frame is one.
+    pub source: &'a str,
+    /// As [`FrameResult::source_url`].
+    pub source_url: Option<&'a str>,
+    /// Number and time of capture.
+    pub stamp: Stamp,
+    /// Labels and names of what was seen.
+    pub names: Names<'a>,
+    /// The things that are present.
+    pub things: &'a [Present],
+    /// From capture to decision.
+    pub age: Duration,
+    /// Frames dropped since the last result.
+    pub dropped: u64,
+    /// How long the work took.
+    pub times: things::Times,
+}
+
+/// One cut of a thing was classified.
+#[derive(Clone, Copy, Debug)]
+pub struct CutResult<'a> {
+    /// The source.
+    pub source: &'a str,
+    /// The cut.
+    pub cut: Cut<'a>,
+}
+
+/// The camera as a whole changed.
+#[derive(Clone, Copy, Debug)]
+pub struct CameraResult<'a> {
+    /// The source.
+    pub source: &'a str,
+    /// Number and time of the frame that shows it.
+    pub stamp: Stamp,
+    /// What changed.
+    pub camera: Camera,
+    /// What is known of the picture from now on.
+    pub state: State,
 }
 
 /// A frame that was no picture, or that could not be classified.
@@ -144,6 +190,8 @@ pub struct Stats {
     pub events: u64,
     /// What the time since the last statistics was like.
     pub interval: Interval,
+    /// What there is to say of things, where they are looked for.
+    pub things: Option<ThingStats>,
     /// Whether these are the last ones: `captured = classified + dropped`.
     pub last: bool,
 }
@@ -174,6 +222,24 @@ pub trait Sink {
     /// A frame was classified.
     fn frame(&mut self, frame: &FrameResult) -> Result<()> {
         let _ = frame;
+        Ok(())
+    }
+
+    /// Things were looked for in a frame; called instead of [`Sink::frame`].
+    fn scene(&mut self, scene: &SceneResult) -> Result<()> {
+        let _ = scene;
+        Ok(())
+    }
+
+    /// A cut of a thing was classified.
+    fn cut(&mut self, cut: &CutResult) -> Result<()> {
+        let _ = cut;
+        Ok(())
+    }
+
+    /// The camera as a whole changed: it moved, or it got dark.
+    fn camera(&mut self, camera: &CameraResult) -> Result<()> {
+        let _ = camera;
         Ok(())
     }
 

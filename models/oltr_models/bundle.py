@@ -31,6 +31,18 @@ def set_metadata(model: onnx.ModelProto, **values: object) -> None:
         model.metadata_props.add(key=key, value=value)
 
 
+SUBJECTS = ("frame", "crop")  # what one training picture shows
+
+
+def set_subject(path: Path, subject: str) -> None:
+    """Says in the bundle at `path` what its training pictures show: all that a camera sees, or one thing cut out of it."""
+    if subject not in SUBJECTS:
+        raise ValueError(f"subject is '{subject}', must be one of {', '.join(SUBJECTS)}")
+    model = onnx.load(path)
+    set_metadata(model, subject=subject)
+    onnx.save(model, path)
+
+
 def metadata(model: onnx.ModelProto) -> dict[str, str]:
     """The `oltr.*` metadata, without the prefix, as text."""
     return {p.key.removeprefix("oltr."): p.value for p in model.metadata_props if p.key.startswith("oltr.")}

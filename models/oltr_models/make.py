@@ -29,6 +29,8 @@ TRAINING: dict[str, tuple[tuple[str, ...], ...]] = {
 APART = {"everyday"}  # both from the pretrained start
 # Share of the last training in the mean of its weights and those of the one before; chosen on val.
 SHARE = {"everyday": 0.7, "plankton": 0.6}
+# What the photos show, where that is not the whole of what a camera sees.
+SUBJECT = {"fish": "crop", "plankton": "crop"}
 # Options of `refit` and of `lift`, for a tail that training leaves short; chosen on val.
 TAIL: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {"plankton": (("--turn",), ("--share", "0.75", "--cap", "50"))}
 # Of nobody's set: what a bundle answers to them matters only to other runtimes. A class must not hang on rounding:
@@ -62,6 +64,7 @@ def commands(name: str, images: Path, labels: Path, work: Path, folder: Path) ->
          *(["--names", str(names)] if names.exists() else [])],
         *tail,
         ["oltr_models.quantise", str(original), str(bundle), *photos],
+        *([["oltr_models.subject", str(bundle), SUBJECT[name]]] if name in SUBJECT else []),
         ["oltr_models.check", str(original), str(bundle), *photos, "--output", str(report)],
         ["oltr_models.card", str(bundle), str(folder / f"{name}.card.md"), "--report", str(report)],
         ["oltr_models.golden", str(bundle), str(folder / "../examples/photos" / GOLDEN_PHOTOS[name]), str(folder / f"{name}.golden.npz")],

@@ -25,5 +25,6 @@ pub fn bundle(classes: &[(&str, u64)]) -> Bundle {
             calibration: serde_json::Value::Null,
         },
         card: serde_json::Value::Null,
+        subject: None,
     }
 }

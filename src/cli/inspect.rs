@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use oltr::DisplayNames;
 use oltr::Model;
-use oltr::bundle::{Bundle, Open, Preprocess, Resize, Rule, Shot};
+use oltr::bundle::{Bundle, Open, Preprocess, Resize, Rule, Shot, Subject};
 use oltr::model::{Port, Step, Summary};
 use serde::Serialize;
 use serde_json::Value;
@@ -83,6 +83,8 @@ struct BundleReport<'a> {
     preprocess: &'a Preprocess,
     open: &'a Open,
     card: &'a serde_json::Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<&'static str>,
 }
 
 /// Classes of each shot group.
@@ -227,6 +229,7 @@ impl<'a> BundleReport<'a> {
             preprocess: &bundle.preprocess,
             open: &bundle.open,
             card: &bundle.card,
+            subject: bundle.subject.map(Subject::word),
         }
     }
 
@@ -241,6 +244,12 @@ impl<'a> BundleReport<'a> {
             if !names.is_empty() {
                 out.field(&format!("{}-shot", group(shot)), &names.join(", "))?;
             }
+        }
+        if let Some(subject) = self.subject {
+            out.field(
+                "trained on",
+                if subject == "crop" { "things cut out of pictures (crop)" } else { "whole pictures (frame)" },
+            )?;
         }
         out.field("preprocess", &describe_preprocess(self.preprocess))?;
         out.field("open if", &describe_open(self.open))?;

@@ -1,11 +1,14 @@
 //! `oltr stream`: what a camera or a stream of frames shows, live.
 
 pub mod args;
+mod crops;
 mod fit;
 mod notify;
 mod open;
+mod parse;
 mod person;
 pub mod store;
+mod things;
 mod wait;
 
 use std::cell::RefCell;
@@ -20,8 +23,9 @@ use oltr::pipeline::memory::{self, Plan};
 use oltr::pipeline::{self, Control, Ended, Grouping, Report, Settings};
 use oltr::queue::Overflow;
 use oltr::sink::json::{self, JsonLines};
-use oltr::sink::{EventResult, Failure, FrameResult, Sink, Stats};
+use oltr::sink::{CameraResult, CutResult, EventResult, Failure, FrameResult, SceneResult, Sink, Stats};
 use oltr::source::FrameSource;
+use oltr::things::{Budget, Stage};
 use oltr::{Classifier, Error, Limits, Result, View};
 
 use super::args::Common;
@@ -30,6 +34,7 @@ use super::exit::{self, Exit};
 use super::output::Stdout;
 use super::shutdown;
 use args::StreamArgs;
+use crops::Crops;
 use notify::Notifier;
 use person::Person;
 use store::{Keeping, Storing};
@@ -44,11 +49,12 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
     shutdown::on_signals(control.stop.clone())?;
     let options = common.options();
     let photos = open::is_photos(args);
-    let mut limits = args.limits(options.limits.clone(), common.max_memory, photos);
+    let mut limits = args.scene.limits(args.limits(options.limits.clone(), common.max_memory, photos));
     let mut settings = args.settings(&limits, photos)?;
+    let scene = args.scene.things.then(|| args.scene.settings(args.roi, &settings.events, &limits)).transpose()?;
     // Photos that make no events are told themselves.
     let grouped = args.consensus.is_some() || args.burst.is_some();
-    let frames = args.per_frame || photos && !grouped;
+    let frames = args.per_frame || photos && !grouped && scene.is_none();
     let (stop, name) = (|| control.stop.load(Ordering::Relaxed), open::name(args));
     let mut opening = Opening::begin(args, &limits, &control.stop)?;
     // Before the model: what is wrong with the source shows at once.
@@ -81,7 +87,9 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
         } else {
             To::Person(Box::new(Person::new(names, frames, photos)?))
         };
-        Ok(Out { to, notifier: Notifier::new(), stop: control.stop.clone(), store: None })
+        let crops = args.scene.save_crops.as_deref().map(|folder| Crops::new(folder, args.scene.saved()));
+        let (notifier, stop) = (Notifier::new(), control.stop.clone());
+        Ok(Out { to, notifier, stop, store: None, crops: crops.transpose()? })
     };
     // A late source is waited for by a program that is ready.
     let mut waiting = None;
@@ -90,8 +98,16 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
         source = wait_for(&mut opening, out, &name, &control, &settings)?;
     }
     let Some(mut source) = source else { return Ok(Exit::Success) };
+    let drops = settings.overflow_for(source.as_ref()) == Overflow::DropOldest;
+    let budget = if drops { Budget::live() } else { Budget::fixed() };
+    let stage = scene.as_ref().map(|scene| args.scene.stage(scene, budget.clone(), &options, &limits));
+    let mut stage = stage.transpose()?;
+    let stage_bytes = stage.as_ref().map(Stage::bytes);
+    if stage.is_none() && source.is_live() {
+        things::warn_of_crops(&model);
+    }
     // What is looked at of a photo is found in the whole of it, and a store keeps it.
-    if settings.view == View::default() && !args.store.is_on() {
+    if settings.view == View::default() && !args.store.is_on() && stage.is_none() {
         let jobs = if limits.memory_bytes.is_some() {
             args.reading.jobs.map_or(1, usize::from)
         } else {
@@ -100,7 +116,13 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
         source.read_for(&names.bundle().preprocess, args.reading.decode.into(), jobs);
     }
     let plan_of = |source: &dyn FrameSource, settings: &Settings, limits: &Limits| {
-        let plan = Plan::new(&model, options.threads, source, settings, limits);
+        let mut plan = Plan::new(&model, options.threads, source, settings, limits);
+        if let Some(bytes) = stage_bytes {
+            plan = plan.with_things(bytes);
+        }
+        if args.scene.save_crops.is_some() {
+            plan = plan.with_saved_cuts(Crops::bytes());
+        }
         let plan = match enrolments {
             Some(enrolments) => plan.with_enrolments(enrolments),
             None => plan,
@@ -142,8 +164,11 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
     if let (Some(store), To::Json(lines)) = (&mut out.store, &out.to) {
         store.name_as(lines);
     }
-    let drops = settings.overflow_for(source.as_ref()) == Overflow::DropOldest;
-    let result = pipeline::run(source.as_mut(), &mut classifier, &mut out, &control, &settings, &limits);
+    let source = source.as_mut();
+    let result = match &mut stage {
+        Some(stage) => pipeline::run_things(source, stage, &mut classifier, &mut out, &control, &settings, &limits),
+        None => pipeline::run(source, &mut classifier, &mut out, &control, &settings, &limits),
+    };
     out.notifier.stopping();
     if let Some(store) = &mut out.store {
         store.finish();
@@ -211,6 +236,8 @@ struct Out<'k> {
     stop: Arc<AtomicBool>,
     /// Where events are kept.
     store: Option<Storing<'k>>,
+    /// Where cuts are kept.
+    crops: Option<Crops>,
 }
 
 enum To {
@@ -232,7 +259,25 @@ impl Sink for Out<'_> {
         self.sink().frame(frame)
     }
 
+    fn scene(&mut self, scene: &SceneResult) -> Result<()> {
+        self.sink().scene(scene)
+    }
+
+    fn cut(&mut self, cut: &CutResult) -> Result<()> {
+        match &mut self.crops {
+            Some(crops) => crops.cut(cut),
+            None => Ok(()),
+        }
+    }
+
+    fn camera(&mut self, camera: &CameraResult) -> Result<()> {
+        self.sink().camera(camera)
+    }
+
     fn event(&mut self, event: &EventResult) -> Result<()> {
+        if let Some(crops) = &mut self.crops {
+            crops.event(event)?;
+        }
         let novelty = self.store.as_mut().map(|store| store.event(event)).transpose()?.flatten();
         match &mut self.to {
             To::Json(lines) => lines.event_with(event, novelty),

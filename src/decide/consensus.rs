@@ -160,7 +160,7 @@ impl Consensus {
         match label {
             Decision::Known(class) => self.shots.get(class).map_or(self.rules.few, |shot| self.rules.of_shot(*shot)),
             Decision::Enrolled(_) => self.rules.few,
-            Decision::Open => self.rules.open,
+            Decision::Open | Decision::Unclassified => self.rules.open,
         }
     }
 

@@ -87,6 +87,19 @@ impl Event {
         self.last.saturating_sub(self.first)
     }
 
+    /// The event of a thing, before any of its cuts counts; `seen` is the frame that shows it best.
+    pub(crate) fn of_thing(label: Decision, first: Duration, seen: Observation) -> Event {
+        Event { first, ..Event::new(label, &seen) }
+    }
+
+    /// Counts a cut that says so, whatever its time.
+    pub(crate) fn add_cut(&mut self, o: &Observation) {
+        if self.frames == 0 {
+            self.best = *o;
+        }
+        self.add(o);
+    }
+
     fn add(&mut self, o: &Observation) {
         self.last = o.time;
         self.frames += 1;
@@ -94,7 +107,7 @@ impl Event {
         self.sum_reachability += f64::from(o.reachability);
         let better = match self.label {
             Decision::Known(_) => o.probability > self.best.probability,
-            Decision::Enrolled(_) | Decision::Open => o.reachability < self.best.reachability,
+            Decision::Enrolled(_) | Decision::Open | Decision::Unclassified => o.reachability < self.best.reachability,
         };
         if better {
             self.best = *o;
@@ -124,6 +137,12 @@ pub enum EndReason {
     Crowded,
     /// The stream ended.
     Finished,
+    /// A thing left through the border of the picture.
+    Left,
+    /// A thing stood still until it became ground.
+    Stayed,
+    /// The picture as a whole changed, and what was in it cannot be followed.
+    Camera,
 }
 
 /// An event and what happened to it.

@@ -77,6 +77,7 @@ impl Meter {
                 captured: counts.captured - self.captured_before,
                 ..self.interval
             },
+            things: None,
             last: false,
         }
     }

@@ -74,7 +74,13 @@ pub fn key(decision: Decision) -> u64 {
         Decision::Known(class) => class as u64,
         Decision::Enrolled(class) => 1 << 40 | class as u64,
         Decision::Open => 1 << 41,
+        Decision::Unclassified => 1 << 41 | 1,
     }
+}
+
+/// The key of the thing with this number, where things are followed.
+pub fn thing_key(thing: u64) -> u64 {
+    1 << 42 | thing
 }
 
 #[derive(Debug)]

@@ -105,6 +105,20 @@ impl Plan {
         self
     }
 
+    /// The plan with a stage that looks for things and takes `bytes`.
+    pub fn with_things(mut self, bytes: usize) -> Plan {
+        let added = self.running.push(Item { name: "things", bytes: bytes as u64 });
+        debug_assert!(added.is_ok(), "a plan has one place for them");
+        self
+    }
+
+    /// The plan with `bytes` for cuts that are saved.
+    pub fn with_saved_cuts(mut self, bytes: usize) -> Plan {
+        let added = self.running.push(Item { name: "saved cuts", bytes: bytes as u64 });
+        debug_assert!(added.is_ok(), "a plan has one place for them");
+        self
+    }
+
     /// The most that lies on the heap at any time.
     pub fn heap(&self) -> u64 {
         sum(&self.running).max(self.loading)

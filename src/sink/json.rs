@@ -1,18 +1,22 @@
-//! One JSON object a line: `oltr.frame/1`, `oltr.event/1`, `oltr.stats/1` and `oltr.error/1`, as docs/reference/events.md
+//! One JSON object a line: `oltr.frame/1`, `oltr.event/1`, `oltr.camera/1`, `oltr.stats/1` and `oltr.error/1`, as docs/reference/events.md
 //! describes them.
 
+mod scene;
 mod schema;
+mod things;
+mod units;
 
 use std::io::{self, Write};
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{EventResult, Failure, FrameResult, Novelty, Sink, Stats, StoreStats};
+use super::{CameraResult, EventResult, Failure, FrameResult, Novelty, SceneResult, Sink, Stats, StoreStats};
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::text;
+use scene::{CameraLine, SceneLine};
 use schema::{ErrorLine, EventLine, FrameLine, Head, Memory, StatsLine, Texts, Time};
 
 /// How often the system is asked whether its clock is synchronised.
@@ -134,6 +138,19 @@ impl<W: Write> Sink for JsonLines<W> {
         }
         let mono = Duration::from_nanos(frame.stamp.mono_ns);
         self.write("oltr.frame/1", mono, |texts| FrameLine::new(frame, texts))
+    }
+
+    fn scene(&mut self, scene: &SceneResult) -> Result<()> {
+        if !self.settings.frames {
+            return Ok(());
+        }
+        let mono = Duration::from_nanos(scene.stamp.mono_ns);
+        self.write("oltr.frame/1", mono, |texts| SceneLine::new(scene, texts))
+    }
+
+    fn camera(&mut self, camera: &CameraResult) -> Result<()> {
+        let mono = Duration::from_nanos(camera.stamp.mono_ns);
+        self.write("oltr.camera/1", mono, |texts| CameraLine::new(camera, texts))
     }
 
     fn event(&mut self, event: &EventResult) -> Result<()> {

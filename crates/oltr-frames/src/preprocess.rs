@@ -40,12 +40,13 @@ pub use settings::{Preprocess, Resize};
 use crate::error::{Error, Result};
 use crate::frame::{Frame, Geometry, PixelFormat, Range, Rect, Rotation};
 use planes::Planes;
-use resample::{Resampler, Span};
+use resample::{Resampler, Room, Span, reserve};
 
 /// Turns frames into the pixels of the model's input.
 ///
 /// Everything that depends on the geometry of the source is computed once and kept; a frame of the same geometry as the
-/// one before it takes no memory.
+/// one before it takes no memory. Nor does one that differs only in its [`View`](crate::View), from the third on: what
+/// moves is cut out of each frame at another place and in another size.
 ///
 /// # Example
 /// ```
@@ -145,7 +146,7 @@ impl Preprocessor {
             return Ok(());
         }
         if frame.geometry() != self.plan.source {
-            self.plan = Plan::new(&self.settings, frame.geometry())?;
+            self.plan.change(&self.settings, frame.geometry())?;
         }
         if self.settings.resize == Resize::Pad {
             let color = self.settings.pad_color.unwrap_or(self.settings.mean.map(|m| m.round() as u8));
@@ -158,32 +159,31 @@ impl Preprocessor {
 
 impl Plan {
     fn new(settings: &Preprocess, source: Geometry) -> Result<Plan> {
-        let region = region(source)?;
-        let rotation = source.view.rotation;
-        let (width, height) = match rotation.swaps_sides() {
-            true => (region.height, region.width),
-            false => (region.width, region.height),
-        };
-        let placement = Placement::new(settings, width, height)?;
-        let (part, columns, rows) = turn::unturned(&placement, rotation, region.width, region.height);
-        let unturned = if rotation == Rotation::None { 0 } else { columns as usize * rows as usize * 3 };
-        let columns = Span { input: region.width, from: part.left, to: part.right, output: columns };
-        let rows = Span { input: region.height, from: part.top, to: part.bottom, output: rows };
-        let resampler = || Resampler::new(source.format.bytes_per_pixel(), columns, rows);
-        let placed = columns.output as usize * rows.output as usize * source.format.bytes_per_pixel();
-        let pixels = match source.format {
-            PixelFormat::Rgb24 => Pixels::Rgb(resampler()),
-            PixelFormat::Bgr24 | PixelFormat::Rgba | PixelFormat::Bgra => Pixels::Other(resampler(), vec![0; placed]),
-            PixelFormat::Gray => {
-                let values = match source.color.range {
-                    Range::Full => std::array::from_fn(|value| value as u8),
-                    Range::Limited => color::Conversion::new(source.color).gray(),
-                };
-                Pixels::Gray(resampler(), vec![0; placed], Box::new(values))
-            }
-            _ => Pixels::Planes(Planes::new(source, region, columns, rows)),
-        };
+        let Spans { region, placement, columns, rows, unturned } = Spans::new(settings, source)?;
+        let pixels = Pixels::new(source, region, columns, rows);
         Ok(Plan { source, region, placement, pixels, unturned: vec![0; unturned] })
+    }
+
+    /// Plans for another `source`. The memory of the last plan is kept where the format is the same.
+    ///
+    /// # Errors
+    /// As [`Preprocessor::new`]; the plan is as it was.
+    fn change(&mut self, settings: &Preprocess, source: Geometry) -> Result<()> {
+        let Spans { region, placement, columns, rows, unturned } = Spans::new(settings, source)?;
+        let only_view = Geometry { view: self.source.view, ..source } == self.source;
+        if only_view {
+            // More parts of such frames will come.
+            let (columns, rows, output) = (source.width as usize, source.height as usize, settings.size as usize);
+            self.pixels.reserve(source.format, Room { columns, rows, output });
+            let turned = source.view.rotation != Rotation::None;
+            reserve(&mut self.unturned, if turned { output * output * 3 } else { 0 });
+        }
+        if !self.pixels.plan(self.source, source, region, columns, rows) {
+            self.pixels = Pixels::new(source, region, columns, rows);
+        }
+        self.unturned.resize(unturned, 0);
+        (self.source, self.region, self.placement) = (source, region, placement);
+        Ok(())
     }
 
     fn bytes(&self) -> usize {
@@ -212,7 +212,84 @@ impl Plan {
     }
 }
 
+/// What a plan follows from.
+struct Spans {
+    region: Rect,
+    placement: Placement,
+    columns: Span,
+    rows: Span,
+    /// Bytes of the placed picture before it is turned.
+    unturned: usize,
+}
+
+impl Spans {
+    fn new(settings: &Preprocess, source: Geometry) -> Result<Spans> {
+        let region = region(source)?;
+        let rotation = source.view.rotation;
+        let (width, height) = match rotation.swaps_sides() {
+            true => (region.height, region.width),
+            false => (region.width, region.height),
+        };
+        let placement = Placement::new(settings, width, height)?;
+        let (part, columns, rows) = turn::unturned(&placement, rotation, region.width, region.height);
+        let unturned = if rotation == Rotation::None { 0 } else { columns as usize * rows as usize * 3 };
+        let columns = Span { input: region.width, from: part.left, to: part.right, output: columns };
+        let rows = Span { input: region.height, from: part.top, to: part.bottom, output: rows };
+        Ok(Spans { region, placement, columns, rows, unturned })
+    }
+}
+
 impl Pixels {
+    fn new(source: Geometry, region: Rect, columns: Span, rows: Span) -> Pixels {
+        let resampler = Resampler::default();
+        let mut pixels = match source.format {
+            PixelFormat::Rgb24 => Pixels::Rgb(resampler),
+            PixelFormat::Bgr24 | PixelFormat::Rgba | PixelFormat::Bgra => Pixels::Other(resampler, Vec::new()),
+            PixelFormat::Gray => Pixels::Gray(resampler, Vec::new(), values(source)),
+            _ => return Pixels::Planes(Planes::new(source, region, columns, rows)),
+        };
+        pixels.plan(source, source, region, columns, rows);
+        pixels
+    }
+
+    /// Plans anew for `source`, where the plan for `before` is of its format; whether it is.
+    fn plan(&mut self, before: Geometry, source: Geometry, region: Rect, columns: Span, rows: Span) -> bool {
+        if before.format != source.format {
+            return false;
+        }
+        let channels = source.format.bytes_per_pixel();
+        let bytes = columns.output as usize * rows.output as usize * channels;
+        match self {
+            Pixels::Rgb(resampler) => resampler.plan(channels, columns, rows),
+            Pixels::Other(resampler, placed) => {
+                resampler.plan(channels, columns, rows);
+                placed.resize(bytes, 0);
+            }
+            Pixels::Gray(resampler, placed, table) => {
+                resampler.plan(channels, columns, rows);
+                placed.resize(bytes, 0);
+                if before.color != source.color {
+                    *table = values(source);
+                }
+            }
+            Pixels::Planes(planes) => planes.plan(source, region, columns, rows),
+        }
+        true
+    }
+
+    /// Takes memory for plans of any part of `room`.
+    fn reserve(&mut self, format: PixelFormat, room: Room) {
+        let channels = format.bytes_per_pixel();
+        match self {
+            Pixels::Rgb(resampler) => resampler.reserve(channels, room),
+            Pixels::Other(resampler, placed) | Pixels::Gray(resampler, placed, _) => {
+                resampler.reserve(channels, room);
+                reserve(placed, room.output * room.output * channels);
+            }
+            Pixels::Planes(planes) => planes.reserve(room),
+        }
+    }
+
     /// Resamples what was planned for to RGB: `out` of `columns`, rows `line` bytes apart.
     fn run(&mut self, frame: &Frame, region: Rect, out: &mut [u8], line: usize, columns: usize) {
         let (stride, channels) = (frame.stride(), frame.format().bytes_per_pixel());
@@ -246,6 +323,14 @@ impl Pixels {
     }
 }
 
+/// What each luma of a grey `source` becomes.
+fn values(source: Geometry) -> Box<[u8; 256]> {
+    Box::new(match source.color.range {
+        Range::Full => std::array::from_fn(|value| value as u8),
+        Range::Limited => color::Conversion::new(source.color).gray(),
+    })
+}
+
 /// What of a source is looked at.
 fn region(source: Geometry) -> Result<Rect> {
     let Geometry { width, height, view, .. } = source;
@@ -258,4 +343,44 @@ fn region(source: Geometry) -> Result<Rect> {
         return Err(Error::BadInput { subject: "preprocess".into(), reason });
     }
     Ok(region)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::View;
+    use crate::limits::Limits;
+
+    fn settings(resize: Resize) -> Preprocess {
+        Preprocess { size: 24, resize, resize_to: None, mean: [99.0; 3], std: [1.0; 3], pad_color: None }
+    }
+
+    /// Whatever was planned before, a part of a frame gives what it gives by itself, and is planned in the same memory.
+    #[test]
+    fn parts_of_a_frame_are_planned_in_the_memory_of_the_last() {
+        let part = |x, y, width, height| Some(Rect { x, y, width, height });
+        let views =
+            [None, part(3, 5, 9, 31), part(0, 0, 61, 43), part(60, 42, 1, 1), part(7, 1, 50, 3), part(1, 2, 40, 40)];
+        let rotations = [Rotation::None, Rotation::Quarter];
+        for format in PixelFormat::ALL {
+            for resize in [Resize::Pad, Resize::Stretch, Resize::ShorterSide] {
+                let mut frame = Frame::default();
+                let bytes = frame.reshape(Geometry::new(format, 61, 43), &Limits::default()).unwrap();
+                bytes.iter_mut().enumerate().for_each(|(i, b)| *b = (i * i % 251) as u8);
+                let mut kept = Preprocessor::new(&settings(resize), frame.geometry()).unwrap();
+                let (mut pixels, mut expected) = (vec![0; kept.output_len()], vec![1; kept.output_len()]);
+                let mut taken = None;
+                for (n, region) in views.iter().cycle().take(3 * views.len()).enumerate() {
+                    frame.set_view(View { region: *region, rotation: rotations[n / 2 % 2] });
+                    kept.run(&frame, &mut pixels).unwrap();
+                    let fresh = Preprocessor::new(&settings(resize), frame.geometry());
+                    fresh.unwrap().run(&frame, &mut expected).unwrap();
+                    assert!(pixels == expected, "{format} {resize:?} {region:?}");
+                    if n >= 3 {
+                        assert_eq!(*taken.get_or_insert(kept.bytes()), kept.bytes(), "{format} {resize:?} {region:?}");
+                    }
+                }
+            }
+        }
+    }
 }

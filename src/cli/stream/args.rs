@@ -15,7 +15,9 @@ use oltr::{Error, Limits, Matrix, PixelFormat, Range, Rect, Result, Rotation, Vi
 
 use super::super::byte_size::ByteSize;
 use super::super::reading_args::ReadingArgs;
+use super::parse::{rate, region};
 use super::store::StoreArgs;
+use super::things::ThingsArgs;
 
 /// Say what a camera or a stream of frames shows, live.
 ///
@@ -35,6 +37,7 @@ Examples:
   rpicam-vid -t 0 --codec yuv420 --width 1280 --height 720 -o - | oltr stream --format yuv420p --size 1280x720 -
   oltr stream --per-frame clip.mjpeg        each frame, not only events
   oltr stream --consensus 3/5,few=4/8 --min-duration 1s --max-memory 96MiB v4l2:/dev/video0
+  oltr stream --things v4l2:/dev/video0     what moves before a fixed camera, one event a thing
   oltr stream --json --watch trap/incoming --state trap/seen.json   photos as they arrive, each once
   oltr stream --burst 60s card/DCIM         one event for the photos of a minute, by the time taken
 
@@ -152,6 +155,9 @@ pub struct StreamArgs {
     /// Leave enrolled classes out
     #[arg(long, conflicts_with = "enrolled", help_heading = "Frames")]
     pub no_enrolled: bool,
+
+    #[command(flatten)]
+    pub scene: ThingsArgs,
 
     /// Print each frame too
     #[arg(long, help_heading = "Output")]
@@ -390,25 +396,9 @@ fn stride(text: &str) -> Result<Layout, String> {
     }
 }
 
-fn region(text: &str) -> Result<Rect, String> {
-    let numbers: Option<Vec<u32>> = text.split(',').map(|n| n.trim().parse().ok()).collect();
-    match numbers.as_deref() {
-        Some(&[x, y, width, height]) if width > 0 && height > 0 => Ok(Rect { x, y, width, height }),
-        _ => Err("a region is written as X,Y,W,H in pixels, 320,0,640,720 for one".into()),
-    }
-}
-
 fn rotation(text: &str) -> Result<Rotation, String> {
     let turned = text.parse().ok().and_then(Rotation::from_degrees);
     turned.ok_or_else(|| "frames are turned by 0, 90, 180 or 270 degrees".into())
-}
-
-fn rate(text: &str) -> Result<f64, String> {
-    // Below one frame a day a duration would be the better way to say it.
-    match text.parse::<f64>() {
-        Ok(fps) if (1e-5..=1e6).contains(&fps) => Ok(fps),
-        _ => Err("frames a second: 5, or 0.2 for one in five seconds".into()),
-    }
 }
 
 /// `3/5`, `3/5:2`, `3/5,few=4/8:3,open=2/5`: a rule for all first, then those of single groups.

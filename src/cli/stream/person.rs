@@ -6,7 +6,8 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use oltr::clock;
 use oltr::decide::Decision;
 use oltr::decide::events::{Event, Phase};
-use oltr::sink::{EventResult, Failure, FrameResult, Sink, Stats, Times};
+use oltr::sink::{CameraResult, EventResult, Failure, FrameResult, SceneResult, Sink, Stats, Times};
+use oltr::things::Area;
 use oltr::{DisplayNames, Error, Names, Result};
 
 use super::super::exit;
@@ -30,6 +31,8 @@ pub struct Person {
     shown: bool,
     /// What the last frames agree on, and the frame's age.
     last: Option<(Decision, Duration)>,
+    /// Where things are looked for, how many are present, and the frame's age.
+    present: Option<(usize, Duration)>,
 }
 
 impl Person {
@@ -58,7 +61,7 @@ impl Person {
         let table = Table::new(columns, out.width());
         out.line(&table.header())?;
         let live = std::io::stdout().is_terminal().then(Instant::now);
-        Ok(Person { out, table, names, frames, photos, live, shown: false, last: None })
+        Ok(Person { out, table, names, frames, photos, live, shown: false, last: None, present: None })
     }
 
     fn name(&self, decision: Decision) -> String {
@@ -93,20 +96,49 @@ impl Sink for Person {
         ])
     }
 
+    fn scene(&mut self, scene: &SceneResult) -> Result<()> {
+        self.present = Some((scene.things.len(), scene.age));
+        if !self.frames {
+            return Ok(());
+        }
+        let (time, frame) = (Duration::from_nanos(scene.stamp.mono_ns), scene.stamp.seq);
+        for thing in scene.things {
+            let Area { x, y, width, height } = thing.area;
+            let place = format!("thing {} at {x},{y},{width},{height}, {}", thing.id, thing.state.name());
+            self.row(&[
+                time_of_day(time).into(),
+                format!("frame {frame}").into(),
+                shows(self.name(thing.decision), thing.decision),
+                "".into(),
+                "".into(),
+                place.into(),
+            ])?;
+        }
+        Ok(())
+    }
+
+    fn camera(&mut self, camera: &CameraResult) -> Result<()> {
+        let time = Duration::from_nanos(camera.stamp.mono_ns);
+        self.row(&[time_of_day(time).into(), "camera".into(), Cell(camera.camera.name().into(), NOTABLE)])
+    }
+
     fn event(&mut self, e: &EventResult) -> Result<()> {
         let event = &e.change.event;
+        let (kind, id) = e.thing.map_or(("event", event.id), |of| ("thing", of.thing.id));
         let (what, time, lasted) = match e.change.phase {
-            Phase::New => (format!("event {}", event.id), event.first, String::new()),
+            Phase::New => (format!("{kind} {id}"), event.first, String::new()),
             Phase::Update => return Ok(()),
-            Phase::End(_) => (format!("end of {}", event.id), event.last, seconds(event.duration())),
+            Phase::End(_) => (format!("end of {id}"), event.last, seconds(event.duration())),
         };
+        let is_classified = event.label != Decision::Unclassified;
+        let resembles = is_classified.then(|| self.name(Decision::Known(event.best.nearest)));
         self.row(&[
             time_of_day_by(e.times, time).into(),
             what.into(),
             shows(self.name(event.label), event.label),
-            percent(event.mean_probability()),
-            format!("{:.2}", event.mean_reachability()).into(),
-            self.name(Decision::Known(event.best.nearest)).into(),
+            if is_classified { percent(event.mean_probability()) } else { "".into() },
+            if is_classified { format!("{:.2}", event.mean_reachability()).into() } else { "".into() },
+            resembles.unwrap_or_default().into(),
             event.frames.to_string().into(),
             lasted.into(),
         ])
@@ -133,6 +165,13 @@ impl Sink for Person {
             s.events,
             seconds(s.uptime)
         );
+        let text = match s.things {
+            None => text,
+            Some(of) => format!(
+                "{text}; {} things, {} cuts, {} of them skipped, {} times no room for one more",
+                of.seen, of.cuts.asked, of.cuts.skipped, of.crowded
+            ),
+        };
         // What was asked for is said whatever the verbosity; what became of all, unless quiet was asked for.
         if !s.last || log::log_enabled!(log::Level::Warn) {
             exit::say(&text)
@@ -152,7 +191,10 @@ impl Sink for Person {
         }
         let shows = match self.last {
             Some((label, age)) => format!("{} (frame {} ms old)", self.name(label), age.as_millis()),
-            None => "nothing certain".into(),
+            None => match self.present {
+                Some((things, age)) => format!("{things} present (frame {} ms old)", age.as_millis()),
+                None => "nothing certain".into(),
+            },
         };
         let open: Vec<String> = events.map(|event| self.name(event.label)).collect();
         let state = if stats.connected { "" } else { " | source lost" };

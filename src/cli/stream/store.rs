@@ -84,11 +84,13 @@ impl writer::Picture for Jpeg {
 pub struct Keeping<'a, 'k> {
     inner: Classifier<'a>,
     keeper: Option<&'k RefCell<Keeper>>,
+    /// The thing that the next frame is a cut of.
+    thing: Option<u64>,
 }
 
 impl<'a, 'k> Keeping<'a, 'k> {
     pub fn new(inner: Classifier<'a>, keeper: Option<&'k RefCell<Keeper>>) -> Keeping<'a, 'k> {
-        Keeping { inner, keeper }
+        Keeping { inner, keeper, thing: None }
     }
 }
 
@@ -97,21 +99,33 @@ impl Classify for Keeping<'_, '_> {
         self.inner.names()
     }
 
+    fn about(&mut self, thing: u64) {
+        self.thing = Some(thing);
+    }
+
     fn classify(&mut self, frame: &Frame) -> Result<Answer<'_>> {
+        let thing = self.thing.take();
         let answer = self.inner.classify(frame)?;
         if let Some(keeper) = self.keeper {
             let outputs = self.inner.outputs();
             let unit = self.inner.judge().decider().unit(&outputs.distances);
-            // As an event chooses its best frame.
-            let score = match answer.decision {
-                Decision::Known(_) => answer.probability,
-                Decision::Enrolled(_) | Decision::Open => -answer.reachability,
+            // As an event chooses its best frame; of a thing the largest cut, as what its event will say is not known yet.
+            let score = match (thing, answer.decision) {
+                (Some(_), _) => frame.geometry().view.region.map_or(0.0, |r| r.width as f32 * r.height as f32),
+                (None, Decision::Known(_)) => answer.probability,
+                (None, _) => -answer.reachability,
             };
             let candidate = Candidate { frame, area: None, score, features: &outputs.features, unit };
-            keeper.borrow_mut().offer(keep::key(answer.decision), &candidate);
+            let key = thing.map_or_else(|| keep::key(answer.decision), keep::thing_key);
+            keeper.borrow_mut().offer(key, &candidate);
         }
         Ok(answer)
     }
+}
+
+/// What the picture of an event is kept under.
+fn key_of(e: &EventResult) -> u64 {
+    e.thing.map_or_else(|| keep::key(e.change.event.label), |thing| keep::thing_key(thing.thing.id))
 }
 
 /// Hands events to the store.
@@ -195,7 +209,7 @@ impl<'k> Storing<'k> {
             }
         }
         let event = &e.change.event;
-        let key = keep::key(event.label);
+        let key = key_of(e);
         let label = e.names.label(event.label);
         let seconds = match e.times {
             Times::Monotonic => clock::wall_at(event.last).duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
@@ -207,7 +221,7 @@ impl<'k> Storing<'k> {
             (_, Some(place)) => self.news[place].1,
             (Phase::New, None) => {
                 // Pictures have the time of their arrival; a burst is announced when it is over.
-                if e.times == Times::Monotonic && !self.bursts {
+                if e.times == Times::Monotonic && !self.bursts && e.thing.is_none() {
                     self.keeper.borrow_mut().begin(key, event.first);
                 }
                 let new = self.writer.novelty(label.unwrap_or(""), day);
@@ -239,7 +253,7 @@ impl<'k> Storing<'k> {
 
     fn keep(&mut self, e: &EventResult, label: Option<&str>, day: u32, novelty: Option<Novelty>) -> Result<()> {
         let event = &e.change.event;
-        let picture = self.keeper.borrow_mut().end(keep::key(event.label));
+        let picture = self.keeper.borrow_mut().end(key_of(e));
         self.lines.event_with(e, novelty)?;
         let line = self.lines.last_line();
         let few = matches!(e.names.shot(event.label), Some(Shot::Few)) || matches!(event.label, Decision::Enrolled(_));

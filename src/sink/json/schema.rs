@@ -6,6 +6,8 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use super::super::{EventResult, Failure, FrameResult, Novelty, Stats, StoreStats, Times};
+use super::things::{ThingFields, ThingsFields};
+use super::units::millis;
 use crate::answer::{self, Names};
 use crate::bundle::Shot;
 use crate::clock;
@@ -39,7 +41,7 @@ pub struct Texts {
 }
 
 impl Texts {
-    fn of(self, text: &str) -> Text<'_> {
+    pub fn of(self, text: &str) -> Text<'_> {
         Text { text, most: self.most }
     }
 }
@@ -111,7 +113,7 @@ fn text<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::
 
 /// A class, or open.
 #[derive(Debug, Serialize)]
-struct Label<'a> {
+pub(super) struct Label<'a> {
     decision: &'static str,
     /// Id of the class, or the name of an enrolled one; `None` if open.
     label: Option<Text<'a>>,
@@ -120,10 +122,10 @@ struct Label<'a> {
 }
 
 impl<'a> Label<'a> {
-    fn new(decision: Decision, names: Names<'a>, texts: Texts) -> Label<'a> {
+    pub fn new(decision: Decision, names: Names<'a>, texts: Texts) -> Label<'a> {
         let class = match decision {
             Decision::Known(class) => Some(class),
-            Decision::Enrolled(_) | Decision::Open => None,
+            Decision::Enrolled(_) | Decision::Open | Decision::Unclassified => None,
         };
         Label { decision: decision.word(), label: names.label(decision).map(|label| texts.of(label)), class }
     }
@@ -168,9 +170,9 @@ struct Consensus<'a> {
 }
 
 #[derive(Debug, Serialize)]
-struct Latency {
-    preprocess: f64,
-    inference: f64,
+pub(super) struct Latency {
+    pub preprocess: f64,
+    pub inference: f64,
 }
 
 impl<'a> FrameLine<'a> {
@@ -217,6 +219,8 @@ pub struct EventLine<'a> {
     mean: Mean,
     #[serde(flatten)]
     novelty: Option<Novelty>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thing: Option<ThingFields<'a>>,
 }
 
 /// The run and the event's number in it: unique among all runs on all boots.
@@ -234,9 +238,10 @@ struct Best<'a> {
     frame: u64,
     #[serde(flatten)]
     time: Time,
-    probability: f32,
-    reachability: f32,
-    nearest: Resembled<'a>,
+    /// `None` where nothing was classified, as those below.
+    probability: Option<f32>,
+    reachability: Option<f32>,
+    nearest: Option<Resembled<'a>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -247,8 +252,9 @@ struct Resembled<'a> {
 
 #[derive(Debug, Serialize)]
 struct Mean {
-    probability: f32,
-    reachability: f32,
+    /// `None` where nothing was classified, as that below.
+    probability: Option<f32>,
+    reachability: Option<f32>,
 }
 
 impl<'a> EventLine<'a> {
@@ -261,6 +267,8 @@ impl<'a> EventLine<'a> {
             Phase::End(reason) => ("end", Some(reason_text(reason))),
         };
         let Observation { frame, time, probability, reachability, nearest, .. } = event.best;
+        let is_classified = event.label != Decision::Unclassified;
+        let number = |number: f32| is_classified.then_some(number);
         let resembled = Resembled { label: names.class(nearest).map(|class| texts.of(&class.id)), class: nearest };
         EventLine {
             source: texts.of(result.source),
@@ -273,9 +281,19 @@ impl<'a> EventLine<'a> {
             last: Time::by(result.times, event.last),
             duration_ms: millis(event.duration()),
             frames: event.frames,
-            best: Best { frame, time: Time::by(result.times, time), probability, reachability, nearest: resembled },
-            mean: Mean { probability: event.mean_probability(), reachability: event.mean_reachability() },
+            best: Best {
+                frame,
+                time: Time::by(result.times, time),
+                probability: number(probability),
+                reachability: number(reachability),
+                nearest: is_classified.then_some(resembled),
+            },
+            mean: Mean {
+                probability: number(event.mean_probability()),
+                reachability: number(event.mean_reachability()),
+            },
             novelty,
+            thing: result.thing.map(ThingFields::new),
         }
     }
 }
@@ -286,6 +304,9 @@ fn reason_text(reason: EndReason) -> &'static str {
         EndReason::Silence => "silence",
         EndReason::Crowded => "crowded",
         EndReason::Finished => "finished",
+        EndReason::Left => "left",
+        EndReason::Stayed => "stayed",
+        EndReason::Camera => "camera",
     }
 }
 
@@ -310,6 +331,8 @@ pub struct StatsLine<'a> {
     /// What has become of events that are to be kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     store: Option<StoreStats>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    things: Option<ThingsFields>,
 }
 
 #[derive(Debug, Serialize)]
@@ -374,6 +397,7 @@ impl<'a> StatsLine<'a> {
             last: s.last,
             silent_ms: millis(s.silent),
             store: None,
+            things: s.things.map(ThingsFields::new),
         }
     }
 }
@@ -392,9 +416,4 @@ impl<'a> ErrorLine<'a> {
         let Failure { source, kind, offset, reason, .. } = *failure;
         ErrorLine { source: texts.of(source), kind: kind.as_str(), error: texts.of(reason), offset }
     }
-}
-
-/// Milliseconds to the microsecond.
-fn millis(time: Duration) -> f64 {
-    (time.as_secs_f64() * 1e6).round() / 1e3
 }

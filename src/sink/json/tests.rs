@@ -70,6 +70,7 @@ fn one_of_each() -> Vec<String> {
             change: changes[0],
             names,
             times: Times::Monotonic,
+            thing: None,
         })
         .unwrap();
         sink.stats("a", &Stats { interval: Interval { classified: 1, ..Interval::default() }, ..Stats::default() })
@@ -129,7 +130,8 @@ fn an_event_has_one_id_from_beginning_to_end() {
     let names = Names::new(&bundle);
     let lines = lines(Settings::default(), &Limits::default(), |sink| {
         changes.iter().for_each(|c| {
-            sink.event(&EventResult { source: "a", now, change: *c, names, times: Times::Monotonic }).unwrap()
+            sink.event(&EventResult { source: "a", now, change: *c, names, times: Times::Monotonic, thing: None })
+                .unwrap()
         });
     });
     let lines: Vec<Value> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -181,6 +183,7 @@ fn texts_that_are_too_long_are_cut_and_the_line_says_so() {
         change: changes[0],
         times: Times::Monotonic,
         names: Names::new(&bundle),
+        thing: None,
     })
     .unwrap();
     let (now, kind) = (Duration::ZERO, ErrorKind::BadImage);

@@ -8,7 +8,7 @@
 use multiversion::multiversion;
 
 use super::color::{Conversion, SAMPLE};
-use super::resample::{Axis, FRACTION, Span};
+use super::resample::{Axis, FRACTION, Room, Span, most_weights, reserve};
 use crate::frame::{Frame, Geometry, PixelFormat, Rect, Siting};
 
 /// Fraction bits of a weight: the largest for which 1 is a 16-bit number.
@@ -28,6 +28,8 @@ const TAPS: usize = 8;
 pub struct Planes {
     conversion: Conversion,
     planes: Vec<PlanePlan>,
+    /// The axis that is being planned.
+    axis: Axis,
     /// One row of each channel at the output's width: Y, U, V.
     channels: [Vec<i16>; 3],
     /// Samples of one channel of a row, where a plane has several.
@@ -65,7 +67,7 @@ struct Channel {
 }
 
 /// Windows of one axis with weights of 16 bits.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Weights {
     /// First sample of each window.
     starts: Vec<usize>,
@@ -76,24 +78,33 @@ struct Weights {
 }
 
 impl Weights {
-    /// The windows of `span`, all of one length that is a multiple of `multiple`.
-    fn new(span: Span, multiple: usize) -> Weights {
-        let axis = Axis::new(span);
+    /// The windows of `span`, all of one length that is a multiple of `multiple`. The memory of the last plan is kept.
+    fn plan(&mut self, span: Span, multiple: usize, axis: &mut Axis) {
+        axis.plan(span);
         let taps = axis.longest().next_multiple_of(multiple);
-        let mut weights = Vec::with_capacity(taps * axis.len());
-        let mut starts = Vec::with_capacity(axis.len());
+        self.taps = taps;
+        self.weights.clear();
+        self.starts.clear();
+        reserve(&mut self.weights, taps * axis.len());
+        reserve(&mut self.starts, axis.len());
         for (start, window) in axis.windows() {
-            let first = weights.len();
-            weights.extend(window.iter().map(|w| ((w + (1 << (FRACTION - WEIGHT - 1))) >> (FRACTION - WEIGHT)) as i16));
+            let first = self.weights.len();
+            let of = |w: &i32| ((w + (1 << (FRACTION - WEIGHT - 1))) >> (FRACTION - WEIGHT)) as i16;
+            self.weights.extend(window.iter().map(of));
             // They sum to 1, so that an even area keeps its value.
-            let rest = (1 << WEIGHT) - weights[first..].iter().map(|w| i32::from(*w)).sum::<i32>();
-            if let Some(largest) = weights[first..].iter_mut().max_by_key(|w| **w) {
+            let rest = (1 << WEIGHT) - self.weights[first..].iter().map(|w| i32::from(*w)).sum::<i32>();
+            if let Some(largest) = self.weights[first..].iter_mut().max_by_key(|w| **w) {
                 *largest += rest as i16;
             }
-            weights.resize(first + taps, 0);
-            starts.push(start);
+            self.weights.resize(first + taps, 0);
+            self.starts.push(start);
         }
-        Weights { starts, taps, weights }
+    }
+
+    /// Takes memory for plans of up to `input` samples that become up to `output`.
+    fn reserve(&mut self, input: usize, output: usize, multiple: usize) {
+        reserve(&mut self.weights, most_weights(input, output) + output * (multiple - 1));
+        reserve(&mut self.starts, output);
     }
 
     fn bytes(&self) -> usize {
@@ -104,6 +115,23 @@ impl Weights {
 impl Planes {
     /// Plans for the part `columns` × `rows` of `region`, in pixels of luma within it.
     pub fn new(source: Geometry, region: Rect, columns: Span, rows: Span) -> Planes {
+        let planes = layout(source.format).iter().map(|(index, channels, _)| {
+            let channel = |(channel, _, step): &Place| {
+                let (offset, samples, columns) = Default::default();
+                Channel { channel: *channel, offset, step: *step, samples, columns }
+            };
+            let (top, left, rows, line, bytes) = Default::default();
+            PlanePlan { index: *index, top, left, rows, line, bytes, channels: channels.iter().map(channel).collect() }
+        });
+        let (axis, channels, samples, width, height) = Default::default();
+        let conversion = Conversion::new(source.color);
+        let mut planned = Planes { conversion, planes: planes.collect(), axis, channels, samples, width, height };
+        planned.plan(source, region, columns, rows);
+        planned
+    }
+
+    /// Plans anew, for a source of the same format. The memory of the last plan is kept.
+    pub fn plan(&mut self, source: Geometry, region: Rect, columns: Span, rows: Span) {
         let (across, down) = source.format.subsampling();
         let (right, below) = match source.siting {
             Siting::Center => (0.0, 0.0),
@@ -121,50 +149,56 @@ impl Planes {
         };
         let (left, chroma_columns) = halved(region.x, region.width, across, right, columns);
         let (top, chroma_rows) = halved(region.y, region.height, down, below, rows);
-        let layout = layout(source.format);
         let packed = source.format.planes() == 1;
-        let planes = layout.iter().map(|(index, channels, luma)| {
+        let skip = if packed { (region.x % 2) as usize * 2 } else { 0 };
+        let mut samples = 0;
+        for (plane, (_, places, luma)) in self.planes.iter_mut().zip(layout(source.format)) {
             let (top, rows) = if *luma { (region.y, rows) } else { (top, chroma_rows) };
             // Of packed pixels whole pairs are taken: chroma begins with them, luma perhaps at the second.
-            let left_byte = match (luma, packed) {
+            plane.left = match (luma, packed) {
                 (true, false) => region.x as usize,
                 (true, true) => left as usize * 4,
-                (false, _) => left as usize * channels[0].2,
+                (false, _) => left as usize * places[0].2,
             };
-            let skip = if packed { (region.x % 2) as usize * 2 } else { 0 };
-            let channels: Vec<Channel> = channels
-                .iter()
-                .map(|(channel, offset, step)| {
-                    let columns = if *channel == 0 { columns } else { chroma_columns };
-                    let offset = if *channel == 0 { offset + skip } else { *offset };
-                    let samples = columns.input as usize;
-                    Channel { channel: *channel, offset, step: *step, samples, columns: Weights::new(columns, TAPS) }
-                })
-                .collect();
-            let end = |c: &Channel| c.offset + (c.samples - 1) * c.step + 1;
-            let bytes = channels.iter().map(end).max().unwrap_or(0);
-            let padding = channels.iter().map(|c| c.columns.taps).max().unwrap_or(0);
-            PlanePlan {
-                index: *index,
-                top: top as usize,
-                left: left_byte,
-                rows: Weights::new(rows, 1),
-                line: vec![0; bytes + padding],
-                bytes,
-                channels,
+            plane.top = top as usize;
+            plane.rows.plan(rows, 1, &mut self.axis);
+            for (channel, (_, offset, _)) in plane.channels.iter_mut().zip(*places) {
+                let columns = if channel.channel == 0 { columns } else { chroma_columns };
+                channel.offset = if channel.channel == 0 { offset + skip } else { *offset };
+                channel.samples = columns.input as usize;
+                channel.columns.plan(columns, TAPS, &mut self.axis);
+                if channel.step > 1 {
+                    samples = samples.max(channel.samples + channel.columns.taps);
+                }
             }
-        });
-        let planes: Vec<PlanePlan> = planes.collect();
-        let interleaved = planes.iter().flat_map(|p| &p.channels).filter(|c| c.step > 1);
-        let samples = interleaved.map(|c| c.samples + c.columns.taps).max().unwrap_or(0);
-        let (width, height) = (columns.output as usize, rows.output as usize);
-        Planes {
-            conversion: Conversion::new(source.color),
-            planes,
-            channels: [vec![0; width], vec![0; width], vec![0; width]],
-            samples: vec![0; samples],
-            width,
-            height,
+            let end = |c: &Channel| c.offset + (c.samples - 1) * c.step + 1;
+            plane.bytes = plane.channels.iter().map(end).max().unwrap_or(0);
+            let padding = plane.channels.iter().map(|c| c.columns.taps).max().unwrap_or(0);
+            // Zeros behind the row: what the last windows are padded with is not summed.
+            plane.line.clear();
+            plane.line.resize(plane.bytes + padding, 0);
+        }
+        self.conversion = Conversion::new(source.color);
+        (self.width, self.height) = (columns.output as usize, rows.output as usize);
+        self.channels.iter_mut().for_each(|channel| channel.resize(self.width, 0));
+        self.samples.resize(samples, 0);
+    }
+
+    /// Takes memory for plans of any part of `room`, so that they take none.
+    pub fn reserve(&mut self, room: Room) {
+        let Room { columns, rows, output } = room;
+        self.axis.reserve(columns.max(rows), output);
+        // The longest window that a row is padded for.
+        let padding = most_weights(columns, 1) + TAPS;
+        for plane in &mut self.planes {
+            plane.rows.reserve(rows, output, 1);
+            plane.channels.iter_mut().for_each(|channel| channel.columns.reserve(columns, output, TAPS));
+            let step = plane.channels.iter().map(|channel| channel.step).max().unwrap_or(1);
+            reserve(&mut plane.line, (columns + 2) * step + padding);
+        }
+        self.channels.iter_mut().for_each(|channel| reserve(channel, output));
+        if self.planes.iter().flat_map(|plane| &plane.channels).any(|channel| channel.step > 1) {
+            reserve(&mut self.samples, columns + padding);
         }
     }
 
@@ -175,7 +209,7 @@ impl Planes {
             let channels = p.channels.iter().map(|c| size_of::<Channel>() + c.columns.bytes());
             size_of::<PlanePlan>() + p.rows.bytes() + p.line.capacity() * size_of::<i16>() + channels.sum::<usize>()
         });
-        lines * size_of::<i16>() + planes.sum::<usize>()
+        lines * size_of::<i16>() + self.axis.bytes() + planes.sum::<usize>()
     }
 
     /// Resamples and converts `frame`, of the geometry that was planned for, into `out`, rows `out_stride` bytes apart.

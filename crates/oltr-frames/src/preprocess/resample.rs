@@ -31,11 +31,25 @@ pub struct Span {
     pub output: u32,
 }
 
+/// What memory is reserved for: parts of a picture of so many `columns` and `rows` that become no more than `output`
+/// pixels each way.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    pub columns: usize,
+    pub rows: usize,
+    pub output: usize,
+}
+
+/// Lets `vec` grow to `len` elements without an allocation.
+pub fn reserve<T>(vec: &mut Vec<T>, len: usize) {
+    vec.reserve_exact(len.saturating_sub(vec.len()));
+}
+
 /// Rows that are narrowed together, side by side: a vector of 32-bit sums on the widest machines.
 const ROWS: usize = 8;
 
 /// Resamples planes of one geometry, of 1 to 4 interleaved channels.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Resampler {
     channels: usize,
     /// Source columns to output columns.
@@ -53,19 +67,28 @@ pub struct Resampler {
 }
 
 impl Resampler {
-    /// Plans for planes of `channels` (1 to 4) of which the part `columns` × `rows` is taken.
-    pub fn new(channels: usize, columns: Span, rows: Span) -> Resampler {
-        let (columns, rows) = (Axis::new(columns), Axis::new(rows));
-        let width = columns.len() * channels;
-        Resampler {
-            channels,
-            block: vec![[0; ROWS]; columns.needs().len() * channels],
-            narrowed_block: vec![[0; ROWS]; width],
-            narrowed: vec![0; rows.needs().len() * width],
-            sums: vec![0; width],
-            columns,
-            rows,
-        }
+    /// Plans for planes of `channels` (1 to 4) of which the part `columns` × `rows` is taken. The memory of the last plan is
+    /// kept.
+    pub fn plan(&mut self, channels: usize, columns: Span, rows: Span) {
+        self.columns.plan(columns);
+        self.rows.plan(rows);
+        let width = self.columns.len() * channels;
+        self.channels = channels;
+        self.block.resize(self.columns.needs().len() * channels, [0; ROWS]);
+        self.narrowed_block.resize(width, [0; ROWS]);
+        self.narrowed.resize(self.rows.needs().len() * width, 0);
+        self.sums.resize(width, 0);
+    }
+
+    /// Takes memory for plans of any part of `room`, so that they take none.
+    pub fn reserve(&mut self, channels: usize, room: Room) {
+        let width = room.output * channels;
+        self.columns.reserve(room.columns, room.output);
+        self.rows.reserve(room.rows, room.output);
+        reserve(&mut self.block, room.columns * channels);
+        reserve(&mut self.narrowed_block, width);
+        reserve(&mut self.narrowed, room.rows * width);
+        reserve(&mut self.sums, width);
     }
 
     /// Bytes of memory that the plan and its buffers take.
@@ -202,31 +225,35 @@ pub struct Axis {
 }
 
 impl Axis {
-    /// Plans the windows of a part of an axis.
-    pub fn new(Span { input, from, to, output }: Span) -> Axis {
+    /// Plans the windows of a part of an axis. The memory of the last plan is kept.
+    pub fn plan(&mut self, Span { input, from, to, output }: Span) {
         // The difference in f32, the rest in f64: the training code does so, and a weight must not round otherwise.
         let scale = f64::from(to - from) / f64::from(output);
         let support = scale.max(1.0);
         let per_pixel = 1.0 / support;
         let longest = (support.ceil() as usize * 2 + 1).min(input as usize);
-        let mut axis = Axis {
-            windows: Vec::with_capacity(output as usize),
-            weights: Vec::with_capacity(output as usize * longest),
-        };
-        let mut weights = Vec::with_capacity(longest);
+        self.windows.clear();
+        self.weights.clear();
+        reserve(&mut self.windows, output as usize);
+        reserve(&mut self.weights, output as usize * longest);
         for x in 0..output {
             let center = f64::from(from) + (f64::from(x) + 0.5) * scale;
             // Casts saturate: a window that would begin before the first pixel begins there.
             let start = (center - support + 0.5) as u32;
             let end = ((center + support + 0.5) as u32).min(input);
-            weights.clear();
-            weights.extend((start..end).map(|i| triangle((f64::from(i) - center + 0.5) * per_pixel)));
-            let sum: f64 = weights.iter().sum();
-            let window = Window { start: start as usize, weights: axis.weights.len(), len: weights.len() };
-            axis.windows.push(window);
-            axis.weights.extend(weights.iter().map(|w| (w / sum * f64::from(1 << FRACTION) + 0.5) as i32));
+            // Computed twice rather than kept: a plan takes no memory but its own.
+            let weights = || (start..end).map(|i| triangle((f64::from(i) - center + 0.5) * per_pixel));
+            let sum: f64 = weights().sum();
+            let window = Window { start: start as usize, weights: self.weights.len(), len: weights().len() };
+            self.windows.push(window);
+            self.weights.extend(weights().map(|w| (w / sum * f64::from(1 << FRACTION) + 0.5) as i32));
         }
-        axis
+    }
+
+    /// Takes memory for plans of up to `input` pixels that become up to `output`.
+    pub fn reserve(&mut self, input: usize, output: usize) {
+        reserve(&mut self.windows, output);
+        reserve(&mut self.weights, most_weights(input, output));
     }
 
     /// The windows in order: first input pixel, and weights with [`FRACTION`] bits of fraction.
@@ -251,7 +278,7 @@ impl Axis {
     }
 
     /// Bytes of the plan.
-    fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.windows.capacity() * size_of::<Window>() + self.weights.capacity() * size_of::<i32>()
     }
 
@@ -259,6 +286,12 @@ impl Axis {
     fn weights(&self, window: &Window) -> &[i32] {
         &self.weights[window.weights..window.weights + window.len]
     }
+}
+
+/// The most weights that an axis of up to `input` pixels has which become up to `output`: a window is as wide as twice the
+/// reduction, rounded up, and one.
+pub fn most_weights(input: usize, output: usize) -> usize {
+    2 * input + 3 * output
 }
 
 /// The bilinear kernel: 1 at 0, 0 at ±1 and beyond.
@@ -279,7 +312,9 @@ mod tests {
     fn resampler(channels: usize, width: u32, height: u32) -> Resampler {
         let columns = Span { input: width, from: 1.25, to: width as f32 - 0.5, output: 19 };
         let rows = Span { input: height, from: 0.0, to: height as f32, output: 11 };
-        Resampler::new(channels, columns, rows)
+        let mut resampler = Resampler::default();
+        resampler.plan(channels, columns, rows);
+        resampler
     }
 
     /// Whatever this machine offers, a machine that offers nothing must compute the same.

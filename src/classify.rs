@@ -1,7 +1,7 @@
 //! Who says what one frame shows: a model, or a classifier of one's own.
 
 use crate::answer::{Answer, Classifier, Names};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Frame;
 
 /// Says what one frame shows. [`Classifier`] does it with a model.
@@ -15,6 +15,14 @@ pub trait Classify {
     /// [`Error::BadImage`](crate::Error::BadImage), [`Error::BadInput`](crate::Error::BadInput) and
     /// [`Error::Limit`](crate::Error::Limit) concern this frame, any other all of them.
     fn classify(&mut self, frame: &Frame) -> Result<Answer<'_>>;
+
+    /// Says that the next frame is a cut of the thing with this number, where things are followed.
+    fn about(&mut self, _thing: u64) {}
+}
+
+/// Whether an error of [`Classify::classify`] is one frame's fault.
+pub(crate) fn concerns_frame(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::BadImage | ErrorKind::BadInput | ErrorKind::Limit)
 }
 
 impl Classify for Classifier<'_> {

@@ -1,0 +1,117 @@
+//! What a picture as a whole looks like: dark, without colours, smooth, or of another place.
+
+use multiversion::multiversion;
+
+use super::shrink::Small;
+
+/// Sums over one picture, in sixteenths of a level a cell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Look {
+    /// Thousandths of the cells that are brighter than 16 levels.
+    pub bright: u32,
+    /// Mean of what chroma is away from gray.
+    pub colour: u32,
+    /// Mean slope of luma.
+    pub texture: u32,
+}
+
+impl Look {
+    pub fn of(picture: &Small) -> Look {
+        let (columns, cells) = (picture.columns, picture.columns * picture.rows);
+        if cells == 0 {
+            return Look::default();
+        }
+        let mut sums = [0u64; 3];
+        for row in 0..picture.rows {
+            let range = row * columns..(row + 1) * columns;
+            let below = (row + 1).min(picture.rows - 1) * columns;
+            let lines = [&picture.y[range.clone()], &picture.y[below..][..columns]];
+            let chroma = [&picture.u[range.clone()], &picture.v[range]];
+            for (sum, part) in sums.iter_mut().zip(add(lines, chroma)) {
+                *sum += u64::from(part);
+            }
+        }
+        let mean = |sum: u64| (sum / cells as u64) as u32;
+        Look { bright: mean(sums[0] * 1000), colour: mean(sums[1]), texture: mean(sums[2]) }
+    }
+}
+
+#[multiversion(targets("x86_64+avx2"))]
+fn add(y: [&[i16]; 2], chroma: [&[i16]; 2]) -> [u32; 3] {
+    let length = y[0].len();
+    let ([here, below], [u, v]) = (y.map(|line| &line[..length]), chroma.map(|line| &line[..length]));
+    let mut sums = [0i32; 3];
+    for x in 0..length {
+        sums[0] += i32::from(here[x] > 16 << 4);
+        sums[1] += i32::from(u[x].abs()) + i32::from(v[x].abs());
+        sums[2] += i32::from((here[x] - below[x]).abs());
+    }
+    for (left, right) in here.iter().zip(&here[1..]) {
+        sums[2] += i32::from((right - left).abs());
+    }
+    sums.map(|sum| sum as u32)
+}
+
+/// A quarter of the cells of a ground, to compare with another one.
+#[derive(Debug)]
+pub struct Memory {
+    cells: Box<[u8]>,
+    columns: usize,
+    rows: usize,
+}
+
+impl Memory {
+    pub fn new(cells: usize) -> Memory {
+        Memory { cells: vec![0; cells / 4 + cells.isqrt() + 4].into(), columns: 0, rows: 0 }
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.cells.len()
+    }
+
+    pub fn clear(&mut self) {
+        (self.columns, self.rows) = (0, 0);
+    }
+
+    /// Keeps every second cell of every second row.
+    pub fn keep(&mut self, columns: usize, rows: usize, luma: impl Fn(usize) -> u8) {
+        (self.columns, self.rows) = (columns, rows);
+        let places =
+            (0..rows).step_by(2).flat_map(|row| (0..columns).step_by(2).map(move |column| row * columns + column));
+        for (kept, place) in self.cells.iter_mut().zip(places) {
+            *kept = luma(place);
+        }
+    }
+
+    /// Whether another picture shows the same place: its slopes go the same way, whatever the light. `None` if either
+    /// has hardly any, or nothing was kept.
+    pub fn is_like(&self, luma: impl Fn(usize) -> u8) -> Option<bool> {
+        let (columns, rows) = (self.columns.div_ceil(2), self.rows.div_ceil(2));
+        if columns < 4 || rows < 4 || columns * rows > self.cells.len() {
+            return None;
+        }
+        let (mut common, mut own, mut others) = (0i64, 0i64, 0i64);
+        for row in 0..rows {
+            let mut last = (0i64, 0i64);
+            for column in 0..columns {
+                let now = (
+                    i64::from(self.cells[row * columns + column]),
+                    i64::from(luma(row * 2 * self.columns + column * 2)),
+                );
+                if column > 0 {
+                    let (a, b) = (now.0 - last.0, now.1 - last.1);
+                    common += a * b;
+                    own += a * a;
+                    others += b * b;
+                }
+                last = now;
+            }
+        }
+        let least = (columns * rows) as i64;
+        if own < least || others < least {
+            return None;
+        }
+        // Their correlation is above a half.
+        Some(common > 0 && i128::from(common) * i128::from(common) * 4 > i128::from(own) * i128::from(others))
+    }
+}

@@ -1,0 +1,277 @@
+//! One track: where a thing was, how it moves, and where it will be.
+
+use std::time::Duration;
+
+use heapless::Vec;
+
+use crate::finder::Region;
+use crate::thing::{MOST_STEPS, Step, Thing, ThingState};
+use crate::{Area, Settings};
+
+/// Fraction bits of places, sizes and speeds.
+const FRACTION: u32 = 8;
+/// Share of a surprise that place, speed and size take, in 1/16.
+const PLACE: i64 = 10;
+const SPEED: i64 = 5;
+const SIZE: i64 = 3;
+/// Frames that a thing must be seen in.
+const HITS: u32 = 4;
+/// How long the ground is young, and a thing must come further.
+const YOUNG: Duration = Duration::from_secs(10);
+/// How long a thing may be of another size before that is its size.
+const RESIZE: Duration = Duration::from_millis(1000);
+
+/// A place in 1/256 of a pixel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    pub x: i64,
+    pub y: i64,
+}
+
+impl Place {
+    pub fn of(area: Area) -> Place {
+        let middle = |start: i32, length: u32| (i64::from(start) << FRACTION) + (i64::from(length) << (FRACTION - 1));
+        Place { x: middle(area.x, area.width), y: middle(area.y, area.height) }
+    }
+
+    /// The distance to another, in 1/256 of a pixel.
+    pub fn distance(self, other: Place) -> i64 {
+        let (x, y) = ((self.x - other.x).unsigned_abs(), (self.y - other.y).unsigned_abs());
+        x.saturating_mul(x).saturating_add(y.saturating_mul(y)).isqrt() as i64
+    }
+
+    fn step(self, time: Duration) -> Step {
+        Step { time, x: (self.x >> FRACTION) as i32, y: (self.y >> FRACTION) as i32 }
+    }
+}
+
+/// What is known of something that may be a thing; it is one once its number is not 0.
+#[derive(Clone, Debug)]
+pub struct Track {
+    pub thing: Thing,
+    /// Where it is, by filter, and how fast, a second.
+    pub place: Place,
+    pub speed: Place,
+    /// Its size when it is seen whole.
+    pub width: i64,
+    pub height: i64,
+    /// Where it will be in the frame that comes.
+    pub predicted: Area,
+    /// When the place was that of the filter.
+    time: Duration,
+    /// Frames since it was seen first.
+    pub frames: u32,
+    /// Frames since it was seen last.
+    pub missed: u32,
+    /// The length of its path.
+    length: i64,
+    /// Where `length` was measured to.
+    milestone: Place,
+    /// Where it came to rest, and when.
+    rest: Place,
+    rest_since: Duration,
+    /// Since when its size is another.
+    resized: Option<Duration>,
+}
+
+impl Track {
+    pub fn new(region: &Region, time: Duration, border: bool) -> Track {
+        let area = region.area;
+        let place = Place::of(area);
+        let mut path = Vec::new();
+        push(&mut path, place.step(time));
+        let thing = Thing {
+            id: 0,
+            state: ThingState::Seen,
+            area,
+            first_area: area,
+            last_area: area,
+            first: time,
+            last: time,
+            seen: 1,
+            merged: 0,
+            way: 0,
+            path,
+            clean: false,
+            border,
+        };
+        Track {
+            thing,
+            place,
+            speed: Place::default(),
+            width: i64::from(area.width) << FRACTION,
+            height: i64::from(area.height) << FRACTION,
+            predicted: area,
+            time,
+            frames: 1,
+            missed: 0,
+            length: 0,
+            milestone: place,
+            rest: place,
+            rest_since: time,
+            resized: None,
+        }
+    }
+
+    pub fn is_thing(&self) -> bool {
+        self.thing.id > 0
+    }
+
+    /// Its longer side, in 1/256 of a pixel.
+    pub fn size(&self) -> i64 {
+        self.width.max(self.height)
+    }
+
+    fn place_at(&self, time: Duration) -> Place {
+        let past = (time.saturating_sub(self.time).as_millis().min(10_000)) as i64;
+        let at = |place: i64, speed: i64| place.saturating_add(speed.saturating_mul(past) / 1000);
+        Place { x: at(self.place.x, self.speed.x), y: at(self.place.y, self.speed.y) }
+    }
+
+    /// Sets where it will be at a time.
+    pub fn predict(&mut self, time: Duration) {
+        self.predicted = self.area_around(self.place_at(time));
+    }
+
+    fn area_around(&self, place: Place) -> Area {
+        let side = |middle: i64, length: i64| {
+            let most = i64::from(i32::MAX / 2);
+            let from = ((middle - length / 2) >> FRACTION).clamp(-most, most);
+            (from as i32, (length >> FRACTION).clamp(1, most) as u32)
+        };
+        let ((x, width), (y, height)) = (side(place.x, self.width), side(place.y, self.height));
+        Area { x, y, width, height }
+    }
+
+    /// Whether a box is so much larger than the thing that there must be something else in it.
+    pub fn is_too_large(&self, area: Area) -> bool {
+        let (width, height) = (i64::from(area.width) << FRACTION, i64::from(area.height) << FRACTION);
+        self.thing.seen >= 5
+            && (width * 2 > self.width * 3 + (8 << FRACTION) || height * 2 > self.height * 3 + (8 << FRACTION))
+    }
+
+    /// Takes what was seen of it, alone.
+    pub fn see(&mut self, area: Area, time: Duration, border: bool) {
+        let is_large = !border && !self.thing.border && self.is_too_large(area);
+        if is_large {
+            let since = *self.resized.get_or_insert(time);
+            if time.saturating_sub(since) < RESIZE {
+                // Something else is in the box: only its way is believed, as far as the box holds it.
+                self.carry(area, time, ThingState::Merged);
+                return;
+            }
+        }
+        self.resized = None;
+        let seen = Place::of(area);
+        let ahead = self.place_at(time);
+        let past = time.saturating_sub(self.time).as_millis().clamp(1, 10_000) as i64;
+        let (dx, dy) = (seen.x - ahead.x, seen.y - ahead.y);
+        if self.thing.seen == 1 {
+            self.place = seen;
+            self.speed = Place { x: dx * 1000 / past * 3 / 4, y: dy * 1000 / past * 3 / 4 };
+        } else {
+            self.place = Place { x: ahead.x + dx * PLACE / 16, y: ahead.y + dy * PLACE / 16 };
+            self.speed.x += dx * SPEED * 1000 / (16 * past);
+            self.speed.y += dy * SPEED * 1000 / (16 * past);
+        }
+        let (width, height) = (i64::from(area.width) << FRACTION, i64::from(area.height) << FRACTION);
+        if border || self.thing.border || is_large {
+            // At the border its true size is at least what is seen of it.
+            (self.width, self.height) = if border && !is_large && self.thing.seen > 3 {
+                (self.width.max(width), self.height.max(height))
+            } else {
+                (width, height)
+            };
+        } else {
+            self.width += (width - self.width) * SIZE / 16;
+            self.height += (height - self.height) * SIZE / 16;
+        }
+        self.time = time;
+        self.missed = 0;
+        let thing = &mut self.thing;
+        (thing.area, thing.last_area, thing.last, thing.state) = (area, area, time, ThingState::Seen);
+        thing.seen = thing.seen.saturating_add(1);
+        (thing.border, thing.clean) = (border, !border);
+        push(&mut thing.path, seen.step(time));
+        let way = seen.distance(Place::of(thing.first_area));
+        thing.way = thing.way.max((way >> FRACTION) as u32);
+        // Small steps are noise: the path is measured in quarters of the size.
+        let quarter = self.size() / 4;
+        let step = seen.distance(self.milestone);
+        if step > quarter {
+            self.length += step;
+            self.milestone = seen;
+        }
+        if seen.distance(self.rest) > quarter {
+            (self.rest, self.rest_since) = (seen, time);
+        }
+    }
+
+    /// Takes that it was not seen, or in one box with something else, in which it is held.
+    pub fn carry(&mut self, within: Area, time: Duration, state: ThingState) {
+        let mut ahead = self.place_at(time);
+        if state == ThingState::Merged {
+            let hold = |place: i64, start: i32, length: u32, own: i64| {
+                let (from, to) = (i64::from(start) << FRACTION, (i64::from(start) + i64::from(length)) << FRACTION);
+                let half = (own / 2).min((to - from) / 2);
+                place.clamp(from + half, to - half)
+            };
+            ahead.x = hold(ahead.x, within.x, within.width, self.width);
+            ahead.y = hold(ahead.y, within.y, within.height, self.height);
+            self.thing.merged = self.thing.merged.saturating_add(1);
+            self.thing.last = time;
+            self.missed = 0;
+        } else {
+            self.missed = self.missed.saturating_add(1);
+        }
+        (self.place, self.time) = (ahead, time);
+        self.thing.state = state;
+        self.thing.clean = false;
+        self.thing.area = self.area_around(ahead);
+    }
+
+    /// Whether it came far enough to be a thing. `young` is for how long the ground is known.
+    pub fn has_come_far(&self, settings: &Settings, warm: bool, width: u32) -> bool {
+        let way = i64::from(self.thing.way) << FRACTION;
+        let times = |factor: f32| (self.size() as f64 * f64::from(factor)) as i64;
+        let wanted = if warm {
+            times(settings.min_way)
+        } else {
+            times(settings.min_way.max(2.0)).min((i64::from(width) << FRACTION) * 15 / 100).max(times(settings.min_way))
+        };
+        self.thing.seen >= HITS
+            && way >= wanted
+            && way * 10 >= self.length * 3
+            && u64::from(self.thing.seen) * 10 >= u64::from(self.frames) * 6
+    }
+
+    /// How long the ground must be known for things to be believed soon.
+    pub const YOUNG: Duration = YOUNG;
+
+    /// How long it has been where it is.
+    pub fn rests(&self, time: Duration) -> Duration {
+        time.saturating_sub(self.rest_since)
+    }
+
+    /// How long it may be out of sight.
+    pub fn patience(&self) -> Duration {
+        let known = self.thing.last.saturating_sub(self.thing.first);
+        if self.is_thing() {
+            (known / 2).clamp(Duration::from_millis(500), Duration::from_millis(1500))
+        } else {
+            Duration::from_millis(250)
+        }
+    }
+}
+
+/// Adds a point. When the path is full, every second point but the first goes.
+fn push(path: &mut Vec<Step, MOST_STEPS>, next: Step) {
+    if path.is_full() {
+        // What lies closest in time to its neighbours goes, so that the points stay even.
+        let gap = |index: usize| path[index + 1].time.saturating_sub(path[index - 1].time);
+        if let Some(index) = (1..path.len() - 1).min_by_key(|&index| gap(index)) {
+            path.remove(index);
+        }
+    }
+    path.push(next).unwrap_or_default();
+}

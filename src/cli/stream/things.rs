@@ -1,0 +1,225 @@
+//! The options of `oltr stream --things` and what they mean.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use heapless::Vec as Fixed;
+use oltr::bundle::Subject;
+use oltr::decide::events;
+use oltr::model::Options;
+use oltr::source::photo;
+use oltr::things::detector::{self, Detector, DetectorFinder, MOST_CLASSES};
+use oltr::things::{self, AnyFinder, Area, Budget, Gate, Mask, Stage};
+use oltr::{Error, Limits, Model, PixelFormat, Rect, Result};
+
+use super::parse::{rate, region};
+
+/// Cuts that `--save-crops` keeps where nobody says how many.
+const SAVED: u64 = 1000;
+
+/// What is said of things.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Things")]
+pub struct ThingsArgs {
+    /// Look for things that move before a fixed camera, cut each out and name it: one event a thing
+    #[arg(long)]
+    pub things: bool,
+    /// With --things: a picture of what is looked at, stretched over the frame; black is ignored
+    #[arg(long, value_name = "FILE", requires = "things")]
+    pub mask: Option<PathBuf>,
+    /// With --things: ignore this part of each frame, in pixels; may be given several times
+    #[arg(long, value_name = "X,Y,W,H", value_parser = region, requires = "things")]
+    pub ignore: Vec<Rect>,
+    /// With --things: the longer side of the smallest thing, as a share of the frame's width [default: 2%]
+    #[arg(long, value_name = "P%", value_parser = share, requires = "things")]
+    pub min_size: Option<f32>,
+    /// With --things: the longer side of the largest thing, as a share of the frame's width [default: 90%]
+    #[arg(long, value_name = "P%", value_parser = share, requires = "things")]
+    pub max_size: Option<f32>,
+    /// With --things: how far something must come to be a thing, in multiples of its size [default: 0.7]
+    #[arg(long, value_name = "SIZES", requires = "things")]
+    pub min_way: Option<f32>,
+    /// With --things: things that are followed at the same time, up to 32 [default: 16]
+    #[arg(long, value_name = "N", requires = "things")]
+    pub max_things: Option<usize>,
+    /// With --things: what a cut shows around a thing, as a share of the thing's sides [default: 5%]
+    #[arg(long, value_name = "P%", value_parser = share, requires = "things")]
+    pub crop_margin: Option<f32>,
+    /// With --things: above 1 fainter things are found, below 1 only those of more contrast, 0.25 to 4 [default: 1]
+    #[arg(long, value_name = "F", requires = "things")]
+    pub sensitivity: Option<f32>,
+    /// With --things: how long what stands still stays a thing before it becomes ground [default: 1m]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, requires = "things")]
+    pub stay: Option<Duration>,
+    /// With --things: keep cuts as PNG files in this folder, with a file of labels for calibrate and evaluate
+    #[arg(long, value_name = "DIR", requires = "things")]
+    pub save_crops: Option<PathBuf>,
+    /// With --save-crops: pictures that the folder may hold [default: 1000]
+    #[arg(long, value_name = "N", requires = "save_crops", value_parser = clap::value_parser!(u64).range(1..))]
+    pub save: Option<u64>,
+    /// With --things: a detector in ONNX, whose boxes are the things where something moves; what they are, the model says
+    #[arg(long, value_name = "FILE", requires = "things")]
+    pub detector: Option<PathBuf>,
+    /// With --detector: boxes count also where nothing moves
+    #[arg(long, requires = "detector")]
+    pub detector_alone: bool,
+    /// With --detector: run it at most so often a second [default: each frame]
+    #[arg(long, value_name = "F", value_parser = rate, requires = "detector")]
+    pub detector_fps: Option<f64>,
+    /// With --detector: boxes with a lower score do not count, 0 to 1 [default: 0.25]
+    #[arg(long, value_name = "F", requires = "detector")]
+    pub detector_score: Option<f32>,
+    /// With --detector: only these of its classes count, by index: 0,15,16 [default: all]
+    #[arg(long, value_name = "N,N…", value_delimiter = ',', requires = "detector")]
+    pub detector_classes: Vec<u32>,
+}
+
+impl ThingsArgs {
+    /// The stage that finds, follows and cuts out things.
+    ///
+    /// # Errors
+    /// As [`Stage::new`]; those of the detector.
+    pub fn stage(
+        &self,
+        settings: &things::Settings,
+        budget: Budget,
+        options: &Options,
+        limits: &Limits,
+    ) -> Result<Stage> {
+        let Some(path) = &self.detector else { return Stage::new(settings, budget, limits) };
+        if self.detector_classes.len() > MOST_CLASSES {
+            return Err(Error::Config(format!(
+                "--detector-classes names more than {MOST_CLASSES} classes; name fewer"
+            )));
+        }
+        let mut of = detector::Settings::default();
+        of.score = self.detector_score.unwrap_or(of.score);
+        of.classes.extend(self.detector_classes.iter().copied());
+        let detector = Detector::new(&Model::load(path, options)?, &of)?;
+        log::info!("{}: {:?}", path.display(), detector.form());
+        let gate = (!self.detector_alone).then(|| Gate::new(&settings.scene, limits)).transpose()?;
+        let spacing = self.detector_fps.map_or(Duration::ZERO, |fps| Duration::from_secs_f64(1.0 / fps));
+        let finder = AnyFinder::new(DetectorFinder::new(detector, gate, spacing));
+        Stage::with_finder(finder, settings, budget, limits)
+    }
+
+    /// Pictures that `--save-crops` may keep.
+    pub fn saved(&self) -> u64 {
+        self.save.unwrap_or(SAVED)
+    }
+
+    /// `limits` with room for as many things as are asked for.
+    pub fn limits(&self, limits: Limits) -> Limits {
+        let most = self.max_things.unwrap_or(0).min(oltr::things::MOST_THINGS);
+        Limits::with(|changed| {
+            *changed = limits;
+            changed.open_events = changed.open_events.max(most);
+        })
+    }
+
+    /// How things are found and told; of the frames only `roi` counts.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for what makes no sense; as [`photo::read`] for the mask.
+    pub fn settings(&self, roi: Option<Rect>, events: &events::Settings, limits: &Limits) -> Result<things::Settings> {
+        let (update_every, gap) = (events.update_every, events.gap);
+        let mut settings = things::Settings { update_every, gap, ..Default::default() };
+        settings.margin = self.crop_margin.unwrap_or(settings.margin);
+        let scene = &mut settings.scene;
+        scene.min_size = self.min_size.unwrap_or(scene.min_size);
+        scene.max_size = self.max_size.unwrap_or(scene.max_size);
+        // What a detector sees is a thing also where it stands.
+        scene.min_way = self.min_way.unwrap_or(if self.detector_alone { 0.0 } else { scene.min_way });
+        scene.max_things = self.max_things.unwrap_or(scene.max_things);
+        scene.sensitivity = self.sensitivity.unwrap_or(scene.sensitivity);
+        scene.stay = self.stay.unwrap_or(scene.stay);
+        scene.mask = self.mask.as_deref().map(|path| mask(path, limits)).transpose()?;
+        scene.ignore = ignored(&self.ignore)?;
+        if let Some(region) = roi {
+            things::only(scene, region)?;
+        }
+        settings.check()?;
+        Ok(settings)
+    }
+}
+
+/// Says that a model that was trained on things cut out of pictures will hardly know them in whole ones.
+pub fn warn_of_crops(model: &Model) {
+    if model.bundle().is_some_and(|bundle| bundle.subject == Some(Subject::Crop)) {
+        log::warn!(
+            "{}: was trained on things that are cut out of the picture, and is to say what whole frames show; before a \
+             fixed camera --things finds and cuts out what moves (--roi shows it one part of each frame)",
+            model.name()
+        );
+    }
+}
+
+/// The mask that the picture at `path` draws.
+fn mask(path: &std::path::Path, limits: &Limits) -> Result<Mask> {
+    let frame = photo::read(path, limits)?;
+    debug_assert_eq!(frame.format(), PixelFormat::Rgb24);
+    let bright = |pixel: &[u8; 3]| {
+        let [r, g, b] = pixel.map(u32::from);
+        ((77 * r + 150 * g + 29 * b) >> 8) as u8
+    };
+    let rows = (0..frame.height()).flat_map(|y| frame.row(y).as_chunks::<3>().0);
+    let luma: Vec<u8> = rows.map(bright).collect();
+    Mask::new(frame.width(), frame.height(), &luma).map_err(|e| match e {
+        Error::BadInput { reason, .. } => Error::BadInput { subject: path.display().to_string(), reason },
+        e => e,
+    })
+}
+
+fn ignored(regions: &[Rect]) -> Result<Fixed<Area, { things::MOST_IGNORED }>> {
+    let area = |r: &Rect| Area {
+        x: r.x.min(i32::MAX as u32) as i32,
+        y: r.y.min(i32::MAX as u32) as i32,
+        width: r.width,
+        height: r.height,
+    };
+    let areas = Fixed::from_iter(regions.iter().take(things::MOST_IGNORED).map(area));
+    match regions.len() > things::MOST_IGNORED {
+        true => Err(Error::Config(format!(
+            "--ignore was given {} times, {} are possible; draw them into one picture and give it as --mask",
+            regions.len(),
+            things::MOST_IGNORED
+        ))),
+        false => Ok(areas),
+    }
+}
+
+/// `15%`, or `0.15`.
+fn share(text: &str) -> Result<f32, String> {
+    let text = text.trim();
+    let (number, scale) = match text.strip_suffix('%') {
+        Some(number) => (number.trim_end(), 100.0),
+        None => (text, 1.0),
+    };
+    match number.parse::<f32>() {
+        Ok(number) if number.is_finite() && number >= 0.0 => Ok(number / scale),
+        _ => Err("a share is written as 15% or 0.15".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_given_in_percent_or_as_they_are() {
+        for (text, expected) in [("2%", 0.02), ("0.15", 0.15), (" 90 %", 0.9), ("0", 0.0), ("150%", 1.5)] {
+            assert!((share(text).unwrap() - expected).abs() < 1e-6, "{text}");
+        }
+        for wrong in ["", "%", "-1%", "nan", "inf%", "2 3%", "2%%"] {
+            assert!(share(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn as_many_areas_are_ignored_as_there_is_room_for() {
+        let rect = Rect { x: 1, y: 2, width: 3, height: 4 };
+        assert_eq!(ignored(&[rect; 2]).unwrap().len(), 2);
+        assert!(ignored(&[rect; 17]).is_err());
+    }
+}

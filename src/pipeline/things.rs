@@ -1,0 +1,73 @@
+//! A frame in which things are looked for.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::Consumer;
+use super::capture::Slot;
+use super::shared::now;
+use crate::error::{Error, Result};
+use crate::sink::{CameraResult, CutResult, EventResult, Failure, SceneResult, Times};
+
+impl Consumer<'_> {
+    /// Looks for things in one frame, tells of them and gives it back.
+    pub(super) fn handle_things(&mut self, mut slot: Slot, dropped: u64) -> Result<()> {
+        let stamp = slot.frame.stamp();
+        let time = Duration::from_nanos(stamp.mono_ns);
+        self.silence_of_things(time)?;
+        let Some(stage) = self.stage.as_deref_mut() else { return Ok(()) };
+        let (name, sink, shared) = (self.name, std::cell::RefCell::new(&mut *self.sink), self.shared);
+        let mut told = |cut: &crate::things::Cut| sink.borrow_mut().cut(&CutResult { source: name, cut: *cut });
+        let mut failed = |e: &Error| {
+            shared.decode_errors.fetch_add(1, Ordering::Relaxed);
+            let (now, kind, reason) = (now(), e.kind(), &e.to_string());
+            sink.borrow_mut().failure(&Failure { source: name, now, kind, offset: None, reason })
+        };
+        let looked = stage.look(&mut slot.frame, &mut *self.classifier, now(), &mut told, &mut failed);
+        if let Err(e) = looked {
+            return self.give_up(slot, e);
+        }
+        let times = stage.times();
+        let age = now().saturating_sub(if self.recording { slot.arrived } else { time });
+        self.meter.classified(age, times.inference);
+        let names = self.classifier.names();
+        let told = match stage.camera() {
+            Some(camera) => {
+                let state = stage.stats().state;
+                self.sink.camera(&CameraResult { source: name, stamp, camera, state })
+            }
+            None => Ok(()),
+        };
+        let source = if slot.frame.label().is_empty() { name } else { slot.frame.label() };
+        let (source_url, things) = (slot.frame.url(), stage.present());
+        let scene = SceneResult { source, source_url, stamp, names, things, age, dropped, times };
+        let told = told.and_then(|()| self.sink.scene(&scene)).and_then(|()| self.tell_things(time));
+        self.queue.classified(slot);
+        told
+    }
+
+    /// Tells what became of things, at the time `time` of the frames.
+    pub(super) fn tell_things(&mut self, time: Duration) -> Result<()> {
+        let Some(stage) = self.stage.as_deref_mut() else { return Ok(()) };
+        let (source, names, sink, meter) = (self.name, self.classifier.names(), &mut *self.sink, &mut self.meter);
+        stage.tell(time, &mut |change, thing| {
+            meter.event(change);
+            let (change, times) = (*change, Times::Monotonic);
+            sink.event(&EventResult { source, now: now(), change, names, times, thing: Some(*thing) })
+        })
+    }
+
+    /// Ends things where no frame has come for long.
+    pub(super) fn silence_of_things(&mut self, time: Duration) -> Result<()> {
+        let is_silent = self.stage.as_deref_mut().is_some_and(|stage| stage.silence(time));
+        if is_silent { self.tell_things(time) } else { Ok(()) }
+    }
+
+    /// Ends all things: the stream is over.
+    pub(super) fn finish_things(&mut self) -> Result<()> {
+        if let Some(stage) = self.stage.as_deref_mut() {
+            stage.finish();
+        }
+        self.tell_things(now())
+    }
+}

@@ -1,0 +1,104 @@
+//! A detector as a finder: alone, or where something moves.
+
+use std::time::Duration;
+
+use heapless::Vec;
+use oltr_scenes::{Area, Camera, Expected, Finder, Gate, MOST_REGIONS, Region, Regions, State};
+
+use super::Detector;
+use crate::error::Result;
+use crate::frame::Frame;
+
+/// Regions that move and lie in a box by so much of their own area are that thing's.
+const WITHIN: f64 = 0.5;
+
+/// Finds what a [`Detector`] finds, at most so often: alone, or only where and while a [`Gate`] sees something move.
+///
+/// The frames between two runs of the detector show what its last boxes tell: alone, the boxes themselves; with a gate,
+/// what moves in them.
+#[derive(Debug)]
+pub struct DetectorFinder {
+    detector: Detector,
+    gate: Option<Gate>,
+    /// The least time between two runs.
+    spacing: Duration,
+    last: Option<Duration>,
+    boxes: Vec<Area, MOST_REGIONS>,
+    moving: Regions,
+}
+
+impl DetectorFinder {
+    /// Runs `detector` at most once in `spacing`; with a `gate` only when something moves.
+    pub fn new(detector: Detector, gate: Option<Gate>, spacing: Duration) -> DetectorFinder {
+        let (last, boxes, moving) = Default::default();
+        DetectorFinder { detector, gate, spacing, last, boxes, moving }
+    }
+
+    /// Whether the detector's turn has come.
+    fn is_turn(&self, time: Duration) -> bool {
+        // A frame that is a little early counts: rates of frames and of detectors need not divide each other.
+        self.last.is_none_or(|last| time.saturating_sub(last) + self.spacing / 16 >= self.spacing)
+    }
+
+    fn detect(&mut self, frame: &Frame, time: Duration) -> Result<()> {
+        self.last = Some(time);
+        self.boxes.clear();
+        for (area, _) in self.detector.detect(frame)? {
+            if self.boxes.push(area).is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Finder for DetectorFinder {
+    fn find(&mut self, frame: &Frame, time: Duration, expected: &[Expected], regions: &mut Regions) -> Result<()> {
+        let Some(gate) = &mut self.gate else {
+            if self.is_turn(time) {
+                self.detect(frame, time)?;
+            }
+            regions.extend(self.boxes.iter().map(|area| Region::new(*area)));
+            return Ok(());
+        };
+        self.moving.clear();
+        gate.find(frame, time, expected, &mut self.moving)?;
+        let is_turn = !self.moving.is_empty() && self.is_turn(time);
+        if is_turn {
+            self.detect(frame, time)?;
+            // A box stands for what moves in it, which may be several pieces.
+            let moves = |area: &Area| self.moving.iter().any(|region| is_within(region.area, *area));
+            regions.extend(self.boxes.iter().filter(|area| moves(area)).map(|area| Region::new(*area)));
+            return Ok(());
+        }
+        // What moves where the detector saw something, or where something is followed already.
+        let is_known = |region: &&Region| {
+            self.boxes.iter().any(|area| is_within(region.area, *area))
+                || expected.iter().any(|expected| expected.confirmed && is_within(region.area, expected.area))
+        };
+        regions.extend(self.moving.iter().filter(is_known).copied());
+        Ok(())
+    }
+
+    fn state(&self) -> State {
+        self.gate.as_ref().map_or(State::Watching, Gate::state)
+    }
+
+    fn camera(&self) -> Option<Camera> {
+        self.gate.as_ref().and_then(Gate::camera)
+    }
+
+    fn is_anew(&self) -> bool {
+        self.gate.as_ref().is_some_and(Gate::is_anew)
+    }
+
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.detector.bytes() + self.gate.as_ref().map_or(0, Gate::bytes)
+    }
+}
+
+/// Whether most of `region` lies in `area`, or most of `area` in it.
+fn is_within(region: Area, area: Area) -> bool {
+    let common = region.common(area).pixels() as f64;
+    common >= WITHIN * (region.pixels().min(area.pixels()).max(1)) as f64
+}

@@ -1,0 +1,169 @@
+//! Boxes from a tiny detector in ONNX.
+
+use std::time::Duration;
+
+use oltr::decide::events::Phase;
+use oltr::model::Options;
+use oltr::pipeline::{self, Control};
+use oltr::things::detector::{Detector, DetectorFinder, Form, Settings as Boxes};
+use oltr::things::{AnyFinder, Budget, Gate, Settings, Stage};
+use oltr::{Classifier, Error, Frame, Limits, Model};
+
+use super::common::onnx::{self, Node, Tensor, dtype, value};
+use super::scene::{Film, HEIGHT, SIDE, Shot, WIDTH, draw, passage};
+use super::{Notes, tiny_model};
+
+/// Cells of the tiny detector along a side, and pixels of a cell.
+const CELLS: usize = 16;
+const CELL: usize = 4;
+
+/// A detector that sees what is bright: a box around each cell, scored with the mean of the cell. `corners` makes the
+/// box of a cell.
+fn bright(corners: impl Fn(usize, usize) -> [f32; 4]) -> onnx::Model {
+    let (boxes, side) = ((CELLS * CELLS) as i64, (CELLS * CELL) as i64);
+    let all: Vec<f32> = (0..CELLS * CELLS).flat_map(|i| corners(i % CELLS, i / CELLS)).collect();
+    onnx::Model {
+        nodes: vec![
+            Node::new("AveragePool", &["image"], &["cells"])
+                .ints("kernel_shape", &[CELL as i64; 2])
+                .ints("strides", &[CELL as i64; 2]),
+            Node::new("ReduceMean", &["cells"], &["luma"]).ints("axes", &[1]).int("keepdims", 0),
+            Node::new("Reshape", &["luma", "row"], &["scores"]),
+            // Boxes that are the same for every picture, in a way that no one takes for constant.
+            Node::new("ReduceMean", &["scores"], &["mean"]).ints("axes", &[1]).int("keepdims", 0),
+            Node::new("Mul", &["mean", "zero"], &["nothing"]),
+            Node::new("Add", &["places", "nothing"], &["boxes"]),
+        ],
+        tensors: vec![
+            Tensor::int64s("row", &[1, boxes]),
+            Tensor::floats("zero", &[1], &[0.0]),
+            Tensor::floats("places", &[1, boxes, 4], &all),
+        ],
+        inputs: vec![value("image", dtype::FLOAT, &[1, 3, side, side])],
+        outputs: vec![value("boxes", dtype::FLOAT, &[1, boxes, 4]), value("scores", dtype::FLOAT, &[1, boxes])],
+        opset: Some(13),
+        ..onnx::Model::default()
+    }
+}
+
+/// A box of two and a half cells around a cell.
+fn around(x: usize, y: usize) -> [f32; 4] {
+    let (x, y) = ((x * CELL) as f32, (y * CELL) as f32);
+    [x - 3.0, y - 3.0, x + 7.0, y + 7.0]
+}
+
+fn load(model: &onnx::Model) -> Model {
+    Model::from_bytes("bright.onnx", &model.encode(), &Options::default()).unwrap()
+}
+
+fn detector(score: f32) -> Detector {
+    Detector::new(&load(&bright(around)), &Boxes { score, ..Boxes::default() }).unwrap()
+}
+
+fn picture(x: i32) -> Frame {
+    let mut luma = vec![0; (WIDTH * HEIGHT) as usize];
+    draw(7, &[(x, 90, SIDE, SIDE)], WIDTH, HEIGHT, &mut luma);
+    let (format, stride) = (oltr::PixelFormat::Gray, WIDTH as usize);
+    Frame::new(format, WIDTH, HEIGHT, stride, luma, &Limits::default()).unwrap()
+}
+
+#[test]
+fn a_detector_says_where_something_is() {
+    let mut detector = detector(0.6);
+    assert!(matches!(detector.form(), Form::Boxes { boxes: 256, scores: 1, .. }));
+    for x in [40, 150, 270] {
+        let found: Vec<_> = detector.detect(&picture(x)).unwrap().collect();
+        assert!(!found.is_empty() && found.len() < 8, "{found:?}");
+        for (area, score) in found {
+            assert!(area.holds(x + SIDE as i32 / 2, 90 + SIDE as i32 / 2) || score < 0.75, "{area:?} for {x}");
+            assert!(area.x >= x - 60 && area.x + area.width as i32 <= x + SIDE as i32 + 60, "{area:?} for {x}");
+        }
+    }
+    assert!(detector.bytes() > 64 * 64 * 3 * 4);
+}
+
+/// Events and cuts where a detector with this score finds things, with motion or alone.
+fn run(score: f32, moving: bool, stands: bool, spacing: Duration) -> (usize, usize) {
+    let (model, limits) = (tiny_model(), Limits::default());
+    let mut settings = Settings::default();
+    if !moving {
+        settings.scene.min_way = 0.0;
+    }
+    let gate = moving.then(|| Gate::new(&settings.scene, &limits).unwrap());
+    let finder = AnyFinder::new(DetectorFinder::new(detector(score), gate, spacing));
+    let mut stage = Stage::with_finder(finder, &settings, Budget::fixed(), &limits).unwrap();
+    let script = move |frame: u64| match frame {
+        220.. => Shot::End,
+        _ if stands => Shot::Squares(vec![(150, 90, SIDE, SIDE)]),
+        _ => Shot::Squares(passage(frame, 120).into_iter().collect()),
+    };
+    let (mut film, mut notes) = (Film::recording(script), Notes::default());
+    let (control, pipeline) = (Control::default(), pipeline::Settings::default());
+    let mut classifier = Classifier::new(&model).unwrap();
+    pipeline::run_things(&mut film, &mut stage, &mut classifier, &mut notes, &control, &pipeline, &limits).unwrap();
+    notes.check();
+    (notes.of(|phase| *phase == Phase::New).len(), notes.cuts.len())
+}
+
+#[test]
+fn a_detector_finds_things_where_something_moves_or_alone() {
+    let every = Duration::ZERO;
+    let (events, cuts) = run(0.6, true, false, every);
+    assert!((1..=3).contains(&events) && cuts > 3, "{events} events, {cuts} cuts");
+    // Seldom: what moves in the last boxes is followed meanwhile.
+    let (events, cuts) = run(0.6, true, false, Duration::from_millis(500));
+    assert!((1..=3).contains(&events) && cuts > 3, "{events} events, {cuts} cuts");
+    // It sees nothing: what moves is none of its things.
+    assert_eq!(run(1.0, true, false, every), (0, 0));
+    // What stands there from the start does not move, but is seen.
+    assert_eq!(run(0.6, true, true, every), (0, 0));
+    let (events, cuts) = run(0.6, false, true, every);
+    assert!(events >= 1 && cuts >= 3, "{events} events, {cuts} cuts");
+}
+
+#[test]
+fn detectors_that_say_nothing_usable_are_refused_or_passed_over() {
+    let refused = |model: &onnx::Model| match Detector::new(&load(model), &Boxes::default()) {
+        Err(Error::BadModel { reason, .. }) => reason,
+        other => panic!("{other:?}"),
+    };
+    let mut other = bright(around);
+    other.outputs = vec![value("luma", dtype::FLOAT, &[1, CELLS as i64, CELLS as i64])];
+    assert!(refused(&other).contains("[1,4+C,N]"));
+    let mut only = bright(around);
+    only.outputs.truncate(1);
+    assert!(refused(&only).contains("scores"));
+    let oblong = onnx::Model {
+        nodes: vec![Node::new("Relu", &["image"], &["boxes"])],
+        inputs: vec![value("image", dtype::FLOAT, &[1, 3, 4, 8])],
+        outputs: vec![value("boxes", dtype::FLOAT, &[1, 3, 4, 8])],
+        opset: Some(13),
+        ..onnx::Model::default()
+    };
+    assert!(refused(&oblong).contains("square"));
+    let many = onnx::Model {
+        nodes: vec![Node::new("Reshape", &["image", "rows"], &["output0"])],
+        tensors: vec![Tensor::int64s("rows", &[1, 200_000, 6])],
+        inputs: vec![value("image", dtype::FLOAT, &[1, 3, 632, 632])],
+        outputs: vec![value("output0", dtype::FLOAT, &[1, 200_000, 6])],
+        opset: Some(13),
+        ..onnx::Model::default()
+    };
+    // 3 × 632 × 632 are 1 198 272 numbers: 199 712 rows of six.
+    let many = onnx::Model {
+        tensors: vec![Tensor::int64s("rows", &[1, 199_712, 6])],
+        outputs: vec![value("output0", dtype::FLOAT, &[1, 199_712, 6])],
+        ..many
+    };
+    assert!(refused(&many).contains("199712 boxes"));
+    assert!(matches!(
+        Detector::new(&load(&bright(around)), &Boxes { score: 2.0, ..Boxes::default() }),
+        Err(Error::Config(_))
+    ));
+    // No numbers, no sides, far outside: no boxes, and no fault.
+    for corners in [[f32::NAN; 4], [f32::INFINITY; 4], [5.0; 4], [9.0, 9.0, 5.0, 5.0], [1e30, 1e30, 2e30, 2e30]] {
+        let model = load(&bright(|_, _| corners));
+        let mut detector = Detector::new(&model, &Boxes { score: 0.0, ..Boxes::default() }).unwrap();
+        assert_eq!(detector.detect(&picture(40)).unwrap().count(), 0, "{corners:?}");
+    }
+}

@@ -1,0 +1,160 @@
+//! Things that move before a fixed camera: found, followed, cut out, and told, each once.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod detector;
+mod events;
+mod memory;
+#[cfg(feature = "cli")]
+mod program;
+mod scene;
+
+use std::time::Duration;
+
+use common::tiny;
+use oltr::decide::Decision;
+use oltr::decide::events::{EndReason, Phase};
+use oltr::pipeline::{self, Control, Report, Settings};
+use oltr::sink::{CameraResult, CutResult, EventResult, Failure, FrameResult, SceneResult, Sink};
+use oltr::source::FrameSource;
+use oltr::things::{self, Area, Budget, Camera, Present, Stage};
+use oltr::{Classifier, Limits, Model, Rect, Result};
+
+/// One line of what was told of a thing.
+#[derive(Clone, Debug, PartialEq)]
+struct Told {
+    phase: Phase,
+    event: u64,
+    thing: u64,
+    label: Decision,
+    frames: u64,
+    crops: u32,
+    seen: u32,
+    best: Area,
+    first: Duration,
+    last: Duration,
+    steps: usize,
+}
+
+/// Keeps what it is told.
+#[derive(Default)]
+struct Notes {
+    frames: Vec<(u64, Vec<Present>)>,
+    events: Vec<Told>,
+    cuts: Vec<(u64, u32, Rect, Area)>,
+    cameras: Vec<Camera>,
+    failures: Vec<String>,
+    /// Called with the number of each frame that was told.
+    after: Option<Box<dyn FnMut(u64)>>,
+}
+
+impl Sink for Notes {
+    fn frame(&mut self, _: &FrameResult) -> Result<()> {
+        panic!("frames are not classified as a whole")
+    }
+
+    fn scene(&mut self, scene: &SceneResult) -> Result<()> {
+        self.frames.push((scene.stamp.seq, scene.things.to_vec()));
+        if let Some(after) = &mut self.after {
+            after(scene.stamp.seq);
+        }
+        Ok(())
+    }
+
+    fn cut(&mut self, result: &CutResult) -> Result<()> {
+        let cut = &result.cut;
+        assert_eq!(cut.frame.geometry().view.region, Some(cut.region));
+        self.cuts.push((cut.thing, cut.number, cut.region, cut.area));
+        Ok(())
+    }
+
+    fn camera(&mut self, camera: &CameraResult) -> Result<()> {
+        self.cameras.push(camera.camera);
+        Ok(())
+    }
+
+    fn event(&mut self, e: &EventResult) -> Result<()> {
+        let (of, event) = (e.thing.expect("each event is of a thing"), e.change.event);
+        self.events.push(Told {
+            phase: e.change.phase,
+            event: event.id,
+            thing: of.thing.id,
+            label: event.label,
+            frames: event.frames,
+            crops: of.crops,
+            seen: of.thing.seen,
+            best: of.best,
+            first: event.first,
+            last: event.last,
+            steps: of.thing.path.len(),
+        });
+        Ok(())
+    }
+
+    fn failure(&mut self, failure: &Failure) -> Result<()> {
+        self.failures.push(failure.reason.into());
+        Ok(())
+    }
+}
+
+impl Notes {
+    fn of(&self, wanted: fn(&Phase) -> bool) -> Vec<&Told> {
+        self.events.iter().filter(|told| wanted(&told.phase)).collect()
+    }
+
+    /// Each thing that is announced ends once, and nothing is told of it before or after.
+    fn check(&self) {
+        let mut open = Vec::new();
+        for told in &self.events {
+            match told.phase {
+                Phase::New => open.push(told.event),
+                _ => assert!(open.contains(&told.event), "{told:?} was not announced"),
+            }
+            if matches!(told.phase, Phase::End(_)) {
+                open.retain(|event| *event != told.event);
+            }
+        }
+        assert!(open.is_empty(), "{open:?} did not end");
+        let mut numbers: Vec<u64> = self.of(|phase| *phase == Phase::New).iter().map(|told| told.event).collect();
+        numbers.dedup();
+        assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());
+    }
+}
+
+fn tiny_model() -> Model {
+    Model::from_bytes("tiny.onnx", &tiny::bundle().encode(), &Default::default()).unwrap()
+}
+
+/// What a tiny network says of what moves in `source`.
+fn run(source: &mut dyn FrameSource, settings: &things::Settings, notes: &mut Notes) -> Report {
+    run_until(source, settings, notes, &Control::default())
+}
+
+fn run_until(
+    source: &mut dyn FrameSource,
+    settings: &things::Settings,
+    notes: &mut Notes,
+    control: &Control,
+) -> Report {
+    let (model, limits) = (tiny_model(), Limits::default());
+    let mut classifier = Classifier::new(&model).unwrap();
+    let mut stage = Stage::new(settings, Budget::fixed(), &limits).unwrap();
+    let pipeline = Settings::default();
+    let report = pipeline::run_things(source, &mut stage, &mut classifier, notes, control, &pipeline, &limits).unwrap();
+    notes.check();
+    let stats = report.stats;
+    assert_eq!(stats.captured, stats.classified + stats.dropped, "{stats:?}");
+    let cuts = stats.things.unwrap().cuts;
+    assert_eq!(cuts.asked, cuts.classified + cuts.skipped, "{cuts:?}");
+    assert_eq!(cuts.classified, notes.cuts.len() as u64);
+    assert_eq!(stats.events, notes.of(|phase| *phase == Phase::New).len() as u64);
+    report
+}
+
+/// The reason of an end.
+fn reason(told: &Told) -> EndReason {
+    match told.phase {
+        Phase::End(reason) => reason,
+        phase => panic!("{phase:?} is no end"),
+    }
+}

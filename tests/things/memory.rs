@@ -1,0 +1,112 @@
+//! A stream of things takes its memory before it begins.
+
+use std::time::Duration;
+
+use oltr::pipeline::Classify;
+use oltr::pipeline::{self, Control};
+use oltr::preprocess::Preprocessor;
+use oltr::scores::Scores;
+use oltr::sink::json::{self, JsonLines};
+use oltr::sink::{CutResult, EventResult, SceneResult, Sink};
+use oltr::things::{Budget, Settings, Stage};
+use oltr::{Answer, Frame, Judge, Limits, Names, Result};
+
+use super::common::counting_allocator::{Taken, held_by, taken};
+use super::common::tiny;
+use super::scene::{Film, Shot, passage};
+use super::tiny_model;
+
+/// Frames until all has been seen once: things that come, are cut in every size, and leave.
+const WARM: u64 = 700;
+const FRAMES: u64 = 3_000;
+
+/// Preprocesses cuts for real; the network is made up: what the real one takes is measured elsewhere.
+struct Half<'a> {
+    judge: Judge<'a>,
+    preprocessor: Option<Preprocessor>,
+    pixels: Vec<u8>,
+    count: usize,
+}
+
+impl Classify for Half<'_> {
+    fn names(&self) -> Names<'_> {
+        self.judge.names()
+    }
+
+    fn classify(&mut self, frame: &Frame) -> Result<Answer<'_>> {
+        let settings = &self.judge.names().bundle().preprocess;
+        let preprocessor = match &mut self.preprocessor {
+            Some(p) => p,
+            none => none.insert(Preprocessor::new(settings, frame.geometry())?),
+        };
+        preprocessor.run(frame, &mut self.pixels)?;
+        self.count += 1;
+        let class = self.count / 7 % tiny::CLASSES;
+        let scores = Scores { class, probability: 0.5, nearest: class, distance: 10.0, reachability: 1.0 };
+        self.judge.by_rule(&scores)
+    }
+}
+
+/// JSON lines that go nowhere, and what had been taken when the stream was warm.
+struct Lines {
+    json: JsonLines<std::io::Sink>,
+    warm: Option<Taken>,
+    end: Option<Taken>,
+    cuts: u64,
+}
+
+impl Sink for Lines {
+    fn scene(&mut self, scene: &SceneResult) -> Result<()> {
+        if scene.stamp.seq == WARM {
+            self.warm = Some(taken());
+        }
+        self.end = Some(taken());
+        self.json.scene(scene)
+    }
+
+    fn cut(&mut self, cut: &CutResult) -> Result<()> {
+        self.cuts += 1;
+        self.json.cut(cut)
+    }
+
+    fn event(&mut self, event: &EventResult) -> Result<()> {
+        self.json.event(event)
+    }
+}
+
+#[test]
+fn a_frame_with_things_takes_nothing_from_the_allocator() {
+    let (model, limits) = (tiny_model(), Limits::default());
+    let bundle = model.bundle().unwrap();
+    let pixels = vec![0; bundle.preprocess.size.pow(2) as usize * 3];
+    let mut classifier = Half { judge: Judge::new(bundle), preprocessor: None, pixels, count: 0 };
+    let mut stage = Stage::new(&Settings::default(), Budget::fixed(), &limits).unwrap();
+    let lines = json::Settings { frames: true, ..Default::default() };
+    let json = JsonLines::new(std::io::sink(), lines, &limits);
+    let mut sink = Lines { json, warm: None, end: None, cuts: 0 };
+    let script = |frame: u64| match frame {
+        FRAMES.. => Shot::End,
+        // A passage every ten seconds, of a size of its own.
+        _ => {
+            let side = 20 + (frame / 100 % 7) as u32 * 9;
+            let square = passage(frame % 100, 10).filter(|_| frame >= 100);
+            Shot::Squares(square.map(|(x, y, _, _)| (x, y, side, side + 7)).into_iter().collect())
+        }
+    };
+    let mut film = Film::recording(script);
+    let control = Control::default();
+    let settings = pipeline::Settings { stats_every: Some(Duration::from_millis(50)), ..Default::default() };
+    let report =
+        pipeline::run_things(&mut film, &mut stage, &mut classifier, &mut sink, &control, &settings, &limits).unwrap();
+    assert!(report.stats.events >= 20 && sink.cuts > 200, "{:?}", report.stats);
+    assert_eq!(sink.warm, sink.end, "the thread that classifies allocates for frames");
+}
+
+#[test]
+fn a_stage_takes_what_it_says() {
+    let settings = Settings::default();
+    let (held, stage) = held_by(|| Stage::new(&settings, Budget::fixed(), &Limits::default()).unwrap());
+    let said = stage.bytes();
+    assert!(held.now as usize <= said, "{} taken, {said} said", held.now);
+    assert!(said <= 800_000, "{said} bytes");
+}
