@@ -94,7 +94,8 @@ struct Window {
 
 impl Windows {
     fn new(span: Span, reversed: bool) -> Windows {
-        let axis = Axis::new(span);
+        let mut axis = Axis::default();
+        axis.plan(span);
         let mut all = Windows { longest: axis.longest(), ..Windows::default() };
         for (makes, (start, weights)) in axis.windows().enumerate() {
             let len = weights.len();
