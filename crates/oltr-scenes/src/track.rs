@@ -204,7 +204,7 @@ impl Track {
         }
         self.time = time;
         self.missed = 0;
-        self.restless += u32::from(region.restless);
+        self.restless = self.restless.saturating_add(region.restless.into());
         if let (Some(known), Some(now)) = (&mut self.colour, region.colour) {
             for (known, now) in known.iter_mut().zip(now) {
                 *known += (now - *known) / 4;
@@ -258,16 +258,15 @@ impl Track {
         let times = |factor: f32| (self.size() as f64 * f64::from(factor)) as i64;
         let share = |hundredths: i64| (i64::from(width) << FRACTION) * hundredths / 100;
         let mut wanted = times(settings.min_way);
+        let is_restless = self.restless >= RESTLESS.saturating_mul(self.thing.seen);
         if settings.min_way > 0.0 {
-            wanted = wanted.max(share(FAR));
-            if !warm || self.restless >= RESTLESS * self.thing.seen {
-                wanted = wanted.max(times(2.0).min(share(VERY_FAR)));
-            }
+            wanted = wanted.max(share(if warm && !is_restless { FAR } else { VERY_FAR }));
         }
+        let straight = if is_restless { 7 } else { 4 };
         self.thing.seen >= HITS
             && self.thing.last.saturating_sub(self.thing.first) >= LONG
             && way >= wanted
-            && way * 10 >= self.length * 4
+            && way * 10 >= self.length * straight
             && u64::from(self.thing.seen) * 10 >= u64::from(self.frames) * 6
     }
 
