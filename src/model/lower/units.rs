@@ -217,7 +217,7 @@ impl Finder<'_> {
             }
             "GlobalAveragePool" if rank(0)? == 4 => self.map_fits(node)?.then_some((Kind::GlobalAverage, vec![x()?])),
             "ReduceMean" if rank(0)? == 4 => {
-                let spatial = axes(self.view.graph, node, 4)? == [2, 3];
+                let spatial = axes((&self.view.graph.consts, self.view.graph.opset), node, 4)? == [2, 3];
                 (spatial && self.map_fits(node)?).then_some((Kind::GlobalAverage, vec![x()?]))
             }
             "Relu" | "Clip" | "LeakyRelu" | "Sigmoid" | "Tanh" | "HardSigmoid" | "HardSwish" | QUANTISE => {

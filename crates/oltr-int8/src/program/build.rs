@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{Error, Result};
-use crate::kernels::{AveragePool, Conv, KernelSet, MaxPool, Window};
+use crate::kernels::{AveragePool, Conv, KernelSet, Map, MaxPool, Window};
 use crate::layers::add::Add;
 use crate::layers::concat::Concat;
 use crate::layers::constant::Constant;
 use crate::layers::conv::Convolution;
 use crate::layers::copy::{Copy, reshape_copy};
 use crate::layers::elementwise::{Binary, Elementwise};
+use crate::layers::finish::{Finish, Finishing, Repeat};
 use crate::layers::matmul::MatMul;
 use crate::layers::moves::{Move, reshape_view};
 use crate::layers::output::Output;
@@ -148,6 +149,51 @@ impl Builder {
         let packed = self.kernels.conv(conv);
         let (floats, adds) = (element == Element::Floats, residual.is_some());
         Ok(self.push(op, macs, Work::layer(Convolution { packed, map, floats, adds }), &reads, output))
+    }
+
+    /// The end of a convolution over `map` whose sums are f32 values; `more` are summands of the sums.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] where lists and maps do not fit.
+    pub fn finishing(
+        &mut self,
+        sums: TensorId,
+        more: Option<TensorId>,
+        map: Map,
+        finish: Finish,
+    ) -> Result<TensorId> {
+        let tensor = self.tensors[sums.0].clone();
+        let fits = |list: &Option<Vec<f32>>| {
+            list.as_ref().is_none_or(|l| l.len() == map.channels) && map.volume() == tensor.map.volume()
+        };
+        let same = more.is_none_or(|id| self.tensors[id.0] == tensor);
+        if tensor.element != Element::Floats || !fits(&finish.scale) || !fits(&finish.bias) || !same {
+            return Err(Error::Internal(format!("{}: the end of a convolution does not fit", self.name)));
+        }
+        let element = finish.bytes.map_or(Element::Floats, |(_, quant, _, _)| Element::Bytes(quant));
+        let layer = Work::layer(Finishing::new(finish, map));
+        let reads: Vec<TensorId> = [Some(sums), more].into_iter().flatten().collect();
+        Ok(self.push("finish".into(), 0, layer, &reads, Tensor { element, ..tensor }))
+    }
+
+    /// A tensor whose pixels, or rows of `width` where it is none, have some of their channels once more at their end.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] for a tensor of numbers, or channels that there are not.
+    pub fn repeat(&mut self, x: TensorId, from: Map, channels: &[usize]) -> Result<TensorId> {
+        let (tensor, quant) = self.bytes(x)?;
+        let wide = from.channels + channels.len();
+        let shape = match tensor.shape[..] {
+            [1, c, h, w] if c == from.channels => vec![1, wide, h, w],
+            _ => vec![from.pixels(), wide],
+        };
+        if tensor.map.volume() != from.volume() || channels.iter().any(|c| *c >= from.channels) {
+            return Err(Error::Internal(format!("{}: channels that are not there", self.name)));
+        }
+        let output = Tensor::new(&shape, Element::Bytes(quant));
+        let to = if shape.len() == 4 { output.map } else { Map { height: 1, width: from.pixels(), channels: wide, stride: wide } };
+        let layer = Work::layer(Repeat { from, to, channels: channels.to_vec() });
+        Ok(self.push("repeat".into(), 0, layer, &[x], output))
     }
 
     /// A 256-entry table over bytes: any function of one quantised tensor.
