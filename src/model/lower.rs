@@ -5,10 +5,12 @@
 //! run as one program: whatever lies between two units of a level on any path is of that level too. What no unit
 //! covers stays in the graph, with one node a program.
 
+mod chain;
 mod emit;
 mod failure;
 mod float;
 mod float_op;
+mod moves;
 mod pointwise;
 mod quantised;
 mod units;

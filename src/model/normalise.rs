@@ -246,6 +246,7 @@ impl Pass<'_> {
                 node.attributes.retain(|a| a.name != "channels_last");
                 self.unary(node)
             }
+            "Split" if is_onnx(&node.domain) && self.opset >= 10 && self.sliced(&node) => {}
             op if MOVES.contains(&op) && self.moves_bytes(&node) => self.moved(node),
             _ => self.out.push(node),
         }
@@ -253,6 +254,33 @@ impl Pass<'_> {
 
     fn moves_bytes(&self, node: &Node) -> bool {
         is_onnx(&node.domain) && node.inputs.iter().any(|x| self.quantised.contains_key(x))
+    }
+
+    /// Writes a Split whose parts are known as a Slice each: they have one output, as all that becomes a layer.
+    fn sliced(&mut self, node: &Node) -> bool {
+        self.know(node);
+        let Some(parts) = shapes::outputs((&self.consts, self.opset), &self.shapes, node) else { return false };
+        let rank = parts.first().map_or(0, Vec::len);
+        let Some(axis) = shapes::wrap(node.int("axis", 0), rank).filter(|axis| *axis < rank) else { return false };
+        if parts.iter().any(|part| part[axis] == 0) {
+            return false;
+        }
+        let mut at = 0;
+        for (output, part) in node.outputs.iter().zip(&parts) {
+            let mut list = |value: usize| {
+                let name = self.fresh(output);
+                let value = Const { shape: vec![1], values: Values::I64(vec![value as i64]) };
+                self.consts.insert(name.clone(), Arc::new(value));
+                name
+            };
+            let [start, end, along] = [list(at), list(at + part[axis]), list(axis)];
+            at += part[axis];
+            if !output.is_empty() {
+                let slice = Node::new("Slice", output, &[&node.inputs[0], &start, &end, &along], output);
+                self.node(slice);
+            }
+        }
+        true
     }
 
     /// A Q or DQ node of the file itself: its zero point is spelt out.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::super::graph::Node;
 use super::super::shapes::{Shapes, Sliding};
+use super::chain::Chain;
 use super::failure::{Failure, Result};
 use super::pointwise;
 use super::quantised::{View, entry};
@@ -402,6 +403,19 @@ impl Emitter<'_> {
             Kind::Transpose(perm) => {
                 let id = b.reshape(x, shape, Some(perm))?;
                 requantised(&mut self.builder, id)?
+            }
+            Kind::Moved { pieces, start } => {
+                let id = b.moved(x, shape, pieces, start)?;
+                requantised(&mut self.builder, id)?
+            }
+            Kind::Chain => {
+                let node = &self.view.graph.nodes[unit.node];
+                let chain = node.input(0).and_then(|x| Chain::find(self.view, self.shapes, x)).ok_or_else(|| lost(name))?;
+                let op = chain.name();
+                match chain.channels() {
+                    1 => b.table(&op, x, quant, |q| clamped(&|x| chain.at(0, x), q))?,
+                    _ => b.tables(&op, x, quant, |channel, q| clamped(&|x| chain.at(channel, x), q))?,
+                }
             }
             Kind::Softmax => {
                 let id = b.softmax(x, quant)?;
