@@ -11,7 +11,9 @@
 mod attributes;
 mod builtin;
 mod check;
+mod coverage;
 mod distances;
+mod fold;
 mod graph;
 mod guard;
 mod load;
@@ -40,6 +42,7 @@ use oltr_int8::kernels;
 use origin::Origin;
 
 pub use builtin::builtin_bytes;
+pub use coverage::{Coverage, Fallback};
 pub use guard::error_of_panic;
 pub use metadata::{graph_sha256, with_metadata};
 pub use session::{Attention, Outputs, RunTimes, Session};
@@ -225,6 +228,8 @@ pub struct Summary {
     pub operators: BTreeMap<String, usize>,
     /// How the file is quantised, for people: `QDQ uint8 per channel`, `float`, …
     pub quantisation: String,
+    /// How much of it runs in int8, and what keeps the rest from it.
+    pub coverage: Coverage,
     /// The steps that run, in order.
     pub steps: Vec<Step>,
 }

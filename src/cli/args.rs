@@ -207,6 +207,12 @@ impl Common {
             bytes(*weights_bytes),
             bytes(arena_bytes + scratch_bytes)
         );
+        let coverage = &model.summary().coverage;
+        let told = format!("{}: {coverage}", model.name());
+        match coverage.is_poor() && self.engine == EngineName::Int8 {
+            true => log::warn!("{}", printable(&told)),
+            false => log::info!("{}", printable(&told)),
+        }
         Ok(model)
     }
 }

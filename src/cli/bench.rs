@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use oltr::model::{Step, StepTime};
+use oltr::model::{Coverage, Step, StepTime};
 use oltr::{Frame, Limits, Model, PixelFormat, Result, Session};
 use serde::Serialize;
 
@@ -42,6 +42,7 @@ pub fn run(args: &BenchArgs, common: &Common, start: Instant) -> anyhow::Result<
         threads: common.threads,
         runs: times.len(),
         isa: &summary.isa,
+        int8: &summary.coverage,
         load_ms: millis(load),
         first_result_ms: millis(first_result),
         latency_ms: Latency::of(times),
@@ -69,6 +70,8 @@ struct Report<'a> {
     threads: u16,
     runs: usize,
     isa: &'a str,
+    /// How much runs in int8.
+    int8: &'a Coverage,
     /// File to session.
     load_ms: f64,
     /// Start of the process to the first answer.
@@ -95,6 +98,7 @@ impl Report<'_> {
         let fields = [
             ("model", format!("{} on {}", printable(self.model), printable(&self.input))),
             ("kernels", format!("{}, {threads}", self.isa)),
+            ("int8", printable(&self.int8.to_string()).to_string()),
             ("load", format!("{:.1} ms", self.load_ms)),
             ("first result", format!("{:.1} ms after the start of the process", self.first_result_ms)),
             (

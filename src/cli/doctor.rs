@@ -13,7 +13,7 @@ use super::args::{Common, DoctorArgs};
 use super::bench::Input;
 use super::exit::{self, Exit};
 use super::output::{BAD, GOOD, NOTABLE, Output, bytes};
-use super::table::{Align, Cell, Column, Shrink, Table};
+use super::table::{Align, Cell, Column, Shrink, Table, printable};
 use board::Board;
 
 /// Frames that are timed; the fastest counts, which other processes disturbed least.
@@ -185,12 +185,18 @@ impl Trial {
             Some(_) => Finding::ok("model", speed),
             None => Finding::warn("model", speed, "it names no classes: 'oltr classify' needs a bundle"),
         };
+        let coverage = &ran.model.summary().coverage;
+        let share = printable(&coverage.to_string()).to_string();
+        let int8 = match (&coverage.fallback, coverage.is_poor()) {
+            (Some(fallback), true) => Finding::warn("model in int8", share, fallback.remedy.clone()),
+            _ => Finding::ok("model in int8", share),
+        };
         let needed = bytes(self.needed_bytes().unwrap_or_default());
         let bound = match common.max_memory {
             Some(allowed) => format!("{needed} for weights and buffers, --max-memory allows {}", bytes(allowed.0)),
             None => format!("{needed} for weights and buffers; --max-memory can bound it"),
         };
-        vec![runs, Finding::ok("model memory", bound)]
+        vec![runs, int8, Finding::ok("model memory", bound)]
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use oltr::DisplayNames;
 use oltr::Model;
 use oltr::bundle::{Bundle, Open, Preprocess, Resize, Rule, Shot, Subject};
-use oltr::model::{Port, Step, Summary};
+use oltr::model::{Coverage, Port, Step, Summary};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -52,6 +52,7 @@ struct Report<'a> {
     inputs: Vec<PortReport<'a>>,
     outputs: Vec<PortReport<'a>>,
     quantisation: &'a str,
+    int8: &'a Coverage,
     operators: &'a BTreeMap<String, usize>,
     isa: &'a str,
     memory: Memory,
@@ -105,7 +106,7 @@ struct ClassReport<'a> {
 
 impl<'a> Report<'a> {
     fn new(model: &'a Model) -> Report<'a> {
-        let Summary { file_bytes, isa, weights_bytes, arena_bytes, scratch_bytes, operators, quantisation, steps } =
+        let Summary { file_bytes, isa, weights_bytes, arena_bytes, scratch_bytes, operators, quantisation, coverage, steps } =
             model.summary();
         Report {
             schema: "oltr.inspect/1",
@@ -116,6 +117,7 @@ impl<'a> Report<'a> {
             inputs: ports(model.inputs()),
             outputs: ports(model.outputs()),
             quantisation,
+            int8: coverage,
             operators,
             isa,
             memory: Memory { weights_bytes: *weights_bytes, arena_bytes: *arena_bytes, scratch_bytes: *scratch_bytes },
@@ -137,6 +139,7 @@ impl<'a> Report<'a> {
         out.field("inputs", &list(&self.inputs))?;
         out.field("outputs", &list(&self.outputs))?;
         out.field("quantisation", self.quantisation)?;
+        out.field("int8", &printable(&self.int8.to_string()))?;
         out.field("kernels", self.isa)?;
         let Memory { weights_bytes: weights, arena_bytes: arena, scratch_bytes: scratch } = self.memory;
         let sum = bytes(weights.saturating_add(arena).saturating_add(scratch));

@@ -74,7 +74,7 @@ fn chain(view: &View, shapes: &shapes::Shapes, end: usize) -> Option<(Vec<usize>
     let (rank, d) = (shapes.get(sub.output())?.len(), *c.1.last()?);
     let feature = shapes.get(v)?;
     let one_row = feature.last() == Some(&d) && feature.iter().product::<usize>() == d;
-    (one_row && axes(graph, reduce, rank)? == [rank - 1]).then_some(())?;
+    (one_row && axes((&graph.consts, graph.opset), reduce, rank)? == [rank - 1]).then_some(())?;
     let shape: Vec<i64> = shapes.get(last.output())?.iter().map(|d| *d as i64).collect();
     (shape.iter().product::<i64>() as usize * d == c.1.iter().product::<usize>()).then_some(())?;
     let node = Node::new(DISTANCES, last.label(), &[v, c.0], last.output()).with_ints("shape", &shape);

@@ -66,6 +66,39 @@ impl Const<'_> {
         }
     }
 
+    /// Numbers of half precision.
+    pub fn halves(&self) -> Option<Vec<f32>> {
+        let Values::Other(tensor) = &self.values else { return None };
+        if tensor.data_type != pb::tensor_proto::DataType::Float16 as i32 {
+            return None;
+        }
+        let raw = tensor.raw_data.chunks_exact(2).map(|b| single(u16::from_le_bytes([b[0], b[1]])));
+        let values: Vec<f32> = match tensor.raw_data.is_empty() {
+            true => tensor.int32_data.iter().map(|v| single(*v as u16)).collect(),
+            false => raw.collect(),
+        };
+        (values.len() == self.len()).then_some(values)
+    }
+
+    /// The one truth value.
+    pub fn flag(&self) -> Option<bool> {
+        let Values::Other(tensor) = &self.values else { return None };
+        if tensor.data_type != pb::tensor_proto::DataType::Bool as i32 || self.len() != 1 {
+            return None;
+        }
+        let raw = tensor.raw_data.first().map(|b| *b != 0);
+        raw.or(tensor.int32_data.first().map(|v| *v != 0))
+    }
+
+    /// Integers that sizes and axes can be.
+    pub fn integers(&self) -> Option<Vec<i64>> {
+        match &self.values {
+            Values::I64(v) => Some(v.clone()),
+            Values::I32(v) => Some(v.iter().map(|v| i64::from(*v)).collect()),
+            _ => None,
+        }
+    }
+
     /// Integers of any of the types that zero points and biases have.
     pub fn as_integers(&self) -> Option<Vec<i32>> {
         match &self.values {
@@ -435,6 +468,17 @@ fn first_nan(dtype: pb::tensor_proto::DataType, raw: &[u8], int32: &[i32], doubl
         DataType::Float16 => half(|bits| bits & 0x7fff > 0x7c00),
         DataType::Bfloat16 => half(|bits| bits & 0x7fff > 0x7f80),
         _ => None,
+    }
+}
+
+/// A number of half precision (IEEE 754 binary16).
+fn single(bits: u16) -> f32 {
+    let sign = if bits & 0x8000 == 0 { 1.0 } else { -1.0 };
+    let (exponent, fraction) = (i32::from(bits >> 10 & 0x1f), f32::from(bits & 0x3ff));
+    sign * match exponent {
+        0 => fraction * 2f32.powi(-24),
+        0x1f => f32::INFINITY,
+        _ => (1.0 + fraction / 1024.0) * 2f32.powi(exponent - 15),
     }
 }
 

@@ -1,6 +1,6 @@
 //! From the bytes of a file to a plan that can run.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tract_onnx::prelude::*;
@@ -8,6 +8,7 @@ use tract_onnx::tract_core::internal::ensure;
 use tract_onnx::tract_core::ops::konst::Const;
 
 use super::check;
+use super::coverage;
 use super::distances;
 use super::graph::{self, Graph, is_onnx};
 use super::guard::catch;
@@ -17,6 +18,7 @@ use super::operators;
 use super::ops::{self, ProgramOp, Tables};
 use super::origin::Origin;
 use super::rewrite;
+use super::shapes;
 use super::softmax;
 use super::{Engine, Options, Port, Step, Summary};
 use crate::bundle::Bundle;
@@ -110,9 +112,9 @@ pub(super) fn load(name: &str, origin: &Origin, options: &Options) -> Result<Loa
     if options.engine == Engine::Int8 {
         distances::fuse(&mut graph);
     }
-    let parts = match options.engine {
+    let (parts, coverage) = match options.engine {
         Engine::Int8 if quantised => lower::lower(&mut graph, kernels)?,
-        _ => Vec::new(),
+        _ => (Vec::new(), coverage::of(&graph, &shapes::infer(&graph), &HashSet::new(), false)),
     };
     lower::fold_constants(&mut graph);
     lower::prune(&mut graph);
@@ -168,6 +170,7 @@ pub(super) fn load(name: &str, origin: &Origin, options: &Options) -> Result<Loa
         scratch_bytes: scratch,
         operators,
         quantisation,
+        coverage,
         steps: steps(&plan),
     };
     let limits = options.limits.clone();

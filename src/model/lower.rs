@@ -5,10 +5,12 @@
 //! run as one program: whatever lies between two units of a level on any path is of that level too. What no unit
 //! covers stays in the graph, with one node a program.
 
+mod chain;
 mod emit;
 mod failure;
 mod float;
 mod float_op;
+mod moves;
 mod pointwise;
 mod quantised;
 mod units;
@@ -17,6 +19,7 @@ mod weights;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 
+use super::coverage::{self, Coverage};
 use super::graph::{Const, Graph, Node};
 use super::operators::{DEQUANTISE, PROGRAM, QUANTISE};
 use super::shapes;
@@ -25,13 +28,13 @@ pub(super) use emit::Part;
 use oltr_int8::kernels::KernelSet;
 pub(super) use quantised::View;
 use quantised::entry;
-use units::{Operand, Sink, Unit};
+use units::{Kind, Operand, Sink, Unit};
 
 /// Compiles what is quantised and replaces it in the graph by program nodes, whose attribute `index` counts the
 /// parts that come back.
-pub(super) fn lower(graph: &mut Graph, kernels: &'static dyn KernelSet) -> Result<Vec<Part>> {
+pub(super) fn lower(graph: &mut Graph, kernels: &'static dyn KernelSet) -> Result<(Vec<Part>, Coverage)> {
     let shapes = shapes::infer(graph);
-    let (parts, covered) = {
+    let (parts, covered, coverage) = {
         let view = View::new(graph);
         let mut units = units::find(&view, &shapes);
         units.retain(|u| emit::can(&view, &shapes, u));
@@ -47,7 +50,9 @@ pub(super) fn lower(graph: &mut Graph, kernels: &'static dyn KernelSet) -> Resul
                 parts.push(emit::program(&view, &shapes, &units, l, outputs, kernels)?);
             }
         }
-        (parts, covered)
+        let in_int8 = |u: &&Unit| matches!(u.kind, Kind::Conv { .. } | Kind::Dense { .. } | Kind::MatMul);
+        let int8 = units.iter().filter(in_int8).map(|u| u.node).collect();
+        (parts, covered, coverage::of(graph, &shapes, &int8, true))
     };
     // Bytes that only programs read leave with the units; their dequantised twins are computed by the programs.
     let computed: HashSet<&String> = parts.iter().flat_map(|p| &p.outputs).collect();
@@ -65,7 +70,7 @@ pub(super) fn lower(graph: &mut Graph, kernels: &'static dyn KernelSet) -> Resul
     }
     prune(graph);
     sort(graph)?;
-    Ok(parts)
+    Ok((parts, coverage))
 }
 
 /// The shape of a float constant or of the numbers of a quantised one.

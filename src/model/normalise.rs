@@ -3,14 +3,17 @@
 //! QOperator nodes (`QLinearConv`, `com.microsoft.QLinearAdd`, …) become their float operator between
 //! DequantizeLinear and QuantizeLinear nodes, which is what they mean. Integer nodes that only move bytes (a Reshape
 //! of uint8) get the same dress. Afterwards every QuantizeLinear and DequantizeLinear has three inputs, Constant and
-//! Identity nodes are gone, and no other node touches a quantised tensor.
+//! Identity nodes are gone, and no other node touches a quantised tensor. What follows from constants alone is computed
+//! on the way (`fold`), so that weights and zero points are constants whatever an exporter wrote before them.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::fold::{Budget, fold};
 use super::graph::{Const, Graph, Node, Values, constant, is_onnx};
 use super::operators::{DEQUANTISE, QUANTISE};
 use super::origin::Raw;
+use super::shapes::{self, Shapes};
 use crate::error::{Result, UnsupportedNode};
 use crate::limits::Limits;
 
@@ -18,22 +21,57 @@ use crate::limits::Limits;
 const UINT8: i64 = 2;
 const INT8: i64 = 3;
 
-/// Operators that move elements without looking at them.
-const MOVES: [&str; 7] = ["Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "MaxPool", "Slice"];
+/// ONNX's numbers of the types that a Cast of numbers may name.
+const FLOAT32: i64 = 1;
+const FLOAT16: i64 = 10;
+
+/// Operators that move elements without looking at them, or choose among them.
+const MOVES: [&str; 18] = [
+    "Clip", "Concat", "DepthToSpace", "Expand", "Flatten", "Gather", "Max", "MaxPool", "Min", "Pad", "Reshape", "Resize",
+    "Slice", "SpaceToDepth", "Split", "Squeeze", "Transpose", "Unsqueeze",
+];
+
+/// Operators whose result is no float tensor, or not of the type of their first operand.
+const NO_FLOATS: [&str; 25] = [
+    "And", "ArgMax", "ArgMin", "Cast", "Constant", "ConstantOfShape", "ConvInteger", "DynamicQuantizeLinear", "Equal",
+    "Greater", "GreaterOrEqual", "IsInf", "IsNaN", "Less", "LessOrEqual", "MatMulInteger", "Not", "OneHot", "Or",
+    QUANTISE, "Range", "Shape", "Size", "Where", "Xor",
+];
 
 /// Brings the graph into normal form; gives the nodes that it cannot express.
 pub(super) fn normalise(model: &str, graph: &mut Graph, limits: &Limits) -> Result<Vec<UnsupportedNode>> {
+    let nodes = std::mem::take(&mut graph.nodes);
+    let mut consts = std::mem::take(&mut graph.consts);
+    let halves = nodes.iter().any(|n| {
+        let scale = n.input(1).and_then(|s| consts.get(s));
+        (n.op == QUANTISE || n.op == DEQUANTISE) && scale.is_some_and(|s| s.halves().is_some())
+    });
+    if halves {
+        // Half precision is a choice of memory: in single precision the same numbers are computed with less error.
+        for constant in consts.values_mut() {
+            if let Some(values) = constant.halves() {
+                *constant = Const::floats(&constant.shape.clone(), values);
+            }
+        }
+    }
+    let mut shapes: Shapes = graph.inputs.iter().cloned().collect();
+    shapes.extend(consts.iter().map(|(name, c)| (name.clone(), c.shape.clone())));
     let mut pass = Pass {
-        out: Vec::with_capacity(graph.nodes.len()),
-        consts: std::mem::take(&mut graph.consts),
+        out: Vec::with_capacity(nodes.len()),
+        budget: Budget::new(&consts),
+        consts,
+        shapes,
+        floats: graph.inputs.iter().map(|(name, _)| name.clone()).collect(),
+        halves,
         renamed: HashMap::new(),
         quantised: HashMap::new(),
         unsupported: Vec::new(),
         lost: HashSet::new(),
         fresh: 0,
+        seen: 0,
         opset: graph.opset,
     };
-    for mut node in std::mem::take(&mut graph.nodes) {
+    for mut node in nodes {
         for input in &mut node.inputs {
             if let Some(name) = pass.renamed.get(input) {
                 input.clone_from(name);
@@ -42,12 +80,17 @@ pub(super) fn normalise(model: &str, graph: &mut Graph, limits: &Limits) -> Resu
         let is_output = node.outputs.iter().any(|o| graph.outputs.contains(o));
         if node.is("Constant") {
             pass.constant(model, node, limits)?;
-        } else if node.is("Identity") && !is_output {
-            let (from, to) = (node.inputs.remove(0), node.outputs.remove(0));
-            pass.renamed.insert(to, from);
-        } else {
+        } else if pass.is_identity(&node) {
+            if is_output {
+                pass.out.push(Node::new("Identity", &node.name, &[&node.inputs[0]], node.output()));
+            } else {
+                let (from, to) = (node.inputs.remove(0), node.outputs.remove(0));
+                pass.renamed.insert(to, from);
+            }
+        } else if is_output || !pass.folded(&node) {
             pass.node(node);
         }
+        pass.look();
     }
     graph.nodes = pass.out;
     graph.consts = pass.consts;
@@ -57,6 +100,13 @@ pub(super) fn normalise(model: &str, graph: &mut Graph, limits: &Limits) -> Resu
 struct Pass<'a> {
     out: Vec<Node>,
     consts: HashMap<String, Arc<Const<'a>>>,
+    /// Shapes, as far as the nodes before tell them.
+    shapes: Shapes,
+    /// Tensors of f32 values.
+    floats: HashSet<String>,
+    /// Whether the file computes in half precision what is computed in single precision here.
+    halves: bool,
+    budget: Budget,
     renamed: HashMap<String, String>,
     /// Scale and zero point names of each quantised tensor.
     quantised: HashMap<String, (String, String)>,
@@ -64,10 +114,78 @@ struct Pass<'a> {
     /// What refused nodes would compute: not the fault of those that read it.
     lost: HashSet<String>,
     fresh: usize,
+    /// How many nodes of `out` were looked at.
+    seen: usize,
     opset: i64,
 }
 
 impl Pass<'_> {
+    /// Whether a node gives what it gets.
+    fn is_identity(&self, node: &Node) -> bool {
+        let Some(x) = node.input(0).filter(|_| is_onnx(&node.domain)) else { return false };
+        match node.op.as_str() {
+            "Identity" => true,
+            // The mask of what is left out is of training only.
+            "Dropout" => {
+                let masks = node.outputs.iter().skip(1).any(|o| !o.is_empty());
+                let trains = node.input(2).is_some_and(|t| self.consts.get(t).and_then(|c| c.flag()) != Some(false));
+                !masks && !trains
+            }
+            "Cast" => {
+                let to = node.int("to", 0);
+                let bytes = || self.quantised.get(x).and_then(|(_, zero)| self.consts.get(zero));
+                let own = match bytes().map(|c| c.values.dtype()) {
+                    Some("u8") => UINT8,
+                    Some("i8") => INT8,
+                    _ if self.floats.contains(x) => FLOAT32,
+                    _ => return false,
+                };
+                to == own || own == FLOAT32 && to == FLOAT16 && self.halves
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the node's results follow from constants; they then are constants.
+    fn folded(&mut self, node: &Node) -> bool {
+        self.know(node);
+        let Some(values) = fold(node, (&self.consts, self.opset), &self.shapes, &mut self.budget) else { return false };
+        for (name, value) in node.outputs.iter().zip(values).filter(|(name, _)| !name.is_empty()) {
+            self.consts.insert(name.clone(), Arc::new(value));
+        }
+        true
+    }
+
+    /// Sees to it that the shapes of a node's constants are known.
+    fn know(&mut self, node: &Node) {
+        for input in &node.inputs {
+            if let Some(constant) = self.consts.get(input)
+                && !self.shapes.contains_key(input)
+            {
+                self.shapes.insert(input.clone(), constant.shape.clone());
+            }
+        }
+    }
+
+    /// Notes shapes and types of what the nodes since the last call compute.
+    fn look(&mut self) {
+        for at in self.seen..self.out.len() {
+            let node = self.out[at].clone();
+            self.know(&node);
+            shapes::add((&self.consts, self.opset), &mut self.shapes, &node);
+            let float = |name: &str| self.floats.contains(name) || self.consts.get(name).is_some_and(|c| c.as_f32().is_some());
+            let floats = match node.op.as_str() {
+                DEQUANTISE => true,
+                "Cast" => node.int("to", 0) == FLOAT32,
+                op => !NO_FLOATS.contains(&op) && node.input(0).is_some_and(float),
+            };
+            if floats {
+                self.floats.insert(node.output().to_string());
+            }
+        }
+        self.seen = self.out.len();
+    }
+
     /// A tensor name that no file uses.
     fn fresh(&mut self, base: &str) -> String {
         self.fresh += 1;
@@ -128,13 +246,41 @@ impl Pass<'_> {
                 node.attributes.retain(|a| a.name != "channels_last");
                 self.unary(node)
             }
+            "Split" if is_onnx(&node.domain) && self.opset >= 10 && self.sliced(&node) => {}
             op if MOVES.contains(&op) && self.moves_bytes(&node) => self.moved(node),
             _ => self.out.push(node),
         }
     }
 
     fn moves_bytes(&self, node: &Node) -> bool {
-        is_onnx(&node.domain) && node.inputs.first().is_some_and(|x| self.quantised.contains_key(x))
+        is_onnx(&node.domain) && node.inputs.iter().any(|x| self.quantised.contains_key(x))
+    }
+
+    /// Writes a Split whose parts are known as a Slice each: they have one output, as all that becomes a layer.
+    fn sliced(&mut self, node: &Node) -> bool {
+        self.know(node);
+        let Some(parts) = shapes::outputs((&self.consts, self.opset), &self.shapes, node) else { return false };
+        let rank = parts.first().map_or(0, Vec::len);
+        let Some(axis) = shapes::wrap(node.int("axis", 0), rank).filter(|axis| *axis < rank) else { return false };
+        if parts.iter().any(|part| part[axis] == 0) {
+            return false;
+        }
+        let mut at = 0;
+        for (output, part) in node.outputs.iter().zip(&parts) {
+            let mut list = |value: usize| {
+                let name = self.fresh(output);
+                let value = Const { shape: vec![1], values: Values::I64(vec![value as i64]) };
+                self.consts.insert(name.clone(), Arc::new(value));
+                name
+            };
+            let [start, end, along] = [list(at), list(at + part[axis]), list(axis)];
+            at += part[axis];
+            if !output.is_empty() {
+                let slice = Node::new("Slice", output, &[&node.inputs[0], &start, &end, &along], output);
+                self.node(slice);
+            }
+        }
+        true
     }
 
     /// A Q or DQ node of the file itself: its zero point is spelt out.
@@ -420,15 +566,53 @@ impl Pass<'_> {
         self.quantised(&node, float, &ys, &yz);
     }
 
-    /// A node that moves quantised bytes: the same scale and zero point on both sides.
+    /// A node that moves or chooses quantised bytes: the same scale and zero point on both sides, and on all that it
+    /// takes bytes from.
     fn moved(&mut self, node: Node) {
-        if node.outputs.len() > 1 {
+        let Some((scale, zero)) = node.inputs.iter().find_map(|x| self.quantised.get(x)).cloned() else { return };
+        if node.op == "MaxPool" && node.outputs.len() > 1 {
             return self.refuse(&node, "has a second output, which oltr does not compute on bytes");
         }
-        let (scale, zero) = self.quantised[&node.inputs[0]].clone();
-        let x = self.dequantised(&node, [&node.inputs[0], &scale, &zero], None);
+        if node.op == "Resize" && !matches!(node.text("mode"), "" | "nearest") {
+            return self.refuse(&node, "computes with bytes; quantise the model with it between DQ and Q");
+        }
+        // Which inputs are bytes, where they are not sizes or places.
+        let bytes = match node.op.as_str() {
+            "Concat" | "Max" | "Min" | "Clip" => 0..node.inputs.len(),
+            _ => 0..1,
+        };
+        let filler = (node.op == "Pad").then_some(2).filter(|i| node.input(*i).is_some());
         let mut float = node.clone();
-        float.inputs[0] = x;
-        self.quantised(&node, float, &scale, &zero);
+        for i in bytes.chain(filler) {
+            let Some(x) = node.input(i) else { continue };
+            let own = self.quantised.get(x).map_or((&scale, &zero), |(s, z)| (s, z));
+            if !self.same(&scale, own.0) || !self.same(&zero, own.1) {
+                return self.refuse(&node, "takes bytes of different scales together; export it again");
+            }
+            let dtype = |name: &str| self.consts.get(name).map(|c| c.values.dtype());
+            if !self.quantised.contains_key(x) && dtype(x) != dtype(&zero) {
+                return self.refuse(&node, "takes bytes together with another type; export it again");
+            }
+            float.inputs[i] = self.dequantised(&node, [x, &scale, &zero], None);
+        }
+        if let Err(reason) = self.check_parameters(&scale, &zero) {
+            return self.refuse(&node, reason);
+        }
+        for output in float.outputs.iter_mut().filter(|o| !o.is_empty()) {
+            let numbers = self.fresh(output);
+            *output = numbers;
+        }
+        let floats = float.outputs.clone();
+        self.out.push(float);
+        for (y, numbers) in node.outputs.iter().zip(floats).filter(|(y, _)| !y.is_empty()) {
+            self.quantised.insert(y.clone(), (scale.clone(), zero.clone()));
+            self.out.push(Node::new(QUANTISE, y, &[&numbers, &scale, &zero], y));
+        }
+    }
+
+    /// Whether two constants hold the same.
+    fn same(&self, a: &str, b: &str) -> bool {
+        let value = |name: &str| self.consts.get(name).map(|c| (c.as_f32().map(<[f32]>::to_vec), c.as_integers()));
+        a == b || value(a) == value(b)
     }
 }

@@ -4,15 +4,20 @@
 //! computed here; a tensor of unknown shape merely stays with tract.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use super::graph::{Graph, Node, Values};
-use super::operators::{DEQUANTISE, DISTANCES, PROGRAM, QUANTISE};
+use super::graph::{Const, Graph, Node, Values};
+use super::operators::{DEQUANTISE, DISTANCES, PROGRAM, QUANTISE, SOFTMAX};
 
 /// Shape by tensor name.
 pub(super) type Shapes = HashMap<String, Vec<usize>>;
 
+/// Constants by name, and the operator set of the graph.
+type Known<'a, 'b> = (&'a HashMap<String, Arc<Const<'b>>>, i64);
+
 /// Infers what can be inferred, in graph order.
 pub(super) fn infer(graph: &Graph) -> Shapes {
+    let known = (&graph.consts, graph.opset);
     let mut shapes: Shapes = graph.inputs.iter().cloned().collect();
     shapes.extend(graph.consts.iter().map(|(name, c)| (name.clone(), c.shape.clone())));
     for node in &graph.nodes {
@@ -24,55 +29,92 @@ pub(super) fn infer(graph: &Graph) -> Shapes {
                 let shape = node.ints(&format!("shape{i}")).unwrap_or(&[]);
                 shapes.insert(output.clone(), shape.iter().map(|d| *d as usize).collect());
             }
-        } else if let Some(shape) = of_node(graph, &shapes, node) {
-            shapes.insert(node.output().to_string(), shape);
+        } else {
+            add(known, &mut shapes, node);
         }
     }
     shapes
 }
 
-fn of_node(graph: &Graph, shapes: &Shapes, node: &Node) -> Option<Vec<usize>> {
-    let input = |i: usize| node.input(i).and_then(|name| shapes.get(name));
-    let x = input(0)?;
+/// Adds those of the outputs of a node.
+pub(super) fn add(known: Known, shapes: &mut Shapes, node: &Node) {
+    if let Some(found) = outputs(known, shapes, node) {
+        let named = node.outputs.iter().zip(found).filter(|(output, _)| !output.is_empty());
+        shapes.extend(named.map(|(output, shape)| (output.clone(), shape)));
+    }
+}
+
+/// Shapes of the outputs of a node.
+pub(super) fn outputs(graph: Known, shapes: &Shapes, node: &Node) -> Option<Vec<Vec<usize>>> {
+    let x = node.input(0).and_then(|x| shapes.get(x));
     match node.op.as_str() {
-        QUANTISE | DEQUANTISE | "Relu" | "LeakyRelu" | "Sigmoid" | "Tanh" | "Clip" | "HardSigmoid" | "HardSwish"
-        | "Softmax" | "Sqrt" | "Exp" | "Abs" | "Neg" | "Identity" | "Elu" | "Erf" | "Softplus" | "Reciprocal"
-        | "Floor" | "Ceil" | "Round" => Some(x.clone()),
-        "Add" | "Sub" | "Mul" | "Div" | "Max" | "Min" | "Pow" if node.inputs.len() == 2 => broadcast(x, input(1)?),
-        "Conv" => {
-            let w = input(1)?;
-            let window = Sliding::of(node, w.get(2..)?)?;
-            let [n, _, h, w_in] = *x.as_slice() else { return None };
-            let [oh, ow] = window.output([h, w_in])?;
-            Some(vec![n, w[0], oh, ow])
+        "Split" => split(graph, node, x?),
+        "Dropout" => Some(vec![x?.clone(); node.outputs.len()]),
+        "DynamicQuantizeLinear" => Some(vec![x?.clone(), vec![], vec![]]),
+        "TopK" | "MaxPool" => Some(vec![of_node(graph, shapes, node)?; node.outputs.len()]),
+        _ => Some(vec![of_node(graph, shapes, node)?]),
+    }
+}
+
+/// Which inputs of a quantised operator hold its operands.
+fn operands(node: &Node) -> [usize; 2] {
+    let quantised = (node.op.starts_with("QLinear") || node.op == "QGemm") && node.op != "QLinearConcat";
+    if quantised { [0, 3] } else { [0, 1] }
+}
+
+fn of_node(graph: Known, shapes: &Shapes, node: &Node) -> Option<Vec<usize>> {
+    let input = |i: usize| node.input(i).and_then(|name| shapes.get(name));
+    let [first, second] = operands(node);
+    if node.op == "Range" {
+        return range(graph, node);
+    }
+    if node.op == "QLinearConcat" {
+        let parts: Option<Vec<&Vec<usize>>> = (2..node.inputs.len()).step_by(3).map(input).collect();
+        return concat(node, &parts?);
+    }
+    let x = input(first)?;
+    match node.op.as_str() {
+        QUANTISE | DEQUANTISE | SOFTMAX => Some(x.clone()),
+        "Abs" | "Acos" | "Acosh" | "Asin" | "Asinh" | "Atan" | "Atanh" | "BatchNormalization" | "Cast" | "Ceil" | "Celu"
+        | "Clip" | "Cos" | "Cosh" | "CumSum" | "Elu" | "Erf" | "Exp" | "Floor" | "Gelu" | "GroupNormalization"
+        | "HardSigmoid" | "HardSwish" | "Hardmax" | "Identity" | "InstanceNormalization" | "IsInf" | "IsNaN" | "LRN"
+        | "LayerNormalization" | "LeakyRelu" | "Log" | "LogSoftmax" | "LpNormalization" | "MeanVarianceNormalization"
+        | "Mish" | "Neg" | "Not" | "PRelu" | "QLinearLeakyRelu" | "QLinearSigmoid" | "QLinearSoftmax"
+        | "RMSNormalization" | "Reciprocal" | "Relu" | "Round" | "Selu" | "Shrink" | "Sigmoid" | "Sign" | "Sin"
+        | "Sinh" | "Softmax" | "Softplus" | "Softsign" | "Sqrt" | "Swish" | "Tan" | "Tanh" | "ThresholdedRelu" => {
+            Some(x.clone())
         }
-        "MaxPool" | "AveragePool" => {
-            let kernel: Vec<usize> = node.ints("kernel_shape")?.iter().map(|k| *k as usize).collect();
-            let window = Sliding::of(node, &kernel)?;
-            let [n, c, h, w] = *x.as_slice() else { return None };
-            let [oh, ow] = window.output([h, w])?;
-            Some(vec![n, c, oh, ow])
+        "Add" | "And" | "Div" | "Equal" | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" | "Max" | "Mean" | "Min"
+        | "Mod" | "Mul" | "Or" | "Pow" | "Sub" | "Sum" | "Where" | "Xor" => {
+            (1..node.inputs.len()).try_fold(x.clone(), |shape, i| broadcast(&shape, input(i)?))
         }
-        "GlobalAveragePool" | "GlobalMaxPool" => match *x.as_slice() {
-            [n, c, _, _] => Some(vec![n, c, 1, 1]),
-            _ => None,
-        },
-        "Gemm" => {
-            let w = input(1)?;
+        "QLinearAdd" | "QLinearMul" => broadcast(x, input(second)?),
+        "Conv" | "ConvInteger" | "QLinearConv" => {
+            let w = input(second)?;
+            let mut shape = vec![*x.first()?, *w.first()?];
+            shape.extend(slid(node, w.get(2..)?, x.get(2..)?)?);
+            Some(shape)
+        }
+        "ConvTranspose" => conv_transpose(node, x, input(1)?),
+        "MaxPool" | "AveragePool" | "QLinearAveragePool" => {
+            let kernel: Option<Vec<usize>> =
+                node.ints("kernel_shape")?.iter().map(|k| usize::try_from(*k).ok()).collect();
+            let mut shape = x.get(..2)?.to_vec();
+            shape.extend(slid(node, &kernel?, x.get(2..)?)?);
+            Some(shape)
+        }
+        "GlobalAveragePool" | "GlobalMaxPool" | "QLinearGlobalAveragePool" => {
+            let mut shape = vec![1; x.len()];
+            shape.get_mut(..2)?.copy_from_slice(x.get(..2)?);
+            Some(shape)
+        }
+        "Gemm" | "QGemm" => {
+            let w = input(second)?;
             let m = if node.int("transA", 0) != 0 { x.get(1)? } else { x.first()? };
             let n = if node.int("transB", 0) != 0 { w.first()? } else { w.get(1)? };
             Some(vec![*m, *n])
         }
-        "MatMul" => {
-            let w = input(1)?;
-            let (rx, rw) = (x.len(), w.len());
-            if rx < 2 || rw < 2 {
-                return None;
-            }
-            let mut shape = broadcast(&x[..rx - 2], &w[..rw - 2])?;
-            shape.extend([x[rx - 2], w[rw - 1]]);
-            Some(shape)
-        }
+        "MatMul" | "MatMulInteger" | "QLinearMatMul" => matmul(x, input(second)?),
         "Transpose" => {
             let reversed: Vec<i64> = (0..x.len() as i64).rev().collect();
             let perm = node.ints("perm").unwrap_or(&reversed);
@@ -82,30 +124,21 @@ fn of_node(graph: &Graph, shapes: &Shapes, node: &Node) -> Option<Vec<usize>> {
             let axis = wrap(node.int("axis", 1), x.len())?;
             Some(vec![x[..axis].iter().product(), x[axis..].iter().product()])
         }
-        "Reshape" => reshape(x, graph.consts.get(node.input(1)?)?.as_i64()?, node.int("allowzero", 0) != 0),
+        "Reshape" => reshape(x, graph.0.get(node.input(1)?)?.as_i64()?, node.int("allowzero", 0) != 0),
         "ConstantOfShape" => sizes(graph, node.input(0)?),
         "Expand" => broadcast(x, &sizes(graph, node.input(1)?)?),
         "Tile" => {
             let repeats = sizes(graph, node.input(1)?)?;
             (repeats.len() == x.len()).then(|| x.iter().zip(&repeats).map(|(d, r)| d.saturating_mul(*r)).collect())
         }
-        "Pad" => {
-            let pads = match node.input(1) {
-                Some(name) if node.input(3).is_none() => sizes(graph, name)?,
-                _ => return None,
-            };
-            let around = |(i, d): (usize, &usize)| d.saturating_add(pads[i]).saturating_add(pads[i + x.len()]);
-            (pads.len() == 2 * x.len()).then(|| x.iter().enumerate().map(around).collect())
+        "Pad" => pad(graph, node, x),
+        "Shape" => {
+            let rank = x.len() as i64;
+            let place = |i: i64| if i < 0 { i + rank } else { i }.clamp(0, rank);
+            let [start, end] = [place(node.int("start", 0)), place(node.int("end", rank))];
+            Some(vec![usize::try_from(end - start).unwrap_or(0)])
         }
-        "Range" => {
-            let number = |i: usize| match &graph.consts.get(node.input(i)?)?.values {
-                Values::F32(v) => v.first().map(|v| f64::from(*v)),
-                Values::I32(v) => v.first().map(|v| f64::from(*v)),
-                Values::I64(v) => v.first().map(|v| *v as f64),
-                _ => None,
-            };
-            Some(vec![((number(1)? - number(0)?) / number(2)?).ceil().max(0.0) as usize])
-        }
+        "Size" => Some(vec![]),
         "Squeeze" => {
             let axes = axes(graph, node, x.len())?;
             let keep = |i: &usize| if axes.is_empty() { x[*i] != 1 } else { !axes.contains(i) };
@@ -115,20 +148,49 @@ fn of_node(graph: &Graph, shapes: &Shapes, node: &Node) -> Option<Vec<usize>> {
             let rank = x.len()
                 + node
                     .ints("axes")
-                    .map_or_else(|| graph.consts.get(node.input(1).unwrap_or("")).map_or(0, |c| c.len()), <[i64]>::len);
+                    .map_or_else(|| graph.0.get(node.input(1).unwrap_or("")).map_or(0, |c| c.len()), <[i64]>::len);
             let axes = axes(graph, node, rank)?;
             let mut rest = x.iter();
             (0..rank).map(|i| if axes.contains(&i) { Some(1) } else { rest.next().copied() }).collect()
         }
         "Concat" => {
+            let parts: Option<Vec<&Vec<usize>>> = (0..node.inputs.len()).map(input).collect();
+            concat(node, &parts?)
+        }
+        "Gather" => {
             let axis = wrap(node.int("axis", 0), x.len()).filter(|axis| *axis < x.len())?;
+            Some([&x[..axis], input(1)?, &x[axis + 1..]].concat())
+        }
+        "GatherElements" => input(1).cloned(),
+        "Slice" => {
             let mut shape = x.clone();
-            for i in 1..node.inputs.len() {
-                shape[axis] = shape[axis].saturating_add(*input(i)?.get(axis)?);
+            for (axis, cut) in slices(graph, node, x)? {
+                shape[axis] = cut.count;
             }
             Some(shape)
         }
-        "ReduceMean" | "ReduceSum" | "ReduceMax" | "ReduceMin" | "ReduceL2" => {
+        "Resize" => resize(graph, node, x),
+        "DepthToSpace" | "SpaceToDepth" => {
+            let block = usize::try_from(node.int("blocksize", 0)).ok().filter(|b| *b > 0)?;
+            let [n, c, h, w] = x[..] else { return None };
+            let area = block.checked_mul(block)?;
+            if node.op == "DepthToSpace" {
+                return (c.is_multiple_of(area)).then(|| vec![n, c / area, h.saturating_mul(block), w.saturating_mul(block)]);
+            }
+            (h.is_multiple_of(block) && w.is_multiple_of(block))
+                .then(|| vec![n, c.saturating_mul(area), h / block, w / block])
+        }
+        "TopK" => {
+            let axis = wrap(node.int("axis", -1), x.len()).filter(|axis| *axis < x.len())?;
+            let mut shape = x.clone();
+            shape[axis] = *sizes(graph, node.input(1)?)?.first()?;
+            Some(shape)
+        }
+        "ArgMax" | "ArgMin" => {
+            let axis = wrap(node.int("axis", 0), x.len()).filter(|axis| *axis < x.len())?;
+            Some(reduced(x, &[axis], node.int("keepdims", 1) != 0))
+        }
+        op if op.starts_with("Reduce") => {
             let mut axes = axes(graph, node, x.len())?;
             if axes.is_empty() && node.int("noop_with_empty_axes", 0) != 0 {
                 return Some(x.clone());
@@ -136,24 +198,215 @@ fn of_node(graph: &Graph, shapes: &Shapes, node: &Node) -> Option<Vec<usize>> {
             if axes.is_empty() {
                 axes = (0..x.len()).collect();
             }
-            let keep = node.int("keepdims", 1) != 0;
-            let dims = x.iter().enumerate();
-            Some(dims.filter_map(|(i, d)| if !axes.contains(&i) { Some(*d) } else { keep.then_some(1) }).collect())
+            Some(reduced(x, &axes, node.int("keepdims", 1) != 0))
         }
         _ => None,
     }
 }
 
+fn reduced(x: &[usize], axes: &[usize], keep: bool) -> Vec<usize> {
+    let dims = x.iter().enumerate();
+    dims.filter_map(|(i, d)| if !axes.contains(&i) { Some(*d) } else { keep.then_some(1) }).collect()
+}
+
+fn concat(node: &Node, parts: &[&Vec<usize>]) -> Option<Vec<usize>> {
+    let [first, rest @ ..] = parts else { return None };
+    let axis = wrap(node.int("axis", 0), first.len()).filter(|axis| *axis < first.len())?;
+    let mut shape = first.to_vec();
+    for part in rest {
+        shape[axis] = shape[axis].saturating_add(*part.get(axis)?);
+    }
+    Some(shape)
+}
+
+/// NumPy's product: a single dimension stands for a row on the left, for a column on the right.
+fn matmul(x: &[usize], w: &[usize]) -> Option<Vec<usize>> {
+    let (rows, columns) = (x.len() > 1, w.len() > 1);
+    let (outer, m) = if rows { (&x[..x.len() - 2], x[x.len() - 2]) } else { (&[][..], *x.first()?) };
+    let (behind, n) = if columns { (&w[..w.len() - 2], w[w.len() - 1]) } else { (&[][..], *w.first()?) };
+    let mut shape = broadcast(outer, behind)?;
+    shape.extend(rows.then_some(m));
+    shape.extend(columns.then_some(n));
+    Some(shape)
+}
+
+fn range(graph: Known, node: &Node) -> Option<Vec<usize>> {
+    let number = |i: usize| match &graph.0.get(node.input(i)?)?.values {
+        Values::F32(v) => v.first().map(|v| f64::from(*v)),
+        Values::I32(v) => v.first().map(|v| f64::from(*v)),
+        Values::I64(v) => v.first().map(|v| *v as f64),
+        _ => None,
+    };
+    Some(vec![((number(1)? - number(0)?) / number(2)?).ceil().max(0.0) as usize])
+}
+
+/// The far and the near side of each dimension, an attribute in old operator sets, an input in new ones.
+fn pad(graph: Known, node: &Node, x: &[usize]) -> Option<Vec<usize>> {
+    let pads = match (node.ints("pads"), node.input(1)) {
+        (Some(pads), _) => pads,
+        (None, Some(name)) => graph.0.get(name)?.as_i64()?,
+        (None, None) => return None,
+    };
+    let axes: Vec<usize> = match node.input(3) {
+        Some(name) => graph.0.get(name)?.integers()?.iter().map(|a| wrap(*a, x.len())).collect::<Option<_>>()?,
+        None => (0..x.len()).collect(),
+    };
+    let mut shape = x.to_vec();
+    for (i, axis) in axes.iter().enumerate() {
+        let around = pads.get(i)?.checked_add(*pads.get(i + axes.len())?)?;
+        let size = shape.get_mut(*axis)?;
+        *size = usize::try_from(i64::try_from(*size).ok()?.checked_add(around)?).ok()?;
+    }
+    (pads.len() == 2 * axes.len()).then_some(shape)
+}
+
+/// What a Slice takes of a dimension.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Cut {
+    pub start: usize,
+    pub step: i64,
+    pub count: usize,
+}
+
+/// What a Slice with constant bounds takes, by dimension.
+pub(super) fn slices(graph: Known, node: &Node, x: &[usize]) -> Option<Vec<(usize, Cut)>> {
+    let list = |i: usize, name: &str| match (node.ints(name), node.input(i)) {
+        (Some(list), _) => Some(list.to_vec()),
+        (None, Some(input)) => graph.0.get(input)?.integers(),
+        (None, None) => Some(vec![]),
+    };
+    let (starts, ends, axes) = (list(1, "starts")?, list(2, "ends")?, list(3, "axes")?);
+    let steps = list(4, "")?;
+    if starts.len() != ends.len() {
+        return None;
+    }
+    let mut cuts: Vec<(usize, Cut)> = Vec::new();
+    for (i, (start, end)) in starts.iter().zip(&ends).enumerate() {
+        let axis = wrap(if axes.is_empty() { i as i64 } else { *axes.get(i)? }, x.len())?;
+        let n = *x.get(axis)? as i64;
+        let step = if steps.is_empty() { 1 } else { *steps.get(i)? };
+        let wrapped = |v: i64| if v < 0 { v.saturating_add(n) } else { v };
+        // Going backwards it can begin at the last and end before the first.
+        let (start, end) = match step {
+            0 => return None,
+            1.. => (wrapped(*start).clamp(0, n), wrapped(*end).clamp(0, n)),
+            _ => (wrapped(*start).clamp(-1, n - 1), wrapped(*end).clamp(-1, n - 1)),
+        };
+        let way = if step > 0 { end - start } else { start - end };
+        let count = if way <= 0 { 0 } else { (way as u64).div_ceil(step.unsigned_abs()) as usize };
+        if cuts.iter().any(|(before, _)| *before == axis) {
+            return None;
+        }
+        cuts.push((axis, Cut { start: start.max(0) as usize, step, count }));
+    }
+    Some(cuts)
+}
+
+/// ONNX Split: sizes as an attribute, an input, or equal parts, of which the last may be smaller.
+fn split(graph: Known, node: &Node, x: &[usize]) -> Option<Vec<Vec<usize>>> {
+    let axis = wrap(node.int("axis", 0), x.len()).filter(|axis| *axis < x.len())?;
+    let parts = node.outputs.len();
+    let sizes = match (node.ints("split"), node.input(1)) {
+        (Some(list), _) => list.iter().map(|n| usize::try_from(*n).ok()).collect::<Option<Vec<usize>>>()?,
+        (None, Some(name)) => sizes(graph, name)?,
+        (None, None) => {
+            let each = x[axis].div_ceil(parts);
+            (0..parts).map(|i| each.min(x[axis].saturating_sub(i * each))).collect()
+        }
+    };
+    let whole = sizes.len() == parts && sizes.iter().try_fold(0usize, |sum, n| sum.checked_add(*n)) == Some(x[axis]);
+    let shape = |n: &usize| [&x[..axis], &[*n], &x[axis + 1..]].concat();
+    whole.then(|| sizes.iter().map(shape).collect())
+}
+
+/// By sizes, or by scales: `floor(size · scale)`.
+fn resize(graph: Known, node: &Node, x: &[usize]) -> Option<Vec<usize>> {
+    if !matches!(node.text("keep_aspect_ratio_policy"), "" | "stretch") {
+        return None;
+    }
+    let axes: Vec<usize> = match node.ints("axes") {
+        Some(axes) => axes.iter().map(|a| wrap(*a, x.len())).collect::<Option<_>>()?,
+        None => (0..x.len()).collect(),
+    };
+    let given = |i: usize| node.input(i).and_then(|name| graph.0.get(name)).filter(|c| c.len() > 0);
+    let (scales, sizes) = if graph.1 < 11 { (given(1), None) } else { (given(2), given(3)) };
+    let mut shape = x.to_vec();
+    match (scales.and_then(|c| c.as_f32()), sizes.and_then(|c| c.as_i64())) {
+        (_, Some(sizes)) if sizes.len() == axes.len() => {
+            for (axis, size) in axes.iter().zip(sizes) {
+                *shape.get_mut(*axis)? = usize::try_from(*size).ok()?;
+            }
+        }
+        (Some(scales), None) if scales.len() == axes.len() => {
+            for (axis, scale) in axes.iter().zip(scales) {
+                let size = shape.get_mut(*axis)?;
+                *size = (*size as f32 * scale).floor().max(0.0) as usize;
+            }
+        }
+        _ => return None,
+    }
+    Some(shape)
+}
+
+/// `stride · (size - 1) + output_padding + extent - pads` in each dimension, or what `output_shape` says.
+fn conv_transpose(node: &Node, x: &[usize], w: &[usize]) -> Option<Vec<usize>> {
+    let kernel = w.get(2..)?;
+    let mut shape = vec![*x.first()?, w.get(1)?.checked_mul(usize::try_from(node.int("group", 1)).ok()?)?];
+    let of = |name: &str, i: usize, default: i64| node.ints(name).and_then(|v| v.get(i)).copied().unwrap_or(default);
+    for (i, k) in kernel.iter().enumerate() {
+        let (size, stride) = (i64::try_from(*x.get(i + 2)?).ok()?, of("strides", i, 1));
+        let extent = i64::try_from(*k).ok()?.checked_sub(1)?.checked_mul(of("dilations", i, 1))?.checked_add(1)?;
+        let same = node.text("auto_pad").starts_with("SAME");
+        let length = match node.ints("output_shape") {
+            Some(wanted) => *wanted.get(i)?,
+            None if same => size.checked_mul(stride)?,
+            None => {
+                let pads = of("pads", i, 0).checked_add(of("pads", i + kernel.len(), 0))?;
+                let reach = stride.checked_mul(size.checked_sub(1)?)?.checked_add(extent)?;
+                reach.checked_add(of("output_padding", i, 0))?.checked_sub(pads)?
+            }
+        };
+        shape.push(usize::try_from(length).ok()?);
+    }
+    Some(shape)
+}
+
+/// Sizes of what a window yields that slides over a map of any number of dimensions.
+fn slid(node: &Node, kernel: &[usize], map: &[usize]) -> Option<Vec<usize>> {
+    if kernel.len() != map.len() {
+        return None;
+    }
+    if let ([_, _], [h, w]) = (kernel, map) {
+        return Sliding::of(node, kernel)?.output([*h, *w]).map(|out| out.to_vec());
+    }
+    // One dimension at a time, beside one of a single place.
+    let rank = kernel.len();
+    let one = |i: usize| {
+        let mut single = Node { attributes: node.attributes.clone(), ..Node::new(&node.op, "", &[], "") };
+        for attribute in &mut single.attributes {
+            let at = |k: usize| attribute.ints.get(k).copied();
+            let ints = match attribute.name.as_str() {
+                "strides" | "dilations" => vec![at(i)?, 1],
+                "pads" => vec![at(i)?, 0, at(i + rank)?, 0],
+                _ => continue,
+            };
+            attribute.ints = ints;
+        }
+        Some(Sliding::of(&single, &[kernel[i], 1])?.output([map[i], 1])?[0])
+    };
+    (0..rank).map(one).collect()
+}
+
 /// A constant list of sizes.
-fn sizes(graph: &Graph, name: &str) -> Option<Vec<usize>> {
-    graph.consts.get(name)?.as_i64()?.iter().map(|d| usize::try_from(*d).ok()).collect()
+fn sizes(graph: Known, name: &str) -> Option<Vec<usize>> {
+    graph.0.get(name)?.as_i64()?.iter().map(|d| usize::try_from(*d).ok()).collect()
 }
 
 /// Axes of a Squeeze, Unsqueeze or Reduce: an attribute in old operator sets, an input in new ones.
-pub(super) fn axes(graph: &Graph, node: &Node, rank: usize) -> Option<Vec<usize>> {
+pub(super) fn axes(graph: Known, node: &Node, rank: usize) -> Option<Vec<usize>> {
     let list = match (node.ints("axes"), node.input(1)) {
         (Some(list), _) => list,
-        (None, Some(name)) => graph.consts.get(name)?.as_i64()?,
+        (None, Some(name)) => graph.0.get(name)?.as_i64()?,
         (None, None) => &[],
     };
     list.iter().map(|a| wrap(*a, rank)).collect()
@@ -165,7 +418,7 @@ pub(super) fn wrap(axis: i64, rank: usize) -> Option<usize> {
     usize::try_from(axis).ok().filter(|a| *a <= rank)
 }
 
-fn broadcast(a: &[usize], b: &[usize]) -> Option<Vec<usize>> {
+pub(super) fn broadcast(a: &[usize], b: &[usize]) -> Option<Vec<usize>> {
     let rank = a.len().max(b.len());
     let at = |s: &[usize], i: usize| (i + s.len()).checked_sub(rank).map_or(1, |i| s[i]);
     (0..rank)

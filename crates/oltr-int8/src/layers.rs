@@ -12,6 +12,7 @@ pub(crate) mod cut;
 pub(crate) mod dequantise;
 pub(crate) mod elementwise;
 pub(crate) mod f32;
+pub(crate) mod finish;
 pub(crate) mod input;
 pub(crate) mod matmul;
 pub(crate) mod moves;

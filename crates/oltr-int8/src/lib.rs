@@ -20,5 +20,6 @@ mod threads;
 pub use error::{Error, Result};
 pub use layers::Input;
 pub use layers::elementwise::Binary;
-pub use program::{Builder, LayerInfo, Program, State, Threads};
+pub use layers::finish::Finish;
+pub use program::{Builder, LayerInfo, Piece, Program, State, Threads};
 pub use tensor::{Element, Tensor, TensorId};

@@ -6,6 +6,6 @@ mod float;
 mod run;
 mod steps;
 
-pub use build::Builder;
+pub use build::{Builder, Piece};
 pub use run::{State, Threads};
 pub use steps::{LayerInfo, Program};

@@ -1,5 +1,6 @@
 //! Turning units into the layers of a program.
 
+mod dense;
 mod float;
 
 use std::collections::{HashMap, HashSet};
@@ -7,14 +8,15 @@ use std::sync::Arc;
 
 use super::super::graph::Node;
 use super::super::shapes::{Shapes, Sliding};
+use super::chain::Chain;
 use super::failure::{Failure, Result};
 use super::pointwise;
 use super::quantised::{View, entry};
 use super::units::{Kind, Operand, Sink, Unit};
 use super::weights::{Weights, int_bias};
 use crate::error::Error;
-use oltr_int8::kernels::{Conv, KernelSet, Map, Output, Residual, Window};
-use oltr_int8::quant::{AddQuant, Quant, Requant};
+use oltr_int8::kernels::{Conv, KernelSet, Map, Output, Window};
+use oltr_int8::quant::{AddQuant, Quant};
 use oltr_int8::{Binary, Builder, Element, Program, Tensor, TensorId};
 
 /// A program and the float tensors that it reads and computes, by name.
@@ -65,6 +67,10 @@ struct Dense<'a> {
     /// Without its weights.
     conv: Conv,
     weights: Weights<'a>,
+    /// What the weights lack, where they do not fit signed bytes.
+    rests: Vec<Weights<'a>>,
+    /// A bias in floating point; the one of `conv` is 0 then.
+    float_bias: Option<Vec<f32>>,
     /// `scale_x * scale_w` of each output channel.
     scales: Vec<f32>,
     /// The map that is read instead of its flattened form.
@@ -81,7 +87,9 @@ fn dense<'a>(view: &View<'a>, shapes: &Shapes, unit: &Unit) -> Option<Dense<'a>>
         _ => return None,
     };
     let w = &constant.value.shape;
-    let (input, output, window, groups, weights, scales);
+    let (input, output, window, groups, scales);
+    // Of the weights: their counts, and where the file has them.
+    let (counts, strides);
     let mut map = None;
     match &unit.kind {
         Kind::Conv { window: sliding, groups: g, .. } => {
@@ -97,7 +105,7 @@ fn dense<'a>(view: &View<'a>, shapes: &Shapes, unit: &Unit) -> Option<Dense<'a>>
             groups = *g;
             scales = constant.scales(*oc, 0)?;
             let taps = kh * kw;
-            weights = Weights::new(&constant, [*oc, taps, *per_group], [per_group * taps, 1, taps])?;
+            (counts, strides) = ([*oc, taps, *per_group], [per_group * taps, 1, taps]);
         }
         Kind::Dense { transposed, .. } => {
             let [rows, columns] = w[..] else { return None };
@@ -118,26 +126,60 @@ fn dense<'a>(view: &View<'a>, shapes: &Shapes, unit: &Unit) -> Option<Dense<'a>>
                     let [_, c, h, wd] = shape[..] else { return None };
                     input = Tensor::new(&shape, Element::Bytes(quant)).map;
                     window = Window { kernel: [h, wd], ..Window::POINT };
-                    weights = Weights::new(&constant, [n, h * wd, c], [of_n, of_k, h * wd * of_k])?;
+                    (counts, strides) = ([n, h * wd, c], [of_n, of_k, h * wd * of_k]);
                 }
                 None => {
                     input = Map { height: 1, width: m, channels: k, stride: k };
                     window = Window::POINT;
-                    weights = Weights::new(&constant, [n, 1, k], [of_n, 0, of_k])?;
+                    (counts, strides) = ([n, 1, k], [of_n, 0, of_k]);
                 }
             }
         }
         _ => return None,
     }
     let scales: Vec<f32> = scales.iter().map(|s| quant.scale * s).collect();
-    let bias = match bias {
-        Some(name) => int_bias(view, name, &scales)?,
-        None => vec![0; output.channels],
+    let (weights, rests) = match Weights::new(&constant, counts, strides) {
+        Some(weights) => (weights, Vec::new()),
+        None => {
+            let mut parts = Weights::split(&constant, counts, strides)?.into_iter();
+            (parts.next()?, parts.collect())
+        }
     };
-    let bias = weights.safe_bias(&bias, quant.zero_point)?;
+    let zeros = vec![0; output.channels];
+    let (bias, float_bias) = match bias {
+        None => (zeros, None),
+        Some(name) => match int_bias(view, name, &scales) {
+            Some(bias) => (bias, None),
+            None => (zeros, Some(float_bias(view, name, output.channels)?)),
+        },
+    };
+    let zero = quant.zero_point;
+    let bias = match rests.is_empty() {
+        true => weights.safe_bias(&bias, zero)?,
+        false => {
+            let parts = || rests.iter().chain([&weights]);
+            // Depthwise and grouped layers are computed part by part as f32 values, which hold sums below 2²⁴ exactly.
+            let most = if groups > 1 { 1 << 24 } else { i32::MAX as u64 };
+            let mut sums: Vec<u64> = bias.iter().map(|b| u64::from(b.unsigned_abs())).collect();
+            for part in parts() {
+                sums.iter_mut().zip(part.largest_sums(zero)).for_each(|(sum, more)| *sum += more);
+            }
+            sums.iter().all(|sum| *sum <= most).then_some(bias)?
+        }
+    };
     let result = Output::Floats(Vec::new());
-    let conv = Conv { input, output, window, groups, input_zero: quant.zero_point, weights: Vec::new(), bias, result };
-    Some(Dense { conv, weights, scales, map })
+    let conv = Conv { input, output, window, groups, input_zero: zero, weights: Vec::new(), bias, result };
+    Some(Dense { conv, weights, rests, float_bias, scales, map })
+}
+
+/// A bias that is added as numbers: one for each channel, or one for all.
+fn float_bias(view: &View, name: &str, channels: usize) -> Option<Vec<f32>> {
+    let (values, shape) = super::float::numbers(view, name)?;
+    match values.len() {
+        n if n == channels && shape.last().is_none_or(|last| *last == n) => Some(values.into_owned()),
+        1 => Some(vec![values[0]; channels]),
+        _ => None,
+    }
 }
 
 fn sliding_window(s: &Sliding, input: [usize; 2]) -> Option<Window> {
@@ -362,6 +404,19 @@ impl Emitter<'_> {
                 let id = b.reshape(x, shape, Some(perm))?;
                 requantised(&mut self.builder, id)?
             }
+            Kind::Moved { pieces, start } => {
+                let id = b.moved(x, shape, pieces, start)?;
+                requantised(&mut self.builder, id)?
+            }
+            Kind::Chain => {
+                let node = &self.view.graph.nodes[unit.node];
+                let chain = node.input(0).and_then(|x| Chain::find(self.view, self.shapes, x)).ok_or_else(|| lost(name))?;
+                let op = chain.name();
+                match chain.channels() {
+                    1 => b.table(&op, x, quant, |q| clamped(&|x| chain.at(0, x), q))?,
+                    _ => b.tables(&op, x, quant, |channel, q| clamped(&|x| chain.at(channel, x), q))?,
+                }
+            }
             Kind::Softmax => {
                 let id = b.softmax(x, quant)?;
                 clipped(b, id, quant, bounds)?
@@ -375,42 +430,6 @@ impl Emitter<'_> {
     fn window(&self, sliding: &Sliding, x: TensorId) -> Result<Window> {
         let map = self.builder.tensor(x).map;
         sliding_window(sliding, [map.height, map.width]).ok_or_else(|| lost("window"))
-    }
-
-    /// A convolution or matrix product, with the addition behind it if that is its only reader.
-    fn dense(&mut self, index: usize) -> Result<()> {
-        let unit = &self.units[index];
-        let Dense { mut conv, weights, scales, map } =
-            dense(self.view, self.shapes, unit).ok_or_else(|| lost("weights"))?;
-        let Operand::Activation(q) = &unit.operands[0] else { return Err(lost("input")) };
-        let x = self.tensor(map.as_deref().unwrap_or(q))?;
-        conv.weights = weights.ordered();
-        let label = self.node(unit).label().to_string();
-        match &unit.sink {
-            Sink::Numbers(name) => {
-                conv.result = Output::Floats(scales);
-                let id = self.builder.name(&label).conv(x, conv, Element::Floats, &unit.shape, None)?;
-                self.numbers.insert(name.clone(), id);
-            }
-            Sink::Bytes { name, quant, lo, hi } => {
-                let multiplier = scales.iter().map(|s| s / quant.scale).collect();
-                let requant = Requant { multiplier, zero_point: quant.zero_point, lo: *lo, hi: *hi };
-                if let Some((sum, other, add, y)) = self.addition(index, name, *quant) {
-                    let id = self.tensor(&other)?;
-                    let stride = self.builder.tensor(id).map.stride;
-                    conv.result = Output::Bytes(requant, Some(Residual { add, stride }));
-                    let shape = &unit.shape;
-                    let id = self.builder.name(&label).conv(x, conv, Element::Bytes(add.y), shape, Some(id))?;
-                    self.done.insert(sum);
-                    self.tensors.insert(y, id);
-                } else {
-                    conv.result = Output::Bytes(requant, None);
-                    let id = self.builder.name(&label).conv(x, conv, Element::Bytes(*quant), &unit.shape, None)?;
-                    self.tensors.insert(name.clone(), id);
-                }
-            }
-        }
-        Ok(())
     }
 
     /// The addition that is the only reader of `q` and whose other summand exists already: its unit, the other

@@ -129,7 +129,7 @@ impl Finder<'_> {
             }
             "ReduceSum" | "ReduceMean" | "ReduceL2" | "ReduceMax" | "ReduceMin" => {
                 let dims = self.shape(node.input(0)?)?;
-                let axes = axes(graph, node, dims.len())?;
+                let axes = axes((&graph.consts, graph.opset), node, dims.len())?;
                 if axes.is_empty() && node.int("noop_with_empty_axes", 0) != 0 {
                     return None;
                 }

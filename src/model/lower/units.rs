@@ -5,9 +5,11 @@ use std::collections::{HashMap, HashSet};
 use super::super::graph::Node;
 use super::super::operators::{DEQUANTISE, QUANTISE};
 use super::super::shapes::{Shapes, Sliding, axes, wrap};
+use super::chain::Chain;
 use super::float_op::FloatOp;
+use super::moves;
 use super::quantised::View;
-use oltr_int8::Binary;
+use oltr_int8::{Binary, Piece};
 use oltr_int8::quant::Quant;
 
 /// An operand of a unit.
@@ -48,6 +50,10 @@ pub(crate) enum Kind {
     Reshape,
     Transpose(Vec<usize>),
     Softmax,
+    /// Bytes in other places.
+    Moved { pieces: Vec<Piece>, start: Vec<usize> },
+    /// A chain of functions of single numbers that ends at this Q node.
+    Chain,
     /// A float operator beside the quantised ones.
     Float(FloatOp),
     /// The quantisation of what a float operator computed.
@@ -144,7 +150,7 @@ impl Finder<'_> {
         if !super::super::graph::is_onnx(&node.domain) || node.outputs.len() != 1 {
             return None;
         }
-        let (kind, operands) = self.kind(node)?;
+        let Some((kind, operands)) = self.kind(node) else { return self.chain(index) };
         let shape = self.shape(node.output())?.to_vec();
         // A batch stays with tract.
         if shape.len() == 4 && shape[0] != 1 || shape.contains(&0) {
@@ -217,7 +223,7 @@ impl Finder<'_> {
             }
             "GlobalAveragePool" if rank(0)? == 4 => self.map_fits(node)?.then_some((Kind::GlobalAverage, vec![x()?])),
             "ReduceMean" if rank(0)? == 4 => {
-                let spatial = axes(self.view.graph, node, 4)? == [2, 3];
+                let spatial = axes((&self.view.graph.consts, self.view.graph.opset), node, 4)? == [2, 3];
                 (spatial && self.map_fits(node)?).then_some((Kind::GlobalAverage, vec![x()?]))
             }
             "Relu" | "Clip" | "LeakyRelu" | "Sigmoid" | "Tanh" | "HardSigmoid" | "HardSwish" | QUANTISE => {
@@ -230,6 +236,10 @@ impl Finder<'_> {
                 Some((Kind::Concat(axis), parts?))
             }
             "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" => Some((Kind::Reshape, vec![x()?])),
+            "Slice" | "Gather" | "DepthToSpace" | "SpaceToDepth" | "Resize" => {
+                let (pieces, start) = moves::of(self.view.graph, self.shapes, node)?;
+                Some((Kind::Moved { pieces, start }, vec![x()?]))
+            }
             "Transpose" => {
                 let rank = rank(0)?;
                 let perm = match node.ints("perm") {
@@ -246,6 +256,20 @@ impl Finder<'_> {
             }
             _ => None,
         }
+    }
+
+    /// A chain of functions of single numbers that ends at Q node `index`.
+    fn chain(&self, index: usize) -> Option<Unit> {
+        let node = self.view.graph.nodes.get(index).filter(|node| node.is(QUANTISE))?;
+        let shape = self.shape(node.output())?.to_vec();
+        if shape.len() == 4 && shape[0] != 1 || shape.contains(&0) {
+            return None;
+        }
+        let chain = Chain::find(self.view, self.shapes, node.input(0)?)?;
+        let (sink, mut covers) = bytes_sink(self.view, self.shapes, index, &HashSet::new())?;
+        covers.extend(chain.covers(self.view, index));
+        let operands = vec![Operand::Activation(chain.activation)];
+        Some(Unit { node: index, covers, kind: Kind::Chain, operands, sink, shape, level: 0 })
     }
 
     /// Whether the sums of whole maps fit.

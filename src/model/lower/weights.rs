@@ -50,6 +50,35 @@ impl<'a> Weights<'a> {
         (values.len() == counts.iter().product::<usize>()).then_some(Weights { values, counts, strides })
     }
 
+    /// Weights of which some do not fit a signed byte, less their zero point: a part that does, and what is missing, in as
+    /// many parts as that takes (two at most, for -255 to 255).
+    pub fn split(constant: &QConst<'a>, counts: [usize; 3], strides: [usize; 3]) -> Option<Vec<Weights<'a>>> {
+        let mut rest = constant.centred()?;
+        if rest.len() != counts.iter().product::<usize>() {
+            return None;
+        }
+        let mut parts = Vec::new();
+        while parts.is_empty() || rest.iter().any(|w| *w != 0) {
+            let part: Vec<i8> = rest.iter().map(|w| (*w).clamp(-128, 127) as i8).collect();
+            rest.iter_mut().zip(&part).for_each(|(w, part)| *w -= i32::from(*part));
+            parts.push(Weights { values: Signed::Centred(part), counts, strides });
+        }
+        (parts.len() <= 3).then_some(parts)
+    }
+
+    /// Largest size of the sums of an output channel, whatever the input less its zero point is.
+    pub fn largest_sums(&self, zero: u8) -> Vec<u64> {
+        let ([o, taps, i], values) = (self.counts, self.ordered());
+        let input = u64::from(zero.max(255 - zero));
+        let sum = |row: &[i8]| row.iter().map(|w| u64::from(w.unsigned_abs()) * input).sum();
+        if taps * i == 0 { vec![0; o] } else { values.chunks_exact(taps * i).map(sum).collect() }
+    }
+
+    /// Output channels, taps, input channels of a group.
+    pub fn counts(&self) -> [usize; 3] {
+        self.counts
+    }
+
     /// In the order output channel, tap, input channel.
     pub fn ordered(&self) -> Vec<i8> {
         let ([o, taps, i], [so, st, si]) = (self.counts, self.strides);

@@ -8,6 +8,8 @@ use crate::threads::Cut;
 /// A copy of bytes, through a table if they change their scale.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Copy {
+    /// Where it begins in the operand.
+    pub first: usize,
     pub moves: Move,
     pub table: Option<Box<[u8; 256]>>,
 }
@@ -15,7 +17,7 @@ pub(crate) struct Copy {
 impl Copy {
     /// Copies.
     pub fn run(&self, from: &[u8], to: &mut [u8]) {
-        self.moves.run_bytes(self.table.as_deref(), from, to);
+        self.moves.run_bytes(self.table.as_deref(), from.get(self.first..).unwrap_or(&[]), to);
     }
 }
 
@@ -40,5 +42,5 @@ pub(crate) fn reshape_copy(x: &Tensor, y: &Tensor) -> Copy {
     let (shape, map_is_input) = if x.shape.len() == 4 { (x.shape.clone(), true) } else { (y.shape.clone(), false) };
     let rows = row_major(&shape);
     let (from, to) = if map_is_input { (x.strides(), rows) } else { (rows, y.strides()) };
-    Copy { moves: Move::new(&shape, &from, &to, 0), table: None }
+    Copy { first: 0, moves: Move::new(&shape, &from, &to, 0), table: None }
 }

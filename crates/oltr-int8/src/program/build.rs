@@ -3,24 +3,37 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{Error, Result};
-use crate::kernels::{AveragePool, Conv, KernelSet, MaxPool, Window};
+use crate::kernels::{AveragePool, Conv, KernelSet, Map, MaxPool, Window};
 use crate::layers::add::Add;
 use crate::layers::concat::Concat;
 use crate::layers::constant::Constant;
 use crate::layers::conv::Convolution;
 use crate::layers::copy::{Copy, reshape_copy};
 use crate::layers::elementwise::{Binary, Elementwise};
+use crate::layers::finish::{Finish, Finishing, Repeat};
 use crate::layers::matmul::MatMul;
 use crate::layers::moves::{Move, reshape_view};
 use crate::layers::output::Output;
 use crate::layers::panels::Panels;
 use crate::layers::quantise::QuantiseInput;
 use crate::layers::softmax::Softmax;
-use crate::layers::table::Table;
+use crate::layers::table::{Table, Tables};
 use crate::plan::{self, Buffer};
 use crate::program::steps::{LayerInfo, Program, Step, Work};
 use crate::quant::{AddQuant, Quant};
 use crate::tensor::{Element, Tensor, TensorId, broadcast, row_major};
+
+/// Steps of a copy: so many, from one place of the operand to the next and from one of the result to the next, each along
+/// a dimension of its shape.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Piece {
+    /// How many.
+    pub extent: usize,
+    /// Dimension and step in the operand; `None` for the same place again and again.
+    pub from: Option<(usize, usize)>,
+    /// Dimension and step in the result.
+    pub to: (usize, usize),
+}
 
 /// Puts a program together, layer by layer. Weights are packed as they come.
 #[derive(Debug)]
@@ -150,6 +163,51 @@ impl Builder {
         Ok(self.push(op, macs, Work::layer(Convolution { packed, map, floats, adds }), &reads, output))
     }
 
+    /// The end of a convolution over `map` whose sums are f32 values; `more` are summands of the sums.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] where lists and maps do not fit.
+    pub fn finishing(
+        &mut self,
+        sums: TensorId,
+        more: Option<TensorId>,
+        map: Map,
+        finish: Finish,
+    ) -> Result<TensorId> {
+        let tensor = self.tensors[sums.0].clone();
+        let fits = |list: &Option<Vec<f32>>| {
+            list.as_ref().is_none_or(|l| l.len() == map.channels) && map.volume() == tensor.map.volume()
+        };
+        let same = more.is_none_or(|id| self.tensors[id.0] == tensor);
+        if tensor.element != Element::Floats || !fits(&finish.scale) || !fits(&finish.bias) || !same {
+            return Err(Error::Internal(format!("{}: the end of a convolution does not fit", self.name)));
+        }
+        let element = finish.bytes.map_or(Element::Floats, |(_, quant, _, _)| Element::Bytes(quant));
+        let layer = Work::layer(Finishing::new(finish, map));
+        let reads: Vec<TensorId> = [Some(sums), more].into_iter().flatten().collect();
+        Ok(self.push("finish".into(), 0, layer, &reads, Tensor { element, ..tensor }))
+    }
+
+    /// A tensor whose pixels, or rows of `width` where it is none, have some of their channels once more at their end.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] for a tensor of numbers, or channels that there are not.
+    pub fn repeat(&mut self, x: TensorId, from: Map, channels: &[usize]) -> Result<TensorId> {
+        let (tensor, quant) = self.bytes(x)?;
+        let wide = from.channels + channels.len();
+        let shape = match tensor.shape[..] {
+            [1, c, h, w] if c == from.channels => vec![1, wide, h, w],
+            _ => vec![from.pixels(), wide],
+        };
+        if tensor.map.volume() != from.volume() || channels.iter().any(|c| *c >= from.channels) {
+            return Err(Error::Internal(format!("{}: channels that are not there", self.name)));
+        }
+        let output = Tensor::new(&shape, Element::Bytes(quant));
+        let to = if shape.len() == 4 { output.map } else { Map { height: 1, width: from.pixels(), channels: wide, stride: wide } };
+        let layer = Work::layer(Repeat { from, to, channels: channels.to_vec() });
+        Ok(self.push("repeat".into(), 0, layer, &[x], output))
+    }
+
     /// A 256-entry table over bytes: any function of one quantised tensor.
     ///
     /// # Errors
@@ -245,6 +303,7 @@ impl Builder {
                 table[usize::from(stored)] = y.quantise(q.dequantise(stored ^ mask)) ^ mask;
             }
             copies.push(Copy {
+                first: 0,
                 moves: Move::new(&tensor.shape, &tensor.strides(), &strides, at * strides[axis]),
                 table: (q != y).then(|| Box::new(table)),
             });
@@ -269,13 +328,70 @@ impl Builder {
         };
         let (source, copy) = match &view {
             Some((source, from)) => {
-                (*source, Copy { moves: Move::new(shape, from, &output.strides(), 0), table: None })
+                (*source, Copy { first: 0, moves: Move::new(shape, from, &output.strides(), 0), table: None })
             }
             None => (x, reshape_copy(tensor, &output)),
         };
         let id = self.push("copy".into(), 0, Work::layer(copy), &[source], output);
         self.views.extend(view.map(|view| (id.0, view)));
         Ok(id)
+    }
+
+    /// A tensor's bytes in other places: slices, blocks that become channels or channels that become blocks, pixels that
+    /// are repeated. The element at `start` comes first; each piece says where its steps lead to.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] for a tensor of numbers, or places that there are not.
+    pub fn moved(&mut self, x: TensorId, shape: &[usize], pieces: &[Piece], start: &[usize]) -> Result<TensorId> {
+        let (tensor, q) = self.bytes(x)?;
+        let output = Tensor::new(shape, Element::Bytes(q));
+        // The last index that is read along each dimension, and how many elements are written.
+        let mut last = start.to_vec();
+        for piece in pieces {
+            if let Some((axis, step)) = piece.from
+                && let Some(last) = last.get_mut(axis)
+            {
+                *last += piece.extent.saturating_sub(1) * step;
+            }
+        }
+        let inside = last.len() == tensor.shape.len() && last.iter().zip(&tensor.shape).all(|(i, n)| i < n);
+        let volume: usize = pieces.iter().map(|p| p.extent).product();
+        if !inside || volume != shape.iter().product::<usize>() || pieces.iter().any(|p| p.to.0 >= shape.len()) {
+            return Err(Error::Internal(format!("{}: moves elements that are not there", self.name)));
+        }
+        let (from, to) = (tensor.strides(), output.strides());
+        let extents: Vec<usize> = pieces.iter().map(|p| p.extent).collect();
+        let from_steps: Vec<usize> = pieces.iter().map(|p| p.from.map_or(0, |(axis, step)| from[axis] * step)).collect();
+        let to_steps: Vec<usize> = pieces.iter().map(|p| to[p.to.0] * p.to.1).collect();
+        let first = start.iter().zip(&from).map(|(i, stride)| i * stride).sum();
+        let copy = Copy { first, moves: Move::new(&extents, &from_steps, &to_steps, 0), table: None };
+        Ok(self.push("copy".into(), 0, Work::layer(copy), &[x], output))
+    }
+
+    /// A 256-entry table for each channel of a map: a function of a byte and its channel. `channels` of a tensor that is no
+    /// map are its last dimension.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] for a tensor of numbers.
+    pub fn tables(&mut self, op: &str, x: TensorId, y: Quant, function: impl Fn(usize, u8) -> u8) -> Result<TensorId> {
+        let (tensor, _) = self.bytes(x)?;
+        let map = match tensor.shape[..] {
+            [1, _, _, _] => tensor.map,
+            _ => {
+                let channels = tensor.shape.last().copied().unwrap_or(1);
+                let width = tensor.map.volume().checked_div(channels).unwrap_or(0);
+                Map { height: 1, width, channels, stride: channels }
+            }
+        };
+        let tensor = Tensor { element: Element::Bytes(y), ..tensor.clone() };
+        let mask = self.kernels.storage().mask();
+        let mut tables = vec![[0; 256]; map.channels];
+        for (channel, table) in tables.iter_mut().enumerate() {
+            for stored in 0..=255u8 {
+                table[usize::from(stored)] = function(channel, stored ^ mask) ^ mask;
+            }
+        }
+        Ok(self.push(format!("tables {op}"), 0, Work::layer(Tables { tables, map }), &[x], tensor))
     }
 
     /// Product of two matrices of bytes, `[.., m, k] × [.., k, n]`, both row-major.
