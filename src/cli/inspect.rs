@@ -8,6 +8,7 @@ use oltr::DisplayNames;
 use oltr::Model;
 use oltr::bundle::{Bundle, Open, Preprocess, Resize, Rule, Shot};
 use oltr::model::{Port, Step, Summary};
+use oltr::scores::ScoreKind;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -284,6 +285,11 @@ fn describe_open(open: &Open) -> String {
         Rule::Reachability => reachability,
         Rule::MaxProbability => probability,
         Rule::Both => format!("{reachability} or {probability}"),
+        other => format!("{} < {}", ScoreKind::of_rule(other).name(), open.limit.unwrap_or_default()),
+    };
+    let rule = match open.temperature {
+        Some(temperature) => format!("{rule}; logits are divided by {temperature}"),
+        None => rule,
     };
     match open.per_class.as_ref().map_or(0, BTreeMap::len) {
         0 => rule,
@@ -340,6 +346,8 @@ mod tests {
             reachability: 0.5,
             probability: 0.1,
             per_class: None,
+            limit: None,
+            temperature: None,
             calibration: Value::Null,
         };
         assert_eq!(describe_open(&open), "reachability (10 / nearest distance) < 0.5");

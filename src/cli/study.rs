@@ -45,16 +45,21 @@ impl<'a> Study<'a> {
     /// # Errors
     /// As [`Labels::resolve`] and [`survey::run`]; [`Error::BadInput`] if not one photo could be read.
     pub fn run(&self, model: &Model) -> Result<Option<Survey>> {
-        let truths = self.labels.resolve(&self.photos, bundle(model)?)?;
+        self.run_keeping(model, &self.photos, survey::Options::default())
+    }
+
+    /// As [`Study::run`], of `photos`, keeping what `keep` says of each.
+    pub fn run_keeping(&self, model: &Model, photos: &[Label], keep: survey::Options) -> Result<Option<Survey>> {
+        let truths = self.labels.resolve(photos, bundle(model)?)?;
         let limits = self.common.options().limits;
-        let bar = self.bar(model.name());
+        let bar = self.bar(model.name(), photos.len());
         let options = survey::Options {
             jobs: self.jobs(),
             progress: &|| bar.inc(1),
             stop: &|| self.shutdown.requested(),
-            ..survey::Options::default()
+            ..keep
         };
-        let result = survey::run(model, &self.args.images, &self.photos, &truths, &limits, &options);
+        let result = survey::run(model, &self.args.images, photos, &truths, &limits, &options);
         bar.finish_and_clear();
         let survey = result?;
         if survey.stopped {
@@ -87,10 +92,10 @@ impl<'a> Study<'a> {
     }
 
     /// On a terminal only, and where something may be said at all.
-    fn bar(&self, model: &str) -> ProgressBar {
+    fn bar(&self, model: &str, photos: usize) -> ProgressBar {
         let target = if self.common.quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} photos, {per_sec}, {eta} left");
-        let bar = ProgressBar::with_draw_target(Some(self.photos.len() as u64), target);
+        let bar = ProgressBar::with_draw_target(Some(photos as u64), target);
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.with_message(printable(model).into_owned())
     }

@@ -63,6 +63,8 @@ pub(crate) fn float(graph: &Graph, node: &Node) -> Option<Function> {
         "Reciprocal" => Function::Reciprocal,
         "Neg" => Function::Neg,
         "Abs" => Function::Abs,
+        "Exp" => Function::Exp,
+        "Log" => Function::Log,
         _ => return None,
     })
 }
