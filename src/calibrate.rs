@@ -167,6 +167,12 @@ impl Calibration {
     }
 }
 
+/// The temperature of a graph's logits for `records`, whose logits were kept and divided by `applied`; `None` without known
+/// photos.
+pub fn fit_temperature(records: &[Record], applied: f32) -> Option<f32> {
+    temperature::fit(records, applied)
+}
+
 /// Finds the thresholds of `bundle` for `settings`, from what `records` say of the photos `labels`, and the temperature of
 /// its logits where the records keep them ([`survey::Options::logits`](crate::survey::Options::logits)).
 ///
@@ -228,6 +234,11 @@ pub fn calibrate(bundle: &Bundle, labels: &[Label], records: &[Record], settings
         None if rule == Rule::MaxProbability => open.probability = cut as f32,
         None if rule.is_reachability() => open.reachability = cut as f32,
         None => open.limit = Some(cut as f32),
+    }
+    if !rule.is_reachability() && distances && open.reachability == 0.0 {
+        // Enrolled classes compare with known ones at it, whatever decides.
+        let unused = choice::Candidate::new(bundle, records, settings.target, Rule::Reachability, false);
+        open.reachability = unused.map_or(0.0, |candidate| candidate.cut as f32);
     }
 
     let reached = reached(&Bundle { open: open.clone(), ..bundle.clone() }, records);

@@ -12,6 +12,7 @@ mod attributes;
 mod builtin;
 mod check;
 mod distances;
+pub mod edit;
 mod graph;
 mod guard;
 mod load;

@@ -1,5 +1,6 @@
 //! The command line: what can be said, and what it means.
 
+mod adopt;
 mod enrol;
 mod study;
 
@@ -20,6 +21,7 @@ use super::byte_size::ByteSize;
 use super::output::{bytes, millis};
 use super::stream::args::StreamArgs;
 use super::table::printable;
+pub use adopt::{AdoptArgs, RefitArgs};
 pub use enrol::{EnrolAction, EnrolArgs};
 pub use study::{CalibrateArgs, EvaluateArgs, PhotoArgs};
 
@@ -100,6 +102,8 @@ pub enum Command {
     Bench(BenchArgs),
     Evaluate(EvaluateArgs),
     Calibrate(CalibrateArgs),
+    Adopt(Box<AdoptArgs>),
+    Refit(RefitArgs),
     Enrol(EnrolArgs),
     Doctor(DoctorArgs),
     #[command(subcommand, hide = true)]

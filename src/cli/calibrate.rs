@@ -66,7 +66,7 @@ pub fn run(args: &CalibrateArgs, common: &Common) -> anyhow::Result<Exit> {
 }
 
 /// A bundle that replaced the one it was made from could not be compared with it.
-fn refuse_same(input: Option<&Path>, output: &Path) -> oltr::Result<()> {
+pub fn refuse_same(input: Option<&Path>, output: &Path) -> oltr::Result<()> {
     let same = |input: &Path| match (input.canonicalize(), output.canonicalize()) {
         (Ok(input), Ok(output)) => input == output,
         _ => input == output,
@@ -82,7 +82,7 @@ fn refuse_same(input: Option<&Path>, output: &Path) -> oltr::Result<()> {
 
 /// `oltr.calibration/1`.
 #[derive(Debug, Serialize)]
-struct Report<'a> {
+pub struct Report<'a> {
     schema: &'static str,
     output: &'a str,
     rule: Rule,
@@ -100,7 +100,8 @@ struct Report<'a> {
 }
 
 impl<'a> Report<'a> {
-    fn new(output: &'a str, before: &oltr::bundle::Open, calibrated: &'a Calibrated) -> Report<'a> {
+    /// What is said of `calibrated`, written to `output`.
+    pub fn new(output: &'a str, before: &oltr::bundle::Open, calibrated: &'a Calibrated) -> Report<'a> {
         let open = &calibrated.open;
         Report {
             schema: "oltr.calibration/1",
@@ -117,7 +118,8 @@ impl<'a> Report<'a> {
         }
     }
 
-    fn print(&self, out: &mut Output) -> anyhow::Result<()> {
+    /// For people.
+    pub fn print(&self, out: &mut Output) -> anyhow::Result<()> {
         let c = self.calibration;
         let interval = |interval: Option<[f64; 2]>| match interval {
             Some([low, high]) => format!("{:.1} to {:.1} %", low * 100.0, high * 100.0),

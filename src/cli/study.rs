@@ -81,6 +81,16 @@ impl<'a> Study<'a> {
         Ok(Some(survey))
     }
 
+    /// The photos of `split`.
+    pub fn split(&self, split: &str) -> Result<Vec<Label>> {
+        self.labels.split(split)
+    }
+
+    /// The photos of all splits.
+    pub fn all(&self) -> &[Label] {
+        &self.labels.photos
+    }
+
     /// Folder that the paths of the photos start from.
     pub fn images(&self) -> &Path {
         &self.args.images
