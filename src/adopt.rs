@@ -17,7 +17,7 @@ use crate::model::edit::Edit;
 use crate::model::with_metadata;
 use crate::survey::Record;
 use classifier::{Found, Reading, standardise};
-use metric::{Example, Metric, energy, trained_centroids};
+use metric::{Example, Shape, Whitener, energy, trained_centroids};
 
 /// The classifier `bytes` as a bundle with logits and features and without distances, whose rule accepts everything.
 /// `preprocess` gets the side that the graph has.
@@ -54,8 +54,9 @@ pub fn open_classifier(
     Ok((bytes, found))
 }
 
-/// The bundle `bytes` with distances in the metric of its training photos `train`, whose features and logits were kept; the
-/// rule becomes reachability with a threshold that accepts everything, and the temperature is `temperature`.
+/// The bundle `bytes` with distances in the metric of its training photos `train`, and the shape of that metric: of those to
+/// choose from the one that is worth most on `val`, as `worth` says of records with its distances, or the usual one where it
+/// says nothing. Features and logits of all photos were kept. The rule becomes reachability with a threshold that accepts everything, and the temperature is `temperature`.
 ///
 /// # Errors
 /// As [`Metric::fit`]; [`Error::BadModel`] for a graph whose operator set has no quantisation by channel.
@@ -64,9 +65,11 @@ pub fn with_metric(
     bytes: &[u8],
     bundle: &Bundle,
     train: &[Record],
+    val: &[Record],
     temperature: f32,
     limits: &Limits,
-) -> Result<Vec<u8>> {
+    worth: &mut dyn FnMut(&Bundle, &[Record]) -> Option<f64>,
+) -> Result<(Vec<u8>, Shape)> {
     let mut edit = Edit::new(model, bytes, limits)?;
     if edit.opset() < 13 {
         let reason = format!(
@@ -77,17 +80,38 @@ pub fn with_metric(
         return Err(Error::BadModel { model: model.into(), reason });
     }
     let applied = f64::from(bundle.open.temperature());
-    let example = |record: &'_ Record| {
-        record.truth.map(|class| (class, energy(record.logits.iter().map(|z| f64::from(*z) * applied))))
-    };
+    let energy_of = |record: &Record| energy(record.logits.iter().map(|z| f64::from(*z) * applied));
     let examples: Vec<Example> = train
         .iter()
-        .filter_map(|r| example(r).map(|(class, energy)| Example { feature: &r.features, energy, class }))
+        .filter_map(|r| r.truth.map(|class| Example { feature: &r.features, energy: energy_of(r), class }))
         .collect();
     let classes = bundle.classes.len();
     let dim = examples.first().map_or(0, |e| e.feature.len());
     let trained = trained_centroids(&edit).filter(|(shape, _)| shape[..] == [classes, dim]);
-    let metric = Metric::fit(&examples, classes, trained.as_ref().map(|(_, values)| &values[..]), temperature)?;
+    let trained = trained.as_ref().map(|(_, values)| &values[..]);
+    let whitener = Whitener::new(&examples, classes)?;
+    let open = Open { reachability: 0.0, per_class: None, limit: None, rule: Rule::Reachability, ..bundle.open.clone() };
+    let open = Open { temperature: Some(temperature), calibration: serde_json::Value::Null, ..open };
+    let bundle = Bundle { open, ..bundle.clone() };
+    let ratio = (f64::from(temperature) / applied) as f32;
+    let mut best: Option<(f64, Shape)> = None;
+    for shape in Shape::all(trained.is_some()) {
+        let metric = whitener.metric(&examples, trained, temperature, shape)?;
+        let with = |record: &Record| {
+            let distances = metric.distances(&record.features, energy_of(record));
+            let own_distance = record.truth.and_then(|class| distances.get(class).copied());
+            Record { distances, own_distance, ..record.clone() }.at_temperature(ratio)
+        };
+        let records: Vec<Record> = val.iter().map(with).collect::<Result<_>>()?;
+        match worth(&bundle, &records) {
+            Some(worth) if best.is_none_or(|(most, _)| worth > most) => best = Some((worth, shape)),
+            Some(_) => {}
+            None => break,
+        }
+    }
+    let shape = best.map_or_else(Shape::default, |(_, shape)| shape);
+    let shape = if trained.is_none() { Shape { towards_mean: 1.0, ..shape } } else { shape };
+    let metric = whitener.metric(&examples, trained, temperature, shape)?;
     metric.install(&mut edit);
     if !edit.outputs().iter().any(|(name, _)| name == "distances") {
         let shapes = edit.outputs();
@@ -97,9 +121,7 @@ pub fn with_metric(
             edit.add_output(name, &dims);
         }
     }
-    let open = Open { reachability: 0.0, per_class: None, limit: None, rule: Rule::Reachability, ..bundle.open.clone() };
-    let open = Open { temperature: Some(temperature), calibration: serde_json::Value::Null, ..open };
-    let metadata = Bundle { open, ..bundle.clone() }.to_metadata();
+    let metadata = bundle.to_metadata();
     let changes: BTreeMap<_, _> = metadata.into_iter().filter(|(key, _)| key == "oltr.open").collect();
-    with_metadata(model, &edit.finish(), &changes, limits)
+    Ok((with_metadata(model, &edit.finish(), &changes, limits)?, shape))
 }

@@ -37,6 +37,9 @@ const RESTS_ON: f64 = 10.0;
 /// Unknown classes below which nothing can be said of other unknown ones.
 const OPEN_CLASSES: usize = 10;
 
+/// Known photos a class, in the mean, below which thresholds of its own are not weighed: there is little to learn from.
+const OWN_PHOTOS: usize = 10;
+
 /// Width of an interval that is worth a warning.
 const WIDE: f64 = 0.10;
 
@@ -64,6 +67,11 @@ pub struct Calibrated {
     pub calibration: Calibration,
     /// What cannot be promised, for people.
     pub warnings: Vec<String>,
+    /// What the rule is worth on these photos: the mean of unknown photos called open and of known ones, class by class,
+    /// accepted and named rightly; `None` without either.
+    pub worth: Option<f64>,
+    /// AUROC of its score.
+    pub auroc: Option<f64>,
 }
 
 /// How thresholds came about: `calibration` in `oltr.open`. Holds nothing but what follows from graph, photos and
@@ -200,7 +208,11 @@ pub fn calibrate(bundle: &Bundle, labels: &[Label], records: &[Record], settings
     };
     let distances = records.first().is_none_or(|record| record.scores.distance.is_finite() || record.own_distance.is_some());
     // Without unknown photos there is nothing to weigh: the simplest of them stands.
-    let mut rules = choice::candidates(bundle, choice, settings.per_class, distances);
+    let own = match settings.per_class {
+        PerClass::Auto if data.known < OWN_PHOTOS * data.known_classes => PerClass::Never,
+        own => own,
+    };
+    let mut rules = choice::candidates(bundle, choice, own, distances);
     if data.open == 0 || data.known == 0 {
         rules.truncate(1);
     }
@@ -213,6 +225,9 @@ pub fn calibrate(bundle: &Bundle, labels: &[Label], records: &[Record], settings
         reason: "no threshold reaches it with this rule and these photos; ask for less, or take another --rule".into(),
     })?;
     let choice::Candidate { rule, spreads, samples, cut } = chosen;
+    let both = data.open > 0 && data.known > 0;
+    let worth = weighed.iter().find(|w| w.difference.is_none()).filter(|_| both).map(|w| w.worth);
+    let auroc = auroc(records, ScoreKind::of_rule(rule));
 
     let mut open = Open {
         rule,
@@ -264,7 +279,14 @@ pub fn calibrate(bundle: &Bundle, labels: &[Label], records: &[Record], settings
     };
     open.calibration = serde_json::to_value(&calibration).map_err(|e| Error::Internal(e.to_string()))?;
     let warnings = warnings(&calibration, settings.target);
-    Ok(Calibrated { open, calibration, warnings })
+    Ok(Calibrated { open, calibration, warnings, worth, auroc })
+}
+
+fn auroc(records: &[Record], kind: ScoreKind) -> Option<f64> {
+    let of = |known: bool| -> Vec<f64> {
+        records.iter().filter(|r| r.truth.is_some() == known).map(|r| r.kinds[kind.index()]).collect()
+    };
+    crate::metrics::Separation::new(of(true), of(false)).ok()?.auroc()
 }
 
 fn data(labels: &[Label], records: &[Record]) -> Data {

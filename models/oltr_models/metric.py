@@ -2,13 +2,13 @@
 
 The graph's `distances` become
 
-    d_k = exp(-beta (ln sum_j exp z_j - mu)) / sqrt(1 + 2 / n_k) * |M (v - c_k)|
+    d_k = exp(-beta (ln sum_j exp z_j - mu)) / sqrt(1 + u / n_k) * |M (v - c_k)|
 
 M whitens the scatter of the features within their classes, shrunk towards the identity; c_k lies between the
 trained centroid and the mean of the class's n_k training photos; the first factor brings in how much the logits z
 find of anything known. Everything else of the graph stays as it is, and the old distances go on serving the
-meta-embedding. `oltr refit` computes the same from the same photos. Constants were chosen on the val splits of the
-three shipped sets (docs/why/open-world.md).
+meta-embedding. `oltr refit` makes such a metric from the same photos without Python, and chooses the three numbers that are
+options here on the split val (docs/why/open-world.md).
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from .data import load_photo, read_samples, select
 PREFIX = "oltr.metric."
 SHRINKAGE = 0.4  # of the scatter towards the identity
 TOWARDS_MEAN = 0.75  # share of the class mean in a centroid; the rest is the trained one
+UNCERTAINTY = 2.0  # u: photos' worth by which the mean of few photos is uncertain
 ENERGY = 0.13  # beta times the temperature of the logits
-UNCERTAINTY = 2.0  # photos' worth by which the mean of few photos is uncertain
 
 
 def energy(logits: np.ndarray) -> np.ndarray:
@@ -50,7 +50,8 @@ def temperature(logits: np.ndarray, truth: np.ndarray) -> float:
     return float(f"{np.exp((low + high) / 2):.3e}")
 
 
-def fit(features: np.ndarray, logits: np.ndarray, truth: np.ndarray, trained: np.ndarray) -> dict[str, np.ndarray]:
+def fit(features: np.ndarray, logits: np.ndarray, truth: np.ndarray, trained: np.ndarray,
+        towards_mean: float = TOWARDS_MEAN, uncertainty: float = UNCERTAINTY) -> dict[str, np.ndarray]:
     """The constants of the metric from training photos: features `[N, D]`, logits `[N, K]`, classes `[N]`, and the
     trained centroids `[K, D]`."""
     features, trained = features.astype(np.float64), trained.astype(np.float64)
@@ -64,7 +65,7 @@ def fit(features: np.ndarray, logits: np.ndarray, truth: np.ndarray, trained: np
     scatter = (1 - SHRINKAGE) * scatter + SHRINKAGE * np.trace(scatter) / dim * np.eye(dim)
     values, vectors = np.linalg.eigh(scatter)
     whitening = (vectors / np.sqrt(values)) @ vectors.T
-    centroids = TOWARDS_MEAN * means + (1 - TOWARDS_MEAN) * trained
+    centroids = towards_mean * means + (1 - towards_mean) * trained
     # One unit of the metric is one unit of the features for the mean photo, so that both kinds of distances compare.
     own = np.linalg.norm((features - centroids[truth]) @ whitening, axis=1)
     whitening *= np.linalg.norm(features - centroids[truth], axis=1).mean() / own.mean()
@@ -75,7 +76,7 @@ def fit(features: np.ndarray, logits: np.ndarray, truth: np.ndarray, trained: np
         "scale": scale.astype(np.float32),
         # As the graph computes: with the rounded weights.
         "centroids": (centroids @ (steps * scale.astype(np.float32))).astype(np.float32),
-        "factor": (1 / np.sqrt(1 + UNCERTAINTY / np.maximum(counts, 1)))[None].astype(np.float32),
+        "factor": (1 / np.sqrt(1 + uncertainty / np.maximum(counts, 1)))[None].astype(np.float32),
         "mu": np.array([[energy(logits.astype(np.float64)).mean()]], np.float32),
     }
 
@@ -113,9 +114,9 @@ def install(model: onnx.ModelProto, constants: dict[str, np.ndarray], beta: floa
         return PREFIX + name
 
     def node(op: str, inputs: list[str], output: str, **attributes) -> str:
-        output = output if output == "distances" else PREFIX + output
-        graph.node.append(helper.make_node(op, inputs, [output], name=output, **attributes))
-        return output
+        name = PREFIX + output
+        graph.node.append(helper.make_node(op, inputs, [output if output == "distances" else name], name=name, **attributes))
+        return name
 
     weights = [constant("steps", constants["steps"]), constant("scale", constants["scale"]), constant("zero", np.zeros(dim, np.int8))]
     axis = constant("axis", np.array([1], np.int64))
@@ -142,6 +143,9 @@ def main() -> None:
     parser.add_argument("target", type=Path, help="bundle to write; calibrate it anew, with `oltr calibrate`")
     parser.add_argument("--images", type=Path, required=True, help="folder with the photos")
     parser.add_argument("--labels", type=Path, help=".tsv with path, class, role, split; else one subfolder a class")
+    parser.add_argument("--towards-mean", type=float, default=TOWARDS_MEAN, help="share of the class mean in a centroid (default: %(default)s)")
+    parser.add_argument("--uncertainty", type=float, default=UNCERTAINTY, help="of the mean of few photos (default: %(default)s)")
+    parser.add_argument("--energy", type=float, default=ENERGY, help="beta times the temperature (default: %(default)s)")
     args = parser.parse_args()
     runner, model = Runner(args.bundle), onnx.load(args.bundle)
     ids = [c["id"] for c in runner.classes]
@@ -152,9 +156,10 @@ def main() -> None:
         of[split] = {n: np.concatenate([o[n] for o in outputs]) for n in ("features", "logits")}
         of[split]["truth"] = np.array([ids.index(s.cls) for s in samples])
     t = temperature(of["val"]["logits"].astype(np.float64), of["val"]["truth"])
-    install(model, fit(**of["train"], trained=trained_centroids(model)), ENERGY / t)
+    constants = fit(**of["train"], trained=trained_centroids(model), towards_mean=args.towards_mean, uncertainty=args.uncertainty)
+    install(model, constants, args.energy / t)
     onnx.save(model, args.target)
-    print(f"{args.target}: temperature {t}, beta {ENERGY / t:.3f}; calibrate it: oltr calibrate --split val")
+    print(f"{args.target}: temperature {t}, beta {args.energy / t:.3f}; calibrate it: oltr calibrate --split val")
 
 
 if __name__ == "__main__":

@@ -41,6 +41,41 @@ pub struct Found {
     pub features: Option<String>,
 }
 
+/// A tensor of the classifier, and what makes it floats of the right shape.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Tensor {
+    name: String,
+    /// Scale and zero point, where it is bytes.
+    quantised: Option<[String; 2]>,
+    /// Whether it is a map to be averaged.
+    map: bool,
+}
+
+impl Tensor {
+    fn new(name: impl Into<String>) -> Tensor {
+        Tensor { name: name.into(), quantised: None, map: false }
+    }
+
+    /// The first input of a quantised operator, whose scale and zero point come after it.
+    fn first_of(node: &EditNode, map: bool) -> Option<Tensor> {
+        let [name, scale, zero] = [0, 1, 2].map(|i| node.inputs.get(i).filter(|name| !name.is_empty()).cloned());
+        Some(Tensor { name: name?, quantised: Some([scale?, zero?]), map })
+    }
+
+    /// The tensor as floats, which `part` names where a node has to make them.
+    fn floats(&self, edit: &mut Edit, part: &str) -> String {
+        match &self.quantised {
+            None => self.name.clone(),
+            Some([scale, zero]) => {
+                let output = format!("{PREFIX}{part}");
+                let inputs = [self.name.as_str(), scale, zero];
+                edit.push(&NewNode { op: "DequantizeLinear", inputs: &inputs, output: &output, int: &[], ints: &[] });
+                output
+            }
+        }
+    }
+}
+
 /// Makes the input of `edit` `image [1, 3, S, S]` and its outputs `logits [1, K]` and `features [1, D]`.
 ///
 /// # Errors
@@ -51,11 +86,11 @@ pub fn standardise(edit: &mut Edit, reading: &Reading) -> Result<Found> {
     let (logits, softmax) = logits(edit, output);
     let features = match (reading.logits_only, reading.features) {
         (true, _) => None,
-        (false, Some(name)) if edit.producer(name).is_some() => Some((name.to_string(), false)),
+        (false, Some(name)) if edit.producer(name).is_some() => Some(Tensor::new(name)),
         (false, Some(name)) => {
             return Err(bad(edit, format!("computes no tensor '{name}'; 'oltr inspect' lists its steps, --features names one")));
         }
-        (false, None) => Some(features(edit, &logits)?),
+        (false, None) => Some(features(edit, &logits.name)?),
     };
     edit.rename("image", "oltr.adopt.image");
     let old = edit.inputs()[0].0.clone();
@@ -71,27 +106,25 @@ pub fn standardise(edit: &mut Edit, reading: &Reading) -> Result<Found> {
         "image" => "oltr.adopt.image".to_string(),
         name => name.to_string(),
     };
-    let mut logits_from = renamed(&logits);
-    let mut features_from = features.as_ref().map(|(name, pool)| (renamed(name), *pool));
+    let (mut logits_from, mut features_from) = (logits.clone(), features.clone());
+    let mut tensors: Vec<&mut Tensor> = std::iter::once(&mut logits_from).chain(&mut features_from).collect();
+    tensors.iter_mut().for_each(|tensor| tensor.name = renamed(&tensor.name));
     for name in ["logits", "features", "distances"] {
         let aside = format!("{PREFIX}{name}");
         edit.rename(name, &aside);
-        if logits_from == name {
-            logits_from.clone_from(&aside);
-        }
-        if let Some((from, _)) = features_from.as_mut().filter(|(from, _)| from == name) {
-            from.clone_from(&aside);
-        }
+        tensors.iter_mut().filter(|tensor| tensor.name == name).for_each(|tensor| tensor.name.clone_from(&aside));
     }
+    let logits_from = logits_from.floats(edit, "logits.float");
     let classes = reading.classes;
     edit.push_i64(&format!("{PREFIX}row"), &[1, classes as i64]);
     let row = format!("{PREFIX}row");
     edit.push(&NewNode { op: "Reshape", inputs: &[&logits_from, &row], output: "logits", int: &[], ints: &[] });
     edit.set_outputs(&[("logits", &[1, classes])]);
-    if let Some((from, pool)) = &features_from {
-        sphere(edit, from, *pool);
+    if let Some(from) = &features_from {
+        let name = from.floats(edit, "features.float");
+        sphere(edit, &name, from.map);
     }
-    Ok(Found { size, channels_last, logits, softmax, features: features.map(|(name, _)| name) })
+    Ok(Found { size, channels_last, logits: logits.name, softmax, features: features.map(|tensor| tensor.name) })
 }
 
 /// Adds the output `features`: the tensor `from` as a row of length 10, of a map the mean over its places.
@@ -203,23 +236,26 @@ fn passed(node: &EditNode) -> Option<String> {
 }
 
 /// The tensor of the logits behind the output `name`, and whether a softmax was passed on the way.
-fn logits(edit: &Edit, name: String) -> (String, bool) {
+fn logits(edit: &Edit, name: String) -> (Tensor, bool) {
     let mut at = name.clone();
     for _ in 0..MOST_STEPS {
         let Some(node) = edit.producer(&at) else { break };
         if node.is("Softmax") {
-            return (node.inputs.first().cloned().unwrap_or(name), true);
+            return (Tensor::new(node.inputs.first().cloned().unwrap_or(name)), true);
+        }
+        if let Some(tensor) = node.is("com.microsoft.QLinearSoftmax").then(|| Tensor::first_of(node, false)).flatten() {
+            return (tensor, true);
         }
         match passed(node) {
             Some(before) => at = before,
             None => break,
         }
     }
-    (name, false)
+    (Tensor::new(name), false)
 }
 
 /// The data that the product behind `logits` reads, and whether it is a map to be averaged.
-fn features(edit: &Edit, logits: &str) -> Result<(String, bool)> {
+fn features(edit: &Edit, logits: &str) -> Result<Tensor> {
     let unreachable = |what: &str| {
         bad(edit, format!(
             "its logits come from {what}, behind which no features can be found; name the tensor with --features, or take \
@@ -231,10 +267,15 @@ fn features(edit: &Edit, logits: &str) -> Result<(String, bool)> {
         let Some(node) = edit.producer(&at) else { return Err(unreachable("nothing that it computes")) };
         let data = || node.inputs.iter().find(|input| !input.is_empty() && !edit.is_constant(input)).cloned();
         if node.is("Conv") {
-            return node.inputs.first().cloned().map(|x| (x, true)).ok_or_else(|| unreachable("an empty Conv"));
+            let map = |name: &String| Tensor { map: true, ..Tensor::new(name.clone()) };
+            return node.inputs.first().map(map).ok_or_else(|| unreachable("an empty Conv"));
         }
         if node.is("MatMul") || node.is("Gemm") {
-            return data().map(|x| (x, false)).ok_or_else(|| unreachable("constants"));
+            return data().map(Tensor::new).ok_or_else(|| unreachable("constants"));
+        }
+        if ["QLinearMatMul", "com.microsoft.QGemm", "QLinearConv"].iter().any(|op| node.is(op)) {
+            let tensor = Tensor::first_of(node, node.is("QLinearConv"));
+            return tensor.ok_or_else(|| unreachable("a product without a zero point"));
         }
         let next = match passed(node) {
             Some(before) => Some(before),

@@ -2,20 +2,21 @@
 //!
 //! With v the feature of a photo and z its logits, the distance to class k is
 //!
-//! d_k = exp(−β (ln Σ_j exp z_j − μ)) · (1 + 2 / n_k)^(−½) · ‖(v − c_k) W‖₂
+//! d_k = exp(−β (ln Σ_j exp z_j − μ)) · (1 + u / n_k)^(−½) · ‖(v − c_k) W‖₂
 //!
 //! - W whitens the scatter S of the training features within their classes: W Wᵀ = (0.6 S + 0.4 tr(S)/D · I)⁻¹. So a
 //!   direction in which photos of one class differ counts little, and one in which they do not counts much. W is the
 //!   inverse of a Cholesky factor and is stored as signed bytes with a scale a column.
-//! - c_k is ¾ of the mean of the class's features and ¼ of the trained centroid, where the network has one.
-//! - The second factor allows for the uncertainty of a mean of n_k photos.
+//! - c_k is the mean of the class's features, or a mixture of that and the trained centroid where the network has one.
+//! - The second factor allows for the uncertainty of a mean of n_k photos, of u photos' worth or of none.
 //! - The first factor is a share of the energy of the logits (Liu et al., "Energy-based Out-of-distribution Detection",
 //!   NeurIPS 2020): what the classifier finds nothing known in lies farther from everything. μ is its mean over the
-//!   training photos, and β is 0.13 over the temperature of the logits, so that it is the same share for every scale of
+//!   training photos, and β is a share over the temperature of the logits, so that it means the same for every scale of
 //!   logits.
 //!
 //! W is scaled so that the mean photo lies as far from its own centroid as in the features: enrolled classes, whose
-//! distances are taken there, compare with known ones. The constants were chosen on the val splits of three sets.
+//! distances are taken there, compare with known ones. [`Shape`] holds what is chosen for a set on its val split; the other
+//! constants were chosen on those of three sets.
 
 use crate::error::{Error, Result};
 use crate::model::edit::{Edit, NewNode};
@@ -23,14 +24,38 @@ use crate::model::edit::{Edit, NewNode};
 /// Share of the identity in the scatter.
 const SHRINKAGE: f64 = 0.4;
 
-/// Share of the class mean in a centroid beside a trained one.
-const TOWARDS_MEAN: f64 = 0.75;
+/// What of a metric is chosen by photos that it was not fitted to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Shape {
+    /// Share of the class mean in a centroid beside a trained one.
+    pub towards_mean: f64,
+    /// u: photos' worth by which the mean of few photos is uncertain.
+    pub uncertainty: f64,
+    /// β times the temperature of the logits.
+    pub energy: f64,
+}
 
-/// β times the temperature of the logits.
-const ENERGY: f64 = 0.13;
+impl Default for Shape {
+    /// For photos without unknown ones, by which none could be chosen.
+    fn default() -> Shape {
+        Shape { towards_mean: 0.75, uncertainty: 2.0, energy: 0.13 }
+    }
+}
 
-/// Photos' worth by which the mean of few photos is uncertain.
-const UNCERTAINTY: f64 = 2.0;
+impl Shape {
+    /// Those to choose from; `trained` says whether there are trained centroids to mix in.
+    pub fn all(trained: bool) -> Vec<Shape> {
+        let mut all = Vec::new();
+        for towards_mean in if trained { &[0.75, 0.5][..] } else { &[1.0] } {
+            for uncertainty in [2.0, 0.0] {
+                for energy in [0.07, 0.13, 0.2] {
+                    all.push(Shape { towards_mean: *towards_mean, uncertainty, energy });
+                }
+            }
+        }
+        all
+    }
+}
 
 /// Factor on the distances of classes without training photos: nothing is near to them.
 const FAR: f32 = 1e6;
@@ -66,79 +91,31 @@ pub struct Metric {
 
 impl Metric {
     /// Fits the metric of `classes` classes to `examples`. `trained` are the network's own centroids, one after another;
-    /// `temperature` that of its logits.
+    /// `temperature` that of its logits, `shape` what is chosen.
     ///
     /// # Errors
     /// [`Error::BadInput`] without examples, for features that are empty, unequally long, longer than
     /// [`MAX_WHITENED`] or not numbers, or that are all the same.
-    pub fn fit(examples: &[Example], classes: usize, trained: Option<&[f32]>, temperature: f32) -> Result<Metric> {
-        let bad = |reason: String| Error::BadInput { subject: "training photos".into(), reason };
-        let dim = examples.first().map_or(0, |e| e.feature.len());
-        if dim == 0 || dim > MAX_WHITENED || examples.iter().any(|e| e.feature.len() != dim || e.class >= classes) {
-            return Err(bad(format!(
-                "there are {} of them with features of {dim} numbers; at least one photo of the split train is needed, \
-                 and features of 1 to {MAX_WHITENED} numbers: name another tensor with --features",
-                examples.len()
-            )));
+    pub fn fit(
+        examples: &[Example],
+        classes: usize,
+        trained: Option<&[f32]>,
+        temperature: f32,
+        shape: Shape,
+    ) -> Result<Metric> {
+        Whitener::new(examples, classes)?.metric(examples, trained, temperature, shape)
+    }
+
+    /// The distances of a photo with this feature and energy, as the graph computes them but for rounding.
+    pub fn distances(&self, feature: &[f32], energy: f64) -> Vec<f32> {
+        let mut whitened = vec![0.0f32; self.dim];
+        for (x, row) in feature.iter().zip(self.steps.chunks_exact(self.dim)) {
+            whitened.iter_mut().zip(row).for_each(|(y, w)| *y += x * f32::from(*w));
         }
-        if examples.iter().any(|e| !e.energy.is_finite() || e.feature.iter().any(|x| !x.is_finite())) {
-            return Err(bad("the network computed a feature or logits that are not numbers; check its weights".into()));
-        }
-        let mut counts = vec![0usize; classes];
-        let mut means = vec![0.0; classes * dim];
-        for e in examples {
-            counts[e.class] += 1;
-            means[e.class * dim..][..dim].iter_mut().zip(e.feature).for_each(|(m, x)| *m += f64::from(*x));
-        }
-        for (mean, n) in means.chunks_exact_mut(dim).zip(&counts) {
-            mean.iter_mut().for_each(|m| *m /= (*n).max(1) as f64);
-        }
-        let scatter = scatter(examples, &means, &counts, dim);
-        let whitening = whitening(scatter, dim).ok_or_else(|| {
-            bad("their features do not differ within any class; take more photos a class, or another --features".into())
-        })?;
-        let centroid = |(i, mean): (usize, &f64)| match trained {
-            Some(trained) if counts[i / dim] > 0 => TOWARDS_MEAN * mean + (1.0 - TOWARDS_MEAN) * f64::from(trained[i]),
-            Some(trained) => f64::from(trained[i]),
-            None => *mean,
-        };
-        let centroids: Vec<f64> = means.iter().enumerate().map(centroid).collect();
-        // One unit is one unit of the features, for the mean photo and its own class.
-        let (mut plain, mut whitened) = (0.0, 0.0);
-        let mut difference = vec![0.0; dim];
-        for e in examples {
-            let c = &centroids[e.class * dim..][..dim];
-            difference.iter_mut().zip(e.feature.iter().zip(c)).for_each(|(d, (x, c))| *d = f64::from(*x) - c);
-            plain += norm(&difference);
-            whitened += norm(&product(&difference, &whitening, dim));
-        }
-        let unit = if whitened > 0.0 { plain / whitened } else { 1.0 };
-        let mut largest = vec![0f64; dim];
-        for row in whitening.chunks_exact(dim) {
-            largest.iter_mut().zip(row).for_each(|(l, w)| *l = l.max((w * unit).abs()));
-        }
-        let scale: Vec<f32> = largest.iter().map(|l| (l.max(1e-30) / 127.0) as f32).collect();
-        let step = |(i, w): (usize, &f64)| (w * unit / f64::from(scale[i % dim])).round().clamp(-127.0, 127.0) as i8;
-        let steps: Vec<i8> = whitening.iter().enumerate().map(step).collect();
-        // As the graph computes: with the rounded weights.
-        let rounded: Vec<f64> =
-            steps.iter().enumerate().map(|(i, s)| f64::from(*s) * f64::from(scale[i % dim])).collect();
-        let centroids =
-            centroids.chunks_exact(dim).flat_map(|c| product(c, &rounded, dim)).map(|x| x as f32).collect();
-        let factor = |n: &usize| match (n, trained) {
-            (0, None) => FAR,
-            (n, _) => (1.0 + UNCERTAINTY / (*n).max(1) as f64).sqrt().recip() as f32,
-        };
-        let mean_energy = examples.iter().map(|e| e.energy).sum::<f64>() / examples.len() as f64;
-        Ok(Metric {
-            dim,
-            steps,
-            scale,
-            centroids,
-            factor: counts.iter().map(factor).collect(),
-            mean_energy: mean_energy as f32,
-            beta: (ENERGY / f64::from(temperature)) as f32,
-        })
+        whitened.iter_mut().zip(&self.scale).for_each(|(y, scale)| *y *= scale);
+        let surprise = (-f64::from(self.beta) * (energy - f64::from(self.mean_energy))).exp() as f32;
+        let length = |c: &[f32]| whitened.iter().zip(c).map(|(x, c)| (x - c) * (x - c)).sum::<f32>().sqrt();
+        self.centroids.chunks_exact(self.dim).zip(&self.factor).map(|(c, f)| length(c) * f * surprise).collect()
     }
 
     /// Puts the metric behind the tensors `features [1, D]` and `logits [1, K]` of `edit`, as its `distances`. What a metric
@@ -193,6 +170,110 @@ impl Metric {
         node("Mul", &["surplus", "beta"], "exponent", &[]);
         node("Exp", &["exponent"], "surprise", &[]);
         node("Mul", &["sure", "surprise"], "distances", &[]);
+    }
+}
+
+/// Class means and whitening of training photos: what metrics of every shape share.
+#[derive(Clone, Debug)]
+pub struct Whitener {
+    dim: usize,
+    counts: Vec<usize>,
+    means: Vec<f64>,
+    whitening: Vec<f64>,
+}
+
+impl Whitener {
+    /// Of `examples` of `classes` classes.
+    ///
+    /// # Errors
+    /// As [`Metric::fit`].
+    pub fn new(examples: &[Example], classes: usize) -> Result<Whitener> {
+        let bad = |reason: String| Error::BadInput { subject: "training photos".into(), reason };
+        let dim = examples.first().map_or(0, |e| e.feature.len());
+        if dim == 0 || dim > MAX_WHITENED || examples.iter().any(|e| e.feature.len() != dim || e.class >= classes) {
+            return Err(bad(format!(
+                "there are {} of them with features of {dim} numbers; at least one photo of the split train is needed, \
+                 and features of 1 to {MAX_WHITENED} numbers: name another tensor with --features",
+                examples.len()
+            )));
+        }
+        if examples.iter().any(|e| !e.energy.is_finite() || e.feature.iter().any(|x| !x.is_finite())) {
+            return Err(bad("the network computed a feature or logits that are not numbers; check its weights".into()));
+        }
+        let mut counts = vec![0usize; classes];
+        let mut means = vec![0.0; classes * dim];
+        for e in examples {
+            counts[e.class] += 1;
+            means[e.class * dim..][..dim].iter_mut().zip(e.feature).for_each(|(m, x)| *m += f64::from(*x));
+        }
+        for (mean, n) in means.chunks_exact_mut(dim).zip(&counts) {
+            mean.iter_mut().for_each(|m| *m /= (*n).max(1) as f64);
+        }
+        let scatter = scatter(examples, &means, &counts, dim);
+        let whitening = whitening(scatter, dim).ok_or_else(|| {
+            bad("their features do not differ within any class; take more photos a class, or another --features".into())
+        })?;
+        Ok(Whitener { dim, counts, means, whitening })
+    }
+
+    /// The metric of this `shape`.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] for `trained` centroids of another number or length.
+    pub fn metric(
+        &self,
+        examples: &[Example],
+        trained: Option<&[f32]>,
+        temperature: f32,
+        shape: Shape,
+    ) -> Result<Metric> {
+        let Whitener { dim, counts, means, whitening } = self;
+        let dim = *dim;
+        if trained.is_some_and(|trained| trained.len() != means.len()) {
+            return Err(Error::Internal("trained centroids are of another size".into()));
+        }
+        let centroid = |(i, mean): (usize, &f64)| match trained {
+            Some(trained) if counts[i / dim] > 0 => shape.towards_mean * mean + (1.0 - shape.towards_mean) * f64::from(trained[i]),
+            Some(trained) => f64::from(trained[i]),
+            None => *mean,
+        };
+        let centroids: Vec<f64> = means.iter().enumerate().map(centroid).collect();
+        // One unit is one unit of the features, for the mean photo and its own class.
+        let (mut plain, mut whitened) = (0.0, 0.0);
+        let mut difference = vec![0.0; dim];
+        for e in examples {
+            let c = &centroids[e.class * dim..][..dim];
+            difference.iter_mut().zip(e.feature.iter().zip(c)).for_each(|(d, (x, c))| *d = f64::from(*x) - c);
+            plain += norm(&difference);
+            whitened += norm(&product(&difference, whitening, dim));
+        }
+        let unit = if whitened > 0.0 { plain / whitened } else { 1.0 };
+        let mut largest = vec![0f64; dim];
+        for row in whitening.chunks_exact(dim) {
+            largest.iter_mut().zip(row).for_each(|(l, w)| *l = l.max((w * unit).abs()));
+        }
+        let scale: Vec<f32> = largest.iter().map(|l| (l.max(1e-30) / 127.0) as f32).collect();
+        let step = |(i, w): (usize, &f64)| (w * unit / f64::from(scale[i % dim])).round().clamp(-127.0, 127.0) as i8;
+        let steps: Vec<i8> = whitening.iter().enumerate().map(step).collect();
+        // As the graph computes: with the rounded weights.
+        let rounded: Vec<f64> =
+            steps.iter().enumerate().map(|(i, s)| f64::from(*s) * f64::from(scale[i % dim])).collect();
+        let centroids =
+            centroids.chunks_exact(dim).flat_map(|c| product(c, &rounded, dim)).map(|x| x as f32).collect();
+        let factor = |n: &usize| match (n, trained) {
+            (0, None) => FAR,
+            (n, _) => (1.0 + shape.uncertainty / (*n).max(1) as f64).sqrt().recip() as f32,
+        };
+        let mean_energy = examples.iter().map(|e| e.energy).sum::<f64>() / examples.len() as f64;
+        Ok(Metric {
+            dim,
+            steps,
+            scale,
+            centroids,
+            factor: counts.iter().map(factor).collect(),
+            mean_energy: mean_energy as f32,
+            beta: (shape.energy / f64::from(temperature)) as f32,
+        })
     }
 }
 
@@ -331,7 +412,7 @@ mod tests {
         let features: Vec<[f32; 2]> = (0..8).map(|i| [if i % 2 == 0 { 3.0 } else { -3.0 }, i as f32 * 0.01]).collect();
         let example = |(i, f)| Example { feature: f, energy: 1.0, class: i / 4 };
         let examples: Vec<Example> = features.iter().map(|f| &f[..]).enumerate().map(example).collect();
-        let metric = Metric::fit(&examples, 3, None, 0.5).unwrap();
+        let metric = Metric::fit(&examples, 3, None, 0.5, Shape::default()).unwrap();
         let weight = |i: usize| {
             (0..2).map(|j| (f32::from(metric.steps[i * 2 + j]) * metric.scale[j]).powi(2)).sum::<f32>().sqrt()
         };
@@ -344,7 +425,7 @@ mod tests {
     fn photos_that_say_nothing_are_refused() {
         let e = |feature: &'static [f32]| Example { feature, energy: 0.0, class: 0 };
         for examples in [&[][..], &[e(&[])], &[e(&[1.0]), e(&[1.0])], &[e(&[f32::NAN])], &[e(&[1.0]), e(&[1.0, 2.0])]] {
-            assert!(Metric::fit(examples, 1, None, 1.0).is_err(), "{}", examples.len());
+            assert!(Metric::fit(examples, 1, None, 1.0, Shape::default()).is_err(), "{}", examples.len());
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use oltr::adopt::classifier::{Found, Reading};
 use oltr::adopt::{open_classifier, with_metric};
-use oltr::bundle::{Bundle, Class, Preprocess};
+use oltr::bundle::{Bundle, Class, Preprocess, Rule};
 use oltr::calibrate::{Choice, PerClass, Settings, calibrate, fit_temperature};
 use oltr::labels::Label;
 use oltr::survey::{self, Survey};
@@ -28,7 +28,7 @@ struct Making<'a> {
     common: &'a Common,
     output: &'a Path,
     target: oltr::calibrate::Target,
-    choice: Option<Choice>,
+    choice: Choice,
 }
 
 /// Runs `adopt`.
@@ -55,7 +55,7 @@ pub fn adopt(args: &AdoptArgs, common: &Common) -> anyhow::Result<Exit> {
         common,
         output: &args.output,
         target: args.target,
-        choice: Some(args.score.unwrap_or(Choice::Auto)),
+        choice: args.score.unwrap_or(Choice::Auto),
     };
     making.finish(&opened, !args.logits_only)
 }
@@ -71,7 +71,7 @@ pub fn refit(args: &RefitArgs, common: &Common) -> anyhow::Result<Exit> {
         common,
         output: &args.output,
         target: args.target,
-        choice: Some(args.score.unwrap_or(Choice::Rule(oltr::bundle::Rule::Reachability))),
+        choice: args.score.unwrap_or(Choice::Rule(Rule::Reachability)),
     };
     making.finish(&bytes, true)
 }
@@ -105,9 +105,19 @@ impl Making<'_> {
             }
             warn_of_missing(bundle, &train);
             let Some(train) = self.survey(&model, &train)? else { return Ok(Exit::Success) };
-            let Some(val) = self.survey(&model, &known("val")?)? else { return Ok(Exit::Success) };
+            let photos = self.study.split("val")?;
+            let Some(val) = self.survey(&model, &photos)? else { return Ok(Exit::Success) };
             let temperature = fit_temperature(&val.records, bundle.open.temperature()).unwrap_or(1.0);
-            bytes = with_metric(self.name, opened, bundle, &train.records, temperature, limits)?;
+            let mut worth = |bundle: &Bundle, records: &[survey::Record]| {
+                let settings = Settings { graph_sha256: "", ..self.settings(Choice::Rule(Rule::Reachability)) };
+                let calibrated = calibrate(bundle, &photos, records, &settings).ok()?;
+                // Thresholds of few photos jump; the area under the curve of all does not.
+                Some((calibrated.worth? + calibrated.auroc?) / 2.0)
+            };
+            let (train, val) = (&train.records, &val.records);
+            let (with, shape) = with_metric(self.name, opened, bundle, train, val, temperature, limits, &mut worth)?;
+            log::info!("metric: {shape:?}, chosen on val");
+            bytes = with;
         }
         let model = Model::from_bytes(self.name, &bytes, &options)?;
         let bundle = bundle(&model)?;
@@ -115,13 +125,8 @@ impl Making<'_> {
         let keep = survey::Options { logits: true, ..survey::Options::default() };
         let Some(survey) = self.study.run_keeping(&model, &photos, keep)? else { return Ok(Exit::Success) };
         let survey = whole(survey)?;
-        let settings = Settings {
-            target: self.target,
-            choice: self.choice,
-            per_class: PerClass::Auto,
-            split: "val",
-            graph_sha256: &model::graph_sha256(self.name, &bytes, limits)?,
-        };
+        let hash = model::graph_sha256(self.name, &bytes, limits)?;
+        let settings = Settings { graph_sha256: &hash, ..self.settings(self.choice) };
         let calibrated = calibrate(bundle, &photos, &survey.records, &settings)?;
         for warning in &calibrated.warnings {
             log::warn!("{warning}");
@@ -144,6 +149,10 @@ impl Making<'_> {
             out.field("next", "oltr evaluate says how good it is on the split test")?;
         }
         Ok(Exit::Success)
+    }
+
+    fn settings(&self, choice: Choice) -> Settings<'static> {
+        Settings { target: self.target, choice: Some(choice), per_class: PerClass::Auto, split: "val", graph_sha256: "" }
     }
 
     fn survey(&self, model: &Model, photos: &[Label]) -> anyhow::Result<Option<Survey>> {

@@ -98,8 +98,10 @@ impl NewNode<'_> {
             let r#type = AttributeType::Ints as i32;
             pb::AttributeProto { ints: ints.to_vec(), r#type, ..attribute(name) }
         });
+        // The file's own node of that name may be another one, and runtimes refuse two of one name.
+        let ours = self.output.starts_with("oltr.");
         pb::NodeProto {
-            name: self.output.into(),
+            name: if ours { self.output.into() } else { format!("oltr.node.{}", self.output) },
             op_type: self.op.into(),
             input: self.inputs.iter().map(|s| s.to_string()).collect(),
             output: vec![self.output.into()],
