@@ -11,7 +11,7 @@ pub mod metric;
 use std::collections::BTreeMap;
 
 use crate::bundle::{Bundle, Class, Open, Preprocess, Rule};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::limits::Limits;
 use crate::model::edit::Edit;
 use crate::model::with_metadata;
@@ -59,7 +59,7 @@ pub fn open_classifier(
 /// says nothing. Features and logits of all photos were kept. The rule becomes reachability with a threshold that accepts everything, and the temperature is `temperature`.
 ///
 /// # Errors
-/// As [`Metric::fit`]; [`Error::BadModel`] for a graph whose operator set has no quantisation by channel.
+/// As [`metric::Metric::fit`], [`Edit::new`].
 pub fn with_metric(
     model: &str,
     bytes: &[u8],
@@ -71,14 +71,6 @@ pub fn with_metric(
     worth: &mut dyn FnMut(&Bundle, &[Record]) -> Option<f64>,
 ) -> Result<(Vec<u8>, Shape)> {
     let mut edit = Edit::new(model, bytes, limits)?;
-    if edit.opset() < 13 {
-        let reason = format!(
-            "is written for operator set {} of ONNX; distances need 13 or later: convert it with \
-             onnx.version_converter, or take --logits-only",
-            edit.opset()
-        );
-        return Err(Error::BadModel { model: model.into(), reason });
-    }
     let applied = f64::from(bundle.open.temperature());
     let energy_of = |record: &Record| energy(record.logits.iter().map(|z| f64::from(*z) * applied));
     let examples: Vec<Example> = train
@@ -90,7 +82,8 @@ pub fn with_metric(
     let trained = trained_centroids(&edit).filter(|(shape, _)| shape[..] == [classes, dim]);
     let trained = trained.as_ref().map(|(_, values)| &values[..]);
     let whitener = Whitener::new(&examples, classes)?;
-    let open = Open { reachability: 0.0, per_class: None, limit: None, rule: Rule::Reachability, ..bundle.open.clone() };
+    let open =
+        Open { reachability: 0.0, per_class: None, limit: None, rule: Rule::Reachability, ..bundle.open.clone() };
     let open = Open { temperature: Some(temperature), calibration: serde_json::Value::Null, ..open };
     let bundle = Bundle { open, ..bundle.clone() };
     let ratio = (f64::from(temperature) / applied) as f32;

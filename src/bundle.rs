@@ -209,7 +209,9 @@ impl Bundle {
             return open(format!("probability is {}, must be within 0..1", o.probability));
         }
         if o.rule.has_limit() != o.limit.is_some() || o.limit.is_some_and(|limit| !limit.is_finite()) {
-            return open("limit must be a number for the rules that name another score, and absent for the others".into());
+            return open(
+                "limit must be a number for the rules that name another score, and absent for the others".into(),
+            );
         }
         if let Some(t) = o.temperature.filter(|t| !(TEMPERATURES.contains(t))) {
             return open(format!("temperature is {t}, must be within {TEMPERATURES:?}"));

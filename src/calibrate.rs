@@ -206,7 +206,8 @@ pub fn calibrate(bundle: &Bundle, labels: &[Label], records: &[Record], settings
             &rescaled
         }
     };
-    let distances = records.first().is_none_or(|record| record.scores.distance.is_finite() || record.own_distance.is_some());
+    let distances =
+        records.first().is_none_or(|record| record.scores.distance.is_finite() || record.own_distance.is_some());
     // Without unknown photos there is nothing to weigh: the simplest of them stands.
     let own = match settings.per_class {
         PerClass::Auto if data.known < OWN_PHOTOS * data.known_classes => PerClass::Never,

@@ -2,6 +2,7 @@
 
 pub mod consensus;
 pub mod events;
+pub mod mean;
 #[cfg(test)]
 pub(crate) mod testing;
 

@@ -67,7 +67,6 @@ pub fn explain(answer: &Answer, distances: &[f32], bundle: &Bundle, calibration:
         ScoreKind::Energy => "the energy of the logits",
         ScoreKind::Entropy => "the negative entropy of the probabilities",
         ScoreKind::Margin => "the lead of the largest probability",
-
     };
     text += &format!("{what}, {value:.3}, is {sign} the threshold of {limit:.3}");
     if let Some(margin) = answer.margin().filter(|m| m.abs() < 10.0) {

@@ -110,8 +110,7 @@ fn a_metric_is_replaced_by_another() {
     let (once, _) = with_metric("m", &opened, bundle, &train, &train, 0.5, &limits, &mut none).unwrap();
     let model = load("m", &once);
     let again = records(&model);
-    let (twice, _) =
-        with_metric("m", &once, model.bundle().unwrap(), &again, &again, 0.5, &limits, &mut none).unwrap();
+    let (twice, _) = with_metric("m", &once, model.bundle().unwrap(), &again, &again, 0.5, &limits, &mut none).unwrap();
     let (a, b) = (records(&load("m", &once)), records(&load("m", &twice)));
     for (a, b) in a.iter().zip(&b) {
         for (a, b) in a.distances.iter().zip(&b.distances) {
@@ -137,8 +136,7 @@ fn a_classifier_may_be_judged_by_its_logits_alone() {
 #[test]
 fn what_cannot_be_adopted_says_what_to_do() {
     let open = |name: &str, n: usize, reading: Reading| {
-        let result =
-            open_classifier(name, &file(name), "tiny", classes(n), preprocess, &reading, &Limits::default());
+        let result = open_classifier(name, &file(name), "tiny", classes(n), preprocess, &reading, &Limits::default());
         result.unwrap_err().to_string()
     };
     let said = open("nchw.onnx", 5, Reading::default());

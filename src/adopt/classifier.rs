@@ -88,7 +88,10 @@ pub fn standardise(edit: &mut Edit, reading: &Reading) -> Result<Found> {
         (true, _) => None,
         (false, Some(name)) if edit.producer(name).is_some() => Some(Tensor::new(name)),
         (false, Some(name)) => {
-            return Err(bad(edit, format!("computes no tensor '{name}'; 'oltr inspect' lists its steps, --features names one")));
+            return Err(bad(
+                edit,
+                format!("computes no tensor '{name}'; 'oltr inspect' lists its steps, --features names one"),
+            ));
         }
         (false, None) => Some(features(edit, &logits.name)?),
     };
@@ -96,7 +99,13 @@ pub fn standardise(edit: &mut Edit, reading: &Reading) -> Result<Found> {
     let old = edit.inputs()[0].0.clone();
     let old = if old == "image" { "oltr.adopt.image".to_string() } else { old };
     if channels_last {
-        edit.prepend(&NewNode { op: "Transpose", inputs: &["image"], output: &old, int: &[], ints: &[("perm", &[0, 2, 3, 1])] });
+        edit.prepend(&NewNode {
+            op: "Transpose",
+            inputs: &["image"],
+            output: &old,
+            int: &[],
+            ints: &[("perm", &[0, 2, 3, 1])],
+        });
     } else {
         edit.rename(&old, "image");
     }
@@ -175,13 +184,23 @@ fn input(edit: &Edit, wanted: Option<u32>) -> Result<(u32, bool)> {
         return Err(bad(edit, format!("takes '{name}' of {} dimensions; a picture has 4, with its batch", dims.len())));
     };
     if batch.is_some_and(|n| n != 1) {
-        return Err(bad(edit, format!("takes {} pictures at a time; export it for one, or with a free batch", batch.unwrap_or(0))));
+        return Err(bad(
+            edit,
+            format!("takes {} pictures at a time; export it for one, or with a free batch", batch.unwrap_or(0)),
+        ));
     }
     let (channels_last, height, width) = match (a, c) {
-        (Some(3), Some(3)) => return Err(bad(edit, "takes pictures of 3 by 3 channels; export it with a larger input".into())),
+        (Some(3), Some(3)) => {
+            return Err(bad(edit, "takes pictures of 3 by 3 channels; export it with a larger input".into()));
+        }
         (Some(3), _) => (false, b, c),
         (_, Some(3)) => (true, a, b),
-        _ => return Err(bad(edit, format!("takes '{name}' without 3 channels; oltr has colour pictures, and the channels must be fixed"))),
+        _ => {
+            return Err(bad(
+                edit,
+                format!("takes '{name}' without 3 channels; oltr has colour pictures, and the channels must be fixed"),
+            ));
+        }
     };
     let side = match (height, width, wanted) {
         (Some(h), Some(w), _) if h != w => {
@@ -212,16 +231,22 @@ fn output(edit: &Edit, reading: &Reading) -> Result<String> {
         ([], [(one, dims)]) if unknown(dims) => Ok(one.clone()),
         ([], _) => {
             let said: Vec<String> = outputs.iter().map(|(name, dims)| format!("'{name}' {:?}", last(dims))).collect();
-            Err(bad(edit, format!(
-                "has no output of {} classes, as the labels name; it has {}. Name the classes in the order of its outputs, \
+            Err(bad(
+                edit,
+                format!(
+                    "has no output of {} classes, as the labels name; it has {}. Name the classes in the order of its outputs, \
                  one a line, with --classes FILE",
-                reading.classes,
-                said.join(", ")
-            )))
+                    reading.classes,
+                    said.join(", ")
+                ),
+            ))
         }
         (several, _) => match several.iter().find(|name| name.as_str() == "logits") {
             Some(logits) => Ok((*logits).clone()),
-            None => Err(bad(edit, format!("has {} outputs of {} classes; export it with one", several.len(), reading.classes))),
+            None => Err(bad(
+                edit,
+                format!("has {} outputs of {} classes; export it with one", several.len(), reading.classes),
+            )),
         },
     }
 }
@@ -229,7 +254,15 @@ fn output(edit: &Edit, reading: &Reading) -> Result<String> {
 /// What passes values on without mixing them: the tensor that goes in.
 fn passed(node: &EditNode) -> Option<String> {
     const PASSING: [&str; 9] = [
-        "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast", "Dropout", "QuantizeLinear", "DequantizeLinear",
+        "Identity",
+        "Reshape",
+        "Flatten",
+        "Squeeze",
+        "Unsqueeze",
+        "Cast",
+        "Dropout",
+        "QuantizeLinear",
+        "DequantizeLinear",
     ];
     let passes = PASSING.iter().any(|op| node.is(op));
     passes.then(|| node.inputs.first().cloned()).flatten()
@@ -257,10 +290,13 @@ fn logits(edit: &Edit, name: String) -> (Tensor, bool) {
 /// The data that the product behind `logits` reads, and whether it is a map to be averaged.
 fn features(edit: &Edit, logits: &str) -> Result<Tensor> {
     let unreachable = |what: &str| {
-        bad(edit, format!(
-            "its logits come from {what}, behind which no features can be found; name the tensor with --features, or take \
+        bad(
+            edit,
+            format!(
+                "its logits come from {what}, behind which no features can be found; name the tensor with --features, or take \
              --logits-only, which judges by the logits alone"
-        ))
+            ),
+        )
     };
     let mut at = logits.to_string();
     for _ in 0..MOST_STEPS {
@@ -280,9 +316,20 @@ fn features(edit: &Edit, logits: &str) -> Result<Tensor> {
         let next = match passed(node) {
             Some(before) => Some(before),
             // A bias, a scale, pooling behind a convolution.
-            None if ["Add", "Sub", "Mul", "Div", "GlobalAveragePool", "ReduceMean", "AveragePool", "Transpose", "Clip", "Relu"]
-                .iter()
-                .any(|op| node.is(op)) =>
+            None if [
+                "Add",
+                "Sub",
+                "Mul",
+                "Div",
+                "GlobalAveragePool",
+                "ReduceMean",
+                "AveragePool",
+                "Transpose",
+                "Clip",
+                "Relu",
+            ]
+            .iter()
+            .any(|op| node.is(op)) =>
             {
                 data()
             }
@@ -296,4 +343,3 @@ fn features(edit: &Edit, logits: &str) -> Result<Tensor> {
 fn bad(edit: &Edit, reason: String) -> Error {
     Error::BadModel { model: edit.model().into(), reason }
 }
-

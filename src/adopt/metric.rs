@@ -122,21 +122,29 @@ impl Metric {
     /// put there before is replaced; other distances go on serving the nodes that read them.
     pub fn install(&self, edit: &mut Edit) {
         let classes = self.factor.len();
-        let again = edit.producer(TRAINED).is_some();
+        let again = is_installed(edit);
         edit.remove(|name| name.starts_with(PREFIX) || again && name == "distances");
         edit.rename("distances", TRAINED);
         let dim = self.dim;
         let name = |part: &str| format!("{PREFIX}{part}");
-        edit.push_i8(&name("steps"), &[dim, dim], &self.steps);
-        edit.push_f32(&name("scale"), &[dim], &self.scale);
-        edit.push_i8(&name("zero"), &[dim], &vec![0; dim]);
+        let opset = edit.opset();
+        // Before 13 there is no scale a column.
+        let bytes = opset >= 13;
+        if bytes {
+            edit.push_i8(&name("steps"), &[dim, dim], &self.steps);
+            edit.push_f32(&name("scale"), &[dim], &self.scale);
+            edit.push_i8(&name("zero"), &[dim], &vec![0; dim]);
+        } else {
+            let weight = |(i, step): (usize, &i8)| f32::from(*step) * self.scale[i % dim];
+            let weights: Vec<f32> = self.steps.iter().enumerate().map(weight).collect();
+            edit.push_f32(&name("whitening"), &[dim, dim], &weights);
+        }
         edit.push_f32(&name("centroids"), &[classes, dim], &self.centroids);
         edit.push_f32(&name("factor"), &[1, classes], &self.factor);
         edit.push_f32(&name("mu"), &[1, 1], &[self.mean_energy]);
         edit.push_f32(&name("beta"), &[1, 1], &[-self.beta]);
         edit.push_i64(&name("axis"), &[1]);
         edit.push_i64(&name("shape"), &[1, classes as i64]);
-        let opset = edit.opset();
         let mut node = |op: &str, inputs: &[&str], output: &str, int: &[(&str, i64)]| {
             let full = |part: &str| if PLAIN.contains(&part) { part.to_string() } else { name(part) };
             let mut inputs: Vec<String> = inputs.iter().map(|part| full(part)).collect();
@@ -152,7 +160,9 @@ impl Metric {
             let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
             edit.push(&NewNode { op, inputs: &inputs, output: &full(output), int, ints });
         };
-        node("DequantizeLinear", &["steps", "scale", "zero"], "whitening", &[("axis", 1)]);
+        if bytes {
+            node("DequantizeLinear", &["steps", "scale", "zero"], "whitening", &[("axis", 1)]);
+        }
         node("MatMul", &["features", "whitening"], "whitened", &[]);
         node("Sub", &["whitened", "centroids"], "difference", &[]);
         node("Mul", &["difference", "difference"], "squares", &[]);
@@ -233,7 +243,9 @@ impl Whitener {
             return Err(Error::Internal("trained centroids are of another size".into()));
         }
         let centroid = |(i, mean): (usize, &f64)| match trained {
-            Some(trained) if counts[i / dim] > 0 => shape.towards_mean * mean + (1.0 - shape.towards_mean) * f64::from(trained[i]),
+            Some(trained) if counts[i / dim] > 0 => {
+                shape.towards_mean * mean + (1.0 - shape.towards_mean) * f64::from(trained[i])
+            }
             Some(trained) => f64::from(trained[i]),
             None => *mean,
         };
@@ -258,8 +270,7 @@ impl Whitener {
         // As the graph computes: with the rounded weights.
         let rounded: Vec<f64> =
             steps.iter().enumerate().map(|(i, s)| f64::from(*s) * f64::from(scale[i % dim])).collect();
-        let centroids =
-            centroids.chunks_exact(dim).flat_map(|c| product(c, &rounded, dim)).map(|x| x as f32).collect();
+        let centroids = centroids.chunks_exact(dim).flat_map(|c| product(c, &rounded, dim)).map(|x| x as f32).collect();
         let factor = |n: &usize| match (n, trained) {
             (0, None) => FAR,
             (n, _) => (1.0 + shape.uncertainty / (*n).max(1) as f64).sqrt().recip() as f32,
@@ -277,6 +288,11 @@ impl Whitener {
     }
 }
 
+/// Whether the graph's distances are those of a metric.
+fn is_installed(edit: &Edit) -> bool {
+    edit.producer("distances").is_some_and(|node| node.inputs.iter().any(|input| input.starts_with(PREFIX)))
+}
+
 /// Name of the distances that the graph had before.
 const TRAINED: &str = "distances.trained";
 
@@ -285,7 +301,7 @@ const PLAIN: [&str; 3] = ["features", "logits", "distances"];
 
 /// The centroids `[K, D]` that the graph's own distances are taken from, if it has such.
 pub fn trained_centroids(edit: &Edit) -> Option<(Vec<usize>, Vec<f32>)> {
-    let mut name = if edit.producer(TRAINED).is_some() { TRAINED } else { "distances" }.to_string();
+    let mut name = if is_installed(edit) { TRAINED } else { "distances" }.to_string();
     // Reshape, Sqrt, ReduceSum, Mul: the chain to the difference is short.
     for _ in 0..8 {
         let node = edit.producer(&name)?;

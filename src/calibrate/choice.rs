@@ -35,7 +35,8 @@ impl FromStr for Choice {
         }
         let names = || ScoreKind::ALL.map(ScoreKind::name).join(", ");
         let kind = ScoreKind::ALL.into_iter().find(|kind| kind.name() == text);
-        kind.map(|kind| Choice::Rule(kind.rule())).ok_or_else(|| format!("'{text}' is no score; write auto, {}", names()))
+        kind.map(|kind| Choice::Rule(kind.rule()))
+            .ok_or_else(|| format!("'{text}' is no score; write auto, {}", names()))
     }
 }
 

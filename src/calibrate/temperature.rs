@@ -62,7 +62,7 @@ fn surprise(logits: &[f32], truth: usize, scale: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scores::{Scores, ScoreKind};
+    use crate::scores::{ScoreKind, Scores};
 
     fn record(logits: &[f32], truth: Option<usize>) -> Record {
         Record {

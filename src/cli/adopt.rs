@@ -88,7 +88,8 @@ impl Making<'_> {
             if !model.outputs().iter().any(|output| output.name == "features") {
                 return Err(Error::BadModel {
                     model: self.name.into(),
-                    reason: "has no output 'features' to take distances of; export it with one, or use 'oltr adopt'".into(),
+                    reason: "has no output 'features' to take distances of; export it with one, or use 'oltr adopt'"
+                        .into(),
                 }
                 .into());
             }
@@ -152,7 +153,13 @@ impl Making<'_> {
     }
 
     fn settings(&self, choice: Choice) -> Settings<'static> {
-        Settings { target: self.target, choice: Some(choice), per_class: PerClass::Auto, split: "val", graph_sha256: "" }
+        Settings {
+            target: self.target,
+            choice: Some(choice),
+            per_class: PerClass::Auto,
+            split: "val",
+            graph_sha256: "",
+        }
     }
 
     fn survey(&self, model: &Model, photos: &[Label]) -> anyhow::Result<Option<Survey>> {

@@ -228,7 +228,11 @@ impl Document<'_> {
         };
         let calibration_error = match e.closed.calibration_error_unscaled {
             Some(before) if e.rule.temperature != 1.0 => {
-                format!("{} ({before:.3} without the temperature of {})", figure(e.closed.calibration_error), e.rule.temperature)
+                format!(
+                    "{} ({before:.3} without the temperature of {})",
+                    figure(e.closed.calibration_error),
+                    e.rule.temperature
+                )
             }
             _ => figure(e.closed.calibration_error),
         };

@@ -330,8 +330,13 @@ fn added(node: &NewNode) -> EditNode<'static> {
 }
 
 fn node(content: &[u8]) -> Option<EditNode<'_>> {
-    let mut node =
-        EditNode { content: Cow::Borrowed(content), op: String::new(), domain: String::new(), inputs: vec![], outputs: vec![] };
+    let mut node = EditNode {
+        content: Cow::Borrowed(content),
+        op: String::new(),
+        domain: String::new(),
+        inputs: vec![],
+        outputs: vec![],
+    };
     for field in wire::fields(content) {
         let field = field?;
         let text = || String::from_utf8_lossy(field.content).into_owned();

@@ -36,8 +36,8 @@ fn of_node(graph: &Graph, shapes: &Shapes, node: &Node) -> Option<Vec<usize>> {
     let x = input(0)?;
     match node.op.as_str() {
         QUANTISE | DEQUANTISE | "Relu" | "LeakyRelu" | "Sigmoid" | "Tanh" | "Clip" | "HardSigmoid" | "HardSwish"
-        | "Softmax" | "Sqrt" | "Exp" | "Log" | "Abs" | "Neg" | "Identity" | "Elu" | "Erf" | "Softplus" | "Reciprocal"
-        | "Floor" | "Ceil" | "Round" => Some(x.clone()),
+        | "Softmax" | "Sqrt" | "Exp" | "Log" | "Abs" | "Neg" | "Identity" | "Elu" | "Erf" | "Softplus"
+        | "Reciprocal" | "Floor" | "Ceil" | "Round" => Some(x.clone()),
         "Add" | "Sub" | "Mul" | "Div" | "Max" | "Min" | "Pow" if node.inputs.len() == 2 => broadcast(x, input(1)?),
         "Conv" => {
             let w = input(1)?;

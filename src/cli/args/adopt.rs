@@ -147,7 +147,8 @@ impl From<ResizeName> for Resize {
 
 /// Three numbers, or one for all.
 fn three(text: &str) -> Result<[f32; 3], String> {
-    let numbers: Vec<f32> = text.split(',').filter_map(|n| n.trim().parse().ok()).filter(|n: &f32| n.is_finite()).collect();
+    let numbers: Vec<f32> =
+        text.split(',').filter_map(|n| n.trim().parse().ok()).filter(|n: &f32| n.is_finite()).collect();
     match (numbers[..].len(), text.split(',').count()) {
         (1, 1) => Ok([numbers[0]; 3]),
         (3, 3) => Ok([numbers[0], numbers[1], numbers[2]]),
