@@ -233,7 +233,8 @@ impl<'a> Judge<'a> {
     pub fn answer(&self, outputs: &Outputs) -> Result<Answer<'a>> {
         let scores = scores::score(&outputs.logits, &outputs.distances)?;
         let found = self.enrolments.and_then(|e| e.find(&outputs.features, &outputs.distances, &self.decider));
-        let answer = self.by_rule(&scores)?;
+        let other = self.decider.other_score().map(|kind| kind.of(&outputs.logits, &outputs.distances) as f32);
+        let answer = self.by_rule_with(&scores, other.unwrap_or(f32::NAN))?;
         Ok(match found {
             None => answer,
             Some(found) => {
@@ -251,18 +252,23 @@ impl<'a> Judge<'a> {
         })
     }
 
-    /// What the rule says of `scores`, without enrolled classes. Allocates nothing.
+    /// What the rule says of `scores`, without enrolled classes; a rule that looks at another score than these says open.
+    /// Allocates nothing.
     ///
     /// # Errors
     /// [`Error::BadInput`] for scores of a class that the bundle does not have.
     pub fn by_rule(&self, scores: &Scores) -> Result<Answer<'a>> {
+        self.by_rule_with(scores, f32::NAN)
+    }
+
+    fn by_rule_with(&self, scores: &Scores, other: f32) -> Result<Answer<'a>> {
         let Scores { class, probability, nearest, distance, reachability } = *scores;
         let resembled = self.names.class(nearest).filter(|_| self.names.class(class).is_some());
         let resembled = resembled.ok_or_else(|| Error::BadInput {
             subject: "logits".into(),
             reason: format!("the bundle has {} classes, fewer than the network", self.names.bundle.classes.len()),
         })?;
-        let Verdict { decision, threshold, decided_by, value, limit } = self.decider.decide(scores);
+        let Verdict { decision, threshold, decided_by, value, limit } = self.decider.decide_by(scores, other);
         Ok(Answer {
             decision,
             label: self.names.label(decision),

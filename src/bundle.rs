@@ -16,6 +16,9 @@ pub use crate::preprocess::{Preprocess, Resize};
 /// The version of the metadata that this library reads and writes.
 pub const VERSION: &str = "1";
 
+/// Temperatures that a bundle can have.
+pub const TEMPERATURES: std::ops::RangeInclusive<f32> = 1e-3..=1e3;
+
 /// One known class, at its place among the logits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Class {
@@ -60,6 +63,33 @@ pub enum Rule {
     MaxProbability,
     /// Open if either says so.
     Both,
+    /// Open below a ratio of the two nearest distances; [`Open::limit`] holds its threshold, as of those below.
+    DistanceRatio,
+    /// Open below a largest logit.
+    MaxLogit,
+    /// Open below an energy.
+    Energy,
+    /// Open below a negative entropy.
+    Entropy,
+    /// Open below a difference of the two largest probabilities.
+    Margin,
+}
+
+impl Rule {
+    /// Whether the rule reads the distances to the centroids.
+    pub fn needs_distances(self) -> bool {
+        matches!(self, Rule::Reachability | Rule::Both | Rule::DistanceRatio)
+    }
+
+    /// Whether the rule's threshold is a reachability, so that classes can have their own.
+    pub fn is_reachability(self) -> bool {
+        matches!(self, Rule::Reachability | Rule::Both)
+    }
+
+    /// Whether the rule's threshold is [`Open::limit`].
+    pub fn has_limit(self) -> bool {
+        !matches!(self, Rule::Reachability | Rule::MaxProbability | Rule::Both)
+    }
 }
 
 /// The open rule and its thresholds, `oltr.open`.
@@ -74,6 +104,14 @@ pub struct Open {
     /// Reachability thresholds of single classes by class id, before the global one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub per_class: Option<BTreeMap<String, f32>>,
+    /// A frame whose score is below this is open, for the rules that name a score other than reachability and largest
+    /// probability.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<f32>,
+    /// What the graph's logits are divided by before anything is made of them, so that probabilities say how often they
+    /// are right (Guo et al., "On Calibration of Modern Neural Networks", ICML 2017); 1 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f32>,
     /// How the thresholds came about; not interpreted.
     #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
     pub calibration: serde_json::Value,
@@ -95,6 +133,13 @@ impl Subject {
             Subject::Frame => "frame",
             Subject::Crop => "crop",
         }
+    }
+}
+
+impl Open {
+    /// What the graph's logits are divided by.
+    pub fn temperature(&self) -> f32 {
+        self.temperature.unwrap_or(1.0)
     }
 }
 
@@ -191,6 +236,14 @@ impl Bundle {
         }
         if !(0.0..=1.0).contains(&o.probability) {
             return open(format!("probability is {}, must be within 0..1", o.probability));
+        }
+        if o.rule.has_limit() != o.limit.is_some() || o.limit.is_some_and(|limit| !limit.is_finite()) {
+            return open(
+                "limit must be a number for the rules that name another score, and absent for the others".into(),
+            );
+        }
+        if let Some(t) = o.temperature.filter(|t| !(TEMPERATURES.contains(t))) {
+            return open(format!("temperature is {t}, must be within {TEMPERATURES:?}"));
         }
         for (id, t) in o.per_class.iter().flatten() {
             if !seen.contains(id.as_str()) {

@@ -5,9 +5,11 @@
 //! one bootstrap sample and measured on another, in which the photos of an *unknown class* are drawn together, because
 //! the field will bring other unknown things than those that were photographed.
 
+mod choice;
 mod per_class;
 mod search;
 mod target;
+mod temperature;
 
 use std::collections::BTreeMap;
 
@@ -20,6 +22,7 @@ use crate::metrics::{FMeasure, Interval};
 use crate::scores::ScoreKind;
 use crate::survey::{Clusters, Record, answers, bootstrap};
 
+pub use choice::{Choice, PerClass, Weighed};
 pub use target::Target;
 
 use search::Sample;
@@ -34,6 +37,9 @@ const RESTS_ON: f64 = 10.0;
 /// Unknown classes below which nothing can be said of other unknown ones.
 const OPEN_CLASSES: usize = 10;
 
+/// Known photos a class, in the mean, below which thresholds of its own are not weighed: there is little to learn from.
+const OWN_PHOTOS: usize = 10;
+
 /// Width of an interval that is worth a warning.
 const WIDE: f64 = 0.10;
 
@@ -42,10 +48,10 @@ const WIDE: f64 = 0.10;
 pub struct Settings<'a> {
     /// The operating point.
     pub target: Target,
-    /// The rule to calibrate; the bundle's if `None`.
-    pub rule: Option<Rule>,
+    /// What decides; the bundle's rule if `None`.
+    pub choice: Option<Choice>,
     /// Thresholds of single classes, shrunk towards the global one.
-    pub per_class: bool,
+    pub per_class: PerClass,
     /// Split that the photos are of.
     pub split: &'a str,
     /// Hash of the graph without its metadata, as [`graph_sha256`](crate::model::graph_sha256) gives it.
@@ -61,6 +67,11 @@ pub struct Calibrated {
     pub calibration: Calibration,
     /// What cannot be promised, for people.
     pub warnings: Vec<String>,
+    /// What the rule is worth on these photos: the mean of unknown photos called open and of known ones, class by class,
+    /// accepted and named rightly; `None` without either.
+    pub worth: Option<f64>,
+    /// AUROC of its score.
+    pub auroc: Option<f64>,
 }
 
 /// How thresholds came about: `calibration` in `oltr.open`. Holds nothing but what follows from graph, photos and
@@ -85,6 +96,9 @@ pub struct Calibration {
     pub open_scores: Option<Statistics>,
     /// Distances of the photos of each known class to its centroid.
     pub spread: BTreeMap<String, Spread>,
+    /// The rules that the chosen one was weighed against, itself among them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub weighed: Vec<Weighed>,
     /// SHA-256 of the graph that the scores came from, its metadata apart.
     pub graph_sha256: String,
     /// Who computed.
@@ -161,39 +175,69 @@ impl Calibration {
     }
 }
 
-/// Finds the thresholds of `bundle` for `settings`, from what `records` say of the photos `labels`.
+/// The temperature of a graph's logits for `records`, whose logits were kept and divided by `applied`; `None` without known
+/// photos.
+pub fn fit_temperature(records: &[Record], applied: f32) -> Option<f32> {
+    temperature::fit(records, applied)
+}
+
+/// Finds the thresholds of `bundle` for `settings`, from what `records` say of the photos `labels`, and the temperature of
+/// its logits where the records keep them ([`survey::Options::logits`](crate::survey::Options::logits)).
 ///
 /// # Errors
 /// [`Error::BadInput`] where the target needs photos that are not there, or cannot be reached by any threshold;
 /// [`Error::Config`] for thresholds per class of a rule that knows none.
 pub fn calibrate(bundle: &Bundle, labels: &[Label], records: &[Record], settings: &Settings) -> Result<Calibrated> {
-    let rule = settings.rule.unwrap_or(bundle.open.rule);
-    if settings.per_class && rule == Rule::MaxProbability {
+    let choice = settings.choice.unwrap_or(Choice::Rule(bundle.open.rule));
+    if settings.per_class == PerClass::Always && matches!(choice, Choice::Rule(rule) if !rule.is_reachability()) {
         let reason = "thresholds per class are reachabilities; leave out --per-class, or calibrate another rule";
         return Err(Error::Config(reason.into()));
     }
     let data = data(labels, records);
     settings.target.check(&data, settings.split)?;
-    let spreads = settings.per_class.then(|| per_class::Spreads::new(bundle.classes.len(), records));
-    let samples: Vec<Sample> = records
-        .iter()
-        .map(|record| {
-            let score = match (rule, &spreads) {
-                (Rule::MaxProbability, _) => record.scores.probability.into(),
-                // What the other half of the rule refuses, no reachability can save.
-                (Rule::Both, _) if record.scores.probability < bundle.open.probability => f64::NEG_INFINITY,
-                (_, None) => record.scores.reachability.into(),
-                (_, Some(spreads)) => spreads.standardised(record),
-            };
-            Sample { score, known: record.truth.is_some(), right: record.truth == Some(record.scores.class) }
-        })
+    let applied = bundle.open.temperature();
+    let temperature = temperature::fit(records, applied);
+    let rescaled: Vec<Record>;
+    let records = match temperature {
+        None => records,
+        Some(temperature) => {
+            let ratio = temperature / applied;
+            rescaled = records.iter().map(|record| record.clone().at_temperature(ratio)).collect::<Result<_>>()?;
+            &rescaled
+        }
+    };
+    let distances =
+        records.first().is_none_or(|record| record.scores.distance.is_finite() || record.own_distance.is_some());
+    // Without unknown photos there is nothing to weigh: the simplest of them stands.
+    let own = match settings.per_class {
+        PerClass::Auto if data.known < OWN_PHOTOS * data.known_classes => PerClass::Never,
+        own => own,
+    };
+    let mut rules = choice::candidates(bundle, choice, own, distances);
+    if data.open == 0 || data.known == 0 {
+        rules.truncate(1);
+    }
+    let candidates: Vec<_> = rules
+        .into_iter()
+        .filter_map(|(rule, own)| choice::Candidate::new(bundle, records, settings.target, rule, own))
         .collect();
-    let cut = search::threshold(&mut samples.clone(), settings.target).ok_or_else(|| Error::BadInput {
+    let (chosen, weighed) = choice::best(bundle, labels, records, candidates).ok_or_else(|| Error::BadInput {
         subject: format!("target {}", settings.target),
         reason: "no threshold reaches it with this rule and these photos; ask for less, or take another --rule".into(),
     })?;
+    let choice::Candidate { rule, spreads, samples, cut } = chosen;
+    let both = data.open > 0 && data.known > 0;
+    let worth = weighed.iter().find(|w| w.difference.is_none()).filter(|_| both).map(|w| w.worth);
+    let auroc = auroc(records, ScoreKind::of_rule(rule));
 
-    let mut open = Open { rule, per_class: None, calibration: serde_json::Value::Null, ..bundle.open.clone() };
+    let mut open = Open {
+        rule,
+        per_class: None,
+        limit: None,
+        temperature: temperature.or(bundle.open.temperature),
+        calibration: serde_json::Value::Null,
+        ..bundle.open.clone()
+    };
     match &spreads {
         Some(spreads) => {
             open.reachability = per_class::stored(spreads.threshold(None, cut));
@@ -204,7 +248,13 @@ pub fn calibrate(bundle: &Bundle, labels: &[Label], records: &[Record], settings
             open.per_class = Some(bundle.classes.iter().enumerate().filter_map(of).collect());
         }
         None if rule == Rule::MaxProbability => open.probability = cut as f32,
-        None => open.reachability = cut as f32,
+        None if rule.is_reachability() => open.reachability = cut as f32,
+        None => open.limit = Some(cut as f32),
+    }
+    if !rule.is_reachability() && distances && open.reachability == 0.0 {
+        // Enrolled classes compare with known ones at it, whatever decides.
+        let unused = choice::Candidate::new(bundle, records, settings.target, Rule::Reachability, false);
+        open.reachability = unused.map_or(0.0, |candidate| candidate.cut as f32);
     }
 
     let reached = reached(&Bundle { open: open.clone(), ..bundle.clone() }, records);
@@ -224,12 +274,20 @@ pub fn calibrate(bundle: &Bundle, labels: &[Label], records: &[Record], settings
         known_scores: statistics(true),
         open_scores: statistics(false),
         spread: spread(bundle, records),
+        weighed: if weighed.len() > 1 { weighed } else { Vec::new() },
         graph_sha256: settings.graph_sha256.into(),
         runtime: concat!("oltr ", env!("CARGO_PKG_VERSION")).into(),
     };
     open.calibration = serde_json::to_value(&calibration).map_err(|e| Error::Internal(e.to_string()))?;
     let warnings = warnings(&calibration, settings.target);
-    Ok(Calibrated { open, calibration, warnings })
+    Ok(Calibrated { open, calibration, warnings, worth, auroc })
+}
+
+fn auroc(records: &[Record], kind: ScoreKind) -> Option<f64> {
+    let of = |known: bool| -> Vec<f64> {
+        records.iter().filter(|r| r.truth.is_some() == known).map(|r| r.kinds[kind.index()]).collect()
+    };
+    crate::metrics::Separation::new(of(true), of(false)).ok()?.auroc()
 }
 
 fn data(labels: &[Label], records: &[Record]) -> Data {

@@ -1,5 +1,6 @@
 //! The commands: one file each, over the public interface of the library.
 
+mod adopt;
 pub mod args;
 mod attention;
 mod bench;
@@ -48,6 +49,8 @@ pub fn run(cli: &Cli, start: Instant) -> anyhow::Result<Exit> {
         Some(Command::Bench(args)) => bench::run(args, common, start),
         Some(Command::Evaluate(args)) => evaluate::run(args, common),
         Some(Command::Calibrate(args)) => calibrate::run(args, common),
+        Some(Command::Adopt(args)) => adopt::adopt(args, common),
+        Some(Command::Refit(args)) => adopt::refit(args, common),
         Some(Command::Enrol(args)) => enrol::run(args, common),
         Some(Command::Export(args)) => export::run(args, common.json),
         Some(Command::Store(args)) => store::run(args, common),

@@ -2,6 +2,7 @@
 
 pub mod consensus;
 pub mod events;
+pub mod mean;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -55,6 +56,8 @@ pub struct Decider {
     probability: f32,
     /// Reachability threshold of each class.
     reachability: Vec<f32>,
+    /// Threshold of the rules that look at another score.
+    limit: f32,
 }
 
 impl Decider {
@@ -66,6 +69,7 @@ impl Decider {
             rule: open.rule,
             probability: open.probability,
             reachability: bundle.classes.iter().map(|c| of(&c.id)).collect(),
+            limit: open.limit.unwrap_or(f32::INFINITY),
         }
     }
 
@@ -80,10 +84,22 @@ impl Decider {
         distances.iter().enumerate().map(|(class, d)| d / self.limit(class)).fold(f32::INFINITY, f32::min)
     }
 
-    /// Decides for one frame. The label is the class of the largest logit; its threshold is the one that applies.
+    /// The score that the rule looks at, where it is neither reachability nor largest probability: it does not follow
+    /// from [`Scores`].
+    pub fn other_score(&self) -> Option<ScoreKind> {
+        self.rule.has_limit().then(|| ScoreKind::of_rule(self.rule))
+    }
+
+    /// Decides for one frame by what [`Scores`] say; by a rule that looks at another score, every frame is open.
     ///
-    /// `scores.class` must be a class of the bundle, as loading a bundle checks.
+    /// The label is the class of the largest logit; its threshold is the one that applies. `scores.class` must be a class
+    /// of the bundle, as loading a bundle checks.
     pub fn decide(&self, scores: &Scores) -> Verdict {
+        self.decide_by(scores, f32::NAN)
+    }
+
+    /// As [`Decider::decide`], `other` being the frame's [`Decider::other_score`] if the rule looks at one.
+    pub fn decide_by(&self, scores: &Scores, other: f32) -> Verdict {
         let threshold = self.reachability[scores.class];
         let reachability = (ScoreKind::Reachability, scores.reachability, threshold);
         let probability = (ScoreKind::MaxProbability, scores.probability, self.probability);
@@ -93,8 +109,10 @@ impl Decider {
             // Below its limit a score has a ratio below 1, so the lower ratio says open if any of the two does.
             Rule::Both if ratio(probability) < ratio(reachability) => probability,
             Rule::Both => reachability,
+            rule => (ScoreKind::of_rule(rule), other, self.limit),
         };
-        let decision = if value < limit { Decision::Open } else { Decision::Known(scores.class) };
+        // What is not a number is below every limit.
+        let decision = if value >= limit { Decision::Known(scores.class) } else { Decision::Open };
         Verdict { decision, threshold, decided_by, value, limit }
     }
 }
@@ -113,7 +131,7 @@ mod tests {
     }
 
     fn decider(rule: Rule) -> Decider {
-        Decider { rule, probability: 0.1, reachability: vec![9.0, 0.5] }
+        Decider { rule, probability: 0.1, reachability: vec![9.0, 0.5], limit: 2.0 }
     }
 
     #[test]
@@ -131,5 +149,15 @@ mod tests {
             let verdict = decider(rule).decide(&scores(reachable, probable));
             assert_eq!((verdict.decision, verdict.threshold), (expected, 0.5), "{rule:?} {reachable} {probable}");
         }
+    }
+    #[test]
+    fn a_rule_by_another_score_looks_at_that_one() {
+        let decider = decider(Rule::Energy);
+        assert_eq!(decider.other_score(), Some(ScoreKind::Energy));
+        for (energy, expected) in [(2.0, Decision::Known(1)), (1.9, Decision::Open), (f32::NAN, Decision::Open)] {
+            let verdict = decider.decide_by(&scores(0.0, 0.0), energy);
+            assert_eq!((verdict.decision, verdict.decided_by), (expected, ScoreKind::Energy), "{energy}");
+        }
+        assert_eq!(decider.decide(&scores(9.0, 1.0)).decision, Decision::Open);
     }
 }

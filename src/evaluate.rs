@@ -78,6 +78,8 @@ pub struct Closed {
     pub calibration_error: Option<f64>,
     /// The bins of that error.
     pub reliability: Vec<Bin>,
+    /// The same error of the graph's own logits, which the bundle's temperature has not divided.
+    pub calibration_error_unscaled: Option<f64>,
 }
 
 /// The published open-set figures, and what the field reports.
@@ -146,6 +148,11 @@ pub struct RuleUsed {
     pub probability: f32,
     /// Classes with a reachability threshold of their own.
     pub per_class: usize,
+    /// The threshold of rules that look at another score.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<f32>,
+    /// What the graph's logits were divided by.
+    pub temperature: f32,
 }
 
 /// Bootstrap intervals.
@@ -219,6 +226,8 @@ impl Evaluation {
                 reachability: bundle.open.reachability,
                 probability: bundle.open.probability,
                 per_class: bundle.open.per_class.as_ref().map_or(0, BTreeMap::len),
+                limit: bundle.open.limit,
+                temperature: bundle.open.temperature(),
             },
             intervals: intervals(subject, records, &answers),
             classes: tables::classes(bundle, &tallies, &answers),
@@ -247,9 +256,12 @@ fn separates(kind: ScoreKind, records: &[Record], at: impl Fn(usize) -> usize, n
 
 fn closed(bundle: &Bundle, tallies: &[Tally], records: &[Record]) -> Closed {
     let group = |shot| metrics::group_mean(tallies, &bundle.classes, shot, Tally::closed);
-    let known = records.iter().filter_map(|r| r.truth.map(|class| (r, class)));
-    let stated = |(r, class): (&Record, usize)| (f64::from(r.scores.probability), class == r.scores.class);
-    let reliability = metrics::reliability(&known.map(stated).collect::<Vec<_>>(), PROBABILITY_BINS);
+    let bins = |probability: fn(&Record) -> f32| {
+        let known = records.iter().filter_map(|r| r.truth.map(|class| (r, class)));
+        let stated = known.map(|(r, class)| (f64::from(probability(r)), class == r.scores.class));
+        metrics::reliability(&stated.collect::<Vec<_>>(), PROBABILITY_BINS)
+    };
+    let reliability = bins(|r| r.scores.probability);
     Closed {
         top1: total(tallies, |t| t.named),
         many: group(Shot::Many),
@@ -258,6 +270,7 @@ fn closed(bundle: &Bundle, tallies: &[Tally], records: &[Record]) -> Closed {
         overall_macro: metrics::macro_mean(tallies, Tally::closed),
         calibration_error: metrics::calibration_error(&reliability),
         reliability,
+        calibration_error_unscaled: metrics::calibration_error(&bins(|r| r.unscaled_probability)),
     }
 }
 

@@ -61,7 +61,12 @@ pub fn explain(answer: &Answer, distances: &[f32], bundle: &Bundle, calibration:
     let sign = if open { "below" } else { "at least" };
     let what = match decided_by {
         ScoreKind::MaxProbability => "the largest probability",
-        _ => "the reachability",
+        ScoreKind::Reachability => "the reachability",
+        ScoreKind::DistanceRatio => "the ratio of the two nearest distances",
+        ScoreKind::MaxLogit => "the largest logit",
+        ScoreKind::Energy => "the energy of the logits",
+        ScoreKind::Entropy => "the negative entropy of the probabilities",
+        ScoreKind::Margin => "the lead of the largest probability",
     };
     text += &format!("{what}, {value:.3}, is {sign} the threshold of {limit:.3}");
     if let Some(margin) = answer.margin().filter(|m| m.abs() < 10.0) {
@@ -129,6 +134,7 @@ mod tests {
             score: String::new(),
             known_scores: None,
             open_scores: None,
+            weighed: Vec::new(),
             spread: [("eel".to_string(), Spread { photos: 5, median: 7.0, q95: 9.0 })].into(),
             graph_sha256: String::new(),
             runtime: String::new(),

@@ -8,6 +8,7 @@
 #[cfg(test)]
 extern crate self as oltr;
 
+pub mod adopt;
 mod answer;
 pub mod bundle;
 pub mod calibrate;

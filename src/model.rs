@@ -13,6 +13,7 @@ mod builtin;
 mod check;
 mod coverage;
 mod distances;
+pub mod edit;
 mod fold;
 mod graph;
 mod guard;

@@ -24,12 +24,17 @@ pub struct Scores {
     pub reachability: f32,
 }
 
-/// Scores of one frame from `logits` (K) and `distances` (K, all ≥ 0).
+/// Scores of one frame from `logits` (K) and `distances` (K, all ≥ 0; or none, of a graph that has no centroids: then the
+/// most probable class is the nearest, at an infinite distance).
 ///
 /// # Errors
 /// [`Error::BadInput`] for empty or unequal slices, a value that is not a number, or a negative distance: a network
 /// that says so has said nothing, and the frame must not pass as known or open.
 pub fn score(logits: &[f32], distances: &[f32]) -> Result<Scores> {
+    if distances.is_empty() {
+        let (class, probability) = most_probable(logits)?;
+        return Ok(Scores { class, probability, nearest: class, distance: f32::INFINITY, reachability: 0.0 });
+    }
     if logits.len() != distances.len() {
         return Err(bad("distances", format!("{} for {} logits", distances.len(), logits.len())));
     }
@@ -143,9 +148,17 @@ mod tests {
             (&[0.0, 0.0], &[-1.0, 1.0]),
             (&[0.0, 0.0], &[1.0]),
             (&[], &[]),
+            (&[0.0], &[1.0, 1.0]),
         ] {
             assert!(score(logits, distances).is_err(), "{logits:?} {distances:?}");
         }
+    }
+
+    #[test]
+    fn a_graph_without_centroids_has_a_class_and_a_probability() {
+        let s = score(&[0.0, 1.0], &[]).unwrap();
+        assert_eq!((s.class, s.nearest, s.distance, s.reachability), (1, 1, f32::INFINITY, 0.0));
+        assert!((s.probability - 0.731_058_6).abs() < 1e-6);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::answer::{Classifier, Judge};
 use crate::bundle::Bundle;
-use crate::decide::Decision;
+use crate::decide::{Decider, Decision};
 use crate::error::{Error, Result};
 use crate::labels::Label;
 use crate::limits::Limits;
@@ -37,8 +37,28 @@ pub struct Record {
     pub own_distance: Option<f32>,
     /// The direct feature, empty unless asked for.
     pub features: Vec<f32>,
-    /// The distances to all centroids, empty unless the features are asked for.
+    /// The distances to all centroids, empty unless features or logits are asked for.
     pub distances: Vec<f32>,
+    /// The largest probability that the graph's logits give without the bundle's temperature.
+    pub unscaled_probability: f32,
+    /// The logits, divided by the bundle's temperature; empty unless asked for.
+    pub logits: Vec<f32>,
+}
+
+impl Record {
+    /// The record with its logits divided by `temperature`, and what follows from them.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] for a record whose logits were not kept, else as [`scores::score`](crate::scores::score).
+    pub fn at_temperature(mut self, temperature: f32) -> Result<Record> {
+        if self.logits.is_empty() {
+            return Err(Error::Internal("the logits of a photo were not kept".into()));
+        }
+        self.logits.iter_mut().for_each(|logit| *logit /= temperature);
+        self.scores = crate::scores::score(&self.logits, &self.distances)?;
+        self.kinds = ScoreKind::all(&self.logits, &self.distances);
+        Ok(self)
+    }
 }
 
 /// What came out for all photos.
@@ -76,6 +96,8 @@ pub struct Options<'a> {
     pub jobs: usize,
     /// Keep features and distances of each photo: 4 bytes a number.
     pub features: bool,
+    /// Keep logits and distances of each photo: 4 bytes a number.
+    pub logits: bool,
     /// How closely photos are decoded.
     pub decode: Decode,
     /// Called after each photo, from any thread, with what decoding and the network took.
@@ -86,7 +108,14 @@ pub struct Options<'a> {
 
 impl Default for Options<'_> {
     fn default() -> Self {
-        Options { jobs: 1, features: false, decode: Decode::Exact, progress: &|_, _| (), stop: &|| false }
+        Options {
+            jobs: 1,
+            features: false,
+            logits: false,
+            decode: Decode::Exact,
+            progress: &|_, _| (),
+            stop: &|| false,
+        }
     }
 }
 
@@ -113,6 +142,7 @@ pub fn run(
     let begin = Instant::now();
     let next = AtomicUsize::new(0);
     let survey = Mutex::new(Survey::default());
+    let temperature = model.bundle().map_or(1.0, |bundle| bundle.open.temperature());
     let work = || -> Result<()> {
         let mut classifier = Classifier::new(model)?;
         let settings = &classifier.names().bundle().preprocess;
@@ -131,15 +161,17 @@ pub fn run(
                 let answer = classifier.classify_pixels(&pixels).map_err(|e| named(&label.path, e))?;
                 times = (seen.decode, seen.preprocess + answer.preprocess, answer.inference);
                 let (truth, outputs) = (truths[photo], classifier.outputs());
-                let kept = |values: &[f32]| if options.features { values.to_vec() } else { Vec::new() };
+                let kept = |values: &[f32], keep: bool| if keep { values.to_vec() } else { Vec::new() };
                 let record = Record {
                     photo,
                     truth,
                     scores: answer.scores(),
                     kinds: ScoreKind::all(&outputs.logits, &outputs.distances),
                     own_distance: truth.and_then(|class| outputs.distances.get(class).copied()),
-                    features: kept(&outputs.features),
-                    distances: kept(&outputs.distances),
+                    features: kept(&outputs.features, options.features),
+                    distances: kept(&outputs.distances, options.features || options.logits),
+                    unscaled_probability: unscaled(&outputs.logits, temperature),
+                    logits: kept(&outputs.logits, options.logits),
                 };
                 Ok(record)
             });
@@ -209,9 +241,20 @@ pub fn answers(bundle: &Bundle, records: &[Record]) -> Vec<Answer> {
     let answer = |record: &Record| Answer {
         truth: record.truth,
         label: record.scores.class,
-        open: judge.decider().decide(&record.scores).decision == Decision::Open,
+        open: decide(judge.decider(), record) == Decision::Open,
     };
     records.iter().map(answer).collect()
+}
+
+/// The largest softmax probability of `logits` times `temperature`.
+fn unscaled(logits: &[f32], temperature: f32) -> f32 {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    1.0 / logits.iter().map(|logit| ((logit - largest) * temperature).exp()).sum::<f32>()
+}
+
+fn decide(decider: &Decider, record: &Record) -> Decision {
+    let other = decider.other_score().map_or(f32::NAN, |kind| record.kinds[kind.index()] as f32);
+    decider.decide_by(&record.scores, other).decision
 }
 
 /// What a bootstrap draws at a time.

@@ -14,10 +14,10 @@ counters of the batch normalisations. Only tensors and plain values are unpickle
 
 from __future__ import annotations
 
+import pickle
 import re
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -68,13 +68,9 @@ def load_published(path: Path) -> PublishedOltr:
 
 
 def _unpickled(path: Path) -> dict:
-    # The best accuracy may be a NumPy number, which is plain data too.
-    plain = [type(np.dtype(np.float64)), np.dtype]
-    if hasattr(torch.serialization, "add_safe_globals"):
-        scalar = getattr(np, "_core", None) or np.core
-        torch.serialization.add_safe_globals([scalar.multiarray.scalar, *plain])
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        # PyTorch's own restricted unpickler does not read a Python float before 2.1, and the best accuracy is one.
+        content = torch.load(path, map_location="cpu", pickle_module=_Plain, weights_only=False)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file") from None
     except Exception as error:  # whatever the restricted unpickler trips over
@@ -84,6 +80,43 @@ def _unpickled(path: Path) -> dict:
         raise CheckpointError(f"{path}: holds {type(content).__name__}, not a dictionary; "
                               "name the final_model_checkpoint.pth of stage 2")
     return content
+
+
+# What a checkpoint of tensors and plain values is made of: nothing here runs code that the file brings.
+_GLOBALS = {
+    "collections": {"OrderedDict"},
+    "torch": {"Size", "device", "dtype"},
+    "torch._utils": {"_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter"},
+    "torch.nn.parameter": {"Parameter"},
+    # The best accuracy may be a NumPy number, which is plain data too.
+    "numpy": {"dtype"},
+    "numpy.core.multiarray": {"scalar"},
+    "numpy._core.multiarray": {"scalar"},
+    "_codecs": {"encode"},
+}
+
+
+class _Unpickler(pickle.Unpickler):
+    """Reads tensors and plain values, and refuses everything else."""
+
+    def find_class(self, module: str, name: str) -> object:
+        storage = module in ("torch", "torch.storage") and name.endswith("Storage")
+        if not storage and name not in _GLOBALS.get(module, ()):
+            raise pickle.UnpicklingError(f"it holds {module}.{name}")
+        return super().find_class(module, name)
+
+
+class _Plain:
+    """Stands for the module `pickle` where PyTorch reads."""
+
+    Unpickler = _Unpickler
+    UnpicklingError = pickle.UnpicklingError
+    __name__ = "oltr_models.published._Plain"
+
+    @staticmethod
+    def load(file: object, **options: object) -> object:
+        """As `pickle.load`."""
+        return _Unpickler(file, **options).load()
 
 
 def _first_line(error: Exception) -> str:
@@ -103,7 +136,9 @@ class _Tensors:
     """The tensors of one part, by name without `module.`; remembers which were used."""
 
     def __init__(self, state: dict):
-        self.state = {k.removeprefix("module."): v for k, v in state.items()
+        # Early checkpoints call the modulated attention `selfatt`.
+        names = {k: re.sub("^selfatt\\.", "modulatedatt.", k.removeprefix("module.")) for k in state}
+        self.state = {names[k]: v for k, v in state.items()
                       if isinstance(v, torch.Tensor) and not k.endswith("num_batches_tracked")}
         self.used: set[str] = set()
         self.missing: list[str] = []

@@ -82,9 +82,8 @@ def random_checkpoint(blocks=RESNET10, bottleneck=False, attention=True, dim: in
     of_classifier = {"fc_hallucinator.weight": (classes, d), "fc_hallucinator.bias": (classes,), "fc_selector.weight": (d, d),
                      "fc_selector.bias": (d,), "cosnorm_classifier.weight": (classes, d)}
     classifier = {"module." + name: random_tensor(name, shape, rng) for name, shape in of_classifier.items()}
-    # The published code may save a NumPy number; PyTorch before 2.4 cannot be told that those are plain.
-    accuracy = np.float64(0.35) if hasattr(torch.serialization, "add_safe_globals") else 0
-    return {"epoch": 60, "best_epoch": 57, "best_acc": accuracy, "state_dict_best": {"feat_model": features, "classifier": classifier},
+    # The published code may save a NumPy number, or a Python one.
+    return {"epoch": 60, "best_epoch": 57, "best_acc": np.float64(0.35), "state_dict_best": {"feat_model": features, "classifier": classifier},
             "centroids": torch.from_numpy(np.abs(rng.standard_normal((classes, d))).astype(np.float32))}
 
 
@@ -115,6 +114,18 @@ class ImportTest(unittest.TestCase):
 
     def test_resnet10_with_attention(self):
         self.assert_computes(random_checkpoint())
+
+    def test_the_accuracy_may_be_any_plain_number(self):
+        for accuracy in (0.35, 1, np.float32(0.35), None):
+            torch.save({**random_checkpoint(), "best_acc": accuracy}, self.source)
+            load_published(self.source)
+
+    def test_attention_under_its_early_name(self):
+        checkpoint = random_checkpoint()
+        features = checkpoint["state_dict_best"]["feat_model"]
+        renamed = {k.replace("modulatedatt.", "selfatt."): v for k, v in features.items()}
+        torch.save({**checkpoint, "state_dict_best": {**checkpoint["state_dict_best"], "feat_model": renamed}}, self.source)
+        self.assertIsNotNone(load_published(self.source).attention)
 
     def test_resnet10_without_attention_and_feature_layer(self):
         self.assert_computes(random_checkpoint(attention=False, dim=None))

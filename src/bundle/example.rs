@@ -22,6 +22,8 @@ pub fn bundle(classes: &[(&str, u64)]) -> Bundle {
             reachability: 0.5,
             probability: 0.1,
             per_class: None,
+            limit: None,
+            temperature: None,
             calibration: serde_json::Value::Null,
         },
         card: serde_json::Value::Null,

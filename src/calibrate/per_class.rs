@@ -136,7 +136,17 @@ mod tests {
         let reachability = x.exp() as f32;
         let scores = Scores { class, probability: 1.0, nearest: class, distance: 10.0 / reachability, reachability };
         let kinds = [0.0; ScoreKind::ALL.len()];
-        Record { photo: 0, truth: truth.into(), scores, kinds, own_distance: None, features: vec![], distances: vec![] }
+        Record {
+            photo: 0,
+            truth: truth.into(),
+            scores,
+            kinds,
+            own_distance: None,
+            unscaled_probability: 1.0,
+            features: vec![],
+            distances: vec![],
+            logits: vec![],
+        }
     }
 
     /// Classes 0 and 1 with many photos around 0 and 1, class 2 with one photo at `x`, class 3 with none.

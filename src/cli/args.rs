@@ -1,5 +1,6 @@
 //! The command line: what can be said, and what it means.
 
+mod adopt;
 mod enrol;
 mod export;
 mod store;
@@ -23,6 +24,7 @@ use super::output::{bytes, millis};
 use super::reading_args::ReadingArgs;
 use super::stream::args::StreamArgs;
 use super::table::printable;
+pub use adopt::{AdoptArgs, RefitArgs};
 pub use enrol::{EnrolAction, EnrolArgs};
 pub use export::{ExportArgs, ExportFormat};
 pub use store::{ReviewAction, ReviewArgs, StoreAction, StoreArgs};
@@ -105,6 +107,8 @@ pub enum Command {
     Bench(BenchArgs),
     Evaluate(EvaluateArgs),
     Calibrate(CalibrateArgs),
+    Adopt(Box<AdoptArgs>),
+    Refit(RefitArgs),
     Enrol(EnrolArgs),
     Export(ExportArgs),
     Store(StoreArgs),

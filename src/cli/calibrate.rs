@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use oltr::bundle::{Bundle, Rule};
-use oltr::calibrate::{Calibrated, Calibration, Settings, calibrate};
-use oltr::{Error, Model, atomic, model};
+use oltr::calibrate::{Calibrated, Calibration, Choice, PerClass, Settings, Weighed, calibrate};
+use oltr::scores::ScoreKind;
+use oltr::{Error, Model, atomic, model, survey};
 use serde::Serialize;
 
 use super::args::{CalibrateArgs, Common};
@@ -24,15 +25,20 @@ pub fn run(args: &CalibrateArgs, common: &Common) -> anyhow::Result<Exit> {
     let (name, bytes) = common.model_bytes(args.file.as_deref())?;
     let model = Model::from_bytes(&name, &bytes, &options)?;
     let bundle = bundle(&model)?;
-    let Some(survey) = study.run(&model)? else { return Ok(Exit::Success) };
+    let keep = survey::Options { logits: true, ..survey::Options::default() };
+    let Some(survey) = study.run_keeping(&model, &study.photos, keep)? else { return Ok(Exit::Success) };
     if let Some((_, error)) = survey.failures.into_iter().next() {
         // Thresholds without some of the photos would not be those of the file of labels.
         return Err(error.into());
     }
     let settings = Settings {
         target: args.target,
-        rule: args.rule.map(Into::into),
-        per_class: args.per_class,
+        choice: args.score.or(args.rule.map(|rule| Choice::Rule(rule.into()))),
+        per_class: match (args.per_class, args.no_per_class) {
+            (true, _) => PerClass::Always,
+            (false, true) => PerClass::Never,
+            (false, false) => PerClass::Auto,
+        },
         split: &args.split,
         graph_sha256: &model::graph_sha256(&name, &bytes, limits)?,
     };
@@ -60,7 +66,7 @@ pub fn run(args: &CalibrateArgs, common: &Common) -> anyhow::Result<Exit> {
 }
 
 /// A bundle that replaced the one it was made from could not be compared with it.
-fn refuse_same(input: Option<&Path>, output: &Path) -> oltr::Result<()> {
+pub fn refuse_same(input: Option<&Path>, output: &Path) -> oltr::Result<()> {
     let same = |input: &Path| match (input.canonicalize(), output.canonicalize()) {
         (Ok(input), Ok(output)) => input == output,
         _ => input == output,
@@ -76,7 +82,7 @@ fn refuse_same(input: Option<&Path>, output: &Path) -> oltr::Result<()> {
 
 /// `oltr.calibration/1`.
 #[derive(Debug, Serialize)]
-struct Report<'a> {
+pub struct Report<'a> {
     schema: &'static str,
     output: &'a str,
     rule: Rule,
@@ -85,12 +91,17 @@ struct Report<'a> {
     /// Reachability threshold before.
     reachability_before: f32,
     per_class: Option<&'a BTreeMap<String, f32>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<f32>,
+    /// What logits are divided by.
+    temperature: f32,
     calibration: &'a Calibration,
     warnings: &'a [String],
 }
 
 impl<'a> Report<'a> {
-    fn new(output: &'a str, before: &oltr::bundle::Open, calibrated: &'a Calibrated) -> Report<'a> {
+    /// What is said of `calibrated`, written to `output`.
+    pub fn new(output: &'a str, before: &oltr::bundle::Open, calibrated: &'a Calibrated) -> Report<'a> {
         let open = &calibrated.open;
         Report {
             schema: "oltr.calibration/1",
@@ -100,12 +111,15 @@ impl<'a> Report<'a> {
             probability: open.probability,
             reachability_before: before.reachability,
             per_class: open.per_class.as_ref(),
+            limit: open.limit,
+            temperature: open.temperature(),
             calibration: &calibrated.calibration,
             warnings: &calibrated.warnings,
         }
     }
 
-    fn print(&self, out: &mut Output) -> anyhow::Result<()> {
+    /// For people.
+    pub fn print(&self, out: &mut Output) -> anyhow::Result<()> {
         let c = self.calibration;
         let interval = |interval: Option<[f64; 2]>| match interval {
             Some([low, high]) => format!("{:.1} to {:.1} %", low * 100.0, high * 100.0),
@@ -122,10 +136,12 @@ impl<'a> Report<'a> {
             Rule::MaxProbability => format!("probability {}", self.probability),
             Rule::Reachability => format!("reachability {}", self.reachability),
             Rule::Both => format!("reachability {} and probability {}", self.reachability, self.probability),
+            other => format!("{} {}", ScoreKind::of_rule(other).name(), self.limit.unwrap_or_default()),
         };
         let before = format!(" (reachability before: {})", self.reachability_before);
         let classes = self.per_class.map_or(String::new(), |p| format!("; {} classes have their own", p.len()));
         out.paragraph(0, &format!("threshold: {threshold}{classes}{before}"))?;
+        out.paragraph(0, &format!("temperature: {} (logits are divided by it)", self.temperature))?;
         let rows: Vec<Vec<Cell>> = [
             ("known photos accepted", percent(c.reached.known_accepted), interval(c.promised.known_accepted)),
             ("unknown photos called open", percent(c.reached.open_rejected), interval(c.promised.open_rejected)),
@@ -138,6 +154,36 @@ impl<'a> Report<'a> {
             Column::new("SHARE OF", Align::Left, Shrink::Never),
             Column::new("ON THESE", Align::Right, Shrink::Never),
             Column::new("ON AS MANY OTHERS (95 %)", Align::Left, Shrink::Middle),
+        ];
+        let table = Table::fit(columns, &rows, out.width());
+        out.line("")?;
+        out.line(&table.header())?;
+        rows.iter().try_for_each(|row| out.line(&table.row(row)))?;
+        self.print_weighed(out)
+    }
+
+    /// The rules that were weighed, the chosen one first.
+    fn print_weighed(&self, out: &mut Output) -> anyhow::Result<()> {
+        let mut weighed: Vec<&Weighed> = self.calibration.weighed.iter().collect();
+        if weighed.is_empty() {
+            return Ok(());
+        }
+        weighed.sort_by(|a, b| a.difference.is_some().cmp(&b.difference.is_some()).then(b.worth.total_cmp(&a.worth)));
+        let row = |w: &Weighed| -> Vec<Cell> {
+            let name = if w.per_class { format!("{}, each class its own", w.score) } else { w.score.clone() };
+            let less = match w.difference {
+                Some([low, high]) => format!("{:.1} to {:.1} points", low * 100.0, high * 100.0),
+                None => "chosen".into(),
+            };
+            let cells = [name, percent(Some(w.open_rejected)), percent(Some(w.open_set_macro)), less];
+            cells.into_iter().map(Into::into).collect()
+        };
+        let rows: Vec<Vec<Cell>> = weighed.into_iter().map(row).collect();
+        let columns = vec![
+            Column::new("SCORE", Align::Left, Shrink::Middle),
+            Column::new("OPEN", Align::Right, Shrink::Never),
+            Column::new("NAMED", Align::Right, Shrink::Never),
+            Column::new("WORTH LESS (95 %)", Align::Left, Shrink::Middle),
         ];
         let table = Table::fit(columns, &rows, out.width());
         out.line("")?;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use oltr::DisplayNames;
-use oltr::bundle::Bundle;
+use oltr::bundle::{Bundle, Rule};
 use oltr::evaluate::{Comparison, Evaluation, GateResult, Subject, compare};
 use oltr::metrics::{Answer, Interval, McNemar};
 use oltr::scores::ScoreKind;
@@ -216,15 +216,25 @@ impl Document<'_> {
         let o = &e.open_set;
         let f = format!("F-measure ({})", o.f_formula);
         let rule = match e.rule.rule {
-            oltr::bundle::Rule::Reachability => "reachability",
-            oltr::bundle::Rule::MaxProbability => "max-probability",
-            oltr::bundle::Rule::Both => "reachability and probability",
+            Rule::Both => "reachability and probability",
+            rule => ScoreKind::of_rule(rule).name(),
         };
         let thresholds = match (e.rule.rule, e.rule.per_class) {
-            (oltr::bundle::Rule::MaxProbability, _) => format!("{}", e.rule.probability),
-            (oltr::bundle::Rule::Reachability, 0) => format!("{}", e.rule.reachability),
-            (oltr::bundle::Rule::Both, 0) => format!("{} and {}", e.rule.reachability, e.rule.probability),
-            (_, n) => format!("{n} of classes, {} for others", e.rule.reachability),
+            (Rule::MaxProbability, _) => format!("{}", e.rule.probability),
+            (Rule::Reachability, 0) => format!("{}", e.rule.reachability),
+            (Rule::Both, 0) => format!("{} and {}", e.rule.reachability, e.rule.probability),
+            (Rule::Reachability | Rule::Both, n) => format!("{n} of classes, {} for others", e.rule.reachability),
+            _ => format!("{}", e.rule.limit.unwrap_or_default()),
+        };
+        let calibration_error = match e.closed.calibration_error_unscaled {
+            Some(before) if e.rule.temperature != 1.0 => {
+                format!(
+                    "{} ({before:.3} without the temperature of {})",
+                    figure(e.closed.calibration_error),
+                    e.rule.temperature
+                )
+            }
+            _ => figure(e.closed.calibration_error),
         };
         let rows = [
             (f.as_str(), figure(o.f_measure), "open_set.f_measure"),
@@ -232,7 +242,7 @@ impl Document<'_> {
             ("  recall", figure(o.recall), ""),
             ("known called open", percent(o.known_called_open), "open_set.known_called_open"),
             ("open called known", percent(o.open_called_known), "open_set.open_called_known"),
-            ("calibration error", figure(e.closed.calibration_error), ""),
+            ("calibration error", calibration_error, ""),
             ("rule", format!("{rule}, threshold {thresholds}"), ""),
         ];
         let rows: Vec<Vec<Cell>> = rows

@@ -8,6 +8,7 @@ use oltr::DisplayNames;
 use oltr::Model;
 use oltr::bundle::{Bundle, Open, Preprocess, Resize, Rule, Shot, Subject};
 use oltr::model::{Coverage, Port, Step, Summary};
+use oltr::scores::ScoreKind;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -106,8 +107,17 @@ struct ClassReport<'a> {
 
 impl<'a> Report<'a> {
     fn new(model: &'a Model) -> Report<'a> {
-        let Summary { file_bytes, isa, weights_bytes, arena_bytes, scratch_bytes, operators, quantisation, coverage, steps } =
-            model.summary();
+        let Summary {
+            file_bytes,
+            isa,
+            weights_bytes,
+            arena_bytes,
+            scratch_bytes,
+            operators,
+            quantisation,
+            coverage,
+            steps,
+        } = model.summary();
         Report {
             schema: "oltr.inspect/1",
             model: model.name(),
@@ -296,6 +306,11 @@ fn describe_open(open: &Open) -> String {
         Rule::Reachability => reachability,
         Rule::MaxProbability => probability,
         Rule::Both => format!("{reachability} or {probability}"),
+        other => format!("{} < {}", ScoreKind::of_rule(other).name(), open.limit.unwrap_or_default()),
+    };
+    let rule = match open.temperature {
+        Some(temperature) => format!("{rule}; logits are divided by {temperature}"),
+        None => rule,
     };
     match open.per_class.as_ref().map_or(0, BTreeMap::len) {
         0 => rule,
@@ -352,6 +367,8 @@ mod tests {
             reachability: 0.5,
             probability: 0.1,
             per_class: None,
+            limit: None,
+            temperature: None,
             calibration: Value::Null,
         };
         assert_eq!(describe_open(&open), "reachability (10 / nearest distance) < 0.5");

@@ -44,9 +44,14 @@ impl<'a> Study<'a> {
     /// # Errors
     /// As [`Labels::resolve`] and [`survey::run`]; [`Error::BadInput`] if not one photo could be read.
     pub fn run(&self, model: &Model) -> Result<Option<Survey>> {
-        let truths = self.labels.resolve(&self.photos, bundle(model)?)?;
+        self.run_keeping(model, &self.photos, survey::Options::default())
+    }
+
+    /// As [`Study::run`], of `photos`, keeping what `keep` says of each.
+    pub fn run_keeping(&self, model: &Model, photos: &[Label], keep: survey::Options) -> Result<Option<Survey>> {
+        let truths = self.labels.resolve(photos, bundle(model)?)?;
         let limits = self.common.options().limits;
-        let bar = reading::bar(self.photos.len(), &printable(model.name()), self.common.quiet);
+        let bar = reading::bar(photos.len(), &printable(model.name()), self.common.quiet);
         let spent = Mutex::new((0.0, 0.0));
         let options = survey::Options {
             jobs: self.args.reading.jobs(self.common.threads),
@@ -60,9 +65,9 @@ impl<'a> Study<'a> {
                 )
             },
             stop: &|| self.shutdown.requested(),
-            ..survey::Options::default()
+            ..keep
         };
-        let result = survey::run(model, &self.args.images, &self.photos, &truths, &limits, &options);
+        let result = survey::run(model, &self.args.images, photos, &truths, &limits, &options);
         bar.finish_and_clear();
         let survey = result?;
         if survey.stopped {
@@ -82,6 +87,16 @@ impl<'a> Study<'a> {
             });
         }
         Ok(Some(survey))
+    }
+
+    /// The photos of `split`.
+    pub fn split(&self, split: &str) -> Result<Vec<Label>> {
+        self.labels.split(split)
+    }
+
+    /// The photos of all splits.
+    pub fn all(&self) -> &[Label] {
+        &self.labels.photos
     }
 
     /// Folder that the paths of the photos start from.

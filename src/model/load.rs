@@ -327,7 +327,11 @@ fn check_bundle(name: &str, bundle: &Bundle, inputs: &[Port], outputs: &[Port]) 
     let classes = bundle.classes.len();
     for output in ["logits", "distances"] {
         match outputs.iter().find(|o| o.name == output) {
-            None => return bad("oltr.classes", format!("the graph has no output '{output}'; export it again")),
+            None if output == "distances" && !bundle.open.rule.needs_distances() => {}
+            None => {
+                let remedy = if output == "distances" { "'oltr adopt' adds it" } else { "export it again" };
+                return bad("oltr.classes", format!("the graph has no output '{output}'; {remedy}"));
+            }
             Some(o) if o.volume() != classes => {
                 let shape = &o.shape;
                 return bad("oltr.classes", format!("names {classes} classes, but '{output}' is {shape:?}"));

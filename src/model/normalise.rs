@@ -27,15 +27,53 @@ const FLOAT16: i64 = 10;
 
 /// Operators that move elements without looking at them, or choose among them.
 const MOVES: [&str; 18] = [
-    "Clip", "Concat", "DepthToSpace", "Expand", "Flatten", "Gather", "Max", "MaxPool", "Min", "Pad", "Reshape", "Resize",
-    "Slice", "SpaceToDepth", "Split", "Squeeze", "Transpose", "Unsqueeze",
+    "Clip",
+    "Concat",
+    "DepthToSpace",
+    "Expand",
+    "Flatten",
+    "Gather",
+    "Max",
+    "MaxPool",
+    "Min",
+    "Pad",
+    "Reshape",
+    "Resize",
+    "Slice",
+    "SpaceToDepth",
+    "Split",
+    "Squeeze",
+    "Transpose",
+    "Unsqueeze",
 ];
 
 /// Operators whose result is no float tensor, or not of the type of their first operand.
 const NO_FLOATS: [&str; 25] = [
-    "And", "ArgMax", "ArgMin", "Cast", "Constant", "ConstantOfShape", "ConvInteger", "DynamicQuantizeLinear", "Equal",
-    "Greater", "GreaterOrEqual", "IsInf", "IsNaN", "Less", "LessOrEqual", "MatMulInteger", "Not", "OneHot", "Or",
-    QUANTISE, "Range", "Shape", "Size", "Where", "Xor",
+    "And",
+    "ArgMax",
+    "ArgMin",
+    "Cast",
+    "Constant",
+    "ConstantOfShape",
+    "ConvInteger",
+    "DynamicQuantizeLinear",
+    "Equal",
+    "Greater",
+    "GreaterOrEqual",
+    "IsInf",
+    "IsNaN",
+    "Less",
+    "LessOrEqual",
+    "MatMulInteger",
+    "Not",
+    "OneHot",
+    "Or",
+    QUANTISE,
+    "Range",
+    "Shape",
+    "Size",
+    "Where",
+    "Xor",
 ];
 
 /// Brings the graph into normal form; gives the nodes that it cannot express.
@@ -173,7 +211,8 @@ impl Pass<'_> {
             let node = self.out[at].clone();
             self.know(&node);
             shapes::add((&self.consts, self.opset), &mut self.shapes, &node);
-            let float = |name: &str| self.floats.contains(name) || self.consts.get(name).is_some_and(|c| c.as_f32().is_some());
+            let float =
+                |name: &str| self.floats.contains(name) || self.consts.get(name).is_some_and(|c| c.as_f32().is_some());
             let floats = match node.op.as_str() {
                 DEQUANTISE => true,
                 "Cast" => node.int("to", 0) == FLOAT32,

@@ -19,7 +19,7 @@ use oltr_int8::float::first_nan;
 /// The outputs of one run of a bundle's graph.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outputs {
-    /// `logits`, K of them.
+    /// `logits`, K of them, divided by the bundle's temperature: their softmax is the probability.
     pub logits: Vec<f32>,
     /// `distances` to the K centroids; empty if the graph has none.
     pub distances: Vec<f32>,
@@ -193,6 +193,9 @@ impl Session {
             };
             into.clear();
             into.extend_from_slice(numbers_of(value)?);
+        }
+        if let Some(temperature) = bundle.open.temperature {
+            self.outputs.logits.iter_mut().for_each(|logit| *logit /= temperature);
         }
         Ok(&self.outputs)
     }

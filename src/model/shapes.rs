@@ -75,17 +75,68 @@ fn of_node(graph: Known, shapes: &Shapes, node: &Node) -> Option<Vec<usize>> {
     let x = input(first)?;
     match node.op.as_str() {
         QUANTISE | DEQUANTISE | SOFTMAX => Some(x.clone()),
-        "Abs" | "Acos" | "Acosh" | "Asin" | "Asinh" | "Atan" | "Atanh" | "BatchNormalization" | "Cast" | "Ceil" | "Celu"
-        | "Clip" | "Cos" | "Cosh" | "CumSum" | "Elu" | "Erf" | "Exp" | "Floor" | "Gelu" | "GroupNormalization"
-        | "HardSigmoid" | "HardSwish" | "Hardmax" | "Identity" | "InstanceNormalization" | "IsInf" | "IsNaN" | "LRN"
-        | "LayerNormalization" | "LeakyRelu" | "Log" | "LogSoftmax" | "LpNormalization" | "MeanVarianceNormalization"
-        | "Mish" | "Neg" | "Not" | "PRelu" | "QLinearLeakyRelu" | "QLinearSigmoid" | "QLinearSoftmax"
-        | "RMSNormalization" | "Reciprocal" | "Relu" | "Round" | "Selu" | "Shrink" | "Sigmoid" | "Sign" | "Sin"
-        | "Sinh" | "Softmax" | "Softplus" | "Softsign" | "Sqrt" | "Swish" | "Tan" | "Tanh" | "ThresholdedRelu" => {
-            Some(x.clone())
-        }
-        "Add" | "And" | "Div" | "Equal" | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" | "Max" | "Mean" | "Min"
-        | "Mod" | "Mul" | "Or" | "Pow" | "Sub" | "Sum" | "Where" | "Xor" => {
+        "Abs"
+        | "Acos"
+        | "Acosh"
+        | "Asin"
+        | "Asinh"
+        | "Atan"
+        | "Atanh"
+        | "BatchNormalization"
+        | "Cast"
+        | "Ceil"
+        | "Celu"
+        | "Clip"
+        | "Cos"
+        | "Cosh"
+        | "CumSum"
+        | "Elu"
+        | "Erf"
+        | "Exp"
+        | "Floor"
+        | "Gelu"
+        | "GroupNormalization"
+        | "HardSigmoid"
+        | "HardSwish"
+        | "Hardmax"
+        | "Identity"
+        | "InstanceNormalization"
+        | "IsInf"
+        | "IsNaN"
+        | "LRN"
+        | "LayerNormalization"
+        | "LeakyRelu"
+        | "Log"
+        | "LogSoftmax"
+        | "LpNormalization"
+        | "MeanVarianceNormalization"
+        | "Mish"
+        | "Neg"
+        | "Not"
+        | "PRelu"
+        | "QLinearLeakyRelu"
+        | "QLinearSigmoid"
+        | "QLinearSoftmax"
+        | "RMSNormalization"
+        | "Reciprocal"
+        | "Relu"
+        | "Round"
+        | "Selu"
+        | "Shrink"
+        | "Sigmoid"
+        | "Sign"
+        | "Sin"
+        | "Sinh"
+        | "Softmax"
+        | "Softplus"
+        | "Softsign"
+        | "Sqrt"
+        | "Swish"
+        | "Tan"
+        | "Tanh"
+        | "ThresholdedRelu" => Some(x.clone()),
+        "Add" | "And" | "Div" | "Equal" | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" | "Max" | "Mean"
+        | "Min" | "Mod" | "Mul" | "Or" | "Pow" | "Sub" | "Sum" | "Where" | "Xor" => {
             (1..node.inputs.len()).try_fold(x.clone(), |shape, i| broadcast(&shape, input(i)?))
         }
         "QLinearAdd" | "QLinearMul" => broadcast(x, input(second)?),
@@ -175,7 +226,8 @@ fn of_node(graph: Known, shapes: &Shapes, node: &Node) -> Option<Vec<usize>> {
             let [n, c, h, w] = x[..] else { return None };
             let area = block.checked_mul(block)?;
             if node.op == "DepthToSpace" {
-                return (c.is_multiple_of(area)).then(|| vec![n, c / area, h.saturating_mul(block), w.saturating_mul(block)]);
+                return (c.is_multiple_of(area))
+                    .then(|| vec![n, c / area, h.saturating_mul(block), w.saturating_mul(block)]);
             }
             (h.is_multiple_of(block) && w.is_multiple_of(block))
                 .then(|| vec![n, c.saturating_mul(area), h / block, w / block])

@@ -58,7 +58,30 @@ impl ScoreKind {
         match rule {
             Rule::Reachability | Rule::Both => ScoreKind::Reachability,
             Rule::MaxProbability => ScoreKind::MaxProbability,
+            Rule::DistanceRatio => ScoreKind::DistanceRatio,
+            Rule::MaxLogit => ScoreKind::MaxLogit,
+            Rule::Energy => ScoreKind::Energy,
+            Rule::Entropy => ScoreKind::Entropy,
+            Rule::Margin => ScoreKind::Margin,
         }
+    }
+
+    /// The rule that decides by this score alone.
+    pub fn rule(self) -> Rule {
+        match self {
+            ScoreKind::Reachability => Rule::Reachability,
+            ScoreKind::MaxProbability => Rule::MaxProbability,
+            ScoreKind::DistanceRatio => Rule::DistanceRatio,
+            ScoreKind::MaxLogit => Rule::MaxLogit,
+            ScoreKind::Energy => Rule::Energy,
+            ScoreKind::Entropy => Rule::Entropy,
+            ScoreKind::Margin => Rule::Margin,
+        }
+    }
+
+    /// Whether it is a score of the distances; the others are of the logits.
+    pub fn needs_distances(self) -> bool {
+        self.rule().needs_distances()
     }
 
     /// Its place in [`ScoreKind::ALL`].

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use oltr::bundle::Rule;
-use oltr::calibrate::Target;
+use oltr::calibrate::{Choice, Target};
 use oltr::evaluate::Gate;
 
 use super::super::reading_args::ReadingArgs;
@@ -114,9 +114,17 @@ pub struct CalibrateArgs {
     /// Rule of the new bundle [default: as in MODEL]
     #[arg(long, value_enum)]
     pub rule: Option<RuleName>,
-    /// A threshold for each class by its own spread, shrunk towards all classes where photos are few
+    /// Score that decides, by its name in 'oltr evaluate'; auto takes the one that is worth most on these photos: the mean
+    /// of unknown photos called open and of known ones, class by class, accepted and named rightly
+    #[arg(long, value_name = "auto|SCORE", conflicts_with = "rule")]
+    pub score: Option<Choice>,
+    /// A threshold for each class by its own spread, shrunk towards all classes where photos are few [default: where that
+    /// is worth more on these photos]
     #[arg(long)]
     pub per_class: bool,
+    /// One threshold for all classes
+    #[arg(long, conflicts_with = "per_class")]
+    pub no_per_class: bool,
     /// Bundle to write
     #[arg(long, value_name = "NEW.onnx")]
     pub output: PathBuf,

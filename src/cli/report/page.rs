@@ -241,6 +241,10 @@ fn footer(body: &mut String, material: &Material) {
     let rule = match e.rule.rule {
         Rule::Reachability => format!("open below a reachability (10 / distance) of {}", e.rule.reachability),
         Rule::MaxProbability => format!("open below a probability of {}", e.rule.probability),
+        Rule::DistanceRatio | Rule::MaxLogit | Rule::Energy | Rule::Entropy | Rule::Margin => {
+            let name = oltr::scores::ScoreKind::of_rule(e.rule.rule).name();
+            format!("open below a {name} of {}", e.rule.limit.unwrap_or_default())
+        }
         Rule::Both => {
             format!("open below a reachability of {} or a probability of {}", e.rule.reachability, e.rule.probability)
         }

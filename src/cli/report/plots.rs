@@ -42,6 +42,7 @@ pub fn histogram(records: &[Record], bundle: &Bundle) -> Result<String> {
     let threshold = f64::from(match bundle.open.rule {
         Rule::MaxProbability => bundle.open.probability,
         Rule::Reachability | Rule::Both => bundle.open.reachability,
+        _ => bundle.open.limit.unwrap_or(f32::INFINITY),
     });
     let mut all: Vec<f64> = known.iter().chain(&open).copied().collect();
     all.sort_by(f64::total_cmp);

@@ -38,6 +38,10 @@ pub enum Function {
     Abs,
     /// x²
     Square,
+    /// eˣ, within 2 units in the last place; 0 below -87, where the result would be subnormal.
+    Exp,
+    /// Natural logarithm, within 2 units in the last place; a subnormal number counts as 0.
+    Log,
 }
 
 impl Function {
@@ -61,6 +65,8 @@ fn run(function: Function, x: &[f32], y: &mut [f32]) {
         Function::Neg => each(x, y, |x| -x),
         Function::Abs => each(x, y, f32::abs),
         Function::Square => each(x, y, |x| x * x),
+        Function::Exp => each(x, y, any_exp),
+        Function::Log => each(x, y, log),
     }
 }
 
@@ -147,6 +153,51 @@ pub(super) fn exp(x: f32) -> f32 {
     if x < -87.0 { 0.0 } else { y }
 }
 
+/// e^x for every x: [`exp`] up to 0, and for larger x the square of e^(x/2)'s parts, so that the power of two does not
+/// overflow before the result does.
+#[inline(always)]
+fn any_exp(x: f32) -> f32 {
+    let (less_one, power) = reduced(if x > 89.0 { 44.5 } else { 0.5 * x.max(0.0) });
+    let root = (1.0 + less_one) * power;
+    let above = root * root;
+    let above = if x > 88.722_84 { f32::INFINITY } else { above };
+    if x > 20.0 {
+        above
+    } else if x > 0.0 {
+        let (less_one, power) = reduced(x);
+        (1.0 + less_one) * power
+    } else {
+        exp(x)
+    }
+}
+
+/// ln x = n ln 2 + ln m with m within √½ and √2, and ln m = 2 artanh((m - 1) / (m + 1)) by its series.
+#[inline(always)]
+fn log(x: f32) -> f32 {
+    // The bits of √½ less those of 1: what is above √½ has the exponent n.
+    const LN2_HIGH: f32 = 0.693_359_4;
+    const LN2_LOW: f32 = -2.121_944_4e-4;
+    let bits = x.to_bits() as i32;
+    let shifted = bits.wrapping_sub(0x3f35_04f3);
+    let n = shifted >> 23;
+    let m = f32::from_bits((bits.wrapping_sub(n << 23)) as u32);
+    let f = m - 1.0;
+    let s = f / (2.0 + f);
+    let z = s * s;
+    let series = z * (2.0 / 3.0 + z * (2.0 / 5.0 + z * (2.0 / 7.0 + z * (2.0 / 9.0))));
+    let half = 0.5 * f * f;
+    let n = n as f32;
+    let y = n * LN2_HIGH - ((half - (s * (half + series) + n * LN2_LOW)) - f);
+    let y = if x < f32::MIN_POSITIVE { f32::NEG_INFINITY } else { y };
+    if x < 0.0 || x.is_nan() {
+        f32::NAN
+    } else if x == f32::INFINITY {
+        x
+    } else {
+        y
+    }
+}
+
 /// `e^x - 1` for x ≤ 0, accurate near 0 too.
 #[inline(always)]
 fn exp_less_one(x: f32) -> f32 {
@@ -201,6 +252,30 @@ mod tests {
         }
         assert_eq!((exp(0.0), exp(-88.0), exp(f32::NEG_INFINITY)), (1.0, 0.0, 0.0));
         assert!(exp(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn exponentials_and_logarithms_are_within_two_units() {
+        for i in -870_000..=887_000 {
+            let x = i as f32 / 10_000.0;
+            assert!(units(any_exp(x), f64::from(x).exp()) <= 2.0, "{x}: {}", any_exp(x));
+        }
+        assert_eq!((any_exp(0.0), any_exp(89.0), any_exp(f32::INFINITY)), (1.0, f32::INFINITY, f32::INFINITY));
+        assert_eq!((any_exp(-88.0), any_exp(f32::NEG_INFINITY)), (0.0, 0.0));
+        assert!(any_exp(88.72).is_finite() && any_exp(f32::NAN).is_nan());
+        // Every exponent, with mantissas around 1 too, where the logarithm is small.
+        for exponent in -126..=127 {
+            for step in 0..500 {
+                let x = (1.0 + step as f32 / 500.0) * 2f32.powi(exponent);
+                assert!(units(log(x), f64::from(x).ln()) <= 2.0, "{x}: {}", log(x));
+            }
+        }
+        for i in 1..2000 {
+            let x = 1.0 + (i as f32 - 1000.0) * 3e-6;
+            assert!(units(log(x), f64::from(x).ln()) <= 2.0, "{x}: {}", log(x));
+        }
+        assert_eq!((log(1.0), log(0.0), log(f32::INFINITY)), (0.0, f32::NEG_INFINITY, f32::INFINITY));
+        assert!(log(-1.0).is_nan() && log(f32::NAN).is_nan() && log(f32::NEG_INFINITY).is_nan());
     }
 
     #[test]

@@ -1,0 +1,256 @@
+//! `oltr adopt` and `oltr refit`: bundles that know what is open, from labelled photos.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use oltr::adopt::classifier::{Found, Reading};
+use oltr::adopt::{open_classifier, with_metric};
+use oltr::bundle::{Bundle, Class, Preprocess, Rule};
+use oltr::calibrate::{Choice, PerClass, Settings, calibrate, fit_temperature};
+use oltr::labels::Label;
+use oltr::survey::{self, Survey};
+use oltr::{Error, Model, atomic, model};
+
+use super::args::{AdoptArgs, Common, RefitArgs};
+use super::calibrate::{Report, refuse_same};
+use super::exit::Exit;
+use super::output::Output;
+use super::study::{Study, bundle};
+use super::table::printable;
+
+/// Longest file of classes.
+const MAX_CLASSES_FILE: u64 = 16 << 20;
+
+/// What both commands do behind the bundle that they start from.
+struct Making<'a> {
+    name: &'a str,
+    study: &'a Study<'a>,
+    common: &'a Common,
+    output: &'a Path,
+    target: oltr::calibrate::Target,
+    choice: Choice,
+}
+
+/// Runs `adopt`.
+pub fn adopt(args: &AdoptArgs, common: &Common) -> anyhow::Result<Exit> {
+    refuse_same(Some(&args.classifier), &args.output)?;
+    let study = Study::new(&args.photos, "val", common)?;
+    let limits = common.options().limits;
+    let name = args.classifier.display().to_string();
+    let bytes = model::read_file(&args.classifier, &limits)?;
+    let classes = classes(args, study.all())?;
+    let reading = Reading {
+        classes: classes.len(),
+        size: args.size,
+        features: args.features.as_deref(),
+        logits_only: args.logits_only,
+    };
+    let title = args.output.file_stem().map_or_else(|| "adopted".into(), |stem| stem.to_string_lossy().into_owned());
+    let preprocess = |size| preprocess(args, size);
+    let (opened, found) = open_classifier(&name, &bytes, &title, classes, preprocess, &reading, &limits)?;
+    log::info!("{}", told(&found));
+    let making = Making {
+        name: &name,
+        study: &study,
+        common,
+        output: &args.output,
+        target: args.target,
+        choice: args.score.unwrap_or(Choice::Auto),
+    };
+    making.finish(&opened, !args.logits_only)
+}
+
+/// Runs `refit`.
+pub fn refit(args: &RefitArgs, common: &Common) -> anyhow::Result<Exit> {
+    refuse_same(common.model(args.file.as_deref()), &args.output)?;
+    let study = Study::new(&args.photos, "val", common)?;
+    let (name, bytes) = common.model_bytes(args.file.as_deref())?;
+    let making = Making {
+        name: &name,
+        study: &study,
+        common,
+        output: &args.output,
+        target: args.target,
+        choice: args.score.unwrap_or(Choice::Rule(Rule::Reachability)),
+    };
+    making.finish(&bytes, true)
+}
+
+impl Making<'_> {
+    /// Fits the metric to the training photos, calibrates on val, writes the bundle.
+    fn finish(&self, opened: &[u8], metric: bool) -> anyhow::Result<Exit> {
+        let options = self.common.options();
+        let limits = &options.limits;
+        let mut bytes = opened.to_vec();
+        if metric {
+            let model = Model::from_bytes(self.name, opened, &options)?;
+            let bundle = bundle(&model)?;
+            if !model.outputs().iter().any(|output| output.name == "features") {
+                return Err(Error::BadModel {
+                    model: self.name.into(),
+                    reason: "has no output 'features' to take distances of; export it with one, or use 'oltr adopt'"
+                        .into(),
+                }
+                .into());
+            }
+            let known = |split: &str| -> oltr::Result<Vec<Label>> {
+                Ok(self.study.split(split)?.into_iter().filter(|label| label.known).collect())
+            };
+            let train = known("train")?;
+            if train.is_empty() {
+                return Err(Error::BadInput {
+                    subject: "labels".into(),
+                    reason: "has no known photo in the split 'train'; the distances are measured from those".into(),
+                }
+                .into());
+            }
+            warn_of_missing(bundle, &train);
+            let Some(train) = self.survey(&model, &train)? else { return Ok(Exit::Success) };
+            let photos = self.study.split("val")?;
+            let Some(val) = self.survey(&model, &photos)? else { return Ok(Exit::Success) };
+            let temperature = fit_temperature(&val.records, bundle.open.temperature()).unwrap_or(1.0);
+            let mut worth = |bundle: &Bundle, records: &[survey::Record]| {
+                let settings = Settings { graph_sha256: "", ..self.settings(Choice::Rule(Rule::Reachability)) };
+                let calibrated = calibrate(bundle, &photos, records, &settings).ok()?;
+                // Thresholds of few photos jump; the area under the curve of all does not.
+                Some((calibrated.worth? + calibrated.auroc?) / 2.0)
+            };
+            let (train, val) = (&train.records, &val.records);
+            let (with, shape) = with_metric(self.name, opened, bundle, train, val, temperature, limits, &mut worth)?;
+            log::info!("metric: {shape:?}, chosen on val");
+            bytes = with;
+        }
+        let model = Model::from_bytes(self.name, &bytes, &options)?;
+        let bundle = bundle(&model)?;
+        let photos = self.study.split("val")?;
+        let keep = survey::Options { logits: true, ..survey::Options::default() };
+        let Some(survey) = self.study.run_keeping(&model, &photos, keep)? else { return Ok(Exit::Success) };
+        let survey = whole(survey)?;
+        let hash = model::graph_sha256(self.name, &bytes, limits)?;
+        let settings = Settings { graph_sha256: &hash, ..self.settings(self.choice) };
+        let calibrated = calibrate(bundle, &photos, &survey.records, &settings)?;
+        for warning in &calibrated.warnings {
+            log::warn!("{warning}");
+        }
+        let metadata = Bundle { open: calibrated.open.clone(), ..bundle.clone() }.to_metadata();
+        let changes: BTreeMap<_, _> = metadata.into_iter().filter(|(key, _)| key == "oltr.open").collect();
+        let bytes = model::with_metadata(self.name, &bytes, &changes, limits)?;
+        // What cannot be loaded is not written.
+        Model::from_bytes(self.name, &bytes, &options)?;
+        atomic::write(self.output, &bytes)?;
+        let output = self.output.display().to_string();
+        let report = Report::new(&output, &bundle.open, &calibrated);
+        let mut out = Output::new();
+        if self.common.json {
+            out.json(&report)?;
+        } else {
+            report.print(&mut out)?;
+            out.line("")?;
+            out.field("wrote", &output)?;
+            out.field("next", "oltr evaluate says how good it is on the split test")?;
+        }
+        Ok(Exit::Success)
+    }
+
+    fn settings(&self, choice: Choice) -> Settings<'static> {
+        Settings {
+            target: self.target,
+            choice: Some(choice),
+            per_class: PerClass::Auto,
+            split: "val",
+            graph_sha256: "",
+        }
+    }
+
+    fn survey(&self, model: &Model, photos: &[Label]) -> anyhow::Result<Option<Survey>> {
+        let keep = survey::Options { logits: true, features: true, ..survey::Options::default() };
+        self.study.run_keeping(model, photos, keep)?.map(whole).transpose()
+    }
+}
+
+/// `survey` if every photo of it could be read: distances and thresholds without some would not be those of the labels.
+fn whole(survey: Survey) -> anyhow::Result<Survey> {
+    let Survey { failures, .. } = survey;
+    match failures.into_iter().next() {
+        Some((_, error)) => Err(error.into()),
+        None => Ok(Survey { failures: Vec::new(), ..survey }),
+    }
+}
+
+/// Says which classes nothing will be near to.
+fn warn_of_missing(bundle: &Bundle, train: &[Label]) {
+    let seen: BTreeSet<&str> = train.iter().map(|label| label.class.as_str()).collect();
+    let missing: Vec<&str> =
+        bundle.classes.iter().filter(|c| !seen.contains(&*c.id) && !seen.contains(&*c.name)).map(|c| &*c.id).collect();
+    if let Some(first) = missing.first() {
+        log::warn!(
+            "{} classes have no photo in the split 'train', '{}' for one: their distances rest on the network alone",
+            missing.len(),
+            printable(first)
+        );
+    }
+}
+
+fn told(found: &Found) -> String {
+    format!(
+        "pictures of {0}x{0}, channels {1}; logits '{2}'{3}; features {4}",
+        found.size,
+        if found.channels_last { "last" } else { "first" },
+        printable(&found.logits),
+        if found.softmax { " before the softmax" } else { "" },
+        found.features.as_ref().map_or("none".into(), |name| format!("'{}'", printable(name)))
+    )
+}
+
+/// The classes in the order of the logits: of `--classes`, else the known ones of the labels by their ids.
+fn classes(args: &AdoptArgs, labels: &[Label]) -> anyhow::Result<Vec<Class>> {
+    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+    for label in labels.iter().filter(|label| label.known) {
+        *counts.entry(&label.class).or_default() += u64::from(label.split == "train");
+    }
+    let Some(path) = &args.classes else {
+        return Ok(counts
+            .into_iter()
+            .map(|(id, train_count)| Class { id: id.into(), name: id.into(), train_count })
+            .collect());
+    };
+    let bad = |reason: String| Error::BadInput { subject: path.display().to_string(), reason };
+    let size = std::fs::metadata(path).map_err(|e| Error::io(path, e))?.len();
+    if size > MAX_CLASSES_FILE {
+        return Err(bad(format!("is longer than {} MiB", MAX_CLASSES_FILE >> 20)).into());
+    }
+    let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
+    let mut seen = BTreeSet::new();
+    let mut classes = Vec::new();
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let (id, name) = line.split_once('\t').unwrap_or((line, line));
+        if !seen.insert(id) {
+            return Err(bad(format!("names the class '{id}' twice")).into());
+        }
+        let train_count = counts.get(id).or_else(|| counts.get(name)).copied().unwrap_or(0);
+        classes.push(Class { id: id.into(), name: name.into(), train_count });
+    }
+    let names: BTreeSet<&str> = classes.iter().flat_map(|c| [&*c.id, &*c.name]).collect();
+    let lacking: Vec<&str> = counts.keys().copied().filter(|id| !names.contains(id)).collect();
+    if let Some(first) = lacking.first() {
+        return Err(bad(format!(
+            "lacks {} known classes of the labels, '{first}' for one; write their ids as the labels do, or give their photos \
+             the role unknown",
+            lacking.len()
+        ))
+        .into());
+    }
+    Ok(classes)
+}
+
+fn preprocess(args: &AdoptArgs, size: u32) -> Preprocess {
+    let (mean, std) = args.preset.values();
+    Preprocess {
+        size,
+        resize: args.resize.into(),
+        resize_to: args.resize_to,
+        mean: args.mean.unwrap_or(mean),
+        std: args.std.unwrap_or(std),
+        pad_color: None,
+    }
+}
