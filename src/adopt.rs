@@ -49,6 +49,7 @@ pub fn open_classifier(
             calibration: serde_json::Value::Null,
         },
         card: serde_json::Value::Null,
+        subject: None,
     };
     let bytes = with_metadata(model, &edit.finish(), &bundle.to_metadata(), limits)?;
     Ok((bytes, found))

@@ -194,7 +194,7 @@ impl Session {
             into.clear();
             into.extend_from_slice(numbers_of(value)?);
         }
-        if let Some(temperature) = bundle.open.temperature {
+        if let Some(temperature) = model.bundle.as_ref().and_then(|bundle| bundle.open.temperature) {
             self.outputs.logits.iter_mut().for_each(|logit| *logit /= temperature);
         }
         Ok(&self.outputs)
