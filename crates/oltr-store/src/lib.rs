@@ -30,6 +30,7 @@ pub use record::{NewRecord, Picture, Record, event_of};
 pub use reviews::{Review, Reviews, Said};
 pub use store::{
     Counts, MAX_GROUPS, MAX_PICTURE, MAX_RECORDS, MAX_UNSYNCED, MEMORY_BYTES, MIN_QUOTA, Opened, Settings, Store,
+    picture_path,
 };
 pub use tally::Novelty;
 pub use writer::Writer;

@@ -371,8 +371,8 @@ fn folder_name(id: u64) -> String {
     format!("{:09}", id / PER_FOLDER)
 }
 
-/// The picture of record `id`, below the store's folder.
-pub(crate) fn picture_path(id: u64) -> String {
+/// Where the picture of record `id` lies below the store's folder, if it has one.
+pub fn picture_path(id: u64) -> String {
     format!("{PICTURES}/{}/{id:012}.jpg", folder_name(id))
 }
 

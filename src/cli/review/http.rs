@@ -195,8 +195,14 @@ fn receive(mut stream: &TcpStream) -> Result<Request, Refused> {
     Ok(request)
 }
 
+/// A request without its body, the length of its head, and of its body.
+type Head = (Request, usize, usize);
+
+/// The status of an answer to what is no request, and why.
+type Fault = (u16, &'static str);
+
 /// A request without its body, the length of its head, and of its body; `None` if the head is not whole.
-fn parse(bytes: &[u8]) -> Result<Option<(Request, usize, usize)>, (u16, &'static str)> {
+fn parse(bytes: &[u8]) -> Result<Option<Head>, Fault> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Request::new(&mut headers);
     let head = match parsed.parse(&bytes[..bytes.len().min(MAX_HEAD + 1)]) {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use oltr::Error;
+use oltr_store::disk::{Disk, RealDisk};
 use oltr_store::{Reader, Said};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -23,7 +24,7 @@ const PAGE: &str = include_str!("page.html");
 const MAX_PIECE: usize = 200;
 
 /// Pictures of a group that are shown at once.
-const MAX_SHOWN: usize = 200;
+const MAX_SHOWN: usize = 24;
 
 /// Most names that are offered.
 const MAX_NAMES: usize = 500;
@@ -260,15 +261,10 @@ impl Site {
     fn picture(&self, id: &str) -> anyhow::Result<Response> {
         let none = || Ok(Response::error(404, "there is no such picture"));
         let Ok(id) = id.parse::<u64>() else { return none() };
-        let reader = store::open(&self.dir)?;
-        let mut path = None;
-        let read = reader.some(&[id], &mut |listed| {
-            path = listed.picture().map(String::from);
-            Ok(())
-        });
-        read.map_err(store::error)?;
-        let Some(path) = path else { return none() };
-        let mut response = Response::new(200, "image/jpeg", reader.picture(&path).map_err(store::error)?);
+        // By its number alone: a page of pictures is no reason to read as many segments.
+        let path = self.dir.join(oltr_store::picture_path(id));
+        let Ok(bytes) = RealDisk.read(&path, oltr_store::MAX_PICTURE as u64) else { return none() };
+        let mut response = Response::new(200, "image/jpeg", bytes);
         // A picture never changes.
         response.headers.push(("Cache-Control", "private, max-age=86400, immutable".into()));
         Ok(response)
