@@ -44,6 +44,9 @@ pub const MAX_NAME: usize = 64;
 /// the class than to any other.
 const SLACK: f32 = 1.1;
 
+/// Least spread over the length of the mean feature: twice what 16 bits round a feature by.
+const ROUNDING: f32 = 1.0 / 1024.0;
+
 /// Largest spread over the distance at which the bundle calls everything open: photos of several things lie as far from
 /// each other as from known classes, and would take in half of the world. (Photos of one class come to 0.6 or 0.7, of
 /// unrelated things to 0.9 and more.)
@@ -122,7 +125,9 @@ impl Enrolled {
                  {limit:.1} from a class is not of it; take photos that show the thing alike and large"
             )));
         }
-        Enrolled::from_parts(name, n, own, centroid)
+        // Equal pictures have no spread, and features that were kept in 16 bits are not those of their pictures.
+        let norm = centroid.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt() as f32;
+        Enrolled::from_parts(name, n, own.max(norm * ROUNDING), centroid)
     }
 
     /// A class as it was stored; looks at everything.
@@ -273,6 +278,8 @@ mod tests {
         assert_eq!((class.spread(), class.radius()), (2.0, SLACK * 2.0));
         let three = Enrolled::new("eel", &[vec![0.0], vec![3.0], vec![6.0]], 100.0).unwrap();
         assert_eq!((three.spread(), three.centroid()), (3.0, &[3.0][..]));
+        // Equal photos are told from others that are rounded to 16 bits.
+        assert_eq!(Enrolled::new("eel", &[vec![512.0], vec![512.0]], 100.0).unwrap().spread(), 0.5);
         let message = Enrolled::new("eel", &[vec![0.0], vec![2.0]], 2.4).unwrap_err().to_string();
         assert!(message.contains("little in common"), "{message}");
     }

@@ -43,6 +43,7 @@ fn events_are_kept_with_the_cameras_own_pictures() {
     let ran = stream(folder.path(), &dir).code(0);
     let events = lines(&ran);
     let ends: Vec<&Value> = events.iter().filter(|line| line["type"] == "end").collect();
+    assert!(ran.stderr.contains("a day"), "what a day can write at most is said: {}", ran.stderr);
     let first = events.iter().find(|line| line["type"] == "new").unwrap();
     assert_eq!(
         (&first["first_ever"], &first["first_today"], &first["days_since"]),
@@ -132,7 +133,10 @@ fn decisions_make_labels_and_classes() {
     set("99999", "cup").code(65).says(&["is not in the store"]);
     set(&known[0], "a\nb").code(65);
     let listed = lines(&store(&["store", "list", "--json", "DIR"], &dir).code(0));
-    let review = |id: &str| listed.iter().find(|record| record["id"].to_string() == id).unwrap()["review"].clone();
+    let review = |id: &str| {
+        let id: u64 = id.parse().unwrap();
+        listed.iter().find(|record| record["id"] == id).unwrap()["review"].clone()
+    };
     assert_eq!((&review(&open[0])["label"], &review(&open[0])["by"]), (&"new moon".into(), &"ann".into()));
     assert_eq!((&review(&known[1])["label"], &review(&known[1])["decision"]), (&Value::Null, &"nothing".into()));
     let labels = store(&["review", "labels", "DIR"], &dir).code(0).stdout;

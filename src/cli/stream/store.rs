@@ -22,6 +22,7 @@ use oltr_store::writer::{self, Job, Writer};
 use oltr_store::{MEMORY_BYTES, MIN_QUOTA, Settings};
 
 use super::super::byte_size::ByteSize;
+use super::super::exit;
 
 /// Free space that is left where nobody says how much.
 const DEFAULT_FREE: ByteSize = ByteSize(64 << 20);
@@ -172,14 +173,16 @@ impl<'k> Storing<'k> {
         let writer = started.map_err(|cause| Error::Io { path: "the thread of the store".into(), cause })?;
         // Each event lasts until the frames have not agreed on it for a while, and only so many are in progress.
         let events = 86_400.0 / linger.as_secs_f64().max(0.1) * limits.open_events as f64;
-        log::info!(
-            "{}: an event writes {MOST_BYTES} bytes at most, usually some 20 to 100 KB; at the very most {:.0} events a day \
-             ({:.1} GB) can begin and end; {} bytes are kept",
-            folder.display(),
-            events,
-            events * MOST_BYTES as f64 / 1e9,
-            size.0
-        );
+        if log::log_enabled!(log::Level::Warn) {
+            exit::say(&format!(
+                "{}: keeps up to {} MiB; an event writes {} KiB at most, usually 20 to 100, and a day at the very most {:.0} GB: \
+                 {events:.0} events",
+                folder.display(),
+                size.0 >> 20,
+                MOST_BYTES >> 10,
+                events * MOST_BYTES as f64 / 1e9,
+            ));
+        }
         let settings = oltr::sink::json::Settings { destination: "the store".into(), ..Default::default() };
         let lines = JsonLines::new(io::sink(), settings, limits);
         let limit = 10.0 / names.bundle().open.reachability;
