@@ -24,15 +24,17 @@ pub struct Region {
     pub x: i32,
     /// Row of its centre of mass.
     pub y: i32,
-    /// Whether its pixels stopped changing: a thing that stands, or the place that one left.
-    pub still: bool,
+    /// Its mean luma and chroma, in sixteenths of a level, where the finder knows them: things are told apart by them.
+    pub colour: Option<[i16; 3]>,
+    /// How restless its place is, in 1/255: leaves, waves, lights. What moves there must come further to be a thing.
+    pub restless: u8,
 }
 
 impl Region {
     /// A region that fills a box, as detectors give them.
     pub fn new(area: Area) -> Region {
         let (x, y) = area.center();
-        Region { area, pixels: area.pixels(), x, y, still: false }
+        Region { area, pixels: area.pixels(), x, y, colour: None, restless: 0 }
     }
 }
 

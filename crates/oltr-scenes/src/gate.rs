@@ -15,7 +15,7 @@ use crate::finder::{Camera, Expected, Finder, Region, Regions, State};
 use crate::{Area, Settings};
 use fit::Change;
 use ground::{Ground, WEAK};
-use pieces::{MOST_PIECES, Mask, Piece};
+use pieces::{Cell, MOST_PIECES, Mask, Piece};
 use shrink::Small;
 use view::{Look, Memory};
 
@@ -336,7 +336,9 @@ impl Gate {
             (doubled * u64::from(pixels) / (2 * u64::from(piece.cells) * cells as u64)) as i32
         };
         let (x, y) = (center(piece.x, columns, width), center(piece.y, rows, height));
-        Some(Region { area, pixels: pixels.clamp(1, area.pixels()), x, y, still: false })
+        let colour = Some(piece.colour.map(|sum| (sum / piece.cells as i32) as i16));
+        let restless = (piece.restless / piece.cells).min(255) as u8;
+        Some(Region { area, pixels: pixels.clamp(1, area.pixels()), x, y, colour, restless })
     }
 
     fn search(&mut self, time: Duration, since: Duration, look: Look, expected: &[Expected], regions: &mut Regions) {
@@ -361,7 +363,13 @@ impl Gate {
         self.changed();
         self.welcome(expected);
         self.mask.tidy(columns, rows);
-        let _more = self.mask.pieces(columns, rows, &self.ground.score, LEAST_CELLS, &mut self.found);
+        let (ground, picture) = (&self.ground, &self.picture);
+        let known = |cell: usize| Cell {
+            score: ground.score[cell],
+            colour: [picture.y[cell], picture.u[cell], picture.v[cell]],
+            restless: ground.restless(cell),
+        };
+        self.mask.pieces(columns, rows, &known, LEAST_CELLS, &mut self.found);
         for index in 0..self.found.len() {
             let piece = self.found[index];
             if piece.strong < LEAST_STRONG {

@@ -15,7 +15,14 @@ const PLACE: i64 = 10;
 const SPEED: i64 = 5;
 const SIZE: i64 = 3;
 /// Frames that a thing must be seen in.
-const HITS: u32 = 4;
+const HITS: u32 = 5;
+/// How long it must be seen, at least.
+const LONG: Duration = Duration::from_millis(400);
+/// How far a thing must come at least, and how far where the ground is young or restless, in 1/100 of the frame's width.
+const FAR: i64 = 5;
+const VERY_FAR: i64 = 16;
+/// From here on, in 1/255, a place is restless.
+const RESTLESS: u32 = 6;
 /// How long the ground is young, and a thing must come further.
 const YOUNG: Duration = Duration::from_secs(10);
 /// How long a thing may be of another size before that is its size.
@@ -70,6 +77,10 @@ pub struct Track {
     /// Where it came to rest, and when.
     rest: Place,
     rest_since: Duration,
+    /// Sum of how restless the places were that it was seen at.
+    restless: u32,
+    /// Its colour, where the finder knows it.
+    pub colour: Option<[i16; 3]>,
     /// Since when its size is another.
     resized: Option<Duration>,
 }
@@ -109,6 +120,8 @@ impl Track {
             milestone: place,
             rest: place,
             rest_since: time,
+            restless: region.restless.into(),
+            colour: region.colour,
             resized: None,
         }
     }
@@ -151,7 +164,7 @@ impl Track {
     }
 
     /// Takes what was seen of it, alone.
-    pub fn see(&mut self, area: Area, time: Duration, border: bool) {
+    pub fn see(&mut self, area: Area, region: &Region, time: Duration, border: bool, frame: (u32, u32)) {
         let is_large = !border && !self.thing.border && self.is_too_large(area);
         if is_large {
             let since = *self.resized.get_or_insert(time);
@@ -164,8 +177,11 @@ impl Track {
         self.resized = None;
         let seen = Place::of(area);
         let ahead = self.place_at(time);
+        // At the border only a part is seen, which is compared with the same part of what was expected.
+        let visible = self.predicted.clipped(frame.0, frame.1);
+        let foreseen = if border && !visible.is_empty() { Place::of(visible) } else { ahead };
         let past = time.saturating_sub(self.time).as_millis().clamp(1, 10_000) as i64;
-        let (dx, dy) = (seen.x - ahead.x, seen.y - ahead.y);
+        let (dx, dy) = (seen.x - foreseen.x, seen.y - foreseen.y);
         if self.thing.seen == 1 {
             self.place = seen;
             self.speed = Place { x: dx * 1000 / past * 3 / 4, y: dy * 1000 / past * 3 / 4 };
@@ -188,6 +204,12 @@ impl Track {
         }
         self.time = time;
         self.missed = 0;
+        self.restless = self.restless.saturating_add(region.restless.into());
+        if let (Some(known), Some(now)) = (&mut self.colour, region.colour) {
+            for (known, now) in known.iter_mut().zip(now) {
+                *known += (now - *known) / 4;
+            }
+        }
         let thing = &mut self.thing;
         (thing.area, thing.last_area, thing.last, thing.state) = (area, area, time, ThingState::Seen);
         thing.seen = thing.seen.saturating_add(1);
@@ -230,23 +252,38 @@ impl Track {
         self.thing.area = self.area_around(ahead);
     }
 
-    /// Whether it came far enough to be a thing. `young` is for how long the ground is known.
+    /// Whether it came far enough to be a thing, in a frame of this width; `warm` once the ground is known for long.
     pub fn has_come_far(&self, settings: &Settings, warm: bool, width: u32) -> bool {
         let way = i64::from(self.thing.way) << FRACTION;
         let times = |factor: f32| (self.size() as f64 * f64::from(factor)) as i64;
-        let wanted = if warm {
-            times(settings.min_way)
-        } else {
-            times(settings.min_way.max(2.0)).min((i64::from(width) << FRACTION) * 15 / 100).max(times(settings.min_way))
-        };
+        let share = |hundredths: i64| (i64::from(width) << FRACTION) * hundredths / 100;
+        let mut wanted = times(settings.min_way);
+        let is_restless = self.restless >= RESTLESS.saturating_mul(self.thing.seen);
+        if settings.min_way > 0.0 {
+            wanted = wanted.max(share(if warm && !is_restless { FAR } else { VERY_FAR }));
+        }
+        let straight = if is_restless { 7 } else { 4 };
         self.thing.seen >= HITS
+            && self.thing.last.saturating_sub(self.thing.first) >= LONG
             && way >= wanted
-            && way * 10 >= self.length * 3
+            && way * 10 >= self.length * straight
             && u64::from(self.thing.seen) * 10 >= u64::from(self.frames) * 6
     }
 
     /// How long the ground must be known for things to be believed soon.
     pub const YOUNG: Duration = YOUNG;
+
+    /// Gives another track what was told under this one's number, and takes its own.
+    pub fn swap_history(&mut self, other: &mut Track) {
+        let (a, b) = (&mut self.thing, &mut other.thing);
+        std::mem::swap(&mut a.id, &mut b.id);
+        std::mem::swap(&mut a.first, &mut b.first);
+        std::mem::swap(&mut a.first_area, &mut b.first_area);
+        std::mem::swap(&mut a.seen, &mut b.seen);
+        std::mem::swap(&mut a.merged, &mut b.merged);
+        std::mem::swap(&mut a.way, &mut b.way);
+        std::mem::swap(&mut a.path, &mut b.path);
+    }
 
     /// How long it has been where it is.
     pub fn rests(&self, time: Duration) -> Duration {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use heapless::Vec;
 use oltr_frames::Result;
 
-use crate::finder::{Expected, MOST_REGIONS, Regions, State};
+use crate::finder::{Expected, MOST_REGIONS, Region, Regions, State};
 use crate::settings::MOST_THINGS;
 use crate::thing::{EndReason, Ended, Thing, ThingState};
 use crate::track::{Place, Track};
@@ -45,6 +45,8 @@ pub struct Tracker {
     counts: Counts,
     /// Since when the ground is known.
     since: Option<Duration>,
+    /// Of the last frame.
+    size: (u32, u32),
 }
 
 /// What a frame showed of one track.
@@ -65,8 +67,8 @@ impl Tracker {
     pub fn new(settings: &Settings) -> Result<Tracker> {
         settings.check()?;
         let settings = settings.clone();
-        let (tracks, things, ended, expected, counts, since) = Default::default();
-        Ok(Tracker { settings, tracks, things, ended, expected, counts, since })
+        let (tracks, things, ended, expected, counts, since, size) = Default::default();
+        Ok(Tracker { settings, tracks, things, ended, expected, counts, since, size })
     }
 
     /// Where things are expected at `time`.
@@ -108,7 +110,8 @@ impl Tracker {
             track.predict(time);
             track.frames = track.frames.saturating_add(1);
         }
-        let (sights, mut areas, owners) = self.assign(regions, width);
+        self.size = (width, height);
+        let (sights, mut areas, owners) = self.assign(regions);
         self.join(regions, &sights, &mut areas, &owners);
         self.move_on(&sights, &areas, &owners, regions, time, width, height);
         self.confirm(warm, width);
@@ -123,10 +126,11 @@ impl Tracker {
     fn assign(
         &self,
         regions: &Regions,
-        width: u32,
     ) -> (Vec<Sight, MOST_TRACKS>, Vec<Area, MOST_REGIONS>, Vec<Option<usize>, MOST_REGIONS>) {
         let mut sights: Vec<Sight, MOST_TRACKS> = self.tracks.iter().map(|_| Sight::Nothing).collect();
-        let areas: Vec<Area, MOST_REGIONS> = regions.iter().map(|region| region.area).collect();
+        let (width, height) = self.size;
+        let clipped = |region: &Region| region.area.clipped(width, height);
+        let areas: Vec<Area, MOST_REGIONS> = regions.iter().map(clipped).collect();
         let mut owners: Vec<Option<usize>, MOST_REGIONS> = regions.iter().map(|_| None).collect();
         for things in [true, false] {
             loop {
@@ -137,7 +141,7 @@ impl Tracker {
                     }
                     for (region, &area) in areas.iter().enumerate() {
                         if owners[region].is_none()
-                            && let Some(cost) = cost(track, area, width)
+                            && let Some(cost) = cost(track, area, regions[region].colour, self.size)
                             && best.is_none_or(|(least, _, _)| cost < least)
                         {
                             best = Some((cost, index, region));
@@ -199,7 +203,7 @@ impl Tracker {
         sights: &Vec<Sight, MOST_TRACKS>,
         areas: &Vec<Area, MOST_REGIONS>,
         owners: &Vec<Option<usize>, MOST_REGIONS>,
-        _regions: &Regions,
+        regions: &Regions,
         time: Duration,
         width: u32,
         height: u32,
@@ -221,7 +225,7 @@ impl Tracker {
                 }
                 Sight::Own(region) => {
                     let area = areas[region].clipped(width, height);
-                    track.see(area, time, at_border(area, width, height));
+                    track.see(area, &regions[region], time, at_border(area, width, height), (width, height));
                     track.thing.clean &= !shared[region];
                 }
                 Sight::With(region) if track.is_thing() => track.carry(areas[region], time, ThingState::Merged),
@@ -330,9 +334,12 @@ impl Tracker {
         let place = |id| self.tracks.iter().position(|track| track.thing.id == id && id > 0);
         let (Some(a), Some(b)) = (place(a), place(b)) else { return false };
         if a != b {
-            let id = self.tracks[a].thing.id;
-            self.tracks[a].thing.id = self.tracks[b].thing.id;
-            self.tracks[b].thing.id = id;
+            // Where they are changes; what was told of them stays with the numbers.
+            self.tracks.swap(a, b);
+            let (low, high) = (a.min(b), a.max(b));
+            if let (before, [other, ..]) = self.tracks.split_at_mut(high) {
+                before[low].swap_history(other);
+            }
             self.list();
         }
         true
@@ -341,31 +348,44 @@ impl Tracker {
     fn list(&mut self) {
         self.things.clear();
         for track in self.tracks.iter().filter(|track| track.is_thing()) {
-            self.things.push(track.thing.clone()).unwrap_or_default();
+            let mut thing = track.thing.clone();
+            thing.area = thing.area.clipped(self.size.0, self.size.1);
+            self.things.push(thing).unwrap_or_default();
         }
         self.things.sort_unstable_by_key(|thing| thing.id);
         self.counts.present = self.things.len() as u32;
     }
 }
 
-/// How badly a region suits a track: the distance and the difference in size, in 1/256 of its size; `None` where it cannot
-/// be.
-fn cost(track: &Track, area: Area, width: u32) -> Option<i64> {
-    let size = track.size().max(1);
-    let distance = Place::of(area).distance(Place::of(track.predicted));
-    let missed = i64::from(track.missed.min(8));
-    let slack = (i64::from(width) << 8) / 50;
-    let overlaps = !area.common(track.predicted).is_empty();
-    let reach = size * (10 + missed * 2) / 16 + slack;
-    if distance > reach && !(overlaps && distance < size * 2) {
+/// How badly a region suits a track: the distance and the differences in size and colour, in 1/256 of its size; `None`
+/// where it cannot be.
+fn cost(track: &Track, area: Area, colour: Option<[i16; 3]>, (width, height): (u32, u32)) -> Option<i64> {
+    // What will be seen of it: a thing that leaves is not the one that comes in where it left.
+    let visible = track.predicted.clipped(width, height);
+    if area.is_empty() || visible.pixels() * 8 < track.predicted.pixels() {
         return None;
     }
-    let side = |own: i64, other: u32| {
-        let other = i64::from(other) << 8;
+    let size = track.size().max(1);
+    let distance = Place::of(area).distance(Place::of(visible));
+    let missed = i64::from(track.missed.min(8));
+    let slack = (i64::from(width) << 8) / 50;
+    let is_known = track.thing.seen >= 5;
+    let overlaps = !area.common(visible).is_empty();
+    let reach = size * (if is_known { 7 } else { 10 } + missed) / 16 + slack;
+    if distance > reach && !(overlaps && !is_known && distance < size * 2) {
+        return None;
+    }
+    let side = |own: u32, other: u32| {
+        let (own, other) = (i64::from(own), i64::from(other));
         (own - other).abs() * 256 / own.max(other).max(1)
     };
-    let shape = side(track.width, area.width) + side(track.height, area.height);
-    Some(distance * 256 / size + shape / 2)
+    let shape = side(visible.width, area.width) + side(visible.height, area.height);
+    let tint = match (track.colour, colour) {
+        (Some(own), Some(other)) => own.iter().zip(other).map(|(own, other)| i64::from((own - other).abs())).sum(),
+        _ => 0,
+    };
+    // 16 levels weigh as much as a sixteenth of the size; light varies, so more than 64 do not count.
+    Some(distance * 256 / size + shape / 2 + tint.min(1024) / 16)
 }
 
 fn at_border(area: Area, width: u32, height: u32) -> bool {

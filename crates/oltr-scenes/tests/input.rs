@@ -33,8 +33,20 @@ fn check(scene: &Scene, frame: &Frame) {
 
 #[test]
 fn sizes_of_all_kinds_are_looked_at() {
-    let sizes =
-        [(1, 1), (1, 700), (700, 1), (2, 2), (3, 5), (7, 100), (41, 40), (159, 121), (161, 119), (90, 160), (1000, 1000), (4000, 3000)];
+    let sizes = [
+        (1, 1),
+        (1, 700),
+        (700, 1),
+        (2, 2),
+        (3, 5),
+        (7, 100),
+        (41, 40),
+        (159, 121),
+        (161, 119),
+        (90, 160),
+        (1000, 1000),
+        (4000, 3000),
+    ];
     for columns in [40, 160, 161, 320] {
         let mut settings = Settings::default();
         settings.columns = columns;
@@ -101,7 +113,9 @@ fn formats_agree() {
 fn write(picture: &world::Canvas, format: PixelFormat, frame: &mut Frame) {
     let geometry = Geometry::new(format, WIDTH as u32, HEIGHT as u32);
     let data = frame.reshape(geometry, &Limits::default()).unwrap();
-    let planes: Vec<_> = (0..format.planes()).map(|index| format.plane(index, WIDTH as u32, HEIGHT as u32, format.row_bytes(WIDTH as u32))).collect();
+    let planes: Vec<_> = (0..format.planes())
+        .map(|index| format.plane(index, WIDTH as u32, HEIGHT as u32, format.row_bytes(WIDTH as u32)))
+        .collect();
     let byte = |value: f32| value.round().clamp(0.0, 255.0) as u8;
     let (across, down) = format.subsampling();
     let mean = |x: usize, y: usize, channel: usize| {

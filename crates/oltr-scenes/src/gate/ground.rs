@@ -106,19 +106,9 @@ impl Ground {
         (self.y[cell] >> (4 + FINER)).clamp(0, 255) as u8
     }
 
-    /// The luma that was expected in this frame, in sixteenths.
-    pub fn expected(&self) -> &[i16] {
-        &self.expected
-    }
-
-    /// Makes the picture the ground at once in a cell: what was learnt there is gone.
-    pub fn replace(&mut self, picture: &Small, cell: usize, change: Change, columns: usize) {
-        let _ = columns;
-        let back = self.expected[cell] - (self.y[cell] >> FINER);
-        self.y[cell] = (picture.y[cell] - back).clamp(0, 4080) << FINER;
-        self.u[cell] = unchanged(picture.u[cell], change) << FINER;
-        self.v[cell] = unchanged(picture.v[cell], change) << FINER;
-        (self.share[cell], self.returns[cell]) = (0, 0);
+    /// How often a cell goes to and fro, in 1/255.
+    pub fn restless(&self, cell: usize) -> u8 {
+        self.blink[cell]
     }
 
     /// Fits light and shift of the whole, and scores every cell. `inverse` is 256 through the sensitivity; `learns` says
@@ -343,7 +333,8 @@ fn score_row(
         let difference = ((apart * 11 + outside * 21) >> 5) + colour;
         let noise = i32::from(noise[x]);
         let blinks = i32::from(blink[x]);
-        let mut threshold = LEAST + noise * 12 + ((noise * blinks) >> 2) + ((most - least) >> 4);
+        let mut threshold = LEAST + noise * 12;
+        threshold += ((threshold * blinks) >> 6) + ((most - least) >> 4);
         // The ground in another light: its colour and relief times a factor.
         let [a, b, c] = three(&light.sum, x);
         let picture_mean = (i32::from(a) + i32::from(b) + i32::from(c)) >> 3;

@@ -21,8 +21,20 @@ pub struct Piece {
     /// Sums of columns and rows.
     pub x: u64,
     pub y: u64,
+    /// Sums of luma and chroma, and of how restless the cells are.
+    pub colour: [i32; 3],
+    pub restless: u32,
     /// One of its cells.
     pub start: u32,
+}
+
+/// What is known of a cell.
+#[derive(Clone, Copy, Debug)]
+pub struct Cell {
+    pub score: u8,
+    /// Luma and chroma, in sixteenths of a level.
+    pub colour: [i16; 3],
+    pub restless: u8,
 }
 
 /// Memory of the mask.
@@ -64,7 +76,7 @@ impl Mask {
         &mut self,
         columns: usize,
         rows: usize,
-        score: &[u8],
+        known: &impl Fn(usize) -> Cell,
         least: u32,
         out: &mut heapless::Vec<Piece, MOST_PIECES>,
     ) -> bool {
@@ -79,7 +91,7 @@ impl Mask {
                 continue;
             }
             if self.cells[at] == 1 {
-                let piece = self.flood(at, columns, rows, score);
+                let piece = self.flood(at, columns, rows, known);
                 if piece.cells >= least {
                     if out.is_full() {
                         more = true;
@@ -99,7 +111,7 @@ impl Mask {
     }
 
     /// Marks the piece around a cell. The stack holds each cell once, as cells are marked when they are put there.
-    fn flood(&mut self, start: usize, columns: usize, rows: usize, score: &[u8]) -> Piece {
+    fn flood(&mut self, start: usize, columns: usize, rows: usize, known: &impl Fn(usize) -> Cell) -> Piece {
         let mut piece = Piece { left: u32::MAX, top: u32::MAX, start: start as u32, ..Piece::default() };
         let mut depth = 0;
         self.cells[start] = 2;
@@ -111,7 +123,12 @@ impl Mask {
             piece.top = piece.top.min(y as u32);
             piece.bottom = piece.bottom.max(y as u32);
             piece.cells += 1;
-            piece.strong += u32::from(score[at] >= STRONG);
+            let cell = known(at);
+            piece.strong += u32::from(cell.score >= STRONG);
+            for (sum, colour) in piece.colour.iter_mut().zip(cell.colour) {
+                *sum += i32::from(colour);
+            }
+            piece.restless += u32::from(cell.restless);
             piece.x += x as u64;
             piece.y += y as u64;
             let (left, right) = (x.saturating_sub(1), (x + 1).min(columns - 1));
