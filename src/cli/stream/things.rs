@@ -43,7 +43,7 @@ pub struct ThingsArgs {
     /// With --things: things that are followed at the same time, up to 32 [default: 16]
     #[arg(long, value_name = "N", requires = "things")]
     pub max_things: Option<usize>,
-    /// With --things: what a cut shows around a thing, as a share of the thing's sides [default: 5%]
+    /// With --things: what a cut shows around a thing, as a share of the thing's sides [default: 0%]
     #[arg(long, value_name = "P%", value_parser = share, requires = "things")]
     pub crop_margin: Option<f32>,
     /// With --things: above 1 fainter things are found, below 1 only those of more contrast, 0.25 to 4 [default: 1]
