@@ -41,7 +41,7 @@ impl Entry {
             0 => Entry(length | (Entry::END as u32) << 8),
             _ if length + size <= LOOKUP_BITS => {
                 let value = extend(rest >> (LOOKUP_BITS - length - size), size);
-                Entry(length + size | run << 8 | (value as u32) << 16)
+                Entry((length + size) | (run << 8) | ((value as u32) << 16))
             }
             _ => Entry(length | Entry::MORE | run << 8 | size << 16),
         }
