@@ -73,7 +73,9 @@ pub fn groups(items: &[Item]) -> Vec<Group> {
     let with_features = || items.iter().filter(|item| !item.features.is_empty());
     for item in with_features() {
         match nearest(&middles, item) {
-            Some((d, i)) if d <= middles[i].radius() * limit(item) || (middles.len() >= MAX_GROUPS && d.is_finite()) => {
+            Some((d, i))
+                if d <= middles[i].radius() * limit(item) || (middles.len() >= MAX_GROUPS && d.is_finite()) =>
+            {
                 middles[i].add(&item.features);
             }
             _ if middles.len() < MAX_GROUPS => {
