@@ -54,6 +54,11 @@ pub trait Disk: Send + Sync {
     fn sync_folder(&self, path: &Path) -> io::Result<()>;
     /// How much room there is at `path`.
     fn space(&self, path: &Path) -> io::Result<Space>;
+    /// Whether `path` is a symbolic link.
+    fn is_link(&self, path: &Path) -> bool {
+        let _ = path;
+        false
+    }
     /// Holds the file `path` for one holder at a time; `None` if another one has it.
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Send>>>;
 }
@@ -163,6 +168,10 @@ impl Disk for RealDisk {
         let stat = rustix::fs::statvfs(path)?;
         let free = stat.f_bavail.saturating_mul(stat.f_frsize);
         Ok(Space { free, block: stat.f_frsize.clamp(512, 1 << 20) })
+    }
+
+    fn is_link(&self, path: &Path) -> bool {
+        fs::symlink_metadata(path).is_ok_and(|meta| meta.is_symlink())
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Send>>> {

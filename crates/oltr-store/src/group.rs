@@ -44,6 +44,12 @@ struct Middle {
 }
 
 impl Middle {
+    /// How far another picture of the same thing may lie, as a share of the distance at which the bundle calls a frame open:
+    /// the mean of a few pictures is itself away from the middle of all.
+    fn radius(&self) -> f32 {
+        RADIUS * (1.0 + 1.0 / self.n.max(1) as f32).sqrt()
+    }
+
     fn add(&mut self, features: &[f32]) {
         self.sum.resize(features.len(), 0.0);
         self.sum.iter_mut().zip(features).for_each(|(sum, x)| *sum += x);
@@ -67,7 +73,9 @@ pub fn groups(items: &[Item]) -> Vec<Group> {
     let with_features = || items.iter().filter(|item| !item.features.is_empty());
     for item in with_features() {
         match nearest(&middles, item) {
-            Some((d, i)) if d <= RADIUS * limit(item) || (middles.len() >= MAX_GROUPS && d.is_finite()) => {
+            Some((d, i))
+                if d <= middles[i].radius() * limit(item) || (middles.len() >= MAX_GROUPS && d.is_finite()) =>
+            {
                 middles[i].add(&item.features);
             }
             _ if middles.len() < MAX_GROUPS => {

@@ -221,11 +221,7 @@ impl Reader {
     /// # Errors
     /// [`Error::Io`]; [`Error::Bad`] for a path that leads elsewhere.
     pub fn picture(&self, path: &str) -> Result<Vec<u8>> {
-        if !is_inside(path) {
-            return Err(Error::bad(path, "is no picture of the store"));
-        }
-        let path = self.folder.join(path);
-        self.disk.read(&path, crate::MAX_PICTURE as u64).map_err(|e| Error::io(&path, e))
+        read_picture(self.disk.as_ref(), &self.folder, path)
     }
 
     /// What is not as it should be, and what a start would do about it. Everything is read, pictures too.
@@ -340,6 +336,24 @@ impl Reader {
         stats.classes = tallies.iter().cloned().collect();
         Ok(stats)
     }
+}
+
+/// The bytes of the picture at `path` below the store's `folder`, without reading anything else.
+///
+/// # Errors
+/// As [`Reader::picture`].
+pub fn read_picture(disk: &dyn Disk, folder: &Path, path: &str) -> Result<Vec<u8>> {
+    if !is_inside(path) || is_linked(disk, folder, path) {
+        return Err(Error::bad(path, "is no picture of the store"));
+    }
+    let path = folder.join(path);
+    disk.read(&path, crate::MAX_PICTURE as u64).map_err(|e| Error::io(&path, e))
+}
+
+/// Whether one of the folders that `path` names below `folder` is a symbolic link.
+fn is_linked(disk: &dyn Disk, folder: &Path, path: &str) -> bool {
+    let above = Path::new(path).ancestors().skip(1).filter(|above| !above.as_os_str().is_empty());
+    above.map(|above| folder.join(above)).any(|above| disk.is_link(&above))
 }
 
 /// Whether `path` stays within the folder that it is relative to, by what it says.

@@ -132,6 +132,14 @@ fn foreign_files_and_links_are_left_alone() {
     assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 1);
     let all = ids(folder.path(), Arc::new(RealDisk));
     assert_eq!((all.first(), all.last()), (Some(&1), Some(&299)));
+    // What lies behind the link is read by nobody, whatever its name.
+    std::fs::write(outside.path().join("000000000299.jpg"), b"picture").unwrap();
+    assert!(oltr_store::read_picture(&RealDisk, folder.path(), "pictures/000000001/000000000299.jpg").is_err());
+    for elsewhere in ["../x.jpg", "/etc/passwd", "pictures/../../x"] {
+        assert!(oltr_store::read_picture(&RealDisk, folder.path(), elsewhere).is_err());
+    }
+    let reader = Reader::open(folder.path(), Arc::new(RealDisk)).unwrap();
+    assert_eq!(reader.stats().unwrap().pictures as usize, all.iter().filter(|id| **id < 256).count());
 }
 
 #[test]

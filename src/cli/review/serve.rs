@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use oltr::Error;
-use oltr_store::disk::{Disk, RealDisk};
+use oltr_store::disk::RealDisk;
 use oltr_store::{Reader, Said};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -262,8 +262,8 @@ impl Site {
         let none = || Ok(Response::error(404, "there is no such picture"));
         let Ok(id) = id.parse::<u64>() else { return none() };
         // By its number alone: a page of pictures is no reason to read as many segments.
-        let path = self.dir.join(oltr_store::picture_path(id));
-        let Ok(bytes) = RealDisk.read(&path, oltr_store::MAX_PICTURE as u64) else { return none() };
+        let path = oltr_store::picture_path(id);
+        let Ok(bytes) = oltr_store::read_picture(&RealDisk, &self.dir, &path) else { return none() };
         let mut response = Response::new(200, "image/jpeg", bytes);
         // A picture never changes.
         response.headers.push(("Cache-Control", "private, max-age=86400, immutable".into()));
