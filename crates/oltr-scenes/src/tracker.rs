@@ -187,7 +187,7 @@ impl Tracker {
                     continue;
                 }
                 let both = areas[own].around(areas[other]);
-                let known = track.predicted.around(track.predicted);
+                let known = track.predicted;
                 let fits = u64::from(both.width) * 4 <= u64::from(known.width) * 5
                     && u64::from(both.height) * 4 <= u64::from(known.height) * 5;
                 if fits && !areas[other].common(known).is_empty() {

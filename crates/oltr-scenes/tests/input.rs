@@ -250,7 +250,7 @@ fn settings_that_cannot_be_are_refused() {
     let refused = |change: &dyn Fn(&mut Settings)| {
         let mut settings = Settings::default();
         change(&mut settings);
-        let error = Scene::new(&settings, &Limits::default()).err().expect("it is refused");
+        let error = Scene::new(&settings, &Limits::default()).expect_err("it is refused");
         assert_eq!(error.kind(), ErrorKind::Config);
         assert!(error.to_string().contains("give"), "{error}");
     };

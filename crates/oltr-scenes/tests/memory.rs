@@ -42,7 +42,7 @@ fn nothing_is_taken_for_a_frame() {
     let taken = BYTES.load(Ordering::Relaxed) - before;
     let own = size_of::<Scene>();
     assert!(scene.bytes() >= taken + own, "{} are said, {taken} and {own} taken", scene.bytes());
-    assert!(scene.bytes() <= 640_000, "{} bytes", scene.bytes());
+    assert!(scene.bytes() <= 750_000, "{} bytes", scene.bytes());
 
     let back = ground(50);
     let mut watch = Watch::new(&Settings::default());

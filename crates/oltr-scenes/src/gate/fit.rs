@@ -4,6 +4,9 @@
 //! ground's own light, shifted by so much of a cell across and down. The last two stand for a shift because a picture that is
 //! shifted by a little differs by its slope times the shift. What is left is what moved.
 
+// Indices, so that the compiler sees that all slices are of one length, and vectorises.
+#![allow(clippy::needless_range_loop)]
+
 use multiversion::multiversion;
 
 /// Fraction bits of a coefficient.

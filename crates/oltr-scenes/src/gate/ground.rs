@@ -1,5 +1,8 @@
 //! The ground: what each cell looks like when nothing is there.
 
+// Indices, so that the compiler sees that all slices are of one length, and vectorises.
+#![allow(clippy::needless_range_loop)]
+
 use multiversion::multiversion;
 
 use super::fit::{self, Change, FRACTION};
@@ -345,7 +348,7 @@ fn score_row(
         let tint = (i32::from(pu[x]) * ground_mean - u * picture_mean).abs()
             + (i32::from(pv[x]) * ground_mean - v * picture_mean).abs();
         let is_light = factor & relief & (tint <= ground_mean * 64);
-        threshold += (threshold * 5 >> 4) & -i32::from(is_light);
+        threshold += ((threshold * 5) >> 4) & -i32::from(is_light);
         threshold = (threshold * inverse) >> 8;
         let next = u8::from(difference * 5 > threshold * 3)
             + u8::from(difference > threshold)

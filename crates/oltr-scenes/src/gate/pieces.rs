@@ -63,11 +63,9 @@ impl Mask {
             return;
         }
         let (a, b) = (&mut self.cells[..cells], &mut self.other[..cells]);
-        for (from, to, rule) in [(0, 1, 5), (1, 0, 1), (0, 1, 9)] {
-            let _ = (from, to);
-            let (source, target): (&[u8], &mut [u8]) = if from == 0 { (&*a, &mut *b) } else { (&*b, &mut *a) };
-            nine(source, target, columns, rows, rule);
-        }
+        nine(a, b, columns, rows, 5);
+        nine(b, a, columns, rows, 1);
+        nine(a, b, columns, rows, 9);
         a.copy_from_slice(b);
     }
 

@@ -4,6 +4,9 @@ use multiversion::multiversion;
 
 use super::shrink::Small;
 
+/// Slopes up to here may be noise.
+const NOISE: i16 = 4 << 4;
+
 /// Sums over one picture, in sixteenths of a level a cell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Look {
@@ -11,7 +14,7 @@ pub struct Look {
     pub bright: u32,
     /// Mean of what chroma is away from gray.
     pub colour: u32,
-    /// Mean slope of luma.
+    /// Mean slope of luma, as far as it is more than noise.
     pub texture: u32,
 }
 
@@ -44,10 +47,10 @@ fn add(y: [&[i16]; 2], chroma: [&[i16]; 2]) -> [u32; 3] {
     for x in 0..length {
         sums[0] += i32::from(here[x] > 16 << 4);
         sums[1] += i32::from(u[x].abs()) + i32::from(v[x].abs());
-        sums[2] += i32::from((here[x] - below[x]).abs());
+        sums[2] += i32::from(((here[x] - below[x]).abs() - NOISE).max(0));
     }
     for (left, right) in here.iter().zip(&here[1..]) {
-        sums[2] += i32::from((right - left).abs());
+        sums[2] += i32::from(((right - left).abs() - NOISE).max(0));
     }
     sums.map(|sum| sum as u32)
 }
