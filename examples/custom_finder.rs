@@ -60,8 +60,7 @@ fn main() -> Result<()> {
     let settings = things::Settings::default();
     let mut stage = Stage::with_finder(AnyFinder::new(Lights), &settings, Budget::fixed(), &limits)?;
     let (source, settings) = (source.as_mut(), Settings::default());
-    let report =
-        pipeline::run_things(source, &mut stage, &mut classifier, &mut Printer, &control, &settings, &limits)?;
+    let report = pipeline::run_things(source, &mut stage, &mut classifier, &mut Printer, &control, &settings, &limits)?;
     let cuts = stage.stats().cuts;
     println!("{} frames, {} cuts, {} of them skipped", report.stats.classified, cuts.asked, cuts.skipped);
     Ok(())

@@ -16,6 +16,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+pub use crate::classify::Classify;
+use crate::classify::concerns_frame;
 use crate::decide::consensus::Observation;
 use crate::decide::events::{Changes, Tracker};
 use crate::error::{Error, ErrorKind, Result};
@@ -25,8 +27,6 @@ use crate::sink::{EventResult, Failure, FrameResult, Sink, Stats};
 use crate::source::{Damage, FrameSource};
 use crate::things::Stage;
 use capture::{Capture, Slot};
-use crate::classify::concerns_frame;
-pub use crate::classify::Classify;
 use counts::Meter;
 pub use settings::{Backoff, DEPTH_FILE, DEPTH_LIVE, SILENCE, STUCK, Settings, TICK};
 use shared::{Shared, now};
@@ -127,8 +127,18 @@ fn run_with(
     let mut capture = Capture::new(&queue, &shared, settings, overflow, limits);
     let meter = Meter::new(settings.stats_every);
     let watchdog = Watchdog::new(settings.source_timeout, settings.reconnect.is_some(), live);
-    let mut consumer =
-        Consumer { name: &name, queue: &queue, shared: &shared, classifier, stage, sink, tracker, meter, watchdog, recording };
+    let mut consumer = Consumer {
+        name: &name,
+        queue: &queue,
+        shared: &shared,
+        classifier,
+        stage,
+        sink,
+        tracker,
+        meter,
+        watchdog,
+        recording,
+    };
     let (ended, captured, finished) = thread::scope(|scope| -> Result<_> {
         let thread = thread::Builder::new()
             .name("capture".into())

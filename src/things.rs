@@ -21,8 +21,9 @@ pub use cut::cut_of;
 pub use events::EventThing;
 pub use finder::AnyFinder;
 pub use oltr_scenes::{
-    Area, Camera, Expected, Finder, Gate, MOST_IGNORED, MOST_THINGS, Mask, Region, Regions, Scene, State, Step, Thing, ThingState,
+    Area, Camera, Expected, Finder, Gate, MOST_IGNORED, MOST_THINGS, Mask, Region, Regions, Scene, State, Step, Thing,
+    ThingState,
 };
-pub use settings::{CUTS_A_FRAME, CUT_EVERY, MARGIN, MOST_CUTS, PATIENCE, Settings, only};
+pub use settings::{CUT_EVERY, CUTS_A_FRAME, MARGIN, MOST_CUTS, PATIENCE, Settings, only};
 pub use stage::{Cut, Cuts, Present, Stage, ThingStats, Times};
 pub use votes::{Look, Votes};

@@ -246,7 +246,10 @@ impl<'a> BundleReport<'a> {
             }
         }
         if let Some(subject) = self.subject {
-            out.field("trained on", if subject == "crop" { "things cut out of pictures (crop)" } else { "whole pictures (frame)" })?;
+            out.field(
+                "trained on",
+                if subject == "crop" { "things cut out of pictures (crop)" } else { "whole pictures (frame)" },
+            )?;
         }
         out.field("preprocess", &describe_preprocess(self.preprocess))?;
         out.field("open if", &describe_open(self.open))?;

@@ -105,9 +105,7 @@ impl Event {
         self.sum_reachability += f64::from(o.reachability);
         let better = match self.label {
             Decision::Known(_) => o.probability > self.best.probability,
-            Decision::Enrolled(_) | Decision::Open | Decision::Unclassified => {
-                o.reachability < self.best.reachability
-            }
+            Decision::Enrolled(_) | Decision::Open | Decision::Unclassified => o.reachability < self.best.reachability,
         };
         if better {
             self.best = *o;

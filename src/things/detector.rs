@@ -199,8 +199,7 @@ mod tests {
 
     #[test]
     fn boxes_come_back_from_the_padded_square() {
-        let settings =
-            Preprocess { size: 100, ..preprocess_of("d", &BTreeMap::new(), 100).unwrap() };
+        let settings = Preprocess { size: 100, ..preprocess_of("d", &BTreeMap::new(), 100).unwrap() };
         let placement = Placement::new(&settings, 400, 200).unwrap();
         assert_eq!((placement.width, placement.height, placement.y), (100, 50, 25));
         let area = |corners| area_of(corners, placement, 400, 200);

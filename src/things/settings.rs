@@ -39,7 +39,12 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { scene: Default::default(), margin: MARGIN, update_every: Duration::from_secs(1), gap: Duration::from_secs(10) }
+        Settings {
+            scene: Default::default(),
+            margin: MARGIN,
+            update_every: Duration::from_secs(1),
+            gap: Duration::from_secs(10),
+        }
     }
 }
 

@@ -264,11 +264,7 @@ impl Stage {
     ///
     /// # Errors
     /// Those of `tell`.
-    pub fn tell(
-        &mut self,
-        time: Duration,
-        tell: &mut dyn FnMut(&Change, &EventThing) -> Result<()>,
-    ) -> Result<()> {
+    pub fn tell(&mut self, time: Duration, tell: &mut dyn FnMut(&Change, &EventThing) -> Result<()>) -> Result<()> {
         for place in 0..self.scene.ended().len() {
             let ended = &self.scene.ended()[place];
             let Some(at) = self.tracks.iter().position(|track| track.id == ended.thing.id) else { continue };

@@ -40,10 +40,7 @@ fn bright(corners: impl Fn(usize, usize) -> [f32; 4]) -> onnx::Model {
             Tensor::floats("places", &[1, boxes, 4], &all),
         ],
         inputs: vec![value("image", dtype::FLOAT, &[1, 3, side, side])],
-        outputs: vec![
-            value("boxes", dtype::FLOAT, &[1, boxes, 4]),
-            value("scores", dtype::FLOAT, &[1, boxes]),
-        ],
+        outputs: vec![value("boxes", dtype::FLOAT, &[1, boxes, 4]), value("scores", dtype::FLOAT, &[1, boxes])],
         opset: Some(13),
         ..onnx::Model::default()
     }
@@ -159,7 +156,10 @@ fn detectors_that_say_nothing_usable_are_refused_or_passed_over() {
         ..many
     };
     assert!(refused(&many).contains("199712 boxes"));
-    assert!(matches!(Detector::new(&load(&bright(around)), &Boxes { score: 2.0, ..Boxes::default() }), Err(Error::Config(_))));
+    assert!(matches!(
+        Detector::new(&load(&bright(around)), &Boxes { score: 2.0, ..Boxes::default() }),
+        Err(Error::Config(_))
+    ));
     // No numbers, no sides, far outside: no boxes, and no fault.
     for corners in [[f32::NAN; 4], [f32::INFINITY; 4], [5.0; 4], [9.0, 9.0, 5.0, 5.0], [1e30, 1e30, 2e30, 2e30]] {
         let model = load(&bright(|_, _| corners));

@@ -140,8 +140,7 @@ fn run_until(
     let mut classifier = Classifier::new(&model).unwrap();
     let mut stage = Stage::new(settings, Budget::fixed(), &limits).unwrap();
     let pipeline = Settings::default();
-    let report =
-        pipeline::run_things(source, &mut stage, &mut classifier, notes, control, &pipeline, &limits).unwrap();
+    let report = pipeline::run_things(source, &mut stage, &mut classifier, notes, control, &pipeline, &limits).unwrap();
     notes.check();
     let stats = report.stats;
     assert_eq!(stats.captured, stats.classified + stats.dropped, "{stats:?}");

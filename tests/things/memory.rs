@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use oltr::pipeline::Classify;
 use oltr::pipeline::{self, Control};
+use oltr::preprocess::Preprocessor;
+use oltr::scores::Scores;
 use oltr::sink::json::{self, JsonLines};
 use oltr::sink::{CutResult, EventResult, SceneResult, Sink};
 use oltr::things::{Budget, Settings, Stage};
-use oltr::pipeline::Classify;
-use oltr::preprocess::Preprocessor;
-use oltr::scores::Scores;
 use oltr::{Answer, Frame, Judge, Limits, Names, Result};
 
 use super::common::counting_allocator::{Taken, held_by, taken};

@@ -108,7 +108,9 @@ fn a_scene_gives_the_lines_of_the_contract() {
     // Without --per-frame there are no frames, and two runs say the same.
     let (again, once) = (place.lines(&[]), place.lines(&[]));
     assert!(of(&again, "oltr.frame/1").is_empty());
-    let told = |lines: &[Value]| -> Vec<Value> { of(lines, "oltr.event/1").iter().map(|e| e["thing"]["box"].clone()).collect() };
+    let told = |lines: &[Value]| -> Vec<Value> {
+        of(lines, "oltr.event/1").iter().map(|e| e["thing"]["box"].clone()).collect()
+    };
     assert_eq!(told(&again), told(&once));
     // Without --things nothing of them is said.
     let ran = place.run(&["stream", "--json", "--per-frame", "--model", "tiny.onnx", "scene.y4m"]);
@@ -177,7 +179,8 @@ fn saved_cuts_are_photos_with_labels() {
     let place = Place::new();
     let lines = place.lines(&["--save-crops", "cuts", "--save", "5"]);
     let folder = place.path().join("cuts");
-    let pictures = || fs::read_dir(&folder).unwrap().filter(|e| e.as_ref().unwrap().path().extension().unwrap() == "png");
+    let pictures =
+        || fs::read_dir(&folder).unwrap().filter(|e| e.as_ref().unwrap().path().extension().unwrap() == "png");
     assert_eq!(pictures().count(), 5);
     let labels = fs::read_to_string(folder.join("labels.tsv")).unwrap();
     let rows: Vec<Vec<&str>> = labels.lines().map(|line| line.split('\t').collect()).collect();
@@ -186,7 +189,8 @@ fn saved_cuts_are_photos_with_labels() {
     let end = of(&lines, "oltr.event/1").last().copied().cloned().unwrap();
     for row in &rows[1..] {
         assert!(row[0].contains("-thing-1-frame-") && folder.join(row[0]).exists(), "{row:?}");
-        let expected = if end["decision"] == "open" { ("open", "unknown") } else { (end["label"].as_str().unwrap(), "known") };
+        let expected =
+            if end["decision"] == "open" { ("open", "unknown") } else { (end["label"].as_str().unwrap(), "known") };
         assert_eq!((row[1], row[2], row[3]), (expected.0, expected.1, "val"));
         assert_eq!(row[4], rows[1][4]);
     }
@@ -195,7 +199,8 @@ fn saved_cuts_are_photos_with_labels() {
     assert_eq!(pictures().count(), 7);
     assert_eq!(fs::read_to_string(folder.join("labels.tsv")).unwrap().lines().count(), 8);
     // The network says of the file what it said of the cut.
-    let evaluate = ["evaluate", "--json", "--split", "val", "--labels", "cuts/labels.tsv", "--images", "cuts", "tiny.onnx"];
+    let evaluate =
+        ["evaluate", "--json", "--split", "val", "--labels", "cuts/labels.tsv", "--images", "cuts", "tiny.onnx"];
     let ran = place.run(&evaluate);
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     let said: Value = serde_json::from_slice(&ran.stdout).unwrap();
@@ -232,7 +237,8 @@ fn a_signal_ends_things_and_the_program() {
 fn a_bundle_of_cuts_warns_once_where_whole_live_frames_are_shown_to_it() {
     let place = Place::new();
     let run = |args: &[&str]| {
-        let mut child = place.command(args).stdin(Stdio::piped()).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let mut child =
+            place.command(args).stdin(Stdio::piped()).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(&y4m(3, one)).unwrap();
         String::from_utf8_lossy(&child.wait_with_output().unwrap().stderr).into_owned()
     };

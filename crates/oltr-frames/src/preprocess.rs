@@ -352,7 +352,8 @@ mod tests {
     #[test]
     fn parts_of_a_frame_are_planned_in_the_memory_of_the_last() {
         let part = |x, y, width, height| Some(Rect { x, y, width, height });
-        let views = [None, part(3, 5, 9, 31), part(0, 0, 61, 43), part(60, 42, 1, 1), part(7, 1, 50, 3), part(1, 2, 40, 40)];
+        let views =
+            [None, part(3, 5, 9, 31), part(0, 0, 61, 43), part(60, 42, 1, 1), part(7, 1, 50, 3), part(1, 2, 40, 40)];
         let rotations = [Rotation::None, Rotation::Quarter];
         for format in PixelFormat::ALL {
             for resize in [Resize::Pad, Resize::Stretch, Resize::ShorterSide] {

@@ -80,10 +80,18 @@ impl ThingsArgs {
     ///
     /// # Errors
     /// As [`Stage::new`]; those of the detector.
-    pub fn stage(&self, settings: &things::Settings, budget: Budget, options: &Options, limits: &Limits) -> Result<Stage> {
+    pub fn stage(
+        &self,
+        settings: &things::Settings,
+        budget: Budget,
+        options: &Options,
+        limits: &Limits,
+    ) -> Result<Stage> {
         let Some(path) = &self.detector else { return Stage::new(settings, budget, limits) };
         if self.detector_classes.len() > MOST_CLASSES {
-            return Err(Error::Config(format!("--detector-classes names more than {MOST_CLASSES} classes; name fewer")));
+            return Err(Error::Config(format!(
+                "--detector-classes names more than {MOST_CLASSES} classes; name fewer"
+            )));
         }
         let mut of = detector::Settings::default();
         of.score = self.detector_score.unwrap_or(of.score);

@@ -63,7 +63,8 @@ fn one_of_each() -> Vec<String> {
     let names = Names::new(&bundle);
     lines(with_frames(), &limits, |sink| {
         sink.frame(&frame("a", &bundle)).unwrap();
-        sink.event(&EventResult { source: "a", now: Duration::from_secs(2), change: changes[0], names, thing: None }).unwrap();
+        sink.event(&EventResult { source: "a", now: Duration::from_secs(2), change: changes[0], names, thing: None })
+            .unwrap();
         sink.stats("a", &Stats { interval: Interval { classified: 1, ..Interval::default() }, ..Stats::default() })
             .unwrap();
         let (now, kind) = (Duration::ZERO, ErrorKind::BadImage);
@@ -120,7 +121,9 @@ fn an_event_has_one_id_from_beginning_to_end() {
     let (now, bundle) = (Duration::from_secs(9), bundle());
     let names = Names::new(&bundle);
     let lines = lines(Settings::default(), &Limits::default(), |sink| {
-        changes.iter().for_each(|c| sink.event(&EventResult { source: "a", now, change: *c, names, thing: None }).unwrap());
+        changes
+            .iter()
+            .for_each(|c| sink.event(&EventResult { source: "a", now, change: *c, names, thing: None }).unwrap());
     });
     let lines: Vec<Value> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
     let types: Vec<_> = lines.iter().map(|v| v["type"].as_str().unwrap()).collect();

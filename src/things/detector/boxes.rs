@@ -62,7 +62,9 @@ impl Candidates {
     /// Sorts by score and takes out boxes that one with a higher score overlaps.
     pub fn suppress(&mut self) {
         self.best.sort_unstable_by(|a, b| {
-            b.score.total_cmp(&a.score).then_with(|| a.corners.partial_cmp(&b.corners).unwrap_or(std::cmp::Ordering::Equal))
+            b.score
+                .total_cmp(&a.score)
+                .then_with(|| a.corners.partial_cmp(&b.corners).unwrap_or(std::cmp::Ordering::Equal))
         });
         let mut kept = 0;
         for place in 0..self.best.len() {

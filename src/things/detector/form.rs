@@ -59,7 +59,8 @@ impl Form {
     /// What the shapes are, and what they may be.
     pub fn of(outputs: &[(&str, &[usize])]) -> Result<Form, String> {
         let form = Form::find(outputs).ok_or_else(|| {
-            let shapes: Vec<String> = outputs.iter().take(8).map(|(name, shape)| format!("'{name}' {shape:?}")).collect();
+            let shapes: Vec<String> =
+                outputs.iter().take(8).map(|(name, shape)| format!("'{name}' {shape:?}")).collect();
             format!(
                 "its outputs are {}, which say no boxes that are known: boxes [1,N,4] with scores [1,N] or [1,N,C], \
                  [1,4+C,N], [1,N,5+C] or [1,N,6]; export it with its boxes decoded",
@@ -110,7 +111,8 @@ impl Form {
             *other != at && scores
         };
         let named = |other: &usize| fits(other) && outputs[*other].0.to_ascii_lowercase().contains("score");
-        let scores = (0..outputs.len()).find(named).or_else(|| (0..outputs.len()).find(|o| fits(o) && !is_class(*o)))?;
+        let scores =
+            (0..outputs.len()).find(named).or_else(|| (0..outputs.len()).find(|o| fits(o) && !is_class(*o)))?;
         let classes = (0..outputs.len()).find(|other| fits(other) && *other != scores && is_class(*other));
         let each = shape(scores).get(1).copied().unwrap_or(1);
         let classes = classes.filter(|classes| each == 1 && shape(*classes).len() == 1);
@@ -125,7 +127,11 @@ impl Form {
         };
         // A NaN is not above anything.
         let best = |scores: &mut dyn Iterator<Item = f32>| {
-            scores.enumerate().filter(|(class, _)| counts(*class)).map(|(_, score)| score).fold(f32::NEG_INFINITY, f32::max)
+            scores
+                .enumerate()
+                .filter(|(class, _)| counts(*class))
+                .map(|(_, score)| score)
+                .fold(f32::NEG_INFINITY, f32::max)
         };
         let centred = |x: f32, y: f32, width: f32, height: f32| {
             [x - width / 2.0, y - height / 2.0, x + width / 2.0, y + height / 2.0]
@@ -140,7 +146,8 @@ impl Form {
         match *self {
             Form::Boxes { boxes, scores, at: (at, score, class), rows_first } => {
                 for i in 0..boxes {
-                    let Some(&[a, b, c, d]) = outputs[at].get(i * 4..i * 4 + 4).and_then(|four| four.first_chunk()) else {
+                    let Some(&[a, b, c, d]) = outputs[at].get(i * 4..i * 4 + 4).and_then(|four| four.first_chunk())
+                    else {
                         return;
                     };
                     let Some(of) = outputs[score].get(i * scores..(i + 1) * scores) else { return };

@@ -125,8 +125,7 @@ impl Planes {
         });
         let (axis, channels, samples, width, height) = Default::default();
         let conversion = Conversion::new(source.color);
-        let mut planned =
-            Planes { conversion, planes: planes.collect(), axis, channels, samples, width, height };
+        let mut planned = Planes { conversion, planes: planes.collect(), axis, channels, samples, width, height };
         planned.plan(source, region, columns, rows);
         planned
     }
