@@ -125,15 +125,17 @@ def scene(program: Path, folder: Path) -> None:
                 for _ in range(40):
                     row[noise.randrange(width * 3)] ^= 3
                 out.write(row)
-    said = subprocess.run([program, "stream", "--things", "--json", "--recording", "--format", "rgb24", "--size",
+    said = subprocess.run([program, "stream", "--things", "--json", "--per-frame", "--recording", "--format", "rgb24", "--size",
                            f"{width}x{height}", "--fps", "10", film], check=True, capture_output=True, text=True).stdout
-    ends = [line for line in map(json.loads, said.splitlines()) if line.get("type") == "end"]
+    lines, shown = [json.loads(line) for line in said.splitlines()], LEARN + PASS // 2 - 18
+    ends = [line for line in lines if line.get("type") == "end"]
+    boxes = {t["thing"]: t["box"] for line in lines if line.get("frame") == shown for t in line.get("things", [])}
     shot = folder / "scene.jpg"
     run("ffmpeg", "-v", "error", "-nostdin", "-y", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-i", film,
-        "-vf", f"select=eq(n\\,{LEARN + PASS // 2 - 12})", "-frames:v", "1", "-q:v", "4", shot)
+        "-vf", f"select=eq(n\\,{shown})", "-frames:v", "1", "-q:v", "4", shot)
     marks = []
     for end, colour in zip(ends, COLOURS):
-        x, y, w, h = end["thing"]["box"]
+        x, y, w, h = boxes.get(end["thing"]["id"], end["thing"]["box"])
         points = " ".join(f"{px},{py}" for _, px, py in end["thing"]["path"])
         name = f"{end['thing']['id']}: {end['label'] or end['decision']}, {end['thing']['crops']} cuts"
         marks.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.5" stroke-dasharray="4 2"/>'

@@ -93,9 +93,11 @@ impl ThingsArgs {
                 "--detector-classes names more than {MOST_CLASSES} classes; name fewer"
             )));
         }
-        let mut of = detector::Settings::default();
-        of.score = self.detector_score.unwrap_or(of.score);
-        of.classes.extend(self.detector_classes.iter().copied());
+        let usual = detector::Settings::default();
+        let of = detector::Settings {
+            score: self.detector_score.unwrap_or(usual.score),
+            classes: self.detector_classes.iter().copied().collect(),
+        };
         let detector = Detector::new(&Model::load(path, options)?, &of)?;
         log::info!("{}: {:?}", path.display(), detector.form());
         let gate = (!self.detector_alone).then(|| Gate::new(&settings.scene, limits)).transpose()?;
