@@ -24,7 +24,7 @@ for page in pages:
             wrong.append(f"{page.relative_to(ROOT)}: '{link[0] or link[1]}' leads nowhere")
 named = set(re.findall(r"--[a-z][\w-]*", (ROOT / "docs/reference/command-line.md").read_text()))
 options = set()
-for command in sys.argv[1:] and ["", "classify", "stream", "cameras", "inspect", "verify", "bench", "evaluate", "calibrate",
+for command in sys.argv[1:] and ["", "classify", "stream", "cameras", "inspect", "verify", "bench", "evaluate", "calibrate", "adopt", "refit",
                                  "enrol add", "doctor"]:
     shown = subprocess.check_output([sys.argv[1], *command.split(), "--help"], text=True)
     options |= set(re.findall(r"^ +(?:-\w, )?(--[\w-]+)", shown, re.M))

@@ -15,7 +15,7 @@ class MakeTest(unittest.TestCase):
             averaged = [] if name == "fish" else ["average"]
             tail = ["refit", "lift"] if name == "plankton" else []
             self.assertEqual([c[0].split(".")[1] for c in listed if c[0] != "oltr_models.train"],
-                             [*averaged, "export", *tail, "quantise", "check", "card", "golden"])
+                             [*averaged, "export", *tail, "quantise", "metric", "check", "card", "golden"])
             for command in listed:
                 self.assertTrue(callable(importlib.import_module(command[0]).main))
                 if command[0] == "oltr_models.train":
@@ -36,10 +36,11 @@ class MakeTest(unittest.TestCase):
         self.assertEqual(mean[1:], ["work/start1/best.pt", "work/best.pt", "work/averaged.pt", "--share", "0.7"])
 
     def test_the_tail_is_mended_between_export_and_quantise(self):
-        export, refit, lift, quantise, check = commands("plankton", Path("photos"), Path("labels.tsv"), Path("work"), Path("."))[3:8]
+        export, refit, lift, quantise, metric, check = commands("plankton", Path("photos"), Path("labels.tsv"), Path("work"), Path("."))[3:9]
         self.assertEqual(refit[1], export[2])
         self.assertEqual(lift[1], refit[2])
         self.assertEqual([quantise[1], check[1]], [lift[2]] * 2)
+        self.assertEqual(metric[1:3], [quantise[2]] * 2)
 
     def test_golden_photos_are_there(self):
         examples = Path(__file__).resolve().parents[2] / "examples" / "photos"
