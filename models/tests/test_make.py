@@ -16,7 +16,7 @@ class MakeTest(unittest.TestCase):
             tail = ["refit", "lift"] if name == "plankton" else []
             subject = [] if name == "everyday" else ["subject"]
             self.assertEqual([c[0].split(".")[1] for c in listed if c[0] != "oltr_models.train"],
-                             [*averaged, "export", *tail, "quantise", *subject, "check", "card", "golden"])
+                             [*averaged, "export", *tail, "quantise", *subject, "metric", "check", "card", "golden"])
             for command in listed:
                 self.assertTrue(callable(importlib.import_module(command[0]).main))
                 if command[0] == "oltr_models.train":
@@ -37,11 +37,13 @@ class MakeTest(unittest.TestCase):
         self.assertEqual(mean[1:], ["work/start1/best.pt", "work/best.pt", "work/averaged.pt", "--share", "0.7"])
 
     def test_the_tail_is_mended_between_export_and_quantise(self):
-        export, refit, lift, quantise, subject, check = commands("plankton", Path("photos"), Path("labels.tsv"), Path("work"), Path("."))[3:9]
+        commanded = commands("plankton", Path("photos"), Path("labels.tsv"), Path("work"), Path("."))
+        export, refit, lift, quantise, subject, metric, check = commanded[3:10]
         self.assertEqual(subject[1:], ["plankton.onnx", "crop"])
         self.assertEqual(refit[1], export[2])
         self.assertEqual(lift[1], refit[2])
         self.assertEqual([quantise[1], check[1]], [lift[2]] * 2)
+        self.assertEqual(metric[1:3], [quantise[2]] * 2)
 
     def test_golden_photos_are_there(self):
         examples = Path(__file__).resolve().parents[2] / "examples" / "photos"

@@ -140,7 +140,9 @@ pub fn standardise(edit: &mut Edit, reading: &Reading) -> Result<Found> {
 fn sphere(edit: &mut Edit, from: &str, pool: bool) {
     let name = |part: &str| format!("{PREFIX}{part}");
     edit.push_i64(&name("flat"), &[1, -1]);
-    edit.push_i64(&name("axis"), &[1]);
+    if edit.opset() >= 13 {
+        edit.push_i64(&name("axis"), &[1]);
+    }
     edit.push_f32(&name("epsilon"), &[1, 1], &[1e-12]);
     edit.push_f32(&name("radius"), &[1, 1], &[RADIUS]);
     let opset = edit.opset();

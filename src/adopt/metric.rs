@@ -143,7 +143,9 @@ impl Metric {
         edit.push_f32(&name("factor"), &[1, classes], &self.factor);
         edit.push_f32(&name("mu"), &[1, 1], &[self.mean_energy]);
         edit.push_f32(&name("beta"), &[1, 1], &[-self.beta]);
-        edit.push_i64(&name("axis"), &[1]);
+        if opset >= 13 {
+            edit.push_i64(&name("axis"), &[1]);
+        }
         edit.push_i64(&name("shape"), &[1, classes as i64]);
         let mut node = |op: &str, inputs: &[&str], output: &str, int: &[(&str, i64)]| {
             let full = |part: &str| if PLAIN.contains(&part) { part.to_string() } else { name(part) };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use oltr::bundle::{Bundle, Rule};
+use oltr::bundle::{Bundle, Open, Rule};
 use oltr::calibrate::{Calibrated, Calibration, Choice, PerClass, Settings, Weighed, calibrate};
 use oltr::scores::ScoreKind;
 use oltr::{Error, Model, atomic, model, survey};
@@ -23,7 +23,7 @@ pub fn run(args: &CalibrateArgs, common: &Common) -> anyhow::Result<Exit> {
     let options = common.options();
     let limits = &options.limits;
     let (name, bytes) = common.model_bytes(args.file.as_deref())?;
-    let model = Model::from_bytes(&name, &bytes, &options)?;
+    let model = undivided(Model::from_bytes(&name, &bytes, &options)?, &name, &bytes, &options)?;
     let bundle = bundle(&model)?;
     let keep = survey::Options { logits: true, ..survey::Options::default() };
     let Some(survey) = study.run_keeping(&model, &study.photos, keep)? else { return Ok(Exit::Success) };
@@ -63,6 +63,16 @@ pub fn run(args: &CalibrateArgs, common: &Common) -> anyhow::Result<Exit> {
         out.field("next", "oltr evaluate with both bundles (--compare) says what the new one decides differently")?;
     }
     Ok(Exit::Success)
+}
+
+/// `model` without its temperature: dividing its logits twice would round them otherwise than once, and calibrating a
+/// calibrated bundle shall give the same bytes.
+fn undivided(model: Model, name: &str, bytes: &[u8], options: &model::Options) -> oltr::Result<Model> {
+    let Some(bundle) = model.bundle().filter(|bundle| bundle.open.temperature.is_some()) else { return Ok(model) };
+    let open = Open { temperature: None, ..bundle.open.clone() };
+    let metadata = Bundle { open, ..bundle.clone() }.to_metadata();
+    let changes: BTreeMap<_, _> = metadata.into_iter().filter(|(key, _)| key == "oltr.open").collect();
+    Model::from_bytes(name, &model::with_metadata(name, bytes, &changes, &options.limits)?, options)
 }
 
 /// A bundle that replaced the one it was made from could not be compared with it.

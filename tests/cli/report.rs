@@ -13,7 +13,7 @@ fn inspect_tells_programs_everything() {
         "{schema,model,sha256,file_bytes,bundle{name,groups{many,medium,few},classes[{id,name,train_count,shot}",
         "},inputs[{name,shape[]}],outputs[{name,shape[]}{name,shape[]}{name,shape[]}{name,shape[]}],quantisation,operators{",
         "},isa,memory{weights_bytes,arena_bytes,scratch_bytes},steps[{name,op,dtype,shape[],macs,kernel,program}",
-        "],metadata{oltr.card,oltr.classes,oltr.name,oltr.open,oltr.preprocess,oltr.version",
+        "],metadata{oltr.card,oltr.classes,oltr.name,oltr.open,oltr.preprocess,oltr.subject,oltr.version",
     ] {
         assert!(keys.contains(part), "{part} is not in: {keys}");
     }

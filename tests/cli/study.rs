@@ -225,9 +225,9 @@ fn two_bundles_are_compared_photo_by_photo() {
     assert_eq!((figure(&same, "/comparison/changed"), figure(&same, "/comparison/mcnemar/p")), (0.into(), 1.0.into()));
     let folder = Folder::new();
     let strict = folder.path("strict.onnx");
-    let args = ["--split", "test", "--target", "open-reject=1", "--output", &strict, BUNDLE];
+    let args = ["--split", "test", "--target", "known-accept=0.6", "--output", &strict, BUNDLE];
     study("calibrate", LABELS, &args).code(0);
-    // To call the cat open, the cup has to be called open too.
+    // Of the three known photos two suffice: the cup turns open, and the cat with it.
     let ran = evaluate(LABELS, &["--json", "--compare", &strict, "--gate", "drift<=0.2", BUNDLE]).code(1);
     for (field, expected) in [("changed", 2), ("known_to_open", 2), ("open_to_known", 0), ("other_label", 0)] {
         assert_eq!(figure(&ran, &format!("/comparison/{field}")), expected, "{field}");
@@ -309,6 +309,48 @@ fn calibrating_twice_gives_the_same_bytes() {
         assert!(bytes == fs::read(&two).unwrap(), "{args:?}");
         assert!(bytes == fs::read(&again).unwrap(), "{args:?}: of the calibrated bundle");
     }
+}
+
+#[test]
+fn a_score_is_chosen_by_what_it_is_worth() {
+    let folder = Folder::new();
+    let new = folder.path("new.onnx");
+    let ran = calibrate(LABELS, &["--json", "--score", "auto", "--output", &new, BUNDLE]).code(0);
+    let weighed = ran.json()[0]["calibration"]["weighed"].as_array().unwrap().clone();
+    assert_eq!(weighed.len(), 7);
+    assert_eq!(weighed.iter().filter(|w| w["difference"].is_null()).count(), 1, "{weighed:?}");
+    let energy = calibrate(LABELS, &["--json", "--score", "energy", "--output", &new, BUNDLE]).code(0);
+    assert_eq!((&energy.json()[0]["rule"], energy.json()[0]["limit"].is_number()), (&"energy".into(), true));
+    let cup = oltr(&["classify", "--json", "--explain", "--model", &new, &format!("{PHOTOS}/cup.jpg")]).code(0);
+    assert_eq!(cup.json()[0]["explanation"]["decided_by"], "energy");
+    calibrate(LABELS, &["--score", "energie", "--output", &new, BUNDLE]).code(2).says(&["max-logit"]);
+}
+
+#[test]
+fn a_classifier_of_somebody_else_becomes_a_bundle() {
+    let labels =
+        "path\tclass\trole\tsplit\ncup.jpg\ta\tknown\ttrain\nface.jpg\ta\tknown\ttrain\nmoon.jpg\tb\tknown\ttrain
+coins.jpg\tb\tknown\ttrain\ncat.jpg\tc\tknown\ttrain\nrocket.jpg\tc\tknown\ttrain\nmotorbike.jpg\ta\tknown\tval
+galaxies.jpg\tb\tknown\tval\nretina.jpg\tc\tknown\tval\nbrick_wall.jpg\tx\tunknown\tval\n";
+    let folder = Folder::new();
+    let new = folder.path("new.onnx");
+    let classifier = "tests/graphs/classifiers/qdq.onnx";
+    let adopt = |args: &[&str]| study("adopt", labels, &[args, &["--output", &new, classifier]].concat());
+    adopt(&["--score", "reachability"]).code(0);
+    let json = oltr(&["classify", "--json", "--model", &new, &format!("{PHOTOS}/cup.jpg")]).code(0).json().remove(0);
+    assert!(["a", "b", "c"].contains(&json["nearest"]["label"].as_str().unwrap()), "{json}");
+    assert!(json["reachability"].as_f64().unwrap() > 0.0);
+    let moon = [format!("{PHOTOS}/moon.jpg"), format!("{PHOTOS}/moon.jpg")];
+    oltr(&["enrol", "--model", &new, "add", "moon", &moon[0], &moon[1]]).code(0);
+    let again = folder.path("again.onnx");
+    study("refit", labels, &["--output", &again, &new]).code(0);
+    let plain = folder.path("plain.onnx");
+    study("adopt", labels, &["--logits-only", "--output", &plain, classifier]).code(0);
+    let json = oltr(&["classify", "--json", "--model", &plain, &format!("{PHOTOS}/cup.jpg")]).code(0).json().remove(0);
+    assert_eq!(json["reachability"], 0.0);
+    let two = folder.file("two.txt", b"a\nb\n");
+    adopt(&["--classes", &two]).code(65).says(&["'c'", "role unknown"]);
+    adopt(&["--features", "nowhere"]).code(65).says(&["'nowhere'", "--features"]);
 }
 
 #[test]

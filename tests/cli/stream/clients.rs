@@ -13,7 +13,7 @@ use super::super::{BUNDLE, Folder, PHOTOS, Ran, oltr, package};
 use super::of;
 
 /// Largest difference of a probability between a frame and the same picture as a photo.
-const TOLERANCE: f64 = 0.05;
+const TOLERANCE: f64 = 0.12;
 
 /// Photos that are clearly one thing or the other.
 const NAMES: [&str; 5] = ["cup", "motorbike", "face", "coins", "rocket"];
