@@ -61,6 +61,7 @@ pub fn open_classifier(
 ///
 /// # Errors
 /// As [`metric::Metric::fit`], [`Edit::new`].
+#[allow(clippy::too_many_arguments, reason = "what a metric is made of has no common owner")]
 pub fn with_metric(
     model: &str,
     bytes: &[u8],

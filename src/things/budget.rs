@@ -106,7 +106,7 @@ mod tests {
         assert!(many[1..].iter().all(|n| (3..=4).contains(n)), "{many:?}");
         // Slower than the frames: one cut now and then, 80 % of the time.
         let few = cuts(100, 10, 40, 0);
-        assert!(few.iter().all(|n| *n <= 1) && (18..=21).contains(&few.iter().sum()), "{few:?}");
+        assert!(few.iter().all(|n| *n <= 1) && (18..=21).contains(&few.iter().sum::<u32>()), "{few:?}");
         // A pause does not count for more than a frame.
         let mut budget = Budget::live();
         budget.begin(ms(0));
