@@ -250,7 +250,8 @@ fn what_runs_in_float_is_told_with_its_reason_and_remedy() {
     assert!(coverage.is_poor() && coverage.int8_macs == 0 && coverage.macs > 0, "{coverage:?}");
     let fallback = coverage.fallback.as_ref().unwrap();
     assert!(fallback.operator == "Gemm" && !fallback.reason.is_empty() && !fallback.remedy.is_empty(), "{coverage}");
-    let report = Command::new(env!("CARGO_BIN_EXE_oltr")).arg("inspect").arg(folder().join("ops/qgemm-alpha.onnx")).output();
+    let report =
+        Command::new(env!("CARGO_BIN_EXE_oltr")).arg("inspect").arg(folder().join("ops/qgemm-alpha.onnx")).output();
     let report = report.unwrap();
     let (out, err) = (String::from_utf8_lossy(&report.stdout), String::from_utf8_lossy(&report.stderr));
     assert!(out.contains("0.0 % of") && err.contains("in int8; the first in float is Gemm"), "{out}{err}");

@@ -104,8 +104,17 @@ struct ClassReport<'a> {
 
 impl<'a> Report<'a> {
     fn new(model: &'a Model) -> Report<'a> {
-        let Summary { file_bytes, isa, weights_bytes, arena_bytes, scratch_bytes, operators, quantisation, coverage, steps } =
-            model.summary();
+        let Summary {
+            file_bytes,
+            isa,
+            weights_bytes,
+            arena_bytes,
+            scratch_bytes,
+            operators,
+            quantisation,
+            coverage,
+            steps,
+        } = model.summary();
         Report {
             schema: "oltr.inspect/1",
             model: model.name(),

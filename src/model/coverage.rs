@@ -52,7 +52,7 @@ impl std::fmt::Display for Coverage {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         let Some(share) = self.share() else { return write!(f, "no multiply-accumulates") };
         write!(f, "{:.1} % of {:.1} million multiply-accumulates in int8", share * 100.0, self.macs as f64 / 1e6)?;
-        if let Some(Fallback { node, operator, reason, remedy }) = &self.fallback {
+        if let Some(Fallback { node, operator, reason, remedy }) = self.fallback.as_ref().filter(|_| share < 0.99) {
             write!(f, "; the first in float is {operator} '{node}': {reason}; {remedy}")?;
         }
         Ok(())
@@ -79,7 +79,8 @@ pub(super) fn macs(graph: &Graph, shapes: &Shapes, node: &Node) -> u64 {
 
 /// As good as can be told of a product whose result has no known size: each weight is used once.
 fn weights_only(node: &Node, w: &[usize]) -> u64 {
-    let product = matches!(node.op.as_str(), "Conv" | "ConvInteger" | "ConvTranspose" | "Gemm" | "MatMul" | "MatMulInteger");
+    let product =
+        matches!(node.op.as_str(), "Conv" | "ConvInteger" | "ConvTranspose" | "Gemm" | "MatMul" | "MatMulInteger");
     if product { w.iter().fold(1u64, |v, d| v.saturating_mul(*d as u64)) } else { 0 }
 }
 
@@ -105,7 +106,10 @@ pub(super) fn of(graph: &Graph, shapes: &Shapes, int8: &HashSet<usize>, quantise
 fn why(view: &View, shapes: &Shapes, node: &Node) -> (String, &'static str) {
     let graph = view.graph;
     if matches!(node.op.as_str(), "ConvInteger" | "MatMulInteger") {
-        return ("its input is quantised anew for each frame".into(), "quantise the model statically, with calibration data");
+        return (
+            "its input is quantised anew for each frame".into(),
+            "quantise the model statically, with calibration data",
+        );
     }
     let unknown = |node: &&Node| node.outputs.iter().any(|o| !o.is_empty() && !shapes.contains_key(o));
     if !shapes.contains_key(node.output()) {
@@ -121,7 +125,9 @@ fn why(view: &View, shapes: &Shapes, node: &Node) -> (String, &'static str) {
                 let zero = dq.input(2).and_then(|z| graph.consts.get(z)).map_or("unknown", |c| c.values.dtype());
                 format!("its input is dequantised from {zero} in a way that int8 layers do not read")
             }
-            Some(other) => format!("its input comes from {} '{}', behind which nothing quantises", other.op, other.label()),
+            Some(other) => {
+                format!("its input comes from {} '{}', behind which nothing quantises", other.op, other.label())
+            }
             None => "its input is not quantised".into(),
         };
         return (reason, "quantise activations too, to 8 bits with one scale");

@@ -50,7 +50,9 @@ pub(super) fn fold<'a>(
     }
     budget.take(given.map(|i| consts[i].len()).sum())?;
     let found = shapes::outputs((consts, opset), shapes, node)?;
-    budget.take(found.iter().map(|s| s.iter().fold(1usize, |v, d| v.saturating_mul(*d))).fold(0, usize::saturating_add))?;
+    budget.take(
+        found.iter().map(|s| s.iter().fold(1usize, |v, d| v.saturating_mul(*d))).fold(0, usize::saturating_add),
+    )?;
     if found.len() != node.outputs.len() {
         return None;
     }

@@ -129,7 +129,7 @@ def main():
     zero = c.op("Cast", c.op("ConstantOfShape", c.const([7], np.int64)), to=TensorProto.INT8)
     scale = c.const(np.full(7, 2.0**-7))
     q = c.op("QuantizeLinear", w, scale, zero, axis=0)
-    w = c.op("Transpose", c.op("DequantizeLinear", q, scale, zero, axis=0), perm=[1, 0])
+    w = c.op("DequantizeLinear", c.op("Transpose", q, perm=[1, 0]), scale, zero, axis=1)
     c.write("made-weights", c.op("MatMul", c.x, w))
     # Brevitas: bytes clipped between Q and DQ; PyTorch: a cast that changes nothing; old exporters: Dropout.
     c = Case(X)

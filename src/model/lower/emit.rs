@@ -410,7 +410,8 @@ impl Emitter<'_> {
             }
             Kind::Chain => {
                 let node = &self.view.graph.nodes[unit.node];
-                let chain = node.input(0).and_then(|x| Chain::find(self.view, self.shapes, x)).ok_or_else(|| lost(name))?;
+                let chain =
+                    node.input(0).and_then(|x| Chain::find(self.view, self.shapes, x)).ok_or_else(|| lost(name))?;
                 let op = chain.name();
                 match chain.channels() {
                     1 => b.table(&op, x, quant, |q| clamped(&|x| chain.at(0, x), q))?,

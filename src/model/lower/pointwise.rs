@@ -62,7 +62,15 @@ pub(crate) fn more(node: &Node) -> Option<Box<dyn Fn(f32) -> f32>> {
         "Floor" => wide(f64::floor),
         "Ceil" => wide(f64::ceil),
         "Round" => wide(f64::round_ties_even),
-        "Sign" => wide(|x| if x > 0.0 { 1.0 } else if x < 0.0 { -1.0 } else { 0.0 }),
+        "Sign" => wide(|x| {
+            if x > 0.0 {
+                1.0
+            } else if x < 0.0 {
+                -1.0
+            } else {
+                0.0
+            }
+        }),
         "Exp" => wide(f64::exp),
         "Log" => wide(f64::ln),
         "Erf" => wide(erf),
@@ -160,7 +168,9 @@ mod tests {
         ] {
             assert!((erf(x) - y).abs() < 2e-7 && (erf(-x) + y).abs() < 2e-7, "{x}: {}", erf(x));
         }
-        assert!((erf(1.0) - 0.842_700_792_949_714_9).abs() < 1e-14 && (erf(3.0) - 0.999_977_909_503_001_4).abs() < 1e-14);
+        assert!(
+            (erf(1.0) - 0.842_700_792_949_714_9).abs() < 1e-14 && (erf(3.0) - 0.999_977_909_503_001_4).abs() < 1e-14
+        );
         assert!(erf(f64::NAN).is_nan());
     }
 

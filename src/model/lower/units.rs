@@ -9,8 +9,8 @@ use super::chain::Chain;
 use super::float_op::FloatOp;
 use super::moves;
 use super::quantised::View;
-use oltr_int8::{Binary, Piece};
 use oltr_int8::quant::Quant;
+use oltr_int8::{Binary, Piece};
 
 /// An operand of a unit.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,7 +51,10 @@ pub(crate) enum Kind {
     Transpose(Vec<usize>),
     Softmax,
     /// Bytes in other places.
-    Moved { pieces: Vec<Piece>, start: Vec<usize> },
+    Moved {
+        pieces: Vec<Piece>,
+        start: Vec<usize>,
+    },
     /// A chain of functions of single numbers that ends at this Q node.
     Chain,
     /// A float operator beside the quantised ones.

@@ -167,13 +167,7 @@ impl Builder {
     ///
     /// # Errors
     /// [`Error::Internal`] where lists and maps do not fit.
-    pub fn finishing(
-        &mut self,
-        sums: TensorId,
-        more: Option<TensorId>,
-        map: Map,
-        finish: Finish,
-    ) -> Result<TensorId> {
+    pub fn finishing(&mut self, sums: TensorId, more: Option<TensorId>, map: Map, finish: Finish) -> Result<TensorId> {
         let tensor = self.tensors[sums.0].clone();
         let fits = |list: &Option<Vec<f32>>| {
             list.as_ref().is_none_or(|l| l.len() == map.channels) && map.volume() == tensor.map.volume()
@@ -203,7 +197,11 @@ impl Builder {
             return Err(Error::Internal(format!("{}: channels that are not there", self.name)));
         }
         let output = Tensor::new(&shape, Element::Bytes(quant));
-        let to = if shape.len() == 4 { output.map } else { Map { height: 1, width: from.pixels(), channels: wide, stride: wide } };
+        let to = if shape.len() == 4 {
+            output.map
+        } else {
+            Map { height: 1, width: from.pixels(), channels: wide, stride: wide }
+        };
         let layer = Work::layer(Repeat { from, to, channels: channels.to_vec() });
         Ok(self.push("repeat".into(), 0, layer, &[x], output))
     }
@@ -361,7 +359,8 @@ impl Builder {
         }
         let (from, to) = (tensor.strides(), output.strides());
         let extents: Vec<usize> = pieces.iter().map(|p| p.extent).collect();
-        let from_steps: Vec<usize> = pieces.iter().map(|p| p.from.map_or(0, |(axis, step)| from[axis] * step)).collect();
+        let from_steps: Vec<usize> =
+            pieces.iter().map(|p| p.from.map_or(0, |(axis, step)| from[axis] * step)).collect();
         let to_steps: Vec<usize> = pieces.iter().map(|p| to[p.to.0] * p.to.1).collect();
         let first = start.iter().zip(&from).map(|(i, stride)| i * stride).sum();
         let copy = Copy { first, moves: Move::new(&extents, &from_steps, &to_steps, 0), table: None };
