@@ -52,7 +52,7 @@ impl std::fmt::Display for Coverage {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         let Some(share) = self.share() else { return write!(f, "no multiply-accumulates") };
         write!(f, "{:.1} % of {:.1} million multiply-accumulates in int8", share * 100.0, self.macs as f64 / 1e6)?;
-        if let Some(Fallback { node, operator, reason, remedy }) = &self.fallback {
+        if let Some(Fallback { node, operator, reason, remedy }) = self.fallback.as_ref().filter(|_| share < 0.99) {
             write!(f, "; the first in float is {operator} '{node}': {reason}; {remedy}")?;
         }
         Ok(())

@@ -6,6 +6,8 @@
 //! Identity nodes are gone, and no other node touches a quantised tensor. What follows from constants alone is computed
 //! on the way (`fold`), so that weights and zero points are constants whatever an exporter wrote before them.
 
+mod bytes;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -16,6 +18,7 @@ use super::origin::Raw;
 use super::shapes::{self, Shapes};
 use crate::error::{Result, UnsupportedNode};
 use crate::limits::Limits;
+use bytes::MOVES;
 
 /// ONNX's numbers of the types that a Q node may name.
 const UINT8: i64 = 2;
@@ -24,28 +27,6 @@ const INT8: i64 = 3;
 /// ONNX's numbers of the types that a Cast of numbers may name.
 const FLOAT32: i64 = 1;
 const FLOAT16: i64 = 10;
-
-/// Operators that move elements without looking at them, or choose among them.
-const MOVES: [&str; 18] = [
-    "Clip",
-    "Concat",
-    "DepthToSpace",
-    "Expand",
-    "Flatten",
-    "Gather",
-    "Max",
-    "MaxPool",
-    "Min",
-    "Pad",
-    "Reshape",
-    "Resize",
-    "Slice",
-    "SpaceToDepth",
-    "Split",
-    "Squeeze",
-    "Transpose",
-    "Unsqueeze",
-];
 
 /// Operators whose result is no float tensor, or not of the type of their first operand.
 const NO_FLOATS: [&str; 25] = [
@@ -158,32 +139,6 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// Whether a node gives what it gets.
-    fn is_identity(&self, node: &Node) -> bool {
-        let Some(x) = node.input(0).filter(|_| is_onnx(&node.domain)) else { return false };
-        match node.op.as_str() {
-            "Identity" => true,
-            // The mask of what is left out is of training only.
-            "Dropout" => {
-                let masks = node.outputs.iter().skip(1).any(|o| !o.is_empty());
-                let trains = node.input(2).is_some_and(|t| self.consts.get(t).and_then(|c| c.flag()) != Some(false));
-                !masks && !trains
-            }
-            "Cast" => {
-                let to = node.int("to", 0);
-                let bytes = || self.quantised.get(x).and_then(|(_, zero)| self.consts.get(zero));
-                let own = match bytes().map(|c| c.values.dtype()) {
-                    Some("u8") => UINT8,
-                    Some("i8") => INT8,
-                    _ if self.floats.contains(x) => FLOAT32,
-                    _ => return false,
-                };
-                to == own || own == FLOAT32 && to == FLOAT16 && self.halves
-            }
-            _ => false,
-        }
-    }
-
     /// Whether the node's results follow from constants; they then are constants.
     fn folded(&mut self, node: &Node) -> bool {
         self.know(node);
@@ -289,37 +244,6 @@ impl Pass<'_> {
             op if MOVES.contains(&op) && self.moves_bytes(&node) => self.moved(node),
             _ => self.out.push(node),
         }
-    }
-
-    fn moves_bytes(&self, node: &Node) -> bool {
-        is_onnx(&node.domain) && node.inputs.iter().any(|x| self.quantised.contains_key(x))
-    }
-
-    /// Writes a Split whose parts are known as a Slice each: they have one output, as all that becomes a layer.
-    fn sliced(&mut self, node: &Node) -> bool {
-        self.know(node);
-        let Some(parts) = shapes::outputs((&self.consts, self.opset), &self.shapes, node) else { return false };
-        let rank = parts.first().map_or(0, Vec::len);
-        let Some(axis) = shapes::wrap(node.int("axis", 0), rank).filter(|axis| *axis < rank) else { return false };
-        if parts.iter().any(|part| part[axis] == 0) {
-            return false;
-        }
-        let mut at = 0;
-        for (output, part) in node.outputs.iter().zip(&parts) {
-            let mut list = |value: usize| {
-                let name = self.fresh(output);
-                let value = Const { shape: vec![1], values: Values::I64(vec![value as i64]) };
-                self.consts.insert(name.clone(), Arc::new(value));
-                name
-            };
-            let [start, end, along] = [list(at), list(at + part[axis]), list(axis)];
-            at += part[axis];
-            if !output.is_empty() {
-                let slice = Node::new("Slice", output, &[&node.inputs[0], &start, &end, &along], output);
-                self.node(slice);
-            }
-        }
-        true
     }
 
     /// A Q or DQ node of the file itself: its zero point is spelt out.
@@ -603,55 +527,5 @@ impl Pass<'_> {
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
         let float = Self::float(&node, "Concat", &parts);
         self.quantised(&node, float, &ys, &yz);
-    }
-
-    /// A node that moves or chooses quantised bytes: the same scale and zero point on both sides, and on all that it
-    /// takes bytes from.
-    fn moved(&mut self, node: Node) {
-        let Some((scale, zero)) = node.inputs.iter().find_map(|x| self.quantised.get(x)).cloned() else { return };
-        if node.op == "MaxPool" && node.outputs.len() > 1 {
-            return self.refuse(&node, "has a second output, which oltr does not compute on bytes");
-        }
-        if node.op == "Resize" && !matches!(node.text("mode"), "" | "nearest") {
-            return self.refuse(&node, "computes with bytes; quantise the model with it between DQ and Q");
-        }
-        // Which inputs are bytes, where they are not sizes or places.
-        let bytes = match node.op.as_str() {
-            "Concat" | "Max" | "Min" | "Clip" => 0..node.inputs.len(),
-            _ => 0..1,
-        };
-        let filler = (node.op == "Pad").then_some(2).filter(|i| node.input(*i).is_some());
-        let mut float = node.clone();
-        for i in bytes.chain(filler) {
-            let Some(x) = node.input(i) else { continue };
-            let own = self.quantised.get(x).map_or((&scale, &zero), |(s, z)| (s, z));
-            if !self.same(&scale, own.0) || !self.same(&zero, own.1) {
-                return self.refuse(&node, "takes bytes of different scales together; export it again");
-            }
-            let dtype = |name: &str| self.consts.get(name).map(|c| c.values.dtype());
-            if !self.quantised.contains_key(x) && dtype(x) != dtype(&zero) {
-                return self.refuse(&node, "takes bytes together with another type; export it again");
-            }
-            float.inputs[i] = self.dequantised(&node, [x, &scale, &zero], None);
-        }
-        if let Err(reason) = self.check_parameters(&scale, &zero) {
-            return self.refuse(&node, reason);
-        }
-        for output in float.outputs.iter_mut().filter(|o| !o.is_empty()) {
-            let numbers = self.fresh(output);
-            *output = numbers;
-        }
-        let floats = float.outputs.clone();
-        self.out.push(float);
-        for (y, numbers) in node.outputs.iter().zip(floats).filter(|(y, _)| !y.is_empty()) {
-            self.quantised.insert(y.clone(), (scale.clone(), zero.clone()));
-            self.out.push(Node::new(QUANTISE, y, &[&numbers, &scale, &zero], y));
-        }
-    }
-
-    /// Whether two constants hold the same.
-    fn same(&self, a: &str, b: &str) -> bool {
-        let value = |name: &str| self.consts.get(name).map(|c| (c.as_f32().map(<[f32]>::to_vec), c.as_integers()));
-        a == b || value(a) == value(b)
     }
 }
