@@ -125,10 +125,11 @@ fn a_detector_finds_things_where_something_moves_or_alone() {
 fn detectors_that_say_nothing_usable_are_refused_or_passed_over() {
     let refused = |model: &onnx::Model| match Detector::new(&load(model), &Boxes::default()) {
         Err(Error::BadModel { reason, .. }) => reason,
-        other => panic!("{other:?}"),
+        Err(other) => panic!("{other}"),
+        Ok(detector) => panic!("taken as {:?}", detector.form()),
     };
     let mut other = bright(around);
-    other.outputs = vec![value("luma", dtype::FLOAT, &[1, CELLS as i64, CELLS as i64])];
+    other.outputs = vec![value("cells", dtype::FLOAT, &[1, 3, CELLS as i64, CELLS as i64])];
     assert!(refused(&other).contains("[1,4+C,N]"));
     let mut only = bright(around);
     only.outputs.truncate(1);
