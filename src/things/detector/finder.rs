@@ -63,13 +63,8 @@ impl Finder for DetectorFinder {
         };
         self.moving.clear();
         gate.find(frame, time, expected, &mut self.moving)?;
-        let is_turn = !self.moving.is_empty() && self.is_turn(time);
-        if is_turn {
+        if !self.moving.is_empty() && self.is_turn(time) {
             self.detect(frame, time)?;
-            // A box stands for what moves in it, which may be several pieces.
-            let moves = |area: &Area| self.moving.iter().any(|region| is_within(region.area, *area));
-            regions.extend(self.boxes.iter().filter(|area| moves(area)).map(|area| Region::new(*area)));
-            return Ok(());
         }
         // What moves where the detector saw something, or where something is followed already.
         let is_known = |region: &&Region| {
