@@ -70,8 +70,6 @@ struct Report<'a> {
     threads: u16,
     runs: usize,
     isa: &'a str,
-    /// How much runs in int8.
-    int8: &'a Coverage,
     /// File to session.
     load_ms: f64,
     /// Start of the process to the first answer.
@@ -86,6 +84,8 @@ struct Report<'a> {
     input: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     profile: Option<Vec<ProfiledStep<'a>>>,
+    /// How much runs in int8.
+    int8: &'a Coverage,
 }
 
 impl Report<'_> {

@@ -53,13 +53,14 @@ struct Report<'a> {
     inputs: Vec<PortReport<'a>>,
     outputs: Vec<PortReport<'a>>,
     quantisation: &'a str,
-    int8: &'a Coverage,
     operators: &'a BTreeMap<String, usize>,
     isa: &'a str,
     memory: Memory,
     steps: &'a [Step],
     /// All metadata of the file, as it stands there.
     metadata: &'a BTreeMap<String, String>,
+    /// How much runs in int8.
+    int8: &'a Coverage,
 }
 
 #[derive(Debug, Serialize)]

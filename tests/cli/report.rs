@@ -63,7 +63,8 @@ fn bench_measures() {
     assert_eq!(
         keys(&ran.stdout),
         "{schema,model,threads,runs,isa,load_ms,first_result_ms,latency_ms{min,median,p95,max},\
-         arena_bytes,scratch_bytes,weights_bytes,peak_rss_bytes,input}"
+         arena_bytes,scratch_bytes,weights_bytes,peak_rss_bytes,input,\
+         int8{macs,int8_macs,fallback{node,operator,reason,remedy}}}"
     );
     let json = &ran.json()[0];
     assert_eq!((&json["schema"], &json["runs"], &json["threads"]), (&"oltr.bench/1".into(), &3.into(), &1.into()));
