@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use serde::Serialize;
 
 use super::graph::{Graph, Node};
-use super::lower::View;
 use super::operators::{DEQUANTISE, QUANTISE};
+use super::quantised::View;
 use super::shapes::Shapes;
 
 /// How much of a graph runs in int8.
