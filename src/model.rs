@@ -24,6 +24,7 @@ mod normalise;
 mod operators;
 mod ops;
 mod origin;
+mod quantised;
 mod remainder;
 mod rewrite;
 mod session;

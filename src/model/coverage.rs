@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use serde::Serialize;
 
 use super::graph::{Graph, Node};
-use super::lower::View;
 use super::operators::{DEQUANTISE, QUANTISE};
+use super::quantised::View;
 use super::shapes::Shapes;
 
 /// How much of a graph runs in int8.
@@ -32,6 +32,9 @@ pub struct Fallback {
     /// What to change in the export.
     pub remedy: String,
 }
+
+/// Quantises a tensor by its own range.
+const DYNAMIC: &str = "DynamicQuantizeLinear";
 
 impl Coverage {
     /// Least share below which a quantised file is slower than it need be.
@@ -102,12 +105,28 @@ pub(super) fn of(graph: &Graph, shapes: &Shapes, int8: &HashSet<usize>, quantise
     coverage
 }
 
+/// Whether a graph quantises each frame by its own range.
+pub(super) fn is_dynamic(graph: &Graph) -> bool {
+    graph.nodes.iter().any(|node| node.is(DYNAMIC))
+}
+
+/// Whether a product reads integers of DynamicQuantizeLinear, less their zero point.
+fn follows_dynamic(view: &View, node: &Node) -> bool {
+    let producer = |node: &Node| Some(&view.graph.nodes[*view.producers.get(node.input(0)?)?]);
+    let chain = || {
+        let less = producer(node).filter(|n| n.is("Sub"))?;
+        let cast = producer(less).filter(|n| n.is("Cast"))?;
+        producer(cast).map(|n| n.is(DYNAMIC))
+    };
+    chain().unwrap_or(false)
+}
+
 /// Why a product runs in float, and what to change in the export.
 fn why(view: &View, shapes: &Shapes, node: &Node) -> (String, &'static str) {
     let graph = view.graph;
-    if matches!(node.op.as_str(), "ConvInteger" | "MatMulInteger") {
+    if matches!(node.op.as_str(), "ConvInteger" | "MatMulInteger") || follows_dynamic(view, node) {
         return (
-            "its input is quantised anew for each frame".into(),
+            "its input is quantised anew for each frame, so it runs in float over the same integers".into(),
             "quantise the model statically, with calibration data",
         );
     }

@@ -14,8 +14,8 @@ use tract_onnx::tract_hir::infer::{InferenceOp, InferenceResult, Solver, TensorP
 use tract_onnx::tract_hir::internal::{Expansion, expand};
 
 use super::graph::{Graph, Node};
-use super::lower::{View, constant_shape};
 use super::operators::DISTANCES;
+use super::quantised::{View, constant_shape};
 use super::shapes::{self, axes};
 use oltr_int8::float::distances;
 

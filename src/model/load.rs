@@ -114,7 +114,10 @@ pub(super) fn load(name: &str, origin: &Origin, options: &Options) -> Result<Loa
     }
     let (parts, coverage) = match options.engine {
         Engine::Int8 if quantised => lower::lower(&mut graph, kernels)?,
-        _ => (Vec::new(), coverage::of(&graph, &shapes::infer(&graph), &HashSet::new(), false)),
+        engine => {
+            let told = engine == Engine::Int8 && coverage::is_dynamic(&graph);
+            (Vec::new(), coverage::of(&graph, &shapes::infer(&graph), &HashSet::new(), told))
+        }
     };
     lower::fold_constants(&mut graph);
     lower::prune(&mut graph);

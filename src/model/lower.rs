@@ -12,7 +12,6 @@ mod float;
 mod float_op;
 mod moves;
 mod pointwise;
-mod quantised;
 mod units;
 mod weights;
 
@@ -22,12 +21,11 @@ use std::collections::{BinaryHeap, HashMap, HashSet};
 use super::coverage::{self, Coverage};
 use super::graph::{Const, Graph, Node};
 use super::operators::{DEQUANTISE, PROGRAM, QUANTISE};
+use super::quantised::{View, entry};
 use super::shapes;
 use crate::error::{Error, Result};
 pub(super) use emit::Part;
 use oltr_int8::kernels::KernelSet;
-pub(super) use quantised::View;
-use quantised::entry;
 use units::{Kind, Operand, Sink, Unit};
 
 /// Compiles what is quantised and replaces it in the graph by program nodes, whose attribute `index` counts the
@@ -71,11 +69,6 @@ pub(super) fn lower(graph: &mut Graph, kernels: &'static dyn KernelSet) -> Resul
     prune(graph);
     sort(graph)?;
     Ok((parts, coverage))
-}
-
-/// The shape of a float constant or of the numbers of a quantised one.
-pub(super) fn constant_shape<'a>(view: &View<'a>, name: &str) -> Option<&'a [usize]> {
-    float::numbers(view, name).map(|(_, shape)| shape)
 }
 
 /// Sets the level of each unit.

@@ -7,6 +7,8 @@
 //! on the way (`fold`), so that weights and zero points are constants whatever an exporter wrote before them.
 
 mod bytes;
+mod dynamic;
+mod weights;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -86,6 +88,8 @@ pub(super) fn normalise(model: &str, graph: &mut Graph, limits: &Limits) -> Resu
         quantised: HashMap::new(),
         unsupported: Vec::new(),
         lost: HashSet::new(),
+        weights: HashMap::new(),
+        sums: HashMap::new(),
         fresh: 0,
         seen: 0,
         opset: graph.opset,
@@ -99,6 +103,8 @@ pub(super) fn normalise(model: &str, graph: &mut Graph, limits: &Limits) -> Resu
         let is_output = node.outputs.iter().any(|o| graph.outputs.contains(o));
         if node.is("Constant") {
             pass.constant(model, node, limits)?;
+        } else if let Some(sums) = pass.sums_as_floats(&node).filter(|_| !is_output).cloned() {
+            pass.renamed.insert(node.outputs.remove(0), sums);
         } else if pass.is_identity(&node) {
             if is_output {
                 pass.out.push(Node::new("Identity", &node.name, &[&node.inputs[0]], node.output()));
@@ -132,6 +138,10 @@ struct Pass<'a> {
     unsupported: Vec<UnsupportedNode>,
     /// What refused nodes would compute: not the fault of those that read it.
     lost: HashSet<String>,
+    /// The DQ nodes of constants, by what they compute.
+    weights: HashMap<String, Node>,
+    /// Integer sums that are computed as floats, and those floats.
+    sums: HashMap<String, String>,
     fresh: usize,
     /// How many nodes of `out` were looked at.
     seen: usize,
@@ -166,6 +176,9 @@ impl Pass<'_> {
             let node = self.out[at].clone();
             self.know(&node);
             shapes::add((&self.consts, self.opset), &mut self.shapes, &node);
+            if node.op == DEQUANTISE && self.consts.contains_key(&node.inputs[0]) {
+                self.weights.insert(node.output().to_string(), node.clone());
+            }
             let float =
                 |name: &str| self.floats.contains(name) || self.consts.get(name).is_some_and(|c| c.as_f32().is_some());
             let floats = match node.op.as_str() {
@@ -241,6 +254,7 @@ impl Pass<'_> {
                 self.unary(node)
             }
             "Split" if is_onnx(&node.domain) && self.opset >= 10 && self.sliced(&node) => {}
+            _ if self.ordered_weights(&node) || self.integer_product(&node) => {}
             op if MOVES.contains(&op) && self.moves_bytes(&node) => self.moved(node),
             _ => self.out.push(node),
         }

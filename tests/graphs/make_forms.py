@@ -136,6 +136,20 @@ def main():
     q = c.op("Clip", c.q(c.x, YS), c.const(90, np.uint8), c.const(160, np.uint8))
     x = c.op("Dropout", c.dq(c.op("Cast", q, to=TensorProto.UINT8), YS))
     c.write("clipped-bytes", c.op("MaxPool", x, kernel_shape=[2, 2]))
+    # PyTorch's Linear: weights are dequantised, then transposed; and weights that are dequantised flat, then shaped.
+    for per_channel in (False, True):
+        suffix = "channels" if per_channel else "tensor"
+        draw = lambda n: c.const(2.0 ** RANDOM.integers(-8, -5, n)) if per_channel else c.const(2.0**-7)
+        zeros = lambda n: c.const(np.zeros(n) if per_channel else 0, np.int8)
+        c = Case([3, 20])
+        w = c.const(RANDOM.integers(-127, 128, (7, 20)), np.int8)
+        w = c.op("DequantizeLinear", w, draw(7), zeros(7), axis=0)
+        c.write(f"turned-weights-{suffix}", c.op("MatMul", c.x, c.op("Transpose", w, perm=[1, 0])))
+        c = Case(X)
+        w = c.const(RANDOM.integers(-127, 128, (9, 54)), np.int8)
+        w = c.op("DequantizeLinear", w, draw(9), zeros(9), axis=0)
+        w = c.op("Reshape", w, c.const([9, 6, 3, 3], np.int64))
+        c.write(f"shaped-weights-{suffix}", c.op("Conv", c.x, w))
 
 
 if __name__ == "__main__":

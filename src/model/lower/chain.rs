@@ -8,10 +8,9 @@ use std::collections::HashSet;
 
 use super::super::graph::Node;
 use super::super::operators::{DEQUANTISE, QUANTISE};
+use super::super::quantised::{View, numbers};
 use super::super::shapes::Shapes;
-use super::float::numbers;
 use super::pointwise;
-use super::quantised::View;
 
 /// Nodes of a chain; more than any activation function has.
 const MOST: usize = 24;

@@ -7,11 +7,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::super::graph::Node;
+use super::super::quantised::{View, entry, numbers};
 use super::super::shapes::{Shapes, Sliding};
 use super::chain::Chain;
 use super::failure::{Failure, Result};
 use super::pointwise;
-use super::quantised::{View, entry};
 use super::units::{Kind, Operand, Sink, Unit};
 use super::weights::{Weights, int_bias};
 use crate::error::Error;
@@ -54,7 +54,7 @@ fn operand_shape(view: &View, shapes: &Shapes, operand: &Operand) -> Option<Vec<
         Operand::Activation(q) => shapes.get(&entry(view, q).1).cloned(),
         Operand::Constant(name) => Some(view.constant(name)?.value.shape.clone()),
         Operand::Numbers(name) => shapes.get(name).cloned(),
-        Operand::ConstantNumbers(name) => Some(super::float::numbers(view, name)?.1.to_vec()),
+        Operand::ConstantNumbers(name) => Some(numbers(view, name)?.1.to_vec()),
     }
 }
 
@@ -174,7 +174,7 @@ fn dense<'a>(view: &View<'a>, shapes: &Shapes, unit: &Unit) -> Option<Dense<'a>>
 
 /// A bias that is added as numbers: one for each channel, or one for all.
 fn float_bias(view: &View, name: &str, channels: usize) -> Option<Vec<f32>> {
-    let (values, shape) = super::float::numbers(view, name)?;
+    let (values, shape) = numbers(view, name)?;
     match values.len() {
         n if n == channels && shape.last().is_none_or(|last| *last == n) => Some(values.into_owned()),
         1 => Some(vec![values[0]; channels]),

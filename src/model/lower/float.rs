@@ -5,26 +5,16 @@
 //! never makes a program wait for tract: a network that is quantised in part keeps as few programs as before, and
 //! float convolutions stay with tract, with the operators behind them.
 
-use std::borrow::Cow;
 use std::collections::HashSet;
 
 use super::super::graph::{Node, is_onnx};
 use super::super::operators::{DISTANCES, QUANTISE};
+use super::super::quantised::{View, entry, numbers};
 use super::super::shapes::{Shapes, axes, wrap};
 use super::float_op::FloatOp;
 use super::pointwise;
-use super::quantised::{View, entry};
 use super::units::{Kind, Operand, Sink, Unit, bytes_sink};
 use oltr_int8::float::{Binary, Function, Reduction};
-
-/// The numbers of a constant, float or quantised, and its shape.
-pub(super) fn numbers<'a>(view: &View<'a>, name: &str) -> Option<(Cow<'a, [f32]>, &'a [usize])> {
-    if let Some(value) = view.graph.consts.get(name) {
-        return Some((Cow::Borrowed(value.as_f32()?), &value.shape));
-    }
-    let constant = view.constant(name)?;
-    Some((Cow::Owned(constant.numbers()?), &constant.value.shape))
-}
 
 /// The float operators that can run beside `units`, and the quantisations behind them, in graph order.
 pub(crate) fn find(view: &View, shapes: &Shapes, units: &[Unit]) -> Vec<Unit> {

@@ -4,11 +4,11 @@ use std::collections::{HashMap, HashSet};
 
 use super::super::graph::Node;
 use super::super::operators::{DEQUANTISE, QUANTISE};
+use super::super::quantised::View;
 use super::super::shapes::{Shapes, Sliding, axes, wrap};
 use super::chain::Chain;
 use super::float_op::FloatOp;
 use super::moves;
-use super::quantised::View;
 use oltr_int8::quant::Quant;
 use oltr_int8::{Binary, Piece};
 

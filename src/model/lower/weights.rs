@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 
 use super::super::graph::Values;
 use super::super::origin::Raw;
-use super::quantised::{QConst, View};
+use super::super::quantised::{QConst, View};
 
 /// Weights, and how they are counted: output channels, taps, input channels of a group.
 pub(super) struct Weights<'a> {

@@ -1,7 +1,7 @@
 //! Turning float operators into layers of numbers.
 
+use super::super::super::quantised::numbers;
 use super::super::failure::Result;
-use super::super::float::numbers;
 use super::super::float_op::FloatOp;
 use super::super::units::{Operand, Sink};
 use super::{Emitter, clipped, lost, operand_shape};

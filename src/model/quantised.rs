@@ -1,9 +1,11 @@
 //! Reading quantisation off a graph in normal form: who is whose dequantised twin, with which scale.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
-use super::super::graph::{Const, Graph, Values};
-use super::super::operators::{DEQUANTISE, QUANTISE};
+use super::graph::{Const, Graph, Values};
+use super::operators::{DEQUANTISE, QUANTISE};
+use super::shapes::wrap;
 use oltr_int8::quant::Quant;
 
 /// Scales and zero points of a Q or DQ node.
@@ -45,7 +47,7 @@ impl QConst<'_> {
         if zeros.iter().all(|z| *z == zeros[0]) {
             return Some(raw.iter().map(|v| v - zeros[0]).collect());
         }
-        let axis = super::super::shapes::wrap(self.params.axis, self.value.shape.len())?;
+        let axis = wrap(self.params.axis, self.value.shape.len())?;
         let inner: usize = self.value.shape.get(axis + 1..)?.iter().product();
         let extent = *self.value.shape.get(axis)?;
         (extent == zeros.len()).then(|| raw.iter().enumerate().map(|(i, v)| v - zeros[i / inner % extent]).collect())
@@ -55,11 +57,7 @@ impl QConst<'_> {
     pub fn scales(&self, n: usize, axis: usize) -> Option<Vec<f32>> {
         match &self.params.scales[..] {
             [one] => Some(vec![*one; n]),
-            many if many.len() == n
-                && super::super::shapes::wrap(self.params.axis, self.value.shape.len())? == axis =>
-            {
-                Some(many.to_vec())
-            }
+            many if many.len() == n && wrap(self.params.axis, self.value.shape.len())? == axis => Some(many.to_vec()),
             _ => None,
         }
     }
@@ -68,7 +66,7 @@ impl QConst<'_> {
     pub fn numbers(&self) -> Option<Vec<f32>> {
         let values = self.centred()?;
         let (shape, scales) = (&self.value.shape, &self.params.scales);
-        let inner: usize = match super::super::shapes::wrap(self.params.axis, shape.len()) {
+        let inner: usize = match wrap(self.params.axis, shape.len()) {
             Some(axis) if scales.len() > 1 && shape.get(axis) == Some(&scales.len()) => {
                 shape[axis + 1..].iter().product()
             }
@@ -149,7 +147,21 @@ impl<'a> View<'a> {
 }
 
 /// The Q node behind quantised tensor `name`, and the float tensor that it quantises.
-pub(super) fn entry(view: &View, name: &str) -> (usize, String) {
+pub(crate) fn entry(view: &View, name: &str) -> (usize, String) {
     let index = view.producers[name];
     (index, view.graph.nodes[index].inputs[0].clone())
+}
+
+/// The numbers of a constant, float or quantised, and its shape.
+pub(crate) fn numbers<'a>(view: &View<'a>, name: &str) -> Option<(Cow<'a, [f32]>, &'a [usize])> {
+    if let Some(value) = view.graph.consts.get(name) {
+        return Some((Cow::Borrowed(value.as_f32()?), &value.shape));
+    }
+    let constant = view.constant(name)?;
+    Some((Cow::Owned(constant.numbers()?), &constant.value.shape))
+}
+
+/// The shape of a float constant or of the numbers of a quantised one.
+pub(crate) fn constant_shape<'a>(view: &View<'a>, name: &str) -> Option<&'a [usize]> {
+    numbers(view, name).map(|(_, shape)| shape)
 }
