@@ -64,7 +64,8 @@ impl Told {
     /// As an object of `oltr.Answer`.
     pub fn into_python<'py>(self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let of = ANSWER.get_or_try_init(py, || py.import("oltr._types")?.getattr("answer").map(Bound::unbind))?;
-        let first = (self.decision, self.label, self.class, self.name, self.probability, self.reachability, self.threshold);
+        let first =
+            (self.decision, self.label, self.class, self.name, self.probability, self.reachability, self.threshold);
         of.bind(py).call1((first, self.nearest, self.shot, self.top, self.enrolled, self.origin))
     }
 }

@@ -6,6 +6,7 @@
 // The derive macros of PyO3 write functions that are public to the interpreter only.
 #![allow(missing_docs, reason = "documented in python/oltr/_oltr.pyi")]
 
+mod calibrate;
 mod convert;
 mod failure;
 mod model;
@@ -24,6 +25,9 @@ mod _oltr {
     use super::session::Session;
     #[pymodule_export]
     use super::stream::Watcher;
+
+    #[pymodule_export]
+    use super::calibrate::threshold;
 
     use super::*;
 

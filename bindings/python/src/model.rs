@@ -7,7 +7,7 @@ use oltr::enrol::{Enrolled, Enrolments, MAX_PHOTOS};
 use oltr::model::Options;
 use oltr::{Error, Limits};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDict};
+use pyo3::types::{PyBool, PyDict, PyTuple};
 
 use crate::convert::{Told, number, outputs};
 use crate::failure::{detached, unfit, wrong_type};
@@ -243,10 +243,13 @@ impl Model {
         self.threads
     }
 
-    /// Id, name and number of training photos of each class, in the order of the logits.
-    fn _classes(&self) -> Vec<(String, String, u64)> {
+    #[getter]
+    fn classes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        let of = py.import("oltr._types")?.getattr("Class")?;
         let classes = self.model.bundle().map(|bundle| bundle.classes.as_slice()).unwrap_or_default();
-        classes.iter().map(|class| (class.id.clone(), class.name.clone(), class.train_count)).collect()
+        let all: PyResult<Vec<_>> =
+            classes.iter().map(|class| of.call1((&class.id, &class.name, class.train_count))).collect();
+        PyTuple::new(py, all?)
     }
 
     /// What another process makes the same model from; that is why a class that no file has must not be lost on the way.

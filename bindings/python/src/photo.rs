@@ -53,7 +53,8 @@ impl Photo {
         {
             let array = numpy.call_method1("asarray", (photo,))?;
             let view = PyMemoryView::from(&array);
-            let view = view.map_err(|_| unfit(py, ARRAY, format!("has elements of {}, must have bytes", name(&array))))?;
+            let view =
+                view.map_err(|_| unfit(py, ARRAY, format!("has elements of {}, must have bytes", name(&array))))?;
             return Photo::from_view(&array, &view, limits);
         }
         let text = format!(
@@ -116,7 +117,9 @@ fn check(py: Python<'_>, height: u64, width: u64, limits: &Limits) -> PyResult<(
     }
     let (what, value, limit) = match () {
         () if side > limits.photo_side.into() => ("photo_side", side, limits.photo_side.into()),
-        () if height.saturating_mul(width) > limits.photo_pixels => ("photo_pixels", height * width, limits.photo_pixels),
+        () if height.saturating_mul(width) > limits.photo_pixels => {
+            ("photo_pixels", height * width, limits.photo_pixels)
+        }
         () => return Ok(()),
     };
     Err(raised(py, &Error::Limit { subject: PHOTO.into(), what, value, limit }))

@@ -47,7 +47,13 @@ impl Watcher {
             };
             let best = &event.best;
             let first = (phase, event.id, event.label.word(), names.label(event.label), names.name(event.label));
-            let span = (event.first.as_secs_f64(), event.last.as_secs_f64(), event.frames, best.frame, best.time.as_secs_f64());
+            let span = (
+                event.first.as_secs_f64(),
+                event.last.as_secs_f64(),
+                event.frames,
+                best.frame,
+                best.time.as_secs_f64(),
+            );
             let nearest = names.class(best.nearest).map(|class| class.id.as_str());
             let scores = (number(event.mean_probability()), number(event.mean_reachability()), nearest);
             list.append(of.bind(py).call1((first, reason, span, scores))?)?;

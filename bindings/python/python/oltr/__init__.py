@@ -9,6 +9,7 @@
 Threads may share a `Model`; work is done without the interpreter's lock. Every exception is an `Error`.
 """
 
+from ._calibrate import Threshold, calibrate
 from ._errors import (
     BadImageError,
     BadInputError,
@@ -47,7 +48,9 @@ __all__ = [
     "Nearest",
     "NotFoundError",
     "Session",
+    "Threshold",
     "UnavailableError",
     "__version__",
+    "calibrate",
     "stream",
 ]
