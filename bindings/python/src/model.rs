@@ -156,7 +156,7 @@ impl Model {
         Session::make(py, &self.model, self.enrolments())
     }
 
-    fn enrol(&self, name: &str, photos: &Bound<'_, PyAny>) -> PyResult<(String, usize, f64)> {
+    fn enrol<'py>(&self, name: &str, photos: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let py = photos.py();
         if photos.is_instance_of::<pyo3::types::PyString>() {
             return Err(wrong_type(py, "photos: is one text; hand in a list of photos"));
@@ -184,7 +184,7 @@ impl Model {
             Ok((enrolments, told))
         })?;
         self.changed(enrolments);
-        Ok(told)
+        py.import("oltr._types")?.getattr("Enrolled")?.call1(told)
     }
 
     fn forget(&self, py: Python<'_>, name: &str) -> PyResult<()> {

@@ -26,7 +26,7 @@ from ._errors import (
 )
 from ._oltr import Model, Session, __version__
 from ._stream import stream
-from ._types import Answer, Candidate, Class, EnrolledAs, Event, Nearest
+from ._types import Answer, Candidate, Class, Enrolled, EnrolledAs, Event, Nearest
 
 __all__ = [
     "Answer",
@@ -38,6 +38,7 @@ __all__ = [
     "Candidate",
     "Class",
     "ConfigError",
+    "Enrolled",
     "EnrolledAs",
     "Error",
     "Event",

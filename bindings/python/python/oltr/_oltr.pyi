@@ -3,7 +3,7 @@ from collections.abc import Buffer, Iterable
 from types import TracebackType
 from typing import Any, Optional, Protocol, Union
 
-from ._types import Answer, Class, Event
+from ._types import Answer, Class, Enrolled, Event
 
 __version__: str
 
@@ -45,8 +45,8 @@ class Model:
         """The network's outputs: `logits`, `distances` and `features`, as NumPy arrays of float32 (lists without NumPy)."""
     def session(self) -> Session:
         """The buffers of one photo at a time, for one thread that wants them for itself."""
-    def enrol(self, name: str, photos: Iterable[Photo]) -> tuple[str, int, float]:
-        """Learns the class `name` from 2 to 64 photos, or replaces it: its name, number of photos, and radius."""
+    def enrol(self, name: str, photos: Iterable[Photo]) -> Enrolled:
+        """Learns the class `name` from 2 to 64 photos, or replaces it."""
     def forget(self, name: str) -> None:
         """Removes an enrolled class."""
     @property

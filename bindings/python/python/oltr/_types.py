@@ -42,6 +42,17 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class Enrolled:
+    """A class learnt on the device."""
+
+    name: str
+    photos: int
+    """Photos that it was learnt from."""
+    radius: float
+    """Distance from its centroid up to which photos get its name."""
+
+
+@dataclass(frozen=True)
 class EnrolledAs:
     """The enrolled class that a photo is of."""
 
