@@ -1,7 +1,9 @@
 import os
-from collections.abc import Buffer, Iterable
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Optional, Protocol, Union
+
+from typing_extensions import Buffer
 
 from ._types import Answer, Class, Enrolled, Event
 

@@ -133,19 +133,20 @@ class Event:
 
 def answer(first: Any, nearest: Any, shot: Optional[str], top: Any, enrolled: Any, origin: Optional[str]) -> Answer:
     """An answer of what the extension module tells."""
-    return Answer(
+    values: list[Any] = [
         *first,
-        nearest=Nearest(*nearest),
-        shot=shot,
-        top=tuple(Candidate(*candidate) for candidate in top),
-        enrolled=None if enrolled is None else EnrolledAs(*enrolled),
-        **({} if origin is None else json.loads(origin)),
-    )
+        Nearest(*nearest),
+        shot,
+        tuple(Candidate(*candidate) for candidate in top),
+        None if enrolled is None else EnrolledAs(*enrolled),
+    ]
+    return Answer(*values, **({} if origin is None else json.loads(origin)))
 
 
 def event(first: Any, reason: Optional[str], span: Any, scores: Any) -> Event:
     """An event of what the extension module tells."""
-    return Event(*first, reason, *span, *scores)
+    values: list[Any] = [*first, reason, *span, *scores]
+    return Event(*values)
 
 
 def model(path: Optional[str], enrolled: Optional[str], use_enrolled: bool, threads: int) -> _oltr.Model:
