@@ -71,6 +71,6 @@ def target(path, module, code):
 
 
 root = Path(__file__).resolve().parent.parent
-wrong = [w for source in [root / "src", *sorted(root.glob("crates/*/src"))] for w in files(source)]
+wrong = [w for source in [root / "src", *sorted(root.glob("crates/*/src")), *sorted(root.glob("bindings/*/src"))] for w in files(source)]
 print("\n".join(wrong) or "No circles of imports, no long files.")
 sys.exit(bool(wrong))

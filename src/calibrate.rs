@@ -7,6 +7,7 @@
 
 mod choice;
 mod per_class;
+mod scored;
 mod search;
 mod target;
 mod temperature;
@@ -23,6 +24,7 @@ use crate::scores::ScoreKind;
 use crate::survey::{Clusters, Record, answers, bootstrap};
 
 pub use choice::{Choice, PerClass, Weighed};
+pub use scored::threshold_of;
 pub use target::Target;
 
 use search::Sample;

@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 
 from .checkpoint import Checkpoint
-from .cli import run
+from .cli import prog, run
 
 
 def average(first: Checkpoint, second: Checkpoint, share: float) -> Checkpoint:
@@ -31,7 +31,7 @@ def average(first: Checkpoint, second: Checkpoint, share: float) -> Checkpoint:
 def main() -> None:
     """Runs the command."""
     parser = argparse.ArgumentParser(
-        prog="python -m oltr_models.average", description="Average the weights of two networks, one trained on from the other or both from one start.",
+        prog=prog("average"), description="Average the weights of two networks, one trained on from the other or both from one start.",
         epilog="example: python -m oltr_models.average work/start1/best.pt work/best.pt work/averaged.pt --share 0.6")
     parser.add_argument("first", type=Path, help="best.pt of the earlier training")
     parser.add_argument("second", type=Path, help="best.pt of the training that went on from it, or from the same start")

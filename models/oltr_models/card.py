@@ -10,7 +10,7 @@ from pathlib import Path
 import onnx
 
 from .bundle import set_metadata
-from .cli import run
+from .cli import prog, run
 
 
 def embed(bundle: Path, card: Path, report: Path | None) -> None:
@@ -26,7 +26,7 @@ def embed(bundle: Path, card: Path, report: Path | None) -> None:
 def main() -> None:
     """Runs the command."""
     parser = argparse.ArgumentParser(
-        prog="python -m oltr_models.card", description="Embed a model card in a bundle.",
+        prog=prog("card"), description="Embed a model card in a bundle.",
         epilog="example: python -m oltr_models.card everyday.onnx everyday.card.md --report work/everyday/check.json")
     parser.add_argument("bundle", type=Path, help="ONNX bundle, changed in place")
     parser.add_argument("card", type=Path, help="the card, Markdown")

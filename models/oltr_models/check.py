@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from .bundle import Runner
-from .cli import run
+from .cli import prog, run
 from .data import read_samples, select
 from .evaluation import Answers, class_indices, figures, run_samples
 from .metrics import threshold_accepting
@@ -74,7 +74,7 @@ def losses(report: dict) -> dict[str, float]:
 def main() -> None:
     """Runs the command."""
     parser = argparse.ArgumentParser(
-        prog="python -m oltr_models.check", description="Compare an int8 bundle with its float original.",
+        prog=prog("check"), description="Compare an int8 bundle with its float original.",
         epilog="example: python -m oltr_models.check work/everyday.float.onnx everyday.onnx "
                "--images photos --labels everyday.tsv")
     parser.add_argument("float", type=Path, help="float bundle")

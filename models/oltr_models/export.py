@@ -11,7 +11,7 @@ import torch
 
 from .bundle import PROBABILITY, VERSION, Runner, class_entries, set_metadata
 from .checkpoint import Checkpoint
-from .cli import run
+from .cli import prog, run
 from .data import Preprocess, read_names
 from .graph import OUTPUTS, float_graph
 
@@ -48,7 +48,7 @@ def compare(net: torch.nn.Module, size: int, path: Path) -> None:
 def arguments() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m oltr_models.export", description="Write a checkpoint as a float ONNX bundle.",
+        prog=prog("export"), description="Write a checkpoint as a float ONNX bundle.",
         epilog="example: python -m oltr_models.export work/everyday/best.pt work/everyday.float.onnx "
                "--name everyday --names everyday.names.tsv")
     parser.add_argument("checkpoint", type=Path, help="as `train` writes it")

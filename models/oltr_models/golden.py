@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from .bundle import Runner
-from .cli import run
+from .cli import prog, run
 from .data import load_photo
 from .graph import INPUT
 
@@ -27,7 +27,7 @@ def golden(bundle: Path, photo: Path, target: Path) -> None:
 def main() -> None:
     """Runs the command."""
     parser = argparse.ArgumentParser(
-        prog="python -m oltr_models.golden", description="Write input and outputs of a bundle on a photo.",
+        prog=prog("golden"), description="Write input and outputs of a bundle on a photo.",
         epilog="example: python -m oltr_models.golden everyday.onnx ../examples/photos/cup.jpg everyday.golden.npz")
     parser.add_argument("bundle", type=Path, help="ONNX bundle")
     parser.add_argument("photo", type=Path, help="any photo")

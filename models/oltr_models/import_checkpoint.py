@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from .bundle import PROBABILITY
-from .cli import run
+from .cli import prog, run
 from .data import Preprocess, read_class_table
 from .export import write_bundle
 from .published import SIZE, load_published
@@ -31,7 +31,7 @@ def import_checkpoint(source: Path, target: Path, name: str, classes: Path | Non
 def arguments() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m oltr_models.import_checkpoint",
+        prog=prog("import_checkpoint"),
         description="Write a checkpoint of the published OLTR implementation as a float ONNX bundle.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         epilog="example: python -m oltr_models.import_checkpoint final_model_checkpoint.pth imagenet-lt.float.onnx "

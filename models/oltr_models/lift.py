@@ -19,7 +19,7 @@ from onnx import helper, numpy_helper
 
 from . import metrics
 from .bundle import Runner, classifier, metadata
-from .cli import run
+from .cli import prog, run
 from .data import read_samples, select
 from .evaluation import class_indices, run_samples
 
@@ -62,7 +62,7 @@ def table(bundle: Path, images: Path, labels: Path | None, seed: int) -> str:
 def main() -> None:
     """Runs the command."""
     parser = argparse.ArgumentParser(
-        prog="python -m oltr_models.lift", description="Raise the logits of rare classes, or see on val what that would do.",
+        prog=prog("lift"), description="Raise the logits of rare classes, or see on val what that would do.",
         epilog="example: python -m oltr_models.lift work/mine.float.onnx work/mine.lifted.onnx --share 0.75 --cap 50")
     parser.add_argument("source", type=Path, help="bundle, float or int8")
     parser.add_argument("target", type=Path, nargs="?", help="bundle to write; without it a table is printed")

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .cli import run
+from .cli import prog, run
 
 SMALL = ("--size", "128", "--resize", "pad", "--average", "0.99", "--shrinkage", "0.3", "--balance", "0.5")
 PLANKTON = (*SMALL, "--pad-color", "255", "--plain-view", "--stage2-views", "1", "--turn", "--evaluate-every", "2",
@@ -81,7 +81,7 @@ def commands(name: str, images: Path, labels: Path, work: Path, folder: Path) ->
 def main() -> None:
     """Runs the command."""
     parser = argparse.ArgumentParser(
-        prog="python -m oltr_models.make", description="Make one of the shipped bundles from its photos.",
+        prog=prog("make"), description="Make one of the shipped bundles from its photos.",
         epilog="example: python -m oltr_models.make fish --images photos --labels fish.tsv --work work/fish")
     parser.add_argument("name", choices=sorted(TRAINING), help="bundle")
     parser.add_argument("--images", type=Path, required=True, help="folder with the photos")

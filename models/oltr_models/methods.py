@@ -20,7 +20,7 @@ import numpy as np
 from . import metrics
 from .bundle import Runner
 from .check import decisions
-from .cli import run
+from .cli import prog, run
 from .data import read_samples, select
 from .evaluation import Answers, class_indices, run_samples
 from .quantise import calibration_samples, quantise
@@ -73,7 +73,7 @@ def row(name: str, reference: tuple, variant: tuple, truth: np.ndarray) -> str:
 def main() -> None:
     """Runs the command."""
     parser = argparse.ArgumentParser(
-        prog="python -m oltr_models.methods", description="Compare ways of quantising a float bundle on the val split.",
+        prog=prog("methods"), description="Compare ways of quantising a float bundle on the val split.",
         epilog="example: python -m oltr_models.methods work/everyday.float.onnx --images photos --labels everyday.tsv")
     parser.add_argument("source", type=Path, help="float bundle")
     parser.add_argument("--images", type=Path, required=True, help="folder with the photos")

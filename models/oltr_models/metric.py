@@ -21,7 +21,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from .bundle import Runner
-from .cli import run
+from .cli import prog, run
 from .data import load_photo, read_samples, select
 
 PREFIX = "oltr.metric."
@@ -137,7 +137,7 @@ def install(model: onnx.ModelProto, constants: dict[str, np.ndarray], beta: floa
 def main() -> None:
     """Runs the command."""
     parser = argparse.ArgumentParser(
-        prog="python -m oltr_models.metric", description="Give a bundle distances in the metric of its training photos.",
+        prog=prog("metric"), description="Give a bundle distances in the metric of its training photos.",
         epilog="example: python -m oltr_models.metric work/fish.int8.onnx fish.onnx --images photos --labels fish.tsv")
     parser.add_argument("bundle", type=Path, help="int8 bundle, as `quantise` writes it")
     parser.add_argument("target", type=Path, help="bundle to write; calibrate it anew, with `oltr calibrate`")

@@ -22,7 +22,7 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 from tqdm import tqdm
 
 from .bundle import PROBABILITY, Runner, metadata, set_metadata
-from .cli import run
+from .cli import prog, run
 from .data import Sample, load_photo, read_samples, select
 from .evaluation import run_samples
 from .graph import ATTENTION, INPUT
@@ -128,7 +128,7 @@ def calibrate_threshold(path: Path, samples: list[Sample], share: float, labels:
 def arguments() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m oltr_models.quantise", description="Quantise a float bundle to int8 and set its threshold.",
+        prog=prog("quantise"), description="Quantise a float bundle to int8 and set its threshold.",
         epilog="example: python -m oltr_models.quantise work/everyday.float.onnx everyday.onnx "
                "--images photos --labels everyday.tsv")
     parser.add_argument("source", type=Path, help="float bundle, as `export` writes it")

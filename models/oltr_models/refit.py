@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from .augment import random_view
 from .bundle import Runner, classifier
-from .cli import run
+from .cli import prog, run
 from .data import load_photo, read_samples, select
 from .evaluation import class_indices
 from .head import COSINE_SCALE
@@ -80,7 +80,7 @@ def fit(x: np.ndarray, labels: np.ndarray, start: np.ndarray, power: float, step
 def main() -> None:
     """Runs the command."""
     parser = argparse.ArgumentParser(
-        prog="python -m oltr_models.refit", description="Fit the classifier of a bundle anew to all training photos.",
+        prog=prog("refit"), description="Fit the classifier of a bundle anew to all training photos.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         epilog="example: python -m oltr_models.refit work/mine.float.onnx work/mine.refit.onnx --images photos --labels photos.tsv")
     parser.add_argument("source", type=Path, help="bundle, float or int8")

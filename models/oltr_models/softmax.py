@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from .backbone import TOP_CHANNELS
-from .cli import run
+from .cli import prog, run
 from .evaluation import Answers
 from .network import Oltr
 from .train import arguments
@@ -66,7 +66,7 @@ class SoftmaxTrainer(Trainer):
 
 def main() -> None:
     """Runs the command."""
-    parser = arguments("python -m oltr_models.softmax", "Train the softmax baseline and print its figures on test.")
+    parser = arguments(prog("softmax"), "Train the softmax baseline and print its figures on test.")
     args = parser.parse_args()
     args.epochs, args.sampling, args.ablate = list(args.epochs), list(args.sampling), []
     trainer = SoftmaxTrainer(args)

@@ -6,13 +6,13 @@ import argparse
 from pathlib import Path
 
 from .bundle import SUBJECTS, set_subject
-from .cli import run
+from .cli import prog, run
 
 
 def main() -> None:
     """Runs the command."""
     parser = argparse.ArgumentParser(
-        prog="python -m oltr_models.subject",
+        prog=prog("subject"),
         description="Say in a bundle what its training pictures show: `frame`, all that a camera sees, or `crop`, one thing "
                     "that was cut out. Nothing else in the file changes its meaning.",
         epilog="example: python -m oltr_models.subject fish.onnx crop")

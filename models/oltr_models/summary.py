@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 
 from .checkpoint import Checkpoint
-from .cli import run
+from .cli import prog, run
 from .metrics import shot_group
 
 WIDTH, HEIGHT, MARGIN = 420, 180, 34  # pixels of a chart; the margin holds its labels
@@ -93,7 +93,7 @@ def write(work: Path, checkpoint: Checkpoint) -> Path:
 def main() -> None:
     """Runs the command."""
     parser = argparse.ArgumentParser(
-        prog="python -m oltr_models.summary", description="Write one page on a training.",
+        prog=prog("summary"), description="Write one page on a training.",
         epilog="example: python -m oltr_models.summary work/everyday")
     parser.add_argument("work", type=Path, help="the folder that `train` worked in")
     args = parser.parse_args()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from . import summary
 from .checkpoint import Checkpoint
-from .cli import run
+from .cli import prog, run
 from .network import ABLATIONS
 from .trainer import SAMPLING, Trainer, options_of
 
@@ -66,7 +66,7 @@ def arguments(prog: str, description: str) -> argparse.ArgumentParser:
 
 def main() -> None:
     """Runs the command."""
-    args = arguments("python -m oltr_models.train", "Train an OLTR network on labelled photos.").parse_args()
+    args = arguments(prog("train"), "Train an OLTR network on labelled photos.").parse_args()
     args.epochs, args.sampling, args.ablate = list(args.epochs), list(args.sampling), sorted(args.ablate)
     trainer = Trainer(args)
     trainer.run_stage(1, args.epochs[0])
