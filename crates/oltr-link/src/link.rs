@@ -84,6 +84,7 @@ pub fn run(args: &Args, stop: &AtomicBool) -> Result<(), Failure> {
         flying_bytes: 0,
         looked: None,
         said: String::new(),
+        failed: String::new(),
     };
     link.run(&|| stop.load(Ordering::Relaxed));
     Ok(())
@@ -200,6 +201,8 @@ struct Link<'a> {
     looked: Option<Instant>,
     /// What was last said of the store, so that it is said once.
     said: String,
+    /// Why there was no connection the last time.
+    failed: String,
 }
 
 impl Link<'_> {
@@ -210,7 +213,7 @@ impl Link<'_> {
                 Ok(session) => {
                     log::info!("{}: connected", self.address);
                     let since = Instant::now();
-                    match self.serve(session, &mut pauses, stop) {
+                    match self.serve_to_the_end(session, &mut pauses, stop) {
                         Ok(()) => return,
                         Err(e) => {
                             if since.elapsed() >= LASTED {
@@ -234,6 +237,9 @@ impl Link<'_> {
             return;
         }
         let (pause, told) = pauses.next();
+        let text = e.to_string();
+        let told = told || text != self.failed;
+        self.failed = text;
         let level = if told { log::Level::Warn } else { log::Level::Debug };
         log::log!(level, "{}: {e}; trying again in {:.1} s", self.address, pause.as_secs_f64());
         let until = Instant::now() + pause;
@@ -242,8 +248,31 @@ impl Link<'_> {
         }
     }
 
+    /// As [`Link::serve`]; what the broker acknowledged before the connection broke is not sent again.
+    fn serve_to_the_end(
+        &mut self,
+        mut session: Session,
+        pauses: &mut Pauses,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<(), Lost> {
+        let ended = self.serve(&mut session, pauses, stop);
+        match ended {
+            Ok(()) => session.close(),
+            Err(_) => {
+                let mut before = usize::MAX;
+                while self.flying.len() < before {
+                    before = self.flying.len();
+                    if self.hear(&mut session, pauses).is_err() {
+                        break;
+                    }
+                }
+            }
+        }
+        ended
+    }
+
     /// Sends what waits, until a stop is asked for or the connection is lost.
-    fn serve(&mut self, mut session: Session, pauses: &mut Pauses, stop: &dyn Fn() -> bool) -> Result<(), Lost> {
+    fn serve(&mut self, session: &mut Session, pauses: &mut Pauses, stop: &dyn Fn() -> bool) -> Result<(), Lost> {
         self.check_store();
         session.publish(&self.topics.status, b"online", true)?;
         if let Some(home) = &mut self.home {
@@ -253,15 +282,21 @@ impl Link<'_> {
         }
         loop {
             if stop() {
-                return self.goodbye(session);
+                {
+                    self.goodbye(session);
+                    return Ok(());
+                }
             }
             self.look();
-            self.send(&mut session)?;
-            self.tell_home(&mut session)?;
+            self.send(session)?;
+            self.tell_home(session)?;
             if self.args.once && self.backlog.len() == 0 && self.looked.is_some() && self.is_told() {
-                return self.goodbye(session);
+                {
+                    self.goodbye(session);
+                    return Ok(());
+                }
             }
-            self.hear(&mut session, pauses)?;
+            self.hear(session, pauses)?;
             if self.flying.front().is_some_and(|first| first.since.elapsed() > ACKNOWLEDGED) {
                 return Err(Lost::Connection("the broker does not acknowledge".into()));
             }
@@ -269,10 +304,10 @@ impl Link<'_> {
     }
 
     /// Says goodbye: what is on its way gets a moment.
-    fn goodbye(&mut self, mut session: Session) -> Result<(), Lost> {
+    fn goodbye(&mut self, session: &mut Session) {
         let end = Instant::now() + GOODBYE;
         let mut pauses = Pauses::new(TICK);
-        while !self.flying.is_empty() && Instant::now() < end && self.hear(&mut session, &mut pauses).is_ok() {}
+        while !self.flying.is_empty() && Instant::now() < end && self.hear(session, &mut pauses).is_ok() {}
         if let Ok(last) = session.publish(&self.topics.status, b"offline", true) {
             let mut heard = false;
             while !heard && Instant::now() < end {
@@ -280,9 +315,7 @@ impl Link<'_> {
                 heard = heards.contains(&Heard::Acknowledged(last));
             }
         }
-        session.close();
         log::info!("{}: {} records wait", self.address, self.backlog.len());
-        Ok(())
     }
 
     /// Looks for new records now and then.

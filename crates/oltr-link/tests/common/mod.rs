@@ -238,7 +238,7 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
                 1 => {
                     let faults = &state.lock().unwrap().faults;
                     match (faults.garbage, faults.refuse) {
-                        (true, _) => b"SSH-2.0-OpenSSH_9.2\r\n".to_vec(),
+                        (true, _) => b"HTTP/1.1 400 Bad Request\r\n".repeat(20),
                         (_, true) => vec![0x20, 2, 0, 5],
                         _ => vec![0x20, 2, 0, 0],
                     }
@@ -255,6 +255,14 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
                     if let Some(id) = id {
                         records += 1;
                         if state.faults.close_after.is_some_and(|n| records > n) {
+                            drop(state);
+                            // What was acknowledged arrives before the end.
+                            stream.shutdown(std::net::Shutdown::Write)?;
+                            while stream
+                                .read(&mut part)
+                                .map_or_else(|e| e.kind() == std::io::ErrorKind::WouldBlock, |n| n > 0)
+                            {
+                            }
                             return Ok(());
                         }
                         silent = state.faults.silent_after.is_some_and(|n| records > n);
