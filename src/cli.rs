@@ -14,6 +14,7 @@ mod evaluate;
 pub mod exit;
 mod export;
 mod generate;
+mod http;
 mod inspect;
 pub mod log;
 mod npz;

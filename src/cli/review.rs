@@ -2,7 +2,6 @@
 
 mod enrol;
 mod groups;
-mod http;
 mod serve;
 
 use std::collections::BTreeMap;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use oltr::{Error, Result};
 use oltr_store::disk::RealDisk;
-use oltr_store::{Listed, Reader, event_of, feature};
+use oltr_store::{Listed, Reader, event_of};
 use serde_json::{Map, Value, json};
 
 use super::args::{Common, StoreAction, StoreArgs};
@@ -67,41 +67,7 @@ pub fn each(reader: &Reader, f: &mut dyn FnMut(&Listed) -> anyhow::Result<()>) -
 
 /// `oltr.record/1`: the event's last line with the record's number in the place of the event's id.
 pub fn record(listed: &Listed, features: bool) -> Value {
-    let record = &listed.record;
-    let event = event_of(listed.text).and_then(|event| serde_json::from_str(event).ok());
-    let mut line: Map<String, Value> = event.unwrap_or_default();
-    let event_id = line.remove("id").unwrap_or_else(|| record.event_id.clone().into());
-    let mut set = |key: &str, value: Value| line.insert(key.into(), value);
-    set("schema", "oltr.record/1".into());
-    set("id", record.id.into());
-    set("event", event_id);
-    set("picture", json!(listed.picture()));
-    set("first_ever", record.first_ever.into());
-    set("first_today", record.first_today.into());
-    set("days_since", json!(record.days_since));
-    set("graph_sha256", json!(record.graph));
-    set(
-        "review",
-        match listed.review {
-            None => Value::Null,
-            Some(review) => json!({
-                "label": match &review.said {
-                    oltr_store::Said::Label(name) => Some(name),
-                    _ => None,
-                },
-                "decision": match &review.said {
-                    oltr_store::Said::Label(_) => "label",
-                    said => said.text(),
-                },
-                "by": review.by,
-                "wall": review.wall,
-            }),
-        },
-    );
-    if features {
-        set("features", json!(record.features.as_deref().and_then(feature::decode)));
-    }
-    Value::Object(line)
+    listed.to_json(features)
 }
 
 /// The text at `path` of a record.

@@ -1,12 +1,15 @@
 //! `oltr stream`: what a camera or a stream of frames shows, live.
 
 pub mod args;
+mod command;
 mod crops;
 mod fit;
+mod live;
 mod notify;
 mod open;
 mod parse;
 mod person;
+mod reach;
 pub mod store;
 mod things;
 mod wait;
@@ -37,6 +40,7 @@ use args::StreamArgs;
 use crops::Crops;
 use notify::Notifier;
 use person::Person;
+use reach::Reach;
 use store::{Keeping, Storing};
 use wait::Opening;
 
@@ -73,9 +77,10 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
         classifier = classifier.with_enrolments(enrolments);
     }
     let (names, line_limits) = (classifier.names(), limits.clone());
+    let mut reach = Reach::start(args, &name, names, &line_limits, common.quiet)?;
     let keeper = args.store.is_on().then(|| RefCell::new(Keeper::new(args.gap.max(args.linger))));
-    let mut classifier = Keeping::new(classifier, keeper.as_ref());
-    let output = || -> anyhow::Result<Out<'_>> {
+    let mut classifier = Keeping::new(classifier, keeper.as_ref(), reach.eye());
+    let mut output = || -> anyhow::Result<Out<'_>> {
         let to = if common.json {
             let settings = json::Settings {
                 destination: STDOUT.into(),
@@ -89,7 +94,7 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
         };
         let crops = args.scene.save_crops.as_deref().map(|folder| Crops::new(folder, args.scene.saved()));
         let (notifier, stop) = (Notifier::new(), control.stop.clone());
-        Ok(Out { to, notifier, stop, store: None, crops: crops.transpose()? })
+        Ok(Out { to, notifier, stop, store: None, crops: crops.transpose()?, reach: std::mem::take(&mut reach) })
     };
     // A late source is waited for by a program that is ready.
     let mut waiting = None;
@@ -123,6 +128,10 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
         if args.scene.save_crops.is_some() {
             plan = plan.with_saved_cuts(Crops::bytes());
         }
+        let plan = match Reach::memory(args) {
+            Some(bytes) => plan.with_page(bytes),
+            None => plan,
+        };
         let plan = match enrolments {
             Some(enrolments) => plan.with_enrolments(enrolments),
             None => plan,
@@ -156,6 +165,10 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
     if let To::Json(lines) = &mut out.to {
         lines.set_planned(plan.total());
     }
+    out.reach.set_planned(plan.total());
+    if let To::Json(lines) = &out.to {
+        out.reach.name_as(lines.run());
+    }
     let graph = model.graph_sha256();
     out.store = Storing::start(&args.store, keeper.as_ref(), graph, names, args.linger, &line_limits)?;
     if let Some(store) = &mut out.store {
@@ -173,6 +186,7 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
     if let Some(store) = &mut out.store {
         store.finish();
     }
+    out.reach.finish();
     let Report { ended, stats } = result?;
     if ended == Ended::Input && drops && stats.dropped > 0 {
         // Whatever comes from a pipe may be a recording; nobody who wants all of it should lose some without a word.
@@ -238,6 +252,8 @@ struct Out<'k> {
     store: Option<Storing<'k>>,
     /// Where cuts are kept.
     crops: Option<Crops>,
+    /// Who else is told.
+    reach: Reach,
 }
 
 enum To {
@@ -256,10 +272,12 @@ impl Out<'_> {
 
 impl Sink for Out<'_> {
     fn frame(&mut self, frame: &FrameResult) -> Result<()> {
+        self.reach.frame(frame);
         self.sink().frame(frame)
     }
 
     fn scene(&mut self, scene: &SceneResult) -> Result<()> {
+        self.reach.scene(scene);
         self.sink().scene(scene)
     }
 
@@ -279,6 +297,7 @@ impl Sink for Out<'_> {
             crops.event(event)?;
         }
         let novelty = self.store.as_mut().map(|store| store.event(event)).transpose()?.flatten();
+        self.reach.event(event, novelty)?;
         match &mut self.to {
             To::Json(lines) => lines.event_with(event, novelty),
             To::Person(person) => person.event(event),
@@ -316,6 +335,7 @@ impl Sink for Out<'_> {
 
     fn tick(&mut self, stats: &Stats, events: &mut dyn Iterator<Item = &Event>) -> Result<()> {
         self.notifier.alive(stats.stuck);
+        self.reach.tick(stats, self.store.as_ref().map(Storing::stats));
         self.sink().tick(stats, events)
     }
 }

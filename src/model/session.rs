@@ -205,6 +205,11 @@ impl Session {
         &self.outputs
     }
 
+    /// What the network saw in the last [`Session::run`]: `size` × `size` pixels of RGB; empty before the first.
+    pub fn pixels(&self) -> &[u8] {
+        bytes_of(&self.pixels).unwrap_or_default()
+    }
+
     /// The modulated attention of the last [`Session::run`], if the graph has the output `attention`: where in the
     /// picture the network looked.
     ///

@@ -53,7 +53,7 @@ pub struct Item {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// Heap while frames are classified.
-    pub running: Vec<Item, 12>,
+    pub running: Vec<Item, 13>,
     /// Heap while the model is loaded, which is over when frames are taken.
     pub loading: u64,
     /// Text and stacks.
@@ -116,6 +116,13 @@ impl Plan {
     pub fn with_saved_cuts(mut self, bytes: usize) -> Plan {
         let added = self.running.push(Item { name: "saved cuts", bytes: bytes as u64 });
         debug_assert!(added.is_ok(), "a plan has one place for them");
+        self
+    }
+
+    /// The plan with `bytes` for a page that shows what happens.
+    pub fn with_page(mut self, bytes: u64) -> Plan {
+        let added = self.running.push(Item { name: "page", bytes });
+        debug_assert!(added.is_ok(), "a plan has one place for it");
         self
     }
 

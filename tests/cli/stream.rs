@@ -4,6 +4,7 @@ mod clients;
 mod crash;
 mod faults;
 mod late;
+mod listen;
 mod service;
 mod watch;
 

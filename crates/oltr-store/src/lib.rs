@@ -14,6 +14,7 @@ pub mod disk;
 mod error;
 pub mod feature;
 pub mod group;
+mod json;
 mod line;
 mod reader;
 mod record;

@@ -118,7 +118,14 @@ impl Reader {
     /// # Errors
     /// [`Error::Io`], and those of `f`.
     pub fn each(&self, f: &mut dyn FnMut(Listed) -> Result<bool>) -> Result<()> {
-        let mut last = 0;
+        self.after(0, f)
+    }
+
+    /// As [`Reader::each`], for those after record `last`. Segments that end before it are not read.
+    ///
+    /// # Errors
+    /// As [`Reader::each`].
+    pub fn after(&self, mut last: u64, f: &mut dyn FnMut(Listed) -> Result<bool>) -> Result<()> {
         for _ in 0..ATTEMPTS {
             if self.each_from(&mut last, f)? {
                 return Ok(());
@@ -127,9 +134,17 @@ impl Reader {
         Err(Error::bad(self.folder.display().to_string(), "changes too fast to be read; try again"))
     }
 
+    /// A number that no record of this store had when it was last opened to be written, nor gets less than.
+    pub fn next_id(&self) -> u64 {
+        self.state.next_id
+    }
+
     /// As [`Reader::each`], for those after record `last`; whether all were read.
     fn each_from(&self, last: &mut u64, f: &mut dyn FnMut(Listed) -> Result<bool>) -> Result<bool> {
-        for name in self.names()? {
+        let names = self.names()?;
+        let next = segments::name_of(last.saturating_add(1));
+        let begin = names.partition_point(|name| *name <= next).saturating_sub(1);
+        for name in names.into_iter().skip(begin) {
             let path = self.folder.join(SEGMENTS).join(&name);
             let bytes = match self.disk.read(&path, MAX_SEGMENT_FILE) {
                 Ok(bytes) => bytes,

@@ -1,6 +1,6 @@
 //! The page: what it shows, and who may see it.
 
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,10 +12,11 @@ use serde_json::{Value, json};
 
 use super::super::args::Common;
 use super::super::exit::{self, Exit};
+use super::super::http::guard::Guard;
+use super::super::http::{self, Request, Response};
 use super::super::shutdown::Shutdown;
 use super::super::store;
 use super::groups;
-use super::http::{self, Request, Response};
 
 /// The page, with nothing from elsewhere.
 const PAGE: &str = include_str!("page.html");
@@ -39,40 +40,18 @@ pub fn run(dir: &Path, listen: SocketAddr, by: Option<&str>, common: &Common) ->
         reason: format!("cannot be listened at ({cause}); choose another address or port with --listen"),
     })?;
     let address = listener.local_addr().unwrap_or(listen);
-    let token = (!address.ip().is_loopback()).then(token).transpose()?;
-    let query = token.as_ref().map(|token| format!("?token={token}")).unwrap_or_default();
-    let url = format!("http://{}/{query}", shown(address));
+    let guard = Guard::new(address, "open the page with the address that 'oltr review serve' printed")?;
+    let url = guard.url(address);
     if common.json {
         super::super::output::Output::new().json(&json!({ "schema": "oltr.serving/1", "url": url }))?;
     } else if !common.quiet {
         exit::say(&format!("serving {} at {url}", dir.display()));
     }
-    let site =
-        Site { dir: dir.into(), token, port: address.port(), by: super::somebody(by), catalogue: Mutex::default() };
+    let site = Site { dir: dir.into(), guard, by: super::somebody(by), catalogue: Mutex::default() };
     let answer = Arc::new(move |request: &Request| site.answer(request));
     let served = http::serve(&listener, answer, &|| shutdown.requested());
     served.map_err(|cause| Error::Io { path: listen.to_string().into(), cause })?;
     Ok(Exit::Success)
-}
-
-/// The address as a browser on this machine writes it.
-fn shown(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
-}
-
-/// Thirty-two hexadecimal digits that nobody can guess.
-fn token() -> oltr::Result<String> {
-    use std::io::Read;
-    let mut bytes = [0; 16];
-    let source = "/dev/urandom";
-    let read = std::fs::File::open(source).and_then(|mut file| file.read_exact(&mut bytes));
-    read.map_err(|e| Error::io(source, e))?;
-    Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
 }
 
 /// What is known of one record.
@@ -95,8 +74,7 @@ struct Catalogue {
 
 struct Site {
     dir: PathBuf,
-    token: Option<String>,
-    port: u16,
+    guard: Guard,
     by: String,
     catalogue: Mutex<Catalogue>,
 }
@@ -109,7 +87,7 @@ struct Decision {
 
 impl Site {
     fn answer(&self, request: &Request) -> Response {
-        if let Some(refused) = self.refuse(request) {
+        if let Some(refused) = self.guard.refuse(request) {
             return refused;
         }
         let answered = match (request.method.as_str(), request.path.as_str()) {
@@ -128,48 +106,12 @@ impl Site {
         })
     }
 
-    /// Why a request is not answered, if it is not.
-    fn refuse(&self, request: &Request) -> Option<Response> {
-        let host = request.header("host").unwrap_or("");
-        match &self.token {
-            // A page from elsewhere, whose name was made to lead here, would say its own name.
-            None if !is_here(host, self.port) => {
-                return Some(Response::error(403, "the page is at 127.0.0.1 and localhost only; see --listen"));
-            }
-            None => {}
-            Some(token) => {
-                let cookie =
-                    request.header("cookie").unwrap_or("").split(';').find_map(|c| c.trim().strip_prefix("oltr="));
-                let bearer = request.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
-                let given = [request.query("token"), cookie, bearer];
-                if !given.into_iter().flatten().any(|given| equal(given, token)) {
-                    return Some(Response::error(
-                        401,
-                        "open the page with the address that 'oltr review serve' printed",
-                    ));
-                }
-            }
-        }
-        if request.method == "POST" {
-            let json = request.header("content-type").is_some_and(|kind| kind.starts_with("application/json"));
-            let origin = request.header("origin").is_none_or(|origin| {
-                origin.strip_prefix("http://").or(origin.strip_prefix("https://")).is_some_and(|from| from == host)
-            });
-            if !json || !origin {
-                return Some(Response::error(403, "decisions are made on the page itself"));
-            }
-        }
-        None
-    }
-
     fn page(&self, request: &Request) -> Response {
         let mut response = Response::new(200, "text/html; charset=utf-8", PAGE);
         let policy = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
                       connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
         response.headers.push(("Content-Security-Policy", policy.into()));
-        if let Some(token) = self.token.as_ref().filter(|_| request.query("token").is_some()) {
-            response.headers.push(("Set-Cookie", format!("oltr={token}; HttpOnly; SameSite=Strict; Path=/")));
-        }
+        self.guard.remember(request, &mut response);
         response
     }
 
@@ -290,18 +232,6 @@ impl Site {
     }
 }
 
-/// Whether `host` names this machine itself, at `port`.
-fn is_here(host: &str, port: u16) -> bool {
-    let name = host.strip_suffix(&format!(":{port}")).unwrap_or(host);
-    let name = name.trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
-/// Whether two texts are equal, in a time that does not tell where they differ.
-fn equal(a: &str, b: &str) -> bool {
-    a.len() == b.len() && a.bytes().zip(b.bytes()).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
-}
-
 /// Names, lengths and times of the files that say what a store holds.
 fn print(dir: &Path) -> Vec<(String, u64, Option<std::time::SystemTime>)> {
     let of = |path: PathBuf| {
@@ -339,17 +269,6 @@ fn read(reader: &Reader) -> anyhow::Result<Catalogue> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn who_is_here() {
-        for here in ["localhost:80", "127.0.0.1:80", "[::1]:80", "localhost", "LOCALHOST:80", "127.0.0.9:80"] {
-            assert!(is_here(here, 80), "{here}");
-        }
-        for elsewhere in ["evil.example:80", "192.168.0.2:80", "localhost.evil.example:80", "", "127.0.0.1.evil:80"] {
-            assert!(!is_here(elsewhere, 80), "{elsewhere}");
-        }
-        assert!(equal("abc", "abc") && !equal("abc", "abd") && !equal("abc", "ab"));
-    }
 
     #[test]
     fn the_page_has_nothing_from_elsewhere() {

@@ -165,6 +165,12 @@ pub struct StreamArgs {
     /// Time between two lines of statistics: 30s, 5m [default: at the end only]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, help_heading = "Output")]
     pub stats_interval: Option<Duration>,
+    /// Serve a page to aim with at this address, with /metrics and /health: 127.0.0.1:8484, 0.0.0.0:8484
+    #[arg(long, value_name = "ADDRESS", help_heading = "Output")]
+    pub listen: Option<std::net::SocketAddr>,
+    /// Run this command for each event that begins or ends, with its line of JSON on standard input
+    #[arg(long, value_name = "COMMAND", help_heading = "Output")]
+    pub on_event: Option<String>,
     #[command(flatten)]
     pub store: StoreArgs,
 }

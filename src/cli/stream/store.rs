@@ -23,6 +23,7 @@ use oltr_store::{MEMORY_BYTES, MIN_QUOTA, Settings};
 
 use super::super::byte_size::ByteSize;
 use super::super::exit;
+use super::live::Eye;
 
 /// Free space that is left where nobody says how much.
 const DEFAULT_FREE: ByteSize = ByteSize(64 << 20);
@@ -87,11 +88,13 @@ pub struct Keeping<'a, 'k> {
     keeper: Option<&'k RefCell<Keeper>>,
     /// The thing that the next frame is a cut of.
     thing: Option<u64>,
+    /// Where what the network sees is shown.
+    eye: Option<Eye>,
 }
 
 impl<'a, 'k> Keeping<'a, 'k> {
-    pub fn new(inner: Classifier<'a>, keeper: Option<&'k RefCell<Keeper>>) -> Keeping<'a, 'k> {
-        Keeping { inner, keeper, thing: None }
+    pub fn new(inner: Classifier<'a>, keeper: Option<&'k RefCell<Keeper>>, eye: Option<Eye>) -> Keeping<'a, 'k> {
+        Keeping { inner, keeper, thing: None, eye }
     }
 }
 
@@ -107,6 +110,9 @@ impl Classify for Keeping<'_, '_> {
     fn classify(&mut self, frame: &Frame) -> Result<Answer<'_>> {
         let thing = self.thing.take();
         let answer = self.inner.classify(frame)?;
+        if let Some(eye) = &self.eye {
+            eye.see(frame, self.inner.session().pixels(), &answer);
+        }
         if let Some(keeper) = self.keeper {
             let outputs = self.inner.outputs();
             let unit = self.inner.judge().decider().unit(&outputs.distances);

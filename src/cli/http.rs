@@ -1,13 +1,15 @@
 //! Just enough of HTTP/1.1 to serve a page to a few browsers: one request a connection, everything bounded.
 
+pub mod guard;
+
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Connections that are answered at once; of more each is told to come back.
-const MAX_CONNECTIONS: usize = 8;
+pub const MAX_CONNECTIONS: usize = 8;
 
 /// Bytes of a request's head, and of its body.
 const MAX_HEAD: usize = 8 << 10;
@@ -21,7 +23,7 @@ const MAX_HEADERS: usize = 48;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Stack of a thread that answers: groups are made on it.
-const STACK: usize = 1 << 20;
+pub const STACK: usize = 1 << 20;
 
 /// How often it is looked whether to stop.
 const TICK: Duration = Duration::from_millis(50);
@@ -51,18 +53,28 @@ impl Request {
 }
 
 /// An answer.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Response {
     pub status: u16,
     pub kind: &'static str,
     pub body: Vec<u8>,
     /// Further headers.
     pub headers: Vec<(&'static str, String)>,
+    /// What follows the body piece by piece, each written at once, until there is none.
+    pub more: Option<Arc<Mutex<Pieces>>>,
 }
+
+/// Gives the next piece of a body that has no end.
+pub type Pieces = dyn FnMut() -> Option<Vec<u8>> + Send;
 
 impl Response {
     pub fn new(status: u16, kind: &'static str, body: impl Into<Vec<u8>>) -> Response {
-        Response { status, kind, body: body.into(), headers: Vec::new() }
+        Response { status, kind, body: body.into(), headers: Vec::new(), more: None }
+    }
+
+    /// A body that has no end.
+    pub fn pieces(kind: &'static str, more: impl FnMut() -> Option<Vec<u8>> + Send + 'static) -> Response {
+        Response { more: Some(Arc::new(Mutex::new(more))), ..Response::new(200, kind, "") }
     }
 
     pub fn json(status: u16, value: &impl serde::Serialize) -> Response {
@@ -253,12 +265,14 @@ fn send(mut stream: &TcpStream, response: &Response, head_only: bool) -> io::Res
         503 => "Service Unavailable",
         _ => "Error",
     };
+    let length = match response.more {
+        None => format!("Content-Length: {}\r\n", response.body.len()),
+        Some(_) => String::new(),
+    };
     let mut head = format!(
-        "HTTP/1.1 {} {reason}\r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: close\r\nX-Content-Type-Options: \
+        "HTTP/1.1 {} {reason}\r\nContent-Type: {}\r\n{length}Connection: close\r\nX-Content-Type-Options: \
          nosniff\r\nReferrer-Policy: no-referrer\r\nX-Frame-Options: DENY\r\n",
-        response.status,
-        response.kind,
-        response.body.len()
+        response.status, response.kind
     );
     if !response.headers.iter().any(|(name, _)| *name == "Cache-Control") {
         head.push_str("Cache-Control: no-store\r\n");
@@ -270,6 +284,13 @@ fn send(mut stream: &TcpStream, response: &Response, head_only: bool) -> io::Res
     stream.write_all(head.as_bytes())?;
     if !head_only {
         stream.write_all(&response.body)?;
+        if let Some(more) = &response.more {
+            let mut more = more.lock().unwrap_or_else(PoisonError::into_inner);
+            while let Some(piece) = more() {
+                stream.write_all(&piece)?;
+                stream.flush()?;
+            }
+        }
     }
     stream.flush()
 }

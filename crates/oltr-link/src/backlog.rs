@@ -1,0 +1,303 @@
+//! Which records wait to be sent. They are read from the store beside the process that writes it.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use oltr_store::disk::RealDisk;
+use oltr_store::{Error, MAX_RECORDS, Reader, Result};
+use serde_json::Value;
+
+use crate::memory::Known;
+
+/// Records that are read at once.
+pub const BATCH: usize = 64;
+
+/// Bytes of payloads that are held before they are sent.
+pub const BATCH_BYTES: usize = 512 << 10;
+
+/// A record on its way.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    /// Its number.
+    pub id: u64,
+    /// The id of its event.
+    pub event: String,
+    /// `oltr.record/1`.
+    pub record: Value,
+}
+
+/// What changed in a store's folder since it was looked at last.
+type Print = Vec<(PathBuf, u64, Option<SystemTime>)>;
+
+/// The records that wait.
+#[derive(Debug)]
+pub struct Backlog {
+    store: PathBuf,
+    /// Numbers of the records that were not acknowledged, in order. Those that are on their way come first. Of more than
+    /// [`MAX_RECORDS`] the rest is found when there is room.
+    waiting: VecDeque<u64>,
+    /// The last record that was found.
+    seen: u64,
+    /// Records after those on their way, ready to be sent.
+    ready: VecDeque<Outgoing>,
+    print: Print,
+    /// Records that the store gave up before they were sent.
+    pub lost: u64,
+}
+
+/// What the store says of records that were acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// The same one as before, or nothing speaks against it.
+    Same,
+    /// Another store lies in the folder now.
+    Other,
+}
+
+impl Backlog {
+    /// The records of the store in `store` after the last one that is `known` to be acknowledged.
+    pub fn new(store: &Path, known: &Known) -> Backlog {
+        let (waiting, ready, print) = Default::default();
+        Backlog { store: store.into(), waiting, seen: known.acknowledged, ready, print, lost: 0 }
+    }
+
+    /// Whether the store is the one that records of were acknowledged.
+    ///
+    /// # Errors
+    /// As [`Reader::open`].
+    pub fn identity(store: &Path, known: &Known) -> Result<Identity> {
+        let reader = open(store)?;
+        let recent: Vec<u64> = known.recent.iter().map(|(id, _)| *id).collect();
+        let mut other = false;
+        reader.some(&recent, &mut |listed| {
+            other |= known.contradicts(listed.record.id, &listed.record.event_id);
+            Ok(())
+        })?;
+        let mut last = 0;
+        reader.after(known.acknowledged.saturating_sub(1), &mut |listed| {
+            last = listed.record.id;
+            Ok(false)
+        })?;
+        // A power cut takes records that were not synced, and their numbers are not given again: no more than so many.
+        let next = reader.next_id().max(last.saturating_add(1)).saturating_add(2 * oltr_store::MAX_UNSYNCED as u64);
+        other |= last == 0 && next <= known.acknowledged && reader.stats()?.records > 0;
+        Ok(if other { Identity::Other } else { Identity::Same })
+    }
+
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// The last record that was found.
+    pub fn seen(&self) -> u64 {
+        self.seen
+    }
+
+    /// Looks for records that are new, if the store's files have changed; whether they have.
+    ///
+    /// # Errors
+    /// As [`Reader::open`].
+    pub fn refresh(&mut self) -> Result<bool> {
+        let print = print(&self.store);
+        if print == self.print {
+            return Ok(false);
+        }
+        let reader = open(&self.store)?;
+        let (waiting, seen) = (&mut self.waiting, &mut self.seen);
+        let mut full = false;
+        reader.after(*seen, &mut |listed| {
+            full = waiting.len() >= MAX_RECORDS;
+            if !full {
+                *seen = listed.record.id;
+                waiting.push_back(listed.record.id);
+            }
+            Ok(!full)
+        })?;
+        // What did not fit is looked for again.
+        self.print = if full { Print::new() } else { print };
+        Ok(true)
+    }
+
+    /// The next record to send, where `sent` of them are on their way. Those that the store has given up are passed over.
+    ///
+    /// # Errors
+    /// As [`Reader::some`].
+    pub fn next(&mut self, sent: usize) -> Result<Option<Outgoing>> {
+        while self.ready.is_empty() && sent < self.waiting.len() {
+            self.read(sent)?;
+        }
+        Ok(self.ready.pop_front())
+    }
+
+    fn read(&mut self, sent: usize) -> Result<()> {
+        let ids: Vec<u64> = self.waiting.iter().skip(sent).take(BATCH).copied().collect();
+        let reader = open(&self.store)?;
+        let (mut bytes, ready) = (0, &mut self.ready);
+        let mut looked = 0;
+        reader.some(&ids, &mut |listed| {
+            if bytes <= BATCH_BYTES {
+                let (id, event, record) = (listed.record.id, listed.record.event_id.to_string(), listed.to_json(false));
+                bytes += listed.text.len();
+                looked = ids.partition_point(|other| *other <= id);
+                ready.push_back(Outgoing { id, event, record });
+            }
+            Ok(())
+        })?;
+        if bytes <= BATCH_BYTES {
+            looked = ids.len();
+        }
+        // Those that were asked for and are not there.
+        let gone: Vec<u64> =
+            ids[..looked].iter().filter(|id| !ready.iter().any(|outgoing| outgoing.id == **id)).copied().collect();
+        if !gone.is_empty() {
+            self.lost += gone.len() as u64;
+            self.waiting.retain(|id| gone.binary_search(id).is_err());
+            log::warn!(
+                "{} records were given up by the store before they were sent (the first is {}); a larger --store-size \
+                 keeps more",
+                gone.len(),
+                gone[0]
+            );
+        }
+        Ok(())
+    }
+
+    /// The first that waits was acknowledged.
+    pub fn acknowledged(&mut self) {
+        self.waiting.pop_front();
+    }
+
+    /// Nothing is on its way any more: what was not acknowledged is sent again.
+    pub fn again(&mut self) {
+        self.ready.clear();
+    }
+
+    /// The picture of `record`.
+    pub fn picture(&self, record: &Value) -> Option<Vec<u8>> {
+        open(&self.store).ok()?.picture(record["picture"].as_str()?).ok()
+    }
+
+    /// How many records there are, and how many of them are open and nobody has decided about.
+    ///
+    /// # Errors
+    /// As [`Reader::each`].
+    pub fn to_review(&self) -> Result<(u64, u64)> {
+        let (mut records, mut open_ones) = (0, 0);
+        open(&self.store)?.each(&mut |listed| {
+            records += 1;
+            open_ones += u64::from(listed.record.label.is_none() && listed.review.is_none());
+            Ok(true)
+        })?;
+        Ok((records, open_ones))
+    }
+}
+
+fn open(store: &Path) -> Result<Reader, Error> {
+    Reader::open(store, Arc::new(RealDisk))
+}
+
+/// Names, lengths and times of the last segments and of what is beside them.
+fn print(store: &Path) -> Print {
+    let of = |path: PathBuf| {
+        let meta = fs::symlink_metadata(&path).ok()?;
+        Some((path, meta.len(), meta.modified().ok()))
+    };
+    let names = fs::read_dir(store.join("segments")).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut names: Vec<PathBuf> = names.filter(|path| path.extension().is_some_and(|kind| kind == "jsonl")).collect();
+    names.sort_unstable();
+    // New records come into the last one; one before may be written anew, without those that were given up.
+    let last = names.split_off(names.len().saturating_sub(2));
+    last.into_iter().chain([store.join("state.json"), store.join("reviews.jsonl")]).filter_map(of).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use oltr_store::{NewRecord, Settings, Store};
+
+    fn store(folder: &Path) -> Store {
+        Store::open(folder, Settings { quota: 256 << 20, free: 0 }, Arc::new(RealDisk)).unwrap().0
+    }
+
+    fn append(store: &mut Store, n: u64) -> u64 {
+        let event = format!("{{\"id\":\"e{n}\",\"decision\":\"open\"}}");
+        let new = NewRecord { event: &event, event_id: &format!("e{n}"), decision: "open", ..NewRecord::default() };
+        store.append(&new, None).unwrap()
+    }
+
+    #[test]
+    fn records_are_found_as_they_come_and_sent_again_where_they_were_not_acknowledged() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = store(folder.path());
+        let mut backlog = Backlog::new(folder.path(), &Known::default());
+        let ids: Vec<u64> = (0..200).map(|n| append(&mut store, n)).collect();
+        store.sync().unwrap();
+        assert!(backlog.refresh().unwrap() && !backlog.refresh().unwrap());
+        let next = |backlog: &mut Backlog, sent| backlog.next(sent).unwrap().map(|o| o.id);
+        for (sent, id) in ids.iter().take(100).enumerate() {
+            assert_eq!(next(&mut backlog, sent), Some(*id));
+        }
+        (0..10).for_each(|_| backlog.acknowledged());
+        backlog.again();
+        assert_eq!((backlog.len(), next(&mut backlog, 0)), (190, Some(ids[10])));
+        let late = append(&mut store, 200);
+        store.sync().unwrap();
+        backlog.refresh().unwrap();
+        assert_eq!((backlog.len(), backlog.seen()), (191, late));
+        assert_eq!(backlog.to_review().unwrap(), (201, 201));
+    }
+
+    #[test]
+    fn what_the_store_gave_up_is_passed_over_and_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store =
+            Store::open(folder.path(), Settings { quota: 256 << 10, free: 0 }, Arc::new(RealDisk)).unwrap().0;
+        append(&mut store, 0);
+        store.sync().unwrap();
+        let mut backlog = Backlog::new(folder.path(), &Known::default());
+        for n in 1..4000 {
+            append(&mut store, n);
+            if n == 300 {
+                store.sync().unwrap();
+                backlog.refresh().unwrap();
+            }
+        }
+        store.sync().unwrap();
+        backlog.refresh().unwrap();
+        let (mut ids, found) = (Vec::new(), backlog.len() as u64);
+        while let Some(next) = backlog.next(ids.len()).unwrap() {
+            ids.push(next.id);
+        }
+        assert!(ids.is_sorted() && backlog.lost > 0, "{}", backlog.lost);
+        assert_eq!((ids.len() as u64 + backlog.lost, ids.len()), (found, backlog.len()));
+    }
+
+    #[test]
+    fn another_store_in_the_same_folder_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut known = Known::default();
+        let mut first = store(folder.path());
+        for n in 0..10 {
+            known.acknowledge(append(&mut first, n), format!("e{n}"));
+        }
+        first.close().unwrap();
+        assert_eq!(Backlog::identity(folder.path(), &known).unwrap(), Identity::Same);
+        // A start of the same store passes numbers over.
+        let mut again = store(folder.path());
+        append(&mut again, 10);
+        again.close().unwrap();
+        assert_eq!(Backlog::identity(folder.path(), &known).unwrap(), Identity::Same);
+        let other = tempfile::tempdir().unwrap();
+        let mut second = store(other.path());
+        append(&mut second, 77);
+        second.sync().unwrap();
+        assert_eq!(Backlog::identity(other.path(), &known).unwrap(), Identity::Other);
+        known.acknowledge(5000, "e5000".into());
+        known.recent.retain(|(id, _)| *id == 5000);
+        assert_eq!(Backlog::identity(other.path(), &known).unwrap(), Identity::Other);
+    }
+}

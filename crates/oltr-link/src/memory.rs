@@ -1,0 +1,152 @@
+//! What was acknowledged, on the disk: written whole or not at all, and synced before more is taken for acknowledged.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// Records whose events are remembered, to see whether the store is still the same one.
+pub const RECENT: usize = 64;
+
+/// Most bytes of the file.
+const MAX_BYTES: u64 = 64 << 10;
+
+/// What is remembered.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Known {
+    schema: String,
+    /// All records up to this one were acknowledged, or were given up by the store.
+    pub acknowledged: u64,
+    /// The last record that was seen to wait, or was acknowledged.
+    pub seen: u64,
+    /// How many of those after `acknowledged` up to `seen` waited.
+    pub waiting: u64,
+    /// The last records that were acknowledged, each with the id of its event.
+    pub recent: Vec<(u64, String)>,
+}
+
+impl Known {
+    /// Takes note that the broker has record `id`, of the event `event`.
+    pub fn acknowledge(&mut self, id: u64, event: String) {
+        self.acknowledged = id;
+        if self.recent.len() >= RECENT {
+            self.recent.remove(0);
+        }
+        self.recent.push((id, event));
+    }
+
+    /// Whether record `id` of the event `event` is another one than that which was acknowledged.
+    pub fn contradicts(&self, id: u64, event: &str) -> bool {
+        self.recent.iter().any(|(known, of)| *known == id && of != event)
+    }
+}
+
+/// The file.
+#[derive(Debug)]
+pub struct Memory {
+    path: PathBuf,
+    known: Known,
+    /// Held as long as this lives, so that no second program sends the same records.
+    _lock: File,
+}
+
+const SCHEMA: &str = "oltr.link/1";
+
+impl Memory {
+    /// Opens or makes the file at `path`.
+    ///
+    /// # Errors
+    /// What is wrong: another program has it, or it cannot be read or written.
+    pub fn open(path: &Path) -> Result<Memory, String> {
+        let failed =
+            |e: io::Error| format!("{}: {e}; --state says where else to remember what was sent", path.display());
+        let lock = path.with_extension("lock");
+        let lock = OpenOptions::new().create(true).append(true).open(&lock).map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => {
+                return Err(format!("{}: another oltr-link sends from it; one at a time can", path.display()));
+            }
+            Err(fs::TryLockError::Error(e)) => return Err(failed(e)),
+        }
+        let known = match fs::metadata(path) {
+            Ok(meta) if !meta.is_file() || meta.len() > MAX_BYTES => {
+                return Err(format!("{}: is no memory of oltr-link; --state names another file", path.display()));
+            }
+            Ok(_) => match serde_json::from_slice(&fs::read(path).map_err(failed)?) {
+                Ok(known) => Known { schema: SCHEMA.into(), ..known },
+                // Sent twice is better than not at all.
+                Err(e) => {
+                    log::warn!("{}: is damaged ({e}); all records are sent again", path.display());
+                    Known { schema: SCHEMA.into(), ..Known::default() }
+                }
+            },
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Known { schema: SCHEMA.into(), ..Known::default() },
+            Err(e) => return Err(failed(e)),
+        };
+        let memory = Memory { path: path.into(), known, _lock: lock };
+        // That it cannot be written shows before anything is sent.
+        memory.save().map_err(failed)?;
+        Ok(memory)
+    }
+
+    /// What is known.
+    pub fn known(&self) -> &Known {
+        &self.known
+    }
+
+    /// Changes what is known, and keeps it.
+    ///
+    /// # Errors
+    /// Those of the file system: then it is known in memory alone.
+    pub fn change(&mut self, change: impl FnOnce(&mut Known)) -> io::Result<()> {
+        change(&mut self.known);
+        self.save()
+    }
+
+    /// Forgets all but the schema: the store is another one.
+    ///
+    /// # Errors
+    /// As [`Memory::change`].
+    pub fn forget(&mut self) -> io::Result<()> {
+        self.change(|known| *known = Known { schema: SCHEMA.into(), ..Known::default() })
+    }
+
+    fn save(&self) -> io::Result<()> {
+        let bytes = serde_json::to_vec(&self.known)?;
+        let temporary = self.path.with_extension("tmp");
+        let mut file = File::create(&temporary)?;
+        file.write_all(&bytes)?;
+        file.sync_all()?;
+        fs::rename(&temporary, &self.path)?;
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_acknowledged_is_kept_and_held_by_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("link.json");
+        let mut memory = Memory::open(&path).unwrap();
+        assert!(Memory::open(&path).unwrap_err().contains("another oltr-link"));
+        for id in 1..=100 {
+            memory.change(|known| known.acknowledge(id, format!("e{id}"))).unwrap();
+        }
+        drop(memory);
+        // What a power cut left of the next one hides nothing.
+        fs::write(path.with_extension("tmp"), "{\"schema\"").unwrap();
+        let memory = Memory::open(&path).unwrap();
+        assert_eq!((memory.known().acknowledged, memory.known().recent.len()), (100, RECENT));
+        assert!(!memory.known().contradicts(100, "e100") && memory.known().contradicts(100, "e7"));
+        assert!(!memory.known().contradicts(1, "e7"), "not remembered any more");
+        drop(memory);
+        fs::write(&path, "{").unwrap();
+        assert_eq!(Memory::open(&path).unwrap().known().acknowledged, 0);
+    }
+}

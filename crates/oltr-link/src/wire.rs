@@ -1,0 +1,345 @@
+//! One connection to a broker, by MQTT 3.1.1. The protocol is `mqtt-protocol-core`'s; what is here is sockets and time.
+
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mqtt::connection::{ConnectionOptions, Event};
+use mqtt::packet::{Packet, Qos, v3_1_1};
+use mqtt::prelude::*;
+use mqtt_protocol_core::mqtt;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+
+use crate::address::Address;
+
+/// How long the broker may be silent on the socket before the caller gets the word.
+pub const TICK: Duration = Duration::from_millis(100);
+
+/// How long a connection may take to be made, and the broker to accept it.
+const CONNECT: Duration = Duration::from_secs(15);
+
+/// How long a write may take.
+const WRITE: Duration = Duration::from_secs(30);
+
+/// A connection on which nothing came for so long is lost. The broker is asked for a sign of life before.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// When the broker is asked for a sign of life.
+const PING: Duration = Duration::from_secs(20);
+
+/// Seconds after which the broker takes this device for lost, and publishes its last will.
+const KEEP_ALIVE: u16 = 60;
+
+/// Bytes of the largest packet that is taken from a broker: it sends acknowledgements, and births of Home Assistant.
+const MAX_PACKET: u32 = 64 << 10;
+
+/// Most things that are heard at once.
+type Heards = Vec<Heard>;
+
+/// What a broker said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// It has what was published by this number.
+    Acknowledged(u16),
+    /// A message that was subscribed to.
+    Message(String, Vec<u8>),
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub enum Lost {
+    /// It broke, or could not be made.
+    Connection(String),
+    /// The broker refuses this client.
+    Refused(String),
+}
+
+impl std::fmt::Display for Lost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Lost::Connection(text) | Lost::Refused(text) => f.write_str(text),
+        }
+    }
+}
+
+/// Who asks for a connection, and what is published when it breaks.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// Its id.
+    pub id: String,
+    /// User.
+    pub user: Option<String>,
+    /// Password.
+    pub password: Option<String>,
+    /// Topic and payload of its last will, which is retained.
+    pub will: (String, &'static str),
+}
+
+/// Settings of TLS.
+pub type Tls = Arc<rustls::ClientConfig>;
+
+/// Reads the certificates to trust: those in `file`, or those of the system.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn tls(file: Option<&Path>) -> Result<Tls, String> {
+    let mut roots = rustls::RootCertStore::empty();
+    match file {
+        Some(file) => {
+            let bad = |e: &dyn std::fmt::Display| format!("{}: {e}; --ca takes certificates in PEM", file.display());
+            for certificate in CertificateDer::pem_file_iter(file).map_err(|e| bad(&e))? {
+                roots.add(certificate.map_err(|e| bad(&e))?).map_err(|e| bad(&e))?;
+            }
+            if roots.is_empty() {
+                return Err(bad(&"has no certificate"));
+            }
+        }
+        None => {
+            let found = rustls_native_certs::load_native_certs();
+            roots.add_parsable_certificates(found.certs);
+            if roots.is_empty() {
+                let why = found.errors.first().map(|e| format!(" ({e})")).unwrap_or_default();
+                return Err(format!(
+                    "this system has no certificates to trust{why}; install ca-certificates, or give --ca"
+                ));
+            }
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config = config.map_err(|e| format!("TLS: {e}"))?;
+    Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
+}
+
+trait Duplex: Read + Write {}
+impl<T: Read + Write> Duplex for T {}
+
+/// A connection that the broker has accepted.
+pub struct Session {
+    socket: Box<dyn Duplex>,
+    mqtt: mqtt::Connection<mqtt::role::Client>,
+    heard: Instant,
+    sent: Instant,
+    pinged: bool,
+    buffer: Box<[u8]>,
+}
+
+fn lost(e: impl std::fmt::Display) -> Lost {
+    Lost::Connection(e.to_string())
+}
+
+impl Session {
+    /// Connects, and waits until the broker accepts; `stop` is asked meanwhile whether to give up.
+    ///
+    /// # Errors
+    /// [`Lost`].
+    pub fn open(
+        address: &Address,
+        tls: Option<&Tls>,
+        client: &Client,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Session, Lost> {
+        let places = (address.host.as_str(), address.port).to_socket_addrs().map_err(lost)?;
+        let mut failed = lost("the name leads to no address");
+        let mut found = None;
+        for place in places {
+            match TcpStream::connect_timeout(&place, CONNECT) {
+                Ok(stream) => {
+                    found = Some(stream);
+                    break;
+                }
+                Err(e) => failed = lost(format!("{place}: {e}")),
+            }
+            if stop() {
+                break;
+            }
+        }
+        let Some(stream) = found else { return Err(failed) };
+        let set = stream.set_nodelay(true).and_then(|()| stream.set_read_timeout(Some(TICK)));
+        set.and_then(|()| stream.set_write_timeout(Some(WRITE))).map_err(lost)?;
+        let socket: Box<dyn Duplex> = match tls {
+            None => Box::new(stream),
+            Some(config) => {
+                let name = ServerName::try_from(address.host.clone()).map_err(lost)?;
+                let tls = rustls::ClientConnection::new(config.clone(), name).map_err(lost)?;
+                Box::new(rustls::StreamOwned::new(tls, stream))
+            }
+        };
+        let mut options = ConnectionOptions::default();
+        options.maximum_packet_size_recv = MAX_PACKET;
+        let mut mqtt = mqtt::Connection::with_options(mqtt::Version::V3_1_1, options);
+        mqtt.set_auto_pub_response(true);
+        let now = Instant::now();
+        let mut session =
+            Session { socket, mqtt, heard: now, sent: now, pinged: false, buffer: vec![0; 8 << 10].into() };
+        session.greet(client, stop)?;
+        Ok(session)
+    }
+
+    fn greet(&mut self, client: &Client, stop: &dyn Fn() -> bool) -> Result<(), Lost> {
+        let bad = |e: mqtt::result_code::MqttError| lost(format!("a greeting cannot be made: {e:?}"));
+        let (topic, payload) = &client.will;
+        let mut connect = v3_1_1::Connect::builder()
+            .client_id(client.id.as_str())
+            .and_then(|c| c.will_message(topic.as_str(), *payload, Qos::AtLeastOnce, true))
+            .map_err(bad)?
+            .clean_session(true)
+            .keep_alive(KEEP_ALIVE);
+        if let Some(user) = &client.user {
+            connect = connect.user_name(user.as_str()).map_err(bad)?;
+        }
+        if let Some(password) = &client.password {
+            connect = connect.password(password.as_str()).map_err(bad)?;
+        }
+        let events = self.mqtt.checked_send(connect.build().map_err(bad)?);
+        self.obey(events, &mut Vec::new())?;
+        let end = Instant::now() + CONNECT;
+        loop {
+            if Instant::now() > end {
+                return Err(lost("the broker does not answer"));
+            }
+            if stop() {
+                return Err(lost("the program ends"));
+            }
+            let Some(n) = self.read()? else { continue };
+            let mut cursor = mqtt::common::Cursor::new(&self.buffer[..n]);
+            let events = self.mqtt.recv(&mut cursor);
+            for event in events {
+                match event {
+                    Event::NotifyPacketReceived(Packet::V3_1_1Connack(answer)) => {
+                        return match answer.return_code() {
+                            mqtt::result_code::ConnectReturnCode::Accepted => Ok(()),
+                            code => Err(Lost::Refused(format!("the broker refuses this client: {code:?}"))),
+                        };
+                    }
+                    Event::NotifyError(e) => return Err(lost(format!("that is no broker of MQTT: {e:?}"))),
+                    Event::RequestClose => return Err(lost("that is no broker of MQTT")),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// Publishes with QoS 1; the number by which it will be acknowledged.
+    ///
+    /// # Errors
+    /// [`Lost`].
+    pub fn publish(&mut self, topic: &str, payload: &[u8], retain: bool) -> Result<u16, Lost> {
+        let id = self.mqtt.acquire_packet_id().map_err(|e| lost(format!("no number is free: {e:?}")))?;
+        let bad = |e: mqtt::result_code::MqttError| lost(format!("{topic}: cannot be published: {e:?}"));
+        let message = v3_1_1::Publish::builder()
+            .topic_name(topic)
+            .map_err(bad)?
+            .qos(Qos::AtLeastOnce)
+            .retain(retain)
+            .packet_id(id)
+            .payload(payload)
+            .build()
+            .map_err(bad)?;
+        let events = self.mqtt.checked_send(message);
+        self.obey(events, &mut Vec::new())?;
+        Ok(id)
+    }
+
+    /// Asks for messages of `topic`.
+    ///
+    /// # Errors
+    /// [`Lost`].
+    pub fn subscribe(&mut self, topic: &str) -> Result<(), Lost> {
+        let id = self.mqtt.acquire_packet_id().map_err(|e| lost(format!("no number is free: {e:?}")))?;
+        let bad = |e: mqtt::result_code::MqttError| lost(format!("{topic}: cannot be subscribed to: {e:?}"));
+        let options = mqtt::packet::SubOpts::new().set_qos(Qos::AtLeastOnce);
+        let entry = mqtt::packet::SubEntry::new(topic, options).map_err(bad)?;
+        let subscribe = v3_1_1::Subscribe::builder().packet_id(id).entries(vec![entry]).build().map_err(bad)?;
+        let events = self.mqtt.checked_send(subscribe);
+        self.obey(events, &mut Vec::new())
+    }
+
+    /// Waits up to [`TICK`] for what the broker says.
+    ///
+    /// # Errors
+    /// [`Lost`].
+    pub fn listen(&mut self) -> Result<Heards, Lost> {
+        let mut heards = Vec::new();
+        match self.read()? {
+            Some(n) => {
+                self.heard = Instant::now();
+                self.pinged = false;
+                let buffer = std::mem::take(&mut self.buffer);
+                let mut cursor = mqtt::common::Cursor::new(&buffer[..n]);
+                let mut result = Ok(());
+                while (cursor.position() as usize) < n && result.is_ok() {
+                    let events = self.mqtt.recv(&mut cursor);
+                    result = self.obey(events, &mut heards);
+                }
+                self.buffer = buffer;
+                // What came before it broke counts.
+                if let Err(e) = result
+                    && heards.is_empty()
+                {
+                    return Err(e);
+                }
+            }
+            None => {
+                let silent = self.heard.elapsed();
+                if silent > SILENCE {
+                    return Err(lost("the broker is silent"));
+                }
+                if (silent > PING || self.sent.elapsed() > PING) && !std::mem::replace(&mut self.pinged, true) {
+                    let ping = v3_1_1::Pingreq::builder().build().map_err(|e| lost(format!("{e:?}")))?;
+                    let events = self.mqtt.checked_send(ping);
+                    self.obey(events, &mut heards)?;
+                }
+            }
+        }
+        Ok(heards)
+    }
+
+    /// Says goodbye, so that the last will is not published.
+    pub fn close(mut self) {
+        if let Ok(goodbye) = v3_1_1::Disconnect::builder().build() {
+            let events = self.mqtt.checked_send(goodbye);
+            let _ = self.obey(events, &mut Vec::new());
+        }
+    }
+
+    /// Does what the protocol asks for.
+    fn obey(&mut self, events: Vec<Event>, heards: &mut Heards) -> Result<(), Lost> {
+        for event in events {
+            match event {
+                Event::RequestSendPacket { packet, .. } => {
+                    let written = self.socket.write_all(&packet.to_continuous_buffer());
+                    written.and_then(|()| self.socket.flush()).map_err(lost)?;
+                    self.sent = Instant::now();
+                }
+                Event::NotifyPacketReceived(packet) => match packet {
+                    Packet::V3_1_1Puback(answer) => heards.push(Heard::Acknowledged(answer.packet_id())),
+                    Packet::V3_1_1Publish(message) => {
+                        let (topic, payload) =
+                            (message.topic_name().to_string(), message.payload().as_slice().to_vec());
+                        heards.push(Heard::Message(topic, payload));
+                    }
+                    _ => {}
+                },
+                Event::NotifyError(e) => return Err(lost(format!("the broker breaks the protocol: {e:?}"))),
+                Event::RequestClose => return Err(lost("the broker ended the connection")),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The bytes that came into the buffer; `None` if none came.
+    fn read(&mut self) -> Result<Option<usize>, Lost> {
+        match self.socket.read(&mut self.buffer) {
+            Ok(0) => Err(lost("the broker ended the connection")),
+            Ok(n) => Ok(Some(n)),
+            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => Ok(None),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => Ok(None),
+            Err(e) => Err(lost(e)),
+        }
+    }
+}

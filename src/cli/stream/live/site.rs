@@ -1,0 +1,193 @@
+//! What a browser is answered.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use image::codecs::jpeg::JpegEncoder;
+use oltr::clock;
+use oltr::text;
+use serde_json::json;
+
+use super::super::super::http::guard::Guard;
+use super::super::super::http::{MAX_CONNECTIONS, Request, Response};
+use super::{DEAD, LINES, Pixels, Shared, State, metrics};
+
+/// The page, with nothing from elsewhere.
+const PAGE: &str = include_str!("page.html");
+
+/// Browsers that follow events at once: some connections are left for pictures.
+const MAX_STREAMS: u64 = MAX_CONNECTIONS as u64 - 4;
+
+/// How long a first picture is waited for.
+const FIRST: Duration = Duration::from_secs(3);
+
+/// How often those that follow are told of a new frame.
+const TELL: Duration = Duration::from_millis(200);
+
+/// How often a silent connection is shown to be alive.
+const ALIVE: Duration = Duration::from_secs(10);
+
+/// Quality of pictures.
+const QUALITY: u8 = 80;
+
+/// Answers `request`.
+pub fn answer(shared: &Arc<Shared>, guard: &Guard, request: &Request) -> Response {
+    if let Some(refused) = guard.refuse(request) {
+        return refused;
+    }
+    if !matches!(request.method.as_str(), "GET" | "HEAD") {
+        return Response::error(405, "only GET is answered");
+    }
+    match request.path.as_str() {
+        "/" => {
+            let mut response = Response::new(200, "text/html; charset=utf-8", PAGE);
+            let policy = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
+                          connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+            response.headers.push(("Content-Security-Policy", policy.into()));
+            guard.remember(request, &mut response);
+            response
+        }
+        "/frame.jpg" => picture(shared, |state| &state.input),
+        "/camera.jpg" => picture(shared, |state| &state.camera),
+        "/events" => events(shared, request),
+        "/metrics" => {
+            let (tally, stats, store) = {
+                let state = shared.lock();
+                (state.tally, state.stats, state.store)
+            };
+            let (refused, planned) =
+                (shared.refused.load(Ordering::Relaxed), shared.about.planned.load(Ordering::Relaxed));
+            let text = metrics::text(&shared.about, &tally, &stats, store, refused, planned);
+            Response::new(200, "text/plain; version=0.0.4; charset=utf-8", text)
+        }
+        "/health" => health(shared),
+        _ => Response::error(404, "there is no such page"),
+    }
+}
+
+fn health(shared: &Shared) -> Response {
+    let stats = shared.lock().stats;
+    let quiet = Duration::from_nanos(clock::monotonic_ns()).saturating_sub(stats.now);
+    let status = match (stats.now.is_zero(), stats.stuck || quiet > DEAD, stats.connected) {
+        (true, ..) => "starting",
+        (_, true, _) => "stuck",
+        (_, _, false) => "waiting",
+        _ => "ok",
+    };
+    let body = json!({
+        "status": status, "connected": stats.connected, "silent_seconds": stats.silent.as_secs_f64(),
+        "captured": stats.captured, "classified": stats.classified, "dropped": stats.dropped,
+    });
+    Response::json(if status == "ok" { 200 } else { 503 }, &body)
+}
+
+/// A picture as JPEG, encoded here, where no frame waits for it.
+fn picture(shared: &Shared, of: fn(&State) -> &Pixels) -> Response {
+    shared.watch();
+    let end = Instant::now() + FIRST;
+    let (width, height, bytes) = loop {
+        {
+            let state = shared.lock();
+            let pixels = of(&state);
+            if !pixels.bytes.is_empty() {
+                break (pixels.width, pixels.height, pixels.bytes.clone());
+            }
+        }
+        if Instant::now() > end || shared.stop.load(Ordering::Relaxed) {
+            return Response::error(503, "no frame has come yet");
+        }
+        std::thread::sleep(TELL / 4);
+    };
+    let mut jpeg = Vec::with_capacity(bytes.len() / 8);
+    let encoded =
+        JpegEncoder::new_with_quality(&mut jpeg, QUALITY).encode(&bytes, width, height, image::ExtendedColorType::Rgb8);
+    match encoded {
+        Ok(()) => Response::new(200, "image/jpeg", jpeg),
+        Err(e) => Response::error(500, &e.to_string()),
+    }
+}
+
+/// Counts who follows.
+struct Following(Arc<Shared>);
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.0.streams.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Events as messages; numbers of the last frame as messages of the type `frame`.
+fn events(shared: &Arc<Shared>, request: &Request) -> Response {
+    if shared.streams.fetch_add(1, Ordering::Relaxed) >= MAX_STREAMS {
+        shared.streams.fetch_sub(1, Ordering::Relaxed);
+        shared.refused.fetch_add(1, Ordering::Relaxed);
+        return Response::error(503, "too many follow already; try again later");
+    }
+    let following = Following(shared.clone());
+    let last = request.header("last-event-id").or(request.query("after")).and_then(|id| id.parse::<u64>().ok());
+    let mut last = last.unwrap_or(0);
+    let (mut version, mut told) = (u64::MAX, Instant::now());
+    let mut first = true;
+    Response::pieces("text/event-stream", move || {
+        let shared = &following.0;
+        loop {
+            if shared.stop.load(Ordering::Relaxed) {
+                return None;
+            }
+            shared.watch();
+            let mut out = Vec::new();
+            let numbers = {
+                let state = shared.lock();
+                // A number of another run is none of this one.
+                if last > state.line {
+                    last = state.line.saturating_sub(LINES as u64);
+                }
+                for (number, line) in state.lines.iter().filter(|(number, _)| *number > last) {
+                    out.extend_from_slice(format!("id: {number}\ndata: {line}\n\n").as_bytes());
+                }
+                last = state.line;
+                let new = state.version != version || told.elapsed() >= Duration::from_secs(1);
+                version = state.version;
+                new.then(|| (state.numbers.clone(), state.stats))
+            };
+            if let Some((numbers, stats)) = numbers {
+                let told = json!({
+                    "numbers": numbers, "source": shared.about.source, "side": shared.about.side,
+                    "captured": stats.captured, "classified": stats.classified, "dropped": stats.dropped,
+                    "connected": stats.connected, "silent_ms": stats.silent.as_millis() as u64,
+                    "version": version,
+                });
+                out.extend_from_slice(b"event: frame\ndata: ");
+                let _ = text::write_json(&mut out, &told);
+                out.extend_from_slice(b"\n\n");
+            }
+            if !std::mem::take(&mut first) {
+                std::thread::sleep(TELL);
+            }
+            if !out.is_empty() {
+                told = Instant::now();
+                return Some(out);
+            }
+            if told.elapsed() >= ALIVE {
+                told = Instant::now();
+                return Some(b": alive\n\n".to_vec());
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_has_nothing_from_elsewhere() {
+        for from in ["http://", "https://", "src=\"//", "@import", "url("] {
+            assert!(!PAGE.contains(from), "{from}");
+        }
+        for unsafe_way in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("] {
+            assert!(!PAGE.contains(unsafe_way), "{unsafe_way}");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Who else is told of a stream: browsers (`--listen`) and a command (`--on-event`).
+
+use std::io;
+
+use oltr::decide::events::Phase;
+use oltr::sink::json::JsonLines;
+use oltr::sink::{EventResult, FrameResult, Novelty, SceneResult, Stats, StoreStats};
+use oltr::{Limits, Names, Result};
+
+use super::args::StreamArgs;
+use super::command::Runner;
+use super::live::{Eye, Live};
+
+/// Those that are told.
+#[derive(Default)]
+pub struct Reach {
+    live: Option<Live>,
+    runner: Option<Runner>,
+    /// Writes the line of an event; there is none where nobody is told.
+    lines: Option<Box<JsonLines<io::Sink>>>,
+}
+
+impl Reach {
+    /// Begins to answer browsers, if that is asked for.
+    ///
+    /// # Errors
+    /// As [`Live::start`] and [`Runner::start`].
+    pub fn start(args: &StreamArgs, source: &str, names: Names, limits: &Limits, quiet: bool) -> Result<Reach> {
+        let live = args.listen.map(|listen| Live::start(listen, source, names.bundle(), quiet)).transpose()?;
+        let runner = args.on_event.as_deref().map(Runner::start).transpose()?;
+        let told = live.is_some() || runner.is_some();
+        let settings = oltr::sink::json::Settings { destination: "the page".into(), ..Default::default() };
+        let lines = told.then(|| Box::new(JsonLines::new(io::sink(), settings, limits)));
+        Ok(Reach { live, runner, lines })
+    }
+
+    /// Bytes of memory that all of it takes, if there is any of it.
+    pub fn memory(args: &StreamArgs) -> Option<u64> {
+        let live = args.listen.map_or(0, |_| Live::bytes());
+        let runner = args.on_event.as_ref().map_or(0, |_| Runner::bytes());
+        Some(live + runner).filter(|bytes| *bytes > 0)
+    }
+
+    /// Where frames are seen.
+    pub fn eye(&self) -> Option<Eye> {
+        self.live.as_ref().map(Live::eye)
+    }
+
+    /// Takes note of how much memory was planned.
+    pub fn set_planned(&self, bytes: u64) {
+        if let Some(live) = &self.live {
+            live.set_planned(bytes);
+        }
+    }
+
+    /// Names events as another writer does, whose run this is.
+    pub fn name_as(&mut self, run: &str) {
+        if let Some(lines) = &mut self.lines {
+            lines.set_run(run);
+        }
+    }
+
+    /// A frame was classified.
+    pub fn frame(&mut self, frame: &FrameResult) {
+        if let Some(live) = &mut self.live {
+            live.frame(frame);
+        }
+    }
+
+    /// Things were looked for in a frame.
+    pub fn scene(&mut self, scene: &SceneResult) {
+        if let Some(live) = &mut self.live {
+            live.scene(scene);
+        }
+    }
+
+    /// Something happened to an event.
+    ///
+    /// # Errors
+    /// As [`JsonLines::event_with`].
+    pub fn event(&mut self, event: &EventResult, novelty: Option<Novelty>) -> Result<()> {
+        let Some(lines) = &mut self.lines else { return Ok(()) };
+        lines.event_with(event, novelty)?;
+        let line = lines.last_line();
+        if let Some(live) = &mut self.live {
+            live.event(event, line);
+        }
+        if let Some(runner) = self.runner.as_mut().filter(|_| event.change.phase != Phase::Update) {
+            runner.event(line);
+        }
+        Ok(())
+    }
+
+    /// Time passes.
+    pub fn tick(&mut self, stats: &Stats, store: Option<StoreStats>) {
+        if let Some(live) = &mut self.live {
+            live.tick(stats, store);
+        }
+    }
+
+    /// The stream is over.
+    pub fn finish(&mut self) {
+        if let Some(runner) = &mut self.runner {
+            runner.finish();
+        }
+    }
+}
