@@ -14,8 +14,11 @@ counters of the batch normalisations. Only tensors and plain values are unpickle
 
 from __future__ import annotations
 
+import io
 import pickle
+import pickletools
 import re
+import zipfile
 from pathlib import Path
 
 import torch
@@ -70,6 +73,7 @@ def load_published(path: Path) -> PublishedOltr:
 def _unpickled(path: Path) -> dict:
     try:
         # PyTorch's own restricted unpickler does not read a Python float before 2.1, and the best accuracy is one.
+        _check_globals(path)
         content = torch.load(path, map_location="cpu", pickle_module=_Plain, weights_only=False)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file") from None
@@ -96,12 +100,40 @@ _GLOBALS = {
 }
 
 
+def _is_plain(module: str, name: str) -> bool:
+    storage = module in ("torch", "torch.storage") and name.endswith("Storage")
+    return storage or name in _GLOBALS.get(module, ())
+
+
+def _check_globals(path: Path) -> None:
+    """Raises where a file names anything but tensors and plain values, before a byte of it is unpickled.
+
+    PyTorch 1.13.0 reads with its own `pickle` whatever `pickle_module` says, so that the file is looked through first.
+    """
+    with open(path, "rb") as file:
+        if zipfile.is_zipfile(file):
+            with zipfile.ZipFile(file) as parts:
+                streams = [(io.BytesIO(parts.read(name)), 1) for name in parts.namelist() if name.endswith(".pkl")]
+        else:
+            # An old file: magic number, version, system, content and keys of storages, then their bytes.
+            streams = [(io.BytesIO(file.read()), 5)]
+    if not streams:
+        raise pickle.UnpicklingError("it holds no pickle")
+    for stream, pickles in streams:
+        for _ in range(pickles):
+            for opcode, argument, _ in pickletools.genops(stream):
+                if opcode.name in ("GLOBAL", "INST") and not _is_plain(*argument.split(" ", 1)):
+                    raise pickle.UnpicklingError(f"it holds {argument.replace(' ', '.')}")
+                # PyTorch writes protocol 2, which has neither of these.
+                if opcode.name in ("STACK_GLOBAL", "EXT1", "EXT2", "EXT4"):
+                    raise pickle.UnpicklingError("it is pickled by a protocol that PyTorch does not write")
+
+
 class _Unpickler(pickle.Unpickler):
     """Reads tensors and plain values, and refuses everything else."""
 
     def find_class(self, module: str, name: str) -> object:
-        storage = module in ("torch", "torch.storage") and name.endswith("Storage")
-        if not storage and name not in _GLOBALS.get(module, ()):
+        if not _is_plain(module, name):
             raise pickle.UnpicklingError(f"it holds {module}.{name}")
         return super().find_class(module, name)
 
