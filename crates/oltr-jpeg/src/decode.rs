@@ -123,7 +123,8 @@ struct Part {
 ///
 /// # Memory
 /// In `room`: two rows of coded units as samples, seven rows of pixels and, for a progressive picture, a row of units as
-/// coefficients. Beside that, 64 KiB of coded data twice, or 8 KiB for each of several scans.
+/// coefficients. Beside that, 64 KiB of coded data twice, or 8 KiB for each of several scans. [`Survey`] holds a Huffman table
+/// of 4.4 KiB for each that the file defines, and the four of the standard.
 ///
 /// # Errors
 /// [`Fault`] where data is missing or damaged: rows may have been given before that. [`Failure::Io`] as the reader's.
