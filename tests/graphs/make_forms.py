@@ -155,9 +155,10 @@ def main():
         suffix = "s8" if dtype == np.int8 else "u8"
         for kind, shape, counts in [("ConvInteger", X, (9, 6, 3, 3)), ("MatMulInteger", [3, 20], (20, 7))]:
             c = Case(shape)
-            info = np.iinfo(dtype)
+            # ONNX Runtime adds pairs of products with signed weights in 16 bits on some processors: 7 bits fit.
+            low, high = (-64, 64) if dtype == np.int8 else (0, 256)
             q, scale, offset = c.op("DynamicQuantizeLinear", c.x, outputs=3)
-            w = c.const(RANDOM.integers(info.min, info.max + 1, counts), dtype)
+            w = c.const(RANDOM.integers(low, high, counts), dtype)
             sums = c.op("Cast", c.op(kind, q, w, offset, c.const(zero, dtype)), to=TensorProto.FLOAT)
             c.write(f"dynamic-{kind.lower()}-{suffix}", c.op("Mul", sums, c.op("Mul", scale, c.const(2.0**-7))))
 
