@@ -189,9 +189,9 @@ fn operators_agree_with_onnx_runtime_on_tract_alone() {
     report(cases(Case::is_operator), |case| operator(case, Engine::Tract));
 }
 
-/// Operators that are left to tract: alone between quantisers there is nothing to gain, and products with a factor are
-/// rare.
-const LEFT_TO_TRACT: [&str; 2] = ["ops/quantizelinear-", "ops/qgemm-alpha"];
+/// Operators that are left to tract: alone between quantisers there is nothing to gain, products with a factor are rare,
+/// and int8 layers have ranges that are known at load.
+const LEFT_TO_TRACT: [&str; 3] = ["ops/quantizelinear-", "ops/qgemm-alpha", "ops/qdq-dynamic-"];
 
 #[test]
 fn what_is_quantised_runs_in_int8_programs() {
@@ -240,6 +240,26 @@ fn all_that_is_quantised_multiplies_in_int8() {
         };
         let all = coverage.int8_macs == coverage.macs && coverage.fallback.is_none() && !coverage.is_poor();
         if all { vec![] } else { vec![coverage.to_string()] }
+    });
+}
+
+#[test]
+fn dynamic_quantisation_runs_as_products_of_floats_and_is_told() {
+    let dynamic = |c: &Case| c.name.starts_with("ops/qdq-dynamic-");
+    report(cases(dynamic), |case| {
+        let model = match case.load(Engine::Int8) {
+            Ok(model) => model,
+            Err(error) => return vec![error],
+        };
+        let (summary, mut wrong) = (model.summary(), Vec::new());
+        if let Some(step) = summary.steps.iter().find(|s| s.op.contains("Integer")) {
+            wrong.push(format!("{} '{}' computes integers in loops", step.op, step.name));
+        }
+        let told = summary.coverage.fallback.as_ref().is_some_and(|f| f.reason.contains("anew for each frame"));
+        if !told || !summary.coverage.is_poor() {
+            wrong.push(format!("is not told: {}", summary.coverage));
+        }
+        wrong
     });
 }
 

@@ -253,3 +253,51 @@ fn what_tract_fails_to_run_is_the_models_fault() {
     // The session is as good as new.
     assert_eq!(session.run_raw(&[&[1.0]]).unwrap(), [[2.0]]);
 }
+
+/// Averages between quantised tensors, of a batch of `n`: a batch of 1 runs in a program, another falls back to tract.
+fn averages(n: i64, pool: Node) -> Vec<u8> {
+    let dq = |q: &str, x: &str| Node::new("DequantizeLinear", &[q, "s", "z"], &[x]);
+    onnx::Model {
+        nodes: vec![
+            Node::new("QuantizeLinear", &["image", "s", "z"], &["q"]),
+            dq("q", "x"),
+            pool,
+            Node::new("QuantizeLinear", &["mean", "s", "z"], &["mean.q"]),
+            dq("mean.q", "y"),
+        ],
+        tensors: vec![Tensor::floats("s", &[], &[0.1]), Tensor::new("z", dtype::UINT8, &[], &[121])],
+        inputs: vec![value("image", dtype::FLOAT, &[n, 4, 24, 24])],
+        outputs: vec![value("y", dtype::FLOAT, &[])],
+        opset: Some(13),
+        ..onnx::Model::default()
+    }
+    .encode()
+}
+
+#[test]
+fn an_average_that_falls_back_rounds_as_a_program_does() {
+    let pools = || {
+        let window = |side: i64| Node::new("AveragePool", &["x"], &["mean"]).ints("kernel_shape", &[side, side]);
+        [
+            window(2).ints("strides", &[2, 2]),
+            window(4).ints("strides", &[1, 3]),
+            window(2).ints("pads", &[1, 1, 1, 1]).int("count_include_pad", 1),
+        ]
+    };
+    let image: Vec<f32> = numbers(2 * 4 * 24 * 24, 6).iter().map(|x| x * 12.0).collect();
+    for (one, two) in pools().into_iter().zip(pools()) {
+        let load = |bytes: &[u8]| Model::from_bytes("averages", bytes, &Options::default()).unwrap();
+        let (one, two) = (load(&averages(1, one)), load(&averages(2, two)));
+        let falls_back = |m: &Model| m.summary().steps.iter().all(|s| !s.op.starts_with("average-pool"));
+        assert!(!falls_back(&one) && falls_back(&two), "a batch runs in a program: test another fallback");
+        let mut expected = Vec::new();
+        for half in image.chunks(image.len() / 2) {
+            let mut session = one.session().unwrap();
+            expected.extend(session.run_raw(&[half]).unwrap().remove(0));
+        }
+        let mut session = two.session().unwrap();
+        let got = session.run_raw(&[&image]).unwrap().remove(0);
+        let apart = got.iter().zip(&expected).filter(|(a, b)| a != b).count();
+        assert!(got.len() == expected.len() && apart == 0, "{apart} of {} bytes differ", got.len());
+    }
+}

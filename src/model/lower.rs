@@ -5,6 +5,7 @@
 //! run as one program: whatever lies between two units of a level on any path is of that level too. What no unit
 //! covers stays in the graph, with one node a program.
 
+mod averages;
 mod chain;
 mod emit;
 mod failure;
@@ -32,7 +33,7 @@ use units::{Kind, Operand, Sink, Unit};
 /// parts that come back.
 pub(super) fn lower(graph: &mut Graph, kernels: &'static dyn KernelSet) -> Result<(Vec<Part>, Coverage)> {
     let shapes = shapes::infer(graph);
-    let (parts, covered, coverage) = {
+    let (parts, covered, coverage, averages) = {
         let view = View::new(graph);
         let mut units = units::find(&view, &shapes);
         units.retain(|u| emit::can(&view, &shapes, u));
@@ -50,7 +51,7 @@ pub(super) fn lower(graph: &mut Graph, kernels: &'static dyn KernelSet) -> Resul
         }
         let in_int8 = |u: &&Unit| matches!(u.kind, Kind::Conv { .. } | Kind::Dense { .. } | Kind::MatMul);
         let int8 = units.iter().filter(in_int8).map(|u| u.node).collect();
-        (parts, covered, coverage::of(graph, &shapes, &int8, true))
+        (parts, covered, coverage::of(graph, &shapes, &int8, true), averages::find(&view))
     };
     // Bytes that only programs read leave with the units; their dequantised twins are computed by the programs.
     let computed: HashSet<&String> = parts.iter().flat_map(|p| &p.outputs).collect();
@@ -66,6 +67,7 @@ pub(super) fn lower(graph: &mut Graph, kernels: &'static dyn KernelSet) -> Resul
         node.outputs.clone_from(&part.outputs);
         graph.nodes.push(node);
     }
+    averages::settle(graph, &averages);
     prune(graph);
     sort(graph)?;
     Ok((parts, coverage))

@@ -150,6 +150,17 @@ def main():
         w = c.op("DequantizeLinear", w, draw(9), zeros(9), axis=0)
         w = c.op("Reshape", w, c.const([9, 6, 3, 3], np.int64))
         c.write(f"shaped-weights-{suffix}", c.op("Conv", c.x, w))
+    # Dynamic quantisation, as ONNX Runtime's quantize_dynamic writes it: the range of the input is of each run.
+    for dtype, zero in [(np.int8, 0), (np.uint8, 131)]:
+        suffix = "s8" if dtype == np.int8 else "u8"
+        for kind, shape, counts in [("ConvInteger", X, (9, 6, 3, 3)), ("MatMulInteger", [3, 20], (20, 7))]:
+            c = Case(shape)
+            # ONNX Runtime adds pairs of products with signed weights in 16 bits on some processors: 7 bits fit.
+            low, high = (-64, 64) if dtype == np.int8 else (0, 256)
+            q, scale, offset = c.op("DynamicQuantizeLinear", c.x, outputs=3)
+            w = c.const(RANDOM.integers(low, high, counts), dtype)
+            sums = c.op("Cast", c.op(kind, q, w, offset, c.const(zero, dtype)), to=TensorProto.FLOAT)
+            c.write(f"dynamic-{kind.lower()}-{suffix}", c.op("Mul", sums, c.op("Mul", scale, c.const(2.0**-7))))
 
 
 if __name__ == "__main__":

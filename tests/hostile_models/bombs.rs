@@ -352,3 +352,106 @@ fn many_programs_in_a_row_are_lowered() {
     let error = check("programs", &model.encode()).unwrap();
     assert!(matches!(error, Error::Limit { what: "float_nodes", .. }), "{error}");
 }
+
+/// Loaded or refused, in bounded time and memory?
+fn bounded(what: &str, model: &Model) -> Option<String> {
+    let bytes = model.encode();
+    match calmly(what, || held_by(|| load_and_run(&bytes))) {
+        Err(message) => Some(message),
+        Ok((held, _)) if held.most > MOST => {
+            Some(format!("{what}: {} KiB of file held {} MiB", bytes.len() >> 10, held.most >> 20))
+        }
+        Ok((_, Err(Error::Internal(message)))) => Some(format!("{what}: {message}")),
+        Ok(_) => None,
+    }
+}
+
+/// What is computed from constants at load is bounded by the constants of the file, however small the nodes are.
+#[test]
+fn constants_that_grow_when_they_are_computed_are_bounded() {
+    let filled = |shape: &str, y: &str| Node::new("ConstantOfShape", &[shape], &[y]);
+    let sum = || Node::new("ReduceSum", &["x"], &["s"]).int("keepdims", 0);
+    let add = |wide: &str| {
+        let total = Node::new("ReduceSum", &[wide], &["t"]).int("keepdims", 0);
+        vec![sum(), total, Node::new("Add", &["s", "t"], &["y"])]
+    };
+    let with = |mut nodes: Vec<Node>, tensors: Vec<Tensor>, wide: &str| {
+        nodes.extend(add(wide));
+        float_graph(nodes, tensors)
+    };
+    // Each constant is twice as long as the one before, or as long.
+    let doubling = |n: usize, make: &dyn Fn(&str, &str) -> Node| -> Vec<Node> {
+        (0..n).map(|i| make(&format!("w{i}"), &format!("w{}", i + 1))).collect()
+    };
+    let long = || Tensor::floats("w0", &[1 << 16], &vec![1.0; 1 << 16]);
+    let one = || Tensor::floats("w0", &[1], &[1.0]);
+    let bytes = || Tensor::new("q", 3, &[256, 256], &vec![1; 1 << 16]);
+    let square = |n: usize| {
+        let mut nodes = vec![Node::new("DequantizeLinear", &["q", "scale", "zero"], &["w0"])];
+        nodes.extend((0..n).map(|i| Node::new("Transpose", &[&format!("w{i}")], &[&format!("w{}", i + 1)])));
+        nodes
+    };
+    let quantisation = || vec![bytes(), Tensor::floats("scale", &[], &[0.5]), Tensor::new("zero", 3, &[], &[0])];
+    let names: Vec<String> = (0..50_000).map(|i| format!("p{i}")).collect();
+    let parts: Vec<&str> = names.iter().map(String::as_str).collect();
+    let huge = [1i64 << 40];
+    let cases: Vec<(&str, Model)> = vec![
+        ("a huge constant", with(vec![filled("n", "w")], vec![Tensor::int64s("n", &huge)], "w")),
+        ("a constant of 4 GiB", with(vec![filled("n", "w")], vec![Tensor::int64s("n", &[1 << 15, 1 << 15])], "w")),
+        ("a constant that overflows", with(vec![filled("n", "w")], vec![Tensor::int64s("n", &[1 << 62, 8, 8])], "w")),
+        ("a constant of negative size", with(vec![filled("n", "w")], vec![Tensor::int64s("n", &[-4])], "w")),
+        ("a constant spread out", {
+            let spread = Node::new("Expand", &["w0", "n"], &["w"]);
+            with(vec![spread], vec![one(), Tensor::int64s("n", &[1 << 16, 1 << 16])], "w")
+        }),
+        ("constants that double", {
+            with(doubling(60, &|x, y| Node::new("Concat", &[x, x], &[y]).int("axis", 0)), vec![one()], "w60")
+        }),
+        ("long constants in a row", with(doubling(900, &|x, y| Node::new("Neg", &[x], &[y])), vec![long()], "w900")),
+        ("more of them", with(doubling(6000, &|x, y| Node::new("Neg", &[x], &[y])), vec![long()], "w6000")),
+        ("weights turned over and over", with(square(900), quantisation(), "w900")),
+        ("weights turned still more", with(square(6000), quantisation(), "w6000")),
+        ("many parts of a constant", {
+            let split = Node::new("Split", &["w0"], &parts).int("axis", 0);
+            with(vec![split], vec![Tensor::floats("w0", &[50_000], &vec![1.0; 50_000])], "p49999")
+        }),
+        ("a constant taken often", {
+            let take = Node::new("Gather", &["w0", "i"], &["w"]);
+            with(vec![take], vec![long(), Tensor::int64s("i", &vec![5; 1 << 16])], "w")
+        }),
+        ("products of long constants", {
+            let rows = Tensor::floats("w0", &[1 << 16, 1], &vec![1.0; 1 << 16]);
+            let columns = Tensor::floats("c", &[1, 1 << 16], &vec![1.0; 1 << 16]);
+            with(vec![Node::new("Mul", &["w0", "c"], &["w"])], vec![rows, columns], "w")
+        }),
+    ];
+    let wrong: Vec<String> = cases.iter().filter_map(|(what, model)| bounded(what, model)).collect();
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// A function of one byte that reads what it computed twice, over and over, and bytes that are split into many parts.
+#[test]
+fn what_becomes_layers_is_bounded() {
+    let dressed = |nodes: Vec<Node>, last: &str| {
+        let mut model = tiny::graph();
+        model.nodes.extend(nodes);
+        model.nodes.push(Node::new("QuantizeLinear", &[last, "map.s", "map.z"], &["end.q"]));
+        model.nodes.push(Node::new("DequantizeLinear", &["end.q", "map.s", "map.z"], &["end"]));
+        model.outputs.push(value("end", dtype::FLOAT, &[]));
+        model
+    };
+    let name = |i: usize| if i == 0 { "map.dq".to_string() } else { format!("e{i}") };
+    let twice = |n: usize| (0..n).map(|i| Node::new("Mul", &[&name(i), &name(i)], &[&name(i + 1)])).collect();
+    let turned = |n: usize| {
+        let turn = |i: usize| Node::new("Transpose", &[&name(i)], &[&name(i + 1)]).ints("perm", &[0, 1, 3, 2]);
+        (0..n).map(turn).collect()
+    };
+    let cases = [
+        ("23 squares", dressed(twice(23), "e23")),
+        ("400 squares", dressed(twice(400), "e400")),
+        ("6000 squares", dressed(twice(6000), "e6000")),
+        ("6000 transpositions", dressed(turned(6000), "e6000")),
+    ];
+    let wrong: Vec<String> = cases.iter().filter_map(|(what, model)| bounded(what, model)).collect();
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}

@@ -128,11 +128,11 @@ fn pairs(a: &[f32], b: &[f32], y: &mut [f32], f: impl Fn(f32, f32) -> f32) {
     }
 }
 
-/// x = n·ln 2 + r with |r| ≤ ln 2 / 2, for x within ±87: `e^r - 1`, and 2^n.
+/// x = n·ln 2 + r with |r| ≤ ln 2 / 2, for x within ±89: `e^r - 1`, and 2^(n + bias - 127).
 ///
 /// `e^r - 1` by its Taylor polynomial of degree 7, whose error there is below 2⁻²⁶.
 #[inline(always)]
-fn reduced(x: f32) -> (f32, f32) {
+fn scaled(x: f32, bias: i32) -> (f32, f32) {
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;
     const SHIFT: f32 = 12_582_912.0;
@@ -141,8 +141,14 @@ fn reduced(x: f32) -> (f32, f32) {
     let r = x - n * LN2_HIGH - n * LN2_LOW;
     let polynomial = 1.0 / 720.0 + r * (1.0 / 5040.0);
     let polynomial = 1.0 + r * (0.5 + r * (1.0 / 6.0 + r * (1.0 / 24.0 + r * (1.0 / 120.0 + r * polynomial))));
-    let power = f32::from_bits((((shifted.to_bits() as i32).wrapping_sub(SHIFT.to_bits() as i32) + 127) << 23) as u32);
+    let power = f32::from_bits((((shifted.to_bits() as i32).wrapping_sub(SHIFT.to_bits() as i32) + bias) << 23) as u32);
     (r * polynomial, power)
+}
+
+/// `e^r - 1` and 2^n of [`scaled`], for x within ±87.
+#[inline(always)]
+fn reduced(x: f32) -> (f32, f32) {
+    scaled(x, 127)
 }
 
 /// e^x for x ≤ 0 within 2 units in the last place; 0 below -87, where the result would be subnormal; NaN for NaN.
@@ -153,22 +159,14 @@ pub(super) fn exp(x: f32) -> f32 {
     if x < -87.0 { 0.0 } else { y }
 }
 
-/// e^x for every x: [`exp`] up to 0, and for larger x the square of e^(x/2)'s parts, so that the power of two does not
-/// overflow before the result does.
+/// e^x for every x: [`exp`] up to 0, and above it twice the half, whose power of two does not overflow before the result
+/// does.
 #[inline(always)]
 fn any_exp(x: f32) -> f32 {
-    let (less_one, power) = reduced(if x > 89.0 { 44.5 } else { 0.5 * x.max(0.0) });
-    let root = (1.0 + less_one) * power;
-    let above = root * root;
+    let (less_one, half) = scaled(if x > 89.0 { 89.0 } else { x.max(0.0) }, 126);
+    let above = (1.0 + less_one) * half * 2.0;
     let above = if x > 88.722_84 { f32::INFINITY } else { above };
-    if x > 20.0 {
-        above
-    } else if x > 0.0 {
-        let (less_one, power) = reduced(x);
-        (1.0 + less_one) * power
-    } else {
-        exp(x)
-    }
+    if x > 0.0 { above } else { exp(x) }
 }
 
 /// ln x = n ln 2 + ln m with m within √½ and √2, and ln m = 2 artanh((m - 1) / (m + 1)) by its series.
