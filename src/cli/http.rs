@@ -4,12 +4,15 @@ pub mod guard;
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Connections that are answered at once; of more each is told to come back.
 pub const MAX_CONNECTIONS: usize = 8;
+
+/// Connections that were told to come back.
+pub static REFUSED: AtomicU64 = AtomicU64::new(0);
 
 /// Bytes of a request's head, and of its body.
 const MAX_HEAD: usize = 8 << 10;
@@ -114,6 +117,7 @@ pub fn serve(
         };
         if busy.fetch_add(1, Ordering::Relaxed) >= MAX_CONNECTIONS {
             busy.fetch_sub(1, Ordering::Relaxed);
+            REFUSED.fetch_add(1, Ordering::Relaxed);
             let _ = stream.set_nonblocking(true);
             let _ = send(&stream, &Response::error(503, "too many connections; try again"), false);
             continue;

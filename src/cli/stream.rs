@@ -186,7 +186,7 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
     if let Some(store) = &mut out.store {
         store.finish();
     }
-    out.reach.finish();
+    out.reach.finish(control.stop.load(Ordering::Relaxed));
     let Report { ended, stats } = result?;
     if ended == Ended::Input && drops && stats.dropped > 0 {
         // Whatever comes from a pipe may be a recording; nobody who wants all of it should lose some without a word.

@@ -20,7 +20,7 @@ const PIPE: usize = 64 << 10;
 /// How long the command may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long the last events may take when the program ends.
+/// How long the last events may take when the program is stopped.
 const END: Duration = Duration::from_secs(2);
 
 /// How often it is looked whether the command has ended.
@@ -89,12 +89,12 @@ impl Runner {
         self.counts.given.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Waits a moment for the last ones, and says what failed.
-    pub fn finish(&mut self) {
+    /// Waits for the last ones, only a moment where the program was `stopped`, and says what failed.
+    pub fn finish(&mut self, stopped: bool) {
         if self.to.take().is_none() {
             return;
         }
-        let ended = self.ended.recv_timeout(END).is_ok();
+        let ended = self.ended.recv_timeout(if stopped { END } else { PATIENCE }).is_ok();
         let (given, done) = (self.counts.given.load(Ordering::Relaxed), self.counts.done.load(Ordering::Relaxed));
         let lost = self.dropped + if ended { 0 } else { given.saturating_sub(done) };
         let failed = self.counts.failed.load(Ordering::Relaxed);

@@ -98,10 +98,10 @@ impl Reach {
         }
     }
 
-    /// The stream is over.
-    pub fn finish(&mut self) {
+    /// The stream is over, or was `stopped`.
+    pub fn finish(&mut self, stopped: bool) {
         if let Some(runner) = &mut self.runner {
-            runner.finish();
+            runner.finish(stopped);
         }
     }
 }

@@ -107,7 +107,9 @@ fn a_page_shows_what_the_network_sees() {
     assert_eq!((event["schema"].as_str(), event["type"].as_str()), (Some("oltr.event/1"), Some("new")));
     let of = &numbers["numbers"];
     assert_eq!((of["label"].as_str(), of["decision"].as_str()), (Some("cup"), Some("known")));
-    assert!(of["reachability"].as_f64().unwrap() >= of["threshold"].as_f64().unwrap() && of["width"].as_u64() > Some(0));
+    assert!(
+        of["reachability"].as_f64().unwrap() >= of["threshold"].as_f64().unwrap() && of["width"].as_u64() > Some(0)
+    );
 
     let (head, metrics) = watched.get("/metrics");
     assert!(head.contains("text/plain; version=0.0.4"), "{head}");
@@ -134,7 +136,8 @@ fn of_type<'a>(lines: &'a [Value], kind: &str) -> Vec<&'a Value> {
 /// Lets promtool check `metrics`, where it is installed.
 fn checked_by_prometheus(metrics: &str) {
     let mut command = std::process::Command::new("promtool");
-    let spawned = command.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let spawned =
+        command.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let Ok(mut child) = spawned.spawn() else {
         eprintln!("SKIPPED: promtool is not installed; the format is checked by a unit test");
         return;
@@ -148,7 +151,8 @@ fn checked_by_prometheus(metrics: &str) {
 #[test]
 fn clients_that_do_everything_wrong_are_answered_or_left() {
     let watched = Watched::start("127.0.0.1:0", &[]);
-    let status = |request: &[u8]| String::from_utf8_lossy(&watched.ask(request)).chars().skip(9).take(3).collect::<String>();
+    let status =
+        |request: &[u8]| String::from_utf8_lossy(&watched.ask(request)).chars().skip(9).take(3).collect::<String>();
     let host = format!("Host: 127.0.0.1:{}\r\n", watched.port);
     let of = |line: &str| status(format!("{line} HTTP/1.1\r\n{host}\r\n").as_bytes());
     assert_eq!(of("GET /nowhere"), "404");
@@ -190,7 +194,9 @@ fn of_schema(lines: &[Value]) -> &Value {
 fn others_than_this_machine_need_the_token() {
     let watched = Watched::start("0.0.0.0:0", &[]);
     assert_eq!(watched.token.len(), 32);
-    for path in ["/", "/frame.jpg", "/events", "/metrics", "/health", "/?token=", "/?token=00000000000000000000000000000000"] {
+    for path in
+        ["/", "/frame.jpg", "/events", "/metrics", "/health", "/?token=", "/?token=00000000000000000000000000000000"]
+    {
         assert!(watched.get(path).0.starts_with("HTTP/1.1 401"), "{path}");
     }
     let (head, _) = watched.get(&format!("/?token={}", watched.token));

@@ -10,7 +10,7 @@ use oltr::text;
 use serde_json::json;
 
 use super::super::super::http::guard::Guard;
-use super::super::super::http::{MAX_CONNECTIONS, Request, Response};
+use super::super::super::http::{MAX_CONNECTIONS, REFUSED, Request, Response};
 use super::{DEAD, LINES, Pixels, Shared, State, metrics};
 
 /// The page, with nothing from elsewhere.
@@ -20,7 +20,7 @@ const PAGE: &str = include_str!("page.html");
 const MAX_STREAMS: u64 = MAX_CONNECTIONS as u64 - 4;
 
 /// How long a first picture is waited for.
-const FIRST: Duration = Duration::from_secs(3);
+const FIRST: Duration = Duration::from_secs(10);
 
 /// How often those that follow are told of a new frame.
 const TELL: Duration = Duration::from_millis(200);
@@ -56,8 +56,8 @@ pub fn answer(shared: &Arc<Shared>, guard: &Guard, request: &Request) -> Respons
                 let state = shared.lock();
                 (state.tally, state.stats, state.store)
             };
-            let (refused, planned) =
-                (shared.refused.load(Ordering::Relaxed), shared.about.planned.load(Ordering::Relaxed));
+            let refused = shared.refused.load(Ordering::Relaxed) + REFUSED.load(Ordering::Relaxed);
+            let planned = shared.about.planned.load(Ordering::Relaxed);
             let text = metrics::text(&shared.about, &tally, &stats, store, refused, planned);
             Response::new(200, "text/plain; version=0.0.4; charset=utf-8", text)
         }
