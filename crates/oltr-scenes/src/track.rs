@@ -21,6 +21,8 @@ const LONG: Duration = Duration::from_millis(400);
 /// How far a thing must come at least, and how far where the ground is young or restless, in 1/100 of the frame's width.
 const FAR: i64 = 5;
 const VERY_FAR: i64 = 16;
+/// How far a thing must come at least, in distances between where it was expected and where it was seen.
+const SURPRISE: i64 = 20;
 /// From here on, in 1/255, a place is restless.
 const RESTLESS: u32 = 6;
 /// How long the ground is young, and a thing must come further.
@@ -79,6 +81,8 @@ pub struct Track {
     rest_since: Duration,
     /// Sum of how restless the places were that it was seen at.
     restless: u32,
+    /// The sum of the distances between where it was expected and where it was seen.
+    surprise: i64,
     /// Its colour, where the finder knows it.
     pub colour: Option<[i16; 3]>,
     /// Since when its size is another.
@@ -121,6 +125,7 @@ impl Track {
             rest: place,
             rest_since: time,
             restless: region.restless.into(),
+            surprise: 0,
             colour: region.colour,
             resized: None,
         }
@@ -182,6 +187,10 @@ impl Track {
         let foreseen = if border && !visible.is_empty() { Place::of(visible) } else { ahead };
         let past = time.saturating_sub(self.time).as_millis().clamp(1, 10_000) as i64;
         let (dx, dy) = (seen.x - foreseen.x, seen.y - foreseen.y);
+        // The first speed is a guess.
+        if self.thing.seen > 2 {
+            self.surprise = self.surprise.saturating_add(seen.distance(foreseen));
+        }
         if self.thing.seen == 1 {
             self.place = seen;
             self.speed = Place { x: dx * 1000 / past * 3 / 4, y: dy * 1000 / past * 3 / 4 };
@@ -261,6 +270,11 @@ impl Track {
         let is_restless = self.restless >= RESTLESS.saturating_mul(self.thing.seen);
         if settings.min_way > 0.0 {
             wanted = wanted.max(share(if warm && !is_restless { FAR } else { VERY_FAR }));
+            // What is seen elsewhere than expected again and again is many things that come and go. Two fifths of a cell
+            // are the rounding of boxes to cells.
+            let cell = (i64::from(width) << FRACTION) / i64::from(settings.columns.min(width).max(1));
+            let surprise = self.surprise / i64::from(self.thing.seen.max(1)) - cell * 2 / 5;
+            wanted = wanted.max(surprise * SURPRISE);
         }
         let straight = if is_restless { 7 } else { 4 };
         self.thing.seen >= HITS
