@@ -1,8 +1,8 @@
 """The program's photos against Pillow's, over generated variants of every format.
 
-Right is what `ImageOps.exif_transpose(image).convert("RGB")` gives: to the last bit for lossless formats, and for JPEG, within WORST and
-MEAN for lossy WebP. A variant that Pillow reads may be refused where `Variant.refusal` says why. What Pillow refuses may
-be refused or read; where there is a `reference`, read as that. A variant with `must_refuse` lacks data that Pillow would
+Right is what `ImageOps.exif_transpose(image).convert("RGB")` gives: to the last bit for lossless formats and for JPEG,
+within WORST and MEAN for lossy WebP. A variant that Pillow reads may be refused where `Variant.refusal` says why. What Pillow
+refuses may be refused or read; where there is a `reference`, read as that. A variant with `must_refuse` lacks data that Pillow would
 replace by gray, or is of a kind that is not read; a picture of it is an error.
 
 `DECODE_PHOTO` names the program examples/decode_photo; without it that of target/release or target/debug is taken.
