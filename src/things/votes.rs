@@ -33,14 +33,14 @@ impl Votes {
         &self.looks
     }
 
-    /// What they say together: open where more than half are; else the label with the largest sum of probabilities, the
+    /// What they say together: open where more than three quarters are; else the label with the largest sum of probabilities, the
     /// first of equals. Without a cut nothing was classified.
     pub fn decision(&self) -> Decision {
         if self.looks.is_empty() {
             return Decision::Unclassified;
         }
         let open = self.supporters(Decision::Open).count();
-        if 2 * open > self.looks.len() {
+        if 4 * open > 3 * self.looks.len() {
             return Decision::Open;
         }
         let sum = |label| self.supporters(label).map(|look| f64::from(look.answer.probability)).sum::<f64>();
@@ -78,9 +78,10 @@ mod tests {
             (&[][..], Unclassified),
             (&[(Open, 0.9)], Open),
             (&[(Known(3), 0.1)], Known(3)),
-            // Half is not more than half.
-            (&[(Open, 0.9), (Known(3), 0.1)], Known(3)),
-            (&[(Open, 0.9), (Open, 0.9), (Known(3), 0.1)], Open),
+            (&[(Open, 0.9), (Open, 0.9), (Known(3), 0.1)], Known(3)),
+            // Three quarters are not more than three quarters.
+            (&[(Open, 0.9), (Known(3), 0.1), (Open, 0.9), (Open, 0.9)], Known(3)),
+            (&[(Open, 0.9), (Open, 0.9), (Known(3), 0.1), (Open, 0.9), (Open, 0.9)], Open),
             // Two that are unsure weigh less than one that is sure.
             (&[(Known(3), 0.3), (Known(5), 0.9), (Known(3), 0.3)], Known(5)),
             (&[(Known(3), 0.5), (Known(5), 0.9), (Known(3), 0.5)], Known(3)),

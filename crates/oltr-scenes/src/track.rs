@@ -326,3 +326,33 @@ fn push(path: &mut Vec<Step, MOST_STEPS>, next: Step) {
     }
     path.push(next).unwrap_or_default();
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether something of 80 pixels that goes 2 a frame, and `jitter` to and fro, has come far after some frames.
+    fn has_come_far(jitter: i32, frames: u32) -> bool {
+        let frame = (640, 480);
+        let at = |step: u32| {
+            let x = 100 + 2 * step as i32 + if step.is_multiple_of(2) { jitter } else { -jitter };
+            Region::new(Area { x, y: 200, width: 80, height: 60 })
+        };
+        let time = |step: u32| Duration::from_millis(u64::from(step) * 100);
+        let mut track = Track::new(&at(0), time(0), false);
+        for step in 1..frames {
+            track.predict(time(step));
+            track.see(at(step).area, &at(step), time(step), false, frame);
+        }
+        track.has_come_far(&Settings::default(), true, frame.0)
+    }
+
+    #[test]
+    fn what_is_not_where_it_was_expected_must_come_further() {
+        assert!(!has_come_far(0, 20));
+        assert!(has_come_far(0, 32));
+        assert!(has_come_far(1, 32), "boxes are rounded to cells");
+        assert!(!has_come_far(8, 32));
+        assert!(has_come_far(8, 250));
+    }
+}

@@ -38,7 +38,6 @@ fn light_is_nothing() {
 
 /// A net of light that wanders over all of the ground, as below waves.
 #[test]
-#[ignore = "large patches of light that wander across the picture become things still"]
 fn waves_of_light_are_nothing() {
     let back = ground(22);
     let mut watch = Watch::new(&Settings::default());

@@ -242,8 +242,8 @@ mod tests {
     fn each_form_is_read_as_it_is_written() {
         let corners = [10.0, 20.0, 30.0, 60.0];
         let form = Form::Boxes { boxes: 2, scores: 1, at: (0, 1, Some(2)), rows_first: false };
-        let outputs = [vec![10.0, 20.0, 30.0, 60.0, 0.5, 0.1, 0.7, 0.3], vec![0.9, 0.8], vec![3.0, 4.0]];
-        assert_eq!(read(form, &outputs, &[]), [(corners, 0.9), ([50.0, 10.0, 70.0, 30.0], 0.8)]);
+        let outputs = [vec![10.0, 20.0, 30.0, 60.0, 0.5, 0.125, 0.75, 0.25], vec![0.9, 0.8], vec![3.0, 4.0]];
+        assert_eq!(read(form, &outputs, &[]), [(corners, 0.9), ([50.0, 12.5, 75.0, 25.0], 0.8)]);
         assert_eq!(read(form, &outputs, &[3]), [(corners, 0.9)]);
         let form = Form::Boxes { boxes: 1, scores: 2, at: (0, 1, None), rows_first: true };
         let outputs = [vec![20.0, 10.0, 60.0, 30.0], vec![0.2, 0.9]];
