@@ -15,15 +15,21 @@ impl Store {
         // What is written anew lies there twice meanwhile.
         let aside = self.segment_bytes() + self.blocks(self.state_bytes) + 4 * self.block;
         let most = self.settings.quota.saturating_sub(aside);
-        if self.bytes() + need > most || self.entries.len() >= self.most_records() {
-            self.evict(Room { bytes: need, most, records: self.most_records(), ordinary: false })?;
-            if self.bytes() + need > most || self.entries.len() >= self.most_records() {
-                return Err(full(
-                    "the store is full of what people have named; give it more room (--store-size), or export it and begin \
-                     a new one"
-                        .into(),
-                ));
+        let fits = |store: &Self| store.bytes() + need <= most && store.entries.len() < store.most_records();
+        // What compacting will free is foretold, and may be less: then some more is given up.
+        let step = self.settings.quota / 32;
+        for extra in [0, step, 2 * step, 3 * step] {
+            if fits(self) {
+                break;
             }
+            self.evict(Room { bytes: need + extra, most, records: self.most_records(), ordinary: false })?;
+        }
+        if !fits(self) {
+            return Err(full(
+                "the store is full of what people have named; give it more room (--store-size), or export it and begin a \
+                 new one"
+                    .into(),
+            ));
         }
         // A file system that does not say it has room.
         let Ok(space) = self.disk.space(&self.folder) else { return Ok(()) };
