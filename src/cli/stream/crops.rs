@@ -64,7 +64,8 @@ impl Crops {
         Ok(Crops {
             folder: folder.into(),
             labels,
-            run: format!("{seconds:x}"),
+            // Two runs may begin in one second.
+            run: format!("{seconds:x}-{}", std::process::id()),
             left,
             waiting: Vec::with_capacity(WAITING),
             pixels: Vec::with_capacity((SIDE * SIDE * 3) as usize),
