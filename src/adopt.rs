@@ -2,7 +2,7 @@
 //! from labelled photos on the device.
 //!
 //! [`open_classifier`] makes a bundle that any image classifier in ONNX can be run as. [`with_metric`] puts distances in the
-//! [metric](metric) of its training photos behind it. Both change the file node by node
+//! [metric] of its training photos behind it. Both change the file node by node
 //! and leave every other byte as it was.
 
 pub mod classifier;

@@ -26,7 +26,7 @@ pub struct Args {
     /// The store, as 'oltr stream --store' has it
     #[arg(long, value_name = "DIR")]
     pub store: PathBuf,
-    /// The broker: mqtt://HOST[:1883], or mqtts://HOST[:8883] with TLS
+    /// The broker: mqtt://HOST:PORT (port 1883 if none is said), or mqtts://HOST:PORT with TLS (8883)
     #[arg(long, value_name = "URL", env = "OLTR_LINK_MQTT")]
     pub mqtt: String,
     /// Name of this device in topics: letters, digits, - and _ [default: the machine's name]
