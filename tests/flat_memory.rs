@@ -5,16 +5,15 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::counting_allocator::{Taken, taken};
+use common::half::Half;
 use common::tiny;
 use oltr::decide::events;
-use oltr::pipeline::{self, Classify, Control, Settings};
-use oltr::preprocess::Preprocessor;
+use oltr::pipeline::{self, Control, Settings};
 use oltr::queue::Overflow;
-use oltr::scores::Scores;
 use oltr::sink::json::{self, JsonLines};
 use oltr::sink::{EventResult, FrameResult, Sink, Stats};
 use oltr::source::stream::{self, Arrival, ByteInput, RawFormat};
-use oltr::{Answer, Frame, Judge, Limits, Model, Names, PixelFormat, Result};
+use oltr::{Limits, Model, PixelFormat, Result};
 
 const FRAMES: u64 = 10_000;
 const WARM: u64 = 200;
@@ -65,34 +64,6 @@ impl ByteInput for Bytes {
 
     fn reconnect(&mut self) -> Result<()> {
         unreachable!("nobody asks")
-    }
-}
-
-/// Preprocesses for real; the network is made up, so that ten thousand frames take seconds.
-struct Half<'a> {
-    judge: Judge<'a>,
-    preprocessor: Option<Preprocessor>,
-    pixels: Vec<u8>,
-    count: usize,
-}
-
-impl Classify for Half<'_> {
-    fn names(&self) -> Names<'_> {
-        self.judge.names()
-    }
-
-    fn classify(&mut self, frame: &Frame) -> Result<Answer<'_>> {
-        let settings = &self.judge.names().bundle().preprocess;
-        let preprocessor = match &mut self.preprocessor {
-            Some(p) => p,
-            none => none.insert(Preprocessor::new(settings, frame.geometry())?),
-        };
-        preprocessor.run(frame, &mut self.pixels)?;
-        self.count += 1;
-        // Events begin and end all the time.
-        let class = self.count / 50 % tiny::CLASSES;
-        let scores = Scores { class, probability: 0.5, nearest: class, distance: 10.0, reachability: 1.0 };
-        self.judge.by_rule(&scores)
     }
 }
 
@@ -149,8 +120,8 @@ fn ten_thousand_frames_take_no_more_memory_than_two_hundred() {
         let input = Bytes { head, frame, frames: 0, at: 0, taken: sender };
         let mut source = stream::from_input(Box::new(input), &reading, &limits, &|| false).unwrap();
         let bundle = model.bundle().unwrap();
-        let pixels = vec![0; bundle.preprocess.size.pow(2) as usize * 3];
-        let mut classifier = Half { judge: Judge::new(bundle), preprocessor: None, pixels, count: 0 };
+        // Events begin and end all the time.
+        let mut classifier = Half::new(bundle, 50);
         let lines = json::Settings { frames: true, ..Default::default() };
         let mut sink = Slow { json: JsonLines::new(std::io::sink(), lines, &limits), seen: 0, warm: None };
         let settings = Settings {

@@ -299,6 +299,17 @@ fn send(mut stream: &TcpStream, response: &Response, head_only: bool) -> io::Res
     stream.flush()
 }
 
+/// Asserts that a page takes nothing from elsewhere, and that what is named on it comes in as text only.
+#[cfg(test)]
+pub fn assert_self_contained(page: &str) {
+    for from in ["http://", "https://", "src=\"//", "@import", "url("] {
+        assert!(!page.contains(from), "{from}");
+    }
+    for unsafe_way in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("] {
+        assert!(!page.contains(unsafe_way), "{unsafe_way}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,50 +2,20 @@
 
 use std::time::Duration;
 
-use oltr::pipeline::Classify;
 use oltr::pipeline::{self, Control};
-use oltr::preprocess::Preprocessor;
-use oltr::scores::Scores;
 use oltr::sink::json::{self, JsonLines};
 use oltr::sink::{CutResult, EventResult, SceneResult, Sink};
 use oltr::things::{Budget, Settings, Stage};
-use oltr::{Answer, Frame, Judge, Limits, Names, Result};
+use oltr::{Limits, Result};
 
 use super::common::counting_allocator::{Taken, held_by, taken};
-use super::common::tiny;
+use super::common::half::Half;
 use super::scene::{Film, Shot, passage};
 use super::tiny_model;
 
 /// Frames until all has been seen once: things that come, are cut in every size, and leave.
 const WARM: u64 = 700;
 const FRAMES: u64 = 3_000;
-
-/// Preprocesses cuts for real; the network is made up: what the real one takes is measured elsewhere.
-struct Half<'a> {
-    judge: Judge<'a>,
-    preprocessor: Option<Preprocessor>,
-    pixels: Vec<u8>,
-    count: usize,
-}
-
-impl Classify for Half<'_> {
-    fn names(&self) -> Names<'_> {
-        self.judge.names()
-    }
-
-    fn classify(&mut self, frame: &Frame) -> Result<Answer<'_>> {
-        let settings = &self.judge.names().bundle().preprocess;
-        let preprocessor = match &mut self.preprocessor {
-            Some(p) => p,
-            none => none.insert(Preprocessor::new(settings, frame.geometry())?),
-        };
-        preprocessor.run(frame, &mut self.pixels)?;
-        self.count += 1;
-        let class = self.count / 7 % tiny::CLASSES;
-        let scores = Scores { class, probability: 0.5, nearest: class, distance: 10.0, reachability: 1.0 };
-        self.judge.by_rule(&scores)
-    }
-}
 
 /// JSON lines that go nowhere, and what had been taken when the stream was warm.
 struct Lines {
@@ -78,8 +48,7 @@ impl Sink for Lines {
 fn a_frame_with_things_takes_nothing_from_the_allocator() {
     let (model, limits) = (tiny_model(), Limits::default());
     let bundle = model.bundle().unwrap();
-    let pixels = vec![0; bundle.preprocess.size.pow(2) as usize * 3];
-    let mut classifier = Half { judge: Judge::new(bundle), preprocessor: None, pixels, count: 0 };
+    let mut classifier = Half::new(bundle, 7);
     let mut stage = Stage::new(&Settings::default(), Budget::fixed(), &limits).unwrap();
     let lines = json::Settings { frames: true, ..Default::default() };
     let json = JsonLines::new(std::io::sink(), lines, &limits);
