@@ -26,7 +26,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::limits::Limits;
 use crate::queue::{Next, Overflow, Queue};
 use crate::sink::{EventResult, Failure, FrameResult, Sink, Stats, Times};
-use crate::source::{Damage, FrameSource, LateDecoder};
+use crate::source::{Damage, FrameSource, LateDecoder, Note};
 use crate::things::Stage;
 use capture::{Capture, Slot};
 use counts::Meter;
@@ -129,7 +129,7 @@ fn run_with(
     let queue = Queue::new(depth, overflow, limits, || Slot::new(bytes, settings.keep_encoded))?;
     let name = source.name().to_string();
     let shared = Shared::default();
-    let (live, recording) = (source.is_live(), source.is_recording());
+    let (live, recording, note) = (source.is_live(), source.is_recording(), source.note());
     let mut capture = Capture::new(&queue, &shared, settings, overflow, limits);
     let meter = Meter::new(settings.stats_every);
     let watchdog = Watchdog::new(settings.source_timeout, settings.reconnect.is_some(), live);
@@ -144,6 +144,7 @@ fn run_with(
         meter,
         watchdog,
         recording,
+        note,
         late,
     };
     let (ended, captured, finished) = thread::scope(|scope| -> Result<_> {
@@ -189,6 +190,8 @@ struct Consumer<'a> {
     watchdog: Watchdog,
     /// Whether frames have times of their own, so that time that passes without one means nothing.
     recording: bool,
+    /// For a source that remembers what was told of.
+    note: Option<Note>,
     /// For frames that come encoded.
     late: Option<LateDecoder>,
 }
@@ -211,6 +214,7 @@ impl Consumer<'_> {
                     self.tell_damage(slot.ordinal)?;
                     let (seq, dropped) = (slot.frame.stamp().seq, self.meter.dropped_since(counts.dropped));
                     self.handle(slot, dropped)?;
+                    self.note(seq);
                     self.shared.done.store(seq + 1, Ordering::Release);
                 }
                 Next::Nothing => {
@@ -315,6 +319,15 @@ impl Consumer<'_> {
                 told
             }
             Err(e) => self.give_up(slot, e),
+        }
+    }
+
+    /// Has the source remember that frame `seq` was told of. Should it fail, the other thread tries again and says so.
+    fn note(&mut self, seq: u64) {
+        if let Some(note) = self.note.as_mut().filter(|_| !self.shared.is_refused(seq))
+            && let Err(e) = note(seq)
+        {
+            log::debug!("{e}");
         }
     }
 

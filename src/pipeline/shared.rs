@@ -84,6 +84,11 @@ impl Shared {
         let _ = refused.push_back(seq);
     }
 
+    /// Whether frame `seq` was refused, as far as the source does not know of it.
+    pub fn is_refused(&self, seq: u64) -> bool {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|refused| *refused == seq)
+    }
+
     pub fn next_refused(&self) -> Option<u64> {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }

@@ -25,6 +25,9 @@ use crate::limits::Limits;
 use crate::preprocess::Preprocess;
 use crate::source::photo::Decode;
 
+/// Notes that the frame of a number was told of. Its error is that of [`FrameSource::confirm`].
+pub type Note = Box<dyn FnMut(u64) -> Result<()> + Send>;
+
 /// What gives frames one after another.
 ///
 /// # Example
@@ -94,8 +97,15 @@ pub trait FrameSource: Send {
     /// is final, [`Error::Io`] for one.
     fn next(&mut self, frame: &mut Frame, patience: Duration) -> Result<Next>;
 
+    /// What notes for a source that a frame was told of, given its number, from whichever thread tells; asked for once, before
+    /// the first frame. What remembers across restarts what it gave has one, so that a process that is killed tells
+    /// nothing twice. [`FrameSource::confirm`] follows.
+    fn note(&mut self) -> Option<Note> {
+        None
+    }
+
     /// Tells that all frames up to number `seq` are done with: classified and the results written, or dropped for good.
-    /// What remembers across restarts what it gave records it now.
+    /// What remembers across restarts what it gave records it now; within a second it is on the disk.
     ///
     /// # Errors
     /// [`Error::Io`] if that cannot be recorded.

@@ -15,8 +15,8 @@ use super::super::common::tiny;
 use super::super::{Folder, command};
 use super::send;
 
-/// Photos that may be told once more for each kill: those that wait, one with each thread, and the one being recorded.
-const IN_HAND: usize = 5;
+/// Photos that may be told once more for each kill: the one whose line is written and that is not recorded yet.
+const IN_HAND: usize = 1;
 
 /// No test waits longer for a photo.
 const PATIENCE: Duration = Duration::from_secs(300);

@@ -3,6 +3,7 @@
 mod changes;
 mod identity;
 mod journal;
+mod ledger;
 mod waiting;
 mod walk;
 
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use super::files::Reader;
 use super::photo::Decode;
-use super::{Bounds, Damage, FrameSource, Next, files};
+use super::{Bounds, Damage, FrameSource, Next, Note, files};
 use crate::clock::monotonic_ns;
 use crate::error::{Error, Result};
 use crate::frame::{Frame, Stamp};
@@ -24,6 +25,7 @@ use crate::preprocess::Preprocess;
 use changes::{Change, Changes};
 use identity::{Keys, Seen};
 use journal::Journal;
+use ledger::{Handed, Ledger};
 use waiting::{SETTLE, Waiting, is_final, is_settled};
 use walk::{Step, Walk};
 
@@ -32,6 +34,10 @@ pub const STATE_FILE: &str = ".oltr-taken";
 
 /// How often the folder is searched beside what the system tells of it, unless another time is given.
 pub const SEARCH_EVERY: Duration = Duration::from_secs(2);
+
+/// How often what was taken is written to the disk. An entry that is written while another reaches the disk waits for it: at
+/// each photo, that would be most of the time in which a process that is killed tells a photo twice, and wear a card.
+const SYNC_EVERY: Duration = Duration::from_secs(1);
 
 /// The share of the time that searches of the whole folder may take: one in so many parts. Those of large folders, and
 /// of slow disks, come at longer intervals.
@@ -76,28 +82,20 @@ pub struct Watch {
     /// Device and number of the folder that is listened to.
     id: (u64, u64),
     changes: Changes,
-    journal: Journal,
+    /// Photos that were handed out and not told of, and those that were taken.
+    ledger: Ledger,
     walk: Walk,
     /// When the folder is looked at next, and when all of it is searched.
     next_look: Instant,
     next_search: Instant,
+    /// When what was taken is written to the disk next.
+    next_sync: Instant,
     waiting: Waiting,
-    /// Photos that were handed out and not confirmed.
-    in_hand: VecDeque<Handed>,
     /// Damaged photos that were handed out and not confirmed; how many were confirmed.
     damaged: VecDeque<Option<Keys>>,
     damages_told: u64,
     reader: Reader,
     seq: u64,
-}
-
-/// A photo that was handed out.
-#[derive(Debug)]
-struct Handed {
-    seq: u64,
-    path: PathBuf,
-    seen: Seen,
-    keys: Keys,
 }
 
 impl Watch {
@@ -116,7 +114,7 @@ impl Watch {
         fs::read_dir(folder).map_err(failed)?;
         let root = std::path::absolute(folder).map_err(failed)?;
         let state = state.map_or(root.join(STATE_FILE), Path::to_path_buf);
-        let journal = Journal::open(&state, limits.watched_photos)?;
+        let ledger = Ledger::new(Journal::open(&state, limits.watched_photos)?);
         // Listened to before it is searched: what comes in between is told.
         let (id, changes) = (id_of(&root).map_err(failed)?, Changes::of(&root));
         let mut walk = Walk::default();
@@ -129,12 +127,12 @@ impl Watch {
             every: SEARCH_EVERY,
             id,
             changes,
-            journal,
+            ledger,
             walk,
             next_look: now + SEARCH_EVERY,
             next_search: now,
+            next_sync: now + SYNC_EVERY,
             waiting: Waiting::default(),
-            in_hand: VecDeque::new(),
             damaged: VecDeque::new(),
             damages_told: 0,
             reader: Reader::new(limits),
@@ -150,6 +148,16 @@ impl Watch {
         self
     }
 
+    /// Has what was taken written to the disk, where that is due.
+    fn sync(&mut self) -> Result<()> {
+        let now = Instant::now();
+        if now < self.next_sync {
+            return Ok(());
+        }
+        self.next_sync = now + SYNC_EVERY;
+        self.ledger.sync()
+    }
+
     /// Looks whether the folder and the state file are still the same, and begins a search if one is due.
     fn look(&mut self) -> Result<()> {
         let now = Instant::now();
@@ -158,7 +166,7 @@ impl Watch {
         }
         self.next_look = now + self.every;
         self.look_at_folder(false)?;
-        self.journal.check()?;
+        self.ledger.check()?;
         if !self.walk.is_done() {
             return Ok(());
         }
@@ -201,7 +209,7 @@ impl Watch {
                 return Ok(None);
             }
         };
-        if self.journal.contains(seen.entry)? || self.in_hand().any(|keys| keys.0[0] == seen.entry) {
+        if self.ledger.knows(seen.entry)? || self.damaged().any(|keys| keys.0[0] == seen.entry) {
             self.waiting.remove(path);
             return Ok(None);
         }
@@ -244,14 +252,14 @@ impl Watch {
             }
             Err(e) => return Ok(self.unreadable(path, Some(seen), Error::io(&label, e))),
         };
-        if self.in_hand().any(|other| other.matches(keys)) {
+        if self.ledger.is_handed_out(keys) || self.damaged().any(|other| other.matches(keys)) {
             // It is known by all its names when it is confirmed; then this one is looked at again.
             self.wait(path, seen, closed, false);
             return Ok(None);
         }
-        if self.journal.contains(keys.0[1])? || self.journal.contains(keys.0[2])? {
+        if self.ledger.is_taken(keys.0[1])? || self.ledger.is_taken(keys.0[2])? {
             // Next time it is known without being read.
-            self.journal.record(&[keys], false)?;
+            self.ledger.record(&[keys])?;
             self.waiting.remove(path);
             return Ok(None);
         }
@@ -265,7 +273,7 @@ impl Watch {
             Ok(()) => {
                 self.waiting.remove(path);
                 let seq = self.next_seq();
-                self.in_hand.push_back(Handed { seq, path: path.into(), seen, keys });
+                self.ledger.hand_out(Handed { seq, path: path.into(), seen, keys });
                 frame.set_path(&label);
                 frame.set_stamp(Stamp { seq, mono_ns: monotonic_ns() });
                 Ok(Some(Next::Frame))
@@ -313,9 +321,9 @@ impl Watch {
         Some(Next::Damaged(Damage { offset: None, kind, reason, photo }))
     }
 
-    /// Keys of photos that were handed out.
-    fn in_hand(&self) -> impl Iterator<Item = Keys> {
-        self.in_hand.iter().map(|photo| photo.keys).chain(self.damaged.iter().flatten().copied())
+    /// Keys of damaged photos that were handed out and not confirmed.
+    fn damaged(&self) -> impl Iterator<Item = Keys> {
+        self.damaged.iter().flatten().copied()
     }
 
     fn next_seq(&mut self) -> u64 {
@@ -344,9 +352,9 @@ impl Watch {
             }
         }
         for _ in 0..STEPS {
-            let (root, journal) = (&self.root, &self.journal);
+            let (root, ledger) = (&self.root, &self.ledger);
             let known = |path: &Path| match Seen::look(&root.join(path), path) {
-                Ok(Some(seen)) => journal.contains(seen.entry).unwrap_or(false),
+                Ok(Some(seen)) => ledger.is_taken(seen.entry).unwrap_or(false),
                 _ => false,
             };
             match self.walk.step(root, &known) {
@@ -434,6 +442,7 @@ impl FrameSource for Watch {
     fn next(&mut self, frame: &mut Frame, patience: Duration) -> Result<Next> {
         let deadline = Instant::now() + patience;
         loop {
+            self.sync()?;
             self.look()?;
             let (next, more) = self.advance(frame)?;
             if let Some(next) = next {
@@ -455,28 +464,27 @@ impl FrameSource for Watch {
         }
     }
 
+    fn note(&mut self) -> Option<Note> {
+        let ledger = self.ledger.clone();
+        Some(Box::new(move |seq| ledger.note(seq)))
+    }
+
     fn confirm(&mut self, seq: u64) -> Result<()> {
-        let done = self.in_hand.iter().take_while(|photo| photo.seq <= seq).count();
-        let keys: Vec<Keys> = self.in_hand.iter().take(done).map(|photo| photo.keys).collect();
-        // On failure they stay in hand, so that they are not taken again.
-        self.journal.record(&keys, true)?;
-        self.in_hand.drain(..done);
-        Ok(())
+        self.ledger.confirm(seq)
     }
 
     fn confirm_damages(&mut self, count: u64) -> Result<()> {
         let told = usize::try_from(count.saturating_sub(self.damages_told)).unwrap_or(usize::MAX);
         let told = told.min(self.damaged.len());
         let keys: Vec<Keys> = self.damaged.iter().take(told).flatten().copied().collect();
-        self.journal.record(&keys, true)?;
+        self.ledger.record(&keys)?;
         self.damaged.drain(..told);
         self.damages_told = count;
         Ok(())
     }
 
     fn refuse(&mut self, seq: u64) {
-        let Some(at) = self.in_hand.iter().position(|photo| photo.seq == seq) else { return };
-        let Some(Handed { path, seen, .. }) = self.in_hand.remove(at) else { return };
+        let Some(Handed { path, seen, .. }) = self.ledger.take_back(seq) else { return };
         let now = Instant::now();
         if let Some(wait) = self.waiting.add(&path, Some(seen), now) {
             wait.until_changed(now);
@@ -485,7 +493,15 @@ impl FrameSource for Watch {
 
     fn reconnect(&mut self) -> Result<()> {
         self.look_at_folder(true)?;
-        self.journal.check()
+        self.ledger.check()
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if let Err(e) = self.ledger.sync() {
+            log::warn!("{e}; after a loss of power, photos may be taken again");
+        }
     }
 }
 
@@ -520,6 +536,29 @@ mod tests {
             count += 1;
         }
         count
+    }
+
+    #[test]
+    fn what_was_noted_is_not_told_again_though_it_was_never_confirmed() {
+        let folder = tempfile::tempdir().unwrap();
+        let old = SystemTime::now() - SETTLE;
+        for name in ["a.pgm", "b.pgm", "c.pgm"] {
+            let text = format!("P5 1 1 255 {}", &name[..1]);
+            fs::write(folder.path().join(name), text).unwrap();
+            fs::File::options().write(true).open(folder.path().join(name)).unwrap().set_modified(old).unwrap();
+        }
+        let mut watch = Watch::open(folder.path(), None, &Limits::default()).unwrap();
+        let mut note = watch.note().unwrap();
+        assert_eq!(taken(&mut watch), 3);
+        // Only the one that is named: the one before it may have been refused.
+        note(1).unwrap();
+        note(1).unwrap();
+        drop((watch, note));
+        let mut watch = Watch::open(folder.path(), None, &Limits::default()).unwrap();
+        assert_eq!(taken(&mut watch), 2);
+        watch.confirm(1).unwrap();
+        drop(watch);
+        assert_eq!(taken(&mut Watch::open(folder.path(), None, &Limits::default()).unwrap()), 0);
     }
 
     /// Writes a photo below `folder`, of which only the system tells: the next search is hours away.

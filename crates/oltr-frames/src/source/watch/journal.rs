@@ -18,6 +18,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -59,7 +60,9 @@ pub struct Journal {
     /// As it was named, and with its links followed.
     path: PathBuf,
     place: PathBuf,
-    file: File,
+    file: Arc<File>,
+    /// Whether the last entries may not be on the disk yet.
+    unsynced: bool,
     /// Where the next entry goes.
     end: u64,
     blocks: Blocks,
@@ -103,7 +106,8 @@ impl Journal {
         clean(folder_of(&place));
         let (blocks, recent) = (Blocks::default(), HashSet::new());
         let (path, most, end, merges, told) = (path.into(), most.max(1), 0, 0, false);
-        let mut journal = Journal { path, place, file, end, blocks, recent, most, merges, told };
+        let (file, unsynced) = (Arc::new(file), false);
+        let mut journal = Journal { path, place, file, unsynced, end, blocks, recent, most, merges, told };
         journal.load()?;
         Ok(journal)
     }
@@ -119,26 +123,36 @@ impl Journal {
         self.blocks.contains(&self.file, HEADER as u64, key).map_err(|e| Error::io(&self.path, e))
     }
 
-    /// Records photos; with `durable` they are on the disk when this returns.
+    /// Records photos. They survive the end of this process; a loss of power they survive when what
+    /// [`Journal::unsynced`] gives was written to the disk.
     ///
     /// # Errors
     /// [`Error::Io`], a full disk for one: the file is as it was.
-    pub fn record(&mut self, photos: &[Keys], durable: bool) -> Result<()> {
+    pub fn record(&mut self, photos: &[Keys]) -> Result<()> {
         if photos.is_empty() {
             return Ok(());
         }
         self.check()?;
         let text: String = photos.iter().map(|keys| line(*keys)).collect();
-        let written = self.file.write_all_at(text.as_bytes(), self.end);
-        let written = written.and_then(|()| if durable { self.file.sync_data() } else { Ok(()) });
-        if let Err(e) = written {
+        if let Err(e) = self.file.write_all_at(text.as_bytes(), self.end) {
             // What was written of it would hide the next entry.
             let _ = self.file.set_len(self.end);
             return Err(Error::io(&self.path, e));
         }
+        self.unsynced = true;
         self.end += text.len() as u64;
         photos.iter().for_each(|keys| self.recent.extend(keys.0));
         self.merge_if_many()
+    }
+
+    /// The file, where entries were recorded since it was last asked for: to be written to the disk by whoever can wait.
+    pub fn unsynced(&mut self) -> Option<Arc<File>> {
+        std::mem::take(&mut self.unsynced).then(|| self.file.clone())
+    }
+
+    /// As it was named.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Writes the file anew where it was removed, replaced or cut off; of another journal in its place the entries are
@@ -326,7 +340,8 @@ impl Journal {
         })();
         let (file, blocks) = merged.map_err(|e: io::Error| Error::io(&self.path, e))?;
         self.end = HEADER as u64 + u64::from(blocks.count()) * BLOCK as u64;
-        (self.file, self.blocks, self.told) = (file, blocks, false);
+        (self.file, self.unsynced) = (Arc::new(file), false);
+        (self.blocks, self.told) = (blocks, false);
         self.merges += 1;
         self.recent.clear();
         Ok(())

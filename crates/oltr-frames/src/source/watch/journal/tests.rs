@@ -20,7 +20,7 @@ fn entries_outlive_the_process_and_the_file_is_not_written_anew() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("taken");
     let mut journal = Journal::open(&path, 100).unwrap();
-    journal.record(&[photo(1), photo(2)], true).unwrap();
+    journal.record(&[photo(1), photo(2)]).unwrap();
     drop(journal);
     let before = (fs::metadata(&path).unwrap().ino(), fs::read(&path).unwrap());
     let journal = Journal::open(&path, 100).unwrap();
@@ -35,7 +35,7 @@ fn a_file_cut_off_after_any_byte_keeps_what_was_whole() {
     let path = folder.path().join("taken");
     // Two entries are merged into a block, two follow it.
     let mut journal = Journal::open(&path, 2).unwrap();
-    (0..3).for_each(|i| journal.record(&[photo(i)], true).unwrap());
+    (0..3).for_each(|i| journal.record(&[photo(i)]).unwrap());
     assert_eq!(journal.blocks.count(), 1);
     drop(journal);
     let whole = fs::read(&path).unwrap();
@@ -43,7 +43,7 @@ fn a_file_cut_off_after_any_byte_keeps_what_was_whole() {
     assert_eq!(whole.len(), first + ENTRY);
     let plain = folder.path().join("plain");
     let mut journal = Journal::open(&plain, 100).unwrap();
-    journal.record(&[photo(0), photo(1)], true).unwrap();
+    journal.record(&[photo(0), photo(1)]).unwrap();
     drop(journal);
     let plain = fs::read(plain).unwrap();
     for (bytes, start, of_start) in [(&whole, first, 2), (&plain, HEADER, 0)] {
@@ -56,7 +56,7 @@ fn a_file_cut_off_after_any_byte_keeps_what_was_whole() {
                 let expected: Vec<u64> = (0..whole as u64).collect();
                 assert_eq!(those_of(&journal, 5), expected, "cut off after {length}, {zeros} zeros");
                 // What follows is not hidden by the torn end.
-                journal.record(&[photo(9)], true).unwrap();
+                journal.record(&[photo(9)]).unwrap();
                 drop(journal);
                 let journal = Journal::open(&path, 100).unwrap();
                 assert_eq!(those_of(&journal, 10), [&expected[..], &[9]].concat(), "{length}, {zeros}");
@@ -70,7 +70,7 @@ fn a_damaged_byte_costs_the_entry_it_is_in() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("taken");
     let mut journal = Journal::open(&path, 100).unwrap();
-    journal.record(&[photo(0), photo(1), photo(2)], true).unwrap();
+    journal.record(&[photo(0), photo(1), photo(2)]).unwrap();
     drop(journal);
     let whole = fs::read(&path).unwrap();
     for at in HEADER..HEADER + 2 * ENTRY {
@@ -91,7 +91,7 @@ fn many_entries_are_merged_and_memory_stays_small() {
     let path = folder.path().join("taken");
     let mut journal = Journal::open(&path, 16).unwrap();
     for i in 0..2000 {
-        journal.record(&[photo(i)], false).unwrap();
+        journal.record(&[photo(i)]).unwrap();
         assert!(journal.recent.len() <= 3 * 16);
     }
     assert_eq!(those_of(&journal, 2100), (0..2000).collect::<Vec<_>>());
@@ -109,7 +109,7 @@ fn more_entries_than_are_kept_are_all_there_at_the_next_start() {
     for most in [1, 2, 4, 5, 6, 7, 8] {
         let _ = fs::remove_file(&path);
         let mut journal = Journal::open(&path, 100).unwrap();
-        (0..7).for_each(|i| journal.record(&[photo(i)], false).unwrap());
+        (0..7).for_each(|i| journal.record(&[photo(i)]).unwrap());
         drop(journal);
         for start in 0..3 {
             let journal = Journal::open(&path, most).unwrap();
@@ -124,7 +124,7 @@ fn a_first_line_that_promises_too_much_costs_no_time() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("taken");
     let mut journal = Journal::open(&path, 1).unwrap();
-    (0..3).for_each(|i| journal.record(&[photo(i)], true).unwrap());
+    (0..3).for_each(|i| journal.record(&[photo(i)]).unwrap());
     drop(journal);
     let whole = fs::read(&path).unwrap();
     let promising = [header(u32::MAX).as_bytes(), &whole[HEADER..]].concat();
@@ -150,7 +150,7 @@ fn a_file_of_the_first_version_is_read() {
         let mut journal = Journal::open(&path, 100).unwrap();
         assert!(journal.contains(photo(1).0[0]).unwrap() && journal.contains(photo(2).0[0]).unwrap());
         assert!(!journal.contains(photo(3).0[0]).unwrap());
-        journal.record(&[photo(3)], true).unwrap();
+        journal.record(&[photo(3)]).unwrap();
         drop(journal);
         let journal = Journal::open(&path, 100).unwrap();
         assert!((1..4).all(|i| journal.contains(photo(i).0[0]).unwrap()));
@@ -166,7 +166,7 @@ fn two_may_not_have_it_at_once() {
     let busy = || Journal::open(&path, 2).unwrap_err();
     assert!(matches!(busy(), Error::Busy { .. }), "{}", busy());
     // Merging puts another file in its place, which is locked as well.
-    journal.record(&[photo(1), photo(2), photo(3)], true).unwrap();
+    journal.record(&[photo(1), photo(2), photo(3)]).unwrap();
     assert!(journal.merges > 0 && matches!(busy(), Error::Busy { .. }));
     drop(journal);
     assert!(Journal::open(&path, 2).is_ok());
@@ -178,28 +178,28 @@ fn what_is_removed_replaced_or_cut_off_is_written_anew() {
     let path = folder.path().join("taken");
     let other = folder.path().join("other");
     let mut journal = Journal::open(&other, 100).unwrap();
-    journal.record(&[photo(50)], true).unwrap();
+    journal.record(&[photo(50)]).unwrap();
     drop(journal);
     let mut journal = Journal::open(&path, 2).unwrap();
-    journal.record(&[photo(0), photo(1), photo(2)], true).unwrap();
+    journal.record(&[photo(0), photo(1), photo(2)]).unwrap();
     let reopened = |journal: Journal| {
         drop(journal);
         Journal::open(&path, 2).unwrap()
     };
     fs::remove_file(&path).unwrap();
-    journal.record(&[photo(3)], true).unwrap();
+    journal.record(&[photo(3)]).unwrap();
     journal = reopened(journal);
     assert_eq!(those_of(&journal, 60), [0, 1, 2, 3]);
     // Another list is not lost either.
     fs::rename(&other, &path).unwrap();
     journal.check().unwrap();
-    journal.record(&[photo(4)], true).unwrap();
+    journal.record(&[photo(4)]).unwrap();
     journal = reopened(journal);
     assert_eq!(those_of(&journal, 60), [0, 1, 2, 3, 4, 50]);
     // Of what is cut off that is kept which memory holds.
     drop(journal);
     let mut journal = Journal::open(&path, 100).unwrap();
-    journal.record(&[photo(5)], true).unwrap();
+    journal.record(&[photo(5)]).unwrap();
     File::options().write(true).open(&path).unwrap().set_len(HEADER as u64).unwrap();
     journal.check().unwrap();
     let mut journal = reopened(journal);
@@ -207,7 +207,7 @@ fn what_is_removed_replaced_or_cut_off_is_written_anew() {
     // Somebody's letter is left alone.
     fs::remove_file(&path).unwrap();
     fs::write(&path, "Dear Sir,").unwrap();
-    assert!(matches!(journal.record(&[photo(6)], true), Err(Error::BadInput { .. })));
+    assert!(matches!(journal.record(&[photo(6)]), Err(Error::BadInput { .. })));
     assert_eq!(fs::read(&path).unwrap(), b"Dear Sir,");
 }
 
@@ -220,7 +220,7 @@ fn mode_and_links_are_kept() {
     drop(Journal::open(&link, 2).unwrap());
     fs::set_permissions(&path, fs::Permissions::from_mode(0o660)).unwrap();
     let mut journal = Journal::open(&link, 2).unwrap();
-    journal.record(&[photo(0), photo(1), photo(2)], true).unwrap();
+    journal.record(&[photo(0), photo(1), photo(2)]).unwrap();
     assert!(journal.merges > 0);
     assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o660);
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
@@ -252,14 +252,14 @@ fn a_full_disk_is_an_error_and_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("taken");
     let mut journal = Journal::open(&path, 9).unwrap();
-    journal.record(&[photo(7)], true).unwrap();
+    journal.record(&[photo(7)]).unwrap();
     let full = OpenOptions::new().read(true).write(true).open("/dev/full").unwrap();
     let written = |journal: &Journal| journal.file.write_all_at(b"x", journal.end).unwrap_err();
-    let sound = std::mem::replace(&mut journal.file, full);
+    let sound = std::mem::replace(&mut journal.file, full.into());
     assert_eq!(written(&journal).kind(), io::ErrorKind::StorageFull);
     journal.file = sound;
     assert!(has(&journal, 7) && !has(&journal, 8));
-    journal.record(&[photo(8)], true).unwrap();
+    journal.record(&[photo(8)]).unwrap();
     drop(journal);
     assert_eq!(those_of(&Journal::open(&path, 9).unwrap(), 10), [7, 8]);
 }
@@ -282,7 +282,7 @@ fn pages_of_zeros_cost_what_was_in_them_and_refuse_no_start() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("taken");
     let mut journal = Journal::open(&path, 600).unwrap();
-    (0..1000).for_each(|i| journal.record(&[photo(i)], false).unwrap());
+    (0..1000).for_each(|i| journal.record(&[photo(i)]).unwrap());
     assert!(journal.blocks.count() > 2 && !journal.recent.is_empty());
     let (blocks, entries) = (journal.blocks.count() as usize, journal.recent.len() / 3);
     drop(journal);
@@ -315,7 +315,7 @@ fn pages_of_zeros_cost_what_was_in_them_and_refuse_no_start() {
                 (0..merged).flat_map(|i| photo(i).0).filter(|key| journal.contains(*key).unwrap()).count();
             assert_eq!(kept, expected, "zeros from {page} to {last}");
             assert!((2000..3000).all(|i| !has(&journal, i)), "nothing is read that was not written");
-            journal.record(&[photo(5000)], true).unwrap();
+            journal.record(&[photo(5000)]).unwrap();
             drop(journal);
             assert!(has(&Journal::open(&path, 600).unwrap(), 5000));
         }

@@ -1,0 +1,130 @@
+//! Photos that were handed out, and those that were taken: for the thread that captures and the one that tells.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::identity::{Key, Keys, Seen};
+use super::journal::Journal;
+use crate::error::{Error, Result};
+
+/// Photos that were handed out and those that were taken, to be shared.
+#[derive(Clone, Debug)]
+pub struct Ledger(Arc<Mutex<Entries>>);
+
+/// A photo that was handed out.
+#[derive(Debug)]
+pub struct Handed {
+    pub seq: u64,
+    pub path: PathBuf,
+    pub seen: Seen,
+    pub keys: Keys,
+}
+
+#[derive(Debug)]
+struct Entries {
+    journal: Journal,
+    /// Not told of yet, as far as is known; in the order of their numbers.
+    handed: VecDeque<Handed>,
+}
+
+impl Ledger {
+    pub fn new(journal: Journal) -> Ledger {
+        Ledger(Arc::new(Mutex::new(Entries { journal, handed: VecDeque::new() })))
+    }
+
+    /// Remembers a photo until it is told of.
+    pub fn hand_out(&self, photo: Handed) {
+        self.lock().handed.push_back(photo);
+    }
+
+    /// Whether an entry is that of a photo that was taken or handed out.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn knows(&self, entry: Key) -> Result<bool> {
+        // Under one lock: between two looks a photo could go from the one to the other.
+        let entries = self.lock();
+        Ok(entries.handed.iter().any(|photo| photo.keys.0[0] == entry) || entries.journal.contains(entry)?)
+    }
+
+    /// Whether a photo that is this one was handed out.
+    pub fn is_handed_out(&self, keys: Keys) -> bool {
+        self.lock().handed.iter().any(|photo| photo.keys.matches(keys))
+    }
+
+    /// Whether `key` was recorded.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn is_taken(&self, key: Key) -> Result<bool> {
+        self.lock().journal.contains(key)
+    }
+
+    /// Records photos, not yet on the disk.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; they are not recorded then.
+    pub fn record(&self, photos: &[Keys]) -> Result<()> {
+        self.lock().journal.record(photos)
+    }
+
+    /// Records photo `seq`, which was told of just now. Where this process is killed in the next moment, it is not told
+    /// again. Not yet on the disk: a loss of power may undo it until [`Ledger::sync`].
+    ///
+    /// # Errors
+    /// [`Error::Io`]: it stays handed out, so that it is not told again in this run.
+    pub fn note(&self, seq: u64) -> Result<()> {
+        let mut entries = self.lock();
+        let Some(at) = entries.handed.iter().position(|photo| photo.seq == seq) else { return Ok(()) };
+        let keys = entries.handed[at].keys;
+        entries.journal.record(&[keys])?;
+        entries.handed.remove(at);
+        Ok(())
+    }
+
+    /// Records all photos up to `seq`, not yet on the disk.
+    ///
+    /// # Errors
+    /// As [`Ledger::note`].
+    pub fn confirm(&self, seq: u64) -> Result<()> {
+        let mut entries = self.lock();
+        let done = entries.handed.iter().take_while(|photo| photo.seq <= seq).count();
+        let keys: Vec<Keys> = entries.handed.iter().take(done).map(|photo| photo.keys).collect();
+        entries.journal.record(&keys)?;
+        entries.handed.drain(..done);
+        Ok(())
+    }
+
+    /// Has what was recorded written to the disk.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn sync(&self) -> Result<()> {
+        let unsynced = self.lock().journal.unsynced();
+        // Without the lock: a card takes its time, and nobody need wait for it who tells of photos.
+        match unsynced.map(|file| file.sync_data()) {
+            Some(Err(e)) => Err(Error::io(self.lock().journal.path(), e)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Forgets that `seq` was handed out; what it was.
+    pub fn take_back(&self, seq: u64) -> Option<Handed> {
+        let mut entries = self.lock();
+        let at = entries.handed.iter().position(|photo| photo.seq == seq)?;
+        entries.handed.remove(at)
+    }
+
+    /// Writes the state file anew where somebody removed or changed it.
+    ///
+    /// # Errors
+    /// As [`Journal::check`].
+    pub fn check(&self) -> Result<()> {
+        self.lock().journal.check()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Entries> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
