@@ -264,9 +264,12 @@ pub struct Bits<'a> {
 }
 
 impl Bits<'_> {
-    /// Makes sure that 48 bits at least are ahead; behind the end of the data they are zeros.
+    /// Bits that are ahead at least after [`Bits::refill`].
+    pub const REFILLED: u32 = 56;
+
+    /// Makes sure that [`Bits::REFILLED`] bits at least are ahead; behind the end of the data they are zeros.
     #[inline(always)]
-    fn refill(&mut self) {
+    pub fn refill(&mut self) {
         let Place { at, ahead, count } = &mut self.place;
         if let Some(bytes) = self.data.get(*at..).and_then(|d| d.first_chunk::<8>()) {
             *ahead |= u64::from_be_bytes(*bytes) >> *count;
@@ -295,6 +298,12 @@ impl Bits<'_> {
     #[inline(always)]
     fn is_over(&self) -> bool {
         self.place.at > self.data.len() && self.place.at - (self.place.count / 8) as usize > self.data.len()
+    }
+
+    /// The bits that are ahead, however many.
+    #[inline(always)]
+    pub fn known(&self) -> u64 {
+        self.place.ahead
     }
 
     /// The next bits, from the highest down: 32 at least.

@@ -13,7 +13,7 @@ use super::bits::{Bits, Coded, Raw, State};
 use super::blocks::{self, Block};
 use super::fault::{Failure, Fault};
 use super::header::{Color, Header, MAX_COMPONENTS, Planned, Survey};
-use super::huffman::Table;
+use super::huffman::{Skips, Table};
 use super::transform;
 use super::upsample::{Lines, Plane};
 
@@ -105,6 +105,15 @@ struct Channel {
     steps: [u16; 64],
 }
 
+impl Channel {
+    /// Which of the rows of blocks that are kept row `y` of the units of row `unit_y` is.
+    #[inline(always)]
+    fn kept_row(&self, unit_y: usize, y: usize) -> usize {
+        // Two rows of units are.
+        unit_y % 2 * self.v + y
+    }
+}
+
 /// One scan while it is decoded.
 struct Scan<'a> {
     coded: Coded<'a>,
@@ -117,13 +126,16 @@ struct Part {
     channel: usize,
     dc: Option<Arc<Table>>,
     ac: Option<Arc<Table>>,
+    /// Where not all coefficients of a block are needed.
+    skips: Option<Arc<Skips>>,
 }
 
 /// Decodes the picture that `survey` describes, reduced by `scale`, and gives its rows to `rows`.
 ///
 /// # Memory
 /// In `room`: two rows of coded units as samples, seven rows of pixels and, for a progressive picture, a row of units as
-/// coefficients. Beside that, 64 KiB of coded data twice, or 8 KiB for each of several scans. [`Survey`] holds a Huffman table
+/// coefficients. Beside that, 64 KiB of coded data twice, or 8 KiB for each of several scans; 8 KiB for
+/// each table of AC where the picture is reduced. [`Survey`] holds a Huffman table
 /// of 4.4 KiB for each that the file defines, and the four of the standard.
 ///
 /// # Errors
@@ -153,7 +165,7 @@ pub fn decode<'a>(
     all_samples.resize(samples, 0);
     all_coefficients.resize(if header.progressive { coefficients } else { 0 }, [0; 64]);
     lines.reserve(units.0 * max_h * scale.size());
-    let mut scans = scans(survey, data)?;
+    let mut scans = scans(survey, data, &channels)?;
     let planes: Fixed<Plane, MAX_COMPONENTS> = channels.iter().map(|c| c.plane).collect();
     let (width, height) = (scale.side(width) as usize, scale.side(height) as usize);
     let mut y = 0;
@@ -224,12 +236,17 @@ fn channels(survey: &Survey, scale: Scale, units: (usize, usize)) -> Fixed<Chann
 }
 
 /// The scans, each at its beginning.
-fn scans<'a>(survey: &'a Survey, data: Data<'a>) -> Result<Vec<Scan<'a>>, Failure> {
+fn scans<'a>(survey: &'a Survey, data: Data<'a>, channels: &[Channel]) -> Result<Vec<Scan<'a>>, Failure> {
     let scan = |planned: &'a Planned, raw: Raw<'a>, window: usize| {
-        let part = |(channel, dc, ac): &(usize, u8, u8)| Part {
-            channel: *channel,
-            dc: planned.tables.dc[usize::from(*dc & 3)].clone(),
-            ac: planned.tables.ac[usize::from(*ac & 3)].clone(),
+        let mut all_skips: [Option<Arc<Skips>>; 4] = Default::default();
+        let part = |(channel, dc, ac): &(usize, u8, u8)| {
+            let (dc, ac) = (usize::from(*dc & 3), usize::from(*ac & 3));
+            let (dc, place, ac) = (planned.tables.dc[dc].clone(), ac, planned.tables.ac[ac].clone());
+            let mut skips = None;
+            if let Some(ac) = ac.as_ref().filter(|_| channels[*channel].size < 8 && !survey.header.progressive) {
+                skips = Some(all_skips[place].get_or_insert_with(|| Arc::new(Skips::new(ac))).clone());
+            }
+            Part { channel: *channel, dc, ac, skips }
         };
         let parts = planned.scan.components.iter().map(part).collect();
         Scan { coded: Coded::new(raw, window, planned.restart), planned, parts }
@@ -277,7 +294,7 @@ fn read_on(
                 })?;
             } else {
                 coded.units(channel.own.0, |x, bits, state| {
-                    sequential(channel, part, bits, state, (x, unit_y * channel.v + y), samples)
+                    sequential(channel, part, bits, state, (x, channel.kept_row(unit_y, y)), samples)
                 })?;
             }
         }
@@ -300,9 +317,9 @@ fn read_on(
     coded.units(units, |unit, bits, state| {
         for part in parts.iter() {
             let channel = &channels[part.channel];
-            for y in unit_y * channel.v..(unit_y + 1) * channel.v {
+            for y in 0..channel.v {
                 for x in unit * channel.h..(unit + 1) * channel.h {
-                    sequential(channel, part, bits, state, (x, y), samples)?;
+                    sequential(channel, part, bits, state, (x, channel.kept_row(unit_y, y)), samples)?;
                 }
             }
         }
@@ -312,7 +329,7 @@ fn read_on(
 
 const NO_TABLE: Fault = Fault::Damaged("a Huffman table that is missing");
 
-/// The next block of a sequential scan, which lies at column and row `at` of its component.
+/// The next block of a sequential scan, which lies in column `at.0` of its component and in row `at.1` of those that are kept.
 #[inline(always)]
 fn sequential(
     channel: &Channel,
@@ -324,7 +341,8 @@ fn sequential(
 ) -> Result<(), Fault> {
     let (Some(dc), Some(ac)) = (&part.dc, &part.ac) else { return Err(NO_TABLE) };
     let mut block = [0; 64];
-    let used = blocks::sequential(bits, dc, ac, &mut state.last_dc[part.channel], &mut block)?;
+    let (tables, last) = ((&**dc, &**ac, part.skips.as_deref()), transform::last(channel.size));
+    let used = blocks::sequential(bits, tables, last, &mut state.last_dc[part.channel], &mut block)?;
     show_block(channel, &block, used, at, samples);
     Ok(())
 }
@@ -362,17 +380,17 @@ fn show(channels: &[Channel], unit_y: usize, samples: &mut [u8], coefficients: &
                     }
                     used |= any << (row * 8);
                 }
-                show_block(channel, block, used, (x, unit_y * channel.v + y), samples);
+                show_block(channel, block, used, (x, channel.kept_row(unit_y, y)), samples);
             }
         }
     }
 }
 
-/// Writes the samples of `block`.
+/// Writes the samples of `block`, the block of column `x` in row `y` of those that are kept.
 #[inline(always)]
 fn show_block(channel: &Channel, block: &Block, used: u64, (x, y): (usize, usize), samples: &mut [u8]) {
     let (plane, size) = (&channel.plane, channel.size);
-    let to = &mut samples[plane.place(y * size) + x * size..];
+    let to = &mut samples[plane.offset + y * size * plane.stride + x * size..];
     transform::samples(size, block, &channel.steps, used, to, plane.stride);
 }
 

@@ -135,6 +135,73 @@ impl Table {
     }
 }
 
+/// Bits that are looked up at once where coefficients are only passed over: two or three of a photo of good quality. With
+/// 13 a photo takes 1 % less time on x86-64, but the tables fill the first cache of a small core.
+pub const SKIP_BITS: u32 = 12;
+
+/// How far the next bits lead through the coefficients of a block, for a [`Table`] of AC.
+#[derive(Clone, Debug)]
+pub struct Skips(Box<[Skip; 1 << SKIP_BITS]>);
+
+/// Whole codes with their numbers: how many bits they take, how many coefficients they stand for, whether the last one ends
+/// the block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Skip(u16);
+
+impl Skip {
+    /// What is to be read by itself: its coefficients are more than a block has.
+    const NONE: Skip = Skip(64 << 4);
+
+    const END: u16 = 1 << 15;
+
+    #[inline(always)]
+    pub fn length(self) -> u32 {
+        u32::from(self.0 & 15)
+    }
+
+    /// Coefficients, zeros included; those up to the end of a block not.
+    #[inline(always)]
+    pub fn coefficients(self) -> usize {
+        usize::from(self.0 >> 4 & 127)
+    }
+
+    #[inline(always)]
+    pub fn ends(self) -> bool {
+        self.0 & Skip::END != 0
+    }
+}
+
+impl Skips {
+    pub fn new(table: &Table) -> Skips {
+        let mut skips = Box::new([Skip::NONE; 1 << SKIP_BITS]);
+        for (bits, skip) in skips.iter_mut().enumerate() {
+            let (mut length, mut coefficients) = (0, 0);
+            while length < SKIP_BITS && coefficients < 64 {
+                let entry = table.entry((bits as u64) << (64 - SKIP_BITS + length));
+                // What is shifted in are no bits that are known.
+                let taken = entry.length() + if entry.has_more() { entry.size() } else { 0 };
+                if entry.length() == 0 || length + taken > SKIP_BITS {
+                    break;
+                }
+                length += taken;
+                if entry.run() == Entry::END {
+                    *skip = Skip(length as u16 | coefficients << 4 | Skip::END);
+                    break;
+                }
+                coefficients += entry.run() as u16 + 1;
+                *skip = Skip(length as u16 | coefficients.min(64) << 4);
+            }
+        }
+        Skips(skips)
+    }
+
+    /// Where what `ahead` begins with leads to.
+    #[inline(always)]
+    pub fn at(&self, ahead: u64) -> Skip {
+        self.0[(ahead >> (64 - SKIP_BITS)) as usize]
+    }
+}
+
 /// The tables of a picture as they are at one place of it, those of DC and those of AC.
 #[derive(Clone, Debug, Default)]
 pub struct Tables {

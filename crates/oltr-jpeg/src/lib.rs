@@ -1,7 +1,8 @@
 //! JPEG pictures, decoded row by row in the memory of a few rows, in safe Rust.
 //!
 //! The pixels are those of libjpeg-turbo with its usual settings (and so of Pillow, OpenCV and browsers), to the bit:
-//! integer transform, interpolated chroma. Sequential and progressive pictures of 8 bits with Huffman codes are read, of one
+//! integer transform, interpolated chroma. A picture that is reduced by a [`Scale`] shows means of pixels, as far as the
+//! lowest frequencies make them. Sequential and progressive pictures of 8 bits with Huffman codes are read, of one
 //! or more scans and any whole sampling: gray, YCbCr, RGB, and CMYK and YCCK as Adobe writes them (inverted), without their
 //! colour profile, and Motion JPEG, which means the standard's Huffman tables. What follows a picture is passed over, and an
 //! end mark may be missing where no coded data is. Other kinds are refused by their name.

@@ -3,7 +3,11 @@
 //! The algorithm of Loeffler, Ligtenberg and Moschytz with 13 bits of fraction and with 2 bits kept between the columns and
 //! the rows, rounded where libjpeg rounds: every decoder that calls its transform "islow" gives the same samples. Nothing is
 //! rounded within a pass, so that a pass is a product with a matrix of whole numbers; that leaves out what is zero, needs no
-//! exchange of rows and columns, and is what the compiler makes vectors of. The smaller blocks are libjpeg's too (jidctred.c).
+//! exchange of rows and columns, and is what the compiler makes vectors of.
+//!
+//! A sample of a smaller block is the mean of those in its place, as far as the lowest coefficients make it: as many as the
+//! block has samples. libjpeg-turbo (jidctred.c) takes the others in too, which are noise mostly and have to be decoded for
+//! that.
 
 use super::blocks::Block;
 
@@ -51,42 +55,27 @@ const FULL: [[i32; 8]; 8] = {
     matrix
 };
 
-/// The same for four samples; a bit more of fraction.
-const HALF: [[i32; 4]; 8] = {
-    const fn even(a: i32, b: i32) -> [i32; 4] {
-        [a, b, b, a]
+/// The same for four samples, each the mean of two by two, of the four lowest coefficients.
+const HALF: [[i32; 4]; 4] = {
+    const fn odd(a: f64, b: f64) -> [i32; 4] {
+        [fixed(a), fixed(b), -fixed(b), -fixed(a)]
     }
-    const fn odd(a: i32, b: i32) -> [i32; 4] {
-        [a, b, -b, -a]
-    }
-    [
-        even(2 << FRACTION, 2 << FRACTION),
-        odd(fixed(2.562_915_447), fixed(1.061_594_337)),
-        even(fixed(1.847_759_065), -fixed(1.847_759_065)),
-        odd(fixed(0.899_976_223), -fixed(2.172_734_803)),
-        [0; 4],
-        odd(-fixed(0.601_344_887), fixed(1.451_774_981)),
-        even(-fixed(0.765_366_865), fixed(0.765_366_865)),
-        odd(-fixed(0.509_795_579), -fixed(0.211_164_243)),
-    ]
+    let c2 = fixed(0.923_879_533);
+    [[1 << FRACTION; 4], odd(1.281_457_724, 0.530_797_169), [c2, -c2, -c2, c2], odd(0.449_988_112, -1.086_367_402)]
 };
 
-/// The same for two samples; two bits more of fraction.
-const QUARTER: [[i32; 2]; 8] = {
-    const fn odd(a: i32) -> [i32; 2] {
-        [a, -a]
+/// The same for two samples, each the mean of four by four, of the two lowest.
+const QUARTER: [[i32; 2]; 2] = [[1 << FRACTION; 2], [fixed(0.906_127_446), -fixed(0.906_127_446)]];
+
+/// The last coefficient, in the order in which they are coded, that a block of `size` samples a side is made of.
+pub fn last(size: usize) -> usize {
+    match size {
+        8 => 63,
+        4 => 24,
+        2 => 4,
+        _ => 0,
     }
-    [
-        [4 << FRACTION; 2],
-        odd(fixed(3.624_509_785)),
-        [0; 2],
-        odd(-fixed(1.272_758_580)),
-        [0; 2],
-        odd(fixed(0.850_430_095)),
-        [0; 2],
-        odd(-fixed(0.720_959_822)),
-    ]
-};
+}
 
 /// Writes the `size`×`size` samples of `block`, whose coefficients count in steps of `steps`, into rows of `stride`. `used`
 /// has a bit for each coefficient that is not zero, and may have more.
@@ -95,23 +84,22 @@ pub fn samples(size: usize, block: &Block, steps: &[u16; 64], used: u64, to: &mu
     let first = i32::from(block[0]).wrapping_mul(steps[0].into());
     if used <= 1 || size == 1 {
         let sample = to_byte(first.wrapping_add(4) >> 3);
-        for row in to.chunks_mut(stride).take(size) {
-            row[..size].fill(sample);
+        for row in 0..size {
+            to[row * stride..][..size].fill(sample);
         }
         return;
     }
     match size {
-        8 => product(&FULL, 0, block, steps, used, to, stride),
-        4 => product(&HALF, 1, block, steps, used, to, stride),
-        _ => product(&QUARTER, 2, block, steps, used, to, stride),
+        8 => product(&FULL, block, steps, used, to, stride),
+        4 => product(&HALF, block, steps, used, to, stride),
+        _ => product(&QUARTER, block, steps, used, to, stride),
     }
 }
 
-/// Both passes with a `matrix` that has `more` bits of fraction.
+/// Both passes with a `matrix`, whose rows are those of the lowest coefficients.
 #[inline(always)]
 fn product<const N: usize>(
-    matrix: &[[i32; N]; 8],
-    more: u32,
+    matrix: &[[i32; N]; N],
     block: &Block,
     steps: &[u16; 64],
     used: u64,
@@ -126,10 +114,10 @@ fn product<const N: usize>(
     let columns = 8 - (folded as u8).leading_zeros() as usize;
     let (coefficients, _) = block.as_chunks::<8>();
     let (steps, _) = steps.as_chunks::<8>();
-    let shift = FRACTION - KEPT + more;
-    let mut between = [[1 << (shift - 1); 8]; N];
+    let shift = FRACTION - KEPT;
+    let mut between = [[1 << (shift - 1); N]; N];
     for ((row, steps), weights) in coefficients.iter().zip(steps).zip(matrix).take(rows) {
-        let mut values = [0; 8];
+        let mut values = [0; N];
         for ((value, coefficient), step) in values.iter_mut().zip(row).zip(steps) {
             // Damaged data may exceed 32 bits; what comes out of it does not matter.
             *value = i32::from(*coefficient).wrapping_mul(i32::from(*step));
@@ -145,15 +133,15 @@ fn product<const N: usize>(
             *value >>= shift;
         }
     }
-    let shift = FRACTION + KEPT + 3 + more;
-    for (row, to) in between.iter().zip(to.chunks_mut(stride)) {
+    let shift = FRACTION + KEPT + 3;
+    for (y, row) in between.iter().enumerate() {
         let mut sums = [1 << (shift - 1); N];
         for (value, weights) in row.iter().zip(matrix).take(columns) {
             for (sum, weight) in sums.iter_mut().zip(weights) {
                 *sum = i32::wrapping_add(*sum, value.wrapping_mul(*weight));
             }
         }
-        for (sample, sum) in to[..N].iter_mut().zip(&sums) {
+        for (sample, sum) in to[y * stride..][..N].iter_mut().zip(&sums) {
             *sample = to_byte(*sum >> shift);
         }
     }
@@ -162,4 +150,47 @@ fn product<const N: usize>(
 #[inline(always)]
 fn to_byte(value: i32) -> u8 {
     value.wrapping_add(128).clamp(0, 255) as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The mean of the samples of T.81, A.3.3, that one of `size` a side stands for, of the lowest coefficients.
+    fn exact(size: usize, block: &Block, x: usize, y: usize) -> f64 {
+        let wave = |k: usize, at: usize| match k {
+            0 => 1.0,
+            _ => {
+                let all = (at * 8 / size..(at + 1) * 8 / size).map(|n| ((2 * n + 1) * k) as f64);
+                let sum = all.map(|n| 2_f64.sqrt() * (n * std::f64::consts::PI / 16.0).cos()).sum::<f64>();
+                sum * size as f64 / 8.0
+            }
+        };
+        let terms = (0..size * size).map(|i| (i % size, i / size));
+        terms.map(|(u, v)| f64::from(block[v * 8 + u]) * wave(u, x) * wave(v, y)).sum::<f64>() / 8.0
+    }
+
+    #[test]
+    fn each_size_is_means_of_the_lowest_coefficients() {
+        let mut random = 3_u64;
+        for round in 0..2000 {
+            let (mut block, mut used) = ([0_i16; 64], 0_u64);
+            for (place, coefficient) in block.iter_mut().enumerate() {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                if (random >> 40) % 5 < round % 6 {
+                    *coefficient = ((random >> 48) % 121) as i16 - 60;
+                    used |= 1 << place;
+                }
+            }
+            for size in [8, 4, 2, 1] {
+                let mut samples = [0; 8 * 11];
+                super::samples(size, &block, &[1; 64], used, &mut samples, 11);
+                for (y, x) in (0..size).flat_map(|y| (0..size).map(move |x| (y, x))) {
+                    let right = (exact(size, &block, x, y) + 128.0).clamp(0.0, 255.0);
+                    let given = f64::from(samples[y * 11 + x]);
+                    assert!((given - right).abs() < 0.75, "{size}: {given} for {right}");
+                }
+            }
+        }
+    }
 }

@@ -48,17 +48,57 @@ fn picture(name: &str) -> Vec<u8> {
     fs::read(folder().join(format!("{name}.jpg"))).unwrap()
 }
 
+/// The pixels of a PPM.
+fn ppm(name: &str) -> Vec<u8> {
+    let file = fs::read(folder().join(name)).unwrap();
+    file.splitn(4, |b| *b == b'\n').nth(3).unwrap().to_vec()
+}
+
 #[test]
-fn every_scale_is_libjpegs() {
+fn whole_pictures_and_means_of_blocks_are_libjpegs() {
     let mut room = Room::default();
     for name in names() {
         let bytes = picture(&name);
         let survey = Survey::new(&bytes).unwrap();
-        for scale in Scale::ALL {
-            let file = fs::read(folder().join(format!("{name}.{}.ppm", scale.factor()))).unwrap();
-            let right = file.splitn(4, |b| *b == b'\n').nth(3).unwrap();
+        let whole = pixels(&survey, Data::Whole(&bytes), Scale::Full, &mut room).unwrap();
+        assert!(whole == ppm(&format!("{name}.1.ppm")), "{name}");
+        // Chroma that is sampled more rarely both ways is reduced to means of its blocks in no scale.
+        if ["gray", "422", "444"].contains(&&*name) {
+            let means = pixels(&survey, Data::Whole(&bytes), Scale::Eighth, &mut room).unwrap();
+            assert!(means == ppm(&format!("{name}.8.ppm")), "{name}");
+        }
+    }
+}
+
+/// What a reduced picture shows is what means of the pixels show, but for the noise that this one is full of: of 20 levels
+/// a pixel, and 10 and 5 a mean.
+#[test]
+fn reduced_pictures_are_near_the_means_of_whole_ones() {
+    let mut room = Room::default();
+    for name in names() {
+        let bytes = picture(&name);
+        let survey = Survey::new(&bytes).unwrap();
+        let (width, height) = (usize::from(survey.header.width), usize::from(survey.header.height));
+        let whole = pixels(&survey, Data::Whole(&bytes), Scale::Full, &mut room).unwrap();
+        for (scale, most) in [(Scale::Half, 5.0), (Scale::Quarter, 3.0), (Scale::Eighth, 3.0)] {
             let given = pixels(&survey, Data::Whole(&bytes), scale, &mut room).unwrap();
-            assert!(given == right, "{name} 1/{}", scale.factor());
+            let factor = scale.factor() as usize;
+            let columns = scale.side(width as u32) as usize;
+            assert_eq!(given.len(), columns * scale.side(height as u32) as usize * 3);
+            // Luma: chroma may be sampled more rarely.
+            let luma =
+                |pixel: &[u8]| pixel.iter().zip([0.299, 0.587, 0.114]).map(|(v, w)| f64::from(*v) * w).sum::<f64>();
+            let (mut sum, mut count) = (0.0, 0);
+            for (y, x) in (0..height / factor).flat_map(|y| (0..width / factor).map(move |x| (y, x))) {
+                let at = |i: usize| ((y * factor + i / factor) * width + x * factor + i % factor) * 3;
+                let all = (0..factor * factor).map(|i| luma(&whole[at(i)..at(i) + 3])).sum::<f64>();
+                let mean = all / (factor * factor) as f64;
+                sum += (luma(&given[(y * columns + x) * 3..][..3]) - mean).abs();
+                count += 1;
+            }
+            let mean = sum / f64::from(count);
+            println!("{name}, 1/{factor}: {mean:.2} levels");
+            assert!(mean < most, "{name}, 1/{factor}: {mean}");
         }
     }
 }
