@@ -213,19 +213,18 @@ fn take_inline(resampler: &mut RowResampler, rows: [&[u8]; 3], out: &mut [u8], s
             kept[..there.len()].copy_from_slice(there);
         }
     } else {
-        for (channel, row) in rows.into_iter().enumerate() {
-            narrow(along, 0, row, |makes, value| kept[makes * 3 + channel] = value);
-        }
+        narrow(along, 0, rows, |makes, pixel| kept[makes * 3..][..3].copy_from_slice(&pixel));
     }
     while let Some(window) = across.windows.get(*next).filter(|w| w.start + w.len <= row + 1) {
         *next += 1;
         let corner = (placement.y as usize * size + placement.x as usize) * 3;
         if on_its_side {
             weigh(ring, line, across, window, summed);
-            for (channel, row) in summed.chunks_exact(line / 3).enumerate() {
-                let at = corner + window.makes * 3 + channel;
-                narrow(along, along.first(), row, |makes, value| out[at + makes * size * 3] = value);
-            }
+            let (red, others) = summed.split_at(line / 3);
+            let (green, blue) = others.split_at(line / 3);
+            let at = corner + window.makes * 3;
+            let to = |makes: usize, pixel: [u8; 3]| out[at + makes * size * 3..][..3].copy_from_slice(&pixel);
+            narrow(along, along.first(), [red, green, blue], to);
         } else {
             let to = &mut out[corner + window.makes * size * 3..][..line];
             weigh(ring, line, across, window, to);
@@ -233,19 +232,32 @@ fn take_inline(resampler: &mut RowResampler, rows: [&[u8]; 3], out: &mut [u8], s
     }
 }
 
-/// Resamples along `row`, whose first pixel is that of the number `first`.
+/// Resamples along the `rows` of the three channels, whose first pixel is that of the number `first`.
 #[inline(always)]
-fn narrow(windows: &Windows, first: usize, row: &[u8], mut to: impl FnMut(usize, u8)) {
+fn narrow(windows: &Windows, first: usize, rows: [&[u8]; 3], mut to: impl FnMut(usize, [u8; 3])) {
     for window in &windows.windows {
-        let weights = windows.weights(window);
-        let (samples, _) = row[window.start - first..][..weights.len()].as_chunks::<TAPS>();
-        let mut sums = [0; TAPS];
-        for (samples, weights) in samples.iter().zip(weights.as_chunks::<TAPS>().0) {
-            for ((sum, sample), weight) in sums.iter_mut().zip(samples).zip(weights) {
-                *sum += i32::from(*sample) * weight;
-            }
+        let (weights, _) = windows.weights(window).as_chunks::<TAPS>();
+        let samples = |row: usize| &rows[row][window.start - first..][..weights.len() * TAPS];
+        let samples = [samples(0), samples(1), samples(2)].map(|row| row.as_chunks::<TAPS>().0);
+        // The channels together, which have their weights in common.
+        let [mut red, mut green, mut blue] = [[0; TAPS]; 3];
+        for (i, weights) in weights.iter().enumerate() {
+            add(&mut red, &samples[0][i], weights);
+            add(&mut green, &samples[1][i], weights);
+            add(&mut blue, &samples[2][i], weights);
         }
-        to(window.makes, to_byte(sums.iter().sum::<i32>() + HALF));
+        let mut pixel = [0; 3];
+        for (value, sums) in pixel.iter_mut().zip([red, green, blue]) {
+            *value = to_byte(sums.iter().sum::<i32>() + HALF);
+        }
+        to(window.makes, pixel);
+    }
+}
+
+#[inline(always)]
+fn add(sums: &mut [i32; TAPS], samples: &[u8; TAPS], weights: &[i32; TAPS]) {
+    for ((sum, sample), weight) in sums.iter_mut().zip(samples).zip(weights) {
+        *sum += i32::from(*sample) * weight;
     }
 }
 
