@@ -26,7 +26,7 @@ const SURPRISE: i64 = 20;
 /// From here on, in 1/255, a place is restless.
 const RESTLESS: u32 = 6;
 /// How long the ground is young, and a thing must come further.
-const YOUNG: Duration = Duration::from_secs(10);
+pub const YOUNG: Duration = Duration::from_secs(10);
 /// How long a thing may be of another size before that is its size.
 const RESIZE: Duration = Duration::from_millis(1000);
 
@@ -87,11 +87,12 @@ pub struct Track {
     pub colour: Option<[i16; 3]>,
     /// Since when its size is another.
     resized: Option<Duration>,
+    /// Whether it came far enough to be a thing when there was no room for one.
+    pub crowded: bool,
 }
 
 impl Track {
-    pub fn new(region: &Region, time: Duration, border: bool) -> Track {
-        let area = region.area;
+    pub fn new(area: Area, region: &Region, time: Duration, border: bool) -> Track {
         let place = Place::of(area);
         let mut path = Vec::new();
         push(&mut path, place.step(time));
@@ -128,6 +129,7 @@ impl Track {
             surprise: 0,
             colour: region.colour,
             resized: None,
+            crowded: false,
         }
     }
 
@@ -284,21 +286,6 @@ impl Track {
             && u64::from(self.thing.seen) * 10 >= u64::from(self.frames) * 6
     }
 
-    /// How long the ground must be known for things to be believed soon.
-    pub const YOUNG: Duration = YOUNG;
-
-    /// Gives another track what was told under this one's number, and takes its own.
-    pub fn swap_history(&mut self, other: &mut Track) {
-        let (a, b) = (&mut self.thing, &mut other.thing);
-        std::mem::swap(&mut a.id, &mut b.id);
-        std::mem::swap(&mut a.first, &mut b.first);
-        std::mem::swap(&mut a.first_area, &mut b.first_area);
-        std::mem::swap(&mut a.seen, &mut b.seen);
-        std::mem::swap(&mut a.merged, &mut b.merged);
-        std::mem::swap(&mut a.way, &mut b.way);
-        std::mem::swap(&mut a.path, &mut b.path);
-    }
-
     /// How long it has been where it is.
     pub fn rests(&self, time: Duration) -> Duration {
         time.saturating_sub(self.rest_since)
@@ -315,10 +302,10 @@ impl Track {
     }
 }
 
-/// Adds a point. When the path is full, every second point but the first goes.
+/// Adds a point. When the path is full, the point whose neighbours are closest in time goes: the first and the last stay,
+/// and those between lie evenly.
 fn push(path: &mut Vec<Step, MOST_STEPS>, next: Step) {
     if path.is_full() {
-        // What lies closest in time to its neighbours goes, so that the points stay even.
         let gap = |index: usize| path[index + 1].time.saturating_sub(path[index - 1].time);
         if let Some(index) = (1..path.len() - 1).min_by_key(|&index| gap(index)) {
             path.remove(index);
@@ -339,7 +326,7 @@ mod tests {
             Region::new(Area { x, y: 200, width: 80, height: 60 })
         };
         let time = |step: u32| Duration::from_millis(u64::from(step) * 100);
-        let mut track = Track::new(&at(0), time(0), false);
+        let mut track = Track::new(at(0).area, &at(0), time(0), false);
         for step in 1..frames {
             track.predict(time(step));
             track.see(at(step).area, &at(step), time(step), false, frame);

@@ -8,7 +8,7 @@ use oltr_frames::Result;
 use crate::finder::{Expected, MOST_REGIONS, Region, Regions, State};
 use crate::settings::MOST_THINGS;
 use crate::thing::{EndReason, Ended, Thing, ThingState};
-use crate::track::{Place, Track};
+use crate::track::{Place, Track, YOUNG};
 use crate::{Area, Settings};
 
 /// Tracks at the same time, of things and of what may become one.
@@ -26,12 +26,10 @@ pub struct Counts {
     pub present: u32,
     /// Things that there ever were.
     pub seen: u64,
-    /// Times that something would have become a thing, but [`Settings::max_things`] were there.
+    /// What came far enough to be a thing while [`Settings::max_things`] were there, each once.
     pub crowded: u64,
     /// Regions that were found.
     pub regions: u64,
-    /// Frames with more regions than there is room for.
-    pub overfull: u64,
 }
 
 /// Follows regions from frame to frame.
@@ -71,8 +69,9 @@ impl Tracker {
         Ok(Tracker { settings, tracks, things, ended, expected, counts, since, size })
     }
 
-    /// Where things are expected at `time`.
+    /// Where things are expected in a frame that comes at `time`; what ended before is forgotten.
     pub fn expect(&mut self, time: Duration) -> &[Expected] {
+        self.ended.clear();
         self.expected.clear();
         for track in &mut self.tracks {
             track.predict(time);
@@ -95,17 +94,17 @@ impl Tracker {
         self.list();
     }
 
-    /// Takes the regions of a frame of this size.
-    pub fn follow(&mut self, regions: &Regions, state: State, time: Duration, width: u32, height: u32) {
-        self.ended.clear();
+    /// Counts a frame.
+    pub fn count(&mut self, regions: &Regions, state: State) {
         self.counts.frames += 1;
         self.counts.regions += regions.len() as u64;
-        self.counts.overfull += u64::from(regions.is_full());
-        if !matches!(state, State::Watching | State::Warming) {
-            self.counts.blind += 1;
-        }
+        self.counts.blind += u64::from(!matches!(state, State::Watching | State::Warming));
+    }
+
+    /// Takes the regions of a frame of this size.
+    pub fn follow(&mut self, regions: &Regions, time: Duration, width: u32, height: u32) {
         let since = *self.since.get_or_insert(time);
-        let warm = time.saturating_sub(since) >= Track::YOUNG;
+        let warm = time.saturating_sub(since) >= YOUNG;
         for track in &mut self.tracks {
             track.predict(time);
             track.frames = track.frames.saturating_add(1);
@@ -224,7 +223,7 @@ impl Tracker {
                     track.carry(areas[region], time, ThingState::Merged);
                 }
                 Sight::Own(region) => {
-                    let area = areas[region].clipped(width, height);
+                    let area = areas[region];
                     track.see(area, &regions[region], time, at_border(area, width, height), (width, height));
                     track.thing.clean &= !shared[region];
                 }
@@ -250,7 +249,8 @@ impl Tracker {
                 continue;
             }
             if room == 0 {
-                self.counts.crowded += 1;
+                self.counts.crowded += u64::from(!track.crowded);
+                track.crowded = true;
                 continue;
             }
             room -= 1;
@@ -265,8 +265,8 @@ impl Tracker {
         self.tracks.retain(|track| {
             let (x, y) = track.thing.area.center();
             let outside = x < 0 || y < 0 || i64::from(x) >= width.into() || i64::from(y) >= height.into();
-            let visible = track.thing.area.clipped(width, height).pixels() * 3 < track.thing.area.pixels();
-            let reason = if track.missed > 0 && (outside || visible || track.thing.border && track.missed > 4) {
+            let hidden = track.thing.area.clipped(width, height).pixels() * 3 < track.thing.area.pixels();
+            let reason = if track.missed > 0 && (outside || hidden || track.thing.border && track.missed > 4) {
                 EndReason::Left
             } else if track.missed > 0 && time.saturating_sub(track.thing.last) > track.patience() {
                 if track.thing.border { EndReason::Left } else { EndReason::Lost }
@@ -297,7 +297,7 @@ impl Tracker {
             if owners[index].is_some() {
                 continue;
             }
-            let area = areas[index].clipped(width, height);
+            let area = areas[index];
             // A piece of a thing that was seen is no other thing.
             let is_piece = self
                 .tracks
@@ -306,8 +306,7 @@ impl Tracker {
             if area.is_empty() || is_piece {
                 continue;
             }
-            if self.tracks.push(Track::new(region, time, at_border(area, width, height))).is_err() {
-                self.counts.crowded += 1;
+            if self.tracks.push(Track::new(area, region, time, at_border(area, width, height))).is_err() {
                 break;
             }
         }
@@ -326,23 +325,6 @@ impl Tracker {
     /// What was counted.
     pub fn counts(&self) -> Counts {
         self.counts
-    }
-
-    /// Lets two things that are present change their numbers, with all that was told under them: after a merge it
-    /// may turn out that each is the other. `false` if one of them is not present.
-    pub fn swap(&mut self, a: u64, b: u64) -> bool {
-        let place = |id| self.tracks.iter().position(|track| track.thing.id == id && id > 0);
-        let (Some(a), Some(b)) = (place(a), place(b)) else { return false };
-        if a != b {
-            // Where they are changes; what was told of them stays with the numbers.
-            self.tracks.swap(a, b);
-            let (low, high) = (a.min(b), a.max(b));
-            if let (before, [other, ..]) = self.tracks.split_at_mut(high) {
-                before[low].swap_history(other);
-            }
-            self.list();
-        }
-        true
     }
 
     fn list(&mut self) {

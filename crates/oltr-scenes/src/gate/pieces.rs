@@ -18,9 +18,6 @@ pub struct Piece {
     /// Cells, and how many of them differ strongly.
     pub cells: u32,
     pub strong: u32,
-    /// Sums of columns and rows.
-    pub x: u64,
-    pub y: u64,
     /// Sums of luma and chroma, and of how restless the cells are.
     pub colour: [i32; 3],
     pub restless: u32,
@@ -69,7 +66,7 @@ impl Mask {
         a.copy_from_slice(b);
     }
 
-    /// Finds the pieces with at least so many cells, the largest first; says whether there were more.
+    /// Finds the pieces with at least so many cells, the largest first.
     pub fn pieces(
         &mut self,
         columns: usize,
@@ -77,9 +74,8 @@ impl Mask {
         known: &impl Fn(usize) -> Cell,
         least: u32,
         out: &mut heapless::Vec<Piece, MOST_PIECES>,
-    ) -> bool {
+    ) {
         let cells = columns * rows;
-        let mut more = false;
         out.clear();
         let mut at = 0;
         while at < cells {
@@ -92,7 +88,6 @@ impl Mask {
                 let piece = self.flood(at, columns, rows, known);
                 if piece.cells >= least {
                     if out.is_full() {
-                        more = true;
                         let smallest = (0..out.len()).min_by_key(|&index| out[index].cells).unwrap_or(0);
                         if out[smallest].cells < piece.cells {
                             out[smallest] = piece;
@@ -105,7 +100,6 @@ impl Mask {
             at += 1;
         }
         out.sort_unstable_by_key(|piece| (u32::MAX - piece.cells, piece.start));
-        more
     }
 
     /// Marks the piece around a cell. The stack holds each cell once, as cells are marked when they are put there.
@@ -127,8 +121,6 @@ impl Mask {
                 *sum += i32::from(colour);
             }
             piece.restless += u32::from(cell.restless);
-            piece.x += x as u64;
-            piece.y += y as u64;
             let (left, right) = (x.saturating_sub(1), (x + 1).min(columns - 1));
             for row in y.saturating_sub(1)..=(y + 1).min(rows - 1) {
                 for other in row * columns + left..=row * columns + right {
