@@ -87,6 +87,8 @@ pub struct Track {
     pub colour: Option<[i16; 3]>,
     /// Since when its size is another.
     resized: Option<Duration>,
+    /// Since when it is in one piece with others.
+    merged: Option<Duration>,
     /// Whether it came far enough to be a thing when there was no room for one.
     pub crowded: bool,
 }
@@ -129,6 +131,7 @@ impl Track {
             surprise: 0,
             colour: region.colour,
             resized: None,
+            merged: None,
             crowded: false,
         }
     }
@@ -170,6 +173,17 @@ impl Track {
             && (width * 2 > self.width * 3 + (8 << FRACTION) || height * 2 > self.height * 3 + (8 << FRACTION))
     }
 
+    /// Whether a box is hardly larger than the thing, so that there is no room for another one beside it.
+    pub fn holds(&self, area: Area) -> bool {
+        let (width, height) = (i64::from(area.width) << FRACTION, i64::from(area.height) << FRACTION);
+        width * 4 <= self.width * 5 + (4 << FRACTION) && height * 4 <= self.height * 5 + (4 << FRACTION)
+    }
+
+    /// How long it has been in one piece with others.
+    pub fn merges(&self, time: Duration) -> Duration {
+        self.merged.map_or(Duration::ZERO, |since| time.saturating_sub(since))
+    }
+
     /// Takes what was seen of it, alone.
     pub fn see(&mut self, area: Area, region: &Region, time: Duration, border: bool, frame: (u32, u32)) {
         let is_large = !border && !self.thing.border && self.is_too_large(area);
@@ -181,7 +195,7 @@ impl Track {
                 return;
             }
         }
-        self.resized = None;
+        (self.resized, self.merged) = (None, None);
         let seen = Place::of(area);
         let ahead = self.place_at(time);
         // At the border only a part is seen, which is compared with the same part of what was expected.
@@ -252,6 +266,7 @@ impl Track {
             ahead.x = hold(ahead.x, within.x, within.width, self.width);
             ahead.y = hold(ahead.y, within.y, within.height, self.height);
             self.thing.merged = self.thing.merged.saturating_add(1);
+            self.merged.get_or_insert(time);
             self.thing.last = time;
             self.missed = 0;
         } else {

@@ -14,6 +14,11 @@ use crate::{Area, Settings};
 /// Tracks at the same time, of things and of what may become one.
 pub const MOST_TRACKS: usize = 64;
 
+/// Pieces of a thing lie no further apart than this part of its shorter side.
+const NEAR: u64 = 6;
+/// How long a thing may be hidden by another.
+const HIDDEN: Duration = Duration::from_millis(700);
+
 /// What was counted since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -189,7 +194,9 @@ impl Tracker {
                 let known = track.predicted;
                 let fits = u64::from(both.width) * 4 <= u64::from(known.width) * 5
                     && u64::from(both.height) * 4 <= u64::from(known.height) * 5;
-                if fits && !areas[other].common(known).is_empty() {
+                // What lies apart by more than a part of its size is something else, which came with it or met it.
+                let is_near = u64::from(areas[own].gap(areas[other])) * NEAR <= u64::from(known.width.min(known.height));
+                if fits && is_near && !areas[other].common(known).is_empty() {
                     areas[own] = both;
                 }
             }
@@ -217,6 +224,13 @@ impl Tracker {
                 shared[region] = true;
             }
         }
+        // Regions that are no larger than the thing that they are: another one in them is hidden, or gone.
+        let mut alone = [false; MOST_REGIONS];
+        for (index, sight) in sights.iter().enumerate() {
+            if let Sight::Own(region) = *sight {
+                alone[region] = self.tracks[index].is_thing() && self.tracks[index].holds(areas[region]);
+            }
+        }
         for (index, track) in self.tracks.iter_mut().enumerate() {
             match sights[index] {
                 Sight::Own(region) if shared[region] && track.is_too_large(areas[region]) => {
@@ -227,7 +241,9 @@ impl Tracker {
                     track.see(area, &regions[region], time, at_border(area, width, height), (width, height));
                     track.thing.clean &= !shared[region];
                 }
-                Sight::With(region) if track.is_thing() => track.carry(areas[region], time, ThingState::Merged),
+                Sight::With(region) if track.is_thing() && !(alone[region] && track.merges(time) > HIDDEN) => {
+                    track.carry(areas[region], time, ThingState::Merged);
+                }
                 Sight::With(_) | Sight::Nothing => track.carry(track.predicted, time, ThingState::Coasting),
             }
         }
