@@ -24,12 +24,15 @@ pub struct Region {
     pub colour: Option<[i16; 3]>,
     /// How restless its place is, in 1/255: leaves, waves, lights. What moves there must come further to be a thing.
     pub restless: u8,
+    /// How much of its outline is in the frame and not in the ground, in 1/255: little where something went away, much
+    /// where something came; a half where the finder does not know.
+    pub outline: u8,
 }
 
 impl Region {
     /// A region that fills a box, as detectors give them.
     pub fn new(area: Area) -> Region {
-        Region { area, pixels: area.pixels(), colour: None, restless: 0 }
+        Region { area, pixels: area.pixels(), colour: None, restless: 0, outline: 128 }
     }
 }
 
@@ -39,7 +42,7 @@ impl Region {
 pub struct Expected {
     /// Where.
     pub area: Area,
-    /// Whether it is a thing, rather than what may become one.
+    /// Whether it is a thing, rather than what may become one: its place is not learnt.
     pub confirmed: bool,
 }
 

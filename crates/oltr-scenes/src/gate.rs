@@ -331,8 +331,10 @@ impl Gate {
         }
         let pixels = u64::from(piece.cells) * u64::from(width) * u64::from(height) / (columns * rows) as u64;
         let colour = Some(piece.colour.map(|sum| (sum / piece.cells as i32) as i16));
+        let [own, others] = piece.outline.map(u64::from);
+        let outline = ((own * 255 + 128) / (own + others + 1)) as u8;
         let restless = (piece.restless / piece.cells).min(255) as u8;
-        Some(Region { area, pixels: pixels.clamp(1, area.pixels()), colour, restless })
+        Some(Region { area, pixels: pixels.clamp(1, area.pixels()), colour, restless, outline })
     }
 
     fn search(&mut self, time: Duration, since: Duration, look: Look, expected: &[Expected], regions: &mut Regions) {
@@ -362,6 +364,7 @@ impl Gate {
             score: ground.score[cell],
             colour: [picture.y[cell], picture.u[cell], picture.v[cell]],
             restless: ground.restless(cell),
+            ground: ground.expected[cell],
         };
         self.mask.pieces(columns, rows, &known, LEAST_CELLS, &mut self.found);
         for index in 0..self.found.len() {

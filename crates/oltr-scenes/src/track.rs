@@ -20,11 +20,18 @@ const HITS: u32 = 5;
 const LONG: Duration = Duration::from_millis(400);
 /// How far a thing must come at least, and how far where the ground is young or restless, in 1/100 of the frame's width.
 const FAR: i64 = 5;
-const VERY_FAR: i64 = 16;
+const VERY_FAR: i64 = 12;
 /// How far a thing must come at least, in distances between where it was expected and where it was seen.
 const SURPRISE: i64 = 20;
 /// From here on, in 1/255, a place is restless.
-const RESTLESS: u32 = 6;
+const RESTLESS: u32 = 8;
+/// Of the outline of a thing so much is its own at least, in 1/255; it fills so much of its box, in 1/256; and its sides
+/// change from frame to frame by less than so many hundredths of its size.
+const OUTLINE: u32 = 115;
+const FILL: u32 = 140;
+const CHANGE: i64 = 33;
+/// How long a ghost must stand still to be one.
+const GHOST: Duration = Duration::from_secs(2);
 /// How long the ground is young, and a thing must come further.
 pub const YOUNG: Duration = Duration::from_secs(10);
 /// How long a thing may be of another size before that is its size.
@@ -79,6 +86,8 @@ pub struct Track {
     /// Where it came to rest, and when.
     rest: Place,
     rest_since: Duration,
+    /// Frames in which it was seen alone, which the sums are of.
+    seen_alone: u32,
     /// Sum of how restless the places were that it was seen at.
     restless: u32,
     /// The sum of the distances between where it was expected and where it was seen.
@@ -87,6 +96,18 @@ pub struct Track {
     pub colour: Option<[i16; 3]>,
     /// Since when its size is another.
     resized: Option<Duration>,
+    /// Sum of how much of its outline was its own, and the same of late: a mean over some eight frames, in 1/4080.
+    outline: u32,
+    outline_now: u32,
+    /// Sum of how much of its box it filled, in 1/256.
+    fill: u32,
+    /// Sum of how much its sides changed from one frame to the next, and what they were last.
+    change: i64,
+    sides: (i64, i64),
+    /// Whether it is on its way out through the border, and the least of its box that was seen there, in pixels.
+    leaving: Option<u64>,
+    /// Whether something came in where it left.
+    pub left: bool,
     /// Since when it is in one piece with others.
     merged: Option<Duration>,
     /// Whether it came far enough to be a thing when there was no room for one.
@@ -127,10 +148,18 @@ impl Track {
             milestone: place,
             rest: place,
             rest_since: time,
+            seen_alone: 1,
             restless: region.restless.into(),
             surprise: 0,
             colour: region.colour,
             resized: None,
+            outline: region.outline.into(),
+            outline_now: u32::from(region.outline) * 16,
+            fill: fill_of(region),
+            change: 0,
+            sides: (i64::from(area.width) << FRACTION, i64::from(area.height) << FRACTION),
+            leaving: None,
+            left: false,
             merged: None,
             crowded: false,
         }
@@ -229,6 +258,13 @@ impl Track {
         }
         self.time = time;
         self.missed = 0;
+        self.outline = self.outline.saturating_add(region.outline.into());
+        self.outline_now = (self.outline_now * 7 + u32::from(region.outline) * 16) / 8;
+        self.fill = self.fill.saturating_add(fill_of(region));
+        self.change = self.change.saturating_add((width - self.sides.0).abs() + (height - self.sides.1).abs());
+        self.sides = (width, height);
+        self.leave(area, border, frame);
+        self.seen_alone = self.seen_alone.saturating_add(1);
         self.restless = self.restless.saturating_add(region.restless.into());
         if let (Some(known), Some(now)) = (&mut self.colour, region.colour) {
             for (known, now) in known.iter_mut().zip(now) {
@@ -299,6 +335,49 @@ impl Track {
             && way >= wanted
             && way * 10 >= self.length * straight
             && u64::from(self.thing.seen) * 10 >= u64::from(self.frames) * 6
+            && self.looks_like_one()
+    }
+
+    /// Whether it looks like one thing that is in front of the ground: its outline is its own, it keeps its size, and it
+    /// fills its box. Blades that come and go do not.
+    fn looks_like_one(&self) -> bool {
+        let seen = self.seen_alone.max(1);
+        self.outline >= OUTLINE * seen
+            && self.fill >= FILL * seen
+            && self.change * 100 < self.size().saturating_mul(CHANGE * i64::from(seen))
+    }
+
+    /// Whether it is rather the place that something left, or that looks otherwise since: of late its outline is the
+    /// ground's, and it does not move.
+    pub fn is_ghost(&self, time: Duration) -> bool {
+        self.outline_now < OUTLINE * 16 && self.rests(time) >= GHOST
+    }
+
+    /// Whether a box at the border is not that of the thing, which was about to leave there: more is seen again.
+    pub fn has_left(&self, area: Area) -> bool {
+        let whole = ((self.width >> FRACTION) * (self.height >> FRACTION)).max(1) as u64;
+        self.leaving.is_some_and(|least| {
+            least * 5 < whole * 3 && area.pixels() * 2 > least * 3 && area.pixels() > least + whole / 6
+        })
+    }
+
+    /// Notes whether it is on its way out.
+    fn leave(&mut self, area: Area, border: bool, frame: (u32, u32)) {
+        let right = i64::from(area.x) + i64::from(area.width) >= frame.0.into();
+        let bottom = i64::from(area.y) + i64::from(area.height) >= frame.1.into();
+        // Straight out rather than along: what swims along the border dips out of the picture and comes back.
+        let goes = |low: bool, high: bool, speed: i64, along: i64, size: i64| {
+            (low && speed < 0 || high && speed > 0) && speed.abs() * 4 > size && speed.abs() > along.abs()
+        };
+        let is_leaving = border
+            && self.thing.seen >= HITS
+            && (goes(area.x <= 0, right, self.speed.x, self.speed.y, self.width)
+                || goes(area.y <= 0, bottom, self.speed.y, self.speed.x, self.height));
+        self.leaving = match self.leaving {
+            Some(least) if border => Some(least.min(area.pixels())),
+            None if is_leaving => Some(area.pixels()),
+            _ => None,
+        };
     }
 
     /// How long it has been where it is.
@@ -315,6 +394,11 @@ impl Track {
             Duration::from_millis(250)
         }
     }
+}
+
+/// How much of its box a region fills, in 1/256.
+fn fill_of(region: &Region) -> u32 {
+    (region.pixels.saturating_mul(256) / region.area.pixels().max(1)).min(256) as u32
 }
 
 /// Adds a point. When the path is full, the point whose neighbours are closest in time goes: the first and the last stay,

@@ -80,7 +80,7 @@ impl Tracker {
         self.expected.clear();
         for track in &mut self.tracks {
             track.predict(time);
-            let expected = Expected { area: track.predicted, confirmed: track.is_thing() };
+            let expected = Expected { area: track.predicted, confirmed: track.is_thing() && !track.is_ghost(time) };
             self.expected.push(expected).unwrap_or_default();
         }
         &self.expected
@@ -115,9 +115,9 @@ impl Tracker {
             track.frames = track.frames.saturating_add(1);
         }
         self.size = (width, height);
-        let (sights, mut areas, owners) = self.assign(regions);
+        let (sights, mut areas, mut owners) = self.assign(regions);
         self.join(regions, &sights, &mut areas, &owners);
-        self.move_on(&sights, &areas, &owners, regions, time, width, height);
+        self.move_on(&sights, &areas, &mut owners, regions, time, width, height);
         self.confirm(warm, width);
         self.end(time, width, height);
         self.begin(regions, &owners, &areas, time, width, height);
@@ -195,7 +195,8 @@ impl Tracker {
                 let fits = u64::from(both.width) * 4 <= u64::from(known.width) * 5
                     && u64::from(both.height) * 4 <= u64::from(known.height) * 5;
                 // What lies apart by more than a part of its size is something else, which came with it or met it.
-                let is_near = u64::from(areas[own].gap(areas[other])) * NEAR <= u64::from(known.width.min(known.height));
+                let is_near =
+                    u64::from(areas[own].gap(areas[other])) * NEAR <= u64::from(known.width.min(known.height));
                 if fits && is_near && !areas[other].common(known).is_empty() {
                     areas[own] = both;
                 }
@@ -208,7 +209,7 @@ impl Tracker {
         &mut self,
         sights: &Vec<Sight, MOST_TRACKS>,
         areas: &Vec<Area, MOST_REGIONS>,
-        owners: &Vec<Option<usize>, MOST_REGIONS>,
+        owners: &mut Vec<Option<usize>, MOST_REGIONS>,
         regions: &Regions,
         time: Duration,
         width: u32,
@@ -233,6 +234,11 @@ impl Tracker {
         }
         for (index, track) in self.tracks.iter_mut().enumerate() {
             match sights[index] {
+                Sight::Own(region) if track.has_left(areas[region]) => {
+                    track.left = true;
+                    track.carry(track.predicted, time, ThingState::Coasting);
+                    owners[region] = None;
+                }
                 Sight::Own(region) if shared[region] && track.is_too_large(areas[region]) => {
                     track.carry(areas[region], time, ThingState::Merged);
                 }
@@ -282,15 +288,16 @@ impl Tracker {
             let (x, y) = track.thing.area.center();
             let outside = x < 0 || y < 0 || i64::from(x) >= width.into() || i64::from(y) >= height.into();
             let hidden = track.thing.area.clipped(width, height).pixels() * 3 < track.thing.area.pixels();
-            let reason = if track.missed > 0 && (outside || hidden || track.thing.border && track.missed > 4) {
-                EndReason::Left
-            } else if track.missed > 0 && time.saturating_sub(track.thing.last) > track.patience() {
-                if track.thing.border { EndReason::Left } else { EndReason::Lost }
-            } else if track.is_thing() && track.rests(time) >= stay {
-                EndReason::Stayed
-            } else {
-                return true;
-            };
+            let reason =
+                if track.left || track.missed > 0 && (outside || hidden || track.thing.border && track.missed > 4) {
+                    EndReason::Left
+                } else if track.missed > 0 && time.saturating_sub(track.thing.last) > track.patience() {
+                    if track.thing.border { EndReason::Left } else { EndReason::Lost }
+                } else if track.is_thing() && track.rests(time) >= stay {
+                    EndReason::Stayed
+                } else {
+                    return true;
+                };
             if track.is_thing() {
                 ended.push(Ended { thing: track.thing.clone(), reason }).unwrap_or_default();
             }

@@ -53,7 +53,7 @@ pub struct Ground {
     /// How often the cell goes to and fro, in 1/255.
     blink: Plane<u8>,
     /// What the cell should look like in this frame, in sixteenths.
-    expected: Plane<i16>,
+    pub expected: Plane<i16>,
     /// What was found to differ, in quarter levels.
     residual: Plane<u8>,
     /// One of 0, WEAK, CLEAR, STRONG.

@@ -21,6 +21,8 @@ pub struct Piece {
     /// Sums of luma and chroma, and of how restless the cells are.
     pub colour: [i32; 3],
     pub restless: u32,
+    /// Sums of the steps of luma across its outline: in the picture, and in the ground.
+    pub outline: [u32; 2],
     /// One of its cells.
     pub start: u32,
 }
@@ -32,6 +34,8 @@ pub struct Cell {
     /// Luma and chroma, in sixteenths of a level.
     pub colour: [i16; 3],
     pub restless: u8,
+    /// Luma of the ground, in sixteenths of a level.
+    pub ground: i16,
 }
 
 /// Memory of the mask.
@@ -122,6 +126,15 @@ impl Mask {
             }
             piece.restless += u32::from(cell.restless);
             let (left, right) = (x.saturating_sub(1), (x + 1).min(columns - 1));
+            let beside = [(x > 0, at.wrapping_sub(1)), (x + 1 < columns, at + 1)];
+            let upright = [(y > 0, at.wrapping_sub(columns)), (at + columns < self.cells.len(), at + columns)];
+            for (_, other) in beside.into_iter().chain(upright).filter(|&(is_there, _)| is_there) {
+                if self.cells[other] == 0 {
+                    let other = known(other);
+                    piece.outline[0] += u32::from(cell.colour[0].abs_diff(other.colour[0]));
+                    piece.outline[1] += u32::from(cell.ground.abs_diff(other.ground));
+                }
+            }
             for row in y.saturating_sub(1)..=(y + 1).min(rows - 1) {
                 for other in row * columns + left..=row * columns + right {
                     if self.cells[other] == 1 && depth < self.stack.len() {
