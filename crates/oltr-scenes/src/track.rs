@@ -21,15 +21,20 @@ const LONG: Duration = Duration::from_millis(400);
 /// How far a thing must come at least, and how far where the ground is young or restless, in 1/100 of the frame's width.
 const FAR: i64 = 5;
 const VERY_FAR: i64 = 12;
-/// How far a thing must come at least, in distances between where it was expected and where it was seen.
+/// How far a thing must come at least, in distances between where it was expected and where it was seen, and how far where
+/// the ground is young or restless.
 const SURPRISE: i64 = 20;
+const GREAT_SURPRISE: i64 = 30;
 /// From here on, in 1/255, a place is restless.
 const RESTLESS: u32 = 8;
-/// Of the outline of a thing so much is its own at least, in 1/255; it fills so much of its box, in 1/256; and its sides
+/// Of the outline of a thing so much is its own at least, more where the ground is young or restless, in 1/255; it fills so much of its box, in 1/256; and its sides
 /// change from frame to frame by less than so many hundredths of its size.
 const OUTLINE: u32 = 115;
+const CLEAR_OUTLINE: u32 = 125;
 const FILL: u32 = 140;
 const CHANGE: i64 = 33;
+/// A thing goes in steps, not in one leap: two ways are so many of its longest steps at least.
+const LEAPS: i64 = 5;
 /// How long a ghost must stand still to be one.
 const GHOST: Duration = Duration::from_secs(2);
 /// How long the ground is young, and a thing must come further.
@@ -104,6 +109,8 @@ pub struct Track {
     /// Sum of how much its sides changed from one frame to the next, and what they were last.
     change: i64,
     sides: (i64, i64),
+    /// The longest step from one frame to the next.
+    leap: i64,
     /// Whether it is on its way out through the border, and the least of its box that was seen there, in pixels.
     leaving: Option<u64>,
     /// Whether something came in where it left.
@@ -158,6 +165,7 @@ impl Track {
             fill: fill_of(region),
             change: 0,
             sides: (i64::from(area.width) << FRACTION, i64::from(area.height) << FRACTION),
+            leap: 0,
             leaving: None,
             left: false,
             merged: None,
@@ -256,6 +264,10 @@ impl Track {
             self.width += (width - self.width) * SIZE / 16;
             self.height += (height - self.height) * SIZE / 16;
         }
+        if let Some(last) = self.thing.path.last() {
+            let last = Place { x: i64::from(last.x) << FRACTION, y: i64::from(last.y) << FRACTION };
+            self.leap = self.leap.max(seen.distance(last) / (i64::from(self.missed) + 1));
+        }
         self.time = time;
         self.missed = 0;
         self.outline = self.outline.saturating_add(region.outline.into());
@@ -320,29 +332,30 @@ impl Track {
         let times = |factor: f32| (self.size() as f64 * f64::from(factor)) as i64;
         let share = |hundredths: i64| (i64::from(width) << FRACTION) * hundredths / 100;
         let mut wanted = times(settings.min_way);
-        let is_restless = self.restless >= RESTLESS.saturating_mul(self.thing.seen);
+        let is_doubtful = !warm || self.restless >= RESTLESS.saturating_mul(self.seen_alone);
         if settings.min_way > 0.0 {
-            wanted = wanted.max(share(if warm && !is_restless { FAR } else { VERY_FAR }));
+            wanted = wanted.max(share(if is_doubtful { VERY_FAR } else { FAR }));
             // What is seen elsewhere than expected again and again is many things that come and go. Two fifths of a cell
             // are the rounding of boxes to cells.
             let cell = (i64::from(width) << FRACTION) / i64::from(settings.columns.min(width).max(1));
             let surprise = self.surprise / i64::from(self.thing.seen.max(1)) - cell * 2 / 5;
-            wanted = wanted.max(surprise * SURPRISE);
+            wanted = wanted.max(surprise * if is_doubtful { GREAT_SURPRISE } else { SURPRISE });
         }
-        let straight = if is_restless { 7 } else { 4 };
+        let straight = if is_doubtful { 7 } else { 4 };
         self.thing.seen >= HITS
             && self.thing.last.saturating_sub(self.thing.first) >= LONG
             && way >= wanted
             && way * 10 >= self.length * straight
+            && way * 2 >= self.leap * LEAPS
             && u64::from(self.thing.seen) * 10 >= u64::from(self.frames) * 6
-            && self.looks_like_one()
+            && self.looks_like_one(if is_doubtful { CLEAR_OUTLINE } else { OUTLINE })
     }
 
     /// Whether it looks like one thing that is in front of the ground: its outline is its own, it keeps its size, and it
     /// fills its box. Blades that come and go do not.
-    fn looks_like_one(&self) -> bool {
+    fn looks_like_one(&self, outline: u32) -> bool {
         let seen = self.seen_alone.max(1);
-        self.outline >= OUTLINE * seen
+        self.outline >= outline * seen
             && self.fill >= FILL * seen
             && self.change * 100 < self.size().saturating_mul(CHANGE * i64::from(seen))
     }
@@ -367,7 +380,7 @@ impl Track {
         let bottom = i64::from(area.y) + i64::from(area.height) >= frame.1.into();
         // Straight out rather than along: what swims along the border dips out of the picture and comes back.
         let goes = |low: bool, high: bool, speed: i64, along: i64, size: i64| {
-            (low && speed < 0 || high && speed > 0) && speed.abs() * 4 > size && speed.abs() > along.abs()
+            (low && speed < 0 || high && speed > 0) && speed.abs() * 2 > size && speed.abs() > along.abs()
         };
         let is_leaving = border
             && self.thing.seen >= HITS

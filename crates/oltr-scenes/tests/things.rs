@@ -90,7 +90,6 @@ fn what_stops_becomes_ground() {
 
 /// It is a thing again when it leaves.
 #[test]
-#[ignore = "where it stood for long becomes a thing too while the ground comes back"]
 fn what_stopped_is_found_when_it_leaves() {
     stop(true);
 }
