@@ -123,13 +123,13 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
     let plan_of = |source: &dyn FrameSource, settings: &Settings, limits: &Limits| {
         let mut plan = Plan::new(&model, options.threads, source, settings, limits);
         if let Some(bytes) = stage_bytes {
-            plan = plan.with_things(bytes);
+            plan = plan.with("things", bytes as u64);
         }
         if args.scene.save_crops.is_some() {
-            plan = plan.with_saved_cuts(Crops::bytes());
+            plan = plan.with("saved cuts", Crops::bytes() as u64);
         }
         let plan = match Reach::memory(args) {
-            Some(bytes) => plan.with_page(bytes),
+            Some(bytes) => plan.with("page", bytes),
             None => plan,
         };
         let plan = match enrolments {

@@ -85,45 +85,24 @@ impl Plan {
         }
     }
 
-    /// The plan with classes that are enrolled beside the model.
-    pub fn with_enrolments(mut self, enrolments: &Enrolments) -> Plan {
-        let item = Item { name: "enrolled classes", bytes: enrolments.bytes() as u64 };
-        let added = self.running.push(item);
-        debug_assert!(added.is_ok(), "a plan has one place for them");
+    /// The plan with one thing more that takes `bytes` of heap while frames are classified.
+    pub fn with(mut self, name: &'static str, bytes: u64) -> Plan {
+        let added = self.running.push(Item { name, bytes });
+        debug_assert!(added.is_ok(), "a plan has no place for {name}");
         self
+    }
+
+    /// The plan with classes that are enrolled beside the model.
+    pub fn with_enrolments(self, enrolments: &Enrolments) -> Plan {
+        self.with("enrolled classes", enrolments.bytes() as u64)
     }
 
     /// The plan with a store of events that takes `bytes`, and the pictures that are kept for it: beside the frames that
     /// `settings` let wait for `source`, and of things in progress.
-    pub fn with_store(mut self, bytes: u64, source: &dyn FrameSource, settings: &Settings) -> Plan {
+    pub fn with_store(self, bytes: u64, source: &dyn FrameSource, settings: &Settings) -> Plan {
         let slots = (settings.depth_for(source) + SLOTS_IN_HAND) as u64;
         let pictures = keep::MEMORY_BYTES as u64 + slots * settings.keep_encoded as u64;
-        for (name, bytes) in [("store", bytes), ("pictures for the store", pictures)] {
-            let added = self.running.push(Item { name, bytes });
-            debug_assert!(added.is_ok(), "a plan has places for them");
-        }
-        self
-    }
-
-    /// The plan with a stage that looks for things and takes `bytes`.
-    pub fn with_things(mut self, bytes: usize) -> Plan {
-        let added = self.running.push(Item { name: "things", bytes: bytes as u64 });
-        debug_assert!(added.is_ok(), "a plan has one place for them");
-        self
-    }
-
-    /// The plan with `bytes` for cuts that are saved.
-    pub fn with_saved_cuts(mut self, bytes: usize) -> Plan {
-        let added = self.running.push(Item { name: "saved cuts", bytes: bytes as u64 });
-        debug_assert!(added.is_ok(), "a plan has one place for them");
-        self
-    }
-
-    /// The plan with `bytes` for a page that shows what happens.
-    pub fn with_page(mut self, bytes: u64) -> Plan {
-        let added = self.running.push(Item { name: "page", bytes });
-        debug_assert!(added.is_ok(), "a plan has one place for it");
-        self
+        self.with("store", bytes).with("pictures for the store", pictures)
     }
 
     /// The most that lies on the heap at any time.

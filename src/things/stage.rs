@@ -70,7 +70,7 @@ pub struct ThingStats {
     pub present: u32,
     /// Things that there ever were.
     pub seen: u64,
-    /// Times that there was no room for one more.
+    /// Things that there was no room for, each once.
     pub crowded: u64,
     /// Frames in which nothing could be found: warming, settling, dark, covered.
     pub blind: u64,
@@ -114,7 +114,7 @@ impl Stage {
     /// As [`Settings::check`]; [`Error::Limit`] for more things than `limits.open_events`.
     pub fn new(settings: &Settings, budget: Budget, limits: &Limits) -> Result<Stage> {
         settings.check()?;
-        let gate = oltr_scenes::Gate::new(&settings.scene, limits)?;
+        let gate = oltr_scenes::Gate::new(&settings.scene)?;
         Stage::with_finder(AnyFinder::new(gate), settings, budget, limits)
     }
 

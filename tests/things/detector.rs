@@ -89,7 +89,7 @@ fn run(score: f32, moving: bool, stands: bool, spacing: Duration) -> (usize, usi
     if !moving {
         settings.scene.min_way = 0.0;
     }
-    let gate = moving.then(|| Gate::new(&settings.scene, &limits).unwrap());
+    let gate = moving.then(|| Gate::new(&settings.scene).unwrap());
     let finder = AnyFinder::new(DetectorFinder::new(detector(score), gate, spacing));
     let mut stage = Stage::with_finder(finder, &settings, Budget::fixed(), &limits).unwrap();
     let script = move |frame: u64| match frame {

@@ -66,6 +66,15 @@ impl Area {
         Area { x, y, width, height }
     }
 
+    /// Pixels between both, along the side where there are more; 0 where they touch or overlap.
+    pub fn gap(self, other: Area) -> u32 {
+        let side = |a: i32, al: u32, b: i32, bl: u32| {
+            let (a, b) = (i64::from(a), i64::from(b));
+            (a.max(b) - (a + i64::from(al)).min(b + i64::from(bl))).clamp(0, u32::MAX.into()) as u32
+        };
+        side(self.x, self.width, other.x, other.width).max(side(self.y, self.height, other.y, other.height))
+    }
+
     /// The smallest box around both; the other where one is empty.
     pub fn around(self, other: Area) -> Area {
         if self.is_empty() {

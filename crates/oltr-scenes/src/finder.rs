@@ -7,7 +7,7 @@ use oltr_frames::{Frame, Result};
 
 use crate::Area;
 
-/// Regions of one frame.
+/// Regions of one frame, at most.
 pub const MOST_REGIONS: usize = 64;
 /// Regions of one frame.
 pub type Regions = Vec<Region, MOST_REGIONS>;
@@ -20,21 +20,19 @@ pub struct Region {
     pub area: Area,
     /// Pixels of the frame that belong to it; not more than its box has.
     pub pixels: u64,
-    /// Column of its centre of mass.
-    pub x: i32,
-    /// Row of its centre of mass.
-    pub y: i32,
     /// Its mean luma and chroma, in sixteenths of a level, where the finder knows them: things are told apart by them.
     pub colour: Option<[i16; 3]>,
     /// How restless its place is, in 1/255: leaves, waves, lights. What moves there must come further to be a thing.
     pub restless: u8,
+    /// How much of its outline is in the frame and not in the ground, in 1/255: little where something went away, much
+    /// where something came; a half where the finder does not know.
+    pub outline: u8,
 }
 
 impl Region {
     /// A region that fills a box, as detectors give them.
     pub fn new(area: Area) -> Region {
-        let (x, y) = area.center();
-        Region { area, pixels: area.pixels(), x, y, colour: None, restless: 0 }
+        Region { area, pixels: area.pixels(), colour: None, restless: 0, outline: 128 }
     }
 }
 
@@ -44,7 +42,7 @@ impl Region {
 pub struct Expected {
     /// Where.
     pub area: Area,
-    /// Whether it is a thing, rather than what may become one.
+    /// Whether it is a thing, rather than what may become one: its place is not learnt.
     pub confirmed: bool,
 }
 
@@ -115,7 +113,7 @@ pub trait Finder {
     /// Puts the regions of `frame` into `regions`, which is empty; those of no room are left out.
     ///
     /// # Errors
-    /// What the finder fails with; the tracker then takes the frame for not seen.
+    /// What the finder fails with. [`Scene::look`](crate::Scene::look) then fails with it too, and the frame counts for nothing.
     fn find(&mut self, frame: &Frame, time: Duration, expected: &[Expected], regions: &mut Regions) -> Result<()>;
 
     /// What it knows of the picture as a whole.

@@ -9,7 +9,7 @@ mod view;
 use std::time::Duration;
 
 use heapless::Vec;
-use oltr_frames::{Frame, Limits, Result};
+use oltr_frames::{Frame, Result};
 
 use crate::finder::{Camera, Expected, Finder, Region, Regions, State};
 use crate::{Area, Settings};
@@ -98,7 +98,7 @@ impl Gate {
     ///
     /// # Errors
     /// As [`Settings::check`].
-    pub fn new(settings: &Settings, _limits: &Limits) -> Result<Gate> {
+    pub fn new(settings: &Settings) -> Result<Gate> {
         settings.check()?;
         let cells = most_cells(settings.columns) as usize;
         let bytes = || vec![0; cells].into_boxed_slice();
@@ -186,8 +186,8 @@ impl Gate {
         (before == Some(!now)).then_some(if now { Camera::Day } else { Camera::Night })
     }
 
-    /// What the picture as a whole says; `None` if it may be searched.
-    fn overview(&mut self, time: Duration, look: Look) -> Option<()> {
+    /// Hears what the picture as a whole says; whether it may be searched.
+    fn overview(&mut self, time: Duration, look: Look) -> bool {
         match self.phase {
             Phase::Empty => {
                 if look.bright < 20 {
@@ -198,7 +198,7 @@ impl Gate {
                     self.start(Phase::Open(time));
                     self.texture = look.texture;
                 }
-                Some(())
+                false
             }
             Phase::Dark => {
                 if look.bright > 40 {
@@ -206,7 +206,7 @@ impl Gate {
                     self.told = true;
                     self.start(Phase::Settling(time));
                 }
-                Some(())
+                false
             }
             Phase::Covered(since) => {
                 if look.texture * 2 > self.texture || time.saturating_sub(since) > COVER {
@@ -217,15 +217,15 @@ impl Gate {
                     self.camera = Some(Camera::Dark);
                     self.phase = Phase::Dark;
                 }
-                Some(())
+                false
             }
             Phase::Settling(since) => {
                 self.settle(time, since, look);
-                Some(())
+                false
             }
             Phase::Open(_) if look.bright < 20 => {
                 self.restart(Phase::Dark, Camera::Dark);
-                Some(())
+                false
             }
             Phase::Open(_) => {
                 // Colours that go without anything else: a camera of little light.
@@ -243,25 +243,24 @@ impl Gate {
                         self.recolour(look);
                     }
                 }
-                None
+                true
             }
         }
     }
 
     /// The picture changes: each frame is compared with the one before, until they are alike for a while.
     fn settle(&mut self, time: Duration, since: Duration, look: Look) {
-        let cells = self.cells();
         self.ground.compare(&self.picture, self.inverse, false);
         let changed = self.changed();
         self.ground.take(&self.picture);
         if look.bright < 20 {
             self.camera = Some(Camera::Dark);
             self.phase = Phase::Dark;
-        } else if changed * 8 > cells as u32 {
+        } else if changed * 8 > self.shown_cells {
             self.phase = Phase::Settling(time);
         } else if time.saturating_sub(since) >= CALM {
             let ground = &self.ground;
-            let like = self.before.is_like(|cell| ground.luma(cell));
+            let like = self.before.is_like(|cell| (self.shown[cell] > 0).then(|| ground.luma(cell)));
             if let Some(camera) = self.recolour(look) {
                 self.camera = Some(camera);
             } else if like == Some(false) && !self.told {
@@ -331,14 +330,11 @@ impl Gate {
             return None;
         }
         let pixels = u64::from(piece.cells) * u64::from(width) * u64::from(height) / (columns * rows) as u64;
-        let center = |sum: u64, cells: usize, pixels: u32| {
-            let doubled = 2 * sum + u64::from(piece.cells);
-            (doubled * u64::from(pixels) / (2 * u64::from(piece.cells) * cells as u64)) as i32
-        };
-        let (x, y) = (center(piece.x, columns, width), center(piece.y, rows, height));
         let colour = Some(piece.colour.map(|sum| (sum / piece.cells as i32) as i16));
+        let [own, others] = piece.outline.map(u64::from);
+        let outline = ((own * 255 + 128) / (own + others + 1)) as u8;
         let restless = (piece.restless / piece.cells).min(255) as u8;
-        Some(Region { area, pixels: pixels.clamp(1, area.pixels()), x, y, colour, restless })
+        Some(Region { area, pixels: pixels.clamp(1, area.pixels()), colour, restless, outline })
     }
 
     fn search(&mut self, time: Duration, since: Duration, look: Look, expected: &[Expected], regions: &mut Regions) {
@@ -368,6 +364,7 @@ impl Gate {
             score: ground.score[cell],
             colour: [picture.y[cell], picture.u[cell], picture.v[cell]],
             restless: ground.restless(cell),
+            ground: ground.expected[cell],
         };
         self.mask.pieces(columns, rows, &known, LEAST_CELLS, &mut self.found);
         for index in 0..self.found.len() {
@@ -382,7 +379,7 @@ impl Gate {
     }
 
     fn learn(&mut self, change: Change, quick: bool) {
-        self.ground.learn(&self.picture, change, if quick { FAST } else { SLOW }, false);
+        self.ground.learn(&self.picture, change, if quick { FAST } else { SLOW });
     }
 
     /// Most of the picture differs: it may be for a moment only.
@@ -412,8 +409,8 @@ impl Finder for Gate {
             (columns, rows) = self.resize(size.0, size.1);
         }
         self.picture.shrink(frame, columns, rows);
-        let look = Look::of(&self.picture);
-        if self.overview(time, look).is_some() {
+        let look = Look::of(&self.picture, &self.shown);
+        if !self.overview(time, look) {
             let cells = self.cells();
             self.mask.cells[..cells].fill(0);
         } else if let Phase::Open(since) = self.phase {

@@ -29,7 +29,7 @@ impl Scene {
     /// # Errors
     /// As [`Settings::check`]; [`Error::Limit`](oltr_frames::Error::Limit) for more things than `limits.open_events`.
     pub fn new(settings: &Settings, limits: &Limits) -> Result<Scene> {
-        Scene::with_finder(Gate::new(settings, limits)?, settings, limits)
+        Scene::with_finder(Gate::new(settings)?, settings, limits)
     }
 
     /// What the gate found to move in the last frame.
@@ -56,17 +56,18 @@ impl<F: Finder> Scene<F> {
     /// Looks at the next frame. A time before that of the last frame is taken for the same.
     ///
     /// # Errors
-    /// What the finder fails with; things are then as they were.
+    /// What the finder fails with; things are then as they were, and none ended.
     pub fn look(&mut self, frame: &Frame, time: Duration) -> Result<()> {
         self.time = self.time.max(time);
         self.regions.clear();
         let expected = self.tracker.expect(self.time);
         self.finder.find(frame, self.time, expected, &mut self.regions)?;
         let size = (frame.width(), frame.height());
+        self.tracker.count(&self.regions, self.finder.state());
         if self.finder.is_anew() || self.size != size && self.size != (0, 0) {
             self.tracker.drop_all(EndReason::Camera);
         } else {
-            self.tracker.follow(&self.regions, self.finder.state(), self.time, size.0, size.1);
+            self.tracker.follow(&self.regions, self.time, size.0, size.1);
         }
         self.size = size;
         Ok(())
@@ -110,12 +111,6 @@ impl<F: Finder> Scene<F> {
     /// The finder.
     pub fn finder(&self) -> &F {
         &self.finder
-    }
-
-    /// Lets two things that are present change their numbers, with all that was told under them: after a merge it
-    /// may turn out that each is the other. `false` if one of them is not present.
-    pub fn swap(&mut self, a: u64, b: u64) -> bool {
-        self.tracker.swap(a, b)
     }
 
     /// Bytes of memory that it takes, now and later.

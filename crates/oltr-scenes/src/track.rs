@@ -20,13 +20,25 @@ const HITS: u32 = 5;
 const LONG: Duration = Duration::from_millis(400);
 /// How far a thing must come at least, and how far where the ground is young or restless, in 1/100 of the frame's width.
 const FAR: i64 = 5;
-const VERY_FAR: i64 = 16;
-/// How far a thing must come at least, in distances between where it was expected and where it was seen.
+const VERY_FAR: i64 = 12;
+/// How far a thing must come at least, in distances between where it was expected and where it was seen, and how far where
+/// the ground is young or restless.
 const SURPRISE: i64 = 20;
+const GREAT_SURPRISE: i64 = 30;
 /// From here on, in 1/255, a place is restless.
-const RESTLESS: u32 = 6;
+const RESTLESS: u32 = 8;
+/// Of the outline of a thing so much is its own at least, more where the ground is young or restless, in 1/255; it fills so much of its box, in 1/256; and its sides
+/// change from frame to frame by less than so many hundredths of its size.
+const OUTLINE: u32 = 115;
+const CLEAR_OUTLINE: u32 = 125;
+const FILL: u32 = 140;
+const CHANGE: i64 = 33;
+/// A thing goes in steps, not in one leap: two ways are so many of its longest steps at least.
+const LEAPS: i64 = 5;
+/// How long a ghost must stand still to be one.
+const GHOST: Duration = Duration::from_secs(2);
 /// How long the ground is young, and a thing must come further.
-const YOUNG: Duration = Duration::from_secs(10);
+pub const YOUNG: Duration = Duration::from_secs(10);
 /// How long a thing may be of another size before that is its size.
 const RESIZE: Duration = Duration::from_millis(1000);
 
@@ -79,6 +91,8 @@ pub struct Track {
     /// Where it came to rest, and when.
     rest: Place,
     rest_since: Duration,
+    /// Frames in which it was seen alone, which the sums are of.
+    seen_alone: u32,
     /// Sum of how restless the places were that it was seen at.
     restless: u32,
     /// The sum of the distances between where it was expected and where it was seen.
@@ -87,11 +101,28 @@ pub struct Track {
     pub colour: Option<[i16; 3]>,
     /// Since when its size is another.
     resized: Option<Duration>,
+    /// Sum of how much of its outline was its own, and the same of late: a mean over some eight frames, in 1/4080.
+    outline: u32,
+    outline_now: u32,
+    /// Sum of how much of its box it filled, in 1/256.
+    fill: u32,
+    /// Sum of how much its sides changed from one frame to the next, and what they were last.
+    change: i64,
+    sides: (i64, i64),
+    /// The longest step from one frame to the next.
+    leap: i64,
+    /// Whether it is on its way out through the border, and the least of its box that was seen there, in pixels.
+    leaving: Option<u64>,
+    /// Whether something came in where it left.
+    pub left: bool,
+    /// Since when it is in one piece with others.
+    merged: Option<Duration>,
+    /// Whether it came far enough to be a thing when there was no room for one.
+    pub crowded: bool,
 }
 
 impl Track {
-    pub fn new(region: &Region, time: Duration, border: bool) -> Track {
-        let area = region.area;
+    pub fn new(area: Area, region: &Region, time: Duration, border: bool) -> Track {
         let place = Place::of(area);
         let mut path = Vec::new();
         push(&mut path, place.step(time));
@@ -124,10 +155,21 @@ impl Track {
             milestone: place,
             rest: place,
             rest_since: time,
+            seen_alone: 1,
             restless: region.restless.into(),
             surprise: 0,
             colour: region.colour,
             resized: None,
+            outline: region.outline.into(),
+            outline_now: u32::from(region.outline) * 16,
+            fill: fill_of(region),
+            change: 0,
+            sides: (i64::from(area.width) << FRACTION, i64::from(area.height) << FRACTION),
+            leap: 0,
+            leaving: None,
+            left: false,
+            merged: None,
+            crowded: false,
         }
     }
 
@@ -168,6 +210,17 @@ impl Track {
             && (width * 2 > self.width * 3 + (8 << FRACTION) || height * 2 > self.height * 3 + (8 << FRACTION))
     }
 
+    /// Whether a box is hardly larger than the thing, so that there is no room for another one beside it.
+    pub fn holds(&self, area: Area) -> bool {
+        let (width, height) = (i64::from(area.width) << FRACTION, i64::from(area.height) << FRACTION);
+        width * 4 <= self.width * 5 + (4 << FRACTION) && height * 4 <= self.height * 5 + (4 << FRACTION)
+    }
+
+    /// How long it has been in one piece with others.
+    pub fn merges(&self, time: Duration) -> Duration {
+        self.merged.map_or(Duration::ZERO, |since| time.saturating_sub(since))
+    }
+
     /// Takes what was seen of it, alone.
     pub fn see(&mut self, area: Area, region: &Region, time: Duration, border: bool, frame: (u32, u32)) {
         let is_large = !border && !self.thing.border && self.is_too_large(area);
@@ -179,7 +232,7 @@ impl Track {
                 return;
             }
         }
-        self.resized = None;
+        (self.resized, self.merged) = (None, None);
         let seen = Place::of(area);
         let ahead = self.place_at(time);
         // At the border only a part is seen, which is compared with the same part of what was expected.
@@ -211,8 +264,19 @@ impl Track {
             self.width += (width - self.width) * SIZE / 16;
             self.height += (height - self.height) * SIZE / 16;
         }
+        if let Some(last) = self.thing.path.last() {
+            let last = Place { x: i64::from(last.x) << FRACTION, y: i64::from(last.y) << FRACTION };
+            self.leap = self.leap.max(seen.distance(last) / (i64::from(self.missed) + 1));
+        }
         self.time = time;
         self.missed = 0;
+        self.outline = self.outline.saturating_add(region.outline.into());
+        self.outline_now = (self.outline_now * 7 + u32::from(region.outline) * 16) / 8;
+        self.fill = self.fill.saturating_add(fill_of(region));
+        self.change = self.change.saturating_add((width - self.sides.0).abs() + (height - self.sides.1).abs());
+        self.sides = (width, height);
+        self.leave(area, border, frame);
+        self.seen_alone = self.seen_alone.saturating_add(1);
         self.restless = self.restless.saturating_add(region.restless.into());
         if let (Some(known), Some(now)) = (&mut self.colour, region.colour) {
             for (known, now) in known.iter_mut().zip(now) {
@@ -250,6 +314,7 @@ impl Track {
             ahead.x = hold(ahead.x, within.x, within.width, self.width);
             ahead.y = hold(ahead.y, within.y, within.height, self.height);
             self.thing.merged = self.thing.merged.saturating_add(1);
+            self.merged.get_or_insert(time);
             self.thing.last = time;
             self.missed = 0;
         } else {
@@ -267,36 +332,65 @@ impl Track {
         let times = |factor: f32| (self.size() as f64 * f64::from(factor)) as i64;
         let share = |hundredths: i64| (i64::from(width) << FRACTION) * hundredths / 100;
         let mut wanted = times(settings.min_way);
-        let is_restless = self.restless >= RESTLESS.saturating_mul(self.thing.seen);
+        let is_doubtful = !warm || self.restless >= RESTLESS.saturating_mul(self.seen_alone);
         if settings.min_way > 0.0 {
-            wanted = wanted.max(share(if warm && !is_restless { FAR } else { VERY_FAR }));
+            wanted = wanted.max(share(if is_doubtful { VERY_FAR } else { FAR }));
             // What is seen elsewhere than expected again and again is many things that come and go. Two fifths of a cell
             // are the rounding of boxes to cells.
             let cell = (i64::from(width) << FRACTION) / i64::from(settings.columns.min(width).max(1));
             let surprise = self.surprise / i64::from(self.thing.seen.max(1)) - cell * 2 / 5;
-            wanted = wanted.max(surprise * SURPRISE);
+            wanted = wanted.max(surprise * if is_doubtful { GREAT_SURPRISE } else { SURPRISE });
         }
-        let straight = if is_restless { 7 } else { 4 };
+        let straight = if is_doubtful { 7 } else { 4 };
         self.thing.seen >= HITS
             && self.thing.last.saturating_sub(self.thing.first) >= LONG
             && way >= wanted
             && way * 10 >= self.length * straight
+            && way * 2 >= self.leap * LEAPS
             && u64::from(self.thing.seen) * 10 >= u64::from(self.frames) * 6
+            && self.looks_like_one(if is_doubtful { CLEAR_OUTLINE } else { OUTLINE })
     }
 
-    /// How long the ground must be known for things to be believed soon.
-    pub const YOUNG: Duration = YOUNG;
+    /// Whether it looks like one thing that is in front of the ground: its outline is its own, it keeps its size, and it
+    /// fills its box. Blades that come and go do not.
+    fn looks_like_one(&self, outline: u32) -> bool {
+        let seen = self.seen_alone.max(1);
+        self.outline >= outline * seen
+            && self.fill >= FILL * seen
+            && self.change * 100 < self.size().saturating_mul(CHANGE * i64::from(seen))
+    }
 
-    /// Gives another track what was told under this one's number, and takes its own.
-    pub fn swap_history(&mut self, other: &mut Track) {
-        let (a, b) = (&mut self.thing, &mut other.thing);
-        std::mem::swap(&mut a.id, &mut b.id);
-        std::mem::swap(&mut a.first, &mut b.first);
-        std::mem::swap(&mut a.first_area, &mut b.first_area);
-        std::mem::swap(&mut a.seen, &mut b.seen);
-        std::mem::swap(&mut a.merged, &mut b.merged);
-        std::mem::swap(&mut a.way, &mut b.way);
-        std::mem::swap(&mut a.path, &mut b.path);
+    /// Whether it is rather the place that something left, or that looks otherwise since: of late its outline is the
+    /// ground's, and it does not move.
+    pub fn is_ghost(&self, time: Duration) -> bool {
+        self.outline_now < OUTLINE * 16 && self.rests(time) >= GHOST
+    }
+
+    /// Whether a box at the border is not that of the thing, which was about to leave there: more is seen again.
+    pub fn has_left(&self, area: Area) -> bool {
+        let whole = ((self.width >> FRACTION) * (self.height >> FRACTION)).max(1) as u64;
+        self.leaving.is_some_and(|least| {
+            least * 5 < whole * 3 && area.pixels() * 2 > least * 3 && area.pixels() > least + whole / 6
+        })
+    }
+
+    /// Notes whether it is on its way out.
+    fn leave(&mut self, area: Area, border: bool, frame: (u32, u32)) {
+        let right = i64::from(area.x) + i64::from(area.width) >= frame.0.into();
+        let bottom = i64::from(area.y) + i64::from(area.height) >= frame.1.into();
+        // Straight out rather than along: what swims along the border dips out of the picture and comes back.
+        let goes = |low: bool, high: bool, speed: i64, along: i64, size: i64| {
+            (low && speed < 0 || high && speed > 0) && speed.abs() * 2 > size && speed.abs() > along.abs()
+        };
+        let is_leaving = border
+            && self.thing.seen >= HITS
+            && (goes(area.x <= 0, right, self.speed.x, self.speed.y, self.width)
+                || goes(area.y <= 0, bottom, self.speed.y, self.speed.x, self.height));
+        self.leaving = match self.leaving {
+            Some(least) if border => Some(least.min(area.pixels())),
+            None if is_leaving => Some(area.pixels()),
+            _ => None,
+        };
     }
 
     /// How long it has been where it is.
@@ -315,10 +409,15 @@ impl Track {
     }
 }
 
-/// Adds a point. When the path is full, every second point but the first goes.
+/// How much of its box a region fills, in 1/256.
+fn fill_of(region: &Region) -> u32 {
+    (region.pixels.saturating_mul(256) / region.area.pixels().max(1)).min(256) as u32
+}
+
+/// Adds a point. When the path is full, the point whose neighbours are closest in time goes: the first and the last stay,
+/// and those between lie evenly.
 fn push(path: &mut Vec<Step, MOST_STEPS>, next: Step) {
     if path.is_full() {
-        // What lies closest in time to its neighbours goes, so that the points stay even.
         let gap = |index: usize| path[index + 1].time.saturating_sub(path[index - 1].time);
         if let Some(index) = (1..path.len() - 1).min_by_key(|&index| gap(index)) {
             path.remove(index);
@@ -339,7 +438,7 @@ mod tests {
             Region::new(Area { x, y: 200, width: 80, height: 60 })
         };
         let time = |step: u32| Duration::from_millis(u64::from(step) * 100);
-        let mut track = Track::new(&at(0), time(0), false);
+        let mut track = Track::new(at(0).area, &at(0), time(0), false);
         for step in 1..frames {
             track.predict(time(step));
             track.see(at(step).area, &at(step), time(step), false, frame);

@@ -8,11 +8,16 @@ use oltr_frames::Result;
 use crate::finder::{Expected, MOST_REGIONS, Region, Regions, State};
 use crate::settings::MOST_THINGS;
 use crate::thing::{EndReason, Ended, Thing, ThingState};
-use crate::track::{Place, Track};
+use crate::track::{Place, Track, YOUNG};
 use crate::{Area, Settings};
 
 /// Tracks at the same time, of things and of what may become one.
 pub const MOST_TRACKS: usize = 64;
+
+/// Pieces of a thing lie no further apart than this part of its shorter side.
+const NEAR: u64 = 6;
+/// How long a thing may be hidden by another.
+const HIDDEN: Duration = Duration::from_millis(700);
 
 /// What was counted since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,12 +31,10 @@ pub struct Counts {
     pub present: u32,
     /// Things that there ever were.
     pub seen: u64,
-    /// Times that something would have become a thing, but [`Settings::max_things`] were there.
+    /// What came far enough to be a thing while [`Settings::max_things`] were there, each once.
     pub crowded: u64,
     /// Regions that were found.
     pub regions: u64,
-    /// Frames with more regions than there is room for.
-    pub overfull: u64,
 }
 
 /// Follows regions from frame to frame.
@@ -71,12 +74,13 @@ impl Tracker {
         Ok(Tracker { settings, tracks, things, ended, expected, counts, since, size })
     }
 
-    /// Where things are expected at `time`.
+    /// Where things are expected in a frame that comes at `time`; what ended before is forgotten.
     pub fn expect(&mut self, time: Duration) -> &[Expected] {
+        self.ended.clear();
         self.expected.clear();
         for track in &mut self.tracks {
             track.predict(time);
-            let expected = Expected { area: track.predicted, confirmed: track.is_thing() };
+            let expected = Expected { area: track.predicted, confirmed: track.is_thing() && !track.is_ghost(time) };
             self.expected.push(expected).unwrap_or_default();
         }
         &self.expected
@@ -95,25 +99,25 @@ impl Tracker {
         self.list();
     }
 
-    /// Takes the regions of a frame of this size.
-    pub fn follow(&mut self, regions: &Regions, state: State, time: Duration, width: u32, height: u32) {
-        self.ended.clear();
+    /// Counts a frame.
+    pub fn count(&mut self, regions: &Regions, state: State) {
         self.counts.frames += 1;
         self.counts.regions += regions.len() as u64;
-        self.counts.overfull += u64::from(regions.is_full());
-        if !matches!(state, State::Watching | State::Warming) {
-            self.counts.blind += 1;
-        }
+        self.counts.blind += u64::from(!matches!(state, State::Watching | State::Warming));
+    }
+
+    /// Takes the regions of a frame of this size.
+    pub fn follow(&mut self, regions: &Regions, time: Duration, width: u32, height: u32) {
         let since = *self.since.get_or_insert(time);
-        let warm = time.saturating_sub(since) >= Track::YOUNG;
+        let warm = time.saturating_sub(since) >= YOUNG;
         for track in &mut self.tracks {
             track.predict(time);
             track.frames = track.frames.saturating_add(1);
         }
         self.size = (width, height);
-        let (sights, mut areas, owners) = self.assign(regions);
+        let (sights, mut areas, mut owners) = self.assign(regions);
         self.join(regions, &sights, &mut areas, &owners);
-        self.move_on(&sights, &areas, &owners, regions, time, width, height);
+        self.move_on(&sights, &areas, &mut owners, regions, time, width, height);
         self.confirm(warm, width);
         self.end(time, width, height);
         self.begin(regions, &owners, &areas, time, width, height);
@@ -190,7 +194,10 @@ impl Tracker {
                 let known = track.predicted;
                 let fits = u64::from(both.width) * 4 <= u64::from(known.width) * 5
                     && u64::from(both.height) * 4 <= u64::from(known.height) * 5;
-                if fits && !areas[other].common(known).is_empty() {
+                // What lies apart by more than a part of its size is something else, which came with it or met it.
+                let is_near =
+                    u64::from(areas[own].gap(areas[other])) * NEAR <= u64::from(known.width.min(known.height));
+                if fits && is_near && !areas[other].common(known).is_empty() {
                     areas[own] = both;
                 }
             }
@@ -202,7 +209,7 @@ impl Tracker {
         &mut self,
         sights: &Vec<Sight, MOST_TRACKS>,
         areas: &Vec<Area, MOST_REGIONS>,
-        owners: &Vec<Option<usize>, MOST_REGIONS>,
+        owners: &mut Vec<Option<usize>, MOST_REGIONS>,
         regions: &Regions,
         time: Duration,
         width: u32,
@@ -218,17 +225,31 @@ impl Tracker {
                 shared[region] = true;
             }
         }
+        // Regions that are no larger than the thing that they are: another one in them is hidden, or gone.
+        let mut alone = [false; MOST_REGIONS];
+        for (index, sight) in sights.iter().enumerate() {
+            if let Sight::Own(region) = *sight {
+                alone[region] = self.tracks[index].is_thing() && self.tracks[index].holds(areas[region]);
+            }
+        }
         for (index, track) in self.tracks.iter_mut().enumerate() {
             match sights[index] {
+                Sight::Own(region) if track.has_left(areas[region]) => {
+                    track.left = true;
+                    track.carry(track.predicted, time, ThingState::Coasting);
+                    owners[region] = None;
+                }
                 Sight::Own(region) if shared[region] && track.is_too_large(areas[region]) => {
                     track.carry(areas[region], time, ThingState::Merged);
                 }
                 Sight::Own(region) => {
-                    let area = areas[region].clipped(width, height);
+                    let area = areas[region];
                     track.see(area, &regions[region], time, at_border(area, width, height), (width, height));
                     track.thing.clean &= !shared[region];
                 }
-                Sight::With(region) if track.is_thing() => track.carry(areas[region], time, ThingState::Merged),
+                Sight::With(region) if track.is_thing() && !(alone[region] && track.merges(time) > HIDDEN) => {
+                    track.carry(areas[region], time, ThingState::Merged);
+                }
                 Sight::With(_) | Sight::Nothing => track.carry(track.predicted, time, ThingState::Coasting),
             }
         }
@@ -250,7 +271,8 @@ impl Tracker {
                 continue;
             }
             if room == 0 {
-                self.counts.crowded += 1;
+                self.counts.crowded += u64::from(!track.crowded);
+                track.crowded = true;
                 continue;
             }
             room -= 1;
@@ -265,16 +287,17 @@ impl Tracker {
         self.tracks.retain(|track| {
             let (x, y) = track.thing.area.center();
             let outside = x < 0 || y < 0 || i64::from(x) >= width.into() || i64::from(y) >= height.into();
-            let visible = track.thing.area.clipped(width, height).pixels() * 3 < track.thing.area.pixels();
-            let reason = if track.missed > 0 && (outside || visible || track.thing.border && track.missed > 4) {
-                EndReason::Left
-            } else if track.missed > 0 && time.saturating_sub(track.thing.last) > track.patience() {
-                if track.thing.border { EndReason::Left } else { EndReason::Lost }
-            } else if track.is_thing() && track.rests(time) >= stay {
-                EndReason::Stayed
-            } else {
-                return true;
-            };
+            let hidden = track.thing.area.clipped(width, height).pixels() * 3 < track.thing.area.pixels();
+            let reason =
+                if track.left || track.missed > 0 && (outside || hidden || track.thing.border && track.missed > 4) {
+                    EndReason::Left
+                } else if track.missed > 0 && time.saturating_sub(track.thing.last) > track.patience() {
+                    if track.thing.border { EndReason::Left } else { EndReason::Lost }
+                } else if track.is_thing() && track.rests(time) >= stay {
+                    EndReason::Stayed
+                } else {
+                    return true;
+                };
             if track.is_thing() {
                 ended.push(Ended { thing: track.thing.clone(), reason }).unwrap_or_default();
             }
@@ -297,7 +320,7 @@ impl Tracker {
             if owners[index].is_some() {
                 continue;
             }
-            let area = areas[index].clipped(width, height);
+            let area = areas[index];
             // A piece of a thing that was seen is no other thing.
             let is_piece = self
                 .tracks
@@ -306,8 +329,7 @@ impl Tracker {
             if area.is_empty() || is_piece {
                 continue;
             }
-            if self.tracks.push(Track::new(region, time, at_border(area, width, height))).is_err() {
-                self.counts.crowded += 1;
+            if self.tracks.push(Track::new(area, region, time, at_border(area, width, height))).is_err() {
                 break;
             }
         }
@@ -326,23 +348,6 @@ impl Tracker {
     /// What was counted.
     pub fn counts(&self) -> Counts {
         self.counts
-    }
-
-    /// Lets two things that are present change their numbers, with all that was told under them: after a merge it
-    /// may turn out that each is the other. `false` if one of them is not present.
-    pub fn swap(&mut self, a: u64, b: u64) -> bool {
-        let place = |id| self.tracks.iter().position(|track| track.thing.id == id && id > 0);
-        let (Some(a), Some(b)) = (place(a), place(b)) else { return false };
-        if a != b {
-            // Where they are changes; what was told of them stays with the numbers.
-            self.tracks.swap(a, b);
-            let (low, high) = (a.min(b), a.max(b));
-            if let (before, [other, ..]) = self.tracks.split_at_mut(high) {
-                before[low].swap_history(other);
-            }
-            self.list();
-        }
-        true
     }
 
     fn list(&mut self) {

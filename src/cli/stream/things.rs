@@ -100,7 +100,7 @@ impl ThingsArgs {
         };
         let detector = Detector::new(&Model::load(path, options)?, &of)?;
         log::info!("{}: {:?}", path.display(), detector.form());
-        let gate = (!self.detector_alone).then(|| Gate::new(&settings.scene, limits)).transpose()?;
+        let gate = (!self.detector_alone).then(|| Gate::new(&settings.scene)).transpose()?;
         let spacing = self.detector_fps.map_or(Duration::ZERO, |fps| Duration::from_secs_f64(1.0 / fps));
         let finder = AnyFinder::new(DetectorFinder::new(detector, gate, spacing));
         Stage::with_finder(finder, settings, budget, limits)

@@ -53,7 +53,7 @@ pub struct Ground {
     /// How often the cell goes to and fro, in 1/255.
     blink: Plane<u8>,
     /// What the cell should look like in this frame, in sixteenths.
-    expected: Plane<i16>,
+    pub expected: Plane<i16>,
     /// What was found to differ, in quarter levels.
     residual: Plane<u8>,
     /// One of 0, WEAK, CLEAR, STRONG.
@@ -209,9 +209,8 @@ impl Ground {
     }
 
     /// Learns what is ground: cells of score 0 by `2^-speed`, all of them the light of the whole.
-    pub fn learn(&mut self, picture: &Small, change: Change, speed: u32, all: bool) {
+    pub fn learn(&mut self, picture: &Small, change: Change, speed: u32) {
         let cells = picture.columns * picture.rows;
-        let skip = if all { 255 } else { 0 };
         let (score, noise, residual) = (&self.score[..cells], &mut self.noise[..cells], &self.residual[..cells]);
         learn_luma(
             &mut self.y[..cells],
@@ -220,11 +219,10 @@ impl Ground {
             score,
             [change.offset, change.gain],
             speed,
-            skip,
         );
         let chroma = change.chroma();
-        learn_chroma(&mut self.u[..cells], &picture.u[..cells], score, chroma, speed, skip);
-        learn_chroma(&mut self.v[..cells], &picture.v[..cells], score, chroma, speed, skip);
+        learn_chroma(&mut self.u[..cells], &picture.u[..cells], score, chroma, speed);
+        learn_chroma(&mut self.v[..cells], &picture.v[..cells], score, chroma, speed);
         learn_noise(noise, residual, score);
         self.updates = self.updates.wrapping_add(1);
         let fades = u8::from(self.updates.is_multiple_of(FADE));
@@ -361,20 +359,12 @@ fn score_row(
 }
 
 #[multiversion(targets("x86_64+avx2"))]
-fn learn_luma(
-    ground: &mut [i16],
-    picture: &[i16],
-    expected: &[i16],
-    score: &[u8],
-    light: [i32; 2],
-    speed: u32,
-    all: u8,
-) {
+fn learn_luma(ground: &mut [i16], picture: &[i16], expected: &[i16], score: &[u8], light: [i32; 2], speed: u32) {
     let change = Change { offset: light[0], gain: light[1], ..Change::default() };
     let length = ground.len();
     let (picture, expected, score) = (&picture[..length], &expected[..length], &score[..length]);
     for x in 0..length {
-        let learns = -i32::from(score[x] <= all);
+        let learns = -i32::from(score[x] == 0);
         let known = i32::from(ground[x]);
         let apart = ((i32::from(picture[x]) - i32::from(expected[x])) << FINER) & learns;
         // A thirty-second of the light of the whole, so that the ground follows the day.
@@ -385,11 +375,11 @@ fn learn_luma(
 }
 
 #[multiversion(targets("x86_64+avx2"))]
-fn learn_chroma(ground: &mut [i16], picture: &[i16], score: &[u8], gain: i32, speed: u32, all: u8) {
+fn learn_chroma(ground: &mut [i16], picture: &[i16], score: &[u8], gain: i32, speed: u32) {
     let length = ground.len();
     let (picture, score) = (&picture[..length], &score[..length]);
     for x in 0..length {
-        let learns = -i32::from(score[x] <= all);
+        let learns = -i32::from(score[x] == 0);
         let known = i32::from(ground[x]);
         let light = (known * gain) >> FRACTION;
         let apart = ((i32::from(picture[x]) << FINER) - known - light) & learns;

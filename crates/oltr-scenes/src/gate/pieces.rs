@@ -18,12 +18,11 @@ pub struct Piece {
     /// Cells, and how many of them differ strongly.
     pub cells: u32,
     pub strong: u32,
-    /// Sums of columns and rows.
-    pub x: u64,
-    pub y: u64,
     /// Sums of luma and chroma, and of how restless the cells are.
     pub colour: [i32; 3],
     pub restless: u32,
+    /// Sums of the steps of luma across its outline: in the picture, and in the ground.
+    pub outline: [u32; 2],
     /// One of its cells.
     pub start: u32,
 }
@@ -35,6 +34,8 @@ pub struct Cell {
     /// Luma and chroma, in sixteenths of a level.
     pub colour: [i16; 3],
     pub restless: u8,
+    /// Luma of the ground, in sixteenths of a level.
+    pub ground: i16,
 }
 
 /// Memory of the mask.
@@ -69,7 +70,7 @@ impl Mask {
         a.copy_from_slice(b);
     }
 
-    /// Finds the pieces with at least so many cells, the largest first; says whether there were more.
+    /// Finds the pieces with at least so many cells, the largest first.
     pub fn pieces(
         &mut self,
         columns: usize,
@@ -77,9 +78,8 @@ impl Mask {
         known: &impl Fn(usize) -> Cell,
         least: u32,
         out: &mut heapless::Vec<Piece, MOST_PIECES>,
-    ) -> bool {
+    ) {
         let cells = columns * rows;
-        let mut more = false;
         out.clear();
         let mut at = 0;
         while at < cells {
@@ -92,7 +92,6 @@ impl Mask {
                 let piece = self.flood(at, columns, rows, known);
                 if piece.cells >= least {
                     if out.is_full() {
-                        more = true;
                         let smallest = (0..out.len()).min_by_key(|&index| out[index].cells).unwrap_or(0);
                         if out[smallest].cells < piece.cells {
                             out[smallest] = piece;
@@ -105,7 +104,6 @@ impl Mask {
             at += 1;
         }
         out.sort_unstable_by_key(|piece| (u32::MAX - piece.cells, piece.start));
-        more
     }
 
     /// Marks the piece around a cell. The stack holds each cell once, as cells are marked when they are put there.
@@ -127,9 +125,16 @@ impl Mask {
                 *sum += i32::from(colour);
             }
             piece.restless += u32::from(cell.restless);
-            piece.x += x as u64;
-            piece.y += y as u64;
             let (left, right) = (x.saturating_sub(1), (x + 1).min(columns - 1));
+            let beside = [(x > 0, at.wrapping_sub(1)), (x + 1 < columns, at + 1)];
+            let upright = [(y > 0, at.wrapping_sub(columns)), (at + columns < self.cells.len(), at + columns)];
+            for (_, other) in beside.into_iter().chain(upright).filter(|&(is_there, _)| is_there) {
+                if self.cells[other] == 0 {
+                    let other = known(other);
+                    piece.outline[0] += u32::from(cell.colour[0].abs_diff(other.colour[0]));
+                    piece.outline[1] += u32::from(cell.ground.abs_diff(other.ground));
+                }
+            }
             for row in y.saturating_sub(1)..=(y + 1).min(rows - 1) {
                 for other in row * columns + left..=row * columns + right {
                     if self.cells[other] == 1 && depth < self.stack.len() {

@@ -14,10 +14,9 @@ const MOST_ROWS: usize = 256;
 /// Bytes of a row that are added up at a time: bounds the memory of wide frames.
 const STRIP: usize = 4096;
 
-/// Where the samples of a channel lie in a plane.
+/// Where the samples of a channel lie in the rows of a plane.
 #[derive(Clone, Copy)]
 struct Channel {
-    plane: Plane,
     /// Bytes before the first.
     first: usize,
     /// Bytes from one to the next.
@@ -58,36 +57,47 @@ impl Small {
         let width = frame.width() as usize;
         let (across, _) = format.subsampling();
         let chroma = width.div_ceil(across);
-        let channel = |plane, first, step, samples| Channel { plane: frame.plane(plane), first, step, samples };
-        use PixelFormat as F;
-        let channels = match format {
-            F::Rgb24 => [channel(0, 0, 3, width), channel(0, 1, 3, width), channel(0, 2, 3, width)],
-            F::Bgr24 => [channel(0, 2, 3, width), channel(0, 1, 3, width), channel(0, 0, 3, width)],
-            F::Rgba => [channel(0, 0, 4, width), channel(0, 1, 4, width), channel(0, 2, 4, width)],
-            F::Bgra => [channel(0, 2, 4, width), channel(0, 1, 4, width), channel(0, 0, 4, width)],
-            F::Yuv420p | F::Yuv422p | F::Yuv444p => {
-                [channel(0, 0, 1, width), channel(1, 0, 1, chroma), channel(2, 0, 1, chroma)]
-            }
-            F::Yv12 => [channel(0, 0, 1, width), channel(2, 0, 1, chroma), channel(1, 0, 1, chroma)],
-            F::Nv12 => [channel(0, 0, 1, width), channel(1, 0, 2, chroma), channel(1, 1, 2, chroma)],
-            F::Nv21 => [channel(0, 0, 1, width), channel(1, 1, 2, chroma), channel(1, 0, 2, chroma)],
-            F::Yuyv422 => [channel(0, 0, 2, width), channel(0, 1, 4, chroma), channel(0, 3, 4, chroma)],
-            F::Uyvy422 => [channel(0, 1, 2, width), channel(0, 0, 4, chroma), channel(0, 2, 4, chroma)],
-            F::Yvyu422 => [channel(0, 0, 2, width), channel(0, 3, 4, chroma), channel(0, 1, 4, chroma)],
-            // Gray, and formats to come: their first bytes are taken for luma.
-            _ => [channel(0, 0, format.bytes_per_pixel(), width); 3],
-        };
+        let channel = |first, step, samples| Channel { first, step, samples };
         let data = frame.data();
-        average(data, channels[0], columns, rows, &mut self.line, &mut self.y[..cells]);
-        let is_rgb = matches!(format, F::Rgb24 | F::Bgr24 | F::Rgba | F::Bgra);
-        if !format.is_yuv() && !is_rgb {
-            self.u[..cells].fill(0);
-            self.v[..cells].fill(0);
-        } else {
-            average(data, channels[1], columns, rows, &mut self.line, &mut self.u[..cells]);
-            average(data, channels[2], columns, rows, &mut self.line, &mut self.v[..cells]);
-        }
         let (y, u, v) = (&mut self.y[..cells], &mut self.u[..cells], &mut self.v[..cells]);
+        // Each plane is gone through once, whatever lies in it.
+        let mut plane = |index, channels: &mut [(Channel, &mut [i16])]| {
+            average(data, frame.plane(index), channels, columns, rows, &mut self.line);
+        };
+        let three = |a, b, c, step| [channel(a, step, width), channel(b, step, width), channel(c, step, width)];
+        let packed = |a, b, c| [channel(a, 2, width), channel(b, 4, chroma), channel(c, 4, chroma)];
+        use PixelFormat as F;
+        let interleaved = match format {
+            F::Rgb24 => Some(three(0, 1, 2, 3)),
+            F::Bgr24 => Some(three(2, 1, 0, 3)),
+            F::Rgba => Some(three(0, 1, 2, 4)),
+            F::Bgra => Some(three(2, 1, 0, 4)),
+            F::Yuyv422 => Some(packed(0, 1, 3)),
+            F::Uyvy422 => Some(packed(1, 0, 2)),
+            F::Yvyu422 => Some(packed(0, 3, 1)),
+            _ => None,
+        };
+        match (format, interleaved) {
+            (_, Some([a, b, c])) => plane(0, &mut [(a, &mut *y), (b, &mut *u), (c, &mut *v)]),
+            (F::Yuv420p | F::Yuv422p | F::Yuv444p | F::Yv12, _) => {
+                let (blue, red) = if format == F::Yv12 { (2, 1) } else { (1, 2) };
+                plane(0, &mut [(channel(0, 1, width), &mut *y)]);
+                plane(blue, &mut [(channel(0, 1, chroma), &mut *u)]);
+                plane(red, &mut [(channel(0, 1, chroma), &mut *v)]);
+            }
+            (F::Nv12 | F::Nv21, _) => {
+                let (blue, red) = if format == F::Nv21 { (1, 0) } else { (0, 1) };
+                plane(0, &mut [(channel(0, 1, width), &mut *y)]);
+                plane(1, &mut [(channel(blue, 2, chroma), &mut *u), (channel(red, 2, chroma), &mut *v)]);
+            }
+            // Gray, and formats to come: their first bytes are taken for luma.
+            _ => {
+                plane(0, &mut [(channel(0, format.bytes_per_pixel(), width), &mut *y)]);
+                u.fill(0);
+                v.fill(0);
+            }
+        }
+        let is_rgb = matches!(format, F::Rgb24 | F::Bgr24 | F::Rgba | F::Bgra);
         let black = if frame.geometry().color.range == Range::Limited { 16 << 4 } else { 0 };
         if is_rgb {
             to_yuv(y, u, v);
@@ -129,54 +139,80 @@ fn first_of(index: usize, cells: usize, most: usize) -> usize {
     index * most / cells
 }
 
-/// Averages a channel into `columns` times `rows` cells, in sixteenths.
-fn average(data: &[u8], channel: Channel, columns: usize, rows: usize, line: &mut [u16], out: &mut [i16]) {
-    let Channel { plane, first, step, samples } = channel;
-    for (row, out) in out.chunks_exact_mut(columns).enumerate() {
-        // Halved chroma may have fewer rows than there are cells: then some share one.
+impl Channel {
+    /// The samples of a cell: the first, and one after the last. Halved chroma may have fewer samples than there are cells:
+    /// then some share one.
+    fn of(self, cell: usize, cells: usize) -> (usize, usize) {
+        let begin = first_of(cell, cells, self.samples).min(self.samples - 1);
+        (begin, first_of(cell + 1, cells, self.samples).max(begin + 1))
+    }
+}
+
+/// Averages the channels of a plane into `columns` times `rows` cells each, in sixteenths.
+fn average(
+    data: &[u8],
+    plane: Plane,
+    channels: &mut [(Channel, &mut [i16])],
+    columns: usize,
+    rows: usize,
+    line: &mut [u16],
+) {
+    for row in 0..rows {
+        // Halved chroma may have fewer rows than there are cells.
         let top = first_of(row, rows, plane.rows).min(plane.rows - 1);
         let height = first_of(row + 1, rows, plane.rows).max(top + 1) - top;
         let taken = height.min(MOST_ROWS);
         let start = |index: usize| plane.offset + (top + index * height / taken) * plane.stride;
         let mut column = 0;
         while column < columns {
+            let begin_of =
+                |cell: usize| channels.iter().map(|(c, _)| c.of(cell, columns).0 * c.step).min().unwrap_or(0);
+            let end_of = |cell: usize| channels.iter().map(|(c, _)| c.of(cell, columns).1 * c.step).max().unwrap_or(0);
+            let from = begin_of(column);
             // As many cells as the strip has room for, one at least, of which no more than the strip is taken.
-            let from = first_of(column, columns, samples).min(samples - 1);
-            let mut last = column + 1;
-            let end_of = |cell: usize| {
-                let begin = first_of(cell, columns, samples).min(samples - 1);
-                first_of(cell + 1, columns, samples).max(begin + 1)
-            };
-            if (samples - from) * step <= line.len() {
-                last = columns;
-            } else {
-                while last < columns && (end_of(last) - from) * step <= line.len() {
+            let mut last = columns;
+            if plane.row - from > line.len() {
+                last = column + 1;
+                while last < columns && end_of(last) - from <= line.len() {
                     last += 1;
                 }
             }
-            let bytes = ((end_of(last - 1) - from) * step).min(line.len()).min(plane.row - from * step);
+            let bytes = (end_of(last - 1).min(plane.row) - from).min(line.len());
             let line = &mut line[..bytes];
-            let begin = |index: usize| &data[start(index) + from * step..][..bytes];
-            add_rows(line, taken, begin);
-            let cells = &mut out[column..last];
-            let span = samples / columns;
-            if step == 1 && samples % columns == 0 && last - column == columns && taken * span <= 256 {
-                fold(line, span, taken, cells);
-            } else {
-                for (index, cell) in cells.iter_mut().enumerate() {
-                    let begin = first_of(column + index, columns, samples).min(samples - 1);
-                    let end = first_of(column + index + 1, columns, samples).max(begin + 1);
-                    let mut places = (begin - from..end - from).map(|place| place * step + first).peekable();
-                    let (mut sum, mut count) = (0u64, 0u64);
-                    while let Some(place) = places.next_if(|&place| place < line.len()) {
-                        sum += u64::from(line[place]);
-                        count += 1;
-                    }
-                    *cell = (sum * 16 / (count.max(1) * taken as u64)) as i16;
+            add_rows(line, taken, |index: usize| &data[start(index) + from..][..bytes]);
+            for (channel, out) in &mut *channels {
+                let cells = &mut out[row * columns..][column..last];
+                let span = channel.samples / columns;
+                let is_even = channel.step == 1 && channel.samples % columns == 0;
+                if is_even && last - column == columns && taken * span <= 256 {
+                    fold(line, span, taken, cells);
+                } else {
+                    fold_any(line, *channel, (column, columns), (from, taken), cells);
                 }
             }
             column = last;
         }
+    }
+}
+
+/// Takes the mean of the samples of each cell, the first of which is cell `column` of `columns`, from sums over `taken` rows
+/// that begin at byte `from` of a row.
+fn fold_any(
+    line: &[u16],
+    channel: Channel,
+    (column, columns): (usize, usize),
+    (from, taken): (usize, usize),
+    out: &mut [i16],
+) {
+    for (index, cell) in out.iter_mut().enumerate() {
+        let (begin, end) = channel.of(column + index, columns);
+        let samples = line.get(begin * channel.step + channel.first - from..).unwrap_or_default();
+        let (mut sum, mut count) = (0u64, 0u64);
+        for &sample in samples.iter().step_by(channel.step).take(end - begin) {
+            sum += u64::from(sample);
+            count += 1;
+        }
+        *cell = (sum * 16 / (count.max(1) * taken as u64)) as i16;
     }
 }
 

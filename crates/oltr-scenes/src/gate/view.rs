@@ -19,38 +19,43 @@ pub struct Look {
 }
 
 impl Look {
-    pub fn of(picture: &Small) -> Look {
-        let (columns, cells) = (picture.columns, picture.columns * picture.rows);
-        if cells == 0 {
-            return Look::default();
-        }
-        let mut sums = [0u64; 3];
+    /// Looks at the cells that are `shown`. Where none is, it is bright: nothing says that it is dark.
+    pub fn of(picture: &Small, shown: &[u8]) -> Look {
+        let columns = picture.columns;
+        let mut sums = [0u64; 4];
         for row in 0..picture.rows {
             let range = row * columns..(row + 1) * columns;
             let below = (row + 1).min(picture.rows - 1) * columns;
             let lines = [&picture.y[range.clone()], &picture.y[below..][..columns]];
-            let chroma = [&picture.u[range.clone()], &picture.v[range]];
-            for (sum, part) in sums.iter_mut().zip(add(lines, chroma)) {
+            let chroma = [&picture.u[range.clone()], &picture.v[range.clone()]];
+            for (sum, part) in sums.iter_mut().zip(add(lines, chroma, &shown[range])) {
                 *sum += u64::from(part);
             }
         }
-        let mean = |sum: u64| (sum / cells as u64) as u32;
+        let cells = sums[3];
+        if cells == 0 {
+            return Look { bright: 1000, ..Look::default() };
+        }
+        let mean = |sum: u64| (sum / cells) as u32;
         Look { bright: mean(sums[0] * 1000), colour: mean(sums[1]), texture: mean(sums[2]) }
     }
 }
 
 #[multiversion(targets("x86_64+avx2"))]
-fn add(y: [&[i16]; 2], chroma: [&[i16]; 2]) -> [u32; 3] {
+fn add(y: [&[i16]; 2], chroma: [&[i16]; 2], shown: &[u8]) -> [u32; 4] {
     let length = y[0].len();
     let ([here, below], [u, v]) = (y.map(|line| &line[..length]), chroma.map(|line| &line[..length]));
-    let mut sums = [0i32; 3];
+    let shown = &shown[..length];
+    let mut sums = [0i32; 4];
     for x in 0..length {
-        sums[0] += i32::from(here[x] > 16 << 4);
-        sums[1] += i32::from(u[x].abs()) + i32::from(v[x].abs());
-        sums[2] += i32::from(((here[x] - below[x]).abs() - NOISE).max(0));
+        let keep = -i32::from(shown[x]);
+        sums[0] += i32::from(here[x] > 16 << 4) & keep;
+        sums[1] += (i32::from(u[x].abs()) + i32::from(v[x].abs())) & keep;
+        sums[2] += i32::from(((here[x] - below[x]).abs() - NOISE).max(0)) & keep;
+        sums[3] -= keep;
     }
-    for (left, right) in here.iter().zip(&here[1..]) {
-        sums[2] += i32::from(((right - left).abs() - NOISE).max(0));
+    for x in 1..length {
+        sums[2] += i32::from(((here[x] - here[x - 1]).abs() - NOISE).max(0)) & -i32::from(shown[x]);
     }
     sums.map(|sum| sum as u32)
 }
@@ -87,31 +92,29 @@ impl Memory {
     }
 
     /// Whether another picture shows the same place: its slopes go the same way, whatever the light. `None` if either
-    /// has hardly any, or nothing was kept.
-    pub fn is_like(&self, luma: impl Fn(usize) -> u8) -> Option<bool> {
+    /// has hardly any, or nothing was kept. Cells without luma are passed over.
+    pub fn is_like(&self, luma: impl Fn(usize) -> Option<u8>) -> Option<bool> {
         let (columns, rows) = (self.columns.div_ceil(2), self.rows.div_ceil(2));
         if columns < 4 || rows < 4 || columns * rows > self.cells.len() {
             return None;
         }
-        let (mut common, mut own, mut others) = (0i64, 0i64, 0i64);
+        let (mut common, mut own, mut others, mut compared) = (0i64, 0i64, 0i64, 0i64);
         for row in 0..rows {
-            let mut last = (0i64, 0i64);
+            let mut last: Option<(i64, i64)> = None;
             for column in 0..columns {
-                let now = (
-                    i64::from(self.cells[row * columns + column]),
-                    i64::from(luma(row * 2 * self.columns + column * 2)),
-                );
-                if column > 0 {
-                    let (a, b) = (now.0 - last.0, now.1 - last.1);
+                let kept = i64::from(self.cells[row * columns + column]);
+                let now = luma(row * 2 * self.columns + column * 2).map(|luma| (kept, i64::from(luma)));
+                if let (Some(last), Some(now)) = (last, now) {
+                    let (a, b): (i64, i64) = (now.0 - last.0, now.1 - last.1);
                     common += a * b;
                     own += a * a;
                     others += b * b;
+                    compared += 1;
                 }
                 last = now;
             }
         }
-        let least = (columns * rows) as i64;
-        if own < least || others < least {
+        if compared == 0 || own < compared || others < compared {
             return None;
         }
         // Their correlation is above a half.
