@@ -14,6 +14,7 @@ mod events;
 mod finder;
 mod settings;
 mod stage;
+pub mod stills;
 mod votes;
 
 pub use budget::Budget;

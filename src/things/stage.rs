@@ -35,6 +35,8 @@ pub struct Cut<'a> {
     pub area: Area,
     /// What the classifier says of it.
     pub answer: Answer<'a>,
+    /// Number of the burst, where the frame is a photo.
+    pub burst: Option<u64>,
 }
 
 /// A thing that is present.
@@ -72,7 +74,7 @@ pub struct ThingStats {
     pub seen: u64,
     /// Times that there was no room for one more.
     pub crowded: u64,
-    /// Frames in which nothing could be found: warming, settling, dark, covered.
+    /// Frames in which nothing could be found: settling, dark, covered.
     pub blind: u64,
     /// What became of cuts.
     pub cuts: Cuts,
@@ -87,6 +89,10 @@ pub struct Times {
     pub preprocess: Duration,
     /// The network, all cuts together.
     pub inference: Duration,
+    /// The network, the cut that took longest.
+    pub longest: Duration,
+    /// Cuts that were classified.
+    pub cuts: u32,
 }
 
 /// Finds things, follows them, lets cuts of them be classified, and makes events.
@@ -219,6 +225,8 @@ impl Stage {
                 Ok(answer) => {
                     self.times.preprocess += answer.preprocess;
                     self.times.inference += answer.inference;
+                    self.times.longest = self.times.longest.max(answer.inference);
+                    self.times.cuts += 1;
                     let stamp = frame.stamp();
                     track.add(Look {
                         answer: Observation {
@@ -233,7 +241,7 @@ impl Stage {
                     });
                     done += 1;
                     let (number, area) = (track.cuts(), track.area);
-                    result = told(&Cut { thing: *id, number, frame, region, area, answer });
+                    result = told(&Cut { thing: *id, number, frame, region, area, answer, burst: None });
                 }
                 // One cut's fault.
                 Err(e) if concerns_frame(&e) => result = failed(&e),

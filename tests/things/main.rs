@@ -147,6 +147,8 @@ fn run_until(
     let cuts = stats.things.unwrap().cuts;
     assert_eq!(cuts.asked, cuts.classified + cuts.skipped, "{cuts:?}");
     assert_eq!(cuts.classified, notes.cuts.len() as u64);
+    // Frames without a cut do not count into the mean time of the network.
+    assert_eq!(stats.interval.inferences, cuts.classified);
     assert_eq!(stats.events, notes.of(|phase| *phase == Phase::New).len() as u64);
     report
 }

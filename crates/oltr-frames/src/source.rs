@@ -16,7 +16,7 @@ pub mod watch;
 
 pub use late::LateDecoder;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -93,6 +93,13 @@ pub trait FrameSource: Send {
     /// [`Error::Unavailable`] for a camera that is gone, from which [`FrameSource::reconnect`] may recover; anything else
     /// is final, [`Error::Io`] for one.
     fn next(&mut self, frame: &mut Frame, patience: Duration) -> Result<Next>;
+
+    /// The photo that will be the frame `index` frames after the next one, where that is known and it is a file. Damaged
+    /// ones count too.
+    fn coming(&self, index: usize) -> Option<&Path> {
+        let _ = index;
+        None
+    }
 
     /// Tells that all frames up to number `seq` are done with: classified and the results written, or dropped for good.
     /// What remembers across restarts what it gave records it now.
