@@ -12,6 +12,7 @@ mod cut;
 pub mod detector;
 mod events;
 mod finder;
+mod likeness;
 mod settings;
 mod stage;
 pub mod stills;

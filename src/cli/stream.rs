@@ -2,7 +2,7 @@
 
 pub mod args;
 mod command;
-mod crops;
+pub mod crops;
 mod fit;
 mod live;
 mod notify;
@@ -11,7 +11,7 @@ mod parse;
 mod person;
 mod reach;
 pub mod store;
-mod things;
+pub mod things;
 mod wait;
 
 use std::cell::RefCell;

@@ -4,10 +4,13 @@
 mod common;
 mod detector;
 mod events;
+mod meeting;
 mod memory;
 #[cfg(feature = "cli")]
 mod program;
 mod scene;
+#[cfg(feature = "cli")]
+mod stills;
 
 use std::time::Duration;
 
@@ -31,6 +34,8 @@ struct Told {
     crops: u32,
     seen: u32,
     best: Area,
+    /// Where it was seen first and last.
+    sides: (Area, Area),
     first: Duration,
     last: Duration,
     steps: usize,
@@ -84,6 +89,7 @@ impl Sink for Notes {
             crops: of.crops,
             seen: of.thing.seen,
             best: of.best,
+            sides: (of.thing.first_area, of.thing.last_area),
             first: event.first,
             last: event.last,
             steps: of.thing.path.len(),

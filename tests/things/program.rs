@@ -341,3 +341,33 @@ fn the_page_shows_the_camera_where_nothing_moves_and_then_the_cuts() {
     child.wait().unwrap();
     writer.join().unwrap();
 }
+
+#[test]
+fn streams_of_one_frame_and_of_black_ones_are_streams() {
+    let place = Place::new();
+    let whole = y4m(1, |_| Vec::new());
+    let mut black = y4m(40, |_| Vec::new());
+    let head = black.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    for frame in black[head..].chunks_mut((super::scene::WIDTH * super::scene::HEIGHT * 3 / 2) as usize + 6) {
+        frame[6..6 + (super::scene::WIDTH * super::scene::HEIGHT) as usize].fill(0);
+    }
+    for (name, bytes, frames) in [("one.y4m", &whole, 1), ("black.y4m", &black, 40)] {
+        fs::write(place.path().join(name), bytes).unwrap();
+        let ran = place.run(&["stream", "--things", "--json", "--model", "tiny.onnx", name]);
+        assert_eq!(ran.status.code(), Some(0), "{name}: {}", String::from_utf8_lossy(&ran.stderr));
+        let lines = lines(&ran.stdout);
+        let stats = of(&lines, "oltr.stats/1").last().copied().cloned().unwrap();
+        assert_eq!(
+            (&stats["captured"], &stats["classified"], &stats["events"]),
+            (&frames.into(), &frames.into(), &0.into())
+        );
+        // No cut, no time of the network.
+        assert!(stats["interval"]["inference_ms"]["mean"].is_null(), "{name}: {stats}");
+        assert!(of(&lines, "oltr.event/1").is_empty(), "{name}");
+    }
+    let lines = place.lines(&[]);
+    let stats = of(&lines, "oltr.stats/1").last().copied().cloned().unwrap();
+    let of = &stats["interval"]["inference_ms"];
+    // Most frames have no cut: the mean of all frames would be far below.
+    assert!(of["mean"].as_f64().unwrap() > 0.0 && of["max"].as_f64() >= of["mean"].as_f64(), "{stats}");
+}

@@ -99,10 +99,11 @@ impl Sink for Person {
             let Area { x, y, width, height } = thing.area;
             self.row(&[
                 "".into(),
-                format!("thing {} at {x},{y},{width},{height}", thing.id).into(),
+                format!("thing {}", thing.id).into(),
                 shows(self.name(thing.decision), thing.decision),
                 percent(thing.probability),
                 format!("{:.2}", thing.reachability).into(),
+                format!("at {x},{y},{width},{height}").into(),
             ])?;
         }
         Ok(())

@@ -107,6 +107,10 @@ impl Classify for Keeping<'_, '_> {
         self.thing = Some(thing);
     }
 
+    fn features(&self) -> &[f32] {
+        &self.inner.outputs().features
+    }
+
     fn classify(&mut self, frame: &Frame) -> Result<Answer<'_>> {
         let thing = self.thing.take();
         let answer = self.inner.classify(frame)?;

@@ -273,7 +273,7 @@ mod tests {
         assert_eq!(of(&[("detection_out", &[1, 1, 200, 7])]), Ok(Form::Numbered { boxes: 200 }));
         // Masks beside boxes, in any order.
         assert_eq!(
-            of(&[("quad", &[1, 100, 4]), ("boxes", &[1, 100, 4]), ("s", &[1, 100])]),
+            of(&[("quad", &[1, 100, 4]), ("boxes", &[1, 100, 4]), ("scores", &[1, 100])]),
             boxes(1, (1, 2, None), false)
         );
         for raw in [

@@ -13,6 +13,9 @@ const LEAST: f32 = 12.0;
 /// How many times the usual distance of the other photos from the ground a cell must differ by more.
 const RESTLESS: i32 = 3;
 
+/// As [`RESTLESS`], of what all cells differ by: wind, noise.
+const USUAL: i32 = 4;
+
 /// A region has a cell that differs by so many halves of what is needed.
 const CORE: i32 = 3;
 
@@ -25,6 +28,10 @@ const ROUNDS: usize = 3;
 /// Fewer photos than this, the one that is looked at among them, make no ground: of two that differ nobody knows which one
 /// shows the thing.
 const FEWEST_PHOTOS: usize = 3;
+
+/// Gains of one photo's light to another's, in 1/1024: a camera that sees the same place exposes it much the same.
+const LEAST_GAIN: i64 = 512;
+const MOST_GAIN: i64 = 2048;
 
 /// If a larger part of the cells differs, in percent, the camera or the light is another one.
 const CHANGED: usize = 40;
@@ -125,8 +132,11 @@ impl Differ {
             found.shown = Shown::Changed;
             return;
         }
+        found.shown = Shown::Same;
         self.gather(columns, rows, found);
-        found.shown = if found.areas.is_empty() { Shown::Same } else { Shown::Cuts };
+        if !found.areas.is_empty() {
+            found.shown = Shown::Cuts;
+        }
     }
 
     fn make_ground(&mut self, photo: &Small, others: &[&Small], with_itself: bool) {
@@ -188,13 +198,14 @@ impl Differ {
             self.need[index] = (RESTLESS * i32::from(restless)).min(255) as u8;
             histogram[score as usize] += 1;
         }
-        let mut half = CELLS as u32 / 2;
+        // What is usual, by the quarter that differs least: of the rest much may be things.
+        let mut left = CELLS as u32 / 4;
         let usual = histogram.iter().position(|count| {
-            let is_here = *count > half;
-            half = half.saturating_sub(*count);
+            let is_here = *count > left;
+            left = left.saturating_sub(*count);
             is_here
         });
-        let least = (LEAST / self.settings.sensitivity) as i32 + RESTLESS * usual.unwrap_or(0) as i32;
+        let least = (LEAST / self.settings.sensitivity) as i32 + USUAL * usual.unwrap_or(0) as i32;
         let mut looked_at = 0;
         for index in 0..CELLS {
             let shown = self.is_looked_at(index, columns, rows);
@@ -279,6 +290,7 @@ impl Differ {
             let area = area_of(&piece, columns, rows);
             let share = area.size() as f32 / columns as f32;
             if share < min_size || share > max_size {
+                found.shown = if share > max_size { Shown::Changed } else { found.shown };
                 continue;
             }
             if found.areas.len() >= most || found.areas.push(area).is_err() {
@@ -354,7 +366,7 @@ fn fit(from: &[[u8; 3]], to: &[[u8; 3]]) -> Light {
         let (variance, covariance) = (n * xx - x * x, n * xy - x * y);
         // A plain wall says nothing of the gain.
         let gain = if variance > n * n { covariance * 1024 / variance } else { 1024 };
-        light.gain = gain.clamp(256, 4096) as i32;
+        light.gain = gain.clamp(LEAST_GAIN, MOST_GAIN) as i32;
         light.offset = ((y - ((x * i64::from(light.gain)) >> 10)) / n) as i32;
         light.chroma = chroma.map(|sum| (sum / n) as i32);
         // The first round was by the light as it is, which says nothing of who is far.
@@ -369,13 +381,18 @@ mod tests {
 
     /// A still ground of `seed` with relief and colour, by a gain and an offset, with things of a colour in it: boxes of cells.
     fn photo(seed: u32, gain: f32, offset: f32, things: &[(usize, usize, usize, usize)]) -> Small {
+        moved(seed, 0, gain, offset, things)
+    }
+
+    /// As [`photo`], by a camera that looks some cells further.
+    fn moved(seed: u32, by: usize, gain: f32, offset: f32, things: &[(usize, usize, usize, usize)]) -> Small {
         let mut noise = seed.wrapping_mul(747_796_405) | 1;
         let mut rgb = Vec::with_capacity(CELLS * 3);
         for index in 0..CELLS {
             let (x, y) = (index % SIDE, index / SIDE);
             noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             let jitter = (noise >> 30) as f32;
-            let ground = 70.0 + 30.0 * ((x / 9 % 3) as f32) + 12.0 * ((y / 13 % 4) as f32);
+            let ground = 70.0 + 30.0 * (((x + by) / 9 % 3) as f32) + 12.0 * (((y + by) / 13 % 4) as f32);
             let inside = |(left, top, w, h): &(usize, usize, usize, usize)| {
                 (*left..left + w).contains(&x) && (*top..top + h).contains(&y)
             };
@@ -398,11 +415,11 @@ mod tests {
 
     /// Whether a box of pixels is that of cells, to a cell or two.
     fn is_near(area: Area, (x, y, w, h): (usize, usize, usize, usize)) -> bool {
-        let near = |pixel: i64, cell: usize, side: i64| (pixel - cell as i64 * side).abs() <= 2 * side;
-        near(area.x.into(), x, 10)
-            && near(i64::from(area.x) + i64::from(area.width), x + w, 10)
-            && near(area.y.into(), y, 7)
-            && near(i64::from(area.y) + i64::from(area.height), y + h, 8)
+        let near = |pixel: i64, cell: usize, halves: i64| (pixel - cell as i64 * halves / 2).abs() <= halves;
+        near(area.x.into(), x, 20)
+            && near(i64::from(area.x) + i64::from(area.width), x + w, 20)
+            && near(area.y.into(), y, 15)
+            && near(i64::from(area.y) + i64::from(area.height), y + h, 15)
     }
 
     #[test]
@@ -445,9 +462,11 @@ mod tests {
         let a = photo(1, 1.0, 0.0, &[(60, 50, 20, 14)]);
         let b = photo(2, 1.0, 0.0, &[]);
         assert_eq!((look(&a, &[]).shown, look(&a, &[&b]).shown), (Shown::NoGround, Shown::NoGround));
-        let other = photo(7, 1.0, 0.0, &[(0, 0, 120, 120)]);
+        let other = moved(7, 14, 1.0, 0.0, &[]);
         let found = look(&other, &[&b, &photo(3, 1.0, 0.0, &[])]);
         assert_eq!((found.shown, found.areas.len(), found.ground), (Shown::Changed, 0, 3));
+        let close = photo(8, 1.0, 0.0, &[(2, 30, 156, 50)]);
+        assert_eq!(look(&close, &[&b, &photo(3, 1.0, 0.0, &[])]).shown, Shown::Changed, "larger than things are");
     }
 
     #[test]
@@ -464,7 +483,7 @@ mod tests {
         assert_eq!(with(&|_| {}), (MOST_SHOWN, 12 - MOST_SHOWN as u32));
         assert_eq!(with(&|settings| settings.max_things = 3), (3, 9));
         assert_eq!(with(&|settings| settings.min_size = 0.2), (0, 0));
-        assert_eq!(with(&|settings| settings.max_size = 0.02), (0, 0));
+        assert_eq!(with(&|settings| (settings.min_size, settings.max_size) = (0.0, 0.02)), (0, 0));
         // The lower row, and all but one of the upper.
         let lower = Area { x: 0, y: 600, width: 1600, height: 600 };
         let right = Area { x: 200, y: 0, width: 1400, height: 600 };

@@ -166,7 +166,7 @@ impl FrameSource for StillSource {
                 Some(page) => page,
                 None => self.page_of(frame)?,
             };
-            self.album.look(&page, self.ahead.iter().map_while(Option::as_ref), &mut found);
+            self.album.look(&page, self.ahead.iter().flatten(), &mut found);
         }
         self.finds.push(found);
         Ok(Next::Frame)
