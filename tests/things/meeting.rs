@@ -16,7 +16,7 @@ use super::{Notes, tiny_model};
 const SIDE: i32 = 40;
 /// When they come, and how many frames later they turn round.
 const COME: i32 = 120;
-const TURN: i32 = 32;
+const TURN: i32 = 36;
 const SPEED: i32 = 5;
 
 /// Where the left one is; the right one is its mirror image.
