@@ -16,6 +16,11 @@ pub trait Classify {
     /// [`Error::Limit`](crate::Error::Limit) concern this frame, any other all of them.
     fn classify(&mut self, frame: &Frame) -> Result<Answer<'_>>;
 
+    /// The direct feature of the last frame; empty where there is none. Things that met are told apart by it.
+    fn features(&self) -> &[f32] {
+        &[]
+    }
+
     /// Says that the next frame is a cut of the thing with this number, where things are followed.
     fn about(&mut self, _thing: u64) {}
 }
@@ -32,5 +37,9 @@ impl Classify for Classifier<'_> {
 
     fn classify(&mut self, frame: &Frame) -> Result<Answer<'_>> {
         Classifier::classify(self, frame)
+    }
+
+    fn features(&self) -> &[f32] {
+        &self.outputs().features
     }
 }

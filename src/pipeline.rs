@@ -25,9 +25,10 @@ use crate::decide::events::Changes;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::Limits;
 use crate::queue::{Next, Overflow, Queue};
-use crate::sink::{EventResult, Failure, FrameResult, Sink, Stats, Times};
+use crate::sink::{CutResult, EventResult, Failure, FrameResult, Sink, Stats, Times};
 use crate::source::{Damage, FrameSource, LateDecoder, Note};
 use crate::things::Stage;
+use crate::things::stills::Stills;
 use capture::{Capture, Slot};
 use counts::Meter;
 use groups::Groups;
@@ -91,7 +92,7 @@ pub fn run(
     settings: &Settings,
     limits: &Limits,
 ) -> Result<Report> {
-    run_with(source, classifier, None, sink, control, settings, limits)
+    run_with(source, classifier, Looking::Whole, sink, control, settings, limits)
 }
 
 /// As [`run`], but for things that move before a fixed camera: `stage` finds and follows them, `classifier` sees cuts of
@@ -108,18 +109,51 @@ pub fn run_things(
     settings: &Settings,
     limits: &Limits,
 ) -> Result<Report> {
-    run_with(source, classifier, Some(stage), sink, control, settings, limits)
+    run_with(source, classifier, Looking::Things(stage), sink, control, settings, limits)
 }
 
-fn run_with(
+/// As [`run`], but for photos in which things are looked for: `source` is a
+/// [`StillSource`](crate::things::stills::StillSource), and `stills` gets from it what differs in them. Each photo has one
+/// answer.
+///
+/// # Errors
+/// As [`run`], and those of a detector.
+pub fn run_stills(
     source: &mut dyn FrameSource,
+    stills: &mut Stills,
     classifier: &mut dyn Classify,
-    stage: Option<&mut Stage>,
     sink: &mut dyn Sink,
     control: &Control,
     settings: &Settings,
     limits: &Limits,
 ) -> Result<Report> {
+    run_with(source, classifier, Looking::Stills(stills), sink, control, settings, limits)
+}
+
+/// What is looked at of frames.
+enum Looking<'a> {
+    /// All of each.
+    Whole,
+    /// Things that move.
+    Things(&'a mut Stage),
+    /// What differs in photos.
+    Stills(&'a mut Stills),
+}
+
+fn run_with(
+    source: &mut dyn FrameSource,
+    classifier: &mut dyn Classify,
+    looking: Looking,
+    sink: &mut dyn Sink,
+    control: &Control,
+    settings: &Settings,
+    limits: &Limits,
+) -> Result<Report> {
+    let (stage, stills) = match looking {
+        Looking::Whole => (None, None),
+        Looking::Things(stage) => (Some(stage), None),
+        Looking::Stills(stills) => (None, Some(stills)),
+    };
     let bundle = classifier.names().bundle();
     let groups = Groups::new(bundle, settings.events, settings.grouping, settings.by_taken, limits)?;
     let (depth, overflow) = (settings.depth_for(source), settings.overflow_for(source));
@@ -139,6 +173,7 @@ fn run_with(
         shared: &shared,
         classifier,
         stage,
+        stills,
         sink,
         groups,
         meter,
@@ -184,6 +219,8 @@ struct Consumer<'a> {
     classifier: &'a mut dyn Classify,
     /// Where things are looked for rather than whole frames.
     stage: Option<&'a mut Stage>,
+    /// Where things are looked for in photos.
+    stills: Option<&'a mut Stills>,
     sink: &'a mut dyn Sink,
     groups: Groups,
     meter: Meter,
@@ -295,11 +332,21 @@ impl Consumer<'_> {
         // What it does not belong to is over before it is looked at.
         let (times, ended) = self.groups.begin(&slot.frame, now());
         self.tell_changes(times, &ended)?;
-        match decoded.and_then(|()| self.classifier.classify(&slot.frame)) {
+        let (name, sink, frame) = (self.name, &mut *self.sink, &mut slot.frame);
+        let mut told = |cut: &crate::things::Cut| sink.cut(&CutResult { source: name, cut: *cut });
+        let looked = decoded.and_then(|()| match &mut self.stills {
+            Some(stills) => stills.look(frame, &mut *self.classifier, &mut told),
+            None => self.classifier.classify(frame),
+        });
+        match looked {
             Ok(answer) => {
                 let time = Duration::from_nanos(slot.frame.stamp().mono_ns);
                 let age = now().saturating_sub(if self.recording { slot.arrived } else { time });
-                self.meter.classified(age, answer.inference);
+                self.meter.classified(age);
+                match self.stills.as_ref().map(|stills| stills.times()) {
+                    Some(times) => self.meter.inferred(times.inferences, times.inference, times.longest),
+                    None => self.meter.inferred(1, answer.inference, answer.inference),
+                }
                 let observation = Observation {
                     frame: slot.frame.stamp().seq,
                     time,
@@ -312,7 +359,8 @@ impl Consumer<'_> {
                 let source = if slot.frame.label().is_empty() { self.name } else { slot.frame.label() };
                 let (source_url, stamp) = (slot.frame.url(), slot.frame.stamp());
                 let origin = Some(slot.frame.origin()).filter(|_| !slot.frame.label().is_empty());
-                let result = FrameResult { source, source_url, stamp, answer, agreed, age, dropped, origin };
+                let still = self.stills.as_ref().map(|stills| stills.last());
+                let result = FrameResult { source, source_url, stamp, answer, agreed, age, dropped, origin, still };
                 let told = self.sink.frame(&result);
                 let told = told.and_then(|()| self.tell_changes(self.groups.times(), &changes));
                 self.queue.classified(slot);

@@ -13,8 +13,9 @@ use crate::answer::{Answer, Names};
 use crate::decide::consensus::Agreed;
 use crate::decide::events::{Change, Event};
 use crate::error::{Error, ErrorKind, Result};
-use crate::frame::Stamp;
+use crate::frame::{Frame, Stamp};
 use crate::origin::Origin;
+use crate::things::stills::Still;
 use crate::things::{self, Camera, Cut, EventThing, Present, State, ThingStats};
 
 /// One classified frame.
@@ -36,6 +37,8 @@ pub struct FrameResult<'a> {
     pub dropped: u64,
     /// When, where and with what it was taken, of a photo.
     pub origin: Option<&'a Origin>,
+    /// What was cut out, of a photo in which things are looked for; the answer is then that of one of them.
+    pub still: Option<&'a Still>,
 }
 
 /// By which clock the times of an event are.
@@ -110,6 +113,8 @@ pub struct SceneResult<'a> {
     pub source_url: Option<&'a str>,
     /// Number and time of capture.
     pub stamp: Stamp,
+    /// The whole frame.
+    pub frame: &'a Frame,
     /// Labels and names of what was seen.
     pub names: Names<'a>,
     /// The things that are present.
@@ -209,6 +214,8 @@ pub struct Interval {
     pub max_age: Duration,
     /// The sum of the ages.
     pub sum_age: Duration,
+    /// Inferences in it: as many as frames were classified, or as cuts of things were.
+    pub inferences: u64,
     /// The longest inference.
     pub max_inference: Duration,
     /// The sum of all inferences.

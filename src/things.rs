@@ -12,8 +12,10 @@ mod cut;
 pub mod detector;
 mod events;
 mod finder;
+mod likeness;
 mod settings;
 mod stage;
+pub mod stills;
 mod votes;
 
 pub use budget::Budget;

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -23,6 +23,7 @@ use super::byte_size::ByteSize;
 use super::output::{bytes, millis};
 use super::reading_args::ReadingArgs;
 use super::stream::args::StreamArgs;
+use super::stream::things::ThingsArgs;
 use super::table::printable;
 pub use adopt::{AdoptArgs, RefitArgs};
 pub use enrol::{EnrolAction, EnrolArgs};
@@ -277,6 +278,12 @@ pub struct ClassifyArgs {
     pub base: Option<PathBuf>,
     #[command(flatten)]
     pub reading: ReadingArgs,
+    #[command(flatten)]
+    pub scene: ThingsArgs,
+    /// With --things: photos no further apart, by when they were taken, are of one burst [default: 60s]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, requires = "things")]
+    #[arg(help_heading = "Things")]
+    pub burst: Option<Duration>,
     /// Files, folders, patterns, @LIST (a file of paths), or - for one photo on standard input
     #[arg(required = true, value_name = "INPUT")]
     pub inputs: Vec<OsString>,

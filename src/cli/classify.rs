@@ -1,6 +1,7 @@
 //! `oltr classify`: a known class or open, for each photo.
 
 mod file;
+mod things;
 
 use std::io::IsTerminal;
 
@@ -79,6 +80,38 @@ pub fn run(args: &ClassifyArgs, common: &Common) -> anyhow::Result<Exit> {
     if args.attention.is_some() {
         first = photos.pop().map(|input| Ok(reading::whole(input, &bundle.preprocess, &limits, &mut frame)));
     }
+    if args.scene.things {
+        let mut spent = (0.0, 0.0);
+        let mut photos = things::Photos::new(photos, args, common, &model)?;
+        while !shutdown.requested() {
+            let Some(looked) = photos.next(&mut classifier)? else { break };
+            done += 1;
+            let things::Looked { path, is_stdin, times, decode, frame, still } = looked;
+            let (source, url) = (sources.of(&path, is_stdin), photos::url_of(&path).filter(|_| !is_stdin));
+            match times.and_then(|times| Ok((times, classifier.judge().answer(classifier.outputs())?))) {
+                Ok((times, answer)) => {
+                    let names = answer.names();
+                    let mut c = wanted.tell(&source, &answer, classifier.outputs());
+                    (c.latency_ms.decode, c.source_url, c.origin) = (millis(decode), url, frame.origin().clone());
+                    c.latency_ms.preprocess = millis(times.preprocess);
+                    c.latency_ms.inference = millis(times.inference);
+                    c.still = Some(things::StillFields::new(still, names));
+                    tally.classified += 1;
+                    reporter.result(&c)?;
+                }
+                Err(error) if matches!(error.kind(), ErrorKind::Internal | ErrorKind::Config) => {
+                    return Err(error.into());
+                }
+                Err(error) => {
+                    tally.failed(&error);
+                    reporter.failure(&source, url, &error)?;
+                }
+            }
+            reading::advance(&bar, &mut spent, decode.as_secs_f64(), 0.0);
+        }
+        bar.finish_and_clear();
+        return conclude(done, total, reporter, &sources, tally);
+    }
     let mut photos = Photos::new(photos, &bundle.preprocess, &args.reading, common, bar);
     while let Some(photo) = first.take().or_else(|| photos.next(&|| shutdown.requested())) {
         let Photo { path, is_stdin, seen } = photo?;
@@ -111,12 +144,17 @@ pub fn run(args: &ClassifyArgs, common: &Common) -> anyhow::Result<Exit> {
         }
         photos.done(spent.0, spent.1);
     }
+    conclude(done, total, reporter, &sources, tally)
+}
+
+/// Says what is left to say when `done` of `total` photos were seen.
+fn conclude(done: usize, total: usize, reporter: Reporter, sources: &Sources, tally: Tally) -> anyhow::Result<Exit> {
     if done < total {
         log::info!("stopped by a signal; {} photos done", tally.classified);
         reporter.interrupted();
         return Ok(Exit::Success);
     }
-    reporter.finish(&sources)?;
+    reporter.finish(sources)?;
     Ok(tally.exit())
 }
 
@@ -192,6 +230,9 @@ struct Classification<'a> {
     /// `taken`, `place` and `camera`.
     #[serde(flatten)]
     origin: Origin,
+    /// `still` and `things`, where things are looked for.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    still: Option<things::StillFields>,
 }
 
 /// The enrolled class of a photo.
@@ -286,6 +327,7 @@ impl<'a> Wanted<'a> {
             source_url: None,
             decode: Decode::Exact.name(),
             origin: Origin::default(),
+            still: None,
         }
     }
 }

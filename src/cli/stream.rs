@@ -2,7 +2,7 @@
 
 pub mod args;
 mod command;
-mod crops;
+pub mod crops;
 mod fit;
 mod live;
 mod notify;
@@ -11,7 +11,7 @@ mod parse;
 mod person;
 mod reach;
 pub mod store;
-mod things;
+pub mod things;
 mod wait;
 
 use std::cell::RefCell;
@@ -28,6 +28,7 @@ use oltr::queue::Overflow;
 use oltr::sink::json::{self, JsonLines};
 use oltr::sink::{CameraResult, CutResult, EventResult, Failure, FrameResult, SceneResult, Sink, Stats};
 use oltr::source::FrameSource;
+use oltr::things::stills::{BURST, Stills};
 use oltr::things::{Budget, Stage};
 use oltr::{Classifier, Error, Limits, Result, View};
 
@@ -58,7 +59,7 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
     let scene = args.scene.things.then(|| args.scene.settings(args.roi, &settings.events, &limits)).transpose()?;
     // Photos that make no events are told themselves.
     let grouped = args.consensus.is_some() || args.burst.is_some();
-    let frames = args.per_frame || photos && !grouped && scene.is_none();
+    let frames = args.per_frame || photos && !grouped;
     let (stop, name) = (|| control.stop.load(Ordering::Relaxed), open::name(args));
     let mut opening = Opening::begin(args, &limits, &control.stop)?;
     // Before the model: what is wrong with the source shows at once.
@@ -105,14 +106,24 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
     let Some(mut source) = source else { return Ok(Exit::Success) };
     let drops = settings.overflow_for(source.as_ref()) == Overflow::DropOldest;
     let budget = if drops { Budget::live() } else { Budget::fixed() };
-    let stage = scene.as_ref().map(|scene| args.scene.stage(scene, budget.clone(), &options, &limits));
-    let mut stage = stage.transpose()?;
-    let stage_bytes = stage.as_ref().map(Stage::bytes);
-    if stage.is_none() && source.is_live() {
-        things::warn_of_crops(&model);
+    let (mut stage, mut stills) = (None, None);
+    match &scene {
+        Some(scene) if photos => {
+            let apart = args.burst.unwrap_or(BURST);
+            let of = args.scene.stills(source, scene, apart, &model, &options, &limits);
+            let (looking, of) = of.map_err(|e| args.with_first_remedy(e))?;
+            (source, stills) = (Box::new(looking), Some(of));
+        }
+        Some(scene) => {
+            let of = args.scene.stage(scene, budget, &model, &options, &limits);
+            stage = Some(of.map_err(|e| args.with_first_remedy(e))?);
+        }
+        None if source.is_live() => things::warn_of_crops(&model),
+        None => {}
     }
+    let stage_bytes = stage.as_ref().map(Stage::bytes).or(stills.as_ref().map(Stills::bytes));
     // What is looked at of a photo is found in the whole of it, and a store keeps it.
-    if settings.view == View::default() && !args.store.is_on() && stage.is_none() {
+    if settings.view == View::default() && !args.store.is_on() && scene.is_none() {
         let jobs = if limits.memory_bytes.is_some() {
             args.reading.jobs.map_or(1, usize::from)
         } else {
@@ -124,6 +135,9 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
         let mut plan = Plan::new(&model, options.threads, source, settings, limits);
         if let Some(bytes) = stage_bytes {
             plan = plan.with("things", bytes as u64);
+        }
+        if let Some(bytes) = args.scene.detector_bytes() {
+            plan = plan.with_detector(&model, bytes);
         }
         if args.scene.save_crops.is_some() {
             plan = plan.with("saved cuts", Crops::bytes() as u64);
@@ -167,7 +181,7 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
     }
     out.reach.set_planned(plan.total());
     if let To::Json(lines) = &out.to {
-        out.reach.name_as(lines.run());
+        out.reach.name_as(lines);
     }
     let graph = model.graph_sha256();
     out.store = Storing::start(&args.store, keeper.as_ref(), graph, names, args.linger, &line_limits)?;
@@ -178,9 +192,14 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
         store.name_as(lines);
     }
     let source = source.as_mut();
-    let result = match &mut stage {
-        Some(stage) => pipeline::run_things(source, stage, &mut classifier, &mut out, &control, &settings, &limits),
-        None => pipeline::run(source, &mut classifier, &mut out, &control, &settings, &limits),
+    let result = match (&mut stage, &mut stills) {
+        (_, Some(stills)) => {
+            pipeline::run_stills(source, stills, &mut classifier, &mut out, &control, &settings, &limits)
+        }
+        (Some(stage), _) => {
+            pipeline::run_things(source, stage, &mut classifier, &mut out, &control, &settings, &limits)
+        }
+        (None, None) => pipeline::run(source, &mut classifier, &mut out, &control, &settings, &limits),
     };
     out.notifier.stopping();
     if let Some(store) = &mut out.store {

@@ -241,9 +241,24 @@ impl Session {
     /// [`Error::BadInput`] where a length differs from the input's shape or a value is NaN, [`Error::BadModel`] if
     /// what tract runs of the graph fails.
     pub fn run_raw(&mut self, inputs: &[&[f32]]) -> Result<Vec<Vec<f32>>> {
+        let mut outputs = Vec::new();
+        self.run_raw_into(inputs, &mut outputs)?;
+        Ok(outputs)
+    }
+
+    /// As [`Session::run_raw`], into `outputs`, whose memory is kept.
+    ///
+    /// # Errors
+    /// As [`Session::run_raw`].
+    pub fn run_raw_into(&mut self, inputs: &[&[f32]], outputs: &mut Vec<Vec<f32>>) -> Result<()> {
         self.fill(inputs)?;
         let results = self.run_numbers(inputs)?;
-        results.iter().map(|value| Ok(numbers_of(value)?.to_vec())).collect()
+        outputs.resize_with(results.len(), Vec::new);
+        for (into, value) in outputs.iter_mut().zip(&results) {
+            into.clear();
+            into.extend_from_slice(numbers_of(value)?);
+        }
+        Ok(())
     }
 
     /// Runs the graph `runs` times on raw inputs as [`Session::run_raw`] takes them, or on the frame of the last

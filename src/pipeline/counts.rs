@@ -32,13 +32,19 @@ impl Meter {
     }
 
     /// A frame was classified.
-    pub fn classified(&mut self, age: Duration, inference: Duration) {
+    pub fn classified(&mut self, age: Duration) {
         let i = &mut self.interval;
         i.max_age = i.max_age.max(age);
         i.sum_age += age;
-        i.max_inference = i.max_inference.max(inference);
-        i.sum_inference += inference;
         i.classified += 1;
+    }
+
+    /// The network ran `times` times for a frame, for `sum` together and for `longest` at most.
+    pub fn inferred(&mut self, times: u32, sum: Duration, longest: Duration) {
+        let i = &mut self.interval;
+        i.inferences += u64::from(times);
+        i.sum_inference += sum;
+        i.max_inference = i.max_inference.max(longest);
     }
 
     /// An event changed.

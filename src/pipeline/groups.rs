@@ -1,6 +1,5 @@
 //! Which frames belong together: what the last ones agree on, the photos of a burst, or each for itself; and by which time.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::settings::Grouping;
@@ -13,6 +12,7 @@ use crate::error::Result;
 use crate::frame::Frame;
 use crate::limits::Limits;
 use crate::sink::Times;
+use crate::things::stills::camera_key;
 
 /// A pause between two arrivals that ends no burst, however short bursts are: large photos take so long.
 const SLOW: Duration = Duration::from_secs(10);
@@ -71,7 +71,7 @@ impl Groups {
         let last = self.last.replace((time, now));
         let ended = match &mut self.kind {
             Kind::Bursts(bursts) if before != self.times => bursts.end(EndReason::Silence),
-            Kind::Bursts(bursts) => bursts.part(key(frame), time),
+            Kind::Bursts(bursts) => bursts.part(camera_key(frame.label(), frame.origin()), time),
             // Time that goes back, as from one folder to the next, parts them as time that goes on does.
             Kind::Agreeing(tracker) if before != self.times || last.is_some_and(|(last, _)| time + self.gap < last) => {
                 tracker.silence(Duration::MAX)
@@ -88,7 +88,7 @@ impl Groups {
         }
         match &mut self.kind {
             Kind::Agreeing(tracker) => tracker.observe(&o),
-            Kind::Bursts(bursts) => (None, bursts.observe(key(frame), &o)),
+            Kind::Bursts(bursts) => (None, bursts.observe(camera_key(frame.label(), frame.origin()), &o)),
             Kind::Alone => (None, Changes::new()),
         }
     }
@@ -134,14 +134,4 @@ fn taken(frame: &Frame) -> (Duration, Times) {
         None => (taken.local_ms(), Times::Local),
     };
     (Duration::from_millis(ms.max(0).unsigned_abs()), times)
-}
-
-/// Names the camera of a photo: by what it says of itself, and by its folder.
-fn key(frame: &Frame) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    let camera = frame.origin().camera.as_ref();
-    let texts = camera.map(|camera| [&camera.make, &camera.model, &camera.serial].map(Option::as_deref));
-    texts.hash(&mut hasher);
-    frame.label().rsplit_once('/').map(|(folder, _)| folder).hash(&mut hasher);
-    hasher.finish()
 }

@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use crate::decide::Decision;
-use crate::frame::{Frame, Rect, View};
+use crate::frame::{Frame, View};
 
 /// Bytes of one picture: as pixels, or as the camera's own JPEG.
 pub const PICTURE_BYTES: usize = 1 << 20;
@@ -53,13 +53,11 @@ pub struct Picture {
     pub unit: f32,
 }
 
-/// A frame that may be the best of its thing.
+/// A frame that may be the best of its thing: what its view shows.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate<'a> {
     /// The frame.
     pub frame: &'a Frame,
-    /// The part of it that shows the thing; `None` for what the frame's view shows.
-    pub area: Option<Rect>,
     /// How well it shows it: the higher, the better.
     pub score: f32,
     /// As [`Picture::features`]; those of more than [`FEATURES`] numbers are not kept.
@@ -163,9 +161,9 @@ impl Keeper {
 }
 
 fn fill(picture: &mut Picture, candidate: &Candidate, time: Duration) {
-    let Candidate { frame, area, features, unit, .. } = *candidate;
+    let Candidate { frame, features, unit, .. } = *candidate;
     let View { region, rotation } = frame.geometry().view;
-    let whole = area.is_none() && region.is_none() && rotation == Default::default();
+    let whole = region.is_none() && rotation == Default::default();
     match frame.encoded().filter(|bytes| whole && bytes.len() <= PICTURE_BYTES) {
         Some(bytes) => {
             picture.bytes.clear();
@@ -173,7 +171,7 @@ fn fill(picture: &mut Picture, candidate: &Candidate, time: Duration) {
             picture.form = Form::Jpeg;
         }
         None => {
-            let (width, height) = frame.shrink(area.or(region), rotation, PICTURE_PIXELS, &mut picture.bytes);
+            let (width, height) = frame.shrink(region, rotation, PICTURE_PIXELS, &mut picture.bytes);
             picture.form = Form::Rgb(width, height);
         }
     }
@@ -199,7 +197,7 @@ mod tests {
 
     fn offer(keeper: &mut Keeper, key: u64, seq: u64, score: f32) {
         let frame = frame(seq, 8, 4);
-        keeper.offer(key, &Candidate { frame: &frame, area: None, score, features: &[score], unit: 1.0 });
+        keeper.offer(key, &Candidate { frame: &frame, score, features: &[score], unit: 1.0 });
     }
 
     #[test]
@@ -227,7 +225,7 @@ mod tests {
         let mut keeper = Keeper::new(Duration::from_secs(5));
         let large = frame(1, 2000, 1000);
         for key in 0..3 * PICTURES as u64 {
-            keeper.offer(key, &Candidate { frame: &large, area: None, score: 0.0, features: &[0.0; 3000], unit: 0.0 });
+            keeper.offer(key, &Candidate { frame: &large, score: 0.0, features: &[0.0; 3000], unit: 0.0 });
         }
         // Of more than there is room for, the last.
         let lent: Vec<Picture> = (0..3 * PICTURES as u64).filter_map(|key| keeper.end(key)).collect();

@@ -14,6 +14,7 @@ use crate::enrol::Enrolments;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::model::Model;
+use crate::preprocess::Preprocessor;
 use crate::queue::SLOTS_IN_HAND;
 use crate::source::FrameSource;
 
@@ -64,7 +65,7 @@ impl Plan {
     /// The plan for streaming `source` through a session of `model` with `threads` threads.
     pub fn new(model: &Model, threads: usize, source: &dyn FrameSource, settings: &Settings, limits: &Limits) -> Plan {
         let (summary, bounds) = (model.summary(), source.bounds());
-        let side = model.bundle().map_or(0, |bundle| u64::from(bundle.preprocess.size));
+        let side = model.bundle().map_or(0, |bundle| bundle.preprocess.size);
         let slots = (settings.depth_for(source) + SLOTS_IN_HAND) as u64;
         let running = [
             ("weights", summary.weights_bytes),
@@ -72,7 +73,7 @@ impl Plan {
             ("engine", ENGINE_BYTES),
             ("frames", slots * bounds.frame_bytes as u64),
             ("source and decoder", bounds.decoder_bytes as u64),
-            ("preprocessing", preprocessing(side, limits)),
+            ("preprocessing", Preprocessor::most_bytes(side, limits)),
             ("decisions and output", PIPELINE_BYTES + 2 * limits.line_bytes as u64),
         ];
         let stacks = CAPTURE_STACK as u64 + (threads.max(1) as u64 - 1) * ENGINE_STACK;
@@ -105,6 +106,13 @@ impl Plan {
         self.with("store", bytes).with("pictures for the store", pictures)
     }
 
+    /// The plan with a detector whose file has `file_bytes`, and which is loaded beside `model`. What it takes afterwards is
+    /// counted with the stage that it finds things for.
+    pub fn with_detector(mut self, model: &Model, file_bytes: u64) -> Plan {
+        self.loading = self.loading.max(loading_beside(model, file_bytes));
+        self
+    }
+
     /// The most that lies on the heap at any time.
     pub fn heap(&self) -> u64 {
         sum(&self.running).max(self.loading)
@@ -132,6 +140,14 @@ pub fn check_loading(subject: &str, file_bytes: u64, limits: &Limits) -> Result<
     check(subject, PROGRAM_BYTES + MAIN_BYTES + loading(file_bytes), limits)
 }
 
+/// As [`check_loading`], of a detector that is loaded beside `model`.
+///
+/// # Errors
+/// As [`check_loading`].
+pub fn check_loading_beside(model: &Model, subject: &str, file_bytes: u64, limits: &Limits) -> Result<()> {
+    check(subject, PROGRAM_BYTES + MAIN_BYTES + loading_beside(model, file_bytes), limits)
+}
+
 fn check(subject: &str, value: u64, limits: &Limits) -> Result<()> {
     match limits.memory_bytes {
         Some(limit) if value > limit => {
@@ -145,13 +161,10 @@ fn loading(file_bytes: u64) -> u64 {
     LOADING_FILES * file_bytes + LOADING_BYTES
 }
 
-/// Bytes of preprocessing to `side` × `side` for any frame within `limits`: the input as bytes, the rows of the highest
-/// frame narrowed to `side`, and weights for both of its sides.
-fn preprocessing(side: u64, limits: &Limits) -> u64 {
-    let highest = u64::from(limits.photo_side).min(limits.frame_bytes as u64);
-    // Per pixel of the frame's sides: a narrowed row; eight rows side by side, at up to four bytes; weights.
-    const PER_PIXEL: u64 = 8 * 4 + 3 * 8;
-    side * side * 3 * 2 + highest * (3 * side + 2 * PER_PIXEL)
+/// Heap while a second model is loaded.
+fn loading_beside(model: &Model, file_bytes: u64) -> u64 {
+    let summary = model.summary();
+    summary.weights_bytes + summary.arena_bytes + summary.scratch_bytes + ENGINE_BYTES + loading(file_bytes)
 }
 
 fn sum(items: &[Item]) -> u64 {

@@ -29,7 +29,8 @@ impl Consumer<'_> {
         }
         let times = stage.times();
         let age = now().saturating_sub(if self.recording { slot.arrived } else { time });
-        self.meter.classified(age, times.inference);
+        self.meter.classified(age);
+        self.meter.inferred(times.cuts, times.inference, times.longest);
         let names = self.classifier.names();
         let told = match stage.camera() {
             Some(camera) => {
@@ -40,7 +41,7 @@ impl Consumer<'_> {
         };
         let source = if slot.frame.label().is_empty() { name } else { slot.frame.label() };
         let (source_url, things) = (slot.frame.url(), stage.present());
-        let scene = SceneResult { source, source_url, stamp, names, things, age, dropped, times };
+        let scene = SceneResult { source, source_url, stamp, frame: &slot.frame, names, things, age, dropped, times };
         let told = told.and_then(|()| self.sink.scene(&scene)).and_then(|()| self.tell_things(time));
         self.queue.classified(slot);
         told

@@ -15,6 +15,7 @@ pub use form::Form;
 
 use crate::error::{Error, Result};
 use crate::frame::Frame;
+use crate::limits::Limits;
 use crate::model::{Model, Session};
 use crate::preprocess::{Normaliser, Placement, Preprocess, Preprocessor, Resize};
 use boxes::Candidates;
@@ -59,17 +60,18 @@ pub struct Detector {
     pixels: Vec<u8>,
     /// The input, as the network takes it.
     input: Vec<f32>,
+    outputs: Vec<Vec<f32>>,
     candidates: Candidates,
     bytes: usize,
 }
 
 impl Detector {
-    /// A detector that runs `model`.
+    /// A detector that runs `model` on frames within `limits`.
     ///
     /// # Errors
     /// [`Error::BadModel`] for a network whose input is no square picture, or whose outputs have none of the known forms;
     /// [`Error::Config`] for settings that make no sense; as [`Model::session`].
-    pub fn new(model: &Model, settings: &Settings) -> Result<Detector> {
+    pub fn new(model: &Model, settings: &Settings, limits: &Limits) -> Result<Detector> {
         let bad = |reason: String| Error::BadModel { model: model.name().into(), reason };
         if !(0.0..=1.0).contains(&settings.score) {
             return Err(Error::Config(format!("a score of {} for detectors; give 0 to 1", settings.score)));
@@ -91,7 +93,11 @@ impl Detector {
             model.outputs().iter().map(|port| (port.name.as_str(), port.shape.as_slice())).collect();
         let form = Form::of(&outputs).map_err(bad)?;
         let preprocess = preprocess_of(model.name(), model.metadata(), size as u32)?;
-        let outputs: usize = model.outputs().iter().map(|port| port.volume() * size_of::<f32>()).sum();
+        let sizes = model.outputs().iter().map(|port| port.volume());
+        let outputs: Vec<Vec<f32>> = sizes.map(Vec::with_capacity).collect();
+        let outputs_bytes: usize = outputs.iter().map(|output| output.capacity() * size_of::<f32>()).sum();
+        let preprocessor_bytes =
+            usize::try_from(Preprocessor::most_bytes(preprocess.size, limits)).unwrap_or(usize::MAX);
         let summary = model.summary();
         let arena = (summary.weights_bytes + summary.arena_bytes + summary.scratch_bytes) as usize;
         let pixels = size * size * 3;
@@ -106,8 +112,10 @@ impl Detector {
             preprocessor: None,
             pixels: vec![0; pixels],
             input: vec![0.0; pixels],
+            outputs,
             candidates: Candidates::default(),
-            bytes: arena + outputs * 2 + pixels * 5 + ENGINE_BYTES,
+            // The outputs lie there once more on their way.
+            bytes: (arena + outputs_bytes * 2 + pixels * 5 + ENGINE_BYTES).saturating_add(preprocessor_bytes),
         })
     }
 
@@ -121,11 +129,11 @@ impl Detector {
         size_of::<Self>() + self.bytes
     }
 
-    /// The boxes of things in `frame`, which is shown as a whole and as it is stored, the highest scores first, in pixels of the frame as it is stored. Of boxes that
-    /// overlap by [`OVERLAP`] or more only the first is given.
+    /// The boxes of things in `frame`, which is shown as a whole and as it is stored: the highest scores first, in its
+    /// pixels. Of boxes that overlap by [`OVERLAP`] or more only the first is given.
     ///
     /// # Errors
-    /// As [`Session::run_raw`]. Boxes that are no numbers, or lie outside, are passed over.
+    /// As [`Session::run_raw_into`]. Boxes that are no numbers, or lie outside, are passed over.
     pub fn detect(&mut self, frame: &Frame) -> Result<impl Iterator<Item = (Area, f32)> + '_> {
         let preprocessor = match &mut self.preprocessor {
             Some(preprocessor) => preprocessor,
@@ -144,9 +152,9 @@ impl Detector {
         } else {
             self.normaliser.run(&self.pixels, &mut self.input)?;
         }
-        let outputs = self.session.run_raw(&[&self.input])?;
+        self.session.run_raw_into(&[&self.input], &mut self.outputs)?;
         self.candidates.clear();
-        self.form.read(&outputs, &self.settings, size as f32, &mut self.candidates);
+        self.form.read(&self.outputs, &self.settings, size as f32, &mut self.candidates);
         log::debug!("{}: {} boxes", self.name, self.candidates.len());
         self.candidates.suppress();
         let (width, height) = (frame.width(), frame.height());

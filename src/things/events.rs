@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use oltr_scenes::{Area, Ended, Thing, ThingState};
 
+use super::likeness::Likeness;
 use super::settings::{CUT_EVERY, MOST_CUTS, PATIENCE};
 use super::votes::{Look, Votes};
 use crate::decide::Decision;
@@ -32,6 +33,8 @@ pub struct Track {
     /// Clean frames since the last cut.
     frames: u32,
     votes: Votes,
+    /// What it looks like.
+    pub likeness: Likeness,
     event: Event,
     /// The best frame where nothing was classified: the one that shows most of it.
     largest: (Area, Observation),
@@ -46,7 +49,7 @@ impl Track {
     /// A thing that was found in frame `frame`.
     pub fn new(thing: &Thing, frame: u64) -> Track {
         let seen = observation(thing, frame);
-        let (votes, announced) = Default::default();
+        let (votes, likeness, announced) = Default::default();
         let mut track = Track {
             id: thing.id,
             area: thing.area,
@@ -54,6 +57,7 @@ impl Track {
             // The first clean frame is cut.
             frames: u32::MAX - 1,
             votes,
+            likeness,
             event: Event::of_thing(Decision::Unclassified, thing.first, seen),
             largest: (thing.area, seen),
             announced,
@@ -77,7 +81,13 @@ impl Track {
 
     /// Whether it is to be cut out of this frame.
     pub fn is_due(&self) -> bool {
-        self.clean && self.votes.looks().len() < MOST_CUTS && self.frames >= CUT_EVERY
+        let wanted = self.votes.looks().len() < MOST_CUTS || self.likeness.is_curious();
+        self.clean && wanted && self.frames >= CUT_EVERY
+    }
+
+    /// All its cuts.
+    pub fn votes(&self) -> &[Look] {
+        self.votes.looks()
     }
 
     /// Cuts that were classified.
@@ -89,6 +99,18 @@ impl Track {
     pub fn add(&mut self, look: Look) {
         self.frames = 0;
         self.votes.add(look);
+    }
+
+    /// Each is the other since they met: exchanges what was seen since.
+    pub fn exchange(&mut self, other: &mut Track) {
+        let since = |track: &Track| track.likeness.met().map_or(usize::MAX, |(_, cuts)| cuts);
+        let (own, others) = (since(self), since(other));
+        self.votes.exchange(own, &mut other.votes, others);
+        self.likeness.exchange(&mut other.likeness);
+        std::mem::swap(&mut self.area, &mut other.area);
+        std::mem::swap(&mut self.clean, &mut other.clean);
+        std::mem::swap(&mut self.frames, &mut other.frames);
+        std::mem::swap(&mut self.event.last, &mut other.event.last);
     }
 
     /// What its cuts say together.

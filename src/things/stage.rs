@@ -35,6 +35,8 @@ pub struct Cut<'a> {
     pub area: Area,
     /// What the classifier says of it.
     pub answer: Answer<'a>,
+    /// Number of the burst, where the frame is a photo.
+    pub burst: Option<u64>,
 }
 
 /// A thing that is present.
@@ -72,7 +74,7 @@ pub struct ThingStats {
     pub seen: u64,
     /// Things that there was no room for, each once.
     pub crowded: u64,
-    /// Frames in which nothing could be found: warming, settling, dark, covered.
+    /// Frames in which nothing could be found: settling, dark, covered.
     pub blind: u64,
     /// What became of cuts.
     pub cuts: Cuts,
@@ -87,6 +89,10 @@ pub struct Times {
     pub preprocess: Duration,
     /// The network, all cuts together.
     pub inference: Duration,
+    /// The network, the cut that took longest.
+    pub longest: Duration,
+    /// Cuts that were classified.
+    pub cuts: u32,
 }
 
 /// Finds things, follows them, lets cuts of them be classified, and makes events.
@@ -163,10 +169,12 @@ impl Stage {
         found?;
         (self.last, self.silent) = (Some(time), false);
         self.follow(stamp.seq);
+        self.meet();
         self.times.find = start.elapsed();
         self.budget.spend(self.times.find);
         let result = self.cut(frame, view, classifier, told, failed);
         frame.set_view(view);
+        self.settle();
         self.list();
         result
     }
@@ -181,6 +189,47 @@ impl Stage {
                     let _ = self.tracks.push(Track::new(thing, frame));
                 }
             }
+        }
+    }
+
+    /// Takes note of things that are in one piece with another.
+    fn meet(&mut self) {
+        let things = self.scene.things();
+        for merged in things.iter().filter(|thing| thing.state == ThingState::Merged) {
+            let common = |other: &&oltr_scenes::Thing| merged.area.common(other.area).pixels();
+            let others = things.iter().filter(|other| other.id != merged.id && common(other) > 0);
+            let Some(other) = others.max_by_key(common) else { continue };
+            for (one, met) in [(merged.id, other.id), (other.id, merged.id)] {
+                if let Some(track) = self.tracks.iter_mut().find(|track| track.id == one) {
+                    let cuts = track.votes().len();
+                    track.likeness.meet(met, cuts);
+                }
+            }
+        }
+    }
+
+    /// Has things that met change their numbers where each looks like the other did.
+    fn settle(&mut self) {
+        for place in 0..self.tracks.len() {
+            let Some((met, _)) = self.tracks[place].likeness.met() else { continue };
+            let other = self.tracks.iter().position(|track| track.id == met);
+            // The other one is gone, or met a third one since: who is who is not known any more.
+            let Some(other) = other
+                .filter(|other| self.tracks[*other].likeness.met().map(|(met, _)| met) == Some(self.tracks[place].id))
+            else {
+                self.tracks[place].likeness.part();
+                continue;
+            };
+            let (low, high) = (place.min(other), place.max(other));
+            let (before, behind) = self.tracks.split_at_mut(high);
+            let (one, two) = (&mut before[low], &mut behind[0]);
+            let Some(crossed) = one.likeness.is_crossed(&two.likeness) else { continue };
+            if crossed && self.scene.swap(one.id, two.id) {
+                log::debug!("things {} and {} are each other since they met", one.id, two.id);
+                one.exchange(two);
+            }
+            one.likeness.part();
+            two.likeness.part();
         }
     }
 
@@ -219,6 +268,8 @@ impl Stage {
                 Ok(answer) => {
                     self.times.preprocess += answer.preprocess;
                     self.times.inference += answer.inference;
+                    self.times.longest = self.times.longest.max(answer.inference);
+                    self.times.cuts += 1;
                     let stamp = frame.stamp();
                     track.add(Look {
                         answer: Observation {
@@ -233,7 +284,8 @@ impl Stage {
                     });
                     done += 1;
                     let (number, area) = (track.cuts(), track.area);
-                    result = told(&Cut { thing: *id, number, frame, region, area, answer });
+                    result = told(&Cut { thing: *id, number, frame, region, area, answer, burst: None });
+                    track.likeness.add(classifier.features());
                 }
                 // One cut's fault.
                 Err(e) if concerns_frame(&e) => result = failed(&e),

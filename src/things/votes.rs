@@ -28,6 +28,17 @@ impl Votes {
         let _ = self.looks.push(look);
     }
 
+    /// Exchanges the cuts from `own` on with those of another from `others` on.
+    pub fn exchange(&mut self, own: usize, other: &mut Votes, others: usize) {
+        let (own, others) = (own.min(self.looks.len()), others.min(other.looks.len()));
+        let tail: Vec<Look, MOST_CUTS> = self.looks[own..].iter().copied().collect();
+        self.looks.truncate(own);
+        let _ =
+            self.looks.extend_from_slice(&other.looks[others..][..(other.looks.len() - others).min(MOST_CUTS - own)]);
+        other.looks.truncate(others);
+        let _ = other.looks.extend_from_slice(&tail[..tail.len().min(MOST_CUTS - others)]);
+    }
+
     /// All cuts.
     pub fn looks(&self) -> &[Look] {
         &self.looks
@@ -91,5 +102,11 @@ mod tests {
             assert_eq!(votes(cuts).decision(), expected, "{cuts:?}");
         }
         assert_eq!(votes(&[(Open, 0.1); MOST_CUTS + 9]).looks().len(), MOST_CUTS);
+        let (mut a, mut b) = (votes(&[(Open, 0.1); 3]), votes(&[(Known(1), 0.9); MOST_CUTS]));
+        a.exchange(2, &mut b, 1);
+        assert_eq!((a.looks().len(), b.looks().len()), (MOST_CUTS, 2));
+        assert_eq!((a.decision(), b.decision()), (Known(1), Known(1)));
+        a.exchange(99, &mut b, 99);
+        assert_eq!((a.looks().len(), b.looks().len()), (MOST_CUTS, 2));
     }
 }

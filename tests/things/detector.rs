@@ -6,9 +6,10 @@ use oltr::decide::events::Phase;
 use oltr::model::Options;
 use oltr::pipeline::{self, Control};
 use oltr::things::detector::{Detector, DetectorFinder, Form, Settings as Boxes};
-use oltr::things::{AnyFinder, Budget, Gate, Settings, Stage};
+use oltr::things::{AnyFinder, Budget, Finder, Gate, Regions, Settings, Stage};
 use oltr::{Classifier, Error, Frame, Limits, Model};
 
+use super::common::counting_allocator::{held_by, taken_by};
 use super::common::onnx::{self, Node, Tensor, dtype, value};
 use super::scene::{Film, HEIGHT, SIDE, Shot, WIDTH, draw, passage};
 use super::{Notes, tiny_model};
@@ -57,7 +58,7 @@ fn load(model: &onnx::Model) -> Model {
 }
 
 fn detector(score: f32) -> Detector {
-    Detector::new(&load(&bright(around)), &Boxes { score, ..Boxes::default() }).unwrap()
+    Detector::new(&load(&bright(around)), &Boxes { score, ..Boxes::default() }, &Limits::default()).unwrap()
 }
 
 fn picture(x: i32) -> Frame {
@@ -105,6 +106,85 @@ fn run(score: f32, moving: bool, stands: bool, spacing: Duration) -> (usize, usi
     (notes.of(|phase| *phase == Phase::New).len(), notes.cuts.len())
 }
 
+/// A frame without anything bright.
+fn empty(width: u32, height: u32) -> Frame {
+    let mut luma = vec![0; (width * height) as usize];
+    draw(7, &[], width, height, &mut luma);
+    Frame::new(oltr::PixelFormat::Gray, width, height, width as usize, luma, &Limits::default()).unwrap()
+}
+
+#[test]
+fn boxes_are_forgotten_with_the_picture_that_they_are_of() {
+    let hour = Duration::from_secs(3600);
+    let mut finder = DetectorFinder::new(detector(0.6), None, hour);
+    let mut found = |frame: &Frame, seconds: u64| {
+        let mut regions = Regions::new();
+        finder.find(frame, Duration::from_secs(seconds), &[], &mut regions).unwrap();
+        regions.len()
+    };
+    assert!(found(&picture(150), 0) > 0);
+    assert!(found(&empty(WIDTH, HEIGHT), 1) > 0, "its turn has not come");
+    assert_eq!(found(&empty(2 * WIDTH, HEIGHT), 2), 0, "another size");
+    assert_eq!(found(&picture(150), 3), found(&picture(150), 4));
+    // A gate that learns its ground anew: what moves then in the old boxes is none of their things.
+    let settings = Settings::default();
+    let gate = Gate::new(&settings.scene, &Limits::default()).unwrap();
+    let mut finder = DetectorFinder::new(detector(0.6), Some(gate), Duration::from_secs(100_000));
+    let mut found = |frame: u64, square: Option<i32>, light: bool| {
+        let mut regions = Regions::new();
+        let mut shown = square.map_or_else(|| empty(WIDTH, HEIGHT), picture);
+        if light {
+            let bytes = vec![250; shown.data().len()];
+            shown =
+                Frame::new(oltr::PixelFormat::Gray, WIDTH, HEIGHT, WIDTH as usize, bytes, &Limits::default()).unwrap();
+        }
+        finder.find(&shown, Duration::from_millis(frame * 100), &[], &mut regions).unwrap();
+        (regions.len(), finder.is_anew())
+    };
+    (0..150).for_each(|frame| assert!(found(frame, None, false).0 < 9));
+    assert!((150..160).map(|frame| found(frame, Some(150), false).0).sum::<usize>() > 0);
+    assert!((160..300).any(|frame| found(frame, None, true).1), "the light is another one");
+    (300..500).for_each(|frame| assert!(found(frame, None, false).0 < 9));
+    let shown: usize = (500..510).map(|frame| found(frame, Some(30), false).0).sum();
+    assert!(shown > 0, "the detector did not look again");
+}
+
+#[test]
+fn a_detector_takes_no_memory_for_a_frame_and_what_it_says_for_itself() {
+    let model = load(&bright(around));
+    let (held, mut detector) = held_by(|| {
+        let mut detector = Detector::new(&model, &Boxes::default(), &Limits::default()).unwrap();
+        assert!(detector.detect(&picture(40)).unwrap().count() > 0);
+        detector
+    });
+    assert!(held.now as usize <= detector.bytes() && held.now > 64 * 64 * 3 * 5, "{held:?} {}", detector.bytes());
+    // The engine beneath takes and gives back some for each run; nothing is taken beside that.
+    let mut session = model.session().unwrap();
+    let (input, mut outputs) = (vec![0.5; 3 * 64 * 64], Vec::new());
+    let mut run = || session.run_raw_into(&[&input], &mut outputs).unwrap();
+    let frames: Vec<Frame> = (0..20).map(|i| picture(20 + 10 * i)).collect();
+    (0..5).for_each(|_| run());
+    let engine = taken_by(|| frames.iter().for_each(|_| run()));
+    let mut boxes = 0;
+    let whole = taken_by(|| boxes = frames.iter().map(|frame| detector.detect(frame).unwrap().count()).sum());
+    assert!(boxes > 20);
+    assert_eq!(whole, engine);
+}
+
+#[test]
+fn loading_a_detector_is_planned() {
+    let model = tiny_model();
+    let (source, limits) = (Film::recording(|_| Shot::End), Limits::default());
+    let plan = || pipeline::memory::Plan::new(&model, 1, &source, &pipeline::Settings::default(), &limits);
+    let weights = model.summary().weights_bytes;
+    assert!(plan().with_detector(&model, 50 << 20).heap() > 3 * (50 << 20) + weights);
+    assert_eq!(plan().with_detector(&model, 0).heap(), plan().heap().max(plan().with_detector(&model, 0).loading));
+    let tight = Limits::with(|limits| limits.memory_bytes = Some(100 << 20));
+    let check = |bytes| pipeline::memory::check_loading_beside(&model, "d.onnx", bytes, &tight);
+    assert!(check(1 << 20).is_ok());
+    assert!(matches!(check(50 << 20), Err(Error::Limit { what: "memory_bytes", .. })));
+}
+
 #[test]
 fn a_detector_finds_things_where_something_moves_or_alone() {
     let every = Duration::ZERO;
@@ -123,7 +203,7 @@ fn a_detector_finds_things_where_something_moves_or_alone() {
 
 #[test]
 fn detectors_that_say_nothing_usable_are_refused_or_passed_over() {
-    let refused = |model: &onnx::Model| match Detector::new(&load(model), &Boxes::default()) {
+    let refused = |model: &onnx::Model| match Detector::new(&load(model), &Boxes::default(), &Limits::default()) {
         Err(Error::BadModel { reason, .. }) => reason,
         Err(other) => panic!("{other}"),
         Ok(detector) => panic!("taken as {:?}", detector.form()),
@@ -158,13 +238,30 @@ fn detectors_that_say_nothing_usable_are_refused_or_passed_over() {
     };
     assert!(refused(&many).contains("199712 boxes"));
     assert!(matches!(
-        Detector::new(&load(&bright(around)), &Boxes { score: 2.0, ..Boxes::default() }),
+        Detector::new(&load(&bright(around)), &Boxes { score: 2.0, ..Boxes::default() }, &Limits::default()),
         Err(Error::Config(_))
     ));
     // No sides, far outside: no boxes, and no fault.
+    // No numbers: 0 by 0, in the boxes or in the scores.
+    for output in ["boxes", "scores"] {
+        let mut model = bright(around);
+        model.nodes.push(Node::new("Div", &["nothing", "nothing"], &["nan"]));
+        model.nodes.push(Node::new("Add", &[output, "nan"], &["wrong"]));
+        let name = |of: &str| if of == output { "wrong".to_string() + "_" + of } else { of.into() };
+        model.nodes.last_mut().unwrap().outputs = vec![name(output)];
+        let boxes = (CELLS * CELLS) as i64;
+        model.outputs = vec![
+            value(&name("boxes"), dtype::FLOAT, &[1, boxes, 4]),
+            value(&name("scores"), dtype::FLOAT, &[1, boxes]),
+        ];
+        let mut detector =
+            Detector::new(&load(&model), &Boxes { score: 0.0, ..Boxes::default() }, &Limits::default()).unwrap();
+        assert_eq!(detector.detect(&picture(40)).unwrap().count(), 0, "{output}");
+    }
     for corners in [[5.0; 4], [9.0, 9.0, 5.0, 5.0], [1e30, 1e30, 2e30, 2e30]] {
         let model = load(&bright(|_, _| corners));
-        let mut detector = Detector::new(&model, &Boxes { score: 0.0, ..Boxes::default() }).unwrap();
+        let mut detector =
+            Detector::new(&model, &Boxes { score: 0.0, ..Boxes::default() }, &Limits::default()).unwrap();
         assert_eq!(detector.detect(&picture(40)).unwrap().count(), 0, "{corners:?}");
     }
 }

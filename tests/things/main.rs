@@ -4,10 +4,13 @@
 mod common;
 mod detector;
 mod events;
+mod meeting;
 mod memory;
 #[cfg(feature = "cli")]
 mod program;
 mod scene;
+#[cfg(feature = "cli")]
+mod stills;
 
 use std::time::Duration;
 
@@ -31,6 +34,8 @@ struct Told {
     crops: u32,
     seen: u32,
     best: Area,
+    /// Where it was seen first and last.
+    sides: (Area, Area),
     first: Duration,
     last: Duration,
     steps: usize,
@@ -84,6 +89,7 @@ impl Sink for Notes {
             crops: of.crops,
             seen: of.thing.seen,
             best: of.best,
+            sides: (of.thing.first_area, of.thing.last_area),
             first: event.first,
             last: event.last,
             steps: of.thing.path.len(),
@@ -147,6 +153,8 @@ fn run_until(
     let cuts = stats.things.unwrap().cuts;
     assert_eq!(cuts.asked, cuts.classified + cuts.skipped, "{cuts:?}");
     assert_eq!(cuts.classified, notes.cuts.len() as u64);
+    // Frames without a cut do not count into the mean time of the network.
+    assert_eq!(stats.interval.inferences, cuts.classified);
     assert_eq!(stats.events, notes.of(|phase| *phase == Phase::New).len() as u64);
     report
 }

@@ -286,3 +286,88 @@ fn the_plan_of_memory_counts_the_stage() {
     let ran = place.run(&["-v", "stream", "--things", "--model", "tiny.onnx", "scene.y4m"]);
     assert!(String::from_utf8_lossy(&ran.stderr).contains("KiB  things"), "{ran:?}");
 }
+
+/// What `GET path` is answered by the page at `port`: the head, and the rest.
+fn get(port: u16, path: &str) -> (String, Vec<u8>) {
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").expect(path);
+    (String::from_utf8_lossy(&answer[..end]).into_owned(), answer.split_off(end + 4))
+}
+
+#[test]
+fn the_page_shows_the_camera_where_nothing_moves_and_then_the_cuts() {
+    use std::io::{BufRead, BufReader};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let place = Place::new();
+    let args = ["stream", "--things", "--json", "--model", "tiny.onnx", "--listen", "127.0.0.1:0", "--recording", "-"];
+    let mut command = place.command(&args);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("http://127.0.0.1:") {
+        line.clear();
+        assert!(stderr.read_line(&mut line).unwrap() > 0, "the program says no address");
+    }
+    let port = line.split("127.0.0.1:").nth(1).unwrap().trim().trim_end_matches('/').parse().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // Nothing moves until something is to; then things pass until the program ends.
+    let moves = Arc::new(AtomicBool::new(false));
+    let begin = moves.clone();
+    let writer = std::thread::spawn(move || {
+        let scene = y4m(60, |frame| passage(frame, 0).into_iter().collect());
+        let still = y4m(60, |_| Vec::new());
+        let head = still.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+        let mut sent = stdin.write_all(&still);
+        while sent.is_ok() {
+            let frames = if begin.load(Ordering::Relaxed) { &scene } else { &still };
+            sent = stdin.write_all(&frames[head..]);
+        }
+    });
+    let (answer, camera) = get(port, "/camera.jpg");
+    assert!(answer.contains("image/jpeg") && camera.starts_with(&[0xFF, 0xD8]), "{answer}");
+    let (answer, _) = get(port, "/frame.jpg");
+    assert!(answer.starts_with("HTTP/1.1 503"), "nothing was cut yet: {answer}");
+    moves.store(true, Ordering::Relaxed);
+    let cut = (0..20).map(|_| get(port, "/frame.jpg")).find(|(answer, _)| answer.contains("image/jpeg"));
+    assert!(cut.is_some_and(|(_, jpeg)| jpeg.starts_with(&[0xFF, 0xD8])), "no cut was shown");
+    let (_, metrics) = get(port, "/metrics");
+    let metrics = String::from_utf8(metrics).unwrap();
+    assert!(metrics.contains("oltr_inference_duration_seconds_count"), "{metrics}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    writer.join().unwrap();
+}
+
+#[test]
+fn streams_of_one_frame_and_of_black_ones_are_streams() {
+    let place = Place::new();
+    let whole = y4m(1, |_| Vec::new());
+    let mut black = y4m(40, |_| Vec::new());
+    let head = black.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    for frame in black[head..].chunks_mut((super::scene::WIDTH * super::scene::HEIGHT * 3 / 2) as usize + 6) {
+        frame[6..6 + (super::scene::WIDTH * super::scene::HEIGHT) as usize].fill(0);
+    }
+    for (name, bytes, frames) in [("one.y4m", &whole, 1), ("black.y4m", &black, 40)] {
+        fs::write(place.path().join(name), bytes).unwrap();
+        let ran = place.run(&["stream", "--things", "--json", "--model", "tiny.onnx", name]);
+        assert_eq!(ran.status.code(), Some(0), "{name}: {}", String::from_utf8_lossy(&ran.stderr));
+        let lines = lines(&ran.stdout);
+        let stats = of(&lines, "oltr.stats/1").last().copied().cloned().unwrap();
+        assert_eq!(
+            (&stats["captured"], &stats["classified"], &stats["events"]),
+            (&frames.into(), &frames.into(), &0.into())
+        );
+        // No cut, no time of the network.
+        assert!(stats["interval"]["inference_ms"]["mean"].is_null(), "{name}: {stats}");
+        assert!(of(&lines, "oltr.event/1").is_empty(), "{name}");
+    }
+    let lines = place.lines(&[]);
+    let stats = of(&lines, "oltr.stats/1").last().copied().cloned().unwrap();
+    let of = &stats["interval"]["inference_ms"];
+    // Most frames have no cut: the mean of all frames would be far below.
+    assert!(of["mean"].as_f64().unwrap() > 0.0 && of["max"].as_f64() >= of["mean"].as_f64(), "{stats}");
+}

@@ -39,6 +39,7 @@ pub use settings::{Preprocess, Resize};
 
 use crate::error::{Error, Result};
 use crate::frame::{Frame, Geometry, PixelFormat, Range, Rect, Rotation};
+use crate::limits::Limits;
 use planes::Planes;
 use resample::{Resampler, Room, Span, reserve};
 
@@ -126,6 +127,15 @@ impl Preprocessor {
     /// Bytes of memory that the plan and its buffers take.
     pub fn bytes(&self) -> usize {
         self.plan.bytes()
+    }
+
+    /// Bytes that a plan for a square of `side` takes at most, for any frame within `limits`: the placed picture twice, the
+    /// rows of the highest frame narrowed to `side`, and weights for both of its sides.
+    pub fn most_bytes(side: u32, limits: &Limits) -> u64 {
+        let (side, highest) = (u64::from(side), u64::from(limits.photo_side).min(limits.frame_bytes as u64));
+        // Per pixel of the frame's sides: a narrowed row; eight rows side by side, at up to four bytes; weights.
+        const PER_PIXEL: u64 = 8 * 4 + 3 * 8;
+        side * side * 3 * 2 + highest * (3 * side + 2 * PER_PIXEL)
     }
 
     /// Writes the input pixels of `frame` to `out`: interleaved RGB `(size, size, 3)`.

@@ -16,7 +16,7 @@ pub mod watch;
 
 pub use late::LateDecoder;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -101,6 +101,13 @@ pub trait FrameSource: Send {
     /// the first frame. What remembers across restarts what it gave has one, so that a process that is killed tells
     /// nothing twice. [`FrameSource::confirm`] follows.
     fn note(&mut self) -> Option<Note> {
+        None
+    }
+
+    /// The photo that will be the frame `index` frames after the next one, where that is known and it is a file. Damaged
+    /// ones count too.
+    fn coming(&self, index: usize) -> Option<&Path> {
+        let _ = index;
         None
     }
 

@@ -132,7 +132,7 @@ impl Mask {
     }
 
     /// Whether the cell at a column and row of a grid over the frame is looked at.
-    pub(crate) fn shows(&self, column: usize, columns: usize, row: usize, rows: usize) -> bool {
+    pub fn shows(&self, column: usize, columns: usize, row: usize, rows: usize) -> bool {
         let at = |index: usize, of: usize| ((index * 2 + 1) * SIDE / (2 * of.max(1))).min(SIDE - 1);
         let place = at(row, rows) * SIDE + at(column, columns);
         self.bits[place / 64] >> (place % 64) & 1 != 0

@@ -12,7 +12,7 @@ use oltr::decide::events::Phase;
 use oltr::preprocess::{Preprocess, Preprocessor, Resize};
 use oltr::sink::{CutResult, EventResult};
 use oltr::things::{MOST_CUTS, MOST_THINGS};
-use oltr::{Error, Frame, Result};
+use oltr::{Error, Frame, Names, Result};
 
 /// The longer side of a saved cut, at most: more than any network sees. Larger ones are made smaller.
 const SIDE: u32 = 512;
@@ -96,7 +96,15 @@ impl Crops {
             image::ImageError::IoError(cause) => Error::io(&path, cause),
             e => Error::Internal(format!("{}: {e}", path.display())),
         })?;
-        self.waiting.push((cut.thing, seq));
+        match cut.burst {
+            // Cuts of a photo are labelled for themselves; those of a burst mostly show the same.
+            Some(burst) => {
+                let answer = &cut.answer;
+                let line = self.line(cut.thing, seq, answer.names(), answer.decision, &format!("burst-{burst}"));
+                self.labels.write_all(line.as_bytes()).map_err(|e| Error::io(self.folder.join(LABELS), e))?;
+            }
+            None => self.waiting.push((cut.thing, seq)),
+        }
         self.left -= 1;
         if self.left == 0 {
             log::warn!("{}: is full; no more cuts are kept (--save allows more)", self.folder.display());
@@ -111,17 +119,21 @@ impl Crops {
     pub fn event(&mut self, result: &EventResult) -> Result<()> {
         let (Phase::End(_), Some(of)) = (result.change.phase, &result.thing) else { return Ok(()) };
         let (id, label) = (of.thing.id, result.change.event.label);
-        let (class, role) = match (label, result.names.label(label)) {
-            (Decision::Open, _) | (_, None) => ("open", "unknown"),
-            (_, Some(class)) => (class, "known"),
-        };
         let mut lines = String::new();
         for (_, seq) in self.waiting.iter().filter(|(thing, _)| *thing == id) {
-            let name = self.name(id, *seq);
-            lines += &format!("{name}\t{class}\t{role}\tval\t{}-thing-{id}\n", self.run);
+            lines += &self.line(id, *seq, result.names, label, &format!("thing-{id}"));
         }
         self.waiting.retain(|(thing, _)| *thing != id);
         self.labels.write_all(lines.as_bytes()).map_err(|e| Error::io(self.folder.join(LABELS), e))
+    }
+
+    /// The line of labels of a cut that is said to show `label`.
+    fn line(&self, thing: u64, seq: u64, names: Names, label: Decision, cluster: &str) -> String {
+        let (class, role) = match (label, names.label(label)) {
+            (Decision::Open, _) | (_, None) => ("open", "unknown"),
+            (_, Some(class)) => (class, "known"),
+        };
+        format!("{}\t{class}\t{role}\tval\t{}-{cluster}\n", self.name(thing, seq), self.run)
     }
 
     fn name(&self, thing: u64, seq: u64) -> String {

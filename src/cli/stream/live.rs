@@ -87,12 +87,17 @@ struct Pixels {
 #[derive(Default)]
 struct State {
     numbers: Numbers,
+    /// What the camera sees.
     camera: Pixels,
+    /// What the network sees: all of it, or the last cut of a thing.
     input: Pixels,
     middle: Vec<u8>,
-    /// Counts up with each frame that was copied.
+    /// Counts up with each frame of the camera that was copied, and when that was last done.
     version: u64,
     copied: Duration,
+    /// As these, of what the network saw.
+    input_version: u64,
+    input_copied: Duration,
     /// The last events as JSON, each with its number.
     lines: std::collections::VecDeque<(u64, String)>,
     line: u64,
@@ -216,6 +221,7 @@ impl Live {
     pub fn scene(&mut self, s: &SceneResult) {
         self.tally.scene(s);
         let Some(mut state) = self.shared.watched() else { return };
+        state.see_camera(s.frame);
         let numbers = &mut state.numbers;
         (numbers.frame, numbers.age_ms) = (s.stamp.seq, s.age.as_millis() as u64);
         numbers.things.clear();
@@ -278,40 +284,61 @@ fn numbers_of(answer: &Answer, numbers: &mut Numbers) {
     numbers.resembles = answer.nearest.name.into();
 }
 
-/// Where frames are seen.
+/// Where is seen what a network sees.
 #[derive(Clone)]
 pub struct Eye(Arc<Shared>);
 
 impl Eye {
-    /// A frame was classified; `pixels` is what the network saw of it. Copies it if somebody looks.
+    /// A frame was classified as a whole; `pixels` is what the network saw of it. Copies it if somebody looks.
     pub fn see(&self, frame: &Frame, pixels: &[u8], answer: &Answer) {
         let Some(mut state) = self.0.watched() else { return };
+        state.see_camera(frame);
+        state.numbers.region = frame.geometry().view.region.map(|r| [r.x, r.y, r.width, r.height]);
+        state.see_input(pixels, self.0.about.side, answer);
+    }
+
+    /// A cut of a thing was classified; `pixels` is what the network saw of it. Copies it if somebody looks.
+    pub fn see_cut(&self, pixels: &[u8], answer: &Answer) {
+        let Some(mut state) = self.0.watched() else { return };
+        state.see_input(pixels, self.0.about.side, answer);
+    }
+}
+
+impl State {
+    /// Copies what the camera sees, if it is time.
+    fn see_camera(&mut self, frame: &Frame) {
         let now = Duration::from_nanos(clock::monotonic_ns());
-        if now.saturating_sub(state.copied) < EVERY {
+        if now.saturating_sub(self.copied) < EVERY {
             return;
         }
-        let state = &mut *state;
-        let view = frame.geometry().view;
-        let side = self.0.about.side as usize;
-        if side <= INPUT && pixels.len() == side * side * 3 {
-            state.input.bytes.clear();
-            state.input.bytes.extend_from_slice(pixels);
-            (state.input.width, state.input.height) = (side as u32, side as u32);
-        }
-        let (width, height) = frame.shrink(None, Rotation::default(), PIXELS, &mut state.camera.bytes);
-        (state.camera.width, state.camera.height) = (width, height);
+        let (width, height) = frame.shrink(None, Rotation::default(), PIXELS, &mut self.camera.bytes);
+        (self.camera.width, self.camera.height) = (width, height);
         let middle = |side: u32| (side.saturating_sub(MIDDLE) / 2, side.min(MIDDLE));
         let ((x, w), (y, h)) = (middle(frame.width()), middle(frame.height()));
         let area = Rect { x, y, width: w, height: h };
-        let (w, h) = frame.shrink(Some(area), Rotation::default(), MIDDLE * MIDDLE, &mut state.middle);
-        let numbers = &mut state.numbers;
-        numbers_of(answer, numbers);
-        numbers.sharpness = sharpness(&state.middle, w as usize, h as usize);
-        (numbers.brightness, numbers.clipped) = exposure(&state.camera.bytes);
+        let (w, h) = frame.shrink(Some(area), Rotation::default(), MIDDLE * MIDDLE, &mut self.middle);
+        let numbers = &mut self.numbers;
+        numbers.sharpness = sharpness(&self.middle, w as usize, h as usize);
+        (numbers.brightness, numbers.clipped) = exposure(&self.camera.bytes);
         (numbers.width, numbers.height) = (frame.width(), frame.height());
-        numbers.region = view.region.map(|r| [r.x, r.y, r.width, r.height]);
-        state.copied = now;
-        state.version += 1;
+        self.copied = now;
+        self.version += 1;
+    }
+
+    /// Copies what the network sees, a square of `side`, if it is time.
+    fn see_input(&mut self, pixels: &[u8], side: u32, answer: &Answer) {
+        let now = Duration::from_nanos(clock::monotonic_ns());
+        if now.saturating_sub(self.input_copied) < EVERY {
+            return;
+        }
+        if side as usize <= INPUT && pixels.len() == (side * side * 3) as usize {
+            self.input.bytes.clear();
+            self.input.bytes.extend_from_slice(pixels);
+            (self.input.width, self.input.height) = (side, side);
+            self.input_version += 1;
+        }
+        numbers_of(answer, &mut self.numbers);
+        self.input_copied = now;
     }
 }
 

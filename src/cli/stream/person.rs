@@ -93,7 +93,20 @@ impl Sink for Person {
             percent(answer.probability),
             format!("{:.2} {sign} {:.2}", answer.reachability, answer.threshold).into(),
             self.names.of(answer.nearest.class).to_string().into(),
-        ])
+        ])?;
+        let Some(still) = f.still else { return Ok(()) };
+        for thing in &still.things {
+            let Area { x, y, width, height } = thing.area;
+            self.row(&[
+                "".into(),
+                format!("thing {}", thing.id).into(),
+                shows(self.name(thing.decision), thing.decision),
+                percent(thing.probability),
+                format!("{:.2}", thing.reachability).into(),
+                format!("at {x},{y},{width},{height}").into(),
+            ])?;
+        }
+        Ok(())
     }
 
     fn scene(&mut self, scene: &SceneResult) -> Result<()> {

@@ -53,10 +53,10 @@ impl Reach {
         }
     }
 
-    /// Names events as another writer does, whose run this is.
-    pub fn name_as(&mut self, run: &str) {
+    /// Names events as `other` does.
+    pub fn name_as(&mut self, other: &JsonLines<impl io::Write>) {
         if let Some(lines) = &mut self.lines {
-            lines.set_run(run);
+            lines.set_run(other.run());
         }
     }
 

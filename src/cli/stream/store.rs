@@ -107,11 +107,19 @@ impl Classify for Keeping<'_, '_> {
         self.thing = Some(thing);
     }
 
+    fn features(&self) -> &[f32] {
+        &self.inner.outputs().features
+    }
+
     fn classify(&mut self, frame: &Frame) -> Result<Answer<'_>> {
         let thing = self.thing.take();
         let answer = self.inner.classify(frame)?;
         if let Some(eye) = &self.eye {
-            eye.see(frame, self.inner.session().pixels(), &answer);
+            let pixels = self.inner.session().pixels();
+            match thing {
+                Some(_) => eye.see_cut(pixels, &answer),
+                None => eye.see(frame, pixels, &answer),
+            }
         }
         if let Some(keeper) = self.keeper {
             let outputs = self.inner.outputs();
@@ -122,7 +130,7 @@ impl Classify for Keeping<'_, '_> {
                 (None, Decision::Known(_)) => answer.probability,
                 (None, _) => -answer.reachability,
             };
-            let candidate = Candidate { frame, area: None, score, features: &outputs.features, unit };
+            let candidate = Candidate { frame, score, features: &outputs.features, unit };
             let key = thing.map_or_else(|| keep::key(answer.decision), keep::thing_key);
             keeper.borrow_mut().offer(key, &candidate);
         }
@@ -205,7 +213,7 @@ impl<'k> Storing<'k> {
     }
 
     /// Names events as `lines` does.
-    pub fn name_as<W: Write>(&mut self, lines: &JsonLines<W>) {
+    pub fn name_as(&mut self, lines: &JsonLines<impl Write>) {
         self.lines.set_run(lines.run());
     }
 

@@ -1,6 +1,6 @@
 //! The options of `oltr stream --things` and what they mean.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -8,8 +8,10 @@ use heapless::Vec as Fixed;
 use oltr::bundle::Subject;
 use oltr::decide::events;
 use oltr::model::Options;
-use oltr::source::photo;
+use oltr::pipeline::memory;
+use oltr::source::{FrameSource, photo};
 use oltr::things::detector::{self, Detector, DetectorFinder, MOST_CLASSES};
+use oltr::things::stills::{Finds, StillSource, Stills};
 use oltr::things::{self, AnyFinder, Area, Budget, Gate, Mask, Stage};
 use oltr::{Error, Limits, Model, PixelFormat, Rect, Result};
 
@@ -22,7 +24,8 @@ const SAVED: u64 = 1000;
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Things")]
 pub struct ThingsArgs {
-    /// Look for things that move before a fixed camera, cut each out and name it: one event a thing
+    /// Look for things that move before a fixed camera, cut each out and name it: one event a thing; of photos what
+    /// differs from the others of its camera
     #[arg(long)]
     pub things: bool,
     /// With --things: a picture of what is looked at, stretched over the frame; black is ignored
@@ -37,7 +40,8 @@ pub struct ThingsArgs {
     /// With --things: the longer side of the largest thing, as a share of the frame's width [default: 90%]
     #[arg(long, value_name = "P%", value_parser = share, requires = "things")]
     pub max_size: Option<f32>,
-    /// With --things: how far something must come to be a thing, in multiples of its size [default: 0.7]
+    /// With --things: how far something must come to be a thing, in multiples of its size [default: 0.7; with
+    /// --detector-alone 0]
     #[arg(long, value_name = "SIZES", requires = "things")]
     pub min_way: Option<f32>,
     /// With --things: things that are followed at the same time, up to 32 [default: 16]
@@ -84,10 +88,61 @@ impl ThingsArgs {
         &self,
         settings: &things::Settings,
         budget: Budget,
+        model: &Model,
         options: &Options,
         limits: &Limits,
     ) -> Result<Stage> {
         let Some(path) = &self.detector else { return Stage::new(settings, budget, limits) };
+        let detector = self.load_detector(path, model, options, limits)?;
+        let gate = (!self.detector_alone).then(|| Gate::new(&settings.scene)).transpose()?;
+        let spacing = self.detector_fps.map_or(Duration::ZERO, |fps| Duration::from_secs_f64(1.0 / fps));
+        let finder = AnyFinder::new(DetectorFinder::new(detector, gate, spacing));
+        Stage::with_finder(finder, settings, budget, limits)
+    }
+
+    /// The photos of `source` with what differs in them, those of a burst being `apart` at most, and what lets a classifier
+    /// see it.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for what is said of video; as [`Stills::new`]; those of the detector.
+    pub fn stills(
+        &self,
+        source: Box<dyn FrameSource>,
+        settings: &things::Settings,
+        apart: Duration,
+        model: &Model,
+        options: &Options,
+        limits: &Limits,
+    ) -> Result<(StillSource, Stills)> {
+        for (option, given) in [
+            ("--min-way", self.min_way.is_some()),
+            ("--stay", self.stay.is_some()),
+            ("--detector-fps", self.detector_fps.is_some()),
+        ] {
+            if given {
+                let reason = format!("{option} is said of video, and these are photos; leave it out");
+                return Err(Error::Config(reason));
+            }
+        }
+        let finds = Finds::default();
+        let mut source = StillSource::new(source, &settings.scene, apart, finds.clone(), limits);
+        let mut stills = Stills::new(finds, settings)?;
+        if let Some(path) = &self.detector {
+            stills = stills.with_detector(self.load_detector(path, model, options, limits)?, self.detector_alone);
+        }
+        if self.detector_alone {
+            source = source.without_ground();
+        }
+        Ok((source, stills))
+    }
+
+    /// Bytes of the detector's file, if there is one.
+    pub fn detector_bytes(&self) -> Option<u64> {
+        self.detector.as_deref().and_then(|path| std::fs::metadata(path).ok()).map(|meta| meta.len())
+    }
+
+    /// The detector in the file `path`, which is loaded beside `model`.
+    fn load_detector(&self, path: &Path, model: &Model, options: &Options, limits: &Limits) -> Result<Detector> {
         if self.detector_classes.len() > MOST_CLASSES {
             return Err(Error::Config(format!(
                 "--detector-classes names more than {MOST_CLASSES} classes; name fewer"
@@ -98,12 +153,12 @@ impl ThingsArgs {
             score: self.detector_score.unwrap_or(usual.score),
             classes: self.detector_classes.iter().copied().collect(),
         };
-        let detector = Detector::new(&Model::load(path, options)?, &of)?;
+        if let Some(bytes) = self.detector_bytes() {
+            memory::check_loading_beside(model, &path.display().to_string(), bytes, limits)?;
+        }
+        let detector = Detector::new(&Model::load(path, options)?, &of, limits)?;
         log::info!("{}: {:?}", path.display(), detector.form());
-        let gate = (!self.detector_alone).then(|| Gate::new(&settings.scene)).transpose()?;
-        let spacing = self.detector_fps.map_or(Duration::ZERO, |fps| Duration::from_secs_f64(1.0 / fps));
-        let finder = AnyFinder::new(DetectorFinder::new(detector, gate, spacing));
-        Stage::with_finder(finder, settings, budget, limits)
+        Ok(detector)
     }
 
     /// Pictures that `--save-crops` may keep.
@@ -158,7 +213,7 @@ pub fn warn_of_crops(model: &Model) {
 }
 
 /// The mask that the picture at `path` draws.
-fn mask(path: &std::path::Path, limits: &Limits) -> Result<Mask> {
+fn mask(path: &Path, limits: &Limits) -> Result<Mask> {
     let frame = photo::read(path, limits)?;
     debug_assert_eq!(frame.format(), PixelFormat::Rgb24);
     let bright = |pixel: &[u8; 3]| {

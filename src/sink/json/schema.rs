@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use super::super::{EventResult, Failure, FrameResult, Novelty, Stats, StoreStats, Times};
+use super::scene::StillFields;
 use super::things::{ThingFields, ThingsFields};
 use super::units::millis;
 use crate::answer::{self, Names};
@@ -152,6 +153,9 @@ pub struct FrameLine<'a> {
     /// `taken`, `place` and `camera` of a photo.
     #[serde(flatten)]
     origin: Option<&'a Origin>,
+    /// `still` and `things` of a photo in which things are looked for.
+    #[serde(flatten)]
+    still: Option<StillFields<'a>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -196,6 +200,7 @@ impl<'a> FrameLine<'a> {
             latency_ms: Latency { preprocess: millis(answer.preprocess), inference: millis(answer.inference) },
             source_url: f.source_url,
             origin: f.origin,
+            still: f.still.map(|still| StillFields::new(still, names, texts)),
         }
     }
 }
@@ -344,7 +349,7 @@ struct IntervalFields {
     inference_ms: MeanMax,
 }
 
-/// `None` where there was no frame.
+/// `None` where there was nothing to measure.
 #[derive(Debug, Serialize)]
 struct MeanMax {
     mean: Option<f64>,
@@ -370,8 +375,8 @@ impl<'a> StatsLine<'a> {
             0.0 => 0.0,
             seconds => (frames as f64 / seconds * 1e3).round() / 1e3,
         };
-        let of = |sum: Duration, max: Duration| match u32::try_from(i.classified) {
-            Ok(frames @ 1..) => MeanMax { mean: Some(millis(sum / frames)), max: Some(millis(max)) },
+        let of = |times: u64, sum: Duration, max: Duration| match u32::try_from(times) {
+            Ok(times @ 1..) => MeanMax { mean: Some(millis(sum / times)), max: Some(millis(max)) },
             _ => MeanMax { mean: None, max: None },
         };
         StatsLine {
@@ -390,8 +395,8 @@ impl<'a> StatsLine<'a> {
                 length_ms: millis(i.length),
                 captured_fps: rate(i.captured),
                 classified_fps: rate(i.classified),
-                age_ms: of(i.sum_age, i.max_age),
-                inference_ms: of(i.sum_inference, i.max_inference),
+                age_ms: of(i.classified, i.sum_age, i.max_age),
+                inference_ms: of(i.inferences, i.sum_inference, i.max_inference),
             },
             memory,
             last: s.last,

@@ -21,6 +21,7 @@ fn frame<'a>(source: &'a str, bundle: &'a Bundle) -> FrameResult<'a> {
     let mut answer = Judge::new(bundle).by_rule(&scores).unwrap();
     (answer.preprocess, answer.inference) = (Duration::from_micros(800), Duration::from_millis(4));
     FrameResult {
+        still: None,
         source,
         source_url: Some("%E9"),
         stamp: Stamp { seq: 41, mono_ns: 1_500_000_000 },

@@ -9,7 +9,7 @@ use super::Detector;
 use crate::error::Result;
 use crate::frame::Frame;
 
-/// Regions that move and lie in a box by so much of their own area are that thing's.
+/// A region that moves is that of a box where the two share so much of the smaller one.
 const WITHIN: f64 = 0.5;
 
 /// Finds what a [`Detector`] finds, at most so often: alone, or only where and while a [`Gate`] sees something move.
@@ -25,19 +25,27 @@ pub struct DetectorFinder {
     last: Option<Duration>,
     boxes: Vec<Area, MOST_REGIONS>,
     moving: Regions,
+    /// Of the last frame, which the boxes are of.
+    size: (u32, u32),
 }
 
 impl DetectorFinder {
     /// Runs `detector` at most once in `spacing`; with a `gate` only when something moves.
     pub fn new(detector: Detector, gate: Option<Gate>, spacing: Duration) -> DetectorFinder {
-        let (last, boxes, moving) = Default::default();
-        DetectorFinder { detector, gate, spacing, last, boxes, moving }
+        let (last, boxes, moving, size) = Default::default();
+        DetectorFinder { detector, gate, spacing, last, boxes, moving, size }
     }
 
     /// Whether the detector's turn has come.
     fn is_turn(&self, time: Duration) -> bool {
         // A frame that is a little early counts: rates of frames and of detectors need not divide each other.
         self.last.is_none_or(|last| time.saturating_sub(last) + self.spacing / 16 >= self.spacing)
+    }
+
+    /// What was seen is seen no more: the next frame is looked at anew.
+    fn forget(&mut self) {
+        self.boxes.clear();
+        self.last = None;
     }
 
     fn detect(&mut self, frame: &Frame, time: Duration) -> Result<()> {
@@ -54,6 +62,10 @@ impl DetectorFinder {
 
 impl Finder for DetectorFinder {
     fn find(&mut self, frame: &Frame, time: Duration, expected: &[Expected], regions: &mut Regions) -> Result<()> {
+        let size = (frame.width(), frame.height());
+        if std::mem::replace(&mut self.size, size) != size {
+            self.forget();
+        }
         let Some(gate) = &mut self.gate else {
             if self.is_turn(time) {
                 self.detect(frame, time)?;
@@ -63,6 +75,9 @@ impl Finder for DetectorFinder {
         };
         self.moving.clear();
         gate.find(frame, time, expected, &mut self.moving)?;
+        if gate.is_anew() {
+            self.forget();
+        }
         if !self.moving.is_empty() && self.is_turn(time) {
             self.detect(frame, time)?;
         }

@@ -12,12 +12,29 @@ const MOST_FINAL: usize = 1000;
 /// What is below it lies between 0 and 1 rather than in pixels: no box of a thing is so small.
 const UNIT: f32 = 1.5;
 
+/// By how much the scores of a box may miss a sum of 1 and still be those of a softmax: they may be quantised.
+const SOFTMAX: f32 = 0.02;
+
+/// Parts of names of outputs that are to be decoded first, and what they are.
+const RAW: [(&str, &str); 9] = [
+    ("logit", "scores before a sigmoid or softmax"),
+    ("anchor", "anchors"),
+    ("prior", "anchors"),
+    ("encoding", "boxes relative to anchors"),
+    ("delta", "boxes relative to anchors"),
+    ("offset", "boxes relative to anchors"),
+    ("regress", "boxes relative to anchors"),
+    ("locations", "boxes relative to anchors"),
+    ("mbox_loc", "boxes relative to anchors"),
+];
+
 /// A form of a detector's outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// An output `[1,N,4]` of corners (left, top, right, bottom), and one `[1,N]` or `[1,N,C]` of scores; where it has one
     /// of classes too, `[1,N]`, its name holds `class` or `label`. In pixels of the input, or from 0 to 1. TensorFlow's
-    /// `detection_boxes` have top and left first.
+    /// `detection_boxes` have top and left first. Where the scores of every box add up to 1, they are those of a softmax over
+    /// classes of which the first is the background, as SSD has it: that one does not count.
     Boxes {
         /// Number of boxes.
         boxes: usize,
@@ -50,6 +67,12 @@ pub enum Form {
         /// Number of boxes.
         boxes: usize,
     },
+    /// One output `[1,1,N,7]`, N up to 1000: number of the picture, class, score and corners from 0 to 1, as SSD gives it
+    /// in Caffe and OpenVINO. A number below 0 ends the boxes.
+    Numbered {
+        /// Number of boxes.
+        boxes: usize,
+    },
 }
 
 impl Form {
@@ -58,19 +81,29 @@ impl Form {
     /// # Errors
     /// What the shapes are, and what they may be.
     pub fn of(outputs: &[(&str, &[usize])]) -> Result<Form, String> {
+        for (name, _) in outputs {
+            let lower = name.to_ascii_lowercase();
+            if let Some((_, what)) = RAW.iter().find(|(part, _)| lower.contains(part)) {
+                return Err(format!(
+                    "its output '{name}' is named as {what}, which are not decoded here: export the network with its boxes \
+                     decoded to corners and its scores between 0 and 1 (SSD: with the step that decodes boxes and the \
+                     softmax; DETR: with its postprocessing)"
+                ));
+            }
+        }
         let form = Form::find(outputs).ok_or_else(|| {
             let shapes: Vec<String> =
                 outputs.iter().take(8).map(|(name, shape)| format!("'{name}' {shape:?}")).collect();
             format!(
                 "its outputs are {}, which say no boxes that are known: boxes [1,N,4] with scores [1,N] or [1,N,C], \
-                 [1,4+C,N], [1,N,5+C] or [1,N,6]; export it with its boxes decoded",
+                 [1,4+C,N], [1,N,5+C], [1,N,6] or [1,1,N,7]; export it with its boxes decoded",
                 shapes.join(", ")
             )
         })?;
         let (boxes, scores) = match form {
             Form::Boxes { boxes, scores, .. } => (boxes, scores),
             Form::Columns { boxes, classes } | Form::Rows { boxes, classes } => (boxes, classes),
-            Form::Final { boxes } => (boxes, 1),
+            Form::Final { boxes } | Form::Numbered { boxes } => (boxes, 1),
         };
         if boxes > MOST_BOXES || scores > MOST_SCORES {
             return Err(format!(
@@ -89,6 +122,7 @@ impl Form {
         };
         if outputs.len() == 1 {
             return match *shape(0) {
+                [1, boxes @ 1..=MOST_FINAL, 7] => Some(Form::Numbered { boxes }),
                 [boxes @ 1..=MOST_FINAL, 6] => Some(Form::Final { boxes }),
                 [first, boxes] if first >= 5 && boxes > first => Some(Form::Columns { boxes, classes: first - 4 }),
                 [boxes, last] if last >= 6 => Some(Form::Rows { boxes, classes: last - 5 }),
@@ -99,7 +133,10 @@ impl Form {
             let name = outputs[at].0.to_ascii_lowercase();
             name.contains("class") || name.contains("label")
         };
-        let at = (0..outputs.len()).find(|at| matches!(*shape(*at), [_, 4]) && !outputs[*at].0.contains("score"))?;
+        let is_boxes =
+            |at: &usize| matches!(*shape(*at), [_, 4]) && !outputs[*at].0.to_ascii_lowercase().contains("score");
+        let is_called = |at: &usize| is_boxes(at) && outputs[*at].0.to_ascii_lowercase().contains("box");
+        let at = (0..outputs.len()).find(is_called).or_else(|| (0..outputs.len()).find(is_boxes))?;
         let boxes = shape(at)[0];
         // One that is called scores before one that may be anything.
         let fits = |other: &usize| {
@@ -126,10 +163,10 @@ impl Form {
             settings.classes.is_empty() || settings.classes.iter().any(|wanted| *wanted as usize == class)
         };
         // A NaN is not above anything.
-        let best = |scores: &mut dyn Iterator<Item = f32>| {
+        let best = |first: usize, scores: &mut dyn Iterator<Item = f32>| {
             scores
                 .enumerate()
-                .filter(|(class, _)| counts(*class))
+                .filter(|(class, _)| counts(first + *class))
                 .map(|(_, score)| score)
                 .fold(f32::NEG_INFINITY, f32::max)
         };
@@ -145,6 +182,7 @@ impl Form {
         };
         match *self {
             Form::Boxes { boxes, scores, at: (at, score, class), rows_first } => {
+                let first = usize::from(scores > 1 && is_softmax(&outputs[score], scores));
                 for i in 0..boxes {
                     let Some(&[a, b, c, d]) = outputs[at].get(i * 4..i * 4 + 4).and_then(|four| four.first_chunk())
                     else {
@@ -157,7 +195,8 @@ impl Form {
                         Some(_) => of[0],
                         // Scores of one kind are of no class that a filter could name.
                         None if scores == 1 => of[0],
-                        None => best(&mut of.iter().copied()),
+                        // Classes keep their numbers where the background is left out.
+                        None => best(first, &mut of[first..].iter().copied()),
                     };
                     add(if rows_first { [b, a, d, c] } else { [a, b, c, d] }, score);
                 }
@@ -166,14 +205,14 @@ impl Form {
                 let Some(all) = outputs.first().filter(|all| all.len() >= boxes * (4 + classes)) else { return };
                 let of = |row: usize, i: usize| all[row * boxes + i];
                 for i in 0..boxes {
-                    let score = best(&mut (0..classes).map(|class| of(4 + class, i)));
+                    let score = best(0, &mut (0..classes).map(|class| of(4 + class, i)));
                     add(centred(of(0, i), of(1, i), of(2, i), of(3, i)), score);
                 }
             }
             Form::Rows { boxes, classes } => {
                 let Some(all) = outputs.first() else { return };
                 for row in all.chunks_exact(5 + classes).take(boxes) {
-                    let score = row[4] * best(&mut row[5..].iter().copied());
+                    let score = row[4] * best(0, &mut row[5..].iter().copied());
                     add(centred(row[0], row[1], row[2], row[3]), score);
                 }
             }
@@ -186,8 +225,23 @@ impl Form {
                     }
                 }
             }
+            Form::Numbered { boxes } => {
+                let Some(all) = outputs.first() else { return };
+                for row in all.as_chunks::<7>().0.iter().take(boxes).take_while(|row| row[0] >= 0.0) {
+                    let [_, class, score, left, top, right, bottom] = *row;
+                    if counts(class as usize) {
+                        add([left, top, right, bottom], score);
+                    }
+                }
+            }
         }
     }
+}
+
+/// Whether the scores of each box, `each` of them, are shares of a whole.
+fn is_softmax(scores: &[f32], each: usize) -> bool {
+    let mut rows = scores.chunks_exact(each).peekable();
+    rows.peek().is_some() && rows.all(|row| (row.iter().sum::<f32>() - 1.0).abs() <= SOFTMAX)
 }
 
 #[cfg(test)]
@@ -216,8 +270,23 @@ mod tests {
             ("num_detections", &[1]),
         ];
         assert_eq!(of(&tensorflow), boxes(1, (0, 2, Some(1)), true));
+        assert_eq!(of(&[("detection_out", &[1, 1, 200, 7])]), Ok(Form::Numbered { boxes: 200 }));
+        // Masks beside boxes, in any order.
+        assert_eq!(
+            of(&[("quad", &[1, 100, 4]), ("boxes", &[1, 100, 4]), ("scores", &[1, 100])]),
+            boxes(1, (1, 2, None), false)
+        );
+        for raw in [
+            &[("pred_boxes", &[1, 100, 4][..]), ("logits", &[1, 100, 92][..])][..],
+            &[("raw_box_encodings", &[1, 100, 4]), ("scores", &[1, 100, 91])],
+            &[("boxes", &[1, 100, 4]), ("scores", &[1, 100, 21]), ("priors", &[100, 4])],
+            &[("mbox_loc", &[1, 100, 4]), ("mbox_conf", &[1, 100, 21])],
+        ] {
+            let refused = of(raw).unwrap_err();
+            assert!(refused.contains("export the network with its boxes"), "{refused}");
+        }
         for wrong in [
-            &[("logits", &[1, 1000][..])][..],
+            &[("map", &[1, 1000][..])][..],
             &[("boxes", &[1, 100, 4])],
             &[("boxes", &[1, 100, 4]), ("scores", &[1, 99])],
             &[("map", &[1, 255, 20, 20])],
@@ -256,6 +325,27 @@ mod tests {
         let outputs = [vec![10.0, 20.0, 30.0, 60.0, 0.9, 7.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]];
         assert_eq!(read(Form::Final { boxes: 2 }, &outputs, &[7]), [(corners, 0.9)]);
         assert_eq!(read(Form::Final { boxes: 2 }, &outputs, &[0]), []);
+        let outputs = [vec![0.0, 7.0, 0.9, 0.1, 0.2, 0.3, 0.6, -1.0, 7.0, 0.9, 0.5, 0.2, 0.7, 0.6]];
+        let numbered = read(Form::Numbered { boxes: 2 }, &outputs, &[7]);
+        assert!(
+            numbered.len() == 1 && numbered[0].0.iter().zip(corners).all(|(a, b)| (a - b).abs() < 1e-3),
+            "{numbered:?}"
+        );
+        assert_eq!(read(Form::Numbered { boxes: 2 }, &outputs, &[0]), []);
+    }
+
+    #[test]
+    fn the_background_of_a_softmax_is_no_class() {
+        let form = Form::Boxes { boxes: 2, scores: 3, at: (0, 1, None), rows_first: false };
+        let places = vec![10.0, 20.0, 30.0, 60.0, 60.0, 20.0, 90.0, 60.0];
+        let softmax = [places.clone(), vec![0.95, 0.02, 0.03, 0.1, 0.3, 0.6]];
+        let thing = ([60.0, 20.0, 90.0, 60.0], 0.6);
+        assert_eq!(read(form, &softmax, &[]), [thing]);
+        assert_eq!((read(form, &softmax, &[2]), read(form, &softmax, &[1])), (vec![thing], vec![]));
+        // Of scores that stand for themselves the first is a class like the others.
+        let each = [places, vec![0.95, 0.02, 0.03, 0.1, 0.3, 0.9]];
+        assert_eq!(read(form, &each, &[]).len(), 2);
+        assert_eq!(read(form, &each, &[0]).len(), 1);
     }
 
     #[test]
@@ -266,6 +356,7 @@ mod tests {
             Form::Columns { boxes: 6, classes: 2 },
             Form::Rows { boxes: 5, classes: 3 },
             Form::Final { boxes: 5 },
+            Form::Numbered { boxes: 5 },
         ] {
             assert_eq!(read(form, &[nan.clone(), nan.clone()], &[]), [], "{form:?}");
             assert_eq!(read(form, &[vec![9.0; 3], vec![9.0; 1]], &[]), [], "{form:?}");

@@ -185,6 +185,13 @@ impl FrameSource for Photos {
         self.reader.read_for(settings, decode, jobs);
     }
 
+    fn coming(&self, index: usize) -> Option<&Path> {
+        match self.inputs.as_slice().get(index)? {
+            Input::File(path) => Some(path),
+            Input::Stdin | Input::Unusable { .. } => None,
+        }
+    }
+
     fn next(&mut self, frame: &mut Frame, _patience: Duration) -> Result<Next> {
         let Some((label, read)) = self.read(frame) else {
             return Ok(Next::End);

@@ -48,8 +48,8 @@ pub fn answer(shared: &Arc<Shared>, guard: &Guard, request: &Request) -> Respons
             guard.remember(request, &mut response);
             response
         }
-        "/frame.jpg" => picture(shared, |state| &state.input),
-        "/camera.jpg" => picture(shared, |state| &state.camera),
+        "/frame.jpg" => picture(shared, |state| &state.input, "the network has seen nothing yet"),
+        "/camera.jpg" => picture(shared, |state| &state.camera, "no frame has come yet"),
         "/events" => events(shared, request),
         "/metrics" => {
             let (tally, stats, store) = {
@@ -82,8 +82,8 @@ fn health(shared: &Shared) -> Response {
     Response::json(if status == "ok" { 200 } else { 503 }, &body)
 }
 
-/// A picture as JPEG, encoded here, where no frame waits for it.
-fn picture(shared: &Shared, of: fn(&State) -> &Pixels) -> Response {
+/// A picture as JPEG, encoded here, where no frame waits for it; `none` says that there is none.
+fn picture(shared: &Shared, of: fn(&State) -> &Pixels, none: &str) -> Response {
     shared.watch();
     let end = Instant::now() + FIRST;
     let (width, height, bytes) = loop {
@@ -95,7 +95,7 @@ fn picture(shared: &Shared, of: fn(&State) -> &Pixels) -> Response {
             }
         }
         if Instant::now() > end || shared.stop.load(Ordering::Relaxed) {
-            return Response::error(503, "no frame has come yet");
+            return Response::error(503, none);
         }
         std::thread::sleep(TELL / 4);
     };
@@ -127,7 +127,7 @@ fn events(shared: &Arc<Shared>, request: &Request) -> Response {
     let following = Following(shared.clone());
     let last = request.header("last-event-id").or(request.query("after")).and_then(|id| id.parse::<u64>().ok());
     let mut last = last.unwrap_or(0);
-    let (mut version, mut told) = (u64::MAX, Instant::now());
+    let (mut version, mut told) = ((u64::MAX, u64::MAX), Instant::now());
     let mut first = true;
     Response::pieces("text/event-stream", move || {
         let shared = &following.0;
@@ -147,8 +147,9 @@ fn events(shared: &Arc<Shared>, request: &Request) -> Response {
                     out.extend_from_slice(format!("id: {number}\ndata: {line}\n\n").as_bytes());
                 }
                 last = state.line;
-                let new = state.version != version || told.elapsed() >= Duration::from_secs(1);
-                version = state.version;
+                let now = (state.version, state.input_version);
+                let new = now != version || told.elapsed() >= Duration::from_secs(1);
+                version = now;
                 new.then(|| (state.numbers.clone(), state.stats))
             };
             if let Some((numbers, stats)) = numbers {
@@ -156,7 +157,7 @@ fn events(shared: &Arc<Shared>, request: &Request) -> Response {
                     "numbers": numbers, "source": shared.about.source, "side": shared.about.side,
                     "captured": stats.captured, "classified": stats.classified, "dropped": stats.dropped,
                     "connected": stats.connected, "silent_ms": stats.silent.as_millis() as u64,
-                    "version": version,
+                    "version": version.0, "input_version": version.1,
                 });
                 out.extend_from_slice(b"event: frame\ndata: ");
                 let _ = text::write_json(&mut out, &told);
