@@ -137,6 +137,14 @@ impl Subject {
 }
 
 impl Open {
+    /// Where it stands in the metadata.
+    pub const KEY: &str = "oltr.open";
+
+    /// As it stands there.
+    pub fn to_json(&self) -> String {
+        json(self)
+    }
+
     /// What the graph's logits are divided by.
     pub fn temperature(&self) -> f32 {
         self.temperature.unwrap_or(1.0)
@@ -176,14 +184,14 @@ impl Bundle {
         if version.trim() != VERSION {
             return Err(bad("oltr.version", format!("is '{version}', this oltr reads version {VERSION}; update oltr")));
         }
-        fn json<T: serde::de::DeserializeOwned>(text: &str) -> std::result::Result<T, String> {
+        fn parsed<T: serde::de::DeserializeOwned>(text: &str) -> std::result::Result<T, String> {
             serde_json::from_str(text).map_err(|e| format!("is not what the bundle format says: {e}"))
         }
         let bundle = Bundle {
             name: text("oltr.name")?.clone(),
-            classes: json(text("oltr.classes")?).map_err(|r| bad("oltr.classes", r))?,
-            preprocess: json(text("oltr.preprocess")?).map_err(|r| bad("oltr.preprocess", r))?,
-            open: json(text("oltr.open")?).map_err(|r| bad("oltr.open", r))?,
+            classes: parsed(text("oltr.classes")?).map_err(|r| bad("oltr.classes", r))?,
+            preprocess: parsed(text("oltr.preprocess")?).map_err(|r| bad("oltr.preprocess", r))?,
+            open: parsed(text(Open::KEY)?).map_err(|r| bad(Open::KEY, r))?,
             card: match metadata.get("oltr.card") {
                 // A card is for people: free text is as good as JSON.
                 Some(card) => serde_json::from_str(card).unwrap_or_else(|_| card.as_str().into()),
@@ -230,7 +238,7 @@ impl Bundle {
             return preprocess("mean must be finite and std positive".into());
         }
         let o = &self.open;
-        let open = |reason| Err(("oltr.open", reason));
+        let open = |reason| Err((Open::KEY, reason));
         if !(o.reachability.is_finite() && o.reachability >= 0.0) {
             return open(format!("reachability is {}, must be a number >= 0", o.reachability));
         }
@@ -258,18 +266,21 @@ impl Bundle {
 
     /// The metadata to store, key by key.
     pub fn to_metadata(&self) -> BTreeMap<String, String> {
-        let json = |v: serde_json::Result<String>| v.expect("plain data serialises");
         let mut metadata = BTreeMap::from([
             ("oltr.version".into(), VERSION.into()),
             ("oltr.name".into(), self.name.clone()),
-            ("oltr.classes".into(), json(serde_json::to_string(&self.classes))),
-            ("oltr.preprocess".into(), json(serde_json::to_string(&self.preprocess))),
-            ("oltr.open".into(), json(serde_json::to_string(&self.open))),
-            ("oltr.card".into(), json(serde_json::to_string(&self.card))),
+            ("oltr.classes".into(), json(&self.classes)),
+            ("oltr.preprocess".into(), json(&self.preprocess)),
+            (Open::KEY.into(), self.open.to_json()),
+            ("oltr.card".into(), json(&self.card)),
         ]);
         if let Some(subject) = self.subject {
             metadata.insert("oltr.subject".into(), subject.word().into());
         }
         metadata
     }
+}
+
+fn json<T: Serialize>(value: &T) -> String {
+    serde_json::to_string(value).expect("plain data serialises")
 }

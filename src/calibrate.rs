@@ -11,6 +11,7 @@ mod scored;
 mod search;
 mod target;
 mod temperature;
+mod worth;
 
 use std::collections::BTreeMap;
 
@@ -26,6 +27,7 @@ use crate::survey::{Clusters, Record, answers, bootstrap};
 pub use choice::{Choice, PerClass, Weighed};
 pub use scored::threshold_of;
 pub use target::Target;
+pub use worth::{Worth, worth};
 
 use search::Sample;
 
@@ -69,11 +71,6 @@ pub struct Calibrated {
     pub calibration: Calibration,
     /// What cannot be promised, for people.
     pub warnings: Vec<String>,
-    /// What the rule is worth on these photos: the mean of unknown photos called open and of known ones, class by class,
-    /// accepted and named rightly; `None` without either.
-    pub worth: Option<f64>,
-    /// AUROC of its score.
-    pub auroc: Option<f64>,
 }
 
 /// How thresholds came about: `calibration` in `oltr.open`. Holds nothing but what follows from graph, photos and
@@ -208,29 +205,13 @@ pub fn calibrate(bundle: &Bundle, labels: &[Label], records: &[Record], settings
             &rescaled
         }
     };
-    let distances =
-        records.first().is_none_or(|record| record.scores.distance.is_finite() || record.own_distance.is_some());
-    // Without unknown photos there is nothing to weigh: the simplest of them stands.
-    let own = match settings.per_class {
-        PerClass::Auto if data.known < OWN_PHOTOS * data.known_classes => PerClass::Never,
-        own => own,
-    };
-    let mut rules = choice::candidates(bundle, choice, own, distances);
-    if data.open == 0 || data.known == 0 {
-        rules.truncate(1);
-    }
-    let candidates: Vec<_> = rules
-        .into_iter()
-        .filter_map(|(rule, own)| choice::Candidate::new(bundle, records, settings.target, rule, own))
-        .collect();
+    let distances = have_distances(records);
+    let candidates = candidates(bundle, records, settings, choice, &data);
     let (chosen, weighed) = choice::best(bundle, labels, records, candidates).ok_or_else(|| Error::BadInput {
         subject: format!("target {}", settings.target),
         reason: "no threshold reaches it with this rule and these photos; ask for less, or take another --rule".into(),
     })?;
     let choice::Candidate { rule, spreads, samples, cut } = chosen;
-    let both = data.open > 0 && data.known > 0;
-    let worth = weighed.iter().find(|w| w.difference.is_none()).filter(|_| both).map(|w| w.worth);
-    let auroc = auroc(records, ScoreKind::of_rule(rule));
 
     let mut open = Open {
         rule,
@@ -282,14 +263,33 @@ pub fn calibrate(bundle: &Bundle, labels: &[Label], records: &[Record], settings
     };
     open.calibration = serde_json::to_value(&calibration).map_err(|e| Error::Internal(e.to_string()))?;
     let warnings = warnings(&calibration, settings.target);
-    Ok(Calibrated { open, calibration, warnings, worth, auroc })
+    Ok(Calibrated { open, calibration, warnings })
 }
 
-fn auroc(records: &[Record], kind: ScoreKind) -> Option<f64> {
-    let of = |known: bool| -> Vec<f64> {
-        records.iter().filter(|r| r.truth.is_some() == known).map(|r| r.kinds[kind.index()]).collect()
+/// Whether the graph computes distances.
+fn have_distances(records: &[Record]) -> bool {
+    records.first().is_none_or(|record| record.scores.distance.is_finite() || record.own_distance.is_some())
+}
+
+/// The rules to choose from with their thresholds, the simplest first.
+fn candidates(
+    bundle: &Bundle,
+    records: &[Record],
+    settings: &Settings,
+    choice: Choice,
+    data: &Data,
+) -> Vec<choice::Candidate> {
+    let own = match settings.per_class {
+        PerClass::Auto if data.known < OWN_PHOTOS * data.known_classes => PerClass::Never,
+        own => own,
     };
-    crate::metrics::Separation::new(of(true), of(false)).ok()?.auroc()
+    let mut rules = choice::candidates(bundle, choice, own, have_distances(records));
+    // Without unknown photos there is nothing to weigh: the simplest of them stands.
+    if data.open == 0 || data.known == 0 {
+        rules.truncate(1);
+    }
+    let with_threshold = |(rule, own)| choice::Candidate::new(bundle, records, settings.target, rule, own);
+    rules.into_iter().filter_map(with_threshold).collect()
 }
 
 fn data(labels: &[Label], records: &[Record]) -> Data {

@@ -13,7 +13,7 @@ use crate::labels::Label;
 use crate::limits::Limits;
 use crate::metrics::{Answer, Bootstrap};
 use crate::model::Model;
-use crate::scores::{ScoreKind, Scores};
+use crate::scores::{ScoreKind, Scores, log_sum_exp};
 use crate::source::photo::{Decode, InputReader};
 
 /// Most photos at a time, whatever the machine: each takes a decoded photo and the buffers of a session.
@@ -248,8 +248,8 @@ pub fn answers(bundle: &Bundle, records: &[Record]) -> Vec<Answer> {
 
 /// The largest softmax probability of `logits` times `temperature`.
 fn unscaled(logits: &[f32], temperature: f32) -> f32 {
-    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    1.0 / logits.iter().map(|logit| ((logit - largest) * temperature).exp()).sum::<f32>()
+    let scaled = logits.iter().map(|logit| f64::from(*logit) * f64::from(temperature));
+    (scaled.clone().fold(f64::NEG_INFINITY, f64::max) - log_sum_exp(scaled)).exp() as f32
 }
 
 fn decide(decider: &Decider, record: &Record) -> Decision {

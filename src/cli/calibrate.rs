@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use oltr::bundle::{Bundle, Open, Rule};
+use oltr::bundle::Rule;
 use oltr::calibrate::{Calibrated, Calibration, Choice, PerClass, Settings, Weighed, calibrate};
 use oltr::scores::ScoreKind;
 use oltr::{Error, Model, atomic, model, survey};
@@ -23,7 +23,7 @@ pub fn run(args: &CalibrateArgs, common: &Common) -> anyhow::Result<Exit> {
     let options = common.options();
     let limits = &options.limits;
     let (name, bytes) = common.model_bytes(args.file.as_deref())?;
-    let model = undivided(Model::from_bytes(&name, &bytes, &options)?, &name, &bytes, &options)?;
+    let model = Model::undivided(&name, &bytes, &options)?;
     let bundle = bundle(&model)?;
     let keep = survey::Options { logits: true, ..survey::Options::default() };
     let Some(survey) = study.run_keeping(&model, &study.photos, keep)? else { return Ok(Exit::Success) };
@@ -46,9 +46,7 @@ pub fn run(args: &CalibrateArgs, common: &Common) -> anyhow::Result<Exit> {
     for warning in &calibrated.warnings {
         log::warn!("{warning}");
     }
-    let metadata = Bundle { open: calibrated.open.clone(), ..bundle.clone() }.to_metadata();
-    let changes: BTreeMap<_, _> = metadata.into_iter().filter(|(key, _)| key == "oltr.open").collect();
-    let new = model::with_metadata(&name, &bytes, &changes, limits)?;
+    let new = model::with_open(&name, &bytes, &calibrated.open, limits)?;
     atomic::write(&args.output, &new)?;
 
     let output = args.output.display().to_string();
@@ -63,16 +61,6 @@ pub fn run(args: &CalibrateArgs, common: &Common) -> anyhow::Result<Exit> {
         out.field("next", "oltr evaluate with both bundles (--compare) says what the new one decides differently")?;
     }
     Ok(Exit::Success)
-}
-
-/// `model` without its temperature: dividing its logits twice would round them otherwise than once, and calibrating a
-/// calibrated bundle shall give the same bytes.
-fn undivided(model: Model, name: &str, bytes: &[u8], options: &model::Options) -> oltr::Result<Model> {
-    let Some(bundle) = model.bundle().filter(|bundle| bundle.open.temperature.is_some()) else { return Ok(model) };
-    let open = Open { temperature: None, ..bundle.open.clone() };
-    let metadata = Bundle { open, ..bundle.clone() }.to_metadata();
-    let changes: BTreeMap<_, _> = metadata.into_iter().filter(|(key, _)| key == "oltr.open").collect();
-    Model::from_bytes(name, &model::with_metadata(name, bytes, &changes, &options.limits)?, options)
 }
 
 /// A bundle that replaced the one it was made from could not be compared with it.
