@@ -46,10 +46,12 @@ pub fn open_classifier(
             per_class: None,
             limit: None,
             temperature: None,
+            names: None,
             calibration: serde_json::Value::Null,
         },
         card: serde_json::Value::Null,
         subject: None,
+        taxonomy: None,
     };
     let bytes = with_metadata(model, &edit.finish(), &bundle.to_metadata(), limits)?;
     Ok((bytes, found))

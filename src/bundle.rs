@@ -4,6 +4,7 @@
 
 #[cfg(test)]
 pub(crate) mod example;
+pub mod taxonomy;
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 pub use crate::preprocess::{Preprocess, Resize};
+pub use taxonomy::{Rank, Taxonomy};
 
 /// The version of the metadata that this library reads and writes.
 pub const VERSION: &str = "1";
@@ -112,9 +114,25 @@ pub struct Open {
     /// are right (Guo et al., "On Calibration of Modern Neural Networks", ICML 2017); 1 if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub temperature: Option<f32>,
+    /// From which probability on a name is told, where the bundle knows names above its classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub names: Option<Naming>,
     /// How the thresholds came about; not interpreted.
     #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
     pub calibration: serde_json::Value,
+}
+
+/// How sure a name has to be: a frame gets the narrowest name whose probability reaches the threshold of its rank. A rank
+/// without a threshold is never told.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Naming {
+    /// Share of the names of each rank that are right, 0..1, as it was asked for.
+    pub share: f64,
+    /// For frames that are known.
+    pub known: BTreeMap<Rank, f32>,
+    /// For frames that are open: the group that they lie near.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub open: BTreeMap<Rank, f32>,
 }
 
 /// What one training picture shows, `oltr.subject`.
@@ -166,6 +184,8 @@ pub struct Bundle {
     pub card: serde_json::Value,
     /// `oltr.subject`, where the bundle says it.
     pub subject: Option<Subject>,
+    /// `oltr.taxonomy`, where the bundle has names above its classes.
+    pub taxonomy: Option<Taxonomy>,
 }
 
 impl Bundle {
@@ -204,6 +224,10 @@ impl Bundle {
                 Some(other) => {
                     return Err(bad("oltr.subject", format!("is '{other}', must be frame or crop; export it again")));
                 }
+            },
+            taxonomy: match metadata.get(Taxonomy::KEY) {
+                None => None,
+                Some(text) => Some(parsed(text).map_err(|r| bad(Taxonomy::KEY, r))?),
             },
         };
         bundle.check(limits).map_err(|(key, reason)| bad(key, reason))?;
@@ -253,6 +277,19 @@ impl Bundle {
         if let Some(t) = o.temperature.filter(|t| !(TEMPERATURES.contains(t))) {
             return open(format!("temperature is {t}, must be within {TEMPERATURES:?}"));
         }
+        if let Some(names) = &o.names {
+            let thresholds = names.known.values().chain(names.open.values());
+            if !(names.share > 0.0 && names.share <= 1.0) || !thresholds.clone().all(|t| (0.0..=1.0).contains(t)) {
+                return open("names must have a share above 0 and probabilities within 0..1".into());
+            }
+        }
+        if let Some(taxonomy) = &self.taxonomy {
+            let stranger = taxonomy.classes.keys().find(|id| !seen.contains(id.as_str()));
+            if let Some(stranger) = stranger {
+                return Err((Taxonomy::KEY, format!("names the class '{stranger}', which oltr.classes does not")));
+            }
+            taxonomy.check().map_err(|reason| (Taxonomy::KEY, reason))?;
+        }
         for (id, t) in o.per_class.iter().flatten() {
             if !seen.contains(id.as_str()) {
                 return open(format!("per_class names '{id}', which oltr.classes does not"));
@@ -276,6 +313,9 @@ impl Bundle {
         ]);
         if let Some(subject) = self.subject {
             metadata.insert("oltr.subject".into(), subject.word().into());
+        }
+        if let Some(taxonomy) = &self.taxonomy {
+            metadata.insert(Taxonomy::KEY.into(), taxonomy.to_json());
         }
         metadata
     }

@@ -6,6 +6,7 @@
 //! the field will bring other unknown things than those that were photographed.
 
 mod choice;
+mod naming;
 mod per_class;
 mod scored;
 mod search;
@@ -17,7 +18,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::bundle::{Bundle, Open, Rule};
+use crate::bundle::{Bundle, Open, Rule, Taxonomy};
 use crate::error::{Error, Result};
 use crate::labels::Label;
 use crate::metrics::{FMeasure, Interval};
@@ -25,6 +26,7 @@ use crate::scores::ScoreKind;
 use crate::survey::{Clusters, Record, answers, bootstrap};
 
 pub use choice::{Choice, PerClass, Weighed};
+pub use naming::Named;
 pub use scored::threshold_of;
 pub use target::Target;
 pub use worth::{Worth, worth};
@@ -56,10 +58,21 @@ pub struct Settings<'a> {
     pub choice: Option<Choice>,
     /// Thresholds of single classes, shrunk towards the global one.
     pub per_class: PerClass,
+    /// Names above the classes, for a bundle with a taxonomy.
+    pub names: Option<Names<'a>>,
     /// Split that the photos are of.
     pub split: &'a str,
     /// Hash of the graph without its metadata, as [`graph_sha256`](crate::model::graph_sha256) gives it.
     pub graph_sha256: &'a str,
+}
+
+/// Which names are to be told.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Names<'a> {
+    /// Share of the names of each rank that shall be right, above 0 and at most 1.
+    pub share: f64,
+    /// What unknown classes are.
+    pub taxonomy: &'a Taxonomy,
 }
 
 /// A new rule and how it came about.
@@ -98,6 +111,9 @@ pub struct Calibration {
     /// The rules that the chosen one was weighed against, itself among them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub weighed: Vec<Weighed>,
+    /// What names above the classes come to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<Named>,
     /// SHA-256 of the graph that the scores came from, its metadata apart.
     pub graph_sha256: String,
     /// Who computed.
@@ -180,6 +196,22 @@ pub fn fit_temperature(records: &[Record], applied: f32) -> Option<f32> {
     temperature::fit(records, applied)
 }
 
+/// `bundle` with its thresholds as they are and the names that it can tell of `records`, whose logits were kept.
+///
+/// # Errors
+/// [`Error::Config`] for a bundle that was not calibrated, or has no taxonomy.
+pub fn only_names(bundle: &Bundle, labels: &[Label], records: &[Record], names: &Names) -> Result<Calibrated> {
+    let no = |what: &str| Error::Config(format!("names alone cannot be chosen: the bundle {what}"));
+    let mut calibration = Calibration::of(&bundle.open)
+        .ok_or_else(|| no("was not calibrated; leave out --names-only, and its thresholds are chosen too"))?;
+    let (naming, named) = naming::names(bundle, labels, records, names.taxonomy, names.share)
+        .ok_or_else(|| no("has no taxa; name a table of them with --taxonomy"))?;
+    calibration.names = named;
+    let mut open = Open { names: Some(naming), ..bundle.open.clone() };
+    open.calibration = serde_json::to_value(&calibration).map_err(|e| Error::Internal(e.to_string()))?;
+    Ok(Calibrated { open, calibration, warnings: Vec::new() })
+}
+
 /// Finds the thresholds of `bundle` for `settings`, from what `records` say of the photos `labels`, and the temperature of
 /// its logits where the records keep them ([`survey::Options::logits`](crate::survey::Options::logits)).
 ///
@@ -240,7 +272,13 @@ pub fn calibrate(bundle: &Bundle, labels: &[Label], records: &[Record], settings
         open.reachability = unused.map_or(0.0, |candidate| candidate.cut as f32);
     }
 
-    let reached = reached(&Bundle { open: open.clone(), ..bundle.clone() }, records);
+    let decided = Bundle { open: open.clone(), ..bundle.clone() };
+    let named = settings.names.and_then(|names| naming::names(&decided, labels, records, names.taxonomy, names.share));
+    let named = named.map_or_else(Vec::new, |(naming, named)| {
+        open.names = Some(naming);
+        named
+    });
+    let reached = reached(&decided, records);
     let promised = promised(labels, records, &samples, settings.target, spreads.as_ref());
     let kind = ScoreKind::of_rule(rule);
     let statistics = |known: bool| {
@@ -258,6 +296,7 @@ pub fn calibrate(bundle: &Bundle, labels: &[Label], records: &[Record], settings
         open_scores: statistics(false),
         spread: spread(bundle, records),
         weighed: if weighed.len() > 1 { weighed } else { Vec::new() },
+        names: named,
         graph_sha256: settings.graph_sha256.into(),
         runtime: concat!("oltr ", env!("CARGO_PKG_VERSION")).into(),
     };

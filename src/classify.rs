@@ -1,8 +1,11 @@
 //! Who says what one frame shows: a model, or a classifier of one's own.
 
 use crate::answer::{Answer, Classifier, Names};
+use crate::decide::Decision;
+use crate::decide::mean::Mean;
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Frame;
+use crate::model::Outputs;
 
 /// Says what one frame shows. [`Classifier`] does it with a model.
 pub trait Classify {
@@ -15,6 +18,16 @@ pub trait Classify {
     /// [`Error::BadImage`](crate::Error::BadImage), [`Error::BadInput`](crate::Error::BadInput) and
     /// [`Error::Limit`](crate::Error::Limit) concern this frame, any other all of them.
     fn classify(&mut self, frame: &Frame) -> Result<Answer<'_>>;
+
+    /// What the network computed for the last frame; `None` of a classifier without one.
+    fn outputs(&self) -> Option<&Outputs> {
+        None
+    }
+
+    /// What frames show together whose outputs have this mean; `None` of a classifier that can only judge single frames.
+    fn together(&self, _mean: &Mean) -> Option<Decision> {
+        None
+    }
 
     /// Says that the next frame is a cut of the thing with this number, where things are followed.
     fn about(&mut self, _thing: u64) {}
@@ -32,5 +45,13 @@ impl Classify for Classifier<'_> {
 
     fn classify(&mut self, frame: &Frame) -> Result<Answer<'_>> {
         Classifier::classify(self, frame)
+    }
+
+    fn outputs(&self) -> Option<&Outputs> {
+        Some(Classifier::outputs(self))
+    }
+
+    fn together(&self, mean: &Mean) -> Option<Decision> {
+        self.judge().together(mean).map(|answer| answer.decision)
     }
 }

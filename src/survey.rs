@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::answer::{Classifier, Judge};
 use crate::bundle::Bundle;
+use crate::decide::listed::Listed;
 use crate::decide::{Decider, Decision};
 use crate::error::{Error, Result};
 use crate::labels::Label;
@@ -100,6 +101,8 @@ pub struct Options<'a> {
     pub logits: bool,
     /// How closely photos are decoded.
     pub decode: Decode,
+    /// The only classes that can be the answer, where there is such a list.
+    pub listed: Option<&'a Listed>,
     /// Called after each photo, from any thread, with what decoding and the network took.
     pub progress: &'a (dyn Fn(Duration, Duration) + Sync),
     /// Asked before each photo whether to stop.
@@ -113,6 +116,7 @@ impl Default for Options<'_> {
             features: false,
             logits: false,
             decode: Decode::Exact,
+            listed: None,
             progress: &|_, _| (),
             stop: &|| false,
         }
@@ -145,6 +149,9 @@ pub fn run(
     let temperature = model.bundle().map_or(1.0, |bundle| bundle.open.temperature());
     let work = || -> Result<()> {
         let mut classifier = Classifier::new(model)?;
+        if let Some(listed) = options.listed {
+            classifier = classifier.with_listed(listed);
+        }
         let settings = &classifier.names().bundle().preprocess;
         let mut reader = InputReader::new(settings, options.decode, limits);
         let mut pixels = vec![0; reader.output_len()];

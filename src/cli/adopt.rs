@@ -15,6 +15,7 @@ use super::args::{AdoptArgs, Common, RefitArgs};
 use super::calibrate::{Report, refuse_same};
 use super::exit::Exit;
 use super::output::Output;
+use super::read;
 use super::study::{Study, bundle};
 use super::table::printable;
 
@@ -152,6 +153,7 @@ impl Making<'_> {
             target: self.target,
             choice: Some(choice),
             per_class: PerClass::Auto,
+            names: None,
             split: "val",
             graph_sha256: "",
         }
@@ -219,11 +221,7 @@ fn classes(args: &AdoptArgs, labels: &[Label]) -> anyhow::Result<Vec<Class>> {
             .collect());
     };
     let bad = |reason: String| Error::BadInput { subject: path.display().to_string(), reason };
-    let size = std::fs::metadata(path).map_err(|e| Error::io(path, e))?.len();
-    if size > MAX_CLASSES_FILE {
-        return Err(bad(format!("is longer than {} MiB", MAX_CLASSES_FILE >> 20)).into());
-    }
-    let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
+    let text = read::text(path, MAX_CLASSES_FILE)?;
     let mut seen = BTreeSet::new();
     let mut classes = Vec::new();
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {

@@ -35,6 +35,7 @@ use super::args::Common;
 use super::enrol;
 use super::exit::{self, Exit};
 use super::output::Stdout;
+use super::read;
 use super::shutdown;
 use args::StreamArgs;
 use crops::Crops;
@@ -76,6 +77,10 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
     if let Some(enrolments) = enrolments {
         classifier = classifier.with_enrolments(enrolments);
     }
+    let listed = read::listed(args.species_list.as_deref(), classifier.names().bundle())?;
+    if let Some(listed) = &listed {
+        classifier = classifier.with_listed(listed);
+    }
     let (names, line_limits) = (classifier.names(), limits.clone());
     let mut reach = Reach::start(args, &name, names, &line_limits, common.quiet)?;
     let keeper = args.store.is_on().then(|| RefCell::new(Keeper::new(args.gap.max(args.linger))));
@@ -107,6 +112,9 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
     let budget = if drops { Budget::live() } else { Budget::fixed() };
     let stage = scene.as_ref().map(|scene| args.scene.stage(scene, budget.clone(), &options, &limits));
     let mut stage = stage.transpose()?;
+    if let Some(stage) = &mut stage {
+        stage.for_classes(names.bundle().classes.len());
+    }
     let stage_bytes = stage.as_ref().map(Stage::bytes);
     if stage.is_none() && source.is_live() {
         things::warn_of_crops(&model);

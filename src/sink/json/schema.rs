@@ -8,8 +8,9 @@ use serde::{Serialize, Serializer};
 use super::super::{EventResult, Failure, FrameResult, Novelty, Stats, StoreStats, Times};
 use super::things::{ThingFields, ThingsFields};
 use super::units::millis;
-use crate::answer::{self, Names};
-use crate::bundle::Shot;
+use crate::answer::{self, Names, Told};
+use crate::bundle::taxonomy::TaxonIds;
+use crate::bundle::{Rank, Shot};
 use crate::clock;
 use crate::decide::Decision;
 use crate::decide::consensus::{Agreed, Observation};
@@ -152,6 +153,27 @@ pub struct FrameLine<'a> {
     /// `taken`, `place` and `camera` of a photo.
     #[serde(flatten)]
     origin: Option<&'a Origin>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    taxon: Option<Option<Taxon<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    species_list: Option<SpeciesList>,
+}
+
+/// The narrowest name that is right as often as the bundle promises.
+#[derive(Debug, Serialize)]
+struct Taxon<'a> {
+    rank: Rank,
+    name: Text<'a>,
+    probability: f32,
+    #[serde(flatten)]
+    ids: TaxonIds,
+}
+
+/// How many classes of how many a list leaves.
+#[derive(Debug, Serialize)]
+struct SpeciesList {
+    classes: usize,
+    of: usize,
 }
 
 #[derive(Debug, Serialize)]
@@ -196,6 +218,10 @@ impl<'a> FrameLine<'a> {
             latency_ms: Latency { preprocess: millis(answer.preprocess), inference: millis(answer.inference) },
             source_url: f.source_url,
             origin: f.origin,
+            taxon: answer.told().map(|told| {
+                told.map(|Told { rank, name, probability, ids }| Taxon { rank, name: texts.of(name), probability, ids })
+            }),
+            species_list: names.listed().map(|listed| SpeciesList { classes: listed.classes(), of: listed.of() }),
         }
     }
 }
