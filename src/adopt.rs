@@ -8,16 +8,16 @@
 pub mod classifier;
 pub mod metric;
 
-use std::collections::BTreeMap;
-
 use crate::bundle::{Bundle, Class, Open, Preprocess, Rule};
+use crate::calibrate::Worth;
 use crate::error::Result;
 use crate::limits::Limits;
 use crate::model::edit::Edit;
-use crate::model::with_metadata;
+use crate::model::{with_metadata, with_open};
+use crate::scores::log_sum_exp;
 use crate::survey::Record;
 use classifier::{Found, Reading, standardise};
-use metric::{Example, Shape, Whitener, energy, trained_centroids};
+use metric::{Example, Shape, Whitener, trained_centroids};
 
 /// The classifier `bytes` as a bundle with logits and features and without distances, whose rule accepts everything.
 /// `preprocess` gets the side that the graph has.
@@ -46,35 +46,57 @@ pub fn open_classifier(
             per_class: None,
             limit: None,
             temperature: None,
+            names: None,
             calibration: serde_json::Value::Null,
         },
         card: serde_json::Value::Null,
         subject: None,
+        taxonomy: None,
     };
     let bytes = with_metadata(model, &edit.finish(), &bundle.to_metadata(), limits)?;
     Ok((bytes, found))
 }
 
-/// The bundle `bytes` with distances in the metric of its training photos `train`, and the shape of that metric: of those to
-/// choose from the one that is worth most on `val`, as `worth` says of records with its distances, or the usual one where it
-/// says nothing. Features and logits of all photos were kept. The rule becomes reachability with a threshold that accepts everything, and the temperature is `temperature`.
+/// Photos that a metric is made of, with features and logits kept: the graph's own logits, as
+/// [`Model::undivided`](crate::Model::undivided) gives them.
+#[derive(Clone, Copy, Debug)]
+pub struct Photos<'a> {
+    /// Known ones, that it is fitted to.
+    pub train: &'a [Record],
+    /// Others, by which its shape is chosen.
+    pub val: &'a [Record],
+    /// The temperature of the logits, as of val.
+    pub temperature: f32,
+}
+
+/// A shape that was weighed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Weighed {
+    /// The shape.
+    pub shape: Shape,
+    /// What it is worth on val.
+    pub worth: f64,
+    /// 95 % interval of what the chosen shape is worth beyond this one; `None` for the chosen one.
+    pub difference: Option<[f64; 2]>,
+}
+
+/// The bundle `bytes` with distances in the metric of its training photos, its shape, and the shapes that it was chosen from:
+/// the one that is worth most on val, as `worth` says of records with its distances, or the usual one where it says nothing.
+/// The rule becomes reachability with a threshold that accepts everything.
 ///
 /// # Errors
 /// As [`metric::Metric::fit`], [`Edit::new`].
-#[allow(clippy::too_many_arguments, reason = "what a metric is made of has no common owner")]
 pub fn with_metric(
     model: &str,
     bytes: &[u8],
     bundle: &Bundle,
-    train: &[Record],
-    val: &[Record],
-    temperature: f32,
+    photos: &Photos,
     limits: &Limits,
-    worth: &mut dyn FnMut(&Bundle, &[Record]) -> Option<f64>,
-) -> Result<(Vec<u8>, Shape)> {
+    worth: &mut dyn FnMut(&Bundle, &[Record]) -> Option<Worth>,
+) -> Result<(Vec<u8>, Shape, Vec<Weighed>)> {
     let mut edit = Edit::new(model, bytes, limits)?;
-    let applied = f64::from(bundle.open.temperature());
-    let energy_of = |record: &Record| energy(record.logits.iter().map(|z| f64::from(*z) * applied));
+    let Photos { train, val, temperature } = *photos;
+    let energy_of = |record: &Record| log_sum_exp(record.logits.iter().copied().map(f64::from));
     let examples: Vec<Example> = train
         .iter()
         .filter_map(|r| r.truth.map(|class| Example { feature: &r.features, energy: energy_of(r), class }))
@@ -84,28 +106,37 @@ pub fn with_metric(
     let trained = trained_centroids(&edit).filter(|(shape, _)| shape[..] == [classes, dim]);
     let trained = trained.as_ref().map(|(_, values)| &values[..]);
     let whitener = Whitener::new(&examples, classes)?;
-    let open =
-        Open { reachability: 0.0, per_class: None, limit: None, rule: Rule::Reachability, ..bundle.open.clone() };
-    let open = Open { temperature: Some(temperature), calibration: serde_json::Value::Null, ..open };
+    let open = Open {
+        rule: Rule::Reachability,
+        reachability: 0.0,
+        per_class: None,
+        limit: None,
+        temperature: Some(temperature),
+        calibration: serde_json::Value::Null,
+        ..bundle.open.clone()
+    };
     let bundle = Bundle { open, ..bundle.clone() };
-    let ratio = (f64::from(temperature) / applied) as f32;
-    let mut best: Option<(f64, Shape)> = None;
+    let mut tried: Vec<(Shape, Worth)> = Vec::new();
     for shape in Shape::all(trained.is_some()) {
         let metric = whitener.metric(&examples, trained, temperature, shape)?;
         let with = |record: &Record| {
             let distances = metric.distances(&record.features, energy_of(record));
             let own_distance = record.truth.and_then(|class| distances.get(class).copied());
-            Record { distances, own_distance, ..record.clone() }.at_temperature(ratio)
+            Record { distances, own_distance, ..record.clone() }.at_temperature(temperature)
         };
         let records: Vec<Record> = val.iter().map(with).collect::<Result<_>>()?;
-        match worth(&bundle, &records) {
-            Some(worth) if best.is_none_or(|(most, _)| worth > most) => best = Some((worth, shape)),
-            Some(_) => {}
-            None => break,
-        }
+        tried.extend(worth(&bundle, &records).map(|worth| (shape, worth)));
     }
-    let shape = best.map_or_else(Shape::default, |(_, shape)| shape);
-    let shape = if trained.is_none() { Shape { towards_mean: 1.0, ..shape } } else { shape };
+    let best = tried.iter().reduce(|best, other| if other.1.all > best.1.all { other } else { best });
+    let usual =
+        Shape { towards_mean: if trained.is_some() { Shape::default().towards_mean } else { 1.0 }, ..Shape::default() };
+    let shape = best.map_or(usual, |(shape, _)| *shape);
+    let weigh = |(other, worth): &(Shape, Worth)| Weighed {
+        shape: *other,
+        worth: worth.all,
+        difference: best.filter(|(shape, _)| shape != other).and_then(|(_, best)| best.beyond(worth)),
+    };
+    let weighed = tried.iter().map(weigh).collect();
     let metric = whitener.metric(&examples, trained, temperature, shape)?;
     metric.install(&mut edit);
     if !edit.outputs().iter().any(|(name, _)| name == "distances") {
@@ -116,7 +147,5 @@ pub fn with_metric(
             edit.add_output(name, &dims);
         }
     }
-    let metadata = bundle.to_metadata();
-    let changes: BTreeMap<_, _> = metadata.into_iter().filter(|(key, _)| key == "oltr.open").collect();
-    Ok((with_metadata(model, &edit.finish(), &changes, limits)?, shape))
+    Ok((with_open(model, &edit.finish(), &bundle.open, limits)?, shape, weighed))
 }

@@ -7,7 +7,13 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::bundle::{Bundle, Class, Shot};
+use serde::Serialize;
+
+use crate::bundle::taxonomy::TaxonIds;
+use crate::bundle::{Bundle, Class, Rank, Shot};
+use crate::decide::listed::Listed;
+use crate::decide::mean::Mean;
+use crate::decide::naming::{Namer, Taxon};
 use crate::decide::{Decider, Decision, Verdict};
 use crate::enrol::{Enrolled, Enrolments};
 use crate::error::{Error, Result};
@@ -46,6 +52,9 @@ pub struct Answer<'a> {
     pub limit: f32,
     /// The enrolled class, where the decision is one.
     pub enrolled: Option<EnrolledAs<'a>>,
+    /// The narrowest name that is right as often as the bundle promises; of an open picture the group that it lies near.
+    /// `None` where no name is, and always of a bundle without [names](crate::bundle::Naming).
+    pub taxon: Option<Taxon<'a>>,
     /// From the picture to the network's input.
     pub preprocess: Duration,
     /// From the network's input to its outputs.
@@ -89,11 +98,39 @@ impl<'a> Answer<'a> {
         }
     }
 
+    /// [`Answer::taxon`] as JSON has it; `None` for a bundle without names, which says nothing of it.
+    pub fn told(&self) -> Option<Option<Told<'a>>> {
+        let bundle = self.names.bundle;
+        bundle.open.names.as_ref()?;
+        let ids = |name: &str| bundle.taxonomy.as_ref()?.ids.get(name).copied();
+        Some(self.taxon.map(|Taxon { rank, name, class, probability }| {
+            let (name, ids) = match rank {
+                Rank::Label => (name, self.names.class(class).and_then(|class| ids(&class.name))),
+                _ => (name, ids(name)),
+            };
+            Told { rank, name, probability, ids: ids.unwrap_or_default() }
+        }))
+    }
+
     /// How far the deciding score lies from its limit: `value / limit − 1`, below 0 where the rule says open. `None` where
     /// the limit is 0.
     pub fn margin(&self) -> Option<f64> {
         (self.limit > 0.0).then(|| f64::from(self.value) / f64::from(self.limit) - 1.0)
     }
+}
+
+/// A name with its rank, as JSON has it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Told<'a> {
+    /// How much it takes in.
+    pub rank: Rank,
+    /// The taxon; of one class its name for people.
+    pub name: &'a str,
+    /// Sum of the probabilities of its classes, 0..1.
+    pub probability: f32,
+    /// Its numbers in catalogues.
+    #[serde(flatten)]
+    pub ids: TaxonIds,
 }
 
 impl fmt::Display for Answer<'_> {
@@ -135,6 +172,7 @@ pub struct EnrolledAs<'a> {
 pub struct Names<'a> {
     bundle: &'a Bundle,
     enrolled: &'a [Enrolled],
+    listed: Option<&'a Listed>,
 }
 
 impl fmt::Debug for Names<'_> {
@@ -147,12 +185,22 @@ impl fmt::Debug for Names<'_> {
 impl<'a> Names<'a> {
     /// Names of the classes of `bundle`.
     pub fn new(bundle: &'a Bundle) -> Names<'a> {
-        Names { bundle, enrolled: &[] }
+        Names { bundle, enrolled: &[], listed: None }
     }
 
     /// Names the classes of `enrolments` too.
     pub fn with_enrolments(self, enrolments: &'a Enrolments) -> Names<'a> {
         Names { enrolled: enrolments.classes(), ..self }
+    }
+
+    /// Answers are of listed classes only.
+    pub fn with_listed(self, listed: &'a Listed) -> Names<'a> {
+        Names { listed: Some(listed), ..self }
+    }
+
+    /// The list of classes that can be answered, where there is one.
+    pub fn listed(self) -> Option<&'a Listed> {
+        self.listed
     }
 
     /// The bundle.
@@ -201,13 +249,15 @@ impl<'a> Names<'a> {
 pub struct Judge<'a> {
     names: Names<'a>,
     decider: Decider,
+    namer: Option<Namer<'a>>,
     enrolments: Option<&'a Enrolments>,
 }
 
 impl<'a> Judge<'a> {
     /// Judges by the rule of `bundle`.
     pub fn new(bundle: &'a Bundle) -> Judge<'a> {
-        Judge { names: Names::new(bundle), decider: Decider::new(bundle), enrolments: None }
+        let namer = Namer::new(bundle).filter(|_| bundle.open.names.is_some());
+        Judge { names: Names::new(bundle), decider: Decider::new(bundle), namer, enrolments: None }
     }
 
     /// Gives pictures that are of one of `enrolments` its name, whatever the rule says of them.
@@ -236,7 +286,10 @@ impl<'a> Judge<'a> {
         let other = self.decider.other_score().map(|kind| kind.of(&outputs.logits, &outputs.distances) as f32);
         let answer = self.by_rule_with(&scores, other.unwrap_or(f32::NAN))?;
         Ok(match found {
-            None => answer,
+            None => {
+                let told = self.namer.as_ref().and_then(|namer| namer.told(&outputs.logits, answer.decision));
+                Answer { taxon: told, ..answer }
+            }
             Some(found) => {
                 let (decision, label) = (Decision::Enrolled(found.index), found.class.name());
                 let enrolled = EnrolledAs { label, distance: found.distance, radius: found.class.radius() };
@@ -259,6 +312,16 @@ impl<'a> Judge<'a> {
     /// [`Error::BadInput`] for scores of a class that the bundle does not have.
     pub fn by_rule(&self, scores: &Scores) -> Result<Answer<'a>> {
         self.by_rule_with(scores, f32::NAN)
+    }
+
+    /// What the rule says of frames whose outputs have this mean, without enrolled classes; `None` before the first frame.
+    /// Allocates nothing.
+    pub fn together(&self, mean: &Mean) -> Option<Answer<'a>> {
+        let scores = mean.scores()?;
+        let other = self.decider.other_score().map(|kind| kind.of(mean.logits(), mean.distances()) as f32);
+        let answer = self.by_rule_with(&scores, other.unwrap_or(f32::NAN)).ok()?;
+        let taxon = self.namer.as_ref().and_then(|namer| namer.told(mean.logits(), answer.decision));
+        Some(Answer { taxon, ..answer })
     }
 
     fn by_rule_with(&self, scores: &Scores, other: f32) -> Result<Answer<'a>> {
@@ -284,6 +347,7 @@ impl<'a> Judge<'a> {
             value,
             limit,
             enrolled: None,
+            taxon: None,
             preprocess: Duration::ZERO,
             inference: Duration::ZERO,
             names: self.names,
@@ -335,6 +399,12 @@ impl<'a> Classifier<'a> {
         Classifier { judge: self.judge.with_enrolments(enrolments), ..self }
     }
 
+    /// Answers with listed classes only.
+    pub fn with_listed(self, listed: &'a Listed) -> Classifier<'a> {
+        let names = self.judge.names.with_listed(listed);
+        Classifier { judge: Judge { names, ..self.judge }, ..self }
+    }
+
     /// Names of what it can answer.
     pub fn names(&self) -> Names<'a> {
         self.judge.names()
@@ -356,9 +426,8 @@ impl<'a> Classifier<'a> {
     /// As [`Session::run`] and [`Judge::answer`]: [`Error::BadImage`], [`Error::BadInput`] and [`Error::Limit`] concern
     /// this frame, any other all of them.
     pub fn classify(&mut self, frame: &Frame) -> Result<Answer<'a>> {
-        let answer = self.judge.answer(self.session.run(frame)?)?;
-        let times = self.session.times();
-        Ok(Answer { preprocess: times.preprocess, inference: times.inference, ..answer })
+        self.session.run(frame)?;
+        self.answer()
     }
 
     /// As [`Classifier::classify`] for a picture that is preprocessed already, see [`Session::run_pixels`].
@@ -366,12 +435,21 @@ impl<'a> Classifier<'a> {
     /// # Errors
     /// As [`Classifier::classify`], and [`Session::run_pixels`].
     pub fn classify_pixels(&mut self, pixels: &[u8]) -> Result<Answer<'a>> {
-        let answer = self.judge.answer(self.session.run_pixels(pixels)?)?;
+        self.session.run_pixels(pixels)?;
+        self.answer()
+    }
+
+    /// What the outputs of the session say.
+    fn answer(&mut self) -> Result<Answer<'a>> {
+        if let Some(listed) = self.judge.names.listed {
+            listed.apply(self.session.outputs_mut());
+        }
+        let answer = self.judge.answer(self.session.outputs())?;
         let times = self.session.times();
         Ok(Answer { preprocess: times.preprocess, inference: times.inference, ..answer })
     }
 
-    /// The network's outputs for the last frame that was classified.
+    /// The network's outputs for the last frame that was classified, without what a list leaves out.
     pub fn outputs(&self) -> &Outputs {
         self.session.outputs()
     }

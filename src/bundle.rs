@@ -4,6 +4,7 @@
 
 #[cfg(test)]
 pub(crate) mod example;
+pub mod taxonomy;
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 pub use crate::preprocess::{Preprocess, Resize};
+pub use taxonomy::{Rank, Taxonomy};
 
 /// The version of the metadata that this library reads and writes.
 pub const VERSION: &str = "1";
@@ -112,9 +114,25 @@ pub struct Open {
     /// are right (Guo et al., "On Calibration of Modern Neural Networks", ICML 2017); 1 if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub temperature: Option<f32>,
+    /// From which probability on a name is told, where the bundle knows names above its classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub names: Option<Naming>,
     /// How the thresholds came about; not interpreted.
     #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
     pub calibration: serde_json::Value,
+}
+
+/// How sure a name has to be: a frame gets the narrowest name whose probability reaches the threshold of its rank. A rank
+/// without a threshold is never told.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Naming {
+    /// Share of the names of each rank that are right, 0..1, as it was asked for.
+    pub share: f64,
+    /// For frames that are known.
+    pub known: BTreeMap<Rank, f32>,
+    /// For frames that are open: the group that they lie near.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub open: BTreeMap<Rank, f32>,
 }
 
 /// What one training picture shows, `oltr.subject`.
@@ -137,6 +155,14 @@ impl Subject {
 }
 
 impl Open {
+    /// Where it stands in the metadata.
+    pub const KEY: &str = "oltr.open";
+
+    /// As it stands there.
+    pub fn to_json(&self) -> String {
+        json(self)
+    }
+
     /// What the graph's logits are divided by.
     pub fn temperature(&self) -> f32 {
         self.temperature.unwrap_or(1.0)
@@ -158,6 +184,8 @@ pub struct Bundle {
     pub card: serde_json::Value,
     /// `oltr.subject`, where the bundle says it.
     pub subject: Option<Subject>,
+    /// `oltr.taxonomy`, where the bundle has names above its classes.
+    pub taxonomy: Option<Taxonomy>,
 }
 
 impl Bundle {
@@ -176,14 +204,14 @@ impl Bundle {
         if version.trim() != VERSION {
             return Err(bad("oltr.version", format!("is '{version}', this oltr reads version {VERSION}; update oltr")));
         }
-        fn json<T: serde::de::DeserializeOwned>(text: &str) -> std::result::Result<T, String> {
+        fn parsed<T: serde::de::DeserializeOwned>(text: &str) -> std::result::Result<T, String> {
             serde_json::from_str(text).map_err(|e| format!("is not what the bundle format says: {e}"))
         }
         let bundle = Bundle {
             name: text("oltr.name")?.clone(),
-            classes: json(text("oltr.classes")?).map_err(|r| bad("oltr.classes", r))?,
-            preprocess: json(text("oltr.preprocess")?).map_err(|r| bad("oltr.preprocess", r))?,
-            open: json(text("oltr.open")?).map_err(|r| bad("oltr.open", r))?,
+            classes: parsed(text("oltr.classes")?).map_err(|r| bad("oltr.classes", r))?,
+            preprocess: parsed(text("oltr.preprocess")?).map_err(|r| bad("oltr.preprocess", r))?,
+            open: parsed(text(Open::KEY)?).map_err(|r| bad(Open::KEY, r))?,
             card: match metadata.get("oltr.card") {
                 // A card is for people: free text is as good as JSON.
                 Some(card) => serde_json::from_str(card).unwrap_or_else(|_| card.as_str().into()),
@@ -196,6 +224,10 @@ impl Bundle {
                 Some(other) => {
                     return Err(bad("oltr.subject", format!("is '{other}', must be frame or crop; export it again")));
                 }
+            },
+            taxonomy: match metadata.get(Taxonomy::KEY) {
+                None => None,
+                Some(text) => Some(parsed(text).map_err(|r| bad(Taxonomy::KEY, r))?),
             },
         };
         bundle.check(limits).map_err(|(key, reason)| bad(key, reason))?;
@@ -230,7 +262,7 @@ impl Bundle {
             return preprocess("mean must be finite and std positive".into());
         }
         let o = &self.open;
-        let open = |reason| Err(("oltr.open", reason));
+        let open = |reason| Err((Open::KEY, reason));
         if !(o.reachability.is_finite() && o.reachability >= 0.0) {
             return open(format!("reachability is {}, must be a number >= 0", o.reachability));
         }
@@ -245,6 +277,19 @@ impl Bundle {
         if let Some(t) = o.temperature.filter(|t| !(TEMPERATURES.contains(t))) {
             return open(format!("temperature is {t}, must be within {TEMPERATURES:?}"));
         }
+        if let Some(names) = &o.names {
+            let thresholds = names.known.values().chain(names.open.values());
+            if !(names.share > 0.0 && names.share <= 1.0) || !thresholds.clone().all(|t| (0.0..=1.0).contains(t)) {
+                return open("names must have a share above 0 and probabilities within 0..1".into());
+            }
+        }
+        if let Some(taxonomy) = &self.taxonomy {
+            let stranger = taxonomy.classes.keys().find(|id| !seen.contains(id.as_str()));
+            if let Some(stranger) = stranger {
+                return Err((Taxonomy::KEY, format!("names the class '{stranger}', which oltr.classes does not")));
+            }
+            taxonomy.check().map_err(|reason| (Taxonomy::KEY, reason))?;
+        }
         for (id, t) in o.per_class.iter().flatten() {
             if !seen.contains(id.as_str()) {
                 return open(format!("per_class names '{id}', which oltr.classes does not"));
@@ -258,18 +303,24 @@ impl Bundle {
 
     /// The metadata to store, key by key.
     pub fn to_metadata(&self) -> BTreeMap<String, String> {
-        let json = |v: serde_json::Result<String>| v.expect("plain data serialises");
         let mut metadata = BTreeMap::from([
             ("oltr.version".into(), VERSION.into()),
             ("oltr.name".into(), self.name.clone()),
-            ("oltr.classes".into(), json(serde_json::to_string(&self.classes))),
-            ("oltr.preprocess".into(), json(serde_json::to_string(&self.preprocess))),
-            ("oltr.open".into(), json(serde_json::to_string(&self.open))),
-            ("oltr.card".into(), json(serde_json::to_string(&self.card))),
+            ("oltr.classes".into(), json(&self.classes)),
+            ("oltr.preprocess".into(), json(&self.preprocess)),
+            (Open::KEY.into(), self.open.to_json()),
+            ("oltr.card".into(), json(&self.card)),
         ]);
         if let Some(subject) = self.subject {
             metadata.insert("oltr.subject".into(), subject.word().into());
         }
+        if let Some(taxonomy) = &self.taxonomy {
+            metadata.insert(Taxonomy::KEY.into(), taxonomy.to_json());
+        }
         metadata
     }
+}
+
+fn json<T: Serialize>(value: &T) -> String {
+    serde_json::to_string(value).expect("plain data serialises")
 }

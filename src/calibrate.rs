@@ -6,17 +6,19 @@
 //! the field will bring other unknown things than those that were photographed.
 
 mod choice;
+mod naming;
 mod per_class;
 mod scored;
 mod search;
 mod target;
 mod temperature;
+mod worth;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::bundle::{Bundle, Open, Rule};
+use crate::bundle::{Bundle, Open, Rule, Taxonomy};
 use crate::error::{Error, Result};
 use crate::labels::Label;
 use crate::metrics::{FMeasure, Interval};
@@ -24,8 +26,10 @@ use crate::scores::ScoreKind;
 use crate::survey::{Clusters, Record, answers, bootstrap};
 
 pub use choice::{Choice, PerClass, Weighed};
+pub use naming::Named;
 pub use scored::threshold_of;
 pub use target::Target;
+pub use worth::{Worth, worth};
 
 use search::Sample;
 
@@ -54,10 +58,21 @@ pub struct Settings<'a> {
     pub choice: Option<Choice>,
     /// Thresholds of single classes, shrunk towards the global one.
     pub per_class: PerClass,
+    /// Names above the classes, for a bundle with a taxonomy.
+    pub names: Option<Names<'a>>,
     /// Split that the photos are of.
     pub split: &'a str,
     /// Hash of the graph without its metadata, as [`graph_sha256`](crate::model::graph_sha256) gives it.
     pub graph_sha256: &'a str,
+}
+
+/// Which names are to be told.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Names<'a> {
+    /// Share of the names of each rank that shall be right, above 0 and at most 1.
+    pub share: f64,
+    /// What unknown classes are.
+    pub taxonomy: &'a Taxonomy,
 }
 
 /// A new rule and how it came about.
@@ -69,11 +84,6 @@ pub struct Calibrated {
     pub calibration: Calibration,
     /// What cannot be promised, for people.
     pub warnings: Vec<String>,
-    /// What the rule is worth on these photos: the mean of unknown photos called open and of known ones, class by class,
-    /// accepted and named rightly; `None` without either.
-    pub worth: Option<f64>,
-    /// AUROC of its score.
-    pub auroc: Option<f64>,
 }
 
 /// How thresholds came about: `calibration` in `oltr.open`. Holds nothing but what follows from graph, photos and
@@ -101,6 +111,9 @@ pub struct Calibration {
     /// The rules that the chosen one was weighed against, itself among them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub weighed: Vec<Weighed>,
+    /// What names above the classes come to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<Named>,
     /// SHA-256 of the graph that the scores came from, its metadata apart.
     pub graph_sha256: String,
     /// Who computed.
@@ -183,6 +196,22 @@ pub fn fit_temperature(records: &[Record], applied: f32) -> Option<f32> {
     temperature::fit(records, applied)
 }
 
+/// `bundle` with its thresholds as they are and the names that it can tell of `records`, whose logits were kept.
+///
+/// # Errors
+/// [`Error::Config`] for a bundle that was not calibrated, or has no taxonomy.
+pub fn only_names(bundle: &Bundle, labels: &[Label], records: &[Record], names: &Names) -> Result<Calibrated> {
+    let no = |what: &str| Error::Config(format!("names alone cannot be chosen: the bundle {what}"));
+    let mut calibration = Calibration::of(&bundle.open)
+        .ok_or_else(|| no("was not calibrated; leave out --names-only, and its thresholds are chosen too"))?;
+    let (naming, named) = naming::names(bundle, labels, records, names.taxonomy, names.share)
+        .ok_or_else(|| no("has no taxa; name a table of them with --taxonomy"))?;
+    calibration.names = named;
+    let mut open = Open { names: Some(naming), ..bundle.open.clone() };
+    open.calibration = serde_json::to_value(&calibration).map_err(|e| Error::Internal(e.to_string()))?;
+    Ok(Calibrated { open, calibration, warnings: Vec::new() })
+}
+
 /// Finds the thresholds of `bundle` for `settings`, from what `records` say of the photos `labels`, and the temperature of
 /// its logits where the records keep them ([`survey::Options::logits`](crate::survey::Options::logits)).
 ///
@@ -208,29 +237,13 @@ pub fn calibrate(bundle: &Bundle, labels: &[Label], records: &[Record], settings
             &rescaled
         }
     };
-    let distances =
-        records.first().is_none_or(|record| record.scores.distance.is_finite() || record.own_distance.is_some());
-    // Without unknown photos there is nothing to weigh: the simplest of them stands.
-    let own = match settings.per_class {
-        PerClass::Auto if data.known < OWN_PHOTOS * data.known_classes => PerClass::Never,
-        own => own,
-    };
-    let mut rules = choice::candidates(bundle, choice, own, distances);
-    if data.open == 0 || data.known == 0 {
-        rules.truncate(1);
-    }
-    let candidates: Vec<_> = rules
-        .into_iter()
-        .filter_map(|(rule, own)| choice::Candidate::new(bundle, records, settings.target, rule, own))
-        .collect();
+    let distances = have_distances(records);
+    let candidates = candidates(bundle, records, settings, choice, &data);
     let (chosen, weighed) = choice::best(bundle, labels, records, candidates).ok_or_else(|| Error::BadInput {
         subject: format!("target {}", settings.target),
         reason: "no threshold reaches it with this rule and these photos; ask for less, or take another --rule".into(),
     })?;
     let choice::Candidate { rule, spreads, samples, cut } = chosen;
-    let both = data.open > 0 && data.known > 0;
-    let worth = weighed.iter().find(|w| w.difference.is_none()).filter(|_| both).map(|w| w.worth);
-    let auroc = auroc(records, ScoreKind::of_rule(rule));
 
     let mut open = Open {
         rule,
@@ -259,7 +272,13 @@ pub fn calibrate(bundle: &Bundle, labels: &[Label], records: &[Record], settings
         open.reachability = unused.map_or(0.0, |candidate| candidate.cut as f32);
     }
 
-    let reached = reached(&Bundle { open: open.clone(), ..bundle.clone() }, records);
+    let decided = Bundle { open: open.clone(), ..bundle.clone() };
+    let named = settings.names.and_then(|names| naming::names(&decided, labels, records, names.taxonomy, names.share));
+    let named = named.map_or_else(Vec::new, |(naming, named)| {
+        open.names = Some(naming);
+        named
+    });
+    let reached = reached(&decided, records);
     let promised = promised(labels, records, &samples, settings.target, spreads.as_ref());
     let kind = ScoreKind::of_rule(rule);
     let statistics = |known: bool| {
@@ -277,19 +296,39 @@ pub fn calibrate(bundle: &Bundle, labels: &[Label], records: &[Record], settings
         open_scores: statistics(false),
         spread: spread(bundle, records),
         weighed: if weighed.len() > 1 { weighed } else { Vec::new() },
+        names: named,
         graph_sha256: settings.graph_sha256.into(),
         runtime: concat!("oltr ", env!("CARGO_PKG_VERSION")).into(),
     };
     open.calibration = serde_json::to_value(&calibration).map_err(|e| Error::Internal(e.to_string()))?;
     let warnings = warnings(&calibration, settings.target);
-    Ok(Calibrated { open, calibration, warnings, worth, auroc })
+    Ok(Calibrated { open, calibration, warnings })
 }
 
-fn auroc(records: &[Record], kind: ScoreKind) -> Option<f64> {
-    let of = |known: bool| -> Vec<f64> {
-        records.iter().filter(|r| r.truth.is_some() == known).map(|r| r.kinds[kind.index()]).collect()
+/// Whether the graph computes distances.
+fn have_distances(records: &[Record]) -> bool {
+    records.first().is_none_or(|record| record.scores.distance.is_finite() || record.own_distance.is_some())
+}
+
+/// The rules to choose from with their thresholds, the simplest first.
+fn candidates(
+    bundle: &Bundle,
+    records: &[Record],
+    settings: &Settings,
+    choice: Choice,
+    data: &Data,
+) -> Vec<choice::Candidate> {
+    let own = match settings.per_class {
+        PerClass::Auto if data.known < OWN_PHOTOS * data.known_classes => PerClass::Never,
+        own => own,
     };
-    crate::metrics::Separation::new(of(true), of(false)).ok()?.auroc()
+    let mut rules = choice::candidates(bundle, choice, own, have_distances(records));
+    // Without unknown photos there is nothing to weigh: the simplest of them stands.
+    if data.open == 0 || data.known == 0 {
+        rules.truncate(1);
+    }
+    let with_threshold = |(rule, own)| choice::Candidate::new(bundle, records, settings.target, rule, own);
+    rules.into_iter().filter_map(with_threshold).collect()
 }
 
 fn data(labels: &[Label], records: &[Record]) -> Data {

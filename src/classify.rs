@@ -1,8 +1,11 @@
 //! Who says what one frame shows: a model, or a classifier of one's own.
 
 use crate::answer::{Answer, Classifier, Names};
+use crate::decide::Decision;
+use crate::decide::mean::Mean;
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Frame;
+use crate::model::Outputs;
 
 /// Says what one frame shows. [`Classifier`] does it with a model.
 pub trait Classify {
@@ -16,9 +19,15 @@ pub trait Classify {
     /// [`Error::Limit`](crate::Error::Limit) concern this frame, any other all of them.
     fn classify(&mut self, frame: &Frame) -> Result<Answer<'_>>;
 
-    /// The direct feature of the last frame; empty where there is none. Things that met are told apart by it.
-    fn features(&self) -> &[f32] {
-        &[]
+    /// What the network computed for the last frame; `None` of a classifier without one. Things that met are told apart by its
+    /// features.
+    fn outputs(&self) -> Option<&Outputs> {
+        None
+    }
+
+    /// What frames show together whose outputs have this mean; `None` of a classifier that can only judge single frames.
+    fn together(&self, _mean: &Mean) -> Option<Decision> {
+        None
     }
 
     /// Says that the next frame is a cut of the thing with this number, where things are followed.
@@ -39,7 +48,11 @@ impl Classify for Classifier<'_> {
         Classifier::classify(self, frame)
     }
 
-    fn features(&self) -> &[f32] {
-        &self.outputs().features
+    fn outputs(&self) -> Option<&Outputs> {
+        Some(Classifier::outputs(self))
+    }
+
+    fn together(&self, mean: &Mean) -> Option<Decision> {
+        self.judge().together(mean).map(|answer| answer.decision)
     }
 }

@@ -19,6 +19,7 @@ mod inspect;
 pub mod log;
 mod npz;
 mod output;
+mod read;
 mod reading;
 mod reading_args;
 mod report;

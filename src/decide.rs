@@ -2,7 +2,9 @@
 
 pub mod consensus;
 pub mod events;
+pub mod listed;
 pub mod mean;
+pub mod naming;
 #[cfg(test)]
 pub(crate) mod testing;
 

@@ -2,13 +2,14 @@
 
 mod compare;
 mod gate;
+mod naming;
 mod tables;
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::bundle::{Bundle, Shot};
+use crate::bundle::{Bundle, Shot, Taxonomy};
 use crate::error::Result;
 use crate::labels::Label;
 use crate::metrics::{self, Answer, Bin, Bootstrap, FMeasure, Interval, Oscr, Separation, Tally};
@@ -17,6 +18,7 @@ use crate::survey::{Clusters, Record, Survey, answers, bootstrap};
 
 pub use compare::{Comparison, compare};
 pub use gate::{Gate, GateResult};
+pub use naming::{NamesFigures, OfRank, Told};
 pub use tables::{ClassRow, Confused, OpenClassRow, TakenFor};
 
 /// Intervals of probability that the calibration error is taken over.
@@ -59,6 +61,9 @@ pub struct Evaluation {
     pub throughput: Throughput,
     /// Photos that could not be evaluated; they are in no figure.
     pub unreadable: usize,
+    /// What names above the classes come to, of a bundle that has such.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub names: Option<NamesFigures>,
 }
 
 /// The published closed-set figures.
@@ -196,6 +201,8 @@ pub struct Subject<'a> {
     pub labels: &'a [Label],
     /// The column that their clusters come from, if they have any.
     pub cluster: Option<&'a str>,
+    /// What unknown classes are, where that is known.
+    pub taxonomy: &'a Taxonomy,
 }
 
 impl Evaluation {
@@ -235,6 +242,7 @@ impl Evaluation {
             confusion: tables::confusion(bundle, labels, records, &answers),
             throughput: throughput(survey),
             unreadable: survey.failures.len(),
+            names: naming::names(bundle, labels, records, &answers, subject.taxonomy),
         })
     }
 }

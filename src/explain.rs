@@ -135,6 +135,7 @@ mod tests {
             known_scores: None,
             open_scores: None,
             weighed: Vec::new(),
+            names: Vec::new(),
             spread: [("eel".to_string(), Spread { photos: 5, median: 7.0, q95: 9.0 })].into(),
             graph_sha256: String::new(),
             runtime: String::new(),

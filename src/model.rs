@@ -46,7 +46,7 @@ use origin::Origin;
 pub use builtin::builtin_bytes;
 pub use coverage::{Coverage, Fallback};
 pub use guard::error_of_panic;
-pub use metadata::{graph_sha256, with_metadata};
+pub use metadata::{graph_sha256, with_metadata, with_open};
 pub use session::{Attention, Outputs, RunTimes, Session};
 
 /// The environment variable that names the kernels to use, for tests and comparisons.
@@ -137,6 +137,22 @@ impl Model {
     /// [`Error::Limit`] for what is larger than allowed.
     pub fn from_bytes(name: &str, bytes: &[u8], options: &Options) -> Result<Model> {
         Model::from_origin(name, &Origin::memory(bytes), options)
+    }
+
+    /// As [`Model::from_bytes`], but with the logits as the graph computes them: the bundle's temperature is left out. What
+    /// is fitted to logits is fitted to these; divided twice they would be rounded otherwise than once.
+    ///
+    /// # Errors
+    /// As [`Model::from_bytes`].
+    pub fn undivided(name: &str, bytes: &[u8], options: &Options) -> Result<Model> {
+        let model = Model::from_bytes(name, bytes, options)?;
+        match model.bundle().map(|bundle| &bundle.open).filter(|open| open.temperature.is_some()) {
+            None => Ok(model),
+            Some(open) => {
+                let open = crate::bundle::Open { temperature: None, ..open.clone() };
+                Model::from_bytes(name, &with_open(name, bytes, &open, &options.limits)?, options)
+            }
+        }
     }
 
     fn from_origin(name: &str, origin: &Origin, options: &Options) -> Result<Model> {

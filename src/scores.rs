@@ -68,6 +68,13 @@ pub fn most_probable(logits: &[f32]) -> Result<(usize, f32)> {
     Ok((class, 1.0 / sum))
 }
 
+/// ln Σ exp z of at least one finite number, without overflow: the energy of logits (Liu et al., "Energy-based
+/// Out-of-distribution Detection", NeurIPS 2020), and what each has to lose to become the logarithm of its probability.
+pub fn log_sum_exp(logits: impl Iterator<Item = f64> + Clone) -> f64 {
+    let largest = logits.clone().fold(f64::NEG_INFINITY, f64::max);
+    largest + logits.map(|z| (z - largest).exp()).sum::<f64>().ln()
+}
+
 /// Softmax of finite `logits` into `probabilities`, both of length K; they sum to 1.
 pub fn softmax(logits: &[f32], probabilities: &mut [f32]) {
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);

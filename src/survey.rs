@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 use crate::answer::{Classifier, Judge};
 use crate::bundle::Bundle;
+use crate::decide::listed::Listed;
 use crate::decide::{Decider, Decision};
 use crate::error::{Error, Result};
 use crate::labels::Label;
 use crate::limits::Limits;
 use crate::metrics::{Answer, Bootstrap};
 use crate::model::Model;
-use crate::scores::{ScoreKind, Scores};
+use crate::scores::{ScoreKind, Scores, log_sum_exp};
 use crate::source::photo::{Decode, InputReader};
 
 /// Most photos at a time, whatever the machine: each takes a decoded photo and the buffers of a session.
@@ -100,6 +101,8 @@ pub struct Options<'a> {
     pub logits: bool,
     /// How closely photos are decoded.
     pub decode: Decode,
+    /// The only classes that can be the answer, where there is such a list.
+    pub listed: Option<&'a Listed>,
     /// Called after each photo, from any thread, with what decoding and the network took.
     pub progress: &'a (dyn Fn(Duration, Duration) + Sync),
     /// Asked before each photo whether to stop.
@@ -113,6 +116,7 @@ impl Default for Options<'_> {
             features: false,
             logits: false,
             decode: Decode::Exact,
+            listed: None,
             progress: &|_, _| (),
             stop: &|| false,
         }
@@ -145,6 +149,9 @@ pub fn run(
     let temperature = model.bundle().map_or(1.0, |bundle| bundle.open.temperature());
     let work = || -> Result<()> {
         let mut classifier = Classifier::new(model)?;
+        if let Some(listed) = options.listed {
+            classifier = classifier.with_listed(listed);
+        }
         let settings = &classifier.names().bundle().preprocess;
         let mut reader = InputReader::new(settings, options.decode, limits);
         let mut pixels = vec![0; reader.output_len()];
@@ -248,8 +255,8 @@ pub fn answers(bundle: &Bundle, records: &[Record]) -> Vec<Answer> {
 
 /// The largest softmax probability of `logits` times `temperature`.
 fn unscaled(logits: &[f32], temperature: f32) -> f32 {
-    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    1.0 / logits.iter().map(|logit| ((logit - largest) * temperature).exp()).sum::<f32>()
+    let scaled = logits.iter().map(|logit| f64::from(*logit) * f64::from(temperature));
+    (scaled.clone().fold(f64::NEG_INFINITY, f64::max) - log_sum_exp(scaled)).exp() as f32
 }
 
 fn decide(decider: &Decider, record: &Record) -> Decision {

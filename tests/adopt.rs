@@ -4,8 +4,9 @@ use std::path::Path;
 use std::sync::atomic::AtomicUsize;
 
 use oltr::adopt::classifier::Reading;
-use oltr::adopt::{open_classifier, with_metric};
+use oltr::adopt::{Photos, open_classifier, with_metric};
 use oltr::bundle::{Class, Preprocess, Resize};
+use oltr::calibrate::Worth;
 use oltr::survey::Record;
 use oltr::{Classifier, Frame, Limits, Model, source::photo};
 
@@ -75,9 +76,10 @@ fn classifiers_of_every_form_become_bundles() {
         let bundle = model.bundle().unwrap();
         let mut worth = |_: &_, records: &[Record]| {
             calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            Some(f64::from(records[0].distances[0]))
+            Some(Worth { all: f64::from(records[0].distances[0]), samples: vec![] })
         };
-        let (made, _) = with_metric(name, &opened, bundle, &train, &train, 0.5, &limits, &mut worth).unwrap();
+        let photos = Photos { train: &train, val: &train, temperature: 0.5 };
+        let (made, _, _) = with_metric(name, &opened, bundle, &photos, &limits, &mut worth).unwrap();
         let after = records(&load(name, &made));
         for (before, after) in train.iter().zip(&after) {
             assert_eq!(before.features, after.features, "{name}");
@@ -107,10 +109,13 @@ fn a_metric_is_replaced_by_another() {
     let train = records(&model);
     let mut none = |_: &_, _: &[Record]| None;
     let bundle = model.bundle().unwrap();
-    let (once, _) = with_metric("m", &opened, bundle, &train, &train, 0.5, &limits, &mut none).unwrap();
-    let model = load("m", &once);
+    let photos = Photos { train: &train, val: &train, temperature: 0.5 };
+    let (once, _, _) = with_metric("m", &opened, bundle, &photos, &limits, &mut none).unwrap();
+    let model = Model::undivided("m", &once, &Default::default()).unwrap();
     let again = records(&model);
-    let (twice, _) = with_metric("m", &once, model.bundle().unwrap(), &again, &again, 0.5, &limits, &mut none).unwrap();
+    assert_eq!(again[0].logits, train[0].logits, "undivided");
+    let photos = Photos { train: &again, val: &again, temperature: 0.5 };
+    let (twice, _, _) = with_metric("m", &once, model.bundle().unwrap(), &photos, &limits, &mut none).unwrap();
     let (a, b) = (records(&load("m", &once)), records(&load("m", &twice)));
     for (a, b) in a.iter().zip(&b) {
         for (a, b) in a.distances.iter().zip(&b.distances) {

@@ -42,6 +42,14 @@ impl Default for Shape {
     }
 }
 
+impl std::fmt::Display for Shape {
+    /// `0.75 of the class mean, u 2, energy 0.13`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Shape { towards_mean, uncertainty, energy } = self;
+        write!(f, "{towards_mean} of the class mean, u {uncertainty}, energy {energy}")
+    }
+}
+
 impl Shape {
     /// Those to choose from; `trained` says whether there are trained centroids to mix in.
     pub fn all(trained: bool) -> Vec<Shape> {
@@ -313,12 +321,6 @@ pub fn trained_centroids(edit: &Edit) -> Option<(Vec<usize>, Vec<f32>)> {
         name = node.inputs.first()?.clone();
     }
     None
-}
-
-/// ln Σ exp z.
-pub fn energy(logits: impl Iterator<Item = f64> + Clone) -> f64 {
-    let largest = logits.clone().fold(f64::NEG_INFINITY, f64::max);
-    largest + logits.map(|z| (z - largest).exp()).sum::<f64>().ln()
 }
 
 /// S `[D, D]`, each class without the bias of its own mean.

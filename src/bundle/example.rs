@@ -24,9 +24,11 @@ pub fn bundle(classes: &[(&str, u64)]) -> Bundle {
             per_class: None,
             limit: None,
             temperature: None,
+            names: None,
             calibration: serde_json::Value::Null,
         },
         card: serde_json::Value::Null,
         subject: None,
+        taxonomy: None,
     }
 }

@@ -109,7 +109,7 @@ impl Candidate {
     }
 
     /// What it is worth on the records at `places`: worth, open rejected, macro.
-    fn worth(&self, classes: usize, records: &[Record], places: impl Iterator<Item = usize>) -> [f64; 3] {
+    pub fn worth(&self, classes: usize, records: &[Record], places: impl Iterator<Item = usize>) -> [f64; 3] {
         let (mut open, mut rejected) = (0usize, 0usize);
         let mut known = vec![(0usize, 0usize); classes];
         for i in places {
@@ -153,7 +153,21 @@ pub(super) fn candidates(bundle: &Bundle, choice: Choice, own: PerClass, distanc
         .collect()
 }
 
-/// The candidate that is worth most on `records`, the first of equals, and what all of them are worth.
+/// The place of the candidate that is worth most on `records`, the first of equals, and what each is worth; `None` without
+/// any.
+pub(super) fn most(candidates: &[Candidate], bundle: &Bundle, records: &[Record]) -> Option<(usize, Vec<[f64; 3]>)> {
+    let all: Vec<[f64; 3]> =
+        candidates.iter().map(|c| c.worth(bundle.classes.len(), records, 0..records.len())).collect();
+    let mut chosen = 0;
+    for (i, worth) in all.iter().enumerate() {
+        if worth[0] > all[chosen][0] + 1e-9 {
+            chosen = i;
+        }
+    }
+    (!all.is_empty()).then_some((chosen, all))
+}
+
+/// The candidate that is worth most on `records`, and what all of them are worth.
 pub(super) fn best(
     bundle: &Bundle,
     labels: &[Label],
@@ -161,13 +175,7 @@ pub(super) fn best(
     candidates: Vec<Candidate>,
 ) -> Option<(Candidate, Vec<Weighed>)> {
     let classes = bundle.classes.len();
-    let all: Vec<[f64; 3]> = candidates.iter().map(|c| c.worth(classes, records, 0..records.len())).collect();
-    let mut chosen = 0;
-    for (i, worth) in all.iter().enumerate() {
-        if worth[0] > all[chosen][0] + 1e-9 {
-            chosen = i;
-        }
-    }
+    let (chosen, all) = most(&candidates, bundle, records)?;
     let weighed = |(i, c): (usize, &Candidate)| {
         let difference = (i != chosen)
             .then(|| {

@@ -7,6 +7,7 @@
 //!
 //! T changes neither the order of the classes nor that of the frames by a score of the distances.
 
+use crate::scores::log_sum_exp;
 use crate::survey::Record;
 
 /// Range of ln T: probabilities beyond it come from graphs whose logits are no logits.
@@ -54,9 +55,7 @@ pub(super) fn fit(records: &[Record], applied: f32) -> Option<f32> {
 
 /// -ln softmax(scale · logits) of the class `truth`.
 fn surprise(logits: &[f32], truth: usize, scale: f64) -> f64 {
-    let scaled = || logits.iter().map(|z| f64::from(*z) * scale);
-    let largest = scaled().fold(f64::NEG_INFINITY, f64::max);
-    largest + scaled().map(|z| (z - largest).exp()).sum::<f64>().ln() - f64::from(logits[truth]) * scale
+    log_sum_exp(logits.iter().map(|z| f64::from(*z) * scale)) - f64::from(logits[truth]) * scale
 }
 
 #[cfg(test)]

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use oltr::adopt::classifier::{Found, Reading};
-use oltr::adopt::{open_classifier, with_metric};
+use oltr::adopt::{self, Weighed, open_classifier, with_metric};
 use oltr::bundle::{Bundle, Class, Preprocess, Rule};
-use oltr::calibrate::{Choice, PerClass, Settings, calibrate, fit_temperature};
+use oltr::calibrate::{Choice, PerClass, Settings, calibrate, fit_temperature, worth};
 use oltr::labels::Label;
 use oltr::survey::{self, Survey};
 use oltr::{Error, Model, atomic, model};
@@ -15,6 +15,7 @@ use super::args::{AdoptArgs, Common, RefitArgs};
 use super::calibrate::{Report, refuse_same};
 use super::exit::Exit;
 use super::output::Output;
+use super::read;
 use super::study::{Study, bundle};
 use super::table::printable;
 
@@ -83,7 +84,7 @@ impl Making<'_> {
         let limits = &options.limits;
         let mut bytes = opened.to_vec();
         if metric {
-            let model = Model::from_bytes(self.name, opened, &options)?;
+            let model = Model::undivided(self.name, opened, &options)?;
             let bundle = bundle(&model)?;
             if !model.outputs().iter().any(|output| output.name == "features") {
                 return Err(Error::BadModel {
@@ -108,19 +109,16 @@ impl Making<'_> {
             let Some(train) = self.survey(&model, &train)? else { return Ok(Exit::Success) };
             let photos = self.study.split("val")?;
             let Some(val) = self.survey(&model, &photos)? else { return Ok(Exit::Success) };
-            let temperature = fit_temperature(&val.records, bundle.open.temperature()).unwrap_or(1.0);
-            let mut worth = |bundle: &Bundle, records: &[survey::Record]| {
-                let settings = Settings { graph_sha256: "", ..self.settings(Choice::Rule(Rule::Reachability)) };
-                let calibrated = calibrate(bundle, &photos, records, &settings).ok()?;
-                // Thresholds of few photos jump; the area under the curve of all does not.
-                Some((calibrated.worth? + calibrated.auroc?) / 2.0)
-            };
-            let (train, val) = (&train.records, &val.records);
-            let (with, shape) = with_metric(self.name, opened, bundle, train, val, temperature, limits, &mut worth)?;
-            log::info!("metric: {shape:?}, chosen on val");
+            let temperature = fit_temperature(&val.records, 1.0).unwrap_or(1.0);
+            let settings = self.settings(Choice::Rule(Rule::Reachability));
+            let mut weigh = |bundle: &Bundle, records: &[survey::Record]| worth(bundle, &photos, records, &settings);
+            let made_of = adopt::Photos { train: &train.records, val: &val.records, temperature };
+            let (with, shape, weighed) = with_metric(self.name, opened, bundle, &made_of, limits, &mut weigh)?;
+            log::info!("metric: {shape}");
+            weighed.iter().for_each(|weighed| log::info!("weighed on val: {}", told_of(weighed)));
             bytes = with;
         }
-        let model = Model::from_bytes(self.name, &bytes, &options)?;
+        let model = Model::undivided(self.name, &bytes, &options)?;
         let bundle = bundle(&model)?;
         let photos = self.study.split("val")?;
         let keep = survey::Options { logits: true, ..survey::Options::default() };
@@ -132,9 +130,7 @@ impl Making<'_> {
         for warning in &calibrated.warnings {
             log::warn!("{warning}");
         }
-        let metadata = Bundle { open: calibrated.open.clone(), ..bundle.clone() }.to_metadata();
-        let changes: BTreeMap<_, _> = metadata.into_iter().filter(|(key, _)| key == "oltr.open").collect();
-        let bytes = model::with_metadata(self.name, &bytes, &changes, limits)?;
+        let bytes = model::with_open(self.name, &bytes, &calibrated.open, limits)?;
         // What cannot be loaded is not written.
         Model::from_bytes(self.name, &bytes, &options)?;
         atomic::write(self.output, &bytes)?;
@@ -157,6 +153,7 @@ impl Making<'_> {
             target: self.target,
             choice: Some(choice),
             per_class: PerClass::Auto,
+            names: None,
             split: "val",
             graph_sha256: "",
         }
@@ -191,6 +188,15 @@ fn warn_of_missing(bundle: &Bundle, train: &[Label]) {
     }
 }
 
+fn told_of(weighed: &Weighed) -> String {
+    let Weighed { shape, worth, difference } = weighed;
+    let less = match difference {
+        None => "chosen".into(),
+        Some([low, high]) => format!("worth less by {:.1} to {:.1} points (95 %)", low * 100.0, high * 100.0),
+    };
+    format!("{shape}: worth {:.1} points, {less}", worth * 100.0)
+}
+
 fn told(found: &Found) -> String {
     format!(
         "pictures of {0}x{0}, channels {1}; logits '{2}'{3}; features {4}",
@@ -215,11 +221,7 @@ fn classes(args: &AdoptArgs, labels: &[Label]) -> anyhow::Result<Vec<Class>> {
             .collect());
     };
     let bad = |reason: String| Error::BadInput { subject: path.display().to_string(), reason };
-    let size = std::fs::metadata(path).map_err(|e| Error::io(path, e))?.len();
-    if size > MAX_CLASSES_FILE {
-        return Err(bad(format!("is longer than {} MiB", MAX_CLASSES_FILE >> 20)).into());
-    }
-    let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
+    let text = read::text(path, MAX_CLASSES_FILE)?;
     let mut seen = BTreeSet::new();
     let mut classes = Vec::new();
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {

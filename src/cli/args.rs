@@ -264,6 +264,9 @@ pub struct ClassifyArgs {
     /// Leave enrolled classes out
     #[arg(long, conflicts_with = "enrolled")]
     pub no_enrolled: bool,
+    /// What lives here, one class or taxon a line: nothing else can be the answer
+    #[arg(long, value_name = "FILE")]
+    pub species_list: Option<PathBuf>,
     /// Write one file about all photos instead, for another program
     #[arg(long, value_enum, requires = "output", conflicts_with = "json")]
     pub format: Option<PhotosFormat>,

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use oltr::bundle::{Bundle, Open, Rule};
-use oltr::calibrate::{Calibrated, Calibration, Choice, PerClass, Settings, Weighed, calibrate};
+use oltr::bundle::{Bundle, Rule, Taxonomy};
+use oltr::calibrate::{
+    Calibrated, Calibration, Choice, Named, Names, PerClass, Settings, Weighed, calibrate, only_names,
+};
 use oltr::scores::ScoreKind;
 use oltr::{Error, Model, atomic, model, survey};
 use serde::Serialize;
@@ -12,8 +14,15 @@ use serde::Serialize;
 use super::args::{CalibrateArgs, Common};
 use super::exit::Exit;
 use super::output::Output;
+use super::read;
 use super::study::{Study, bundle, percent};
 use super::table::{Align, Cell, Column, Shrink, Table};
+
+/// Share of the names of each rank that is right, where nothing else is asked for.
+const NAMES: f64 = 0.9;
+
+/// Where names are asked for that cannot be told.
+const WITHOUT_TAXA: &str = "the bundle has no taxa to name photos by; name a table of them with --taxonomy";
 
 /// Runs the command.
 pub fn run(args: &CalibrateArgs, common: &Common) -> anyhow::Result<Exit> {
@@ -23,8 +32,12 @@ pub fn run(args: &CalibrateArgs, common: &Common) -> anyhow::Result<Exit> {
     let options = common.options();
     let limits = &options.limits;
     let (name, bytes) = common.model_bytes(args.file.as_deref())?;
-    let model = undivided(Model::from_bytes(&name, &bytes, &options)?, &name, &bytes, &options)?;
+    let load = if args.names_only { Model::from_bytes } else { Model::undivided };
+    let model = load(&name, &bytes, &options)?;
+    let table = read::taxonomy(args.taxonomy.as_deref())?;
     let bundle = bundle(&model)?;
+    let named = named(bundle, table.as_ref())?;
+    let bundle = named.as_ref().unwrap_or(bundle);
     let keep = survey::Options { logits: true, ..survey::Options::default() };
     let Some(survey) = study.run_keeping(&model, &study.photos, keep)? else { return Ok(Exit::Success) };
     if let Some((_, error)) = survey.failures.into_iter().next() {
@@ -39,16 +52,22 @@ pub fn run(args: &CalibrateArgs, common: &Common) -> anyhow::Result<Exit> {
             (false, true) => PerClass::Never,
             (false, false) => PerClass::Auto,
         },
+        names: names(args, bundle, table.as_ref())?,
         split: &args.split,
         graph_sha256: &model::graph_sha256(&name, &bytes, limits)?,
     };
-    let calibrated = calibrate(bundle, &study.photos, &survey.records, &settings)?;
+    let calibrated = match settings.names {
+        Some(names) if args.names_only => only_names(bundle, &study.photos, &survey.records, &names)?,
+        None if args.names_only => return Err(Error::Config(WITHOUT_TAXA.into()).into()),
+        _ => calibrate(bundle, &study.photos, &survey.records, &settings)?,
+    };
     for warning in &calibrated.warnings {
         log::warn!("{warning}");
     }
-    let metadata = Bundle { open: calibrated.open.clone(), ..bundle.clone() }.to_metadata();
-    let changes: BTreeMap<_, _> = metadata.into_iter().filter(|(key, _)| key == "oltr.open").collect();
-    let new = model::with_metadata(&name, &bytes, &changes, limits)?;
+    let mut new = model::with_open(&name, &bytes, &calibrated.open, limits)?;
+    if let Some(taxonomy) = named.as_ref().and_then(|bundle| bundle.taxonomy.as_ref()) {
+        new = model::with_metadata(&name, &new, &[(Taxonomy::KEY.into(), taxonomy.to_json())].into(), limits)?;
+    }
     atomic::write(&args.output, &new)?;
 
     let output = args.output.display().to_string();
@@ -65,14 +84,30 @@ pub fn run(args: &CalibrateArgs, common: &Common) -> anyhow::Result<Exit> {
     Ok(Exit::Success)
 }
 
-/// `model` without its temperature: dividing its logits twice would round them otherwise than once, and calibrating a
-/// calibrated bundle shall give the same bytes.
-fn undivided(model: Model, name: &str, bytes: &[u8], options: &model::Options) -> oltr::Result<Model> {
-    let Some(bundle) = model.bundle().filter(|bundle| bundle.open.temperature.is_some()) else { return Ok(model) };
-    let open = Open { temperature: None, ..bundle.open.clone() };
-    let metadata = Bundle { open, ..bundle.clone() }.to_metadata();
-    let changes: BTreeMap<_, _> = metadata.into_iter().filter(|(key, _)| key == "oltr.open").collect();
-    Model::from_bytes(name, &model::with_metadata(name, bytes, &changes, &options.limits)?, options)
+/// `bundle` with what `table` says of its classes.
+fn named(bundle: &Bundle, table: Option<&Taxonomy>) -> oltr::Result<Option<Bundle>> {
+    let Some(table) = table else { return Ok(None) };
+    let source = bundle.taxonomy.as_ref().map(|taxonomy| taxonomy.source.clone()).unwrap_or_default();
+    match table.restricted(&bundle.classes) {
+        Some(taxonomy) => Ok(Some(Bundle { taxonomy: Some(Taxonomy { source, ..taxonomy }), ..bundle.clone() })),
+        None => Err(Error::BadInput {
+            subject: "table of taxa".into(),
+            reason: "says nothing of any class of the bundle; write ids as 'oltr inspect --classes' lists them".into(),
+        }),
+    }
+}
+
+/// Which names are to be told: of a bundle with taxa those that are right as often as asked for.
+fn names<'a>(args: &CalibrateArgs, bundle: &'a Bundle, table: Option<&'a Taxonomy>) -> oltr::Result<Option<Names<'a>>> {
+    let Some(own) = &bundle.taxonomy else {
+        return match args.names {
+            None => Ok(None),
+            Some(_) => Err(Error::Config(WITHOUT_TAXA.into())),
+        };
+    };
+    let before = bundle.open.names.as_ref().map(|names| names.share);
+    let share = args.names.or(before).unwrap_or(NAMES);
+    Ok(Some(Names { share, taxonomy: table.unwrap_or(own) }))
 }
 
 /// A bundle that replaced the one it was made from could not be compared with it.
@@ -169,7 +204,34 @@ impl<'a> Report<'a> {
         out.line("")?;
         out.line(&table.header())?;
         rows.iter().try_for_each(|row| out.line(&table.row(row)))?;
+        self.print_names(out)?;
         self.print_weighed(out)
+    }
+
+    /// The names that are told, by their rank.
+    fn print_names(&self, out: &mut Output) -> anyhow::Result<()> {
+        let row = |named: &Named| -> Vec<Cell> {
+            let of = format!("{}{}", if named.open { "open, near " } else { "" }, named.rank.word());
+            let right = named.right as f64 / named.told.max(1) as f64;
+            let promised = named
+                .promised
+                .map_or("–".into(), |[low, high]| format!("{:.1} to {:.1} %", low * 100.0, high * 100.0));
+            vec![of.into(), named.told.to_string().into(), percent(Some(right)).into(), promised.into()]
+        };
+        let rows: Vec<Vec<Cell>> = self.calibration.names.iter().map(row).collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let columns = vec![
+            Column::new("NAMES OF RANK", Align::Left, Shrink::Middle),
+            Column::new("TOLD", Align::Right, Shrink::Never),
+            Column::new("RIGHT", Align::Right, Shrink::Never),
+            Column::new("OF OTHERS (95 %)", Align::Left, Shrink::Middle),
+        ];
+        let table = Table::fit(columns, &rows, out.width());
+        out.line("")?;
+        out.line(&table.header())?;
+        rows.iter().try_for_each(|row| out.line(&table.row(row)))
     }
 
     /// The rules that were weighed, the chosen one first.

@@ -5,14 +5,14 @@ mod things;
 
 use std::io::IsTerminal;
 
-use oltr::bundle::{Class, Shot};
+use oltr::bundle::{Class, Rank, Shot};
 use oltr::calibrate::Calibration;
 use oltr::explain::{Explanation, explain};
 use oltr::origin::Origin;
 use oltr::scores;
 use oltr::source::photo::Decode;
 use oltr::source::photos::{self, Input};
-use oltr::{Answer, Classifier, DisplayNames, EnrolledAs, Error, ErrorKind, Frame, Names, Nearest, Outputs};
+use oltr::{Answer, Classifier, DisplayNames, EnrolledAs, Error, ErrorKind, Frame, Names, Nearest, Outputs, Told};
 use serde::Serialize;
 
 use super::args::{ClassifyArgs, Common};
@@ -20,6 +20,7 @@ use super::attention;
 use super::enrol;
 use super::exit::{self, Exit};
 use super::output::{ErrorLine, GOOD, NOTABLE, Output, finite, millis};
+use super::read;
 use super::reading::{self, Photo, Photos};
 use super::shutdown::Shutdown;
 use super::table::{Align, Cell, Column, Shrink, Table, printable, shorten};
@@ -55,6 +56,10 @@ pub fn run(args: &ClassifyArgs, common: &Common) -> anyhow::Result<Exit> {
     let mut classifier = Classifier::new(&model)?;
     if let Some(enrolments) = &enrolments {
         classifier = classifier.with_enrolments(enrolments);
+    }
+    let listed = read::listed(args.species_list.as_deref(), classifier.names().bundle())?;
+    if let Some(listed) = &listed {
+        classifier = classifier.with_listed(listed);
     }
     let bundle = classifier.names().bundle();
     let wanted = Wanted {
@@ -233,6 +238,21 @@ struct Classification<'a> {
     /// `still` and `things`, where things are looked for.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     still: Option<things::StillFields>,
+    /// The narrowest name that is right as often as the bundle promises, where it promises any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    taxon: Option<Option<Told<'a>>>,
+    /// The list of what lives here, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    species_list: Option<ListFields>,
+}
+
+/// What a list leaves of the classes.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+struct ListFields {
+    /// Classes that can be the answer.
+    classes: usize,
+    /// Classes of the bundle.
+    of: usize,
 }
 
 /// The enrolled class of a photo.
@@ -328,6 +348,8 @@ impl<'a> Wanted<'a> {
             decode: Decode::Exact.name(),
             origin: Origin::default(),
             still: None,
+            taxon: answer.told(),
+            species_list: answer.names().listed().map(|l| ListFields { classes: l.classes(), of: l.of() }),
         }
     }
 }
@@ -404,10 +426,16 @@ impl Reporter {
 }
 
 fn cells<'a>(c: &'a Classification, names: &'a DisplayNames) -> [Cell<'a>; 5] {
-    let shows = match (c.class, c.enrolled) {
-        (_, Some(enrolled)) => Cell(names.of_enrolled(enrolled.label).into(), GOOD),
-        (Some(class), None) => Cell(names.of(class).into(), GOOD),
-        (None, None) => Cell("open".into(), NOTABLE),
+    let shows = match (c.class, c.enrolled, c.taxon.flatten()) {
+        (_, Some(enrolled), _) => Cell(names.of_enrolled(enrolled.label).into(), GOOD),
+        (Some(_), None, Some(Told { rank, name, .. })) if rank > Rank::Label => {
+            Cell(format!("{name} ({})", rank.word()).into(), GOOD)
+        }
+        // A name that is not sure enough for what the bundle promises.
+        (Some(class), None, None) if c.taxon.is_some() => Cell(format!("{} ?", names.of(class)).into(), GOOD),
+        (Some(class), None, _) => Cell(names.of(class).into(), GOOD),
+        (None, None, Some(Told { name, .. })) => Cell(format!("open, near {name}").into(), NOTABLE),
+        (None, None, None) => Cell("open".into(), NOTABLE),
     };
     let sign = if c.reachability < c.threshold { '<' } else { '≥' };
     [

@@ -5,16 +5,17 @@ use std::path::Path;
 
 use oltr::DisplayNames;
 use oltr::bundle::{Bundle, Rule};
-use oltr::evaluate::{Comparison, Evaluation, GateResult, Subject, compare};
+use oltr::evaluate::{Comparison, Evaluation, GateResult, Subject, Told, compare};
 use oltr::metrics::{Answer, Interval, McNemar};
 use oltr::scores::ScoreKind;
-use oltr::survey::{Survey, answers};
+use oltr::survey::{self, Survey, answers};
 use oltr::{Error, Model};
 use serde::Serialize;
 
 use super::args::{Common, EvaluateArgs};
 use super::exit::Exit;
 use super::output::{BAD, GOOD, Output, TITLE};
+use super::read;
 use super::report;
 use super::study::{Study, bundle, figure, percent};
 use super::table::{Align, Cell, Column, Shrink, Table, printable, shorten};
@@ -35,13 +36,18 @@ pub fn run(args: &EvaluateArgs, common: &Common) -> anyhow::Result<Exit> {
     let study = Study::new(&args.photos, &args.split, common)?;
     let model = common.load(args.file.as_deref())?;
     let bundle = bundle(&model)?;
-    let Some(survey) = study.run(&model)? else { return Ok(Exit::Success) };
+    let taxonomy = read::taxonomy(args.taxonomy.as_deref())?.or(bundle.taxonomy.clone()).unwrap_or_default();
+    let listed = read::listed(args.species_list.as_deref(), bundle)?;
+    let keep =
+        survey::Options { logits: bundle.open.names.is_some(), listed: listed.as_ref(), ..survey::Options::default() };
+    let Some(survey) = study.run_keeping(&model, &study.photos, keep)? else { return Ok(Exit::Success) };
     let subject = Subject {
         bundle,
         sha256: model.sha256(),
         split: &args.split,
         labels: &study.photos,
         cluster: args.photos.cluster.as_deref(),
+        taxonomy: &taxonomy,
     };
     let evaluation = Evaluation::new(&subject, &survey)?;
     let comparison = match &args.compare {
@@ -166,6 +172,7 @@ impl Document<'_> {
         self.accuracies(out)?;
         self.open_figures(out)?;
         self.scores(out)?;
+        self.names(out)?;
         self.weakest(out)?;
         self.taken_for_known(out)?;
         if let Some(compared) = &self.comparison {
@@ -266,6 +273,27 @@ impl Document<'_> {
             })
             .collect();
         section(out, &["SCORE", "AUROC", "FPR95", "OSCR"], &rows)
+    }
+
+    /// What names above the classes come to.
+    fn names(&self, out: &mut Output) -> anyhow::Result<()> {
+        let Some(names) = &self.evaluation.names else { return Ok(()) };
+        let ranks = |told: &Told| {
+            let of = told.ranks.iter().map(|of| format!("{} {} ({} right)", of.rank.word(), of.told, of.right));
+            let none = (told.unnamed > 0).then(|| format!("none {}", told.unnamed));
+            of.chain(none).collect::<Vec<_>>().join(", ")
+        };
+        let rows: Vec<Vec<Cell>> = [
+            ("known, class right", &names.known_right),
+            ("known, class wrong", &names.known_wrong),
+            ("known, called open", &names.known_open),
+            ("unknown, taken for known", &names.unknown_accepted),
+            ("unknown, called open", &names.unknown_open),
+        ]
+        .into_iter()
+        .map(|(what, told)| vec![what.into(), told.photos.to_string().into(), ranks(told).into()])
+        .collect();
+        section(out, &["PHOTOS", "NUMBER", "NAMED BY"], &rows)
     }
 
     fn weakest(&self, out: &mut Output) -> anyhow::Result<()> {

@@ -313,9 +313,13 @@ fn describe_open(open: &Open) -> String {
         Some(temperature) => format!("{rule}; logits are divided by {temperature}"),
         None => rule,
     };
-    match open.per_class.as_ref().map_or(0, BTreeMap::len) {
+    let rule = match open.per_class.as_ref().map_or(0, BTreeMap::len) {
         0 => rule,
         n => format!("{rule}; {n} class(es) with a threshold of their own"),
+    };
+    match &open.names {
+        None => rule,
+        Some(names) => format!("{rule}; the narrowest name of which {} % are right is told", names.share * 100.0),
     }
 }
 
@@ -370,6 +374,7 @@ mod tests {
             per_class: None,
             limit: None,
             temperature: None,
+            names: None,
             calibration: Value::Null,
         };
         assert_eq!(describe_open(&open), "reachability (10 / nearest distance) < 0.5");

@@ -36,6 +36,7 @@ use super::args::Common;
 use super::enrol;
 use super::exit::{self, Exit};
 use super::output::Stdout;
+use super::read;
 use super::shutdown;
 use args::StreamArgs;
 use crops::Crops;
@@ -77,6 +78,10 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
     if let Some(enrolments) = enrolments {
         classifier = classifier.with_enrolments(enrolments);
     }
+    let listed = read::listed(args.species_list.as_deref(), classifier.names().bundle())?;
+    if let Some(listed) = &listed {
+        classifier = classifier.with_listed(listed);
+    }
     let (names, line_limits) = (classifier.names(), limits.clone());
     let mut reach = Reach::start(args, &name, names, &line_limits, common.quiet)?;
     let keeper = args.store.is_on().then(|| RefCell::new(Keeper::new(args.gap.max(args.linger))));
@@ -116,7 +121,8 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
         }
         Some(scene) => {
             let of = args.scene.stage(scene, budget, &model, &options, &limits);
-            stage = Some(of.map_err(|e| args.with_first_remedy(e))?);
+            let of = stage.insert(of.map_err(|e| args.with_first_remedy(e))?);
+            of.for_classes(names.bundle().classes.len());
         }
         None if source.is_live() => things::warn_of_crops(&model),
         None => {}

@@ -31,6 +31,21 @@ impl Mean {
         (self.reachability, self.frames) = (0.0, 0);
     }
 
+    /// The mean logits.
+    pub fn logits(&self) -> &[f32] {
+        &self.logits
+    }
+
+    /// The mean distances; all 0 of a network without centroids.
+    pub fn distances(&self) -> &[f32] {
+        &self.distances
+    }
+
+    /// Bytes that it takes.
+    pub fn bytes(&self) -> usize {
+        size_of::<Mean>() + size_of_val(&self.logits[..]) + size_of_val(&self.distances[..])
+    }
+
     /// Frames so far.
     pub fn frames(&self) -> u32 {
         self.frames
@@ -62,7 +77,7 @@ impl Mean {
         Ok(())
     }
 
-    /// The scores of all frames together, for [`Judge::by_rule`](crate::Judge::by_rule): class and probability of the mean
+    /// The scores of all frames together, as [`Judge::together`](crate::Judge::together) judges them: class and probability of the mean
     /// logits, the mean reachability, and the class that is nearest in the mean. `None` before the first frame.
     pub fn scores(&self) -> Option<Scores> {
         (self.frames > 0).then_some(())?;

@@ -90,14 +90,14 @@ fn weights_only(node: &Node, w: &[usize]) -> u64 {
 /// Of a graph in normal form, `int8` being the nodes that programs compute in int8.
 pub(super) fn of(graph: &Graph, shapes: &Shapes, int8: &HashSet<usize>, quantised: bool) -> Coverage {
     let mut coverage = Coverage::default();
-    let view = View::new(graph);
     for (index, node) in graph.nodes.iter().enumerate() {
         let macs = macs(graph, shapes, node);
         coverage.macs = coverage.macs.saturating_add(macs);
         if int8.contains(&index) {
             coverage.int8_macs = coverage.int8_macs.saturating_add(macs);
         } else if macs > 0 && quantised && coverage.fallback.is_none() {
-            let (reason, remedy) = why(&view, shapes, node);
+            // Once a graph: what hangs on what is only looked up for what runs in float.
+            let (reason, remedy) = why(&View::new(graph), shapes, node);
             let operator = node.op.clone();
             coverage.fallback = Some(Fallback { node: node.label().into(), operator, reason, remedy: remedy.into() });
         }
@@ -159,12 +159,9 @@ fn why(view: &View, shapes: &Shapes, node: &Node) -> (String, &'static str) {
         return ("it computes a batch".into(), "export with a batch of 1");
     }
     let behind = view.only_consumer(node.output()).map(|i| &graph.nodes[i]);
-    let told = match behind {
-        Some(next) if next.is(QUANTISE) => "",
-        _ => ", behind which nothing quantises",
+    let reason = match behind {
+        Some(next) if next.is(QUANTISE) => "no int8 layer computes its weights, bias or window exactly",
+        _ => "no int8 layer computes it exactly, and nothing quantises its result",
     };
-    (
-        format!("its weights, bias, window or result{told} are none that int8 layers compute exactly"),
-        "quantise weights to int8 with a zero point of 0 and biases to int32",
-    )
+    (reason.into(), "quantise weights to int8 with a zero point of 0 and biases to int32")
 }

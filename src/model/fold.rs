@@ -67,18 +67,18 @@ pub(super) fn fold<'a>(
             let reversed: Vec<i64> = (0..x.shape.len() as i64).rev().collect();
             let perm = node.ints("perm").unwrap_or(&reversed);
             let strides = row_major(&x.shape);
-            let from: Option<Vec<usize>> = perm.iter().map(|p| strides.get(*p as usize).copied()).collect();
-            taken(&x.values, &places(&shape, &from?, 0))?
+            let from: Option<Vec<i64>> = perm.iter().map(|p| strides.get(*p as usize).copied()).collect();
+            taken(&x.values, &places(&shape, &from?, 0)?)?
         }
-        "Expand" => taken(&x.values, &places(&shape, &spread(&x.shape, &shape)?, 0))?,
+        "Expand" => taken(&x.values, &places(&shape, &spread(&x.shape, &shape)?, 0)?)?,
         "Slice" => {
-            let mut from: Vec<i64> = row_major(&x.shape).iter().map(|s| *s as i64).collect();
+            let mut from = row_major(&x.shape);
             let mut first = 0;
             for (axis, cut) in shapes::slices((consts, opset), node, &x.shape)? {
                 first += cut.start as i64 * from[axis];
                 from[axis] *= cut.step;
             }
-            taken(&x.values, &signed_places(&shape, &from, first)?)?
+            taken(&x.values, &places(&shape, &from, first)?)?
         }
         "Gather" => {
             let axis = wrap(node.int("axis", 0), x.shape.len()).filter(|a| *a < x.shape.len())?;
@@ -155,24 +155,16 @@ fn length(values: &Values) -> Option<usize> {
     })
 }
 
-fn row_major(shape: &[usize]) -> Vec<usize> {
-    let mut strides = vec![1usize; shape.len()];
+fn row_major(shape: &[usize]) -> Vec<i64> {
+    let mut strides = vec![1i64; shape.len()];
     for i in (1..shape.len()).rev() {
-        strides[i - 1] = strides[i].saturating_mul(shape[i]);
+        strides[i - 1] = strides[i].saturating_mul(shape[i] as i64);
     }
     strides
 }
 
-/// Places of the elements of `shape` at `strides`, in order.
-fn places(shape: &[usize], strides: &[usize], first: usize) -> Vec<usize> {
-    let mut places = vec![first];
-    for (n, stride) in shape.iter().zip(strides) {
-        places = places.iter().flat_map(|p| (0..*n).map(move |i| p + i * stride)).collect();
-    }
-    places
-}
-
-fn signed_places(shape: &[usize], strides: &[i64], first: i64) -> Option<Vec<usize>> {
+/// Places of the elements of `shape` at `strides`, in order; `None` where one lies before the first.
+fn places(shape: &[usize], strides: &[i64], first: i64) -> Option<Vec<usize>> {
     let mut places = vec![first];
     for (n, stride) in shape.iter().zip(strides) {
         places = places.iter().flat_map(|p| (0..*n as i64).map(move |i| p + i * stride)).collect();
@@ -181,7 +173,7 @@ fn signed_places(shape: &[usize], strides: &[i64], first: i64) -> Option<Vec<usi
 }
 
 /// Strides of a tensor under a shape that it is broadcast to.
-fn spread(own: &[usize], shape: &[usize]) -> Option<Vec<usize>> {
+fn spread(own: &[usize], shape: &[usize]) -> Option<Vec<i64>> {
     let missing = shape.len().checked_sub(own.len())?;
     let strides = row_major(own);
     let of = |i: usize| match i.checked_sub(missing) {
@@ -312,7 +304,7 @@ fn parts<'a>(node: &Node, x: &Const<'a>, found: &[Vec<usize>]) -> Option<Vec<Con
     let mut at = 0;
     let mut parts = Vec::new();
     for shape in found {
-        let values = taken(&x.values, &places(shape, &strides, at * strides.get(axis)?))?;
+        let values = taken(&x.values, &places(shape, &strides, at as i64 * strides.get(axis)?)?)?;
         at += shape.get(axis)?;
         parts.push(Const { shape: shape.clone(), values });
     }
@@ -324,7 +316,7 @@ fn arithmetic(op: &str, a: &Const, b: &Const, shape: &[usize]) -> Option<Values<
     if a.values.dtype() != b.values.dtype() || broadcast(&a.shape, &b.shape)?[..] != *shape {
         return None;
     }
-    let (pa, pb) = (places(shape, &spread(&a.shape, shape)?, 0), places(shape, &spread(&b.shape, shape)?, 0));
+    let (pa, pb) = (places(shape, &spread(&a.shape, shape)?, 0)?, places(shape, &spread(&b.shape, shape)?, 0)?);
     if let (Values::F32(x), Values::F32(y)) = (&a.values, &b.values) {
         let f: fn(f32, f32) -> f32 = match op {
             "Add" => |a, b| a + b,

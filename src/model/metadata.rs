@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use sha2::{Digest, Sha256};
 
 use super::wire::{self, Field, METADATA};
+use crate::bundle::Open;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 
@@ -43,6 +44,14 @@ pub fn with_metadata(
         entry(key, value, &mut out);
     }
     Ok(out)
+}
+
+/// The bundle `bytes` with `open` as its rule; all other bytes are as they were.
+///
+/// # Errors
+/// As [`with_metadata`].
+pub fn with_open(model: &str, bytes: &[u8], open: &Open, limits: &Limits) -> Result<Vec<u8>> {
+    with_metadata(model, bytes, &[(Open::KEY.to_string(), open.to_json())].into(), limits)
 }
 
 /// SHA-256 of the ONNX file `bytes` without its metadata, 64 hexadecimal digits: the same for two files that compute

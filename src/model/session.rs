@@ -205,6 +205,11 @@ impl Session {
         &self.outputs
     }
 
+    /// The outputs of the last run, to be changed before they are judged.
+    pub(crate) fn outputs_mut(&mut self) -> &mut Outputs {
+        &mut self.outputs
+    }
+
     /// What the network saw in the last [`Session::run`]: `size` × `size` pixels of RGB; empty before the first.
     pub fn pixels(&self) -> &[u8] {
         bytes_of(&self.pixels).unwrap_or_default()

@@ -1,6 +1,6 @@
 //! The scores that tell known from open, side by side, so that a bundle can be calibrated to the one that serves it.
 
-use super::{MAX_REACHABILITY, reachability};
+use super::{MAX_REACHABILITY, log_sum_exp, reachability};
 use crate::bundle::Rule;
 
 /// A number that is larger for frames of known classes than for open ones.
@@ -134,8 +134,7 @@ fn max(logits: &[f32]) -> f64 {
 }
 
 fn energy(logits: &[f32]) -> f64 {
-    let max = max(logits);
-    max + logits.iter().map(|z| (f64::from(*z) - max).exp()).sum::<f64>().ln()
+    log_sum_exp(logits.iter().copied().map(f64::from))
 }
 
 /// The two smallest of `distances`; infinite where there are fewer.

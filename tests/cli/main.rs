@@ -9,6 +9,7 @@ mod help;
 mod injected;
 #[cfg(all(target_os = "linux", feature = "demo-model"))]
 mod memory;
+mod names;
 mod photos;
 mod report;
 mod report_page;

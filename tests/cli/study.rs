@@ -6,7 +6,7 @@ use super::common::tiny;
 use super::*;
 
 /// The sample photos and what they show; unknown but for three.
-const LABELS: &str = "path\tclass\trole\tsplit
+pub const LABELS: &str = "path\tclass\trole\tsplit
 cup.jpg\tcup\tknown\ttest
 face.jpg\tFaces_easy\tknown\ttest
 motorbike.jpg\tMotorbikes\tknown\ttest

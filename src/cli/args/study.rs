@@ -70,6 +70,12 @@ pub struct EvaluateArgs {
     /// Another bundle on the same photos: what it decides differently
     #[arg(long, value_name = "OTHER.onnx")]
     pub compare: Option<PathBuf>,
+    /// Table of taxa (tabs: id and ranks), as calibrate reads it: what unknown classes are, to judge names by
+    #[arg(long, value_name = "FILE.tsv")]
+    pub taxonomy: Option<PathBuf>,
+    /// What lives here, one class or taxon a line: nothing else can be the answer
+    #[arg(long, value_name = "FILE")]
+    pub species_list: Option<PathBuf>,
     /// Condition that a figure must meet; may be given several times
     #[arg(long, value_name = "CONDITION", value_parser = gate)]
     pub gate: Vec<Gate>,
@@ -125,6 +131,16 @@ pub struct CalibrateArgs {
     /// One threshold for all classes
     #[arg(long, conflicts_with = "per_class")]
     pub no_per_class: bool,
+    /// Table of taxa: a header with id and ranks (kingdom, phylum, class, order, family, genus, species), columns separated
+    /// by tabs; the bundle gets those of its classes, and tells the narrowest name that is right often enough
+    #[arg(long, value_name = "FILE.tsv")]
+    pub taxonomy: Option<PathBuf>,
+    /// Share of the names of each rank that shall be right [default: as in MODEL, else 0.9]
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub names: Option<f64>,
+    /// Keep the thresholds as they are; only the names that are told are chosen
+    #[arg(long, conflicts_with_all = ["rule", "score", "per_class", "no_per_class", "target"])]
+    pub names_only: bool,
     /// Bundle to write
     #[arg(long, value_name = "NEW.onnx")]
     pub output: PathBuf,
@@ -152,6 +168,11 @@ impl From<RuleName> for Rule {
             RuleName::Both => Rule::Both,
         }
     }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share = text.trim().parse().ok().filter(|share| *share > 0.0 && *share <= 1.0);
+    share.ok_or_else(|| format!("'{text}' is no share; write a number above 0 and at most 1, as 0.9"))
 }
 
 fn gate(text: &str) -> Result<Gate, String> {

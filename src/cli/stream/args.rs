@@ -155,6 +155,9 @@ pub struct StreamArgs {
     /// Leave enrolled classes out
     #[arg(long, conflicts_with = "enrolled", help_heading = "Frames")]
     pub no_enrolled: bool,
+    /// What lives here, one class or taxon a line: nothing else can be the answer
+    #[arg(long, value_name = "FILE", help_heading = "Frames")]
+    pub species_list: Option<PathBuf>,
 
     #[command(flatten)]
     pub scene: ThingsArgs,

@@ -12,11 +12,12 @@ use image::codecs::jpeg::JpegEncoder;
 use oltr::bundle::Shot;
 use oltr::decide::Decision;
 use oltr::decide::events::Phase;
+use oltr::decide::mean::Mean;
 use oltr::pipeline::Classify;
 use oltr::pipeline::keep::{self, Candidate, Form, Keeper, PICTURES, Picture};
 use oltr::sink::json::JsonLines;
 use oltr::sink::{EventResult, Novelty, StoreStats, Times};
-use oltr::{Answer, Classifier, Error, Frame, Limits, Names, Result, clock};
+use oltr::{Answer, Classifier, Error, Frame, Limits, Names, Outputs, Result, clock};
 use oltr_store::disk::RealDisk;
 use oltr_store::writer::{self, Job, Writer};
 use oltr_store::{MEMORY_BYTES, MIN_QUOTA, Settings};
@@ -107,8 +108,12 @@ impl Classify for Keeping<'_, '_> {
         self.thing = Some(thing);
     }
 
-    fn features(&self) -> &[f32] {
-        &self.inner.outputs().features
+    fn outputs(&self) -> Option<&Outputs> {
+        Some(self.inner.outputs())
+    }
+
+    fn together(&self, mean: &Mean) -> Option<Decision> {
+        self.inner.together(mean)
     }
 
     fn classify(&mut self, frame: &Frame) -> Result<Answer<'_>> {

@@ -2,9 +2,14 @@
 //! averages the integers themselves, so that what lies half way between two bytes is rounded as programs round it. Of
 //! dequantised numbers it would be rounded either way, because sums of them carry errors.
 
+use std::collections::HashMap;
+
 use super::super::graph::{Const, Graph, Node};
 use super::super::operators::QUANTISE;
 use super::super::quantised::View;
+
+/// What averages.
+const OPERATORS: [&str; 3] = ["AveragePool", "GlobalAveragePool", "ReduceMean"];
 
 /// An average, by the tensor that it computes, and the scales of the bytes that it reads and that become of it.
 pub(super) struct Average {
@@ -16,7 +21,7 @@ pub(super) struct Average {
 /// Those of the graph.
 pub(super) fn find(view: &View) -> Vec<Average> {
     let average = |node: &Node| {
-        let known = ["AveragePool", "GlobalAveragePool", "ReduceMean"].iter().any(|op| node.is(op));
+        let known = is_average(node);
         let (_, from) = view.activation(node.input(0).filter(|_| known)?)?;
         let reader = view.only_consumer(node.output())?;
         let to = view.params(reader).filter(|_| view.graph.nodes[reader].is(QUANTISE))?.activation()?;
@@ -25,15 +30,20 @@ pub(super) fn find(view: &View) -> Vec<Average> {
     view.graph.nodes.iter().filter_map(average).collect()
 }
 
+fn is_average(node: &Node) -> bool {
+    OPERATORS.iter().any(|op| node.is(op))
+}
+
 /// Rewrites those of `averages` that are left in the graph; its nodes are out of order then.
 pub(super) fn settle(graph: &mut Graph, averages: &[Average]) {
+    if averages.is_empty() {
+        return;
+    }
+    let left = graph.nodes.iter().enumerate().filter(|(_, node)| !node.inputs.is_empty() && is_average(node));
+    let left: HashMap<String, usize> = left.map(|(index, node)| (node.output().to_string(), index)).collect();
     for Average { output, from, to } in averages {
-        let Some(node) = graph.nodes.iter_mut().find(|node| node.output() == output && !node.inputs.is_empty()) else {
-            continue;
-        };
-        if !["AveragePool", "GlobalAveragePool", "ReduceMean"].iter().any(|op| node.is(op)) {
-            continue;
-        }
+        let Some(index) = left.get(output) else { continue };
+        let node = &mut graph.nodes[*index];
         let name = |what: &str| format!("{output}/oltr.average.{what}");
         let [steps, whole, mean, scaled, rounded] = ["steps", "whole", "mean", "scaled", "rounded"].map(name);
         let [from_name, ratio, to_name] = ["from", "ratio", "to"].map(name);

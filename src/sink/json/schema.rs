@@ -9,8 +9,9 @@ use super::super::{EventResult, Failure, FrameResult, Novelty, Stats, StoreStats
 use super::scene::StillFields;
 use super::things::{ThingFields, ThingsFields};
 use super::units::millis;
-use crate::answer::{self, Names};
-use crate::bundle::Shot;
+use crate::answer::{self, Names, Told};
+use crate::bundle::taxonomy::TaxonIds;
+use crate::bundle::{Rank, Shot};
 use crate::clock;
 use crate::decide::Decision;
 use crate::decide::consensus::{Agreed, Observation};
@@ -156,6 +157,27 @@ pub struct FrameLine<'a> {
     /// `still` and `things` of a photo in which things are looked for.
     #[serde(flatten)]
     still: Option<StillFields<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    taxon: Option<Option<Taxon<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    species_list: Option<SpeciesList>,
+}
+
+/// The narrowest name that is right as often as the bundle promises.
+#[derive(Debug, Serialize)]
+struct Taxon<'a> {
+    rank: Rank,
+    name: Text<'a>,
+    probability: f32,
+    #[serde(flatten)]
+    ids: TaxonIds,
+}
+
+/// How many classes of how many a list leaves.
+#[derive(Debug, Serialize)]
+struct SpeciesList {
+    classes: usize,
+    of: usize,
 }
 
 #[derive(Debug, Serialize)]
@@ -201,6 +223,10 @@ impl<'a> FrameLine<'a> {
             source_url: f.source_url,
             origin: f.origin,
             still: f.still.map(|still| StillFields::new(still, names, texts)),
+            taxon: answer.told().map(|told| {
+                told.map(|Told { rank, name, probability, ids }| Taxon { rank, name: texts.of(name), probability, ids })
+            }),
+            species_list: names.listed().map(|listed| SpeciesList { classes: listed.classes(), of: listed.of() }),
         }
     }
 }

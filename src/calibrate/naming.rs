@@ -1,0 +1,177 @@
+//! From which probability on a name may be told, for each rank.
+//!
+//! The share that is promised is of what gets a name: of the *known* photos that the rule accepts and that are called by a
+//! name of one rank, so many are of that taxon. Rank by rank, the narrowest first, each photo that has no name yet is a
+//! candidate, and the threshold is the lowest that keeps the share. A rank at which fewer than [`LEAST`] photos would be
+//! named is left out.
+//!
+//! For *open* photos, known and unknown ones together, the group that they lie near is found in the same way. What is
+//! unknown in the field is other than what was photographed, and one group that happens to be frequent here would carry a
+//! rank; so it is told only where unknown photos of at least [`LEAST_GROUPS`] groups of that rank are named rightly.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::{LEVEL, six};
+use crate::bundle::{Bundle, Naming, Rank, Taxonomy};
+use crate::decide::naming::Namer;
+use crate::labels::Label;
+use crate::metrics::Interval;
+use crate::survey::{Clusters, Record, answers, bootstrap};
+
+/// Fewest photos that a rank's threshold rests on.
+pub const LEAST: usize = 20;
+
+/// Fewest groups of which unknown photos are named rightly.
+pub const LEAST_GROUPS: usize = 3;
+
+/// What names of one rank come to on the photos that they were chosen by.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Named {
+    /// Whether the photos are open.
+    pub open: bool,
+    /// Rank of the names.
+    pub rank: Rank,
+    /// From this probability on.
+    pub probability: f32,
+    /// Photos that get such a name.
+    pub told: usize,
+    /// Of them, those of that taxon.
+    pub right: usize,
+    /// What share of another set's names of this rank would be right, with a chance of 95 %.
+    pub promised: Option<[f64; 2]>,
+}
+
+/// A photo with its best name of one rank.
+struct Candidate {
+    record: usize,
+    probability: f32,
+    right: bool,
+    /// Place of a class of the taxon.
+    class: usize,
+}
+
+/// The thresholds of names for `bundle`, whose rule and taxonomy are set, so that `share` of the names are right; and what
+/// they come to. `taxonomy` says what unknown classes are. `None` for a bundle without taxonomy, and for records without
+/// logits.
+pub(super) fn names(
+    bundle: &Bundle,
+    labels: &[Label],
+    records: &[Record],
+    taxonomy: &Taxonomy,
+    share: f64,
+) -> Option<(Naming, Vec<Named>)> {
+    let namer = Namer::new(bundle)?;
+    if records.is_empty() || records.iter().any(|record| record.logits.len() != bundle.classes.len()) {
+        return None;
+    }
+    let mut naming = Naming { share, ..Naming::default() };
+    let mut named = Vec::new();
+    let answers = answers(bundle, records);
+    for open in [false, true] {
+        let of_these = |i: &usize| answers[*i].open == open && (open || records[*i].truth.is_some());
+        let mut left: Vec<usize> = (0..records.len()).filter(of_these).collect();
+        // What is open is no class of the bundle, as far as the rule can tell.
+        for rank in namer.ranks().filter(|rank| !open || *rank > Rank::Label) {
+            let candidate = |record: &usize| {
+                let best = namer.best(rank, &records[*record].logits)?;
+                let right = namer.is_of(&best, &labels[records[*record].photo].class, taxonomy);
+                Some(Candidate { record: *record, probability: best.probability, right, class: best.class })
+            };
+            let mut candidates: Vec<Candidate> = left.iter().filter_map(candidate).collect();
+            candidates.sort_by(|a, b| b.probability.total_cmp(&a.probability).then(a.record.cmp(&b.record)));
+            let Some(told) = told(&candidates, share) else { continue };
+            let (told, others) = candidates.split_at(told);
+            let groups = |right: &[Candidate]| {
+                let name = |c: &Candidate| bundle.taxonomy.as_ref()?.of(&bundle.classes[c.class].id, rank);
+                let unknown = right.iter().filter(|c| c.right && records[c.record].truth.is_none());
+                unknown.filter_map(name).collect::<BTreeSet<&str>>().len()
+            };
+            if open && groups(told) < LEAST_GROUPS {
+                continue;
+            }
+            let lowest = told.last().map_or(1.0, |c| c.probability);
+            let probability = between(others.first().map_or(0.0, |c| c.probability), lowest);
+            named.push(Named {
+                open,
+                rank,
+                probability,
+                told: told.len(),
+                right: told.iter().filter(|c| c.right).count(),
+                promised: promised(labels, records, told),
+            });
+            if open { &mut naming.open } else { &mut naming.known }.insert(rank, probability);
+            left = others.iter().map(|c| c.record).collect();
+            left.sort_unstable();
+        }
+    }
+    Some((naming, named))
+}
+
+/// How many of `candidates`, the most probable first, can be told so that `share` of them are right; the most.
+fn told(candidates: &[Candidate], share: f64) -> Option<usize> {
+    let mut right = 0usize;
+    let mut told = None;
+    for (i, candidate) in candidates.iter().enumerate() {
+        right += usize::from(candidate.right);
+        // Equals are told together.
+        let ends = candidates.get(i + 1).is_none_or(|next| next.probability < candidate.probability);
+        if ends && i + 1 >= LEAST && right as f64 >= share * (i + 1) as f64 {
+            told = Some(i + 1);
+        }
+    }
+    told
+}
+
+/// A threshold above `lower` and not above `upper`, in the middle where single precision allows.
+fn between(lower: f32, upper: f32) -> f32 {
+    let middle = lower + (upper - lower) / 2.0;
+    if middle > lower && middle <= upper { middle } else { upper }
+}
+
+fn promised(labels: &[Label], records: &[Record], told: &[Candidate]) -> Option<[f64; 2]> {
+    let mut right: Vec<Option<bool>> = vec![None; records.len()];
+    told.iter().for_each(|c| right[c.record] = Some(c.right));
+    let [interval] = bootstrap(labels, records, Clusters::UnknownClasses).intervals(LEVEL, |sample| {
+        let of = || sample.iter().filter_map(|i| right[*i]);
+        let told = of().count();
+        [(told > 0).then(|| of().filter(|right| *right).count() as f64 / told as f64)]
+    });
+    interval.map(|Interval { low, high }| [six(low), six(high)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidates(of: &[(f32, bool)]) -> Vec<Candidate> {
+        let candidate = |(record, (probability, right)): (usize, &(f32, bool))| Candidate {
+            record,
+            probability: *probability,
+            right: *right,
+            class: 0,
+        };
+        of.iter().enumerate().map(candidate).collect()
+    }
+
+    #[test]
+    fn as_many_are_told_as_the_share_allows() {
+        // 20 right ones, then wrong and right in turn: 22 of 24 are more than nine of ten, 23 of 26 are not.
+        let mut of: Vec<(f32, bool)> = (0..20).map(|i| (0.9 - 0.01 * i as f32, true)).collect();
+        of.extend((0..10).map(|i| (0.5 - 0.01 * i as f32, i % 2 == 1)));
+        assert_eq!(told(&candidates(&of), 0.9), Some(24));
+        assert_eq!(told(&candidates(&of), 1.0), Some(20));
+        assert_eq!(told(&candidates(&of[..19]), 0.9), None, "too few");
+        of.iter_mut().for_each(|(p, _)| *p = 0.5);
+        assert_eq!(told(&candidates(&of), 0.9), None, "equals fall together");
+        assert_eq!(told(&candidates(&of), 0.8), Some(30));
+    }
+
+    #[test]
+    fn thresholds_lie_between_photos() {
+        assert_eq!(between(0.25, 0.75), 0.5);
+        let low = 0.5f32;
+        assert_eq!(between(low, low.next_up()), low.next_up());
+    }
+}

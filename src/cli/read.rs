@@ -1,0 +1,47 @@
+//! Small files that commands are given beside photos and models: lists and tables.
+
+use std::path::Path;
+
+use oltr::bundle::{Bundle, Taxonomy};
+use oltr::decide::listed::{Listed, MAX_LIST};
+use oltr::{Error, Result};
+
+/// The text of the file at `path`, which is at most `most` bytes long.
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::Io`]; [`Error::BadInput`] for a longer one.
+pub fn text(path: &Path, most: u64) -> Result<String> {
+    let size = std::fs::metadata(path).map_err(|e| Error::io(path, e))?.len();
+    if size > most {
+        let reason = format!("is longer than {} MiB", most >> 20);
+        return Err(Error::BadInput { subject: path.display().to_string(), reason });
+    }
+    std::fs::read_to_string(path).map_err(|e| Error::io(path, e))
+}
+
+/// The table of taxa at `path`; nothing where none is named.
+///
+/// # Errors
+/// As [`text`] and [`Taxonomy::from_table`].
+pub fn taxonomy(path: Option<&Path>) -> Result<Option<Taxonomy>> {
+    let read = |path: &Path| {
+        let table = text(path, oltr::bundle::taxonomy::MAX_TABLE)?;
+        Taxonomy::from_table(&path.display().to_string(), &table)
+    };
+    path.map(read).transpose()
+}
+
+/// The list of what lives here at `path`, of the classes of `bundle`, and says what it leaves.
+///
+/// # Errors
+/// As [`text`] and [`Listed::read`].
+pub fn listed(path: Option<&Path>, bundle: &Bundle) -> Result<Option<Listed>> {
+    let Some(path) = path else { return Ok(None) };
+    let listed = Listed::read(&path.display().to_string(), &text(path, MAX_LIST)?, bundle)?;
+    let strangers = match listed.strangers() {
+        0 => String::new(),
+        n => format!("; {n} of its lines name none"),
+    };
+    log::warn!("{}: answers are of {} of {} classes{strangers}", path.display(), listed.classes(), listed.of());
+    Ok(Some(listed))
+}
