@@ -289,7 +289,7 @@ impl Finder<'_> {
         let (output, lead) = (window.output([h, w])?, window.lead([h, w])?);
         let touches = |i: usize, size: usize| {
             let extent = (window.kernel[i] - 1) * window.dilation[i];
-            lead[i] <= extent && (output[i] - 1) * window.stride[i] < size + lead[i]
+            lead[i] <= extent && output[i].saturating_sub(1) * window.stride[i] < size + lead[i]
         };
         (touches(0, h) && touches(1, w)).then_some(window)
     }

@@ -88,7 +88,8 @@ impl Sliding {
                 Some(pads) => {
                     let padded = input[i].checked_add(pads[i])?.checked_add(pads[i + 2])?;
                     let room = padded.checked_sub(self.extent(i))?;
-                    let mut n = if self.ceil { room.div_ceil(self.stride[i]) } else { room / self.stride[i] } + 1;
+                    let steps = if self.ceil { room.div_ceil(self.stride[i]) } else { room / self.stride[i] };
+                    let mut n = steps.checked_add(1)?;
                     // A window that would begin beyond the input and its left padding does not count (ONNX MaxPool).
                     if self.ceil && (n - 1).saturating_mul(self.stride[i]) >= input[i] + pads[i] {
                         n -= 1;
@@ -108,7 +109,7 @@ impl Sliding {
         let output = self.output(input)?;
         let mut lead = [0; 2];
         for i in 0..2 {
-            let covered = (output[i] - 1).saturating_mul(self.stride[i]).saturating_add(self.extent(i));
+            let covered = output[i].saturating_sub(1).saturating_mul(self.stride[i]).saturating_add(self.extent(i));
             let total = covered.saturating_sub(input[i]);
             lead[i] = if self.upper { total / 2 } else { total.div_ceil(2) };
         }
