@@ -52,7 +52,7 @@ pub(super) fn of(graph: &Graph, shapes: &Shapes, node: &Node) -> Option<(Vec<Pie
             }
         }
         "DepthToSpace" => {
-            let &[_, c, h, w] = &x[..] else { return None };
+            let &[1, c, h, w] = &x[..] else { return None };
             let b = usize::try_from(node.int("blocksize", 0)).ok().filter(|b| *b > 0)?;
             let depth = c.checked_div(b.checked_mul(b)?)?;
             // Steps along the channels: of a channel of the result, of a row and of a column of a block.
@@ -66,7 +66,7 @@ pub(super) fn of(graph: &Graph, shapes: &Shapes, node: &Node) -> Option<(Vec<Pie
             ];
         }
         "SpaceToDepth" => {
-            let &[_, c, h, w] = &x[..] else { return None };
+            let &[1, c, h, w] = &x[..] else { return None };
             let b = usize::try_from(node.int("blocksize", 0)).ok().filter(|b| *b > 0)?;
             if node.text("mode") == "CRD" {
                 return None;

@@ -41,6 +41,20 @@ pub(in crate::model) struct Sliding {
 }
 
 impl Sliding {
+    /// [`Sliding::of`] over one dimension or two; one is a row.
+    pub fn of_any(node: &Node, kernel: &[usize]) -> Option<Sliding> {
+        let [width] = *kernel else { return Sliding::of(node, kernel) };
+        let mut row = Node { attributes: node.attributes.clone(), ..Node::new(&node.op, "", &[], "") };
+        for attribute in &mut row.attributes {
+            attribute.ints = match (attribute.name.as_str(), &attribute.ints[..]) {
+                ("strides" | "dilations", [step]) => vec![1, *step],
+                ("pads", [before, behind]) => vec![0, *before, 0, *behind],
+                _ => continue,
+            };
+        }
+        Sliding::of(&row, &[1, width])
+    }
+
     /// The window that the node's attributes describe, over two dimensions; `None` for what no window here has.
     pub fn of(node: &Node, kernel: &[usize]) -> Option<Sliding> {
         let [kh, kw] = *kernel else { return None };
