@@ -3,6 +3,7 @@
 //!
 //! tract checks much of this too, but where it does not it panics, loops or allocates; a file must do none of that.
 
+use std::collections::HashSet;
 use std::ops::RangeInclusive;
 
 use super::attributes;
@@ -19,7 +20,7 @@ const MANY: usize = usize::MAX;
 const MAX_EXTENT: i64 = 1 << 20;
 
 /// Largest rank that counts as sane where it is not known.
-const MAX_RANK: i64 = 64;
+const MAX_RANK: i64 = shapes::MAX_RANK as i64;
 
 /// Versions of ONNX's operators that a file can name. Before 7, operands were broadcast by attributes, and Dropout and
 /// BatchNormalization trained unless told otherwise.
@@ -130,6 +131,7 @@ fn inputs(node: &Node) -> Option<(usize, usize)> {
 /// Looks at the nodes in normal form: their windows and axes, and the shapes of all tensors as far as they follow.
 pub(super) fn geometry(model: &str, graph: &Graph, limits: &Limits) -> Result<()> {
     let shapes = shapes::infer(graph);
+    computed_constants(model, graph, &shapes, limits)?;
     for node in &graph.nodes {
         let fault = |reason| bad(model, node, reason);
         match node.op.as_str() {
@@ -141,6 +143,8 @@ pub(super) fn geometry(model: &str, graph: &Graph, limits: &Limits) -> Result<()
                 return Err(fault(format!("has a blocksize of {}", node.int("blocksize", 0))));
             }
             "Pad" => axes(graph, &shapes, node).and_then(|_| pads(graph, &shapes, node)).map_err(fault)?,
+            "Reshape" | "Expand" | "Tile" => dimensions(graph, node, 1).map_err(fault)?,
+            "ConstantOfShape" => dimensions(graph, node, 0).map_err(fault)?,
             "Gather" | "GatherElements" => {
                 axes(graph, &shapes, node).and_then(|_| indices(graph, &shapes, node)).map_err(fault)?;
             }
@@ -150,6 +154,29 @@ pub(super) fn geometry(model: &str, graph: &Graph, limits: &Limits) -> Result<()
             if let Some(shape) = shapes.get(output) {
                 check_volume(model, output, shape, limits)?;
             }
+        }
+    }
+    Ok(())
+}
+
+/// Tensors that follow from constants alone are computed when the model is loaded, and all of them are held for a while.
+fn computed_constants(model: &str, graph: &Graph, shapes: &Shapes, limits: &Limits) -> Result<()> {
+    let room = |shape: &Vec<usize>| shape.iter().fold(1u64, |v, d| v.saturating_mul(*d.max(&1) as u64));
+    let own = graph.consts.values().map(|c| c.len() as u64).fold(0, u64::saturating_add);
+    let limit = limits.computed_constants(own);
+    let mut computed: HashSet<&str> = HashSet::new();
+    let mut value = 0u64;
+    for node in &graph.nodes {
+        let constant = |input: &String| computed.contains(input.as_str()) || graph.consts.contains_key(input);
+        if node.inputs.is_empty() || !node.inputs.iter().filter(|i| !i.is_empty()).all(constant) {
+            continue;
+        }
+        for output in &node.outputs {
+            value = value.saturating_add(shapes.get(output).map_or(1, room));
+            computed.insert(output);
+        }
+        if value > limit {
+            return Err(Error::Limit { subject: model.into(), what: "constant_elements", value, limit });
         }
     }
     Ok(())
@@ -219,6 +246,15 @@ fn channels(graph: &Graph, shapes: &Shapes, node: &Node) -> Result<(), String> {
     }
 }
 
+/// As many dimensions as a tensor can have, where a constant says how large they are.
+fn dimensions(graph: &Graph, node: &Node, input: usize) -> Result<(), String> {
+    let sizes = node.input(input).and_then(|sizes| graph.consts.get(sizes)).map_or(0, |c| c.len());
+    if sizes > shapes::MAX_RANK {
+        return Err(format!("asks for {sizes} dimensions, more than {MAX_RANK}"));
+    }
+    Ok(())
+}
+
 /// Nothing is taken away, and what is mirrored is there.
 fn pads(graph: &Graph, shapes: &Shapes, node: &Node) -> Result<(), String> {
     let list = |i: usize| node.input(i).and_then(|p| graph.consts.get(p)).and_then(|c| c.as_i64());
@@ -280,6 +316,9 @@ fn axes(graph: &Graph, shapes: &Shapes, node: &Node) -> Result<(), String> {
     let whole = |i: usize| match node.input(i) {
         None => Ok(vec![]),
         Some(name) => match graph.consts.get(name).map(|c| &c.values) {
+            Some(Values::I64(list)) if op != "Split" && list.len() > shapes::MAX_RANK => {
+                Err(format!("has an input {i} of {} axes or places, more than {MAX_RANK}", list.len()))
+            }
             Some(Values::I64(list)) => Ok(list.clone()),
             Some(Values::I32(list)) => Ok(list.iter().map(|v| i64::from(*v)).collect()),
             Some(other) => Err(format!("has an input {i} that is {}", other.dtype())),
@@ -288,6 +327,9 @@ fn axes(graph: &Graph, shapes: &Shapes, node: &Node) -> Result<(), String> {
             None => Err(format!("has an input {i} that is computed at run time")),
         },
     };
+    if node.ints("axes").is_some_and(|axes| axes.len() > shapes::MAX_RANK) {
+        return Err(format!("has more than {MAX_RANK} axes"));
+    }
     let mut listed = node.ints("axes").unwrap_or(&[]).to_vec();
     if op.starts_with("Reduce") || matches!(op, "Squeeze" | "Unsqueeze") {
         listed.extend(whole(1)?);

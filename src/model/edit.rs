@@ -2,6 +2,7 @@
 //! stays as it was.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use prost::Message;
 use tract_onnx::pb;
@@ -182,12 +183,23 @@ impl<'a> Edit<'a> {
 
     /// Whether the tensor `name` is a constant: an initializer, or what follows from constants alone.
     pub fn is_constant(&self, name: &str) -> bool {
-        self.constant(name).is_some()
-            || self.producer(name).is_some_and(|node| {
-                node.is("Constant")
-                    || ["DequantizeLinear", "Identity", "Reshape", "Transpose", "Cast"].iter().any(|op| node.is(op))
-                        && node.inputs.first().is_some_and(|input| self.is_constant(input))
-            })
+        let producers: HashMap<&str, &EditNode> =
+            self.nodes().flat_map(|node| node.outputs.iter().map(move |output| (output.as_str(), node))).collect();
+        let mut name = name;
+        // No way back is longer than this, unless the nodes read each other in a circle.
+        for _ in 0..=producers.len() {
+            if self.constant(name).is_some() {
+                return true;
+            }
+            let Some(node) = producers.get(name) else { return false };
+            if node.is("Constant") {
+                return true;
+            }
+            let passes = ["DequantizeLinear", "Identity", "Reshape", "Transpose", "Cast"].iter().any(|op| node.is(op));
+            let Some(input) = node.inputs.first().filter(|_| passes) else { return false };
+            name = input;
+        }
+        false
     }
 
     fn constant(&self, name: &str) -> Option<&[u8]> {
@@ -437,6 +449,19 @@ mod tests {
         again.remove(|name| name == "y" || name == "c");
         again.rename("z", "y");
         assert_eq!(again.finish(), bytes);
+    }
+
+    #[test]
+    fn nodes_that_read_each_other_in_a_circle_are_no_constants() {
+        let mut graph = Vec::new();
+        for (input, output) in [("a", "b"), ("b", "c"), ("c", "a"), ("itself", "itself")] {
+            let node = NewNode { op: "Identity", inputs: &[input], output, int: &[], ints: &[] };
+            wire::put_bytes(NODE, &node.encode(), &mut graph);
+        }
+        let mut bytes = Vec::new();
+        wire::put_bytes(GRAPH, &graph, &mut bytes);
+        let edit = Edit::new("m", &bytes, &Limits::default()).unwrap();
+        assert!(["a", "b", "c", "itself"].iter().all(|name| !edit.is_constant(name)));
     }
 
     #[test]

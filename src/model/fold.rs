@@ -9,7 +9,8 @@ use std::sync::Arc;
 use super::graph::{Const, Node, Values};
 use super::operators::QUANTISE;
 use super::origin::Raw;
-use super::shapes::{self, Shapes, broadcast, wrap};
+use super::shapes::{self, Shapes, broadcast, volume, wrap};
+use crate::limits::Limits;
 use oltr_int8::quant::round_saturate;
 
 type Consts<'a> = HashMap<String, Arc<Const<'a>>>;
@@ -19,10 +20,10 @@ type Consts<'a> = HashMap<String, Arc<Const<'a>>>;
 pub(super) struct Budget(u64);
 
 impl Budget {
-    /// Some passes over all constants of the file, and what sizes take.
-    pub fn new(consts: &Consts) -> Budget {
+    /// Some passes over all constants of the file, and what sizes take; no more than [`Limits::computed_constants`].
+    pub fn new(consts: &Consts, limits: &Limits) -> Budget {
         let volume = consts.values().map(|c| c.len() as u64).fold(1 << 18, u64::saturating_add);
-        Budget(volume.saturating_mul(6))
+        Budget(volume.saturating_mul(6).min(limits.computed_constants(volume)))
     }
 
     fn take(&mut self, elements: usize) -> Option<()> {
@@ -50,9 +51,9 @@ pub(super) fn fold<'a>(
     }
     budget.take(given.map(|i| consts[i].len()).sum())?;
     let found = shapes::outputs((consts, opset), shapes, node)?;
-    budget.take(
-        found.iter().map(|s| s.iter().fold(1usize, |v, d| v.saturating_mul(*d))).fold(0, usize::saturating_add),
-    )?;
+    // A dimension of 0 makes no other one small: each is gone through before it.
+    let room = |shape: &Vec<usize>| shape.iter().fold(1usize, |v, d| v.saturating_mul(*d.max(&1)));
+    budget.take(found.iter().map(room).fold(0, usize::saturating_add))?;
     if found.len() != node.outputs.len() {
         return None;
     }
@@ -62,7 +63,7 @@ pub(super) fn fold<'a>(
     let values = match node.op.as_str() {
         "Identity" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" => x.values.clone(),
         "Cast" => cast(&x.values, node.int("to", 0))?,
-        "ConstantOfShape" => filled(node, shape.iter().product())?,
+        "ConstantOfShape" => filled(node, volume(&shape)?)?,
         "Transpose" => {
             let reversed: Vec<i64> = (0..x.shape.len() as i64).rev().collect();
             let perm = node.ints("perm").unwrap_or(&reversed);
@@ -76,7 +77,8 @@ pub(super) fn fold<'a>(
             let mut first = 0;
             for (axis, cut) in shapes::slices((consts, opset), node, &x.shape)? {
                 first += cut.start as i64 * from[axis];
-                from[axis] *= cut.step;
+                // A step that is never taken can be any number.
+                from[axis] = if cut.count > 1 { from[axis].checked_mul(cut.step)? } else { 0 };
             }
             taken(&x.values, &places(&shape, &from, first)?)?
         }
@@ -84,8 +86,7 @@ pub(super) fn fold<'a>(
             let axis = wrap(node.int("axis", 0), x.shape.len()).filter(|a| *a < x.shape.len())?;
             let n = x.shape[axis] as i64;
             let indices = input(1)?.integers()?;
-            let inner: usize = x.shape[axis + 1..].iter().product();
-            let outer: usize = x.shape[..axis].iter().product();
+            let [outer, inner] = [volume(&x.shape[..axis])?, volume(&x.shape[axis + 1..])?];
             let mut places = Vec::new();
             for o in 0..outer {
                 for index in &indices {
@@ -129,7 +130,7 @@ pub(super) fn fold<'a>(
     {
         return None;
     }
-    let whole = length(&values)? == shape.iter().product::<usize>();
+    let whole = length(&values)? == volume(&shape)?;
     whole.then(|| vec![Const { shape, values }])
 }
 
@@ -137,7 +138,8 @@ pub(super) fn fold<'a>(
 fn of_shape(node: &Node, shape: &[usize]) -> Option<Const<'static>> {
     let dims: Vec<i64> = shape.iter().map(|d| *d as i64).collect();
     if node.op == "Size" {
-        return Some(Const { shape: vec![], values: Values::I64(vec![dims.iter().product()]) });
+        let size = i64::try_from(volume(shape)?).ok()?;
+        return Some(Const { shape: vec![], values: Values::I64(vec![size]) });
     }
     let rank = dims.len() as i64;
     let place = |i: i64| if i < 0 { i + rank } else { i }.clamp(0, rank) as usize;
@@ -165,6 +167,9 @@ fn row_major(shape: &[usize]) -> Vec<i64> {
 
 /// Places of the elements of `shape` at `strides`, in order; `None` where one lies before the first.
 fn places(shape: &[usize], strides: &[i64], first: i64) -> Option<Vec<usize>> {
+    if shape.contains(&0) {
+        return Some(Vec::new());
+    }
     let mut places = vec![first];
     for (n, stride) in shape.iter().zip(strides) {
         places = places.iter().flat_map(|p| (0..*n as i64).map(move |i| p + i * stride)).collect();
@@ -282,17 +287,19 @@ fn concatenated<'a>(node: &Node, consts: &Consts<'a>, shape: &[usize]) -> Option
     let axis = wrap(node.int("axis", 0), shape.len())?;
     let parts: Option<Vec<&Arc<Const<'a>>>> = node.inputs.iter().map(|i| consts.get(i)).collect();
     let parts = parts?;
-    let outer: usize = shape[..axis].iter().product();
+    let outer = volume(&shape[..axis])?;
     let like = &parts[0].values;
     let same = parts.iter().all(|p| p.values.dtype() == like.dtype() && p.shape.len() == shape.len());
     if !same || shape.contains(&0) {
         return None;
     }
+    let values: Option<Vec<(usize, Vec<f64>)>> =
+        parts.iter().map(|part| Some((volume(&part.shape[axis..])?, numbers(&part.values)?))).collect();
+    let values = values?;
     let mut all = Vec::new();
     for o in 0..outer {
-        for part in &parts {
-            let inner: usize = part.shape[axis..].iter().product();
-            all.extend_from_slice(numbers(&part.values)?.get(o * inner..(o + 1) * inner)?);
+        for (inner, part) in &values {
+            all.extend_from_slice(part.get(o * inner..(o + 1) * inner)?);
         }
     }
     of_numbers(all, like)
@@ -352,7 +359,7 @@ fn quantised(node: &Node, x: &Const, [scale, zero]: [&Arc<Const>; 2]) -> Option<
     }
     let inner: usize = match (scales.len(), wrap(node.int("axis", 1), x.shape.len())) {
         (1, _) => 1,
-        (n, Some(axis)) if x.shape.get(axis) == Some(&n) => x.shape[axis + 1..].iter().product(),
+        (n, Some(axis)) if x.shape.get(axis) == Some(&n) => volume(&x.shape[axis + 1..])?.max(1),
         _ => return None,
     };
     let shift = match zero.values {

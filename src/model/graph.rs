@@ -10,6 +10,7 @@ use prost::Message;
 use tract_onnx::pb;
 
 use super::origin::{Origin, Raw};
+use super::shapes::MAX_RANK;
 use super::skim::{self, Initializer, Skeleton};
 use crate::error::{Error, Result, UnsupportedNode};
 use crate::limits::Limits;
@@ -363,18 +364,23 @@ fn input_shape(model: &str, input: pb::ValueInfoProto, limits: &Limits) -> Resul
     Ok((input.name, dims))
 }
 
-/// Refuses a tensor whose shape asks for more than the limit, and gives its volume.
+/// Refuses a tensor whose shape asks for more than the limit, and gives its volume. A dimension of 0 makes no other one
+/// small: what goes along that one would take as long.
 pub(super) fn check_volume(model: &str, name: &str, shape: &[usize], limits: &Limits) -> Result<usize> {
-    let volume = shape.iter().try_fold(1u64, |v, d| v.checked_mul(*d as u64)).unwrap_or(u64::MAX);
-    if volume > limits.tensor_elements {
+    if shape.len() > MAX_RANK {
+        let reason = format!("tensor '{name}' has {} dimensions, more than {MAX_RANK}; export it again", shape.len());
+        return Err(Error::BadModel { model: model.into(), reason });
+    }
+    let room = shape.iter().try_fold(1u64, |v, d| v.checked_mul(*d.max(&1) as u64)).unwrap_or(u64::MAX);
+    if room > limits.tensor_elements {
         return Err(Error::Limit {
             subject: format!("{model}: tensor '{name}' {shape:?}"),
             what: "tensor_elements",
-            value: volume,
+            value: room,
             limit: limits.tensor_elements,
         });
     }
-    Ok(volume as usize)
+    Ok(if shape.contains(&0) { 0 } else { room as usize })
 }
 
 /// A constant from protobuf, `raw` being its raw data, which is not read where it can stay.

@@ -248,7 +248,12 @@ impl Source {
         let readers = typed.nodes().iter().flat_map(|node| &node.outputs).map(|outlet| outlet.successors.len()).max();
         check_float_nodes(&file, computed, readers.unwrap_or(0), &limits)?;
         // The last look before constants are computed: shapes that only tract could infer.
+        let (mut own, mut computed) = (0u64, 0u64);
+        let mut constant = vec![false; typed.nodes().len()];
         for node in typed.nodes() {
+            let follows = !node.inputs.is_empty() && node.inputs.iter().all(|i| constant.get(i.node) == Some(&true));
+            let given = node.op_as::<Const>().is_some();
+            constant[node.id] = given || follows;
             for shape in node.outputs.iter().filter_map(|o| o.fact.shape.as_concrete()) {
                 let volume = shape.iter().try_fold(1u64, |v, d| v.checked_mul(*d as u64)).unwrap_or(u64::MAX);
                 let name = &node.name;
@@ -256,8 +261,11 @@ impl Source {
                     volume <= tensor_elements,
                     "'{name}' has the shape {shape:?}, the limit is {tensor_elements} elements"
                 );
+                *(if given { &mut own } else { &mut computed }) += if constant[node.id] { volume } else { 0 };
             }
         }
+        let limit = limits.computed_constants(own);
+        ensure!(computed <= limit, "{computed} elements follow from constants alone, the limit is {limit}");
         let ops: HashMap<usize, ProgramOp> = parts
             .iter()
             .enumerate()

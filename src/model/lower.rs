@@ -12,7 +12,10 @@ mod failure;
 mod float;
 mod float_op;
 mod moves;
+mod norm;
 mod pointwise;
+mod resize;
+mod transposed;
 mod units;
 mod weights;
 
@@ -27,7 +30,7 @@ use super::shapes;
 use crate::error::{Error, Result};
 pub(super) use emit::Part;
 use oltr_int8::kernels::KernelSet;
-use units::{Kind, Operand, Sink, Unit};
+use units::{Operand, Sink, Unit};
 
 /// Compiles what is quantised and replaces it in the graph by program nodes, whose attribute `index` counts the
 /// parts that come back.
@@ -49,8 +52,7 @@ pub(super) fn lower(graph: &mut Graph, kernels: &'static dyn KernelSet) -> Resul
                 parts.push(emit::program(&view, &shapes, &units, l, outputs, kernels)?);
             }
         }
-        let in_int8 = |u: &&Unit| matches!(u.kind, Kind::Conv { .. } | Kind::Dense { .. } | Kind::MatMul);
-        let int8 = units.iter().filter(in_int8).map(|u| u.node).collect();
+        let int8 = units.iter().filter(|u| u.kind.multiplies()).map(|u| u.node).collect();
         (parts, covered, coverage::of(graph, &shapes, &int8, true), averages::find(&view))
     };
     // Bytes that only programs read leave with the units; their dequantised twins are computed by the programs.

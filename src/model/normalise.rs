@@ -79,7 +79,7 @@ pub(super) fn normalise(model: &str, graph: &mut Graph, limits: &Limits) -> Resu
     shapes.extend(consts.iter().map(|(name, c)| (name.clone(), c.shape.clone())));
     let mut pass = Pass {
         out: Vec::with_capacity(nodes.len()),
-        budget: Budget::new(&consts),
+        budget: Budget::new(&consts, limits),
         consts,
         shapes,
         floats: graph.inputs.iter().map(|(name, _)| name.clone()).collect(),

@@ -40,17 +40,20 @@ pub(crate) struct QConst<'a> {
 }
 
 impl QConst<'_> {
-    /// Values minus zero points, row-major; `None` if they have a zero point for each channel along another axis.
+    /// Values minus zero points, row-major; `None` if they have a zero point for each channel along another axis, or if
+    /// one leaves 32 bits.
     pub fn centred(&self) -> Option<Vec<i32>> {
         let raw = self.value.as_integers()?;
         let zeros = &self.params.zeros;
         if zeros.iter().all(|z| *z == zeros[0]) {
-            return Some(raw.iter().map(|v| v - zeros[0]).collect());
+            return raw.iter().map(|v| v.checked_sub(zeros[0])).collect();
         }
         let axis = wrap(self.params.axis, self.value.shape.len())?;
         let inner: usize = self.value.shape.get(axis + 1..)?.iter().product();
         let extent = *self.value.shape.get(axis)?;
-        (extent == zeros.len()).then(|| raw.iter().enumerate().map(|(i, v)| v - zeros[i / inner % extent]).collect())
+        let inner = inner.max(1);
+        let centred = || raw.iter().enumerate().map(|(i, v)| v.checked_sub(zeros[i / inner % extent])).collect();
+        if extent == zeros.len() { centred() } else { None }
     }
 
     /// One scale for each of `n` channels along `axis`; `None` if they lie along another.

@@ -34,6 +34,7 @@ fn concerns(node: &Node) -> bool {
         "Swish" | "Celu" => node.float("alpha", 1.0) != 1.0,
         "SpaceToDepth" => node.text("mode") == "CRD",
         "Pad" => fills_without_value(node),
+        "Sum" | "Mean" => node.inputs.len() > 1,
         "ConvTranspose" => pads_itself(node) || node.attribute("output_shape").is_some(),
         _ => pads_itself(node) && node.attribute("pads").is_some(),
     }
@@ -61,6 +62,7 @@ impl Rewriter<'_> {
             "Swish" => self.swish(&node),
             "Celu" => self.celu(&node),
             "SpaceToDepth" => self.space_to_depth(&node)?,
+            "Sum" | "Mean" => self.sum(&node),
             "ConvTranspose" => {
                 self.conv_transpose(&mut node)?;
                 self.nodes.push(node);
@@ -106,6 +108,24 @@ impl Rewriter<'_> {
         self.nodes.push(Node::new("Div", &scaled, &[x, &by], &scaled));
         self.nodes.push(Node::new("Elu", &bent, &[&scaled], &bent));
         self.nodes.push(Node::new("Mul", node.label(), &[&bent, &back], y));
+    }
+
+    /// One addition after the other; layers are for two operands.
+    fn sum(&mut self, node: &Node) {
+        let (mean, last) = (node.op == "Mean", node.inputs.len() - 1);
+        let mut total = node.inputs[0].clone();
+        for (i, x) in node.inputs.iter().enumerate().skip(1) {
+            let to = match i == last && !mean {
+                true => node.output().to_string(),
+                false => Self::between(node, &format!("sum{i}")),
+            };
+            self.nodes.push(Node::new("Add", node.label(), &[&total, x], &to));
+            total = to;
+        }
+        if mean {
+            let count = self.number(node, "count", node.inputs.len() as f32);
+            self.nodes.push(Node::new("Div", node.label(), &[&total, &count], node.output()));
+        }
     }
 
     /// Channels before the places within a block, where tract has them behind.

@@ -16,6 +16,9 @@ use window::slid;
 /// Shape by tensor name.
 pub(super) type Shapes = HashMap<String, Vec<usize>>;
 
+/// Most dimensions of a tensor.
+pub(super) const MAX_RANK: usize = 64;
+
 /// Constants by name, and the operator set of the graph.
 type Known<'a, 'b> = (&'a HashMap<String, Arc<Const<'b>>>, i64);
 
@@ -48,16 +51,23 @@ pub(super) fn add(known: Known, shapes: &mut Shapes, node: &Node) {
     }
 }
 
-/// Shapes of the outputs of a node.
+/// Shapes of the outputs of a node; `None` for those of more than [`MAX_RANK`] dimensions too.
 pub(super) fn outputs(graph: Known, shapes: &Shapes, node: &Node) -> Option<Vec<Vec<usize>>> {
     let x = node.input(0).and_then(|x| shapes.get(x));
-    match node.op.as_str() {
-        "Split" => split(graph, node, x?),
-        "Dropout" => Some(vec![x?.clone(); node.outputs.len()]),
-        "DynamicQuantizeLinear" => Some(vec![x?.clone(), vec![], vec![]]),
-        "TopK" | "MaxPool" => Some(vec![of_node(graph, shapes, node)?; node.outputs.len()]),
-        _ => Some(vec![of_node(graph, shapes, node)?]),
-    }
+    let found = match node.op.as_str() {
+        "Split" => split(graph, node, x?)?,
+        "Dropout" => vec![x?.clone(); node.outputs.len()],
+        "DynamicQuantizeLinear" => vec![x?.clone(), vec![], vec![]],
+        "TopK" | "MaxPool" => vec![of_node(graph, shapes, node)?; node.outputs.len()],
+        _ => vec![of_node(graph, shapes, node)?],
+    };
+    found.iter().all(|shape| shape.len() <= MAX_RANK).then_some(found)
+}
+
+/// Elements of a tensor; `None` for more than can be counted, or with a dimension that is such beside one of 0.
+pub(super) fn volume(shape: &[usize]) -> Option<usize> {
+    let room = shape.iter().try_fold(1usize, |v, d| v.checked_mul(*d.max(&1)))?;
+    Some(if shape.contains(&0) { 0 } else { room })
 }
 
 /// Which inputs of a quantised operator hold its operands.
@@ -177,7 +187,7 @@ fn of_node(graph: Known, shapes: &Shapes, node: &Node) -> Option<Vec<usize>> {
         }
         "Flatten" => {
             let axis = wrap(node.int("axis", 1), x.len())?;
-            Some(vec![x[..axis].iter().product(), x[axis..].iter().product()])
+            Some(vec![volume(&x[..axis])?, volume(&x[axis..])?])
         }
         "Reshape" => reshape(x, graph.0.get(node.input(1)?)?.as_i64()?, node.int("allowzero", 0) != 0),
         "ConstantOfShape" => sizes(graph, node.input(0)?),
@@ -204,7 +214,7 @@ fn of_node(graph: Known, shapes: &Shapes, node: &Node) -> Option<Vec<usize>> {
                 + node
                     .ints("axes")
                     .map_or_else(|| graph.0.get(node.input(1).unwrap_or("")).map_or(0, |c| c.len()), <[i64]>::len);
-            let axes = axes(graph, node, rank)?;
+            let axes = axes(graph, node, rank).filter(|_| rank <= MAX_RANK)?;
             let mut rest = x.iter();
             (0..rank).map(|i| if axes.contains(&i) { Some(1) } else { rest.next().copied() }).collect()
         }
@@ -270,7 +280,8 @@ fn concat(node: &Node, parts: &[&Vec<usize>]) -> Option<Vec<usize>> {
     let axis = wrap(node.int("axis", 0), first.len()).filter(|axis| *axis < first.len())?;
     let mut shape = first.to_vec();
     for part in rest {
-        shape[axis] = shape[axis].saturating_add(*part.get(axis)?);
+        let fits = part.len() == shape.len() && (0..shape.len()).all(|i| i == axis || part[i] == shape[i]);
+        shape[axis] = fits.then(|| shape[axis].saturating_add(part[axis]))?;
     }
     Some(shape)
 }
@@ -367,7 +378,7 @@ fn split(graph: Known, node: &Node, x: &[usize]) -> Option<Vec<Vec<usize>>> {
         (None, Some(name)) => sizes(graph, name)?,
         (None, None) => {
             let each = x[axis].div_ceil(parts);
-            (0..parts).map(|i| each.min(x[axis].saturating_sub(i * each))).collect()
+            (0..parts).map(|i| each.min(x[axis].saturating_sub(each.saturating_mul(i)))).collect()
         }
     };
     let whole = sizes.len() == parts && sizes.iter().try_fold(0usize, |sum, n| sum.checked_add(*n)) == Some(x[axis]);
@@ -463,7 +474,7 @@ pub(super) fn broadcast(a: &[usize], b: &[usize]) -> Option<Vec<usize>> {
 
 /// ONNX Reshape: 0 keeps a dimension, -1 takes what is left.
 fn reshape(x: &[usize], target: &[i64], allow_zero: bool) -> Option<Vec<usize>> {
-    let volume: usize = x.iter().product();
+    let whole = volume(x)?;
     let mut shape = Vec::new();
     for (i, d) in target.iter().enumerate() {
         shape.push(match d {
@@ -473,10 +484,9 @@ fn reshape(x: &[usize], target: &[i64], allow_zero: bool) -> Option<Vec<usize>> 
         });
     }
     if let Some(free) = target.iter().position(|d| *d == -1) {
-        let rest: usize = shape.iter().product();
-        shape[free] = volume.checked_div(rest)?;
+        shape[free] = whole.checked_div(volume(&shape)?)?;
     }
-    (shape.iter().product::<usize>() == volume).then_some(shape)
+    (volume(&shape)? == whole).then_some(shape)
 }
 
 #[cfg(test)]

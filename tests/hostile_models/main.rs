@@ -6,6 +6,7 @@ mod bombs;
 mod common;
 mod damage;
 mod metadata;
+mod nothing;
 mod quantisation;
 mod structure;
 

@@ -23,6 +23,9 @@ pub struct Limits {
     pub graph_fields: u64,
     /// Elements of one tensor of a graph, constant or not: keeps a hostile shape from being allocated.
     pub tensor_elements: u64,
+    /// Elements of tensors that follow from constants alone, beyond four times as many as the file's constants have: they
+    /// are computed when the model is loaded, and held together for a while.
+    pub constant_elements: u64,
     /// Known classes of a bundle.
     pub classes: usize,
     /// Bytes of one encoded photo; 108 megapixels take some 40 MB as JPEG.
@@ -59,6 +62,11 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// The most elements that may follow from constants of so many elements.
+    pub fn computed_constants(&self, own: u64) -> u64 {
+        own.saturating_mul(4).saturating_add(self.constant_elements)
+    }
+
     /// The default bounds with some of them changed: `Limits::with(|limits| limits.photos = 100)`.
     pub fn with(change: impl FnOnce(&mut Limits)) -> Limits {
         let mut limits = Limits::default();
@@ -77,6 +85,7 @@ impl Default for Limits {
             tensor_readers: 1_000,
             graph_fields: 1_000_000,
             tensor_elements: 1 << 28,
+            constant_elements: 1 << 24,
             classes: 100_000,
             photo_bytes: 64 << 20,
             photo_pixels: 120_000_000,

@@ -21,5 +21,7 @@ pub use error::{Error, Result};
 pub use layers::Input;
 pub use layers::elementwise::Binary;
 pub use layers::finish::Finish;
+pub use layers::interpolate::Between;
+pub use layers::normalise::Norm;
 pub use program::{Builder, LayerInfo, Piece, Program, State, Threads};
 pub use tensor::{Element, Tensor, TensorId};

@@ -3,6 +3,8 @@
 mod agenda;
 mod build;
 mod float;
+mod layout;
+mod maps;
 mod run;
 mod steps;
 

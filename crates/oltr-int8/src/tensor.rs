@@ -28,8 +28,8 @@ impl Element {
 
 /// A tensor: its ONNX shape and how it lies in memory.
 ///
-/// Rank 4 with a batch of 1 is a channels-last map. Every other rank is row-major, seen as one pixel; so are numbers
-/// made by [`Tensor::numbers`], of any rank.
+/// Rank 4 with a batch of 1 is a channels-last map. Every other rank is row-major, seen as one pixel; so is what
+/// [`Tensor::numbers`] and [`Tensor::rows`] make, of any rank.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tensor {
     /// The shape as ONNX has it.
@@ -58,9 +58,19 @@ impl Tensor {
 
     /// A row-major tensor of numbers, whatever its rank.
     pub fn numbers(shape: &[usize]) -> Tensor {
+        Tensor::rows(shape, Element::Floats)
+    }
+
+    /// A row-major tensor, whatever its rank: matrices of an attention have four dimensions too.
+    pub fn rows(shape: &[usize], element: Element) -> Tensor {
         let volume = shape.iter().product();
         let map = Map { height: 1, width: 1, channels: volume, stride: volume };
-        Tensor { shape: shape.to_vec(), map, element: Element::Floats }
+        Tensor { shape: shape.to_vec(), map, element }
+    }
+
+    /// Whether it lies as [`Tensor::new`] has its shape.
+    pub(crate) fn is_as_new(&self) -> bool {
+        Tensor::new(&self.shape, self.element).map == self.map
     }
 
     /// Whether the elements lie in ONNX order, without gaps between them.
@@ -68,7 +78,7 @@ impl Tensor {
         !self.is_map() || self.map.pixels() == 1
     }
 
-    fn is_map(&self) -> bool {
+    pub(crate) fn is_map(&self) -> bool {
         matches!(*self.shape, [1, c, h, w] if (h, w, c) == (self.map.height, self.map.width, self.map.channels))
     }
 

@@ -136,8 +136,9 @@ impl Finder<'_> {
 
     fn constant(&mut self, values: &[f32], shape: &[usize]) -> Option<Tree> {
         if values.len() != 1 {
-            // Along the channels: the second dimension of a map, the last of anything else.
-            let axis = if self.shape.len() == 4 { 1 } else { self.shape.len().checked_sub(1)? };
+            // Along the channels: the second dimension of a map, the last of anything else, a batch of maps too.
+            let map = self.shape.len() == 4 && self.shape[0] == 1;
+            let axis = if map { 1 } else { self.shape.len().checked_sub(1)? };
             let behind = self.shape.len() - axis;
             let place = shape.len().checked_sub(behind)?;
             if shape.len() > self.shape.len() || shape[place] != values.len() || shape[place] != self.shape[axis] {
@@ -177,7 +178,7 @@ impl Finder<'_> {
             }
             let [scale, bias, mean, variance] = &parameters[..] else { return None };
             let n = scale.len();
-            if parameters.iter().any(|p| p.len() != n) || self.shape.len() != 4 || self.shape[1] != n || n == 0 {
+            if parameters.iter().any(|p| p.len() != n) || !matches!(*self.shape, [1, c, _, _] if c == n) || n == 0 {
                 return None;
             }
             self.per_channel(n)?;

@@ -11,13 +11,13 @@ use super::super::quantised::{View, entry, numbers};
 use super::super::shapes::{Shapes, Sliding};
 use super::chain::Chain;
 use super::failure::{Failure, Result};
-use super::pointwise;
-use super::units::{Kind, Operand, Sink, Unit};
+use super::units::{Kind, Operand, Sink, Unit, is_batch};
 use super::weights::{Weights, int_bias};
+use super::{norm, pointwise, transposed};
 use crate::error::Error;
 use oltr_int8::kernels::{Conv, KernelSet, Map, Output, Window};
 use oltr_int8::quant::{AddQuant, Quant};
-use oltr_int8::{Binary, Builder, Element, Program, Tensor, TensorId};
+use oltr_int8::{Binary, Builder, Element, Norm, Program, Tensor, TensorId};
 
 /// A program and the float tensors that it reads and computes, by name.
 #[derive(Clone, Debug)]
@@ -30,26 +30,19 @@ pub(crate) struct Part {
 /// Whether a unit can become a layer: its weights, scales and shapes are what layers compute with exactly.
 pub(super) fn can(view: &View, shapes: &Shapes, unit: &Unit) -> bool {
     let shape = |o: &Operand| operand_shape(view, shapes, o);
-    if unit.operands.iter().any(|o| shape(o).is_none_or(|s| s.len() == 4 && s[0] != 1)) {
+    if unit.operands.iter().any(|o| shape(o).is_none_or(|s| is_batch(&s) && !unit.kind.takes_batches())) {
         return false;
     }
     match &unit.kind {
         Kind::Conv { .. } | Kind::Dense { .. } => dense(view, shapes, unit).is_some(),
-        // Two maps of different sizes do not share an order of elements that one strided copy could follow.
-        Kind::Reshape => {
-            let x = shape(&unit.operands[0]).unwrap_or_default();
-            x.len() != 4 || unit.shape.len() != 4 || x == unit.shape || is_row_major(&x) || is_row_major(&unit.shape)
+        Kind::Transposed { .. } => {
+            matches!(unit.sink, Sink::Bytes { .. }) && transposed::phases(view, shapes, unit).is_some()
         }
         _ => true,
     }
 }
 
-/// Whether a rank-4 shape lies in memory in ONNX order all the same.
-fn is_row_major(shape: &[usize]) -> bool {
-    shape.len() == 4 && (shape[2] * shape[3] == 1 || shape[1] == 1)
-}
-
-fn operand_shape(view: &View, shapes: &Shapes, operand: &Operand) -> Option<Vec<usize>> {
+pub(super) fn operand_shape(view: &View, shapes: &Shapes, operand: &Operand) -> Option<Vec<usize>> {
     match operand {
         Operand::Activation(q) => shapes.get(&entry(view, q).1).cloned(),
         Operand::Constant(name) => Some(view.constant(name)?.value.shape.clone()),
@@ -62,8 +55,18 @@ fn activation_quant(view: &View, q: &str) -> Option<Quant> {
     view.params(*view.producers.get(q)?)?.activation()
 }
 
+/// Where a convolution works.
+pub(super) struct Place {
+    pub input: Map,
+    pub output: Map,
+    pub window: Window,
+    pub groups: usize,
+    /// The map that is read instead of its flattened form.
+    pub map: Option<String>,
+}
+
 /// A convolution or matrix product before it knows what becomes of its sums.
-struct Dense<'a> {
+pub(super) struct Dense<'a> {
     /// Without its weights.
     conv: Conv,
     weights: Weights<'a>,
@@ -73,7 +76,7 @@ struct Dense<'a> {
     float_bias: Option<Vec<f32>>,
     /// `scale_x * scale_w` of each output channel.
     scales: Vec<f32>,
-    /// The map that is read instead of its flattened form.
+    /// As in [`Place`].
     map: Option<String>,
 }
 
@@ -93,14 +96,15 @@ fn dense<'a>(view: &View<'a>, shapes: &Shapes, unit: &Unit) -> Option<Dense<'a>>
     let mut map = None;
     match &unit.kind {
         Kind::Conv { window: sliding, groups: g, .. } => {
-            let ([1, c, h, wd], [oc, per_group, kh, kw], [1, ..]) = (&x[..], &w[..], &unit.shape[..]) else {
+            let (x, w, shape) = (lifted(&x), lifted(w), lifted(&unit.shape));
+            let ([1, c, h, wd], [oc, per_group, kh, kw], [1, ..]) = (&x[..], &w[..], &shape[..]) else {
                 return None;
             };
             if *g == 0 || c % g != 0 || oc % g != 0 || c / g != *per_group || *oc == 0 || *per_group == 0 {
                 return None;
             }
             input = Tensor::new(&x, Element::Bytes(quant)).map;
-            output = Tensor::new(&unit.shape, Element::Bytes(quant)).map;
+            output = Tensor::new(&shape, Element::Bytes(quant)).map;
             window = sliding_window(sliding, [*h, *wd])?;
             groups = *g;
             scales = constant.scales(*oc, 0)?;
@@ -111,7 +115,7 @@ fn dense<'a>(view: &View<'a>, shapes: &Shapes, unit: &Unit) -> Option<Dense<'a>>
             let [rows, columns] = w[..] else { return None };
             let (n, k) = if *transposed { (rows, columns) } else { (columns, rows) };
             let m = x.iter().product::<usize>().checked_div(k)?;
-            if x.last() != Some(&k) || x.len() == 4 || n == 0 || m == 0 {
+            if x.last() != Some(&k) || n == 0 || m == 0 {
                 return None;
             }
             scales = constant.scales(n, if *transposed { 0 } else { 1 })?;
@@ -137,14 +141,35 @@ fn dense<'a>(view: &View<'a>, shapes: &Shapes, unit: &Unit) -> Option<Dense<'a>>
         }
         _ => return None,
     }
-    let scales: Vec<f32> = scales.iter().map(|s| quant.scale * s).collect();
-    let (weights, rests) = match Weights::new(&constant, counts, strides) {
+    let weights = match Weights::new(&constant, counts, strides) {
         Some(weights) => (weights, Vec::new()),
         None => {
             let mut parts = Weights::split(&constant, counts, strides)?.into_iter();
             (parts.next()?, parts.collect())
         }
     };
+    assembled(view, bias.as_deref(), quant, scales, weights, Place { input, output, window, groups, map })
+}
+
+/// A shape over rows and columns: one dimension is a row.
+pub(super) fn lifted(shape: &[usize]) -> Vec<usize> {
+    match *shape {
+        [n, c, w] => vec![n, c, 1, w],
+        _ => shape.to_vec(),
+    }
+}
+
+/// Puts a layer together, of weights with these scales and what of them does not fit signed bytes; `None` where no bias
+/// does, or where sums could leave 32 bits.
+pub(super) fn assembled<'a>(
+    view: &View<'a>,
+    bias: Option<&str>,
+    quant: Quant,
+    scales: Vec<f32>,
+    (weights, rests): (Weights<'a>, Vec<Weights<'a>>),
+    Place { input, output, window, groups, map }: Place,
+) -> Option<Dense<'a>> {
+    let scales: Vec<f32> = scales.iter().map(|s| quant.scale * s).collect();
     let zeros = vec![0; output.channels];
     let (bias, float_bias) = match bias {
         None => (zeros, None),
@@ -344,6 +369,7 @@ impl Emitter<'_> {
         let unit = &self.units[index];
         match &unit.kind {
             Kind::Conv { .. } | Kind::Dense { .. } => return self.dense(index),
+            Kind::Transposed { .. } => return self.transposed(index),
             Kind::ToBytes => return self.quantisation(index),
             Kind::Float(op) => return self.float(index, op),
             _ => {}
@@ -381,6 +407,7 @@ impl Emitter<'_> {
                 self.builder.average_pool(x, window, padded, shape, quant, bounds)?
             }
             Kind::GlobalAverage => {
+                let x = b.map(x)?;
                 let map = b.tensor(x).map;
                 let window = Window { kernel: [map.height, map.width], ..Window::POINT };
                 let pooled = [1, map.channels, 1, 1];
@@ -422,15 +449,24 @@ impl Emitter<'_> {
                 let id = b.softmax(x, quant)?;
                 clipped(b, id, quant, bounds)?
             }
-            Kind::Conv { .. } | Kind::Dense { .. } | Kind::ToBytes | Kind::Float(_) => unreachable!("handled above"),
+            Kind::Norm => {
+                let node = &self.view.graph.nodes[unit.node];
+                let (scale, bias) = norm::of(self.view, self.shapes, node).ok_or_else(|| lost(name))?;
+                let epsilon = node.float("epsilon", 1e-5);
+                self.builder.normalise(x, Norm { epsilon, scale, bias, y: quant, bounds })?
+            }
+            Kind::Interpolate(between) => b.interpolate(x, between.clone(), quant, bounds)?,
+            Kind::Conv { .. } | Kind::Dense { .. } | Kind::Transposed { .. } | Kind::ToBytes | Kind::Float(_) => {
+                unreachable!("handled above")
+            }
         };
         self.tensors.insert(name.clone(), id);
         Ok(())
     }
 
     fn window(&self, sliding: &Sliding, x: TensorId) -> Result<Window> {
-        let map = self.builder.tensor(x).map;
-        sliding_window(sliding, [map.height, map.width]).ok_or_else(|| lost("window"))
+        let &[_, _, height, width] = &self.builder.tensor(x).shape[..] else { return Err(lost("window")) };
+        sliding_window(sliding, [height, width]).ok_or_else(|| lost("window"))
     }
 
     /// The addition that is the only reader of `q` and whose other summand exists already: its unit, the other

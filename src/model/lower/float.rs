@@ -69,9 +69,7 @@ impl Finder<'_> {
         }
         if node.is(QUANTISE) {
             let x = node.input(0).filter(|x| self.numbers.contains(*x))?;
-            // A batch of maps stays with tract.
-            let batch = shape.len() == 4 && shape[0] != 1;
-            let (sink, covers) = bytes_sink(self.view, self.shapes, index, covered).filter(|_| !batch)?;
+            let (sink, covers) = bytes_sink(self.view, self.shapes, index, covered)?;
             let operands = vec![Operand::Numbers(x.into())];
             return Some(Unit { node: index, covers, kind: Kind::ToBytes, operands, sink, shape, level: 0 });
         }

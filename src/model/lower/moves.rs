@@ -5,6 +5,9 @@ use super::super::graph::{Graph, Node};
 use super::super::shapes::{Shapes, slices, wrap};
 use oltr_int8::Piece;
 
+/// Places along a dimension of what a Resize repeats.
+const MOST_PLACES: usize = 1 << 16;
+
 /// The steps of a node and the element that comes first; `None` for what no steps say.
 pub(super) fn of(graph: &Graph, shapes: &Shapes, node: &Node) -> Option<(Vec<Piece>, Vec<usize>)> {
     let x = shapes.get(node.input(0)?)?;
@@ -16,7 +19,8 @@ pub(super) fn of(graph: &Graph, shapes: &Shapes, node: &Node) -> Option<(Vec<Pie
         "Slice" => {
             for (axis, cut) in slices((&graph.consts, graph.opset), node, x)? {
                 start[axis] = cut.start;
-                let step = usize::try_from(cut.step).ok()?;
+                // A step that is never taken can be any number.
+                let step = if cut.count > 1 { usize::try_from(cut.step).ok()? } else { 1 };
                 pieces[axis] = Piece { extent: cut.count, from: Some((axis, step)), to: (axis, 1) };
             }
         }
@@ -48,7 +52,7 @@ pub(super) fn of(graph: &Graph, shapes: &Shapes, node: &Node) -> Option<(Vec<Pie
             }
         }
         "DepthToSpace" => {
-            let &[_, c, h, w] = &x[..] else { return None };
+            let &[1, c, h, w] = &x[..] else { return None };
             let b = usize::try_from(node.int("blocksize", 0)).ok().filter(|b| *b > 0)?;
             let depth = c.checked_div(b.checked_mul(b)?)?;
             // Steps along the channels: of a channel of the result, of a row and of a column of a block.
@@ -62,7 +66,7 @@ pub(super) fn of(graph: &Graph, shapes: &Shapes, node: &Node) -> Option<(Vec<Pie
             ];
         }
         "SpaceToDepth" => {
-            let &[_, c, h, w] = &x[..] else { return None };
+            let &[1, c, h, w] = &x[..] else { return None };
             let b = usize::try_from(node.int("blocksize", 0)).ok().filter(|b| *b > 0)?;
             if node.text("mode") == "CRD" {
                 return None;
@@ -106,7 +110,8 @@ fn repeats(graph: &Graph, node: &Node, x: &[usize], y: &[usize]) -> Option<Vec<u
     };
     let mut repeats = Vec::new();
     for (axis, (n, m)) in x.iter().zip(y).enumerate() {
-        let times = m.checked_div(*n).filter(|times| times * n == *m)?;
+        // Beyond the sides of any picture nothing is worth looking at each place.
+        let times = m.checked_div(*n).filter(|times| times * n == *m && *m <= MOST_PLACES)?;
         // A scale that was given counts, not the one that sizes tell.
         if let Some(scales) = scales.filter(|s| s.len() == x.len())
             && scales[axis] != times as f32

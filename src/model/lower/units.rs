@@ -8,9 +8,9 @@ use super::super::quantised::View;
 use super::super::shapes::{Shapes, Sliding, axes, wrap};
 use super::chain::Chain;
 use super::float_op::FloatOp;
-use super::moves;
+use super::{moves, norm, resize};
 use oltr_int8::quant::Quant;
-use oltr_int8::{Binary, Piece};
+use oltr_int8::{Between, Binary, Piece};
 
 /// An operand of a unit.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,6 +41,12 @@ pub(crate) enum Kind {
         transposed: bool,
     },
     MatMul,
+    /// A transposed convolution.
+    Transposed {
+        weights: String,
+        bias: Option<String>,
+        groups: usize,
+    },
     Binary(Binary),
     MaxPool(Sliding),
     AveragePool(Sliding, bool),
@@ -50,6 +56,10 @@ pub(crate) enum Kind {
     Reshape,
     Transpose(Vec<usize>),
     Softmax,
+    /// Rows brought to mean 0 and variance 1.
+    Norm,
+    /// A map of another size, linear between pixels: those of its rows and columns.
+    Interpolate([Vec<Between>; 2]),
     /// Bytes in other places.
     Moved {
         pieces: Vec<Piece>,
@@ -61,6 +71,29 @@ pub(crate) enum Kind {
     Float(FloatOp),
     /// The quantisation of what a float operator computed.
     ToBytes,
+}
+
+impl Kind {
+    /// Whether it computes a batch of maps as well as one.
+    pub fn takes_batches(&self) -> bool {
+        match self {
+            Kind::Dense { .. } | Kind::MatMul | Kind::Binary(_) | Kind::Pointwise | Kind::Chain => true,
+            Kind::Concat(_) | Kind::Reshape | Kind::Transpose(_) | Kind::Moved { .. } => true,
+            Kind::Softmax | Kind::Norm | Kind::Float(_) | Kind::ToBytes => true,
+            Kind::Conv { .. } | Kind::Transposed { .. } | Kind::Interpolate(_) => false,
+            Kind::MaxPool(_) | Kind::AveragePool(..) | Kind::GlobalAverage => false,
+        }
+    }
+
+    /// Whether it multiplies bytes.
+    pub fn multiplies(&self) -> bool {
+        matches!(self, Kind::Conv { .. } | Kind::Dense { .. } | Kind::MatMul | Kind::Transposed { .. })
+    }
+}
+
+/// Whether a shape is one of several maps, of which layers that look at pixels see one at a time.
+pub(crate) fn is_batch(shape: &[usize]) -> bool {
+    shape.len() == 4 && shape[0] != 1
 }
 
 /// Where a unit's result goes.
@@ -155,8 +188,7 @@ impl Finder<'_> {
         }
         let Some((kind, operands)) = self.kind(node) else { return self.chain(index) };
         let shape = self.shape(node.output())?.to_vec();
-        // A batch stays with tract.
-        if shape.len() == 4 && shape[0] != 1 || shape.contains(&0) {
+        if is_batch(&shape) && !kind.takes_batches() || shape.contains(&0) {
             return None;
         }
         // A requantisation is a Q node itself; every other operator has one behind it.
@@ -181,7 +213,7 @@ impl Finder<'_> {
             "Conv" => {
                 let weights = input(1)?;
                 let constant = self.view.constant(weights)?;
-                let window = Sliding::of(node, constant.value.shape.get(2..)?)?;
+                let window = Sliding::of_any(node, constant.value.shape.get(2..)?)?;
                 let groups = usize::try_from(node.int("group", 1)).ok()?;
                 let bias = input(2).map(str::to_string);
                 Some((Kind::Conv { weights: weights.into(), bias, window, groups }, vec![x()?]))
@@ -202,12 +234,24 @@ impl Finder<'_> {
                 Some(_) => None,
                 None => {
                     let (a, b) = (self.shape(input(0)?)?, self.shape(input(1)?)?);
-                    let same_batch =
-                        a.len() == b.len() && a.len() != 4 && a.len() >= 2 && a[..a.len() - 2] == b[..b.len() - 2];
+                    let same_batch = a.len() == b.len() && a.len() >= 2 && a[..a.len() - 2] == b[..b.len() - 2];
                     (same_batch && sums_fit(*a.last()?, 255))
                         .then_some((Kind::MatMul, vec![x()?, self.activation(input(1)?)?]))
                 }
             },
+            "ConvTranspose" => {
+                let (weights, bias) = (input(1)?, input(2).map(str::to_string));
+                self.view.constant(weights)?;
+                let groups = usize::try_from(node.int("group", 1)).ok()?;
+                Some((Kind::Transposed { weights: weights.into(), bias, groups }, vec![x()?]))
+            }
+            "LayerNormalization" => {
+                norm::of(self.view, self.shapes, node)?;
+                Some((Kind::Norm, vec![x()?]))
+            }
+            "Resize" if node.text("mode") == "linear" => {
+                Some((Kind::Interpolate(resize::between(self.view.graph, self.shapes, node)?), vec![x()?]))
+            }
             "Add" | "Mul" => {
                 let operands = vec![self.operand(input(0)?)?, self.operand(input(1)?)?];
                 let binary = if node.op == "Add" { Binary::Add } else { Binary::Mul };
@@ -255,7 +299,7 @@ impl Finder<'_> {
                 let rank = rank(0)?;
                 let default = if self.view.graph.opset < 13 { 1 } else { -1 };
                 let last = wrap(node.int("axis", default), rank)? + 1 == rank;
-                (last && rank != 4).then_some((Kind::Softmax, vec![x()?]))
+                last.then_some((Kind::Softmax, vec![x()?]))
             }
             _ => None,
         }
@@ -265,7 +309,7 @@ impl Finder<'_> {
     fn chain(&self, index: usize) -> Option<Unit> {
         let node = self.view.graph.nodes.get(index).filter(|node| node.is(QUANTISE))?;
         let shape = self.shape(node.output())?.to_vec();
-        if shape.len() == 4 && shape[0] != 1 || shape.contains(&0) {
+        if shape.contains(&0) {
             return None;
         }
         let chain = Chain::find(self.view, self.shapes, node.input(0)?)?;
@@ -289,7 +333,7 @@ impl Finder<'_> {
         let (output, lead) = (window.output([h, w])?, window.lead([h, w])?);
         let touches = |i: usize, size: usize| {
             let extent = (window.kernel[i] - 1) * window.dilation[i];
-            lead[i] <= extent && (output[i] - 1) * window.stride[i] < size + lead[i]
+            lead[i] <= extent && output[i].saturating_sub(1) * window.stride[i] < size + lead[i]
         };
         (touches(0, h) && touches(1, w)).then_some(window)
     }

@@ -50,10 +50,20 @@ impl<'a> Weights<'a> {
         (values.len() == counts.iter().product::<usize>()).then_some(Weights { values, counts, strides })
     }
 
+    /// Numbers in the order output channel, tap, input channel, as one part, or as a part and what is missing.
+    pub fn of_numbers(values: Vec<i32>, counts: [usize; 3]) -> Option<(Weights<'a>, Vec<Weights<'a>>)> {
+        let [o, taps, i] = counts;
+        let mut parts = Weights::parts(values, counts, [taps * i, i, 1]).filter(|_| o > 0)?.into_iter();
+        Some((parts.next()?, parts.collect()))
+    }
+
     /// Weights of which some do not fit a signed byte, less their zero point: a part that does, and what is missing, in as
     /// many parts as that takes (two at most, for -255 to 255).
     pub fn split(constant: &QConst<'a>, counts: [usize; 3], strides: [usize; 3]) -> Option<Vec<Weights<'a>>> {
-        let mut rest = constant.centred()?;
+        Weights::parts(constant.centred()?, counts, strides)
+    }
+
+    fn parts(mut rest: Vec<i32>, counts: [usize; 3], strides: [usize; 3]) -> Option<Vec<Weights<'a>>> {
         if rest.len() != counts.iter().product::<usize>() {
             return None;
         }

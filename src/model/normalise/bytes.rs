@@ -144,7 +144,7 @@ impl Pass<'_> {
     fn number(&self, x: &str, scale: &str, zero: &str) -> Option<Vec<f32>> {
         let [x, zero] = [self.consts.get(x)?.as_integers()?, self.consts.get(zero)?.as_integers()?];
         let ([scale], [zero]) = (self.consts.get(scale)?.as_f32()?, &zero[..]) else { return None };
-        Some(x.iter().map(|x| (x - zero) as f32 * scale).collect())
+        Some(x.iter().map(|x| (i64::from(*x) - i64::from(*zero)) as f32 * scale).collect())
     }
 
     /// Whether two constants hold the same.

@@ -68,7 +68,7 @@ impl Pass<'_> {
             let shape = constant.shape.clone();
             let inner: usize = if conv { shape.iter().skip(1).product() } else { 1 };
             let zero = |i: usize| zeros[i / inner.max(1) % zeros.len()];
-            let numbers = values.iter().enumerate().map(|(i, v)| (v - zero(i)) as f32).collect();
+            let numbers = values.iter().enumerate().map(|(i, v)| (i64::from(*v) - i64::from(zero(i))) as f32).collect();
             self.consts.insert(name.clone(), Const::floats(&shape, numbers));
             return name;
         }

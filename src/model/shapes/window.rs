@@ -41,6 +41,20 @@ pub(in crate::model) struct Sliding {
 }
 
 impl Sliding {
+    /// [`Sliding::of`] over one dimension or two; one is a row.
+    pub fn of_any(node: &Node, kernel: &[usize]) -> Option<Sliding> {
+        let [width] = *kernel else { return Sliding::of(node, kernel) };
+        let mut row = Node { attributes: node.attributes.clone(), ..Node::new(&node.op, "", &[], "") };
+        for attribute in &mut row.attributes {
+            attribute.ints = match (attribute.name.as_str(), &attribute.ints[..]) {
+                ("strides" | "dilations", [step]) => vec![1, *step],
+                ("pads", [before, behind]) => vec![0, *before, 0, *behind],
+                _ => continue,
+            };
+        }
+        Sliding::of(&row, &[1, width])
+    }
+
     /// The window that the node's attributes describe, over two dimensions; `None` for what no window here has.
     pub fn of(node: &Node, kernel: &[usize]) -> Option<Sliding> {
         let [kh, kw] = *kernel else { return None };
@@ -88,7 +102,8 @@ impl Sliding {
                 Some(pads) => {
                     let padded = input[i].checked_add(pads[i])?.checked_add(pads[i + 2])?;
                     let room = padded.checked_sub(self.extent(i))?;
-                    let mut n = if self.ceil { room.div_ceil(self.stride[i]) } else { room / self.stride[i] } + 1;
+                    let steps = if self.ceil { room.div_ceil(self.stride[i]) } else { room / self.stride[i] };
+                    let mut n = steps.checked_add(1)?;
                     // A window that would begin beyond the input and its left padding does not count (ONNX MaxPool).
                     if self.ceil && (n - 1).saturating_mul(self.stride[i]) >= input[i] + pads[i] {
                         n -= 1;
@@ -108,7 +123,7 @@ impl Sliding {
         let output = self.output(input)?;
         let mut lead = [0; 2];
         for i in 0..2 {
-            let covered = (output[i] - 1).saturating_mul(self.stride[i]).saturating_add(self.extent(i));
+            let covered = output[i].saturating_sub(1).saturating_mul(self.stride[i]).saturating_add(self.extent(i));
             let total = covered.saturating_sub(input[i]);
             lead[i] = if self.upper { total / 2 } else { total.div_ceil(2) };
         }

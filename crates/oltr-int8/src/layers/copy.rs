@@ -35,11 +35,11 @@ impl Layer for Copy {
     }
 }
 
-/// The copy that ONNX Reshape is: the same order of elements in another layout. One side is always row-major, or
-/// both are maps of the same pixels.
+/// The copy that ONNX Reshape is: the same order of elements in another layout. One side is always row-major.
 pub(crate) fn reshape_copy(x: &Tensor, y: &Tensor) -> Copy {
     // Walk whichever side is a map; the other side is row-major over the same dimensions.
-    let (shape, map_is_input) = if x.shape.len() == 4 { (x.shape.clone(), true) } else { (y.shape.clone(), false) };
+    let map_is_input = !x.is_row_major();
+    let shape = if map_is_input { x.shape.clone() } else { y.shape.clone() };
     let rows = row_major(&shape);
     let (from, to) = if map_is_input { (x.strides(), rows) } else { (rows, y.strides()) };
     Copy { first: 0, moves: Move::new(&shape, &from, &to, 0), table: None }

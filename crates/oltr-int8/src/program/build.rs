@@ -8,11 +8,11 @@ use crate::layers::add::Add;
 use crate::layers::concat::Concat;
 use crate::layers::constant::Constant;
 use crate::layers::conv::Convolution;
-use crate::layers::copy::{Copy, reshape_copy};
+use crate::layers::copy::Copy;
 use crate::layers::elementwise::{Binary, Elementwise};
 use crate::layers::finish::{Finish, Finishing, Repeat};
 use crate::layers::matmul::MatMul;
-use crate::layers::moves::{Move, reshape_view};
+use crate::layers::moves::Move;
 use crate::layers::output::Output;
 use crate::layers::panels::Panels;
 use crate::layers::quantise::QuantiseInput;
@@ -38,14 +38,14 @@ pub struct Piece {
 /// Puts a program together, layer by layer. Weights are packed as they come.
 #[derive(Debug)]
 pub struct Builder {
-    kernels: &'static dyn KernelSet,
+    pub(crate) kernels: &'static dyn KernelSet,
     pub(crate) tensors: Vec<Tensor>,
     steps: Vec<Step>,
     pub(crate) inputs: Vec<Vec<usize>>,
     outputs: Vec<Vec<usize>>,
     pub(crate) name: String,
     /// Tensors that are copies: of which tensor, and where it has their elements, as strides of their shape.
-    views: BTreeMap<usize, (TensorId, Vec<usize>)>,
+    pub(crate) views: BTreeMap<usize, (TensorId, Vec<usize>)>,
 }
 
 impl Builder {
@@ -88,7 +88,7 @@ impl Builder {
         id
     }
 
-    fn bytes(&self, id: TensorId) -> Result<(&Tensor, Quant)> {
+    pub(crate) fn bytes(&self, id: TensorId) -> Result<(&Tensor, Quant)> {
         let tensor = &self.tensors[id.0];
         Ok((tensor, tensor.quant()?))
     }
@@ -137,7 +137,11 @@ impl Builder {
         residual: Option<TensorId>,
     ) -> Result<TensorId> {
         let (tensor, _) = self.bytes(x)?;
-        let output = Tensor::new(shape, element);
+        let mut output = Tensor::new(shape, element);
+        if shape.len() == 4 && output.map != conv.output {
+            // Rows of a product, whatever their rank.
+            output = Tensor::rows(shape, element);
+        }
         if tensor.map.volume() != conv.input.volume() || output.map.volume() != conv.output.volume() {
             return Err(Error::Internal(format!("convolution {}: its maps do not fit", self.name)));
         }
@@ -234,8 +238,9 @@ impl Builder {
         y: Quant,
         bounds: (u8, u8),
     ) -> Result<TensorId> {
-        let output = Tensor::new(shape, Element::Bytes(y));
         let ((ta, qa), (tb, qb)) = (self.bytes(a)?, self.bytes(b)?);
+        let rows = [ta, tb].iter().any(|t| t.shape == shape && !t.is_as_new());
+        let output = if rows { Tensor::rows } else { Tensor::new }(shape, Element::Bytes(y));
         let quant = AddQuant { a: qa, b: qb, y, lo: bounds.0, hi: bounds.1 };
         let same = binary == Binary::Add && ta.map == output.map && tb.map == output.map;
         let layer = if same {
@@ -256,6 +261,7 @@ impl Builder {
     /// # Errors
     /// [`Error::Internal`] for a tensor of numbers.
     pub fn max_pool(&mut self, x: TensorId, window: Window, shape: &[usize]) -> Result<TensorId> {
+        let x = self.map(x)?;
         let (tensor, q) = self.bytes(x)?;
         let output = Tensor::new(shape, Element::Bytes(q));
         let pool = MaxPool { input: tensor.map, output: output.map, window };
@@ -276,6 +282,7 @@ impl Builder {
         y: Quant,
         bounds: (u8, u8),
     ) -> Result<TensorId> {
+        let x = self.map(x)?;
         let (tensor, q) = self.bytes(x)?;
         let output = Tensor::new(shape, Element::Bytes(y));
         let (lo, hi) = bounds;
@@ -308,31 +315,6 @@ impl Builder {
             at += tensor.shape[axis];
         }
         Ok(self.push("concat".into(), 0, Work::Concat(Concat(copies)), parts, output))
-    }
-
-    /// A tensor's bytes in another shape: ONNX Reshape (`permutation` none) or Transpose. A copy of a copy is taken from
-    /// where the first took it, so that reshapes and transpositions that undo each other are one plain copy.
-    ///
-    /// # Errors
-    /// [`Error::Internal`] for a tensor of numbers.
-    pub fn reshape(&mut self, x: TensorId, shape: &[usize], permutation: Option<&[usize]>) -> Result<TensorId> {
-        let (tensor, q) = self.bytes(x)?;
-        let output = Tensor::new(shape, Element::Bytes(q));
-        let own = (x, tensor.strides());
-        let (source, strides) = self.views.get(&x.0).unwrap_or(&own);
-        let view = match permutation {
-            Some(permutation) => Some((*source, permutation.iter().map(|p| strides[*p]).collect::<Vec<_>>())),
-            None => reshape_view(&tensor.shape, strides, shape).map(|strides| (*source, strides)),
-        };
-        let (source, copy) = match &view {
-            Some((source, from)) => {
-                (*source, Copy { first: 0, moves: Move::new(shape, from, &output.strides(), 0), table: None })
-            }
-            None => (x, reshape_copy(tensor, &output)),
-        };
-        let id = self.push("copy".into(), 0, Work::layer(copy), &[source], output);
-        self.views.extend(view.map(|view| (id.0, view)));
-        Ok(id)
     }
 
     /// A tensor's bytes in other places: slices, blocks that become channels or channels that become blocks, pixels that
@@ -373,6 +355,7 @@ impl Builder {
     /// # Errors
     /// [`Error::Internal`] for a tensor of numbers.
     pub fn tables(&mut self, op: &str, x: TensorId, y: Quant, function: impl Fn(usize, u8) -> u8) -> Result<TensorId> {
+        let x = self.map(x)?;
         let (tensor, _) = self.bytes(x)?;
         let map = match tensor.shape[..] {
             [1, _, _, _] => tensor.map,
@@ -393,7 +376,7 @@ impl Builder {
         Ok(self.push(format!("tables {op}"), 0, Work::layer(Tables { tables, map }), &[x], tensor))
     }
 
-    /// Product of two matrices of bytes, `[.., m, k] × [.., k, n]`, both row-major.
+    /// Product of two matrices of bytes, `[.., m, k] × [.., k, n]`.
     ///
     /// # Errors
     /// [`Error::Internal`] for a tensor of numbers.
@@ -406,6 +389,7 @@ impl Builder {
         y: Quant,
         bounds: (u8, u8),
     ) -> Result<TensorId> {
+        let (a, b) = (self.rows(a)?, self.rows(b)?);
         let ((_, qa), (_, qb)) = (self.bytes(a)?, self.bytes(b)?);
         let batch = shape.iter().product::<usize>() / (m * n).max(1);
         let panels = Panels { size: [k, n], zero: qb.zero_point };
@@ -418,15 +402,16 @@ impl Builder {
             y,
             bounds,
         });
-        let tensor = Tensor::new(shape, Element::Bytes(y));
+        let tensor = Tensor::rows(shape, Element::Bytes(y));
         Ok(self.push("matmul".into(), (batch * m * k * n) as u64, layer, &[a, packed], tensor))
     }
 
-    /// Softmax over the last dimension of a row-major tensor.
+    /// Softmax over the last dimension.
     ///
     /// # Errors
     /// [`Error::Internal`] for a tensor of numbers.
     pub fn softmax(&mut self, x: TensorId, y: Quant) -> Result<TensorId> {
+        let x = self.rows(x)?;
         let (tensor, q) = self.bytes(x)?;
         let width = tensor.shape.last().copied().unwrap_or(1);
         let tensor = Tensor { element: Element::Bytes(y), ..tensor.clone() };
@@ -515,69 +500,4 @@ impl Builder {
 fn pool_name(kind: &str, window: Window) -> String {
     let [kh, kw] = window.kernel;
     format!("{kind} {kh}x{kw}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::kernels::scalar::SCALAR;
-    use crate::layers::Input;
-
-    /// Runs `build` on a map of 5 channels, 3 × 2 pixels, that holds its elements' numbers in ONNX order.
-    fn run(build: impl Fn(&mut Builder, TensorId)) -> (Vec<String>, Vec<Vec<f32>>) {
-        let mut builder = Builder::new(&SCALAR);
-        let x = builder.quantise(&[1, 5, 3, 2], Quant { scale: 1.0, zero_point: 0 });
-        build(&mut builder, x);
-        let program = builder.finish();
-        let numbers: Vec<f32> = (0..30u8).map(f32::from).collect();
-        let mut outputs: Vec<Vec<f32>> = program.outputs().iter().map(|s| vec![-1.0; s.iter().product()]).collect();
-        let mut views: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
-        program.run(&mut program.state(1), &[Input::Numbers(&numbers)], &mut views).unwrap();
-        (program.layers().map(|layer| layer.op.clone()).collect(), outputs)
-    }
-
-    /// Channel by channel for each pixel.
-    fn pixel_by_pixel() -> Vec<f32> {
-        (0..6u8).flat_map(|pixel| (0..5u8).map(move |channel| f32::from(channel * 6 + pixel))).collect()
-    }
-
-    #[test]
-    fn a_copy_of_a_copy_is_one_copy() {
-        let (ops, outputs) = run(|builder, x| {
-            let flat = builder.reshape(x, &[1, 5, 6], None).unwrap();
-            let rows = builder.reshape(flat, &[1, 6, 5], Some(&[0, 2, 1])).unwrap();
-            builder.output(rows);
-        });
-        assert_eq!(ops, ["quantise", "copy", "dequantise"]);
-        assert_eq!(outputs, [pixel_by_pixel()]);
-    }
-
-    #[test]
-    fn copies_there_and_back_give_the_map() {
-        let (ops, outputs) = run(|builder, x| {
-            let flat = builder.reshape(x, &[1, 5, 6], None).unwrap();
-            let rows = builder.reshape(flat, &[1, 6, 5], Some(&[0, 2, 1])).unwrap();
-            let back = builder.reshape(rows, &[1, 5, 6], Some(&[0, 2, 1])).unwrap();
-            let map = builder.reshape(back, &[1, 5, 3, 2], None).unwrap();
-            builder.output(map);
-        });
-        assert_eq!(ops, ["quantise", "copy", "dequantise"]);
-        assert_eq!(outputs, [(0..30u8).map(f32::from).collect::<Vec<_>>()]);
-    }
-
-    #[test]
-    fn a_copy_that_is_read_stays_and_what_is_no_view_is_copied_twice() {
-        let (ops, outputs) = run(|builder, x| {
-            let flat = builder.reshape(x, &[1, 5, 6], None).unwrap();
-            let rows = builder.reshape(flat, &[1, 6, 5], Some(&[0, 2, 1])).unwrap();
-            // As it lies.
-            let as_it_lies = builder.reshape(rows, &[1, 3, 10], None).unwrap();
-            // Across pixels and channels: no strides say that of the map.
-            let across = builder.reshape(flat, &[1, 3, 10], None).unwrap();
-            builder.output(as_it_lies);
-            builder.output(across);
-        });
-        assert_eq!(ops, ["quantise", "copy", "copy", "copy", "dequantise", "dequantise"]);
-        assert_eq!(outputs, [pixel_by_pixel(), (0..30u8).map(f32::from).collect::<Vec<_>>()]);
-    }
 }

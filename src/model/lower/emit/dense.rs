@@ -1,9 +1,10 @@
 //! Turning convolutions and products with constant weights into layers.
 
 use super::super::failure::Result;
-use super::super::units::{Operand, Sink};
+use super::super::transposed;
+use super::super::units::{Kind, Operand, Sink};
 use super::super::weights::Weights;
-use super::{Dense, Emitter, dense, lost};
+use super::{Dense, Emitter, dense, lifted, lost};
 use oltr_int8::kernels::{Map, Output, Residual};
 use oltr_int8::quant::Requant;
 use oltr_int8::{Element, Finish, TensorId};
@@ -14,55 +15,103 @@ impl Emitter<'_> {
         let unit = &self.units[index];
         let mut layer = dense(self.view, self.shapes, unit).ok_or_else(|| lost("weights"))?;
         let Operand::Activation(q) = &unit.operands[0] else { return Err(lost("input")) };
-        let mut x = self.tensor(layer.map.as_deref().unwrap_or(q))?;
-        let label = self.node(unit).label().to_string();
-        self.builder.name(&label);
-        if layer.rests.is_empty() {
-            layer.conv.weights = layer.weights.ordered();
-        } else if layer.conv.groups == 1 {
-            x = self.widened(x, &mut layer)?;
+        let x = self.tensor(layer.map.as_deref().unwrap_or(q))?;
+        self.builder.name(self.view.graph.nodes[unit.node].label());
+        // Convolutions read maps, products of matrices rows; a flattened map is one that is read whole.
+        let conv = matches!(unit.kind, Kind::Conv { .. });
+        let (x, shape) = match conv {
+            true => (self.as_map(x)?, lifted(&unit.shape)),
+            false if layer.map.is_some() => (self.builder.map(x)?, unit.shape.clone()),
+            false => (self.builder.rows(x)?, unit.shape.clone()),
+        };
+        let x = self.prepared(x, &mut layer)?;
+        if let (Sink::Bytes { name, quant, .. }, true) = (&unit.sink, layer.is_whole())
+            && let Some((sum, other, add, y)) = self.addition(index, name, *quant)
+        {
+            let id = self.tensor(&other)?;
+            let id = self.builder.map(id)?;
+            let stride = self.builder.tensor(id).map.stride;
+            let requant = requant(&layer, &unit.sink).ok_or_else(|| lost(name))?;
+            layer.conv.result = Output::Bytes(requant, Some(Residual { add, stride }));
+            self.builder.name(self.view.graph.nodes[unit.node].label());
+            let id = self.builder.conv(x, layer.conv, Element::Bytes(add.y), &shape, Some(id))?;
+            self.done.insert(sum);
+            self.tensors.insert(y, id);
+            return Ok(());
         }
-        if !layer.conv.weights.is_empty() && layer.float_bias.is_none() {
-            return self.fused(index, x, layer);
-        }
-        self.in_parts(index, x, layer)
-    }
-
-    /// With bytes or numbers as its result, as kernels have them.
-    fn fused(&mut self, index: usize, x: TensorId, layer: Dense) -> Result<()> {
-        let unit = &self.units[index];
-        let Dense { mut conv, scales, .. } = layer;
-        let label = self.node(unit).label().to_string();
+        let id = self.product(x, layer, &unit.sink, &shape)?;
         match &unit.sink {
-            Sink::Numbers(name) => {
-                conv.result = Output::Floats(scales);
-                let id = self.builder.name(&label).conv(x, conv, Element::Floats, &unit.shape, None)?;
-                self.numbers.insert(name.clone(), id);
-            }
-            Sink::Bytes { name, quant, lo, hi } => {
-                let multiplier = scales.iter().map(|s| s / quant.scale).collect();
-                let requant = Requant { multiplier, zero_point: quant.zero_point, lo: *lo, hi: *hi };
-                if let Some((sum, other, add, y)) = self.addition(index, name, *quant) {
-                    let id = self.tensor(&other)?;
-                    let stride = self.builder.tensor(id).map.stride;
-                    conv.result = Output::Bytes(requant, Some(Residual { add, stride }));
-                    let shape = &unit.shape;
-                    let id = self.builder.name(&label).conv(x, conv, Element::Bytes(add.y), shape, Some(id))?;
-                    self.done.insert(sum);
-                    self.tensors.insert(y, id);
-                } else {
-                    conv.result = Output::Bytes(requant, None);
-                    let id = self.builder.name(&label).conv(x, conv, Element::Bytes(*quant), &unit.shape, None)?;
-                    self.tensors.insert(name.clone(), id);
-                }
+            Sink::Numbers(name) => drop(self.numbers.insert(name.clone(), id)),
+            Sink::Bytes { name, .. } => {
+                let id = if shape == unit.shape { id } else { self.builder.reshape(id, &unit.shape, None)? };
+                self.tensors.insert(name.clone(), id);
             }
         }
         Ok(())
     }
 
-    /// The sums as numbers, of each part of the weights, then what is added and the rounding.
-    fn in_parts(&mut self, index: usize, x: TensorId, layer: Dense) -> Result<()> {
+    /// A transposed convolution: convolutions whose results lie between each other.
+    pub(super) fn transposed(&mut self, index: usize) -> Result<()> {
         let unit = &self.units[index];
+        let node = &self.view.graph.nodes[unit.node];
+        let phases = transposed::phases(self.view, self.shapes, unit).ok_or_else(|| lost("weights"))?;
+        let steps = transposed::steps(node).ok_or_else(|| lost("steps"))?;
+        let (Operand::Activation(q), Sink::Bytes { name, quant, .. }) = (&unit.operands[0], &unit.sink) else {
+            return Err(lost("input"));
+        };
+        let x = self.tensor(q)?;
+        self.builder.name(node.label());
+        let x = self.as_map(x)?;
+        let mut parts = Vec::new();
+        for mut phase in phases {
+            let x = self.prepared(x, &mut phase.layer)?;
+            parts.push((self.product(x, phase.layer, &unit.sink, &phase.shape)?, phase.first));
+        }
+        let id = match parts[..] {
+            [(only, [0, 0])] => only,
+            _ => self.builder.interleave(&parts, steps, &unit.shape, *quant)?,
+        };
+        self.tensors.insert(name.clone(), id);
+        Ok(())
+    }
+
+    /// A tensor as the map of rows and columns that a convolution reads.
+    fn as_map(&mut self, x: TensorId) -> Result<TensorId> {
+        let shape = self.builder.tensor(x).shape.clone();
+        let x = if shape.len() == 3 { self.builder.reshape(x, &lifted(&shape), None)? } else { x };
+        Ok(self.builder.map(x)?)
+    }
+
+    /// Puts the weights of a layer in order; gives what it reads.
+    fn prepared(&mut self, x: TensorId, layer: &mut Dense) -> Result<TensorId> {
+        if layer.rests.is_empty() {
+            layer.conv.weights = layer.weights.ordered();
+        } else if layer.conv.groups == 1 {
+            return self.widened(x, layer);
+        }
+        Ok(x)
+    }
+
+    /// With bytes or numbers as its result, as kernels have them, or in parts.
+    fn product(&mut self, x: TensorId, mut layer: Dense, sink: &Sink, shape: &[usize]) -> Result<TensorId> {
+        if !layer.is_whole() {
+            return self.in_parts(x, layer, sink, shape);
+        }
+        let element = match (sink, requant(&layer, sink)) {
+            (Sink::Bytes { quant, .. }, Some(requant)) => {
+                layer.conv.result = Output::Bytes(requant, None);
+                Element::Bytes(*quant)
+            }
+            _ => {
+                layer.conv.result = Output::Floats(layer.scales);
+                Element::Floats
+            }
+        };
+        Ok(self.builder.conv(x, layer.conv, element, shape, None)?)
+    }
+
+    /// The sums as numbers, of each part of the weights, then what is added and the rounding.
+    fn in_parts(&mut self, x: TensorId, layer: Dense, sink: &Sink, shape: &[usize]) -> Result<TensorId> {
         let Dense { conv, weights, rests, float_bias, scales, .. } = layer;
         let map = conv.output;
         let whole = !conv.weights.is_empty();
@@ -81,7 +130,7 @@ impl Emitter<'_> {
             if i > 0 {
                 conv.bias = vec![0; map.channels];
             }
-            let id = self.builder.conv(x, conv, Element::Floats, &unit.shape, None)?;
+            let id = self.builder.conv(x, conv, Element::Floats, shape, None)?;
             match (sums, more) {
                 (None, _) => sums = Some(id),
                 (Some(_), None) => more = Some(id),
@@ -93,26 +142,19 @@ impl Emitter<'_> {
             }
         }
         let sums = sums.ok_or_else(|| lost("weights"))?;
-        match &unit.sink {
-            Sink::Numbers(name) => {
-                let scale = (!whole).then_some(scales);
-                let finish = Finish { scale, bias: float_bias, bytes: None };
-                let id = self.builder.finishing(sums, more, map, finish)?;
-                self.numbers.insert(name.clone(), id);
-            }
-            Sink::Bytes { name, quant, lo, hi } => {
+        let finish = match sink {
+            Sink::Numbers(_) => Finish { scale: (!whole).then_some(scales), bias: float_bias, bytes: None },
+            Sink::Bytes { quant, lo, hi, .. } => {
                 // With a bias as the graph has it; without, in one product as QLinearConv has it.
                 let (scale, step) = match (&float_bias, whole) {
                     (Some(_), true) => (None, quant.scale),
                     (Some(_), false) => (Some(scales), quant.scale),
                     (None, _) => (Some(scales.iter().map(|s| s / quant.scale).collect()), 1.0),
                 };
-                let finish = Finish { scale, bias: float_bias, bytes: Some((step, *quant, *lo, *hi)) };
-                let id = self.builder.finishing(sums, more, map, finish)?;
-                self.tensors.insert(name.clone(), id);
+                Finish { scale, bias: float_bias, bytes: Some((step, *quant, *lo, *hi)) }
             }
-        }
-        Ok(())
+        };
+        Ok(self.builder.finishing(sums, more, map, finish)?)
     }
 
     /// Puts the channels whose weights do not fit signed bytes behind the others once more, and what their weights lack
@@ -150,4 +192,18 @@ impl Emitter<'_> {
         layer.rests.clear();
         Ok(wide)
     }
+}
+
+impl Dense<'_> {
+    /// Whether kernels compute it in one go.
+    fn is_whole(&self) -> bool {
+        !self.conv.weights.is_empty() && self.float_bias.is_none()
+    }
+}
+
+/// How its sums become bytes.
+fn requant(layer: &Dense, sink: &Sink) -> Option<Requant> {
+    let Sink::Bytes { quant, lo, hi, .. } = sink else { return None };
+    let multiplier = layer.scales.iter().map(|s| s / quant.scale).collect();
+    Some(Requant { multiplier, zero_point: quant.zero_point, lo: *lo, hi: *hi })
 }
