@@ -4,8 +4,8 @@ pub mod guard;
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Connections that are answered at once; of more each is told to come back.
@@ -56,7 +56,6 @@ impl Request {
 }
 
 /// An answer.
-#[derive(Clone)]
 pub struct Response {
     pub status: u16,
     pub kind: &'static str,
@@ -64,7 +63,7 @@ pub struct Response {
     /// Further headers.
     pub headers: Vec<(&'static str, String)>,
     /// What follows the body piece by piece, each written at once, until there is none.
-    pub more: Option<Arc<Mutex<Pieces>>>,
+    pub more: Option<Box<Pieces>>,
 }
 
 /// Gives the next piece of a body that has no end.
@@ -77,7 +76,7 @@ impl Response {
 
     /// A body that has no end.
     pub fn pieces(kind: &'static str, more: impl FnMut() -> Option<Vec<u8>> + Send + 'static) -> Response {
-        Response { more: Some(Arc::new(Mutex::new(more))), ..Response::new(200, kind, "") }
+        Response { more: Some(Box::new(more)), ..Response::new(200, kind, "") }
     }
 
     pub fn json(status: u16, value: &impl serde::Serialize) -> Response {
@@ -119,7 +118,7 @@ pub fn serve(
             busy.fetch_sub(1, Ordering::Relaxed);
             REFUSED.fetch_add(1, Ordering::Relaxed);
             let _ = stream.set_nonblocking(true);
-            let _ = send(&stream, &Response::error(503, "too many connections; try again"), false);
+            let _ = send(&stream, Response::error(503, "too many connections; try again"), false);
             continue;
         }
         let (mine, answer) = (busy.clone(), answer.clone());
@@ -154,7 +153,7 @@ fn handle(stream: &TcpStream, answer: &dyn Fn(&Request) -> Response) -> io::Resu
         Err(Refused::Gone) => return Ok(()),
         Err(Refused::With(status, text)) => (Response::error(status, text), false),
     };
-    send(stream, &response, head)?;
+    send(stream, response, head)?;
     // What the client still sends is read for a moment, so that it reads the answer before it learns of the end.
     let _ = stream.shutdown(std::net::Shutdown::Write);
     stream.set_read_timeout(Some(Duration::from_millis(100)))?;
@@ -255,7 +254,7 @@ fn parse(bytes: &[u8]) -> Result<Option<Head>, Fault> {
     Ok(Some((request, head, length.unwrap_or(0))))
 }
 
-fn send(mut stream: &TcpStream, response: &Response, head_only: bool) -> io::Result<()> {
+fn send(mut stream: &TcpStream, response: Response, head_only: bool) -> io::Result<()> {
     let reason = match response.status {
         200 => "OK",
         303 => "See Other",
@@ -288,8 +287,7 @@ fn send(mut stream: &TcpStream, response: &Response, head_only: bool) -> io::Res
     stream.write_all(head.as_bytes())?;
     if !head_only {
         stream.write_all(&response.body)?;
-        if let Some(more) = &response.more {
-            let mut more = more.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(mut more) = response.more {
             while let Some(piece) = more() {
                 stream.write_all(&piece)?;
                 stream.flush()?;

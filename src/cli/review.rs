@@ -126,7 +126,8 @@ fn labels(dir: &Path, split: Option<&str>, common: &Common) -> anyhow::Result<Ex
     for review in Reviews::of(dir).all(&RealDisk).map_err(store::error)? {
         order.push(review.id);
     }
-    let mut rows: BTreeMap<u64, [String; 3]> = BTreeMap::new();
+    // Picture, class, role and event of each.
+    let mut rows: BTreeMap<u64, (String, String, &str, String)> = BTreeMap::new();
     let (mut bare, mut nothing) = (0, 0);
     store::each(&reader, &mut |listed| {
         let Some(review) = listed.review else { return Ok(()) };
@@ -143,8 +144,7 @@ fn labels(dir: &Path, split: Option<&str>, common: &Common) -> anyhow::Result<Ex
         };
         match listed.picture() {
             Some(picture) => {
-                let row = [format!("{picture}\u{1f}{class}\u{1f}{role}"), class, listed.record.event_id.to_string()];
-                rows.insert(listed.record.id, row);
+                rows.insert(listed.record.id, (picture.into(), class, role, listed.record.event_id.to_string()));
             }
             None => bare += 1,
         }
@@ -155,13 +155,12 @@ fn labels(dir: &Path, split: Option<&str>, common: &Common) -> anyhow::Result<Ex
     let mut turns: BTreeMap<String, usize> = BTreeMap::new();
     let mut written = 0;
     for id in order {
-        let Some([fields, class, event]) = rows.remove(&id) else { continue };
-        let turn = turns.entry(class).or_default();
+        let Some((path, class, role, event)) = rows.remove(&id) else { continue };
+        let turn = turns.entry(class.clone()).or_default();
         let split = split.unwrap_or(SPLITS[*turn % SPLITS.len()]);
         *turn += 1;
         written += 1;
-        let [path, class, role] = fields.splitn(3, '\u{1f}').collect::<Vec<_>>()[..] else { continue };
-        text.write_record([path, class, role, split, &event])?;
+        text.write_record([&path, &class, role, split, &event])?;
     }
     let text = String::from_utf8(text.into_inner()?).context("internal error: labels are no text")?;
     Output::new().piece(&text)?;

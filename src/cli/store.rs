@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use oltr::{Error, Result};
 use oltr_store::disk::RealDisk;
-use oltr_store::{Listed, Reader, event_of};
+use oltr_store::{Checked, Listed, Reader, event_of};
 use serde_json::{Map, Value, json};
 
 use super::args::{Common, StoreAction, StoreArgs};
@@ -42,6 +42,9 @@ pub fn error(e: oltr_store::Error) -> Error {
         oltr_store::Error::Io { path, cause } => Error::io(path, cause),
         oltr_store::Error::Busy { path } => {
             Error::Busy { path, reason: "another process writes it; try again when that is done".into() }
+        }
+        oltr_store::Error::Deciding { path } => {
+            Error::Busy { path, reason: "another process holds the log of reviews; try again when that is done".into() }
         }
         oltr_store::Error::Full { path, reason } => Error::Io { path, cause: std::io::Error::other(reason) },
         oltr_store::Error::Bad { subject, reason } => Error::BadInput { subject, reason },
@@ -106,14 +109,9 @@ fn list(reader: &Reader) -> anyhow::Result<Exit> {
 }
 
 fn check(reader: &Reader, common: &Common) -> anyhow::Result<Exit> {
-    let findings = reader.check().map_err(error)?;
+    let Checked { records, findings } = reader.check().map_err(error)?;
     let mut out = Output::new();
     let whole = !findings.iter().any(|finding| finding.broken);
-    let mut records = 0u64;
-    each(reader, &mut |_| {
-        records += 1;
-        Ok(())
-    })?;
     if common.json {
         let findings: Vec<Value> = findings
             .iter()

@@ -66,6 +66,15 @@ impl Enrolments {
             Ok(n) if n as u64 <= MAX_BYTES => {}
             _ => return Err(bad("is no file of enrolled classes; enrol them again")),
         }
+        Enrolments::parse(&text, &path.display().to_string(), graph_sha256)
+    }
+
+    /// Reads the text of a file, which messages call `name`.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] as [`Enrolments::read`].
+    pub fn parse(text: &str, name: &str, graph_sha256: &str) -> Result<Enrolments> {
+        let bad = |reason: &str| Error::BadInput { subject: name.into(), reason: reason.into() };
         let none = || bad("is no file of enrolled classes of this version; enrol them again");
         let damaged = || bad("is damaged: its checksum is wrong; restore it, or remove it and enrol the classes again");
         let rest = text.strip_prefix(FORMAT).and_then(|rest| rest.strip_prefix(' ')).ok_or_else(none)?;
@@ -95,8 +104,16 @@ impl Enrolments {
     /// # Errors
     /// As [`atomic::write`].
     pub fn write(&self, path: &Path) -> Result<()> {
+        atomic::write(path, self.to_text()?.as_bytes())
+    }
+
+    /// The text of a file.
+    ///
+    /// # Errors
+    /// As [`Enrolments::to_json`].
+    pub fn to_text(&self) -> Result<String> {
         let content = format!("{}\n", self.to_json()?);
-        atomic::write(path, format!("{FORMAT} {}\n{content}", hash(&content)).as_bytes())
+        Ok(format!("{FORMAT} {}\n{content}", hash(&content)))
     }
 
     /// Hash of the graph and all classes, as JSON.

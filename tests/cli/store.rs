@@ -167,9 +167,26 @@ fn decisions_make_labels_and_classes() {
     let shown =
         oltr(&["classify", "--json", "--enrolled", enrolled.to_str().unwrap(), "examples/photos/moon.jpg"]).code(0);
     assert_eq!(lines(&shown)[0]["label"], "new moon");
+    // What is enrolled since stays.
+    let file = enrolled.to_str().unwrap();
+    oltr(&["enrol", "add", "--enrolled", file, "cups", "examples/photos/cup.jpg", "examples/photos/cup.jpg"]).code(0);
+    let names = || -> Vec<String> {
+        let all = lines(&oltr(&["enrol", "list", "--json", "--enrolled", file]).code(0));
+        all[0]["classes"].as_array().unwrap().iter().map(|class| class["name"].as_str().unwrap().into()).collect()
+    };
+    assert_eq!(names(), ["new moon", "cups"]);
     enrol(&["--undo"]).code(0);
-    assert!(!enrolled.exists());
-    enrol(&["--undo"]).code(65);
+    assert_eq!(names(), ["cups"]);
+    enrol(&["--undo"]).code(65).says(&["was undone"]);
+    // A class that there was before is what it was.
+    oltr(&["enrol", "add", "--enrolled", file, "new moon", "examples/photos/cup.jpg", "examples/photos/cup.jpg"])
+        .code(0);
+    let before = std::fs::read(&enrolled).unwrap();
+    enrol(&[]).code(0);
+    assert!(std::fs::read(&enrolled).unwrap() != before);
+    enrol(&["--undo"]).code(0);
+    assert_eq!(std::fs::read(&enrolled).unwrap(), before);
+    assert!(!folder.path().join("mine.enrolled.before").exists());
 }
 
 /// A page that is served, until it is dropped.

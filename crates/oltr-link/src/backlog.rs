@@ -1,13 +1,11 @@
 //! Which records wait to be sent. They are read from the store beside the process that writes it.
 
 use std::collections::VecDeque;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use oltr_store::disk::RealDisk;
-use oltr_store::{Error, MAX_RECORDS, Reader, Result};
+use oltr_store::{Error, Fingerprint, MAX_RECORDS, Reader, Result};
 use serde_json::Value;
 
 use crate::memory::Known;
@@ -29,9 +27,6 @@ pub struct Outgoing {
     pub record: Value,
 }
 
-/// What changed in a store's folder since it was looked at last.
-type Print = Vec<(PathBuf, u64, Option<SystemTime>)>;
-
 /// The records that wait.
 #[derive(Debug)]
 pub struct Backlog {
@@ -43,7 +38,8 @@ pub struct Backlog {
     seen: u64,
     /// Records after those on their way, ready to be sent.
     ready: VecDeque<Outgoing>,
-    print: Print,
+    /// What the store's folder was like when it was looked at last.
+    print: Fingerprint,
     /// Records that the store gave up before they were sent.
     pub lost: u64,
 }
@@ -92,17 +88,12 @@ impl Backlog {
         self.waiting.len()
     }
 
-    /// The last record that was found.
-    pub fn seen(&self) -> u64 {
-        self.seen
-    }
-
     /// Looks for records that are new, if the store's files have changed; whether they have.
     ///
     /// # Errors
     /// As [`Reader::open`].
     pub fn refresh(&mut self) -> Result<bool> {
-        let print = print(&self.store);
+        let print = Fingerprint::of(&self.store, 2);
         if print == self.print {
             return Ok(false);
         }
@@ -118,7 +109,7 @@ impl Backlog {
             Ok(!full)
         })?;
         // What did not fit is looked for again.
-        self.print = if full { Print::new() } else { print };
+        self.print = if full { Fingerprint::default() } else { print };
         Ok(true)
     }
 
@@ -178,7 +169,7 @@ impl Backlog {
 
     /// The picture of `record`.
     pub fn picture(&self, record: &Value) -> Option<Vec<u8>> {
-        open(&self.store).ok()?.picture(record["picture"].as_str()?).ok()
+        oltr_store::read_picture(&RealDisk, &self.store, record["picture"].as_str()?).ok()
     }
 
     /// How many records there are, and how many of them are open and nobody has decided about.
@@ -198,20 +189,6 @@ impl Backlog {
 
 fn open(store: &Path) -> Result<Reader, Error> {
     Reader::open(store, Arc::new(RealDisk))
-}
-
-/// Names, lengths and times of the last segments and of what is beside them.
-fn print(store: &Path) -> Print {
-    let of = |path: PathBuf| {
-        let meta = fs::symlink_metadata(&path).ok()?;
-        Some((path, meta.len(), meta.modified().ok()))
-    };
-    let names = fs::read_dir(store.join("segments")).into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut names: Vec<PathBuf> = names.filter(|path| path.extension().is_some_and(|kind| kind == "jsonl")).collect();
-    names.sort_unstable();
-    // New records come into the last one; one before may be written anew, without those that were given up.
-    let last = names.split_off(names.len().saturating_sub(2));
-    last.into_iter().chain([store.join("state.json"), store.join("reviews.jsonl")]).filter_map(of).collect()
 }
 
 #[cfg(test)]
@@ -247,7 +224,7 @@ mod tests {
         let late = append(&mut store, 200);
         store.sync().unwrap();
         backlog.refresh().unwrap();
-        assert_eq!((backlog.len(), backlog.seen()), (191, late));
+        assert_eq!((backlog.len(), backlog.seen), (191, late));
         assert_eq!(backlog.to_review().unwrap(), (201, 201));
     }
 

@@ -12,7 +12,7 @@ use crate::address::Address;
 use crate::args::Args;
 use crate::backlog::{Backlog, Identity, Outgoing};
 use crate::home::{self, Topics};
-use crate::memory::Memory;
+use crate::memory::{self, Memory};
 use crate::pause::Pauses;
 use crate::wire::{self, Client, Heard, Lost, Session, TICK, Tls};
 
@@ -62,14 +62,17 @@ pub fn run(args: &Args, stop: &AtomicBool) -> Result<(), Failure> {
     };
     let will = (topics.status.clone(), "offline");
     let client = Client { id: format!("oltr-{device}"), user, password, will };
+    let state = args.state.clone().unwrap_or_else(|| args.store.join(format!("link-{device}.json")));
     if args.withdraw {
+        // A program that runs would be disconnected by this one, come back, and announce the device again.
+        let there = state.parent().is_some_and(|folder| folder.as_os_str().is_empty() || folder.is_dir());
+        let _held = there.then(|| memory::hold(&state)).transpose().map_err(Failure::Unavailable)?;
         return withdraw(&address, tls.as_ref(), &client, &topics, stop);
     }
-    let state = args.state.clone().unwrap_or_else(|| args.store.join(format!("link-{device}.json")));
     wait_for(&args.store, &state, stop)?;
     let memory = Memory::open(&state).map_err(Failure::Unavailable)?;
     let backlog = Backlog::new(&args.store, memory.known());
-    let home = args.home_assistant.then(Home::default);
+    let home = args.home_assistant.then(|| Home { last: memory.known().last.clone(), ..Home::default() });
     let link = Link {
         args,
         device,
@@ -282,19 +285,15 @@ impl Link<'_> {
         }
         loop {
             if stop() {
-                {
-                    self.goodbye(session);
-                    return Ok(());
-                }
+                self.goodbye(session);
+                return Ok(());
             }
             self.look();
             self.send(session)?;
             self.tell_home(session)?;
             if self.args.once && self.backlog.len() == 0 && self.looked.is_some() && self.is_told() {
-                {
-                    self.goodbye(session);
-                    return Ok(());
-                }
+                self.goodbye(session);
+                return Ok(());
             }
             self.hear(session, pauses)?;
             if self.flying.front().is_some_and(|first| first.since.elapsed() > ACKNOWLEDGED) {
@@ -419,10 +418,10 @@ impl Link<'_> {
         }
         if !done.is_empty() {
             pauses.reset();
-            let (seen, waiting) = (self.backlog.seen(), self.backlog.len() as u64);
+            let last = self.home.as_ref().and_then(|home| home.last.clone());
             let kept = self.memory.change(|known| {
                 done.into_iter().for_each(|(id, event)| known.acknowledge(id, event));
-                (known.seen, known.waiting) = (seen, waiting);
+                known.last = last.or(known.last.take());
             });
             if let Err(e) = kept {
                 log::warn!("what was sent cannot be remembered ({e}); after a restart it is sent again");

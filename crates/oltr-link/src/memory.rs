@@ -1,10 +1,12 @@
 //! What was acknowledged, on the disk: written whole or not at all, and synced before more is taken for acknowledged.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
+use oltr_store::disk::{RealDisk, replace};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// Records whose events are remembered, to see whether the store is still the same one.
 pub const RECENT: usize = 64;
@@ -18,12 +20,11 @@ pub struct Known {
     schema: String,
     /// All records up to this one were acknowledged, or were given up by the store.
     pub acknowledged: u64,
-    /// The last record that was seen to wait, or was acknowledged.
-    pub seen: u64,
-    /// How many of those after `acknowledged` up to `seen` waited.
-    pub waiting: u64,
     /// The last records that were acknowledged, each with the id of its event.
     pub recent: Vec<(u64, String)>,
+    /// What Home Assistant was told last of a record.
+    #[serde(default)]
+    pub last: Option<Value>,
 }
 
 impl Known {
@@ -53,23 +54,34 @@ pub struct Memory {
 
 const SCHEMA: &str = "oltr.link/1";
 
+fn trouble(path: &Path, e: io::Error) -> String {
+    format!("{}: {e}; --state says where else to remember what was sent", path.display())
+}
+
+/// Holds the file at `path` for one program at a time, as long as what is returned lives.
+///
+/// # Errors
+/// What is wrong: another program has it, or its lock cannot be written.
+pub fn hold(path: &Path) -> Result<File, String> {
+    let failed = |e: io::Error| trouble(path, e);
+    let lock = OpenOptions::new().create(true).append(true).open(path.with_extension("lock")).map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(fs::TryLockError::WouldBlock) => {
+            Err(format!("{}: another oltr-link sends from it; one at a time can", path.display()))
+        }
+        Err(fs::TryLockError::Error(e)) => Err(failed(e)),
+    }
+}
+
 impl Memory {
     /// Opens or makes the file at `path`.
     ///
     /// # Errors
     /// What is wrong: another program has it, or it cannot be read or written.
     pub fn open(path: &Path) -> Result<Memory, String> {
-        let failed =
-            |e: io::Error| format!("{}: {e}; --state says where else to remember what was sent", path.display());
-        let lock = path.with_extension("lock");
-        let lock = OpenOptions::new().create(true).append(true).open(&lock).map_err(failed)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => {
-                return Err(format!("{}: another oltr-link sends from it; one at a time can", path.display()));
-            }
-            Err(fs::TryLockError::Error(e)) => return Err(failed(e)),
-        }
+        let lock = hold(path)?;
+        let failed = |e: io::Error| trouble(path, e);
         let known = match fs::metadata(path) {
             Ok(meta) if !meta.is_file() || meta.len() > MAX_BYTES => {
                 return Err(format!("{}: is no memory of oltr-link; --state names another file", path.display()));
@@ -114,14 +126,7 @@ impl Memory {
     }
 
     fn save(&self) -> io::Result<()> {
-        let bytes = serde_json::to_vec(&self.known)?;
-        let temporary = self.path.with_extension("tmp");
-        let mut file = File::create(&temporary)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        fs::rename(&temporary, &self.path)?;
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+        replace(&RealDisk, &self.path.with_extension("tmp"), &self.path, &serde_json::to_vec(&self.known)?)
     }
 }
 

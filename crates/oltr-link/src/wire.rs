@@ -131,6 +131,34 @@ fn lost(e: impl std::fmt::Display) -> Lost {
     Lost::Connection(e.to_string())
 }
 
+/// Agrees on keys, which takes two ways to the broker and back: longer than [`TICK`] on a slow network.
+fn shake_hands(
+    tls: &mut rustls::ClientConnection,
+    mut stream: &TcpStream,
+    stop: &dyn Fn() -> bool,
+) -> Result<(), Lost> {
+    let end = Instant::now() + CONNECT;
+    while tls.is_handshaking() {
+        if Instant::now() > end {
+            return Err(lost("the broker does not answer in TLS; is it a port for mqtts://?"));
+        }
+        if stop() {
+            return Err(lost("the program ends"));
+        }
+        match tls.complete_io(&mut stream) {
+            Err(e) if is_no_answer_yet(&e) => {}
+            Err(e) => return Err(lost(e)),
+            Ok(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Whether nothing came within [`TICK`].
+fn is_no_answer_yet(e: &io::Error) -> bool {
+    matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
+}
+
 impl Session {
     /// Connects, and waits until the broker accepts; `stop` is asked meanwhile whether to give up.
     ///
@@ -164,7 +192,8 @@ impl Session {
             None => Box::new(stream),
             Some(config) => {
                 let name = ServerName::try_from(address.host.clone()).map_err(lost)?;
-                let tls = rustls::ClientConnection::new(config.clone(), name).map_err(lost)?;
+                let mut tls = rustls::ClientConnection::new(config.clone(), name).map_err(lost)?;
+                shake_hands(&mut tls, &stream, stop)?;
                 Box::new(rustls::StreamOwned::new(tls, stream))
             }
         };
@@ -337,8 +366,7 @@ impl Session {
         match self.socket.read(&mut self.buffer) {
             Ok(0) => Err(lost("the broker ended the connection")),
             Ok(n) => Ok(Some(n)),
-            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => Ok(None),
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => Ok(None),
+            Err(e) if is_no_answer_yet(&e) => Ok(None),
             Err(e) => Err(lost(e)),
         }
     }

@@ -5,7 +5,8 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Broker, Filled, Link, ids, wait_until};
+use common::tls::Certificates;
+use common::{Broker, Filled, Link, Mosquitto, ids, wait_until};
 
 #[test]
 fn records_arrive_in_order_and_only_the_unacknowledged_twice() {
@@ -107,6 +108,13 @@ fn home_assistant_is_told_and_forgets() {
     broker.send("homeassistant/status", b"online");
     wait_until("the announcement again", || broker.messages(config).len() > before);
     assert_eq!(link.terminate().0, Some(0));
+    // Not beside a program that would announce it again.
+    let before = broker.messages(config).len();
+    let running = Link::start(&store, &broker.url(), &["--device", "a", "--home-assistant"]);
+    wait_until("the announcement", || broker.messages(config).len() > before);
+    let link = Link::start(&store, &broker.url(), &["--device", "a", "--withdraw"]);
+    assert_eq!(link.wait(), Some(69));
+    assert_eq!(running.terminate().0, Some(0));
     let link = Link::start(&store, &broker.url(), &["--device", "a", "--withdraw"]);
     assert_eq!(link.wait(), Some(0));
     assert_eq!(broker.messages(config).last().map(Vec::len), Some(0));
@@ -150,9 +158,129 @@ fn wrong_usage_is_said() {
     assert_eq!(first.terminate().0, Some(0));
 }
 
+/// Over TLS, of which each answer takes longer than the program waits for any other.
+#[test]
+fn a_slow_network_does_not_prevent_tls() {
+    let Some(certificates) = Certificates::new() else {
+        eprintln!("SKIPPED: openssl is not installed");
+        return;
+    };
+    let store = Filled::new(40);
+    let broker = Broker::start();
+    let port = certificates.serve(broker.port(), Duration::from_millis(400));
+    let ca = certificates.path("ca.pem");
+    let url = format!("mqtts://127.0.0.1:{port}");
+    let link = Link::start(&store, &url, &["--once", "--ca", ca.to_str().unwrap()]);
+    assert_eq!(link.wait(), Some(0));
+    assert_eq!((broker.acknowledged(), broker.connections()), (store.ids(), 1));
+    // One that says nothing is given up by a stop at once.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("mqtts://{}", silent.local_addr().unwrap());
+    let link = Link::start(&store, &url, &["--ca", ca.to_str().unwrap()]);
+    let (_socket, _) = silent.accept().unwrap();
+    assert_eq!(link.terminate().0, Some(0));
+}
+
+/// What a sensor shows is there after a restart, until something else is seen.
+#[test]
+fn the_last_one_is_remembered() {
+    let mut store = Filled::new(0);
+    let broker = Broker::start();
+    let last = |broker: &Broker| -> serde_json::Value {
+        let told = broker.messages("oltr/m/home/state");
+        told.last().map_or(serde_json::Value::Null, |told| serde_json::from_slice(told).unwrap())["last"].clone()
+    };
+    store.fill_now(1);
+    let link = Link::start(&store, &broker.url(), &["--home-assistant"]);
+    wait_until("the event", || !last(&broker).is_null());
+    let before = last(&broker);
+    assert_eq!(link.terminate().0, Some(0));
+    let told = broker.messages("oltr/m/home/state").len();
+    let link = Link::start(&store, &broker.url(), &["--home-assistant"]);
+    wait_until("the state", || broker.messages("oltr/m/home/state").len() > told);
+    assert_eq!(last(&broker), before);
+    assert_eq!(link.terminate().0, Some(0));
+}
+
+#[test]
+fn mosquitto_with_tls_and_a_password() {
+    let Some(certificates) = Certificates::new() else {
+        eprintln!("SKIPPED: openssl is not installed");
+        return;
+    };
+    let Some(mosquitto) = Mosquitto::with(Some(&certificates)) else {
+        eprintln!("SKIPPED: mosquitto and mosquitto_sub are not installed");
+        return;
+    };
+    let store = Filled::new(60);
+    let (ca, password) = (certificates.path("ca.pem"), certificates.path("password"));
+    let login = ["--user", "u", "--password-file", password.to_str().unwrap(), "--ca", ca.to_str().unwrap()];
+    std::fs::write(&password, "wrong\n").unwrap();
+    let link = Link::start(&store, &mosquitto.tls_url(), &login);
+    std::thread::sleep(Duration::from_secs(2));
+    let (code, said) = link.terminate();
+    assert!(code == Some(0) && said.contains("refuses"), "{said}");
+    std::fs::write(&password, "secret\n").unwrap();
+    assert_eq!(Link::start(&store, &mosquitto.tls_url(), &[&["--once"], &login[..]].concat()).wait(), Some(0));
+    let received = mosquitto.subscriber(|received| ids(received).last() == store.ids().last());
+    in_order_but_for_repeats(&ids(&received), &store.ids());
+    // One that nobody vouches for.
+    let link = Link::start(&store, &mosquitto.tls_url(), &login[..4]);
+    std::thread::sleep(Duration::from_secs(1));
+    let said = link.terminate().1;
+    assert!(said.contains("ertificate"), "{said}");
+}
+
+/// Broker and program end at any moment, again and again, while records are kept.
+#[test]
+fn broker_and_program_that_end_at_random_lose_nothing() {
+    let Some(mut mosquitto) = Mosquitto::start() else {
+        eprintln!("SKIPPED: mosquitto and mosquitto_sub are not installed");
+        return;
+    };
+    let mut store = Filled::new(100);
+    let url = mosquitto.url();
+    let mut link = Link::start(&store, &url, &[]);
+    let mut random = 7u64;
+    for _ in 0..12 {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        std::thread::sleep(Duration::from_millis(20 + (random >> 33) % 300));
+        store.fill(40);
+        if random >> 62 & 1 == 0 {
+            mosquitto.restart();
+        } else {
+            link.kill();
+            link = Link::start(&store, &url, &[]);
+        }
+    }
+    let received = mosquitto.subscriber(|received| ids(received).last() == store.ids().last());
+    in_order_but_for_repeats(&ids(&received), &store.ids());
+    assert_eq!(link.terminate().0, Some(0));
+}
+
+/// cargo test -p oltr-link --test link -- --ignored --nocapture
+#[test]
+#[ignore = "takes a minute"]
+fn a_hundred_thousand_records_wait() {
+    let broker = Broker::start();
+    let peak = |records: usize| {
+        let store = Filled::new(records);
+        let before = broker.acknowledged().len();
+        let began = std::time::Instant::now();
+        let link = Link::start(&store, &broker.url(), &[]);
+        wait_until("all records", || broker.acknowledged().len() == before + records);
+        let peak = link.peak_kib();
+        println!("{records} records: {peak} KiB at most, {:.1} s", began.elapsed().as_secs_f64());
+        link.kill();
+        peak
+    };
+    let (short, long) = (peak(2000), peak(100_000));
+    assert!(long < short + 2000, "{short} KiB for 2000 records, {long} KiB for 100,000");
+}
+
 #[test]
 fn mosquitto_killed_at_random_gets_all() {
-    let Some(mut mosquitto) = common::Mosquitto::start() else {
+    let Some(mut mosquitto) = Mosquitto::start() else {
         eprintln!("SKIPPED: mosquitto and mosquitto_sub are not installed");
         return;
     };

@@ -63,6 +63,26 @@ pub trait Disk: Send + Sync {
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Send>>>;
 }
 
+/// Puts a file of `bytes` in the place of `path`: after a power cut the old one is there or the new one, whole. `temporary`
+/// lies in the same folder, and is written over.
+///
+/// # Errors
+/// Those of the file system; then `path` is as it was, unless only its folder could not be synced.
+pub fn replace(disk: &dyn Disk, temporary: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let _ = disk.remove(temporary);
+    let write = || {
+        let mut file = disk.create(temporary)?;
+        file.append(bytes)?;
+        file.sync()?;
+        disk.rename(temporary, path)?;
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        disk.sync_folder(folder.unwrap_or(Path::new(".")))
+    };
+    write().inspect_err(|_| {
+        let _ = disk.remove(temporary);
+    })
+}
+
 /// The file system of the machine.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RealDisk;

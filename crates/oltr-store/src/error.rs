@@ -23,6 +23,11 @@ pub enum Error {
         /// The store's folder.
         path: PathBuf,
     },
+    /// Another process holds the log of reviews for long.
+    Deciding {
+        /// The lock that it holds.
+        path: PathBuf,
+    },
     /// What is asked for cannot be kept within the quota, the free space or the bounds of the store.
     Full {
         /// The store's folder.
@@ -71,6 +76,10 @@ impl fmt::Display for Error {
             Error::Io { path, cause } => write!(f, "{}: {cause}", path.display()),
             Error::Busy { path } => {
                 write!(f, "{}: another process writes this store; one at a time can", path.display())
+            }
+            Error::Deciding { path } => {
+                let what = "another process has held the log of reviews for long; try again, or end it if it is stuck";
+                write!(f, "{}: {what}", path.display())
             }
             Error::Full { path, reason } => write!(f, "{}: {reason}", path.display()),
             Error::Bad { subject, reason } => write!(f, "{subject}: {reason}"),

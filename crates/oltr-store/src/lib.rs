@@ -26,7 +26,7 @@ pub mod worth;
 pub mod writer;
 
 pub use error::{Error, Result};
-pub use reader::{Finding, Listed, Reader, Stats, read_picture};
+pub use reader::{Checked, Finding, Fingerprint, Listed, Reader, Stats, read_picture};
 pub use record::{NewRecord, Picture, Record, event_of};
 pub use reviews::{Review, Reviews, Said};
 pub use store::{

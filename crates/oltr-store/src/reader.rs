@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use crate::disk::Disk;
 use crate::error::{Error, Result};
@@ -11,6 +12,11 @@ use crate::reviews::{self, Decided, Review, Reviews};
 use crate::state::{self, State};
 use crate::store::{MAX_SEGMENT_FILE, Opened, SEGMENTS, open, segments};
 use crate::tally::Tally;
+
+/// How often it is looked again where something seems broken, and after what time.
+const LOOKS: usize = 3;
+/// As [`LOOKS`].
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// How often a reader begins anew because a segment was written anew meanwhile.
 const ATTEMPTS: usize = 20;
@@ -54,6 +60,15 @@ pub struct Finding {
     pub what: String,
     /// Whether something of the store's is not whole; else it only does not belong there.
     pub broken: bool,
+}
+
+/// What was found in a store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// Whole records.
+    pub records: u64,
+    /// What is not as it should be.
+    pub findings: Vec<Finding>,
 }
 
 /// What a store holds.
@@ -239,11 +254,28 @@ impl Reader {
         read_picture(self.disk.as_ref(), &self.folder, path)
     }
 
-    /// What is not as it should be, and what a start would do about it. Everything is read, pictures too.
+    /// What is not as it should be, and what a start would do about it. Everything is read, pictures too: more than once
+    /// where something seems broken, as a stream that keeps events meanwhile gives others up, and is seen in the middle of
+    /// a line.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn check(&self) -> Result<Vec<Finding>> {
+    pub fn check(&self) -> Result<Checked> {
+        let mut checked = self.check_once()?;
+        for _ in 0..LOOKS {
+            if !checked.findings.iter().any(|finding| finding.broken) {
+                break;
+            }
+            std::thread::sleep(LOOK_AGAIN);
+            let again = Reader::open(&self.folder, self.disk.clone())?.check_once()?;
+            // What is broken stays so.
+            let stays = |finding: &Finding| !finding.broken || checked.findings.contains(finding);
+            checked = Checked { findings: again.findings.into_iter().filter(stays).collect(), ..again };
+        }
+        Ok(checked)
+    }
+
+    fn check_once(&self) -> Result<Checked> {
         let mut findings = Vec::new();
         let mut find = |path: &Path, what: String, broken| findings.push(Finding { path: path.into(), what, broken });
         let folder = self.folder.join(SEGMENTS);
@@ -318,7 +350,7 @@ impl Reader {
         for review in self.decided.values().filter(|review| review.said.protects() && !ids.contains(&review.id)) {
             find(&path, format!("names record {}, which is not there", review.id), true);
         }
-        Ok(findings)
+        Ok(Checked { records: ids.len() as u64, findings })
     }
 
     /// What the store holds.
@@ -350,6 +382,32 @@ impl Reader {
         stats.bytes += segments.chain(others).filter_map(|path| self.disk.length(&path).ok()).sum::<u64>();
         stats.classes = tallies.iter().cloned().collect();
         Ok(stats)
+    }
+}
+
+/// Names, lengths and times of the files that say what a store holds: equal as long as nothing changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fingerprint(Vec<(PathBuf, u64, Option<SystemTime>)>);
+
+impl Fingerprint {
+    /// That of the store in `folder`, of its last `segments` alone: new records come into the last one, and one before may be
+    /// written anew. Nothing where there is no store.
+    pub fn of(folder: &Path, segments: usize) -> Fingerprint {
+        let of = |path: PathBuf| {
+            let meta = std::fs::symlink_metadata(&path).ok()?;
+            Some((path, meta.len(), meta.modified().ok()))
+        };
+        let names = std::fs::read_dir(folder.join(SEGMENTS)).into_iter().flatten().flatten().map(|entry| entry.path());
+        let mut names: Vec<PathBuf> = names.filter(|path| path.extension().is_some_and(|x| x == "jsonl")).collect();
+        names.sort_unstable();
+        let last = names.split_off(names.len().saturating_sub(segments));
+        let others = [state::FILE, reviews::FILE].map(|name| folder.join(name));
+        Fingerprint(last.into_iter().chain(others).filter_map(of).collect())
+    }
+
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 

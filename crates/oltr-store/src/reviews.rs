@@ -1,24 +1,34 @@
-//! What people decided of events: a log of its own beside the segments, which is never cut short.
+//! What people decided of events: a log of its own beside the segments, of which no decision that holds is ever lost.
 //!
 //! It has a lock of its own, so that a person can decide while a stream is kept.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::disk::Disk;
+use crate::disk::{Disk, replace};
 use crate::error::{Error, Result};
 use crate::line::{self, Piece};
 
 /// Name of the log in the store's folder.
 pub const FILE: &str = "reviews.jsonl";
 
+/// The log while it is written anew.
+const TEMPORARY: &str = "reviews.tmp";
+
 /// Name of its lock.
 const LOCK: &str = "reviews.lock";
 
-/// Most bytes of the log: some 200,000 decisions.
-pub const MAX_BYTES: u64 = 32 << 20;
+/// Most bytes of the log, which is read as a whole: some 30,000 decisions that hold.
+pub const MAX_BYTES: u64 = 4 << 20;
+
+/// How long the lock is waited for: one decision takes no longer than it takes to read some segments.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often it is asked for meanwhile.
+const TICK: Duration = Duration::from_millis(10);
 
 /// Most bytes of a name that a person gives.
 pub const MAX_NAME: usize = 64;
@@ -106,12 +116,9 @@ impl Reviews {
     /// # Errors
     /// [`Error::Io`].
     pub fn all(&self, disk: &dyn Disk) -> Result<Vec<Review>> {
-        let bytes = self.bytes(disk)?;
-        let lines = line::pieces(&bytes).filter_map(|piece| match piece {
-            Piece::Line(object, _) => serde_json::from_slice(object).ok(),
-            _ => None,
-        });
-        Ok(lines.collect())
+        let mut all = Vec::new();
+        self.each(disk, &mut |review| all.push(review))?;
+        Ok(all)
     }
 
     /// What holds now of each record that was decided about.
@@ -138,22 +145,45 @@ impl Reviews {
         disk.lock(&path).map_err(|e| Error::io(&path, e))
     }
 
+    /// As [`Reviews::hold`]; waits for another process that holds it.
+    ///
+    /// # Errors
+    /// [`Error::Deciding`] where it is held for long; [`Error::Io`].
+    pub fn hold_soon(&self, disk: &dyn Disk) -> Result<Box<dyn Send>> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            match self.hold(disk)? {
+                Some(held) => return Ok(held),
+                None if Instant::now() > end => return Err(Error::Deciding { path: self.folder.join(LOCK) }),
+                None => std::thread::sleep(TICK),
+            }
+        }
+    }
+
+    /// Calls `f` with each decision, in the order in which they were made; nothing of them is kept in memory.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn each(&self, disk: &dyn Disk, f: &mut dyn FnMut(Review)) -> Result<()> {
+        let bytes = self.bytes(disk)?;
+        for piece in line::pieces(&bytes) {
+            if let Piece::Line(object, _) = piece
+                && let Ok(review) = serde_json::from_slice(object)
+            {
+                f(review);
+            }
+        }
+        Ok(())
+    }
+
     /// Adds `reviews`, which are there when this returns, through a power cut too. `exists` says, once no record can go
     /// any more, whether a record is there; others are refused.
     ///
     /// # Errors
-    /// [`Error::Busy`] where another process holds the log for long; [`Error::Bad`] for a record that is not there;
+    /// [`Error::Deciding`] where another process holds the log for long; [`Error::Bad`] for a record that is not there;
     /// [`Error::Full`], [`Error::Io`].
     pub fn add(&self, disk: &dyn Disk, reviews: &[Review], exists: &mut dyn FnMut(u64) -> Result<bool>) -> Result<()> {
-        let mut waits = 0;
-        let _held = loop {
-            match self.hold(disk)? {
-                Some(held) => break held,
-                None if waits >= 500 => return Err(Error::Busy { path: self.folder.clone() }),
-                None => std::thread::sleep(std::time::Duration::from_millis(10)),
-            }
-            waits += 1;
-        };
+        let _held = self.hold_soon(disk)?;
         for review in reviews {
             if !exists(review.id)? {
                 return Err(Error::bad(
@@ -162,20 +192,27 @@ impl Reviews {
                 ));
             }
         }
-        let bytes = self.bytes(disk)?;
-        let torn = line::pieces(&bytes).find_map(|piece| match piece {
-            Piece::Torn(length) => Some(bytes.len() - length),
-            _ => None,
-        });
+        let mut bytes = self.bytes(disk)?;
         let mut lines = Vec::new();
         for review in reviews {
             let object = serde_json::to_vec(review).map_err(|e| Error::bad("a review", e.to_string()))?;
             line::write(&object, &mut lines);
         }
-        if bytes.len() as u64 + lines.len() as u64 > MAX_BYTES {
-            return Err(Error::Full { path: self.path(), reason: "the log of reviews has no room for more".into() });
-        }
         let failed = |e| Error::io(&self.path(), e);
+        let fits = |bytes: &[u8]| bytes.len() as u64 + lines.len() as u64 <= MAX_BYTES;
+        if !fits(&bytes) {
+            let holding = holding(&bytes);
+            if !fits(&holding) {
+                let reason = "the log of reviews has no room for more; export what is named and begin a new store";
+                return Err(Error::Full { path: self.path(), reason: reason.into() });
+            }
+            replace(disk, &self.folder.join(TEMPORARY), &self.path(), &holding).map_err(failed)?;
+            bytes = holding;
+        }
+        let torn = line::pieces(&bytes).find_map(|piece| match piece {
+            Piece::Torn(length) => Some(bytes.len() - length),
+            _ => None,
+        });
         let (mut file, new) = match disk.append(&self.path()) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => (disk.create(&self.path()).map_err(failed)?, true),
             other => (other.map_err(failed)?, false),
@@ -194,6 +231,22 @@ impl Reviews {
         }
         Ok(())
     }
+}
+
+/// The lines of those decisions that hold, each in the place of the first about its record.
+fn holding(bytes: &[u8]) -> Vec<u8> {
+    let of = |piece| match piece {
+        Piece::Line(object, _) => Some((serde_json::from_slice::<Review>(object).ok()?.id, object)),
+        _ => None,
+    };
+    let mut last: BTreeMap<u64, &[u8]> = line::pieces(bytes).filter_map(of).collect();
+    let mut lines = Vec::new();
+    for (id, _) in line::pieces(bytes).filter_map(of) {
+        if let Some(object) = last.remove(&id) {
+            line::write(object, &mut lines);
+        }
+    }
+    lines
 }
 
 #[cfg(test)]
@@ -223,6 +276,37 @@ mod tests {
                 reviews.decided(&RealDisk).unwrap().into_iter().map(|(id, r)| (id, r.said.text().into())).collect();
             assert_eq!(said, [(1, "cup".into()), (2, "open".into()), (3, "eel".into())]);
         }
+    }
+
+    #[test]
+    fn a_full_log_loses_what_holds_no_more_and_keeps_the_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let reviews = Reviews::of(folder.path());
+        let mut there = |_| Ok(true);
+        let mut line = Vec::new();
+        for (id, said) in [(5, "eel"), (3, "cup"), (5, "newt")] {
+            line::write(&serde_json::to_vec(&review(id, said)).unwrap(), &mut line);
+        }
+        let said = |reviews: &Reviews| -> Vec<(u64, String)> {
+            reviews.all(&RealDisk).unwrap().into_iter().map(|r| (r.id, r.said.text().into())).collect()
+        };
+        let path = folder.path().join(FILE);
+        std::fs::write(&path, line.repeat(MAX_BYTES as usize / line.len())).unwrap();
+        reviews.add(&RealDisk, &[review(7, "open"), review(3, "nothing")], &mut there).unwrap();
+        let all = [(5, "newt"), (3, "cup"), (7, "open"), (3, "nothing")].map(|(id, said)| (id, said.to_string()));
+        assert_eq!(said(&reviews), all);
+        assert!(!folder.path().join(TEMPORARY).exists());
+        // Nothing but what holds: it is full, says so, and stays as it is.
+        let mut full = Vec::new();
+        for id in 0.. {
+            line::write(&serde_json::to_vec(&review(id, "a long name of something")).unwrap(), &mut full);
+            if full.len() as u64 > MAX_BYTES - 200 {
+                break;
+            }
+        }
+        std::fs::write(&path, &full).unwrap();
+        let refused = reviews.add(&RealDisk, &[1, 2, 3, 4].map(|id| review(id, "eel")), &mut there).unwrap_err();
+        assert!(refused.is_full() && std::fs::read(&path).unwrap() == full, "{refused}");
     }
 
     #[test]

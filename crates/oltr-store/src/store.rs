@@ -11,7 +11,7 @@ use std::sync::Arc;
 pub use open::Opened;
 use segments::Segment;
 
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, replace};
 use crate::error::{Error, Result};
 use crate::line;
 use crate::record::{NewRecord, Picture, Record, group};
@@ -23,8 +23,8 @@ use crate::worth::{Entry, Reviewed};
 /// The smallest quota.
 pub const MIN_QUOTA: u64 = 256 << 10;
 
-/// Most records, whatever the quota: each takes some 40 bytes of memory.
-pub const MAX_RECORDS: usize = 65_536;
+/// Most records, whatever the quota: each takes some 40 bytes of memory, and as many while room is made.
+pub const MAX_RECORDS: usize = 131_072;
 
 /// Most groups that eviction takes turns among; the events of more are one group.
 pub const MAX_GROUPS: usize = 4096;
@@ -48,9 +48,12 @@ const PER_FOLDER: u64 = 256;
 /// Blocks that such a folder takes.
 const FOLDER_BLOCKS: u64 = 4;
 
-/// Bytes of memory that a store takes: its index, one segment while it is read or written anew, what is said of classes.
-pub const MEMORY_BYTES: u64 =
-    (MAX_RECORDS * (size_of::<Entry>() + 2 * size_of::<usize>()) * 2) as u64 + 3 * MAX_SEGMENT_FILE + (2 << 20);
+/// Bytes of memory that a store takes: its index, one segment while it is read or written anew, the log of
+/// reviews while it is read, what is said of classes.
+pub const MEMORY_BYTES: u64 = (MAX_RECORDS * (size_of::<Entry>() + 4 * size_of::<usize>())) as u64
+    + 3 * MAX_SEGMENT_FILE
+    + crate::reviews::MAX_BYTES
+    + (2 << 20);
 
 /// How much a store may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,7 +164,7 @@ impl Store {
 
     /// Most records within this quota.
     fn most_records(&self) -> usize {
-        ((self.settings.quota / 2048) as usize).clamp(64, MAX_RECORDS)
+        most_records(self.settings.quota)
     }
 
     /// Keeps an event and its picture, and returns the record's number. It survives the program at once, a power cut from
@@ -175,31 +178,30 @@ impl Store {
         let picture = picture.filter(|bytes| !bytes.is_empty() && bytes.len() <= MAX_PICTURE);
         // With the longest that could be said of the picture.
         let of_picture = |id| picture.map(|bytes| picture_of(id, bytes));
-        let length = Record::new(id, new, of_picture(id)).to_text(new.event)?.len() + line::HEAD + 32;
+        let mut record = Record::new(id, new, of_picture(id));
+        let mut text = record.to_text(new.event)?;
+        let length = text.len() + line::HEAD + 32;
         let wanted = picture.map_or(0, |bytes| self.blocks(bytes.len() as u64) + FOLDER_BLOCKS * self.block);
         let need = length as u64 + 2 * self.block + wanted;
         self.make_room(need)?;
         id = self.roll(id)?;
-        let kept = match (picture, of_picture(id)) {
-            (Some(bytes), Some(of)) => match self.write_picture(id, bytes) {
-                Ok(()) => Some(of),
-                Err(e) => {
-                    log::warn!("{e}; the picture of record {id} is not kept");
-                    self.counts.pictures_lost += 1;
-                    None
-                }
-            },
-            _ => None,
-        };
-        let record = Record::new(id, new, kept.clone());
-        if let Err(e) = record.to_text(new.event).and_then(|text| self.append_line(text.as_bytes())) {
-            if let Some(picture) = kept.filter(|_| self.remove_picture(id)) {
-                self.picture_bytes -= self.blocks(picture.bytes);
+        let lost = picture.and_then(|bytes| self.write_picture(id, bytes).err());
+        if let Some(e) = &lost {
+            log::warn!("{e}; the picture of record {id} is not kept");
+            self.counts.pictures_lost += 1;
+        }
+        if id != record.id || lost.is_some() {
+            (record.id, record.picture) = (id, of_picture(id).filter(|_| lost.is_none()));
+            text = record.to_text(new.event)?;
+        }
+        let pixels = record.picture.as_ref().map_or(0, |picture| self.blocks(picture.bytes));
+        if let Err(e) = self.append_line(text.as_bytes()) {
+            if pixels > 0 && self.remove_picture(id) {
+                self.picture_bytes -= pixels;
             }
             return Err(e);
         }
-        let line = (record.to_text(new.event)?.len() + line::HEAD + 1) as u32;
-        let pixels = kept.as_ref().map_or(0, |picture| self.blocks(picture.bytes));
+        let line = (text.len() + line::HEAD + 1) as u32;
         let entry = Entry {
             id,
             signature: record.signature_bits(),
@@ -326,28 +328,25 @@ impl Store {
         place as u16
     }
 
-    /// Writes the state, so that a power cut leaves the old or the new one. `removing` are records whose pictures go next.
-    fn write_state(&mut self, removing: Vec<u64>) -> Result<()> {
-        let dead = self.segments.iter().flat_map(|segment| segment.dead.iter().copied()).collect();
-        let state = State {
+    /// What is to be remembered beside the segments. `removing` are in order.
+    fn state(&self, removing: Vec<u64>) -> State {
+        let mut dead: Vec<u64> = self.segments.iter().flat_map(|segment| segment.dead.iter().copied()).collect();
+        dead.sort_unstable();
+        State {
             next_id: self.next_id,
             counted: self.next_id.saturating_sub(1),
             dead,
             removing,
             tallies: self.tallies.clone(),
             ..State::default()
-        };
-        let bytes = state.to_bytes();
+        }
+    }
+
+    /// Writes the state, so that a power cut leaves the old or the new one. `removing` are records whose pictures go next.
+    fn write_state(&mut self, removing: Vec<u64>) -> Result<()> {
+        let bytes = self.state(removing).to_bytes();
         let (path, temporary) = (self.folder.join(crate::state::FILE), self.folder.join(crate::state::TEMPORARY));
-        let write = || {
-            let _ = self.disk.remove(&temporary);
-            let mut file = self.disk.create(&temporary)?;
-            file.append(&bytes)?;
-            file.sync()?;
-            self.disk.rename(&temporary, &path)?;
-            self.disk.sync_folder(&self.folder)
-        };
-        write().map_err(|e| Error::io(&path, e))?;
+        replace(self.disk.as_ref(), &temporary, &path, &bytes).map_err(|e| Error::io(&path, e))?;
         self.state_bytes = bytes.len() as u64;
         self.counts.written += self.state_bytes;
         Ok(())
@@ -358,6 +357,10 @@ impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Store({}, {} records)", self.folder.display(), self.entries.len())
     }
+}
+
+fn most_records(quota: u64) -> usize {
+    ((quota / 2048) as usize).clamp(64, MAX_RECORDS)
 }
 
 /// Folders within the store's.

@@ -189,6 +189,46 @@ fn what_was_named_is_never_given_up() {
 }
 
 #[test]
+fn a_decision_that_takes_long_is_no_full_store() {
+    let disk = SimDisk::default();
+    let mut store = sim(&disk, Settings { quota: 256 << 10, free: 0 }).unwrap();
+    let reviews = Reviews::of(Path::new(FOLDER));
+    let held = reviews.hold(&disk).unwrap().unwrap();
+    let refused = (0..500).find_map(|_| store.append(&new("{\"a\":1}", None, 1), Some(&[7; 2000])).err()).unwrap();
+    assert!(matches!(refused, oltr_store::Error::Deciding { .. }) && !refused.is_full(), "{refused}");
+    drop(held);
+    store.append(&new("{\"a\":1}", None, 1), Some(&[7; 2000])).unwrap();
+    assert!(store.counts().evicted > 0);
+}
+
+/// A stream gives records up while all is checked: a picture that has just gone, or half a line, is nothing broken.
+#[test]
+fn a_check_beside_a_stream_finds_nothing_broken() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Settings { quota: 256 << 10, free: 0 };
+    let (mut store, _) = Store::open(folder.path(), settings, Arc::new(RealDisk)).unwrap();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let writes = scope.spawn(|| {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                store.append(&new("{\"a\":1}", Some("cup"), 1), Some(&[7; 2000])).unwrap();
+            }
+            store.counts().evicted
+        });
+        let end = std::time::Instant::now() + Duration::from_secs(3);
+        let mut broken = Vec::new();
+        while std::time::Instant::now() < end && broken.is_empty() {
+            let reader = Reader::open(folder.path(), Arc::new(RealDisk)).unwrap();
+            broken = reader.check().unwrap().findings;
+            broken.retain(|finding| finding.broken);
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(writes.join().unwrap() > 100);
+        assert_eq!(broken, []);
+    });
+}
+
+#[test]
 fn a_smaller_quota_is_kept_from_the_next_start_on() {
     let disk = SimDisk::default();
     let mut store = sim(&disk, ROOMY).unwrap();

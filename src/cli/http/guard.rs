@@ -1,16 +1,33 @@
 //! Who may see a page: this machine, or who has the token.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 
 use oltr::Error;
 
 use super::{Request, Response};
 
+/// What a browser lets a page do: nothing but what it brings itself, and its own machine answers.
+const POLICY: &str = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
+                      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// Listens at `listen`, for those that the guard lets in; `remedy` says what to do without a token.
+///
+/// # Errors
+/// [`Error::Unavailable`] where it cannot be listened at; as [`Guard::new`].
+pub fn listen(listen: SocketAddr, remedy: &'static str) -> oltr::Result<(TcpListener, Guard)> {
+    let listener = TcpListener::bind(listen).map_err(|cause| Error::Unavailable {
+        subject: listen.to_string(),
+        reason: format!("cannot be listened at ({cause}); choose another address or port with --listen"),
+    })?;
+    let guard = Guard::new(listener.local_addr().unwrap_or(listen), remedy)?;
+    Ok((listener, guard))
+}
+
 /// Lets those in who may see a page.
 pub struct Guard {
     /// What a client must know, where others than this machine can connect.
     token: Option<String>,
-    port: u16,
+    address: SocketAddr,
     /// What to do without it.
     remedy: &'static str,
 }
@@ -22,20 +39,34 @@ impl Guard {
     /// [`Error::Io`] where the system has no random numbers.
     pub fn new(address: SocketAddr, remedy: &'static str) -> oltr::Result<Guard> {
         let token = (!address.ip().is_loopback()).then(token).transpose()?;
-        Ok(Guard { token, port: address.port(), remedy })
+        Ok(Guard { token, address, remedy })
+    }
+
+    /// The address that is listened at.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// The address of the page, with the token.
-    pub fn url(&self, address: SocketAddr) -> String {
+    pub fn url(&self) -> String {
         let query = self.token.as_ref().map(|token| format!("?token={token}")).unwrap_or_default();
-        format!("http://{}/{query}", shown(address))
+        format!("http://{}/{query}", shown(self.address))
     }
 
-    /// Lets a browser that came with the token keep it.
-    pub fn remember(&self, request: &Request, response: &mut Response) {
+    /// The name of the cookie: those of a machine are of all its ports alike, and two pages have two tokens.
+    fn cookie(&self) -> String {
+        format!("oltr-{}", self.address.port())
+    }
+
+    /// Answers `request` with the page `html`. A browser that came with the token keeps it.
+    pub fn page(&self, html: &str, request: &Request) -> Response {
+        let mut response = Response::new(200, "text/html; charset=utf-8", html);
+        response.headers.push(("Content-Security-Policy", POLICY.into()));
         if let Some(token) = self.token.as_ref().filter(|_| request.query("token").is_some()) {
-            response.headers.push(("Set-Cookie", format!("oltr={token}; HttpOnly; SameSite=Strict; Path=/")));
+            let cookie = format!("{}={token}; HttpOnly; SameSite=Strict; Path=/", self.cookie());
+            response.headers.push(("Set-Cookie", cookie));
         }
+        response
     }
 
     /// Why a request is not answered, if it is not.
@@ -43,15 +74,19 @@ impl Guard {
         let host = request.header("host").unwrap_or("");
         match &self.token {
             // A page from elsewhere, whose name was made to lead here, would say its own name.
-            None if !is_here(host, self.port) => {
+            None if !is_here(host, self.address.port()) => {
                 return Some(Response::error(403, "the page is at 127.0.0.1 and localhost only; see --listen"));
             }
             None => {}
             Some(token) => {
-                let cookie =
-                    request.header("cookie").unwrap_or("").split(';').find_map(|c| c.trim().strip_prefix("oltr="));
+                let name = self.cookie();
+                let of = |cookie: &'_ str| {
+                    let (is, value) = cookie.trim().split_once('=')?;
+                    (is == name).then(|| value.to_string())
+                };
+                let cookie = request.header("cookie").unwrap_or("").split(';').find_map(of);
                 let bearer = request.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
-                let given = [request.query("token"), cookie, bearer];
+                let given = [request.query("token"), cookie.as_deref(), bearer];
                 if !given.into_iter().flatten().any(|given| equal(given, token)) {
                     return Some(Response::error(401, self.remedy));
                 }
@@ -105,6 +140,23 @@ fn equal(a: &str, b: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pages_on_two_ports_of_one_machine_keep_their_tokens() {
+        let guard = |port| Guard::new(SocketAddr::from(([192, 168, 0, 2], port)), "x").unwrap();
+        let (one, other) = (guard(8080), guard(8484));
+        let cookie = |guard: &Guard| {
+            let query = guard.url().split_once('?').unwrap().1.to_string();
+            let page = guard.page("", &Request { query, ..Request::default() });
+            let set = page.headers.iter().find(|(name, _)| *name == "Set-Cookie").unwrap().1.clone();
+            set.split_once(';').unwrap().0.to_string()
+        };
+        // A browser sends both to each.
+        let both = format!("{}; {}", cookie(&one), cookie(&other));
+        let request = Request { method: "GET".into(), headers: vec![("cookie".into(), both)], ..Request::default() };
+        assert!(one.refuse(&request).is_none() && other.refuse(&request).is_none());
+        assert_eq!(guard(8080).refuse(&request).unwrap().status, 401, "another token");
+    }
 
     #[test]
     fn who_is_here() {

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use oltr::enrol::{Enrolled, Enrolments, MAX_PHOTOS};
 use oltr::{Error, ErrorKind, atomic, model};
 use oltr_store::{Listed, Reader, Said, event_of, feature};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::super::args::Common;
@@ -102,12 +102,12 @@ struct Report<'a> {
 /// Runs the command.
 pub fn run(dir: &Path, name: &str, file: Option<&Path>, mode: Mode, common: &Common) -> anyhow::Result<Exit> {
     let path = enrol::place(file, common)?;
-    if mode == Mode::Undo {
-        return undo(&path, name);
-    }
     let reader = store::open(dir)?;
     let (bytes_name, bytes) = common.model_bytes(None)?;
     let hash = model::graph_sha256(&bytes_name, &bytes, &common.options().limits)?;
+    if mode == Mode::Undo {
+        return undo(&path, name.trim(), &hash);
+    }
     let model = oltr::Model::from_bytes(&bytes_name, &bytes, &common.options())?;
     let limit = enrol::limit(bundle(&model)?)?;
     let name = name.trim();
@@ -136,10 +136,11 @@ pub fn run(dir: &Path, name: &str, file: Option<&Path>, mode: Mode, common: &Com
     if mode == Mode::Enrol {
         // Read again: another process may have written it meanwhile.
         let lock = atomic::lock(&path)?;
-        let before = std::fs::read(&path).unwrap_or_default();
         enrolments = read()?;
+        let mut before = Before::read(&path)?;
+        before.note(&enrolments, class.name())?;
         enrolments.add(class.clone())?;
-        atomic::write(backup(&path), &before)?;
+        before.write(&path)?;
         enrolments.write(&path)?;
         drop(lock);
         let mut line = format!("oltr review enrol {} {} --undo", shell(&dir.display().to_string()), shell(name));
@@ -282,29 +283,78 @@ fn warn(report: &Report, own: &Own) {
     }
 }
 
-/// What the file at `path` was before the last enrolment; empty where there was none.
-fn backup(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".before");
-    name.into()
+/// What classes were before they were enrolled from a store, so that each can be undone by itself.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Before {
+    /// By name: a file of enrolled classes with the former one of this name alone; nothing where there was none.
+    classes: BTreeMap<String, Option<String>>,
 }
 
-fn undo(path: &Path, name: &str) -> anyhow::Result<Exit> {
-    let _lock = atomic::lock(path)?;
-    let before = match std::fs::read(backup(path)) {
-        Ok(before) => before,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            let reason = "nothing was enrolled from a store since; 'oltr enrol remove' removes a class".into();
-            return Err(Error::BadInput { subject: format!("class '{name}'"), reason }.into());
-        }
-        Err(e) => return Err(Error::io(backup(path), e).into()),
-    };
-    match before.is_empty() {
-        true => std::fs::remove_file(path).map_err(|e| Error::io(path, e))?,
-        false => atomic::write(path, &before)?,
+impl Before {
+    fn path(path: &Path) -> PathBuf {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".before");
+        name.into()
     }
-    std::fs::remove_file(backup(path)).map_err(|e| Error::io(backup(path), e))?;
-    log::info!("{} is as it was before '{}' was enrolled", path.display(), printable(name));
+
+    /// What is remembered of the file at `path`; nothing of what is damaged.
+    fn read(path: &Path) -> oltr::Result<Before> {
+        let path = Before::path(path);
+        match std::fs::read(&path) {
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes).unwrap_or_else(|e| {
+                log::warn!("{}: is damaged ({e}); what it remembered cannot be undone", path.display());
+                Before::default()
+            })),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Before::default()),
+            Err(e) => Err(Error::io(path, e)),
+        }
+    }
+
+    /// Takes note of what the class `name` is among `enrolments`, and forgets classes that are there no more.
+    fn note(&mut self, enrolments: &Enrolments, name: &str) -> oltr::Result<()> {
+        self.classes.retain(|name, _| enrolments.classes().iter().any(|class| class.name() == name));
+        let mut former = Enrolments::new(enrolments.graph_sha256());
+        let class = enrolments.classes().iter().find(|class| class.name() == name);
+        let text = class.map(|class| {
+            former.add(class.clone())?;
+            former.to_text()
+        });
+        self.classes.insert(name.into(), text.transpose()?);
+        Ok(())
+    }
+
+    fn write(&self, path: &Path) -> oltr::Result<()> {
+        let path = Before::path(path);
+        if self.classes.is_empty() {
+            return std::fs::remove_file(&path).map_err(|e| Error::io(path, e));
+        }
+        let bytes = serde_json::to_vec(self).map_err(|e| Error::Internal(e.to_string()))?;
+        atomic::write(path, &bytes)
+    }
+}
+
+/// Makes the class `name` what it was before it was enrolled from a store; others stay as they are.
+fn undo(path: &Path, name: &str, hash: &str) -> anyhow::Result<Exit> {
+    let _lock = atomic::lock(path)?;
+    let mut before = Before::read(path)?;
+    let Some(former) = before.classes.remove(name) else {
+        let reason = "was not enrolled from a store, or that was undone; 'oltr enrol remove' removes a class".into();
+        return Err(Error::BadInput { subject: format!("class '{name}'"), reason }.into());
+    };
+    let mut enrolments = Enrolments::read(path, hash)?;
+    match former {
+        None => drop(enrolments.remove(name)?),
+        Some(text) => {
+            let former = Enrolments::parse(&text, &Before::path(path).display().to_string(), hash)?;
+            former.classes().iter().try_for_each(|class| enrolments.add(class.clone()))?;
+        }
+    }
+    match enrolments.classes().is_empty() {
+        true => std::fs::remove_file(path).map_err(|e| Error::io(path, e))?,
+        false => enrolments.write(path)?,
+    }
+    before.write(path)?;
+    log::info!("{}: '{}' is what it was before it was enrolled", path.display(), printable(name));
     Ok(Exit::Success)
 }
 

@@ -1,18 +1,18 @@
 //! The page: what it shows, and who may see it.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use oltr::Error;
 use oltr_store::disk::RealDisk;
-use oltr_store::{Reader, Said};
+use oltr_store::{Fingerprint, Reader, Said};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::super::args::Common;
 use super::super::exit::{self, Exit};
-use super::super::http::guard::Guard;
+use super::super::http::guard::{self, Guard};
 use super::super::http::{self, Request, Response};
 use super::super::shutdown::Shutdown;
 use super::super::store;
@@ -35,13 +35,8 @@ pub fn run(dir: &Path, listen: SocketAddr, by: Option<&str>, common: &Common) ->
     // What is wrong with the store shows at once.
     store::open(dir)?;
     let shutdown = Shutdown::on_signals()?;
-    let listener = TcpListener::bind(listen).map_err(|cause| Error::Unavailable {
-        subject: listen.to_string(),
-        reason: format!("cannot be listened at ({cause}); choose another address or port with --listen"),
-    })?;
-    let address = listener.local_addr().unwrap_or(listen);
-    let guard = Guard::new(address, "open the page with the address that 'oltr review serve' printed")?;
-    let url = guard.url(address);
+    let (listener, guard) = guard::listen(listen, "open the page with the address that 'oltr review serve' printed")?;
+    let url = guard.url();
     if common.json {
         super::super::output::Output::new().json(&json!({ "schema": "oltr.serving/1", "url": url }))?;
     } else if !common.quiet {
@@ -65,8 +60,7 @@ struct Known {
 /// What the store holds, read anew when it has changed.
 #[derive(Default)]
 struct Catalogue {
-    /// Names, lengths and times of the store's files.
-    print: Vec<(String, u64, Option<std::time::SystemTime>)>,
+    print: Fingerprint,
     records: Vec<Known>,
     names: Vec<String>,
     groups: Option<Arc<Value>>,
@@ -107,18 +101,13 @@ impl Site {
     }
 
     fn page(&self, request: &Request) -> Response {
-        let mut response = Response::new(200, "text/html; charset=utf-8", PAGE);
-        let policy = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
-                      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-        response.headers.push(("Content-Security-Policy", policy.into()));
-        self.guard.remember(request, &mut response);
-        response
+        self.guard.page(PAGE, request)
     }
 
     /// Calls `f` with what the store holds now.
     fn with<T>(&self, f: impl FnOnce(&mut Catalogue, &Reader) -> anyhow::Result<T>) -> anyhow::Result<T> {
         let mut catalogue = self.catalogue.lock().unwrap_or_else(PoisonError::into_inner);
-        let print = print(&self.dir);
+        let print = Fingerprint::of(&self.dir, usize::MAX);
         let reader = store::open(&self.dir)?;
         if print != catalogue.print || print.is_empty() {
             *catalogue = read(&reader)?;
@@ -230,18 +219,6 @@ impl Site {
             Err(e) => Ok(Response::error(503, &format!("the decision cannot be kept: {e}"))),
         }
     }
-}
-
-/// Names, lengths and times of the files that say what a store holds.
-fn print(dir: &Path) -> Vec<(String, u64, Option<std::time::SystemTime>)> {
-    let of = |path: PathBuf| {
-        let meta = std::fs::symlink_metadata(&path).ok()?;
-        Some((path.file_name()?.to_string_lossy().into_owned(), meta.len(), meta.modified().ok()))
-    };
-    let segments = std::fs::read_dir(dir.join("segments")).into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut all: Vec<_> = segments.chain([dir.join("state.json"), dir.join("reviews.jsonl")]).filter_map(of).collect();
-    all.sort();
-    all
 }
 
 fn read(reader: &Reader) -> anyhow::Result<Catalogue> {

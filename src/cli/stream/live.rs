@@ -6,7 +6,7 @@
 mod metrics;
 mod site;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, TryLockError};
 use std::time::Duration;
@@ -19,7 +19,7 @@ use oltr::{Answer, Error, Frame, Names, Rect, Result, Rotation, clock};
 use serde::Serialize;
 
 use super::super::exit;
-use super::super::http::{self, guard::Guard};
+use super::super::http::{self, guard};
 use metrics::Tally;
 
 /// Pixels of the picture of the camera that is shown.
@@ -147,14 +147,11 @@ impl Live {
     /// # Errors
     /// [`Error::Unavailable`] where it cannot be listened at.
     pub fn start(listen: SocketAddr, source: &str, bundle: &Bundle, quiet: bool) -> Result<Live> {
-        let listener = TcpListener::bind(listen).map_err(|cause| Error::Unavailable {
-            subject: listen.to_string(),
-            reason: format!("cannot be listened at ({cause}); choose another address or port with --listen"),
-        })?;
-        let address = listener.local_addr().unwrap_or(listen);
-        let guard = Guard::new(address, "open the page with the address that 'oltr stream --listen' printed")?;
+        let (listener, guard) =
+            guard::listen(listen, "open the page with the address that 'oltr stream --listen' printed")?;
+        let address = guard.address();
         if !quiet {
-            exit::say(&format!("watch {source} at {}", guard.url(address)));
+            exit::say(&format!("watch {source} at {}", guard.url()));
         }
         let state = State {
             camera: Pixels { bytes: Vec::with_capacity(PIXELS as usize * 3), ..Pixels::default() },

@@ -148,6 +148,11 @@ fn key_of(e: &EventResult) -> u64 {
     e.thing.map_or_else(|| keep::key(e.change.event.label), |thing| keep::thing_key(thing.thing.id))
 }
 
+/// What is new about an event, as lines tell it.
+fn told(new: oltr_store::Novelty) -> Novelty {
+    Novelty { first_ever: new.first_ever, first_today: new.first_today, days_since: new.days_since }
+}
+
 /// Hands events to the store.
 pub struct Storing<'k> {
     writer: Writer<Jpeg>,
@@ -161,7 +166,7 @@ pub struct Storing<'k> {
     /// Whether events are bursts, of which one is over before the next begins.
     bursts: bool,
     /// What is new about events in progress.
-    news: heapless::Vec<(u64, Option<Novelty>), { oltr::decide::events::MAX_EVENTS }>,
+    news: heapless::Vec<(u64, Option<oltr_store::Novelty>), { oltr::decide::events::MAX_EVENTS }>,
     finished: bool,
 }
 
@@ -246,12 +251,7 @@ impl<'k> Storing<'k> {
                 if e.times == Times::Monotonic && !self.bursts && e.thing.is_none() {
                     self.keeper.borrow_mut().begin(key, event.first);
                 }
-                let new = self.writer.novelty(label.unwrap_or(""), day);
-                new.map(|new| Novelty {
-                    first_ever: new.first_ever,
-                    first_today: new.first_today,
-                    days_since: new.days_since,
-                })
+                self.writer.novelty(label.unwrap_or(""), day)
             }
             (_, None) => None,
         };
@@ -270,13 +270,19 @@ impl<'k> Storing<'k> {
             }
             _ => {}
         }
-        Ok(novelty)
+        Ok(novelty.map(told))
     }
 
-    fn keep(&mut self, e: &EventResult, label: Option<&str>, day: u32, novelty: Option<Novelty>) -> Result<()> {
+    fn keep(
+        &mut self,
+        e: &EventResult,
+        label: Option<&str>,
+        day: u32,
+        novelty: Option<oltr_store::Novelty>,
+    ) -> Result<()> {
         let event = &e.change.event;
         let picture = self.keeper.borrow_mut().end(key_of(e));
-        self.lines.event_with(e, novelty)?;
+        self.lines.event_with(e, novelty.map(told))?;
         let line = self.lines.last_line();
         let few = matches!(e.names.shot(event.label), Some(Shot::Few)) || matches!(event.label, Decision::Enrolled(_));
         let features = picture.as_ref().map(|p| p.features.clone()).filter(|features| !features.is_empty());
@@ -292,11 +298,7 @@ impl<'k> Storing<'k> {
             unit: picture.as_ref().map(|picture| picture.unit),
             limit: self.limit,
             features,
-            novelty: novelty.map(|new| oltr_store::Novelty {
-                first_ever: new.first_ever,
-                first_today: new.first_today,
-                days_since: new.days_since,
-            }),
+            novelty,
         };
         let jpeg = picture.map(|picture| Jpeg { picture, encoded: self.spare.pop().unwrap_or_default() });
         if let Some(jpeg) = self.writer.keep(job, jpeg) {

@@ -2,6 +2,8 @@
 
 #![allow(dead_code)]
 
+pub mod tls;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -38,14 +40,25 @@ impl Filled {
         filled
     }
 
+    /// Records of long ago.
     pub fn fill(&mut self, records: usize) {
+        self.fill_at(records, "2026-01-01T10:00:00.000Z");
+    }
+
+    /// Records of this moment.
+    pub fn fill_now(&mut self, records: usize) {
+        let now = humantime::format_rfc3339_millis(std::time::SystemTime::now()).to_string();
+        self.fill_at(records, &now);
+    }
+
+    fn fill_at(&mut self, records: usize, wall: &str) {
         for _ in 0..records {
             let n = self.ids.len();
             let label = if n % 4 == 3 { None } else { Some("cup") };
             let decision = if label.is_some() { "known" } else { "open" };
             let event = format!(
                 "{{\"schema\":\"oltr.event/1\",\"id\":\"run-{n}\",\"type\":\"end\",\"decision\":\"{decision}\",\"label\":{},\
-                 \"last\":{{\"wall\":\"2026-01-01T10:00:00.000Z\"}},\"padding\":\"{}\"}}",
+                 \"last\":{{\"wall\":\"{wall}\"}},\"padding\":\"{}\"}}",
                 label.map_or("null".into(), |label| format!("{label:?}")),
                 "x".repeat(400)
             );
@@ -169,6 +182,10 @@ impl Broker {
 
     pub fn url(&self) -> String {
         format!("mqtt://127.0.0.1:{}", self.port)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     pub fn set(&self, change: impl FnOnce(&mut Faults)) {
@@ -314,6 +331,11 @@ pub struct Mosquitto {
 
 impl Mosquitto {
     pub fn start() -> Option<Mosquitto> {
+        Mosquitto::with(None)
+    }
+
+    /// With TLS, and a user and a password, where there are certificates.
+    pub fn with(certificates: Option<&tls::Certificates>) -> Option<Mosquitto> {
         let there = |name| ["/usr/sbin", "/usr/bin"].iter().any(|folder| PathBuf::from(folder).join(name).exists());
         if !there("mosquitto") || !there("mosquitto_sub") {
             return None;
@@ -321,14 +343,30 @@ impl Mosquitto {
         let folder = tempfile::tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let settings = format!(
-            "listener {port} 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location {}/\n\
+            "listener {port} 127.0.0.1\npersistence true\npersistence_location {}/\n\
              autosave_on_changes true\nautosave_interval 1\nmax_queued_messages 0\nuser root\n",
             folder.path().display()
         );
+        let mut login = Vec::new();
+        let more = match certificates {
+            None => "allow_anonymous true\n".to_string(),
+            Some(certificates) => {
+                let passwords = folder.path().join("passwords");
+                let made =
+                    Command::new("mosquitto_passwd").args(["-b", "-c"]).arg(&passwords).args(["u", "secret"]).status();
+                assert!(made.unwrap().success());
+                let of = |name| certificates.path(name).display().to_string();
+                login = ["--cafile", &of("ca.pem"), "-u", "u", "-P", "secret"].map(String::from).to_vec();
+                let (cert, key) = (of("cert.pem"), of("key.pem"));
+                format!("certfile {cert}\nkeyfile {key}\npassword_file {}\n", passwords.display())
+            }
+        };
+        let settings = settings + &more;
         std::fs::write(folder.path().join("conf"), settings).unwrap();
         let broker = Self::broker(folder.path(), port);
         let mut subscriber = Command::new("mosquitto_sub")
             .args(["-h", "127.0.0.1", "-p", &port.to_string(), "-q", "1", "-i", "test", "-c", "-t", "oltr/m/event"])
+            .args(login)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -359,6 +397,10 @@ impl Mosquitto {
 
     pub fn url(&self) -> String {
         format!("mqtt://127.0.0.1:{}", self.port)
+    }
+
+    pub fn tls_url(&self) -> String {
+        format!("mqtts://127.0.0.1:{}", self.port)
     }
 
     /// Ends it, which has it write its sessions, and starts it anew.

@@ -110,7 +110,8 @@ impl Store {
             disk,
             settings,
             block,
-            entries: Vec::new(),
+            // Once, so that it never is there twice.
+            entries: Vec::with_capacity(super::most_records(settings.quota) + 1),
             groups: Vec::new(),
             segments: Vec::new(),
             current: None,

@@ -12,24 +12,20 @@ impl Store {
     pub(super) fn make_room(&mut self, need: u64) -> Result<()> {
         let path = self.folder.clone();
         let full = |reason: String| Error::Full { path: path.clone(), reason };
-        // What is written anew lies there twice meanwhile.
-        let aside = self.segment_bytes() + self.blocks(self.state_bytes) + 4 * self.block;
-        let most = self.settings.quota.saturating_sub(aside);
-        let fits = |store: &Self| store.bytes() + need <= most && store.entries.len() < store.most_records();
-        // What compacting will free is foretold, and may be less: then some more is given up.
-        let step = self.settings.quota / 32;
-        for extra in [0, step, 2 * step, 3 * step] {
-            if fits(self) {
-                break;
+        // People may have decided since.
+        self.review_bytes = self.disk.length(&self.folder.join(crate::reviews::FILE)).unwrap_or(0);
+        let mut extra = 0;
+        while self.bytes() + need > self.most_bytes(self.state_bytes) || self.entries.len() >= self.most_records() {
+            let room = Room { bytes: need + extra, most: None, records: self.most_records(), ordinary: false };
+            if !self.evict(room)? {
+                return Err(full(
+                    "the store is full of what people have named; give it more room (--store-size), or export it and \
+                     begin a new one"
+                        .into(),
+                ));
             }
-            self.evict(Room { bytes: need + extra, most, records: self.most_records(), ordinary: false })?;
-        }
-        if !fits(self) {
-            return Err(full(
-                "the store is full of what people have named; give it more room (--store-size), or export it and begin a \
-                 new one"
-                    .into(),
-            ));
+            // What was foretold was too little.
+            extra += self.settings.quota / 32;
         }
         // A file system that does not say it has room.
         let Ok(space) = self.disk.space(&self.folder) else { return Ok(()) };
@@ -38,7 +34,7 @@ impl Store {
             return Ok(());
         }
         let most = self.bytes().saturating_sub(short);
-        self.evict(Room { bytes: 0, most, records: usize::MAX, ordinary: true })?;
+        self.evict(Room { bytes: 0, most: Some(most), records: usize::MAX, ordinary: true })?;
         let free = self.disk.space(&self.folder).map_or(u64::MAX, |space| space.free);
         if free < self.settings.free + need {
             return Err(full(format!(
@@ -49,24 +45,36 @@ impl Store {
         Ok(())
     }
 
-    /// Gives records up until `room` is there, and some more, so that this is seldom done.
-    fn evict(&mut self, room: Room) -> Result<()> {
+    /// What the store may take, with a state of `state` bytes: a segment or the state that is written anew lies there twice
+    /// meanwhile.
+    fn most_bytes(&self, state: u64) -> u64 {
+        let aside = self.segment_bytes() + self.blocks(state) + 4 * self.block;
+        self.settings.quota.saturating_sub(aside)
+    }
+
+    /// Gives records up until `room` is there, and some more, so that this is seldom done; whether there was enough to give
+    /// up.
+    ///
+    /// # Errors
+    /// [`Error::Deciding`] where a decision about records is not made an end of; [`Error::Io`].
+    fn evict(&mut self, room: Room) -> Result<bool> {
         // What is given up must have been kept before: tallies count it.
         self.sync()?;
         // A person who decides meanwhile waits, and a decision that is being made is waited for.
-        let held = (0..100).find_map(|_| match self.reviews.hold(self.disk.as_ref()) {
-            Ok(None) => {
-                std::thread::sleep(std::time::Duration::from_millis(10));
-                None
-            }
-            held => Some(held),
-        });
-        let Some(_held) = held.transpose()?.flatten() else { return Ok(()) };
+        let _held = self.reviews.hold_soon(self.disk.as_ref())?;
         self.learn_reviews()?;
         let more = self.settings.quota / 64;
         let mut gone: Vec<Entry> = Vec::new();
+        let mut enough = true;
         loop {
-            let bytes = (self.after_compaction() + room.bytes + more).saturating_sub(room.most);
+            // The state says what is given up, so it grows.
+            let pictures = gone.iter().filter(|entry| entry.bytes > entry.line).map(|entry| entry.id);
+            let mut removing: Vec<u64> = pictures.collect();
+            removing.sort_unstable();
+            let state = self.state(removing).to_bytes().len() as u64;
+            let grows = self.blocks(state).saturating_sub(self.blocks(self.state_bytes));
+            let most = room.most.unwrap_or_else(|| self.most_bytes(state));
+            let bytes = (self.after_compaction() + grows + room.bytes + more).saturating_sub(most);
             let records = (self.entries.len() + 1).saturating_sub(room.records);
             if bytes == 0 && records == 0 {
                 break;
@@ -75,6 +83,7 @@ impl Store {
             let need = bytes.max((records + self.entries.len() / 64) as u64 * each * u64::from(records > 0)) + more;
             let mut chosen = worth::choose(&self.entries, need, room.ordinary);
             if chosen.is_empty() {
+                enough = false;
                 break;
             }
             chosen.sort_unstable();
@@ -100,7 +109,7 @@ impl Store {
             });
         }
         if gone.is_empty() {
-            return Ok(());
+            return Ok(enough);
         }
         for segment in &mut self.segments {
             segment.dead.sort_unstable();
@@ -113,7 +122,7 @@ impl Store {
         match &written {
             // On a disk that is full to the last byte the pictures make the room for it: of a record that is still listed
             // after a power cut then only the picture is gone.
-            Err(e) if !e.is_full() => return written,
+            Err(e) if !e.is_full() => return written.map(|()| false),
             _ => {}
         }
         for entry in &gone {
@@ -124,7 +133,8 @@ impl Store {
         if written.is_err() {
             self.write_state(ids)?;
         }
-        self.compact()
+        self.compact()?;
+        Ok(true)
     }
 
     /// Bytes of the store once [`Store::compact`] has done its work.
@@ -142,14 +152,13 @@ impl Store {
 
     /// Takes note of what people have decided.
     pub(super) fn learn_reviews(&mut self) -> Result<()> {
-        let decided = self.reviews.decided(self.disk.as_ref())?;
-        for entry in &mut self.entries {
-            entry.review = match decided.get(&entry.id) {
-                None => Reviewed::Not,
-                Some(review) if review.said.protects() => Reviewed::Kept,
-                Some(_) => Reviewed::Nothing,
-            };
-        }
+        let entries = &mut self.entries;
+        entries.iter_mut().for_each(|entry| entry.review = Reviewed::Not);
+        self.reviews.each(self.disk.as_ref(), &mut |review| {
+            if let Ok(place) = entries.binary_search_by_key(&review.id, |entry| entry.id) {
+                entries[place].review = if review.said.protects() { Reviewed::Kept } else { Reviewed::Nothing };
+            }
+        })?;
         let path = self.folder.join(crate::reviews::FILE);
         self.review_bytes = self.disk.length(&path).unwrap_or(0);
         Ok(())
@@ -160,8 +169,8 @@ impl Store {
 struct Room {
     /// Bytes beside those of the store.
     bytes: u64,
-    /// What both may take.
-    most: u64,
+    /// What both may take; else what the quota allows.
+    most: Option<u64>,
     /// Records, one more than there are now among them.
     records: usize,
     /// Whether only what is not special may go.

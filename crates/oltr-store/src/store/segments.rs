@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{SEGMENTS, Store};
+use crate::disk::replace;
 use crate::error::{Error, Result};
 use crate::line::{self, Piece};
 use crate::record::Record;
@@ -193,18 +194,7 @@ impl Store {
         }
         let folder = self.folder.join(SEGMENTS);
         let (path, temporary) = (path_of(&self.folder, first), folder.join(TEMPORARY));
-        let write = || {
-            let _ = self.disk.remove(&temporary);
-            let mut file = self.disk.create(&temporary)?;
-            file.append(&out)?;
-            file.sync()?;
-            self.disk.rename(&temporary, &path)?;
-            self.disk.sync_folder(&folder)
-        };
-        if let Err(e) = write() {
-            let _ = self.disk.remove(&temporary);
-            return Err(Error::io(&path, e));
-        }
+        replace(self.disk.as_ref(), &temporary, &path, &out).map_err(|e| Error::io(&path, e))?;
         self.counts.written += out.len() as u64;
         for segment in &self.segments[from + 1..=to] {
             let path = segment.path(&self.folder);

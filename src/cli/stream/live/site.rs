@@ -40,14 +40,7 @@ pub fn answer(shared: &Arc<Shared>, guard: &Guard, request: &Request) -> Respons
         return Response::error(405, "only GET is answered");
     }
     match request.path.as_str() {
-        "/" => {
-            let mut response = Response::new(200, "text/html; charset=utf-8", PAGE);
-            let policy = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
-                          connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-            response.headers.push(("Content-Security-Policy", policy.into()));
-            guard.remember(request, &mut response);
-            response
-        }
+        "/" => guard.page(PAGE, request),
         "/frame.jpg" => picture(shared, |state| &state.input, "the network has seen nothing yet"),
         "/camera.jpg" => picture(shared, |state| &state.camera, "no frame has come yet"),
         "/events" => events(shared, request),
