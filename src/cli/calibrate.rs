@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::args::{CalibrateArgs, Common};
 use super::exit::Exit;
 use super::output::Output;
-use super::study::{Study, bundle, percent};
+use super::study::{Study, percent};
 use super::table::{Align, Cell, Column, Shrink, Table};
 
 /// Runs the command.
@@ -24,7 +24,7 @@ pub fn run(args: &CalibrateArgs, common: &Common) -> anyhow::Result<Exit> {
     let limits = &options.limits;
     let (name, bytes) = common.model_bytes(args.file.as_deref())?;
     let model = undivided(Model::from_bytes(&name, &bytes, &options)?, &name, &bytes, &options)?;
-    let bundle = bundle(&model)?;
+    let bundle = model.try_bundle()?;
     let keep = survey::Options { logits: true, ..survey::Options::default() };
     let Some(survey) = study.run_keeping(&model, &study.photos, keep)? else { return Ok(Exit::Success) };
     if let Some((_, error)) = survey.failures.into_iter().next() {
