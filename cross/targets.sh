@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 # The targets, the first being what packages for 64-bit boards hold: static, so that it runs on every distribution.
-TARGETS=(aarch64-unknown-linux-musl aarch64-unknown-linux-gnu armv7-unknown-linux-gnueabihf)
+TARGETS=(aarch64-unknown-linux-musl aarch64-unknown-linux-gnu armv7-unknown-linux-gnueabihf x86_64-unknown-linux-musl)
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
@@ -11,6 +11,8 @@ export CARGO_TARGET_ARMV7_UNKNOWN_LINUX_GNUEABIHF_LINKER=arm-linux-gnueabihf-gcc
 # musl comes with Rust's own standard library; only C files in dependencies need a compiler, and any for the machine do.
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER=rust-lld
 export CC_aarch64_unknown_linux_musl=aarch64-linux-gnu-gcc AR_aarch64_unknown_linux_musl=aarch64-linux-gnu-ar
+export CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_LINKER=rust-lld
+export CC_x86_64_unknown_linux_musl=x86_64-linux-gnu-gcc AR_x86_64_unknown_linux_musl=x86_64-linux-gnu-ar
 
 # fail TEXT: ends the script.
 fail() {

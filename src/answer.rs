@@ -383,15 +383,7 @@ impl<'a> Classifier<'a> {
     /// # Errors
     /// [`Error::Metadata`] for a graph without classes; as [`Model::session`].
     pub fn new(model: &'a Model) -> Result<Classifier<'a>> {
-        let bundle = model.bundle().ok_or_else(|| Error::Metadata {
-            model: model.name().into(),
-            key: "oltr.classes",
-            reason:
-                "is missing: a classifier needs the classes of the model; export it as a bundle, or use 'oltr inspect', \
-                     'oltr bench' and 'oltr verify', which work without"
-                    .into(),
-        })?;
-        Ok(Classifier { judge: Judge::new(bundle), session: model.session()? })
+        Ok(Classifier { judge: Judge::new(model.try_bundle()?), session: model.session()? })
     }
 
     /// Gives pictures that are of one of `enrolments` its name, whatever the rule says of them.

@@ -44,6 +44,17 @@ pub enum Shot {
     Few,
 }
 
+impl Shot {
+    /// Its word in output: `many`, `medium` or `few`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Shot::Many => "many",
+            Shot::Medium => "medium",
+            Shot::Few => "few",
+        }
+    }
+}
+
 impl Class {
     /// The shot group of this class.
     pub fn shot(&self) -> Shot {
@@ -189,6 +200,19 @@ pub struct Bundle {
 }
 
 impl Bundle {
+    /// Distance beyond which everything is open, 10 over the reachability threshold: what a new class is held against.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] for a bundle that calls nothing open by its distance.
+    pub fn open_distance(&self) -> Result<f32> {
+        let distance = 10.0 / self.open.reachability;
+        if distance.is_finite() {
+            return Ok(distance);
+        }
+        let reason = "has no reachability threshold to hold a new class against; calibrate it first".into();
+        Err(Error::BadInput { subject: format!("bundle '{}'", self.name), reason })
+    }
+
     /// Reads the metadata of `model` (its file name, for messages); `None` if it has no `oltr.` key at all.
     ///
     /// # Errors

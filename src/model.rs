@@ -183,6 +183,21 @@ impl Model {
         self.inner.graph_sha256.as_deref()
     }
 
+    /// As [`Model::bundle`], for whoever cannot do without.
+    ///
+    /// # Errors
+    /// [`Error::Metadata`] for a graph without classes.
+    pub fn try_bundle(&self) -> Result<&Bundle> {
+        self.bundle().ok_or_else(|| Error::Metadata {
+            model: self.name().into(),
+            key: "oltr.classes",
+            reason:
+                "is missing: this is a graph without classes; make a bundle of it with 'oltr adopt', or export it as \
+                     one. 'oltr inspect', 'oltr bench' and 'oltr verify' work without"
+                    .into(),
+        })
+    }
+
     /// Classes, preprocessing and rule; `None` for a graph without that metadata.
     pub fn bundle(&self) -> Option<&Bundle> {
         self.inner.bundle.as_ref()

@@ -16,7 +16,7 @@ use super::calibrate::{Report, refuse_same};
 use super::exit::Exit;
 use super::output::Output;
 use super::read;
-use super::study::{Study, bundle};
+use super::study::Study;
 use super::table::printable;
 
 /// Longest file of classes.
@@ -85,7 +85,7 @@ impl Making<'_> {
         let mut bytes = opened.to_vec();
         if metric {
             let model = Model::undivided(self.name, opened, &options)?;
-            let bundle = bundle(&model)?;
+            let bundle = model.try_bundle()?;
             if !model.outputs().iter().any(|output| output.name == "features") {
                 return Err(Error::BadModel {
                     model: self.name.into(),
@@ -119,7 +119,7 @@ impl Making<'_> {
             bytes = with;
         }
         let model = Model::undivided(self.name, &bytes, &options)?;
-        let bundle = bundle(&model)?;
+        let bundle = model.try_bundle()?;
         let photos = self.study.split("val")?;
         let keep = survey::Options { logits: true, ..survey::Options::default() };
         let Some(survey) = self.study.run_keeping(&model, &photos, keep)? else { return Ok(Exit::Success) };

@@ -15,7 +15,7 @@ use super::args::{CalibrateArgs, Common};
 use super::exit::Exit;
 use super::output::Output;
 use super::read;
-use super::study::{Study, bundle, percent};
+use super::study::{Study, percent};
 use super::table::{Align, Cell, Column, Shrink, Table};
 
 /// Share of the names of each rank that is right, where nothing else is asked for.
@@ -35,7 +35,7 @@ pub fn run(args: &CalibrateArgs, common: &Common) -> anyhow::Result<Exit> {
     let load = if args.names_only { Model::from_bytes } else { Model::undivided };
     let model = load(&name, &bytes, &options)?;
     let table = read::taxonomy(args.taxonomy.as_deref())?;
-    let bundle = bundle(&model)?;
+    let bundle = model.try_bundle()?;
     let named = named(bundle, table.as_ref())?;
     let bundle = named.as_ref().unwrap_or(bundle);
     let keep = survey::Options { logits: true, ..survey::Options::default() };

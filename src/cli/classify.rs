@@ -11,7 +11,7 @@ use oltr::explain::{Explanation, explain};
 use oltr::origin::Origin;
 use oltr::scores;
 use oltr::source::photo::Decode;
-use oltr::source::photos::{self, Input};
+use oltr::source::photos;
 use oltr::{Answer, Classifier, DisplayNames, EnrolledAs, Error, ErrorKind, Frame, Names, Nearest, Outputs, Told};
 use serde::Serialize;
 
@@ -41,7 +41,7 @@ pub fn run(args: &ClassifyArgs, common: &Common) -> anyhow::Result<Exit> {
         log::warn!("{text}");
     }
     let mut photos = found.inputs;
-    let sources = Sources::new(&photos, args)?;
+    let sources = Sources::new(&photos, args, common.json)?;
     let enrolled = enrol::file_for_use(args.enrolled.as_deref(), common).filter(|_| !args.no_enrolled);
     let (model, enrolments) = enrol::load_with(enrolled.as_deref(), common)?;
     if args.attention.is_some() {
@@ -68,12 +68,12 @@ pub fn run(args: &ClassifyArgs, common: &Common) -> anyhow::Result<Exit> {
         calibration: Calibration::of(&bundle.open),
         model: ModelId { name: &bundle.name, sha256: model.sha256() },
     };
-    let mut reporter = match Report::begin(args, classifier.names(), wanted.model, &sources)? {
+    let mut reporter = match Report::begin(args, classifier.names(), wanted.model)? {
         Some(report) => {
             report.retain(&mut photos, &sources);
             Reporter::File(report)
         }
-        None => Reporter::new(&photos, classifier.names(), common.json)?,
+        None => Reporter::new(&sources, classifier.names(), common.json)?,
     };
     let mut tally = Tally::default();
     // Where rows of a table appear, they are the progress.
@@ -161,14 +161,6 @@ fn conclude(done: usize, total: usize, reporter: Reporter, sources: &Sources, ta
     }
     reporter.finish(sources)?;
     Ok(tally.exit())
-}
-
-/// A photo as it was named.
-fn source_of(photo: &Input) -> String {
-    match photo {
-        Input::File(path) | Input::Unusable { input: path, .. } => path.display().to_string(),
-        Input::Stdin => "-".into(),
-    }
 }
 
 /// What became of the photos so far.
@@ -362,15 +354,14 @@ enum Reporter {
 }
 
 impl Reporter {
-    fn new(photos: &[Input], names: Names, json: bool) -> anyhow::Result<Reporter> {
+    fn new(sources: &Sources, names: Names, json: bool) -> anyhow::Result<Reporter> {
         let mut out = Output::new();
         if json {
             return Ok(Reporter::Json(out));
         }
-        let sources: Vec<String> = photos.iter().map(source_of).collect();
         let names = DisplayNames::of_all(names);
         let columns = vec![
-            Column::new("PHOTO", Align::Left, Shrink::Path).hold(sources.iter().map(String::as_str)),
+            Column::new("PHOTO", Align::Left, Shrink::Path).hold(sources.all()),
             Column::new("SHOWS", Align::Left, Shrink::Middle).hold(names.all().chain(["open"])),
             Column::new("PROBABILITY", Align::Right, Shrink::Never).short("PROB.").hold(["100.0 %"]),
             Column::new("REACHABILITY", Align::Right, Shrink::Never),

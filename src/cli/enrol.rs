@@ -4,7 +4,6 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use oltr::bundle::Bundle;
 use oltr::decide::Decision;
 use oltr::enrol::{Enrolled, Enrolments, MAX_PHOTOS};
 use oltr::source::photo::Decoder;
@@ -15,7 +14,6 @@ use serde::Serialize;
 use super::args::{Common, EnrolAction, EnrolArgs};
 use super::exit::Exit;
 use super::output::Output;
-use super::study::bundle;
 use super::table::{Align, Cell, Column, Shrink, Table, printable};
 
 /// Runs the command.
@@ -32,7 +30,7 @@ pub fn run(args: &EnrolArgs, common: &Common) -> anyhow::Result<Exit> {
     match &args.action {
         EnrolAction::Add { name: class, inputs } => {
             let model = Model::from_bytes(&name, &bytes, &common.options())?;
-            let limit = limit(bundle(&model)?)?;
+            let limit = model.try_bundle()?.open_distance()?;
             let photos = photos_of(class, inputs, &model, common)?;
             let features: Vec<Vec<f32>> = photos.iter().map(|photo| photo.features.clone()).collect();
             // Read again: another process may have written it while the photos were looked at.
@@ -99,19 +97,6 @@ pub fn place(named: Option<&Path>, common: &Common) -> oltr::Result<PathBuf> {
         let file = "name the file of enrolled classes, as --enrolled things.enrolled";
         Error::Config(format!("nothing is enrolled beside the built-in bundle, which is no file; {file}"))
     })
-}
-
-/// Distance beyond which `bundle` calls everything open.
-///
-/// # Errors
-/// [`Error::BadInput`] for a bundle that calls nothing open by its distance.
-pub fn limit(bundle: &Bundle) -> oltr::Result<f32> {
-    let limit = 10.0 / bundle.open.reachability;
-    if limit.is_finite() {
-        return Ok(limit);
-    }
-    let reason = "has no reachability threshold to hold a new class against; calibrate it first".into();
-    Err(Error::BadInput { subject: format!("bundle '{}'", bundle.name), reason })
 }
 
 /// The file of enrolled classes that `classify` and `stream` use: `named`, else the one beside the model if it is there.
@@ -187,7 +172,7 @@ impl<'a> Added<'a> {
         model: &Model,
     ) -> anyhow::Result<Added<'a>> {
         let class = enrolled.ok_or_else(|| Error::Internal("a class that was enrolled is not there".into()))?;
-        let judge = Judge::new(bundle(model)?).with_enrolments(enrolments);
+        let judge = Judge::new(model.try_bundle()?).with_enrolments(enrolments);
         let (mut recognised, mut known_before) = (0, 0);
         for outputs in photos {
             let answer = judge.answer(outputs)?;

@@ -17,7 +17,7 @@ use super::exit::Exit;
 use super::output::{BAD, GOOD, Output, TITLE};
 use super::read;
 use super::report;
-use super::study::{Study, bundle, figure, percent};
+use super::study::{Study, figure, percent};
 use super::table::{Align, Cell, Column, Shrink, Table, printable, shorten};
 
 /// Terminal cells of the name of a bundle or split in a sentence.
@@ -35,7 +35,7 @@ pub fn run(args: &EvaluateArgs, common: &Common) -> anyhow::Result<Exit> {
     }
     let study = Study::new(&args.photos, &args.split, common)?;
     let model = common.load(args.file.as_deref())?;
-    let bundle = bundle(&model)?;
+    let bundle = model.try_bundle()?;
     let taxonomy = read::taxonomy(args.taxonomy.as_deref())?.or(bundle.taxonomy.clone()).unwrap_or_default();
     let listed = read::listed(args.species_list.as_deref(), bundle)?;
     let keep =
@@ -136,7 +136,7 @@ impl Compared {
 
 /// The answers of `model` by photo, its classes counted as those of `first`; what that lacks comes behind.
 fn by_photo(model: &Model, first: &Bundle, survey: &Survey) -> oltr::Result<HashMap<usize, Answer>> {
-    let other = bundle(model)?;
+    let other = model.try_bundle()?;
     let mut places: HashMap<&str, usize> = first.classes.iter().enumerate().map(|(i, c)| (c.id.as_str(), i)).collect();
     let mut place = |class: usize| {
         let next = places.len();

@@ -182,7 +182,7 @@ impl<'a> Report<'a> {
             Column::new("GROUP", Align::Left, Shrink::Never),
         ];
         let row = |class: &ClassReport<'a>| -> Vec<Cell<'a>> {
-            vec![class.id.into(), class.name.into(), class.train_count.to_string().into(), group(class.shot).into()]
+            vec![class.id.into(), class.name.into(), class.train_count.to_string().into(), class.shot.word().into()]
         };
         print_table(out, columns, &bundle.classes.iter().map(row).collect::<Vec<_>>())
     }
@@ -256,7 +256,7 @@ impl<'a> BundleReport<'a> {
             let of = self.classes.iter().zip(self.names.iter()).filter(|(class, _)| class.shot == shot);
             let names: Vec<_> = of.map(|(_, name)| name).collect();
             if !names.is_empty() {
-                out.field(&format!("{}-shot", group(shot)), &names.join(", "))?;
+                out.field(&format!("{}-shot", shot.word()), &names.join(", "))?;
             }
         }
         if let Some(subject) = self.subject {
@@ -320,15 +320,6 @@ fn describe_open(open: &Open) -> String {
     match &open.names {
         None => rule,
         Some(names) => format!("{rule}; the narrowest name of which {} % are right is told", names.share * 100.0),
-    }
-}
-
-/// The word for a shot group.
-fn group(shot: Shot) -> &'static str {
-    match shot {
-        Shot::Many => "many",
-        Shot::Medium => "medium",
-        Shot::Few => "few",
     }
 }
 

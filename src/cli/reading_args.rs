@@ -1,9 +1,7 @@
 //! How photos are read: options that all commands on photos share.
 
-use std::num::NonZero;
-use std::thread::available_parallelism;
-
 use clap::{Args, ValueEnum};
+use oltr::source::ahead::processors;
 use oltr::source::photo::Decode;
 
 /// How photos are read.
@@ -41,7 +39,6 @@ impl From<DecodeName> for Decode {
 impl ReadingArgs {
     /// Photos at a time, where each is computed with `threads`.
     pub fn jobs(&self, threads: u16) -> usize {
-        let processors = available_parallelism().map_or(1, NonZero::get);
-        self.jobs.map_or_else(|| (processors / usize::from(threads)).max(1), usize::from)
+        self.jobs.map_or_else(|| (processors() / usize::from(threads)).max(1), usize::from)
     }
 }

@@ -18,7 +18,6 @@ use super::args::{Common, ReviewAction, ReviewArgs};
 use super::exit::Exit;
 use super::output::Output;
 use super::store;
-use super::study::bundle;
 use super::table::printable;
 
 /// Most records of one decision.
@@ -114,7 +113,7 @@ const SPLITS: [&str; 3] = ["test", "val", "train"];
 fn labels(dir: &Path, split: Option<&str>, common: &Common) -> anyhow::Result<Exit> {
     let reader = store::open(dir)?;
     let model = common.load(None)?;
-    let classes = &bundle(&model)?.classes;
+    let classes = &model.try_bundle()?.classes;
     // By its id, or by its name where that is one class's alone.
     let known = |label: &str| {
         let by_id = classes.iter().find(|class| class.id == label);

@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::sync::Mutex;
 
-use oltr::bundle::Bundle;
 use oltr::labels::{Label, Labels};
 use oltr::survey::{self, Survey};
 use oltr::{Error, Model, Result};
@@ -49,7 +48,7 @@ impl<'a> Study<'a> {
 
     /// As [`Study::run`], of `photos`, keeping what `keep` says of each.
     pub fn run_keeping(&self, model: &Model, photos: &[Label], keep: survey::Options) -> Result<Option<Survey>> {
-        let truths = self.labels.resolve(photos, bundle(model)?)?;
+        let truths = self.labels.resolve(photos, model.try_bundle()?)?;
         let limits = self.common.options().limits;
         let bar = reading::bar(photos.len(), &printable(model.name()), self.common.quiet);
         let spent = Mutex::new((0.0, 0.0));
@@ -103,18 +102,6 @@ impl<'a> Study<'a> {
     pub fn images(&self) -> &Path {
         &self.args.images
     }
-}
-
-/// The bundle of `model`.
-///
-/// # Errors
-/// [`Error::Metadata`] for a graph without classes.
-pub fn bundle(model: &Model) -> Result<&Bundle> {
-    model.bundle().ok_or_else(|| Error::Metadata {
-        model: model.name().into(),
-        key: "oltr.classes",
-        reason: "is missing: this command needs the classes of the model; export it as a bundle".into(),
-    })
 }
 
 /// A share for people: `93.8 %`.

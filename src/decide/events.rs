@@ -145,6 +145,21 @@ pub enum EndReason {
     Camera,
 }
 
+impl EndReason {
+    /// Its word in output.
+    pub fn word(self) -> &'static str {
+        match self {
+            EndReason::Gone => "gone",
+            EndReason::Silence => "silence",
+            EndReason::Crowded => "crowded",
+            EndReason::Finished => "finished",
+            EndReason::Left => "left",
+            EndReason::Stayed => "stayed",
+            EndReason::Camera => "camera",
+        }
+    }
+}
+
 /// An event and what happened to it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Change {

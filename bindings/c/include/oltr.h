@@ -61,7 +61,8 @@ const char *oltr_status_name(oltr_status status);
  * one photo, 1 to 256. */
 oltr_status oltr_model_load(const char *path, uint32_t threads, oltr_model **model);
 
-/* As oltr_model_load, from `length` bytes in memory, which are not needed afterwards. */
+/* As oltr_model_load, from `length` bytes in memory, which are not needed afterwards; NULL is an error here, and there are no
+ * enrolled classes. */
 oltr_status oltr_model_from_memory(const uint8_t *bytes, size_t length, uint32_t threads, oltr_model **model);
 
 /* Frees a model; NULL is fine. Its sessions go on. */

@@ -9,7 +9,7 @@ use oltr::decide::Decision;
 use oltr::enrol::Enrolments;
 use oltr::model::Options;
 use oltr::source::photo::{Decode, InputReader};
-use oltr::{Error, Frame, Geometry, Judge, Limits, Outputs, PixelFormat, Result, bundle};
+use oltr::{Error, Frame, Geometry, Judge, Limits, Outputs, PixelFormat, Result};
 
 /// Most threads of one session.
 const MAX_THREADS: u32 = 256;
@@ -55,16 +55,6 @@ struct Loaded {
     enrolled: Texts,
 }
 
-impl Loaded {
-    fn bundle(&self) -> Result<&bundle::Bundle> {
-        self.model.bundle().ok_or_else(|| Error::Metadata {
-            model: self.model.name().into(),
-            key: "oltr.classes",
-            reason: "is missing: this is a graph without classes; make a bundle of it with 'oltr adopt'".into(),
-        })
-    }
-}
-
 /// As `oltr_model`.
 #[derive(Debug)]
 pub struct Model(Arc<Loaded>);
@@ -101,7 +91,7 @@ impl Model {
         let labels = Texts::new(classes.iter().map(|class| class.id.as_str()));
         let names = Texts::new(classes.iter().map(|class| class.name.as_str()));
         let loaded = Loaded { model, enrolments, labels, names, enrolled };
-        loaded.bundle()?;
+        loaded.model.try_bundle()?;
         Ok(Model(Arc::new(loaded)))
     }
 
@@ -124,7 +114,7 @@ impl Model {
     pub fn session(&self) -> Result<Session> {
         let loaded = self.0.clone();
         let limits = Limits::default();
-        let reader = InputReader::new(&loaded.bundle()?.preprocess, Decode::Exact, &limits);
+        let reader = InputReader::new(&loaded.model.try_bundle()?.preprocess, Decode::Exact, &limits);
         let (session, pixels) = (loaded.model.session()?, vec![0; reader.output_len()]);
         Ok(Session { loaded, session, reader, pixels, frame: Frame::default(), limits })
     }
@@ -165,7 +155,7 @@ impl Session {
 
     /// What an encoded photo shows.
     pub fn encoded(&mut self, bytes: &[u8]) -> Result<Answer> {
-        self.reader.read_from("photo", bytes, &mut self.pixels)?;
+        self.reader.decode("photo", bytes, &mut self.pixels)?;
         self.session.run_pixels(&self.pixels)?;
         self.answer()
     }
@@ -187,7 +177,7 @@ impl Session {
     }
 
     fn answer(&self) -> Result<Answer> {
-        let judge = Judge::new(self.loaded.bundle()?);
+        let judge = Judge::new(self.loaded.model.try_bundle()?);
         let judge = match &self.loaded.enrolments {
             Some(enrolments) => judge.with_enrolments(enrolments),
             None => judge,

@@ -39,11 +39,7 @@ impl Told {
             (of(|c| &c.id), class, number(probability), of(|c| &c.name))
         };
         let nearest = answer.nearest;
-        let shot = answer.shot.map(|shot| match shot {
-            oltr::bundle::Shot::Many => "many",
-            oltr::bundle::Shot::Medium => "medium",
-            oltr::bundle::Shot::Few => "few",
-        });
+        let shot = answer.shot.map(oltr::bundle::Shot::word);
         Told {
             decision: answer.word(),
             label: answer.label.map(Into::into),

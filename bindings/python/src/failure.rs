@@ -43,8 +43,20 @@ fn exception(py: Python<'_>, kind: &str, text: &str) -> PyErr {
 /// # Errors
 /// The exception for its error, and for a panic.
 pub fn detached<T: Send>(py: Python<'_>, work: impl FnOnce() -> oltr::Result<T> + Send) -> PyResult<T> {
-    let result = py.detach(|| catch_unwind(AssertUnwindSafe(work)));
-    result.unwrap_or_else(|panic| Err(Error::Internal(text_of(&*panic)))).map_err(|error| raised(py, &error))
+    py.detach(|| caught(work)).map_err(|error| raised(py, &error))
+}
+
+/// As [`detached`], with the interpreter's lock held: what takes a lock of this crate, and is done at once.
+///
+/// # Errors
+/// As [`detached`].
+pub fn attached<T>(py: Python<'_>, work: impl FnOnce() -> oltr::Result<T>) -> PyResult<T> {
+    caught(work).map_err(|error| raised(py, &error))
+}
+
+fn caught<T>(work: impl FnOnce() -> oltr::Result<T>) -> oltr::Result<T> {
+    let result = catch_unwind(AssertUnwindSafe(work));
+    result.unwrap_or_else(|panic| Err(Error::Internal(text_of(&*panic))))
 }
 
 fn text_of(panic: &(dyn Any + Send)) -> String {

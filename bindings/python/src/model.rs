@@ -5,15 +5,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use oltr::enrol::{Enrolled, Enrolments, MAX_PHOTOS};
 use oltr::model::Options;
+use oltr::source::ahead::processors;
 use oltr::{Error, Limits};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyTuple};
 
-use crate::convert::{Told, number, outputs};
-use crate::failure::{detached, unfit, wrong_type};
+use crate::convert::number;
+use crate::failure::{attached, detached, raised, unfit, wrong_type};
 use crate::photo::Photo;
 use crate::session::{DEFAULT_TOP, Session};
-use crate::worker::{Worker, bundle_of};
+use crate::worker::{Lends, Worker};
 
 /// Most threads of one session.
 const MAX_THREADS: usize = 256;
@@ -23,17 +24,16 @@ struct Shared {
     /// Workers that wait for a photo: no more than ever worked at once, and no more than there are processors.
     idle: Vec<Worker>,
     enrolments: Option<Arc<Enrolments>>,
-    /// Whether a class was enrolled or forgotten that no file has.
-    unsaved: bool,
+    /// The file that has them as they are, from which another process can take them; none after a change.
+    saved: Option<PathBuf>,
 }
 
 #[pyclass(frozen, module = "oltr")]
 pub struct Model {
     model: oltr::Model,
     path: Option<PathBuf>,
-    /// The file of enrolled classes; none for a built-in model without one.
+    /// The file that enrolled classes are saved to unless another is named; none for a built-in model without one.
     file: Option<PathBuf>,
-    use_file: bool,
     threads: usize,
     shared: Mutex<Shared>,
 }
@@ -54,26 +54,6 @@ impl Model {
         }
     }
 
-    /// Does `work` with a worker of its own, without the interpreter's lock.
-    fn with<T: Send>(
-        &self,
-        py: Python<'_>,
-        work: impl FnOnce(&mut Worker, Option<&Enrolments>) -> oltr::Result<T> + Send,
-    ) -> PyResult<T> {
-        let mut worker = self.worker(py)?;
-        let enrolments = self.enrolments();
-        let (result, worker) = {
-            let result = detached(py, || work(&mut worker, enrolments.as_deref()));
-            (result, worker)
-        };
-        let most = std::thread::available_parallelism().map_or(1, Into::into);
-        let mut shared = self.shared();
-        if shared.idle.len() < most {
-            shared.idle.push(worker);
-        }
-        result
-    }
-
     /// The loaded model.
     pub fn model(&self) -> &oltr::Model {
         &self.model
@@ -84,16 +64,39 @@ impl Model {
         self.shared().enrolments.clone()
     }
 
-    /// A copy of the enrolled classes, to be changed.
-    fn to_change(&self) -> Enrolments {
-        let hash = self.model.graph_sha256().unwrap_or_default();
-        self.enrolments().map_or_else(|| Enrolments::new(hash), |enrolments| (*enrolments).clone())
+    /// Changes the enrolled classes by `work`, as one step for all threads: it is short and calls no Python, so that the lock is
+    /// held together with the interpreter's and no fork finds it taken.
+    fn change(&self, py: Python<'_>, work: impl FnOnce(&mut Enrolments) -> oltr::Result<()>) -> PyResult<()> {
+        attached(py, || {
+            let mut shared = self.shared();
+            let mut changed = shared.enrolments.as_deref().cloned().unwrap_or_else(|| self.none_enrolled());
+            work(&mut changed)?;
+            shared.enrolments = Some(Arc::new(changed));
+            shared.saved = None;
+            Ok(())
+        })
     }
 
-    fn changed(&self, enrolments: Enrolments) {
+    fn none_enrolled(&self) -> Enrolments {
+        Enrolments::new(self.model.graph_sha256().unwrap_or_default())
+    }
+}
+
+impl Lends for Model {
+    /// With a worker that nobody else has meanwhile.
+    fn with<T: Send>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&mut Worker, Option<&Enrolments>) -> oltr::Result<T> + Send,
+    ) -> PyResult<T> {
+        let mut worker = self.worker(py)?;
+        let enrolments = self.enrolments();
+        let result = detached(py, || work(&mut worker, enrolments.as_deref()));
         let mut shared = self.shared();
-        shared.enrolments = Some(Arc::new(enrolments));
-        shared.unsaved = true;
+        if shared.idle.len() < processors() {
+            shared.idle.push(worker);
+        }
+        result
     }
 }
 
@@ -119,37 +122,28 @@ impl Model {
                 Err(_) => return Err(wrong_type(py, "enrolled: must be the path of a file, None or False")),
             },
         };
-        let (model, enrolments) = detached(py, || {
+        let (model, enrolments, saved) = detached(py, || {
             let options = Options { threads, hash_graph: true, ..Options::default() };
             let model = match &path {
                 Some(path) => oltr::Model::load(path, &options)?,
                 None => oltr::Model::builtin(&options)?,
             };
-            bundle_of(&model)?;
+            model.try_bundle()?;
             let wanted = file.as_deref().filter(|file| use_file && (must_be || file.exists()));
             let enrolments = wanted.zip(model.graph_sha256()).map(|(file, hash)| Enrolments::read(file, hash));
-            let enrolments = enrolments.transpose()?;
-            Ok((model, enrolments))
+            Ok((model, enrolments.transpose()?, wanted.map(PathBuf::from)))
         })?;
-        let shared = Shared { idle: Vec::new(), enrolments: enrolments.map(Arc::new), unsaved: false };
-        Ok(Model { model, path, file, use_file, threads, shared: Mutex::new(shared) })
+        let shared = Shared { idle: Vec::new(), enrolments: enrolments.map(Arc::new), saved };
+        Ok(Model { model, path, file, threads, shared: Mutex::new(shared) })
     }
 
     #[pyo3(signature = (photo, *, top = DEFAULT_TOP))]
     fn classify<'py>(&self, photo: &Bound<'py, PyAny>, top: usize) -> PyResult<Bound<'py, PyAny>> {
-        let py = photo.py();
-        let photo = Photo::new(photo, &Limits::default())?;
-        let told = self.with(py, move |worker, enrolments| {
-            worker.answer(&photo, enrolments, |answer, outputs, origin| Told::new(answer, outputs, &origin, top))
-        })?;
-        told.into_python(py)
+        self.tell(photo, top)
     }
 
     fn run<'py>(&self, photo: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyDict>> {
-        let py = photo.py();
-        let photo = Photo::new(photo, &Limits::default())?;
-        let result = self.with(py, move |worker, _| worker.run(&photo).map(|(outputs, _)| outputs.clone()))?;
-        outputs(py, &result)
+        self.outputs(photo)
     }
 
     fn session(&self, py: Python<'_>) -> PyResult<Session> {
@@ -170,28 +164,14 @@ impl Model {
             let photo = Photo::new(&photo?, &Limits::default())?;
             features.push(self.with(py, move |worker, _| worker.run(&photo).map(|(out, _)| out.features.clone()))?);
         }
-        let limit = 10.0 / detached(py, || bundle_of(&self.model).map(|bundle| bundle.open.reachability))?;
-        if !limit.is_finite() {
-            let reason = "has no reachability threshold to hold a new class against; calibrate it first";
-            return Err(unfit(py, &format!("model '{}'", self.model.name()), reason));
-        }
-        let (enrolments, told) = detached(py, || {
-            let class = Enrolled::new(name, &features, limit)?;
-            let told = (class.name().to_string(), class.photos(), number(class.radius()));
-            // Here rather than before the photos: another thread may have enrolled a class meanwhile.
-            let mut enrolments = self.to_change();
-            enrolments.add(class)?;
-            Ok((enrolments, told))
-        })?;
-        self.changed(enrolments);
+        let class = detached(py, || Enrolled::new(name, &features, self.model.try_bundle()?.open_distance()?))?;
+        let told = (class.name().to_string(), class.photos(), number(class.radius()));
+        self.change(py, |enrolments| enrolments.add(class))?;
         py.import("oltr._types")?.getattr("Enrolled")?.call1(told)
     }
 
     fn forget(&self, py: Python<'_>, name: &str) -> PyResult<()> {
-        let mut enrolments = self.to_change();
-        detached(py, || enrolments.remove(name).map(drop))?;
-        self.changed(enrolments);
-        Ok(())
+        self.change(py, |enrolments| enrolments.remove(name).map(drop))
     }
 
     #[getter]
@@ -205,10 +185,15 @@ impl Model {
         let path = path.or_else(|| self.file.clone()).ok_or_else(|| {
             unfit(py, "path", "name the file of enrolled classes: the built-in model has no place beside it")
         })?;
-        let enrolments = self.to_change();
-        detached(py, || enrolments.write(&path))?;
-        if self.file.as_ref() == Some(&path) {
-            self.shared().unsaved = false;
+        let enrolments = self.enrolments();
+        detached(py, || match &enrolments {
+            Some(enrolments) => enrolments.write(&path),
+            None => self.none_enrolled().write(&path),
+        })?;
+        let mut shared = self.shared();
+        // Another thread may have changed them meanwhile: then no file has what there is now.
+        if shared.enrolments.as_ref().map(Arc::as_ptr) == enrolments.as_ref().map(Arc::as_ptr) {
+            shared.saved = Some(path.clone());
         }
         Ok(path)
     }
@@ -254,16 +239,20 @@ impl Model {
 
     /// What another process makes the same model from; that is why a class that no file has must not be lost on the way.
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Rebuild)> {
-        if self.shared().unsaved {
+        let (there, file) = {
+            let shared = self.shared();
+            (shared.enrolments.is_some(), shared.saved.clone())
+        };
+        if there && file.is_none() {
             let error = Error::Config(
                 "a model whose enrolled classes no file has cannot be sent to another process; call save_enrolled first".into(),
             );
-            return Err(crate::failure::raised(py, &error));
+            return Err(raised(py, &error));
         }
-        let there = self.enrolments().is_some();
-        let file = if there { self.file.clone() } else { None };
+        // The other process may work in another folder.
+        let [path, file] = [&self.path, &file.filter(|_| there)].map(|path| path.as_deref().map(absolute));
         let of = py.import("oltr._types")?.getattr("model")?;
-        Ok((of, (self.path.clone(), file, self.use_file && there, self.threads)))
+        Ok((of, (path, file, self.threads)))
     }
 
     fn __repr__(&self) -> String {
@@ -273,7 +262,11 @@ impl Model {
 }
 
 /// Arguments of `oltr._types.model`.
-type Rebuild = (Option<PathBuf>, Option<PathBuf>, bool, usize);
+type Rebuild = (Option<PathBuf>, Option<PathBuf>, usize);
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.into())
+}
 
 impl Drop for Model {
     fn drop(&mut self) {

@@ -2,14 +2,13 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use oltr::Model;
 use oltr::enrol::Enrolments;
-use oltr::{Limits, Model};
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
-use crate::convert::{Told, outputs};
 use crate::failure::{detached, in_use, unfit};
-use crate::photo::Photo;
-use crate::worker::Worker;
+use crate::worker::{Lends, Worker};
 
 /// Classes in `top` of an answer unless the caller says how many.
 pub const DEFAULT_TOP: usize = 5;
@@ -64,9 +63,10 @@ impl Session {
     fn renew(&self, py: Python<'_>) -> PyResult<Box<Worker>> {
         detached(py, || Worker::new(&self.model)).map(Box::new).inspect_err(|_| drop(self.replace(State::Closed)))
     }
+}
 
-    /// Does `work` with the worker, without the interpreter's lock.
-    pub fn with<T: Send>(
+impl Lends for Session {
+    fn with<T: Send>(
         &self,
         py: Python<'_>,
         work: impl FnOnce(&mut Worker, Option<&Enrolments>) -> oltr::Result<T> + Send,
@@ -86,19 +86,11 @@ impl Session {
 impl Session {
     #[pyo3(signature = (photo, *, top = DEFAULT_TOP))]
     fn classify<'py>(&self, photo: &Bound<'py, PyAny>, top: usize) -> PyResult<Bound<'py, PyAny>> {
-        let py = photo.py();
-        let photo = Photo::new(photo, &Limits::default())?;
-        let told = self.with(py, move |worker, enrolments| {
-            worker.answer(&photo, enrolments, |answer, outputs, origin| Told::new(answer, outputs, &origin, top))
-        })?;
-        told.into_python(py)
+        self.tell(photo, top)
     }
 
-    fn run<'py>(&self, photo: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        let py = photo.py();
-        let photo = Photo::new(photo, &Limits::default())?;
-        let result = self.with(py, move |worker, _| worker.run(&photo).map(|(outputs, _)| outputs.clone()))?;
-        outputs(py, &result).map(Bound::into_any)
+    fn run<'py>(&self, photo: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyDict>> {
+        self.outputs(photo)
     }
 
     #[getter]

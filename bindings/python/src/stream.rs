@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use oltr::Limits;
 use oltr::decide::consensus::{Observation, Rule, Rules};
-use oltr::decide::events::{Change, Changes, EndReason, Phase, Settings, Tracker};
+use oltr::decide::events::{Change, Changes, Phase, Settings, Tracker};
 use oltr::enrol::Enrolments;
 use oltr::{Error, Names};
 use pyo3::prelude::*;
@@ -17,7 +17,7 @@ use crate::failure::{detached, in_use, raised, unfit};
 use crate::model::Model;
 use crate::photo::Photo;
 use crate::session::{DEFAULT_TOP, Session};
-use crate::worker::bundle_of;
+use crate::worker::Lends;
 
 static EVENT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
@@ -36,14 +36,14 @@ pub struct Watcher {
 impl Watcher {
     fn told<'py>(&self, py: Python<'py>, changes: Changes) -> PyResult<Bound<'py, PyList>> {
         let of = EVENT.get_or_try_init(py, || py.import("oltr._types")?.getattr("event").map(Bound::unbind))?;
-        let names = detached(py, || bundle_of(&self.model).map(Names::new))?;
+        let names = detached(py, || self.model.try_bundle().map(Names::new))?;
         let names = self.enrolments.as_deref().map_or(names, |enrolments| names.with_enrolments(enrolments));
         let list = PyList::empty(py);
         for Change { phase, event } in changes {
             let (phase, reason) = match phase {
                 Phase::New => ("new", None),
                 Phase::Update => ("update", None),
-                Phase::End(reason) => ("end", Some(word(reason))),
+                Phase::End(reason) => ("end", Some(reason.word())),
             };
             let best = &event.best;
             let first = (phase, event.id, event.label.word(), names.label(event.label), names.name(event.label));
@@ -68,18 +68,6 @@ impl Watcher {
 
     fn put(&self, state: (Box<Tracker>, u64, Duration)) {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = Some(state);
-    }
-}
-
-fn word(reason: EndReason) -> &'static str {
-    match reason {
-        EndReason::Gone => "gone",
-        EndReason::Silence => "silence",
-        EndReason::Crowded => "crowded",
-        EndReason::Finished => "finished",
-        EndReason::Left => "left",
-        EndReason::Stayed => "stayed",
-        EndReason::Camera => "camera",
     }
 }
 
@@ -113,7 +101,7 @@ impl Watcher {
             update_every: seconds(py, "update_every", update_every)?,
         };
         let (enrolments, model) = (model.enrolments(), model.model().clone());
-        let tracker = detached(py, || Tracker::new(bundle_of(&model)?, settings, &Limits::default()))?;
+        let tracker = detached(py, || Tracker::new(model.try_bundle()?, settings, &Limits::default()))?;
         let session = Session::make(py, &model, enrolments.clone())?;
         Ok(Watcher { model, enrolments, session, state: Mutex::new(Some((Box::new(tracker), 0, Duration::ZERO))) })
     }

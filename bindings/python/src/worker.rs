@@ -3,9 +3,40 @@
 use oltr::enrol::Enrolments;
 use oltr::origin::Origin;
 use oltr::source::photo::{Decode, InputReader};
-use oltr::{Answer, Error, Frame, Geometry, Judge, Limits, Model, Outputs, PixelFormat, Result, Session, bundle};
+use oltr::{Answer, Error, Frame, Geometry, Judge, Limits, Model, Outputs, PixelFormat, Result, Session};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
+use crate::convert::{Told, outputs};
 use crate::photo::Photo;
+
+/// What lends a worker for the time of one photo.
+pub trait Lends {
+    /// Does `work` with a worker and the enrolled classes, without the interpreter's lock.
+    fn with<T: Send>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&mut Worker, Option<&Enrolments>) -> Result<T> + Send,
+    ) -> PyResult<T>;
+
+    /// What `photo` shows, with the `top` most probable classes.
+    fn tell<'py>(&self, photo: &Bound<'py, PyAny>, top: usize) -> PyResult<Bound<'py, PyAny>> {
+        let py = photo.py();
+        let photo = Photo::new(photo, &Limits::default())?;
+        let told = self.with(py, move |worker, enrolments| {
+            worker.answer(&photo, enrolments, |answer, outputs, origin| Told::new(answer, outputs, &origin, top))
+        })?;
+        told.into_python(py)
+    }
+
+    /// The network's outputs for `photo`.
+    fn outputs<'py>(&self, photo: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyDict>> {
+        let py = photo.py();
+        let photo = Photo::new(photo, &Limits::default())?;
+        let result = self.with(py, move |worker, _| worker.run(&photo).map(|(outputs, _)| outputs.clone()))?;
+        outputs(py, &result)
+    }
+}
 
 /// Works on one photo at a time.
 pub struct Worker {
@@ -22,7 +53,7 @@ pub struct Worker {
 impl Worker {
     /// A worker with a session of `model`, which must be a bundle.
     pub fn new(model: &Model) -> Result<Worker> {
-        let bundle = bundle_of(model)?;
+        let bundle = model.try_bundle()?;
         let limits = Limits::default();
         let reader = InputReader::new(&bundle.preprocess, Decode::Exact, &limits);
         let (session, pixels) = (model.session()?, vec![0; reader.output_len()]);
@@ -39,7 +70,7 @@ impl Worker {
     pub fn run(&mut self, photo: &Photo) -> Result<(&Outputs, Origin)> {
         let origin = match photo {
             Photo::File(path) => self.reader.read(path, &mut self.pixels)?.origin,
-            Photo::Encoded(bytes) => self.reader.read_from("photo", &bytes[..], &mut self.pixels)?.origin,
+            Photo::Encoded(bytes) => self.reader.decode("photo", bytes, &mut self.pixels)?.origin,
             Photo::Pixels { width, height, bytes } => {
                 let into = self.frame.reshape(Geometry::new(PixelFormat::Rgb24, *width, *height), &self.limits)?;
                 if into.len() != bytes.len() {
@@ -61,7 +92,7 @@ impl Worker {
         tell: impl FnOnce(&Answer<'_>, &Outputs, Origin) -> T,
     ) -> Result<T> {
         let model = self.model.clone();
-        let judge = Judge::new(bundle_of(&model)?);
+        let judge = Judge::new(model.try_bundle()?);
         let judge = match enrolments {
             Some(enrolments) => judge.with_enrolments(enrolments),
             None => judge,
@@ -70,16 +101,4 @@ impl Worker {
         let answer = judge.answer(outputs)?;
         Ok(tell(&answer, outputs, origin))
     }
-}
-
-/// The classes and rules of `model`.
-///
-/// # Errors
-/// [`Error::Metadata`] for a graph without.
-pub fn bundle_of(model: &Model) -> Result<&bundle::Bundle> {
-    model.bundle().ok_or_else(|| Error::Metadata {
-        model: model.name().into(),
-        key: "oltr.classes",
-        reason: "is missing: this is a graph without classes; make a bundle of it with 'oltr adopt'".into(),
-    })
 }

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import pickle
 import subprocess
 import unittest
 from pathlib import Path
@@ -171,6 +172,11 @@ class Streams(unittest.TestCase):
 
 
 class Enrolled(unittest.TestCase):
+    def renamed(self, model):
+        """A model of which one class was forgotten, which no file knows."""
+        model.forget("the moon")
+        return model
+
     def test_classes_are_learnt_kept_and_shared_with_the_program(self):
         import tempfile
 
@@ -188,6 +194,16 @@ class Enrolled(unittest.TestCase):
             self.assertEqual(oltr.Model(enrolled=file).classify(moon), answer)
             line = program("classify", "--json", "--enrolled", file, moon)[0]
             self.assertEqual((line["label"], line["enrolled"]["radius"]), ("the moon", answer.enrolled.radius))
+            # Wherever they were saved, another process takes them from there.
+            there = pickle.loads(pickle.dumps(model))
+            self.assertEqual((there.enrolled, there.classify(moon)), (["the moon"], answer))
+            model.enrol("another", [moon, moon])
+            with self.assertRaisesRegex(oltr.ConfigError, "save_enrolled"):
+                pickle.dumps(model)
+            with self.assertRaisesRegex(oltr.ConfigError, "save_enrolled"):
+                pickle.dumps(self.renamed(there))
+            model.forget("another")
+        self.assertEqual(pickle.loads(pickle.dumps(oltr.Model(enrolled=False))).enrolled, [])
         model.forget("the moon")
         self.assertEqual((model.enrolled, model.classify(moon).decision), ([], "open"))
         for wrong in (lambda: model.forget("x"), lambda: model.enrol("x", [moon]), lambda: model.enrol("", [moon] * 2),

@@ -3,6 +3,7 @@
 import copy
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import tempfile
@@ -118,6 +119,79 @@ class Together(unittest.TestCase):
         for thread in threads:
             thread.join()
         self.assertEqual(wrong, [])
+
+    def test_threads_that_enrol_at_once_lose_nothing(self):
+        model, photo = oltr.Model(), PHOTO.read_bytes()
+        names = [f"class {number}" for number in range(12)]
+        started, interval = threading.Barrier(6), sys.getswitchinterval()
+
+        def work(mine):
+            started.wait()
+            for name in mine:
+                model.enrol(name, [photo, photo])
+                model.enrol("passing " + name, [photo, photo])
+                model.forget("passing " + name)
+
+        sys.setswitchinterval(1e-5)
+        try:
+            threads = [threading.Thread(target=work, args=(names[at::6],)) for at in range(6)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        finally:
+            sys.setswitchinterval(interval)
+        self.assertEqual(sorted(model.enrolled), sorted(names))
+
+    def test_a_class_that_is_enrolled_while_others_are_saved_is_not_taken_for_saved(self):
+        model, photo = oltr.Model(), PHOTO.read_bytes()
+        model.enrol("first", [photo, photo])
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "mine.enrolled"
+            stop = threading.Event()
+            saved = []
+
+            def save():
+                while not stop.is_set():
+                    model.save_enrolled(file)
+                    saved.append(1)
+
+            thread = threading.Thread(target=save)
+            thread.start()
+            try:
+                for number in range(20):
+                    model.enrol("second", [photo] * (2 + number % 2))
+                    model.forget("second")
+            finally:
+                stop.set()
+                thread.join()
+            model.save_enrolled(file)
+            self.assertTrue(saved)
+            self.assertEqual(pickle.loads(pickle.dumps(model)).enrolled, ["first"])
+
+    def test_a_process_that_forks_while_threads_enrol_goes_on(self):
+        model, photo, stop = oltr.Model(), PHOTO.read_bytes(), threading.Event()
+
+        def work():
+            while not stop.is_set():
+                model.enrol("moth", [photo, photo])
+
+        threads = [threading.Thread(target=work) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        try:
+            for _ in range(20):
+                child = os.fork()
+                if child == 0:
+                    # A lock that was taken by a thread of the other process would never be given back.
+                    signal.alarm(20)
+                    model.enrolled
+                    os._exit(0)
+                self.assertEqual(os.waitpid(child, 0)[1], 0)
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
 
     def test_the_interpreter_runs_meanwhile(self):
         model, ran, gate = oltr.Model(), [], threading.Lock()

@@ -6,7 +6,7 @@ mod effort;
 mod megadetector;
 mod rows;
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
@@ -197,7 +197,7 @@ impl Events<'_> {
 
     /// The path of an event's picture within the store, where it has one that a path within a folder can name.
     fn picture<'e>(&mut self, event: &'e Event) -> Option<&'e str> {
-        let there = |picture: &&str| self.settings.pictures.is_none_or(|store| store.join(picture).is_file());
+        let there = |picture: &&str| self.settings.pictures.is_none_or(|store| is_plain(store, picture));
         let found = event.record.picture.as_deref().filter(|picture| is_inside(picture)).filter(there);
         match found {
             Some(_) => self.summary.pictures += 1,
@@ -217,18 +217,11 @@ impl Events<'_> {
             return Ok(Some(picture.to_string()));
         };
         let name = format!("{folder}/{picture}");
-        match copy(&store.join(picture), &out.join(&name)) {
-            Ok(()) => {
-                self.summary.pictures += 1;
-                Ok(Some(name))
-            }
-            // A store gives up pictures to make room.
-            Err(Error::NotFound { .. }) => {
-                self.summary.without_picture += 1;
-                Ok(None)
-            }
-            Err(e) => Err(e),
-        }
+        let copied = if is_plain(store, picture) { copy(&store.join(picture), &out.join(&name)) } else { Ok(false) };
+        // A store gives up pictures to make room.
+        let there = copied?;
+        *if there { &mut self.summary.pictures } else { &mut self.summary.without_picture } += 1;
+        Ok(there.then_some(name))
     }
 
     /// Whose events these are.
@@ -253,25 +246,45 @@ fn is_inside(picture: &str) -> bool {
     let path = Path::new(picture);
     !picture.is_empty()
         && !picture.starts_with(['.', '~'])
+        && !picture.contains(char::is_control)
         && !picture.contains("..")
         && path.components().all(|part| matches!(part, Component::Normal(_)))
 }
 
-fn copy(from: &Path, to: &Path) -> Result<()> {
+/// Whether `picture` is a file below `store` to which no link leads: what lies elsewhere is no picture of the store.
+fn is_plain(store: &Path, picture: &str) -> bool {
+    let mut path = PathBuf::from(store);
+    let mut parts = Path::new(picture).components().peekable();
+    while let Some(part) = parts.next() {
+        path.push(part);
+        let Ok(meta) = fs::symlink_metadata(&path) else { return false };
+        if parts.peek().is_some() && !meta.is_dir() || parts.peek().is_none() && !meta.is_file() {
+            return false;
+        }
+    }
+    true
+}
+
+/// Copies a file where none of its length is yet; `false` if it is gone.
+fn copy(from: &Path, to: &Path) -> Result<bool> {
     if let Some(folder) = to.parent() {
         fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
     }
     if fs::metadata(to).is_ok_and(|there| fs::metadata(from).is_ok_and(|meta| meta.len() == there.len())) {
-        return Ok(());
+        return Ok(true);
     }
     let mut part = PathBuf::from(to).into_os_string();
     part.push(".part");
-    // A link out of the store is no picture of it.
-    if fs::symlink_metadata(from).map_err(|e| Error::io(from, e))?.is_symlink() {
-        return Err(Error::NotFound { path: from.into() });
-    }
-    fs::copy(from, &part).map_err(|e| Error::io(from, e))?;
-    fs::rename(&part, to).map_err(|e| Error::io(to, e))
+    let mut source = match File::open(from) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+        opened => opened.map_err(|e| Error::io(from, e))?,
+    };
+    let part = PathBuf::from(part);
+    let mut target = File::create(&part).map_err(|e| Error::io(&part, e))?;
+    // Which of the two failed, the system does not tell: the one that is written to runs out of room.
+    io::copy(&mut source, &mut target).map_err(|e| Error::io(to, e))?;
+    fs::rename(&part, to).map_err(|e| Error::io(to, e))?;
+    Ok(true)
 }
 
 /// Makes the folder `out`, which may be there, where it is empty or holds `sign`, the sign of an earlier export.
@@ -290,7 +303,8 @@ fn file(path: &Path, fill: impl FnOnce(&mut dyn io::Write) -> Result<()>) -> Res
     let mut failed = None;
     let written = oltr_frames::atomic::write_with(path, |out| {
         fill(out).map_err(|e| match e {
-            Error::Io { cause, .. } => cause,
+            // The path is known here; an error of another file keeps its own.
+            Error::Io { path, cause } if path.as_os_str().is_empty() => cause,
             e => {
                 failed = Some(e);
                 io::Error::other("nothing is written")
@@ -303,9 +317,14 @@ fn file(path: &Path, fill: impl FnOnce(&mut dyn io::Write) -> Result<()>) -> Res
     }
 }
 
-/// As an error of the file that is written.
+/// An error of the file that [`file`] writes, which knows its path.
+fn of_this_file(cause: io::Error) -> Error {
+    Error::Io { path: PathBuf::new(), cause }
+}
+
+/// The same, of a writer of rows.
 fn csv_error(e: csv::Error) -> Error {
-    Error::Io { path: PathBuf::new(), cause: e.into() }
+    of_this_file(e.into())
 }
 
 #[cfg(test)]

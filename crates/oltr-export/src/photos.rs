@@ -109,7 +109,7 @@ trait Layout {
     /// The entries of a file that was written by [`Layout::file`], with their names and whether they failed.
     ///
     /// # Errors
-    /// Why it is no such file.
+    /// Why it is no such file, or that another model wrote it.
     fn entries(&self, about: &About, path: &Path, each: &mut Each) -> Result<()>;
 }
 
@@ -172,11 +172,27 @@ fn without_dots(path: &Path) -> std::path::PathBuf {
     plain
 }
 
+/// The path as a text of its own: a byte that is no UTF-8 is a replacement character with its value, `\u{fffd}E9`, so that two
+/// such names never become one.
 fn slashed(path: &Path) -> String {
-    let text = path.to_string_lossy();
-    let text = if cfg!(windows) { text.replace('\\', "/") } else { text.into_owned() };
+    let mut text = String::new();
+    for chunk in path.as_os_str().as_encoded_bytes().utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|byte| format!("{}{byte:02X}", char::REPLACEMENT_CHARACTER)));
+    }
+    let text = if cfg!(windows) { text.replace('\\', "/") } else { text };
     text.strip_prefix("./").map(str::to_string).unwrap_or(text)
 }
+
+/// Why a file cannot be gone on with.
+fn not_ours(path: &Path, format: Format, why: impl std::fmt::Display) -> Error {
+    let reason =
+        format!("is no file of --format {} that can be gone on with ({why}); name another --output", format.name());
+    Error::BadInput { subject: path.display().to_string(), reason }
+}
+
+/// Why, where the model that wrote the file is not the one at hand.
+const OTHER_MODEL: &str = "another model wrote it";
 
 /// Shortest decimal of `value` that means it, as a number of JSON that is never an integer.
 fn number(value: f32) -> serde_json::Value {

@@ -56,6 +56,26 @@ fn push(c: char, to: &mut impl fmt::Write) -> fmt::Result {
     }
 }
 
+/// What a spreadsheet takes for the beginning of a formula.
+const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
+
+/// `text` as a cell of a table. A spreadsheet would compute what begins like a formula; an apostrophe before it keeps it a
+/// text. [`of_cell`] takes it away again, and no other.
+pub fn cell(text: &str) -> Cow<'_, str> {
+    match text.trim_start_matches('\'').starts_with(FORMULA) {
+        true => Cow::Owned(format!("'{text}")),
+        false => Cow::Borrowed(text),
+    }
+}
+
+/// The text that [`cell`] wrote.
+pub fn of_cell(cell: &str) -> &str {
+    match cell.strip_prefix('\'') {
+        Some(text) if text.trim_start_matches('\'').starts_with(FORMULA) => text,
+        _ => cell,
+    }
+}
+
 /// `text` in one line, with escapes for what [`is_hidden`].
 pub fn printable(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_hidden) {
@@ -187,6 +207,16 @@ mod tests {
         assert_eq!(printable("a\x1b[31m\nb\tc\u{202e}"), "a\\u{1b}[31m\\nb\\tc\\u{202e}");
         assert_eq!(printable_lines("a\n\x1bb"), "a\n\\u{1b}b");
         assert_eq!(html("<a href='x'>&\"\x1b"), "&lt;a href=&#39;x&#39;&gt;&amp;&quot;\\u{1b}");
+    }
+
+    #[test]
+    fn texts_cannot_become_formulas_and_come_back_as_they_were() {
+        assert_eq!(cell("=HYPERLINK(\"x\")"), "'=HYPERLINK(\"x\")");
+        assert_eq!([cell("-1"), cell("@a"), cell("+b"), cell("\tc")], ["'-1", "'@a", "'+b", "'\tc"]);
+        assert_eq!([cell("a=b"), cell(""), cell("'tis")], ["a=b", "", "'tis"]);
+        for text in ["=a", "'=a", "''=a", "'a", "''", "", "a", "-1", "'"] {
+            assert_eq!(of_cell(&cell(text)), text);
+        }
     }
 
     #[test]

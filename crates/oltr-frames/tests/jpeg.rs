@@ -60,6 +60,9 @@ fn rows_as_they_come_give_what_the_whole_photo_gives() {
             assert_eq!((seen.size, seen.decoded), ((frame.width(), frame.height()), Decode::Exact));
             pixels.fill(1);
             reader.read_from("bytes", &fs::read(&path).unwrap()[..], &mut pixels).unwrap();
+            assert!(pixels == right, "{}, from a reader", path.display());
+            pixels.fill(1);
+            assert_eq!(reader.decode("bytes", &fs::read(&path).unwrap(), &mut pixels).unwrap().size, seen.size);
             assert!(pixels == right, "{}, from memory", path.display());
         }
     }
@@ -213,6 +216,8 @@ fn refused(bytes: &[u8]) -> String {
     let from_memory = reader.read_from("memory", bytes, &mut pixels).expect_err("no picture");
     let kind = |e: &Error| std::mem::discriminant(e);
     assert_eq!(kind(&error), kind(&from_memory), "{error} / {from_memory}");
+    let in_place = reader.decode("memory", bytes, &mut pixels).expect_err("no picture");
+    assert_eq!(in_place.to_string(), from_memory.to_string());
     let frame = photo::read(&path, &Limits::default()).expect_err("no picture");
     assert_eq!(error.to_string(), frame.to_string());
     error.to_string()

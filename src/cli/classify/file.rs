@@ -18,7 +18,7 @@ use super::{Classification, ModelId};
 pub struct Sources {
     /// The folder from which they are named.
     base: Option<PathBuf>,
-    /// All names, in the order of the photos, where a file is written.
+    /// All names, in the order of the photos; none where each is only printed.
     names: Vec<String>,
     in_file: bool,
 }
@@ -28,23 +28,23 @@ impl Sources {
     ///
     /// # Errors
     /// [`Error::Config`] for a photo that does not lie below `--base`.
-    pub fn new(photos: &[Input], args: &ClassifyArgs) -> oltr::Result<Sources> {
+    pub fn new(photos: &[Input], args: &ClassifyArgs, json: bool) -> oltr::Result<Sources> {
         let mut sources = Sources { base: args.base.clone(), names: Vec::new(), in_file: args.output.is_some() };
-        if sources.in_file {
-            sources.names = photos.iter().map(|photo| sources.name(photo)).collect::<oltr::Result<_>>()?;
+        if sources.in_file || !json {
+            let name = |photo: &Input| match photo {
+                Input::File(path) if sources.in_file => name_of(path, sources.base.as_deref()),
+                // What is no photo need not lie anywhere.
+                Input::File(path) | Input::Unusable { input: path, .. } => Ok(sources.of(path, false)),
+                Input::Stdin => Ok(sources.of(Path::new("-"), true)),
+            };
+            sources.names = photos.iter().map(name).collect::<oltr::Result<_>>()?;
         }
         Ok(sources)
     }
 
-    fn name(&self, photo: &Input) -> oltr::Result<String> {
-        match photo {
-            Input::File(path) => name_of(path, self.base.as_deref()),
-            // What is no photo need not lie anywhere.
-            Input::Unusable { input, .. } => {
-                Ok(name_of(input, self.base.as_deref()).or_else(|_| name_of(input, None))?)
-            }
-            Input::Stdin => Ok("-".into()),
-        }
+    /// The names of all photos, in their order.
+    pub fn all(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(String::as_str)
     }
 
     /// What the photo at `path` is called; `-` on standard input.
@@ -73,7 +73,7 @@ impl Report {
     ///
     /// # Errors
     /// As [`Journal::begin`].
-    pub fn begin(args: &ClassifyArgs, names: Names, model: ModelId, _: &Sources) -> oltr::Result<Option<Box<Report>>> {
+    pub fn begin(args: &ClassifyArgs, names: Names, model: ModelId) -> oltr::Result<Option<Box<Report>>> {
         let Some((path, format)) = args.output.as_deref().zip(args.format) else { return Ok(None) };
         let format = match format {
             PhotosFormat::Json => Format::Json,
@@ -119,11 +119,7 @@ impl Report {
             reachability: c.reachability,
             threshold: c.threshold,
             nearest: (c.nearest.label, c.nearest.distance),
-            shot: c.shot.map(|shot| match shot {
-                Shot::Many => "many",
-                Shot::Medium => "medium",
-                Shot::Few => "few",
-            }),
+            shot: c.shot.map(Shot::word),
             top: &top,
             origin: &c.origin,
         };
@@ -146,7 +142,7 @@ impl Report {
     /// Puts the file in its place.
     pub fn finish(self, sources: &Sources) -> anyhow::Result<()> {
         let (photos, path) = (self.journal.len(), name(&self.path));
-        self.journal.finish(sources.names.iter().map(String::as_str))?;
+        self.journal.finish(sources.all())?;
         if log::log_enabled!(log::Level::Warn) {
             let (before, failed) = (self.before, self.failed);
             exit::say(&format!("{path}: {photos} photos, {before} of them from before; {failed} could not be read"));

@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 
-use oltr::bundle::Shot;
 use oltr::evaluate::TakenFor;
 
 use super::super::study::percent;
@@ -34,11 +33,7 @@ fn known(material: &Material) -> String {
          <th>precision</th><th>called open</th><th>mostly taken for</th></tr></thead>\n<tbody>\n",
     );
     for c in &material.evaluation.classes {
-        let shot = match c.shot {
-            Shot::Many => "many",
-            Shot::Medium => "medium",
-            Shot::Few => "few",
-        };
+        let shot = c.shot.word();
         let _ = writeln!(
             table,
             "<tr><th scope=\"row\">{}</th><td class=\"n\">{}</td><td>{shot}</td><td class=\"n\">{}</td>\

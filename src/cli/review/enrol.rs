@@ -15,7 +15,6 @@ use super::super::enrol;
 use super::super::exit::Exit;
 use super::super::output::Output;
 use super::super::store;
-use super::super::study::bundle;
 use super::super::table::printable;
 
 /// Pictures that lie no further apart in time are of one occasion.
@@ -109,7 +108,7 @@ pub fn run(dir: &Path, name: &str, file: Option<&Path>, mode: Mode, common: &Com
         return undo(&path, name.trim(), &hash);
     }
     let model = oltr::Model::from_bytes(&bytes_name, &bytes, &common.options())?;
-    let limit = enrol::limit(bundle(&model)?)?;
+    let limit = model.try_bundle()?.open_distance()?;
     let name = name.trim();
     let own = own(&reader, name, &hash)?;
     let bad = |reason: String| Error::BadInput { subject: format!("class '{name}'"), reason };

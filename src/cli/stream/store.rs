@@ -209,8 +209,7 @@ impl<'k> Storing<'k> {
         }
         let settings = oltr::sink::json::Settings { destination: "the store".into(), ..Default::default() };
         let lines = JsonLines::new(io::sink(), settings, limits);
-        let limit = 10.0 / names.bundle().open.reachability;
-        let limit = Some(limit).filter(|limit| limit.is_finite());
+        let limit = names.bundle().open_distance().ok();
         let spare = Vec::with_capacity(PICTURES);
         let (graph, news) = (graph.map(String::from), heapless::Vec::new());
         let bursts = false;

@@ -15,7 +15,7 @@ use crate::bundle::{Rank, Shot};
 use crate::clock;
 use crate::decide::Decision;
 use crate::decide::consensus::{Agreed, Observation};
-use crate::decide::events::{EndReason, Phase};
+use crate::decide::events::Phase;
 use crate::origin::Origin;
 
 /// A text from outside, of which no more than `most` bytes are written, and then an ellipsis.
@@ -295,7 +295,7 @@ impl<'a> EventLine<'a> {
         let (r#type, reason) = match result.change.phase {
             Phase::New => ("new", None),
             Phase::Update => ("update", None),
-            Phase::End(reason) => ("end", Some(reason_text(reason))),
+            Phase::End(reason) => ("end", Some(reason.word())),
         };
         let Observation { frame, time, probability, reachability, nearest, .. } = event.best;
         let is_classified = event.label != Decision::Unclassified;
@@ -326,18 +326,6 @@ impl<'a> EventLine<'a> {
             novelty,
             thing: result.thing.map(ThingFields::new),
         }
-    }
-}
-
-fn reason_text(reason: EndReason) -> &'static str {
-    match reason {
-        EndReason::Gone => "gone",
-        EndReason::Silence => "silence",
-        EndReason::Crowded => "crowded",
-        EndReason::Finished => "finished",
-        EndReason::Left => "left",
-        EndReason::Stayed => "stayed",
-        EndReason::Camera => "camera",
     }
 }
 

@@ -113,7 +113,8 @@ class Event:
     label: Optional[str]
     name: Optional[str]
     reason: Optional[str]
-    """Why it ended: `gone`, `silence`, `crowded` or `finished`; None while it goes on."""
+    """Why it ended: `gone`, `silence`, `crowded` or `finished`; None while it goes on. Streams of things that move, which the
+    program has, also say `left`, `stayed` and `camera`."""
     first: float
     """Time of its first frame, in seconds."""
     last: float
@@ -149,6 +150,6 @@ def event(first: Any, reason: Optional[str], span: Any, scores: Any) -> Event:
     return Event(*values)
 
 
-def model(path: Optional[str], enrolled: Optional[str], use_enrolled: bool, threads: int) -> _oltr.Model:
-    """The model that was sent to this process."""
-    return _oltr.Model(path, enrolled=enrolled if use_enrolled else False, threads=threads)
+def model(path: Optional[str], enrolled: Optional[str], threads: int) -> _oltr.Model:
+    """The model that was sent to this process, with the enrolled classes of the file `enrolled`, or none."""
+    return _oltr.Model(path, enrolled=False if enrolled is None else enrolled, threads=threads)

@@ -6,7 +6,7 @@ use std::path::Path;
 use oltr_frames::{Error, Result};
 use serde_json::{Value, json};
 
-use super::{Event, Events, What, csv_error, file, folder};
+use super::{Event, Events, What, csv_error, file, folder, of_this_file};
 use crate::time::{self, Moment};
 
 /// The version that is written.
@@ -135,9 +135,7 @@ pub fn write(events: &mut Events, out: &Path) -> Result<()> {
     })?;
     // Last: a folder without it is no package.
     let json = description(events, &package, place, [start, end]);
-    file(&out.join("datapackage.json"), |out| {
-        writeln!(out, "{json:#}").map_err(|cause| Error::Io { path: Default::default(), cause })
-    })
+    file(&out.join("datapackage.json"), |out| writeln!(out, "{json:#}").map_err(of_this_file))
 }
 
 impl Package {

@@ -3,11 +3,12 @@
 //! A class is `predicted` until a person has said it, then `validated` in that person's name. Something open has neither
 //! status nor category, which EcoTaxa shows as not yet sorted. What a person called nothing is left out.
 
+use std::io::{BufRead, BufReader, BufWriter, Seek, Write};
 use std::path::Path;
 
-use oltr_frames::Result;
+use oltr_frames::{Error, Result};
 
-use super::{Events, What, csv_error, file, folder};
+use super::{Events, What, file, folder, of_this_file};
 
 /// The columns and their types, as EcoTaxa reads them from the first two rows: `object_` and `acq_` before names of one's own.
 const COLUMNS: [(&str, &str); 30] = [
@@ -39,18 +40,20 @@ const COLUMNS: [(&str, &str); 30] = [
     ("object_oltr_first_ever", "[t]"),
     ("sample_place", "[t]"),
     ("sample_habitat", "[t]"),
-    ("sample_hours_watched", "[f]"),
     ("process_software", "[t]"),
+    // Last: it is known when all lines are read, and put behind the rows then.
+    ("sample_hours_watched", "[f]"),
 ];
 
 pub fn write(events: &mut Events, out: &Path) -> Result<()> {
     let table = "ecotaxa_oltr.tsv";
     folder(out, table)?;
     let deployment = events.settings.deployment;
-    file(&out.join(table), |table| {
-        let mut writer = csv::WriterBuilder::new().delimiter(b'\t').from_writer(table);
-        writer.write_record(COLUMNS.map(|(name, _)| name)).map_err(csv_error)?;
-        writer.write_record(COLUMNS.map(|(_, kind)| kind)).map_err(csv_error)?;
+    let io = |e| Error::io(out, e);
+    let mut rows = tempfile::tempfile_in(out).map_err(io)?;
+    {
+        let mut builder = csv::WriterBuilder::new();
+        let mut writer = builder.delimiter(b'\t').from_writer(BufWriter::new(&mut rows));
         // A tab or a line break within a cell is read as its end.
         let plain = |text: &str| text.replace(['\t', '\n', '\r'], " ");
         let text = |text: Option<&String>| text.map(|text| plain(text)).unwrap_or_default();
@@ -95,7 +98,7 @@ pub fn write(events: &mut Events, out: &Path) -> Result<()> {
                 plain(events.deployment_id()),
                 text(deployment.and_then(|d| d.camera_model.as_ref())),
                 format!("oltr_{}", events.settings.version),
-                record.decision.clone(),
+                plain(&record.decision),
                 text(record.label.as_ref()),
                 record.mean.probability.to_string(),
                 record.mean.reachability.to_string(),
@@ -105,11 +108,23 @@ pub fn write(events: &mut Events, out: &Path) -> Result<()> {
                 record.first_ever.to_string(),
                 text(deployment.and_then(|d| d.place.as_ref())),
                 text(deployment.and_then(|d| d.habitat.as_ref())),
-                number(events.effort.hours()),
                 format!("oltr {}", events.settings.version),
             ];
-            writer.write_record(row).map_err(csv_error)?;
+            writer.write_record(row).map_err(|e| io(e.into()))?;
         }
-        writer.flush().map_err(|e| csv_error(e.into()))
+        writer.flush().map_err(io)?;
+    }
+    rows.rewind().map_err(io)?;
+    let hours = events.effort.hours().map(|hours| hours.to_string()).unwrap_or_default();
+    file(&out.join(table), |table| {
+        let heads = [COLUMNS.map(|(name, _)| name), COLUMNS.map(|(_, kind)| kind)];
+        for head in heads {
+            writeln!(table, "{}", head.join("\t")).map_err(of_this_file)?;
+        }
+        // No cell holds a line break.
+        for row in BufReader::new(rows).lines() {
+            writeln!(table, "{}\t{hours}", row.map_err(io)?).map_err(of_this_file)?;
+        }
+        Ok(())
     })
 }

@@ -7,12 +7,33 @@ use crate::record::Stats;
 pub struct Effort {
     /// The last line of the run that is read.
     run: Option<Stats>,
+    /// The runs before it.
+    over: Sum,
+}
+
+/// What several runs come to.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sum {
     runs: u64,
     hours: f64,
     captured: u64,
     dropped: u64,
     damaged: u64,
     reconnects: u64,
+}
+
+impl Sum {
+    /// One run more.
+    fn with(self, run: &Stats) -> Sum {
+        Sum {
+            runs: self.runs + 1,
+            hours: self.hours + run.uptime_ms.max(0.0) / 3.6e6,
+            captured: self.captured + run.captured,
+            dropped: self.dropped + run.dropped,
+            damaged: self.damaged + run.decode_errors,
+            reconnects: self.reconnects + run.reconnects,
+        }
+    }
 }
 
 impl Effort {
@@ -22,35 +43,30 @@ impl Effort {
             last.boot_id == stats.boot_id && stats.seq > last.seq && stats.uptime_ms >= last.uptime_ms
         });
         if !goes_on {
-            self.end_run();
+            self.over = self.sum();
         }
         self.run = Some(stats.clone());
     }
 
-    fn end_run(&mut self) {
-        let Some(run) = self.run.take() else { return };
-        self.runs += 1;
-        self.hours += run.uptime_ms.max(0.0) / 3.6e6;
-        self.captured += run.captured;
-        self.dropped += run.dropped;
-        self.damaged += run.decode_errors;
-        self.reconnects += run.reconnects;
+    /// All runs, with the one that may go on as far as it is known.
+    fn sum(&self) -> Sum {
+        self.run.as_ref().map_or(self.over, |run| self.over.with(run))
     }
 
     /// All of it in words; `None` where nothing is known.
-    pub fn text(&mut self) -> Option<String> {
-        self.end_run();
-        (self.runs > 0).then(|| {
+    pub fn text(&self) -> Option<String> {
+        let Sum { runs, hours, captured, dropped, damaged, reconnects } = self.sum();
+        (runs > 0).then(|| {
             format!(
-                "effort: watched {:.2} h in {} runs; {} frames taken, {} of them dropped, {} damaged; the source came back {} times",
-                self.hours, self.runs, self.captured, self.dropped, self.damaged, self.reconnects
+                "effort: watched {hours:.2} h in {runs} runs; {captured} frames taken, {dropped} of them dropped, {damaged} \
+                 damaged; the source came back {reconnects} times"
             )
         })
     }
 
-    /// Hours watched, where they are known.
-    pub fn hours(&mut self) -> Option<f64> {
-        self.end_run();
-        (self.runs > 0).then_some(self.hours)
+    /// Hours watched so far, where they are known.
+    pub fn hours(&self) -> Option<f64> {
+        let sum = self.sum();
+        (sum.runs > 0).then_some(sum.hours)
     }
 }

@@ -1,23 +1,22 @@
 //! The pictures of events in MegaDetector's batch output, version 1.6.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use oltr_frames::{Error, Result};
 use serde_json::json;
 
-use super::{Events, What, file};
+use super::{Events, What, file, of_this_file};
 use crate::photos::{MEGADETECTOR_ANIMAL as ANIMAL, megadetector_info as info, whole_picture};
 
 /// Kinds of things: classes and the names that persons gave. More are a mistake.
 const MAX_CATEGORIES: usize = 100_000;
 
 pub fn write(events: &mut Events, out: &Path) -> Result<()> {
-    let io = |cause| Error::Io { path: PathBuf::new(), cause };
     file(out, |out| {
         let mut categories: BTreeMap<String, usize> = BTreeMap::from([("open".into(), 1)]);
-        let info = info(events.settings.version, "oltr");
-        write!(out, "{{\n \"info\": {info},\n \"images\": [").map_err(io)?;
+        let info = info(events.settings.version, "oltr", None);
+        write!(out, "{{\n \"info\": {info},\n \"images\": [").map_err(of_this_file)?;
         let mut between = "\n";
         while let Some(event) = events.next()? {
             let Some(picture) = events.picture(&event) else { continue };
@@ -44,13 +43,13 @@ pub fn write(events: &mut Events, out: &Path) -> Result<()> {
                 }
             };
             let image = json!({"file": picture, "detections": detections, "datetime": event.best.plain()});
-            write!(out, "{between}{image}").map_err(io)?;
+            write!(out, "{between}{image}").map_err(of_this_file)?;
             between = ",\n";
         }
         let names: BTreeMap<String, &str> =
             categories.iter().map(|(name, id)| (id.to_string(), name.as_str())).collect();
         let (names, detection) = (json!(names), json!({ANIMAL: "animal"}));
         write!(out, "\n ],\n \"detection_categories\": {detection},\n \"classification_categories\": {names}\n}}\n")
-            .map_err(io)
+            .map_err(of_this_file)
     })
 }

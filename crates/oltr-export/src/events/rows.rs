@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use oltr_frames::Result;
+use oltr_frames::text::cell;
 
 use super::{Events, What, csv_error, file};
 
@@ -39,7 +40,8 @@ pub fn write(events: &mut Events, out: &Path) -> Result<()> {
     file(out, |out| {
         let mut writer = csv::Writer::from_writer(out);
         writer.write_record(COLUMNS).map_err(csv_error)?;
-        let text = |text: Option<&String>| text.cloned().unwrap_or_default();
+        let cell = |text: &str| cell(text).into_owned();
+        let text = |text: Option<&String>| text.map(|text| cell(text)).unwrap_or_default();
         let number = |number: Option<f64>| number.map(|n| n.to_string()).unwrap_or_default();
         let deployment = events.settings.deployment;
         let minutes = deployment.and_then(|d| d.minutes()).unwrap_or(0);
@@ -55,24 +57,24 @@ pub fn write(events: &mut Events, out: &Path) -> Result<()> {
             let ((decision, label), (machine, machine_label)) = (told(event.what()), told(event.machine()));
             let human = event.reviewed().is_some();
             let row = [
-                record.id.clone(),
-                record.source.clone(),
+                cell(&record.id),
+                cell(&record.source),
                 event.first.text(minutes),
                 event.last.text(minutes),
                 record.duration_ms.to_string(),
                 record.frames.to_string(),
                 decision,
-                label,
+                cell(&label),
                 if human { "human" } else { "machine" }.into(),
-                event.reviewer().unwrap_or(if human { "" } else { "oltr" }).into(),
+                cell(event.reviewer().unwrap_or(if human { "" } else { "oltr" })),
                 record.mean.probability.to_string(),
                 record.mean.reachability.to_string(),
                 text(record.best.nearest.label.as_ref()),
                 text(record.shot.as_ref()),
                 record.first_ever.to_string(),
-                picture.into(),
+                cell(picture),
                 machine,
-                machine_label,
+                cell(&machine_label),
                 event.review_time().map(|moment| moment.text(0)).unwrap_or_default(),
                 event.uncertain.to_string(),
                 text(deployment.map(|d| &d.id)),

@@ -132,6 +132,88 @@ fn ecotaxa_has_no_category_where_nobody_knows() {
 }
 
 #[test]
+fn hours_are_those_of_all_lines_wherever_they_stand() {
+    // Two runs, of an hour and of half an hour, whose lines stand between those of their events.
+    let mut lines: Vec<&str> = LINES.trim().lines().collect();
+    lines.swap(1, 4);
+    lines.swap(2, 5);
+    let text = lines.join("\n");
+    let out = tempfile::tempdir().unwrap();
+    let settings = Settings { deployment: None, pictures: None, version: "0.1.0" };
+    write(Format::EcoTaxa, &mut Lines::new("records", text.as_bytes()), &settings, out.path()).unwrap();
+    let table = std::fs::read_to_string(out.path().join("ecotaxa_oltr.tsv")).unwrap();
+    let mut reader = csv::ReaderBuilder::new().delimiter(b'\t').from_reader(table.as_bytes());
+    let rows: Vec<BTreeMap<String, String>> = reader.deserialize().map(|row| row.unwrap()).collect();
+    let hours: Vec<&str> = rows.iter().map(|row| row["sample_hours_watched"].as_str()).collect();
+    assert_eq!(hours, ["[f]", "1.5", "1.5"]);
+    let mut effort = Effort::default();
+    for _ in 0..3 {
+        assert_eq!(effort.hours(), None);
+    }
+    for uptime_ms in [1.8e6, 3.6e6, 7.2e6] {
+        effort.add(&crate::record::Stats { seq: uptime_ms as u64, uptime_ms, ..Default::default() });
+        assert_eq!(effort.hours(), Some(uptime_ms / 3.6e6));
+    }
+}
+
+#[test]
+fn an_error_names_the_file_that_it_is_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store");
+    std::fs::create_dir_all(store.join("day")).unwrap();
+    std::fs::write(store.join("day/1.jpg"), "x").unwrap();
+    let out = folder.path().join("out");
+    // The picture cannot take its place: a folder with something in it has it.
+    std::fs::create_dir_all(out.join("media/day/1.jpg/x")).unwrap();
+    std::fs::write(out.join("datapackage.json"), "{}").unwrap();
+    let deployment = Deployment::parse("d.toml", DEPLOYMENT).unwrap();
+    let settings = Settings { deployment: Some(&deployment), pictures: Some(&store), version: "0.1.0" };
+    let error = write(Format::CamtrapDp, &mut Lines::new("records", LINES.as_bytes()), &settings, &out).unwrap_err();
+    let Error::Io { path, .. } = &error else { panic!("{error}") };
+    assert_eq!(*path, out.join("media/day/1.jpg"));
+    // A table that cannot be written is named itself.
+    let out = folder.path().join("no/such.csv");
+    let error = write(Format::Csv, &mut Lines::new("records", LINES.as_bytes()), &settings, &out).unwrap_err();
+    assert!(error.to_string().contains("such.csv"), "{error}");
+}
+
+#[test]
+fn no_link_leads_out_of_the_store() {
+    for link in ["day", "day/1.jpg"] {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, away, out) = (folder.path().join("store"), folder.path().join("away"), folder.path().join("out"));
+        std::fs::create_dir_all(&away).unwrap();
+        for picture in ["1.jpg", "2.jpg"] {
+            std::fs::write(away.join(picture), "secret").unwrap();
+        }
+        let at = store.join(link);
+        std::fs::create_dir_all(at.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(if link == "day" { away.clone() } else { away.join("1.jpg") }, &at).unwrap();
+        let settings = Settings { deployment: None, pictures: Some(&store), version: "0.1.0" };
+        for format in [Format::EcoTaxa, Format::Csv, Format::MegaDetector] {
+            let out = out.join(format!("{format:?}"));
+            std::fs::create_dir_all(out.parent().unwrap()).unwrap();
+            let summary = write(format, &mut Lines::new("records", LINES.as_bytes()), &settings, &out).unwrap();
+            assert_eq!(summary.pictures, 0, "{link} {format:?}");
+            assert!(!out.join("pictures/day/1.jpg").exists());
+        }
+    }
+}
+
+#[test]
+fn texts_in_csv_are_no_formulas() {
+    let text = LINES.replace("\"label\":\"fox\"", "\"label\":\"=cmd()\"").replace("\"Ada\"", "\"@Ada\"");
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Settings { deployment: None, pictures: None, version: "0.1.0" };
+    let out = folder.path().join("out.csv");
+    write(Format::Csv, &mut Lines::new("records", text.as_bytes()), &settings, &out).unwrap();
+    let mut reader = csv::Reader::from_path(out).unwrap();
+    let rows: Vec<BTreeMap<String, String>> = reader.deserialize().map(|row| row.unwrap()).collect();
+    assert_eq!((rows[0]["label"].as_str(), rows[3]["by"].as_str()), ("'=cmd()", "'@Ada"));
+    assert_eq!((rows[3]["machine_label"].as_str(), rows[0]["nearest"].as_str()), ("'=cmd()", "'=cmd()"));
+}
+
+#[test]
 fn csv_has_both_answers() {
     let made = made(Format::Csv, Some(DEPLOYMENT)).unwrap();
     let rows = made.rows("", b',');

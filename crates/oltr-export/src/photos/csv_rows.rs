@@ -3,10 +3,11 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use oltr_frames::Result;
 use oltr_frames::frame::origin::offset_text;
-use oltr_frames::{Error, Result};
+use oltr_frames::text::{cell, of_cell};
 
-use super::{About, Each, Entries, Layout, Photo};
+use super::{About, Each, Entries, Format, Layout, OTHER_MODEL, Photo, not_ours};
 
 pub struct Rows;
 
@@ -37,8 +38,14 @@ const COLUMNS: [&str; 23] = [
     "error",
 ];
 
+/// The column that says by which model.
+const MODEL: usize = 20;
+
 /// The column that says why nothing is said.
 const KIND: usize = 21;
+
+/// Columns of texts from outside, which could begin like a formula; the others are numbers and words of oltr's own.
+const TEXTS: [usize; 9] = [0, 2, 3, 7, 16, 17, 18, 19, 22];
 
 impl Layout for Rows {
     /// As a list of JSON, so that a line break in a name does not end the entry.
@@ -46,7 +53,7 @@ impl Layout for Rows {
         let mut row: Vec<String> = vec![String::new(); COLUMNS.len()];
         row[0] = photo.name.into();
         row[19].clone_from(&about.model);
-        row[20].clone_from(&about.sha256);
+        row[MODEL].clone_from(&about.sha256);
         match &photo.outcome {
             Ok(shown) => {
                 let text = |text: Option<&str>| text.unwrap_or_default().to_string();
@@ -87,26 +94,30 @@ impl Layout for Rows {
         let mut writer = csv::Writer::from_writer(out);
         writer.write_record(COLUMNS)?;
         entries(&mut |entry| {
-            let row: Vec<String> = serde_json::from_str(entry)?;
+            let mut row: Vec<String> = serde_json::from_str(entry)?;
+            for (_, text) in row.iter_mut().enumerate().filter(|(at, _)| TEXTS.contains(at)) {
+                *text = cell(text).into_owned();
+            }
             Ok(writer.write_record(row)?)
         })?;
         writer.flush()
     }
 
-    fn entries(&self, _: &About, path: &Path, each: &mut Each) -> Result<()> {
-        let bad = |why: String| {
-            let reason = format!("is no file of --format csv ({why}); name another --output");
-            Error::BadInput { subject: path.display().to_string(), reason }
-        };
+    fn entries(&self, about: &About, path: &Path, each: &mut Each) -> Result<()> {
+        let bad = |why: String| not_ours(path, Format::Csv, why);
         let mut reader = csv::Reader::from_path(path).map_err(|e| bad(e.to_string()))?;
         if reader.headers().map_err(|e| bad(e.to_string()))? != COLUMNS.as_slice() {
             return Err(bad("its columns are others".into()));
         }
         for row in reader.records() {
             let row = row.map_err(|e| bad(e.to_string()))?;
-            let cells: Vec<&str> = row.iter().collect();
+            if row[MODEL] != about.sha256 {
+                return Err(bad(OTHER_MODEL.into()));
+            }
+            let text = |(at, cell)| if TEXTS.contains(&at) { of_cell(cell) } else { cell };
+            let cells: Vec<&str> = row.iter().enumerate().map(text).collect();
             let entry = serde_json::to_string(&cells).map_err(|e| bad(e.to_string()))?;
-            each(&row[0], !row[KIND].is_empty(), &entry)?;
+            each(cells[0], !row[KIND].is_empty(), &entry)?;
         }
         Ok(())
     }

@@ -17,10 +17,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use super::{About, Each, Entries, Format, Photo};
+use super::{About, Each, Entries, Format, Photo, not_ours};
 
-/// Bytes of the longest line that is read back: beyond any that is written.
-const MAX_LINE: u64 = 1 << 20;
+/// Bytes of the longest line, with its end. One of five classes takes a kilobyte; what is longer is not written, because it
+/// would not be read back.
+pub const MAX_LINE: u64 = 1 << 20;
 
 /// How often what was found is forced onto the disk: a power cut costs the photos of so long, a kill none.
 const SYNC_EVERY: Duration = Duration::from_secs(5);
@@ -161,6 +162,10 @@ impl Journal {
         let mut line = Vec::with_capacity(text.len() + 1);
         line.extend_from_slice(text.as_bytes());
         line.push(b'\n');
+        if line.len() as u64 > MAX_LINE {
+            let long = format!("what is said of one photo has {} bytes, {MAX_LINE} can be kept", line.len());
+            return Err(Error::Config(format!("{}: {long}; ask for fewer classes with --top", self.path.display())));
+        }
         self.file.write_all(&line).map_err(io)?;
         self.end += line.len() as u64;
         if self.synced.elapsed() >= SYNC_EVERY {
@@ -195,7 +200,7 @@ impl Journal {
     /// Adds what is told of one photo.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::Io`]; [`Error::Config`] where that is longer than a line may be.
     pub fn add(&mut self, photo: &Photo) -> Result<()> {
         let entry = self.format.layout().entry(&self.about, photo).map_err(|e| Error::io(&self.part, e))?;
         self.keep(photo.name, photo.outcome.is_err(), &entry)
@@ -254,24 +259,21 @@ pub fn list(entries: &mut Entries, out: &mut dyn Write) -> io::Result<()> {
     if first { Ok(()) } else { writeln!(out) }
 }
 
-/// Gives the elements of the list `key` of the JSON file at `path` to `each`, one after another; `same` says of the rest
-/// whether what they mean is the same.
+/// Gives the elements of the list `key` of the JSON file at `path` to `each`, one after another, by what `name` says of them:
+/// name and whether it failed, or why it is none of ours. `same` says of the rest why what they mean is not the same.
 pub fn entries_of(
     path: &Path,
     key: &'static str,
-    format: &str,
-    same: impl Fn(&Map<String, Value>) -> bool,
-    name: impl Fn(&Map<String, Value>) -> Option<(String, bool)>,
+    format: Format,
+    same: impl Fn(&Map<String, Value>) -> std::result::Result<(), &'static str>,
+    name: impl Fn(&Map<String, Value>) -> std::result::Result<(String, bool), &'static str>,
     each: &mut Each,
 ) -> Result<()> {
     let file = File::open(path).map_err(|e| Error::io(path, e))?;
-    let bad = |why: String| {
-        let reason = format!("is no file of --format {format} that can be gone on with ({why}); name another --output");
-        Error::BadInput { subject: path.display().to_string(), reason }
-    };
+    let bad = |why: String| not_ours(path, format, why);
     let mut failed = None;
     let mut element = |image: Map<String, Value>| -> std::result::Result<(), String> {
-        let (name, is_failure) = name(&image).ok_or("an element without a name")?;
+        let (name, is_failure) = name(&image)?;
         let entry = serde_json::to_string(&image).map_err(|e| e.to_string())?;
         each(&name, is_failure, &entry).map_err(|e| {
             failed = Some(e);
@@ -284,8 +286,7 @@ pub fn entries_of(
         return Err(e);
     }
     match rest {
-        Ok((rest, true)) if same(&rest) => Ok(()),
-        Ok((_, true)) => Err(bad("its classes are others".into())),
+        Ok((rest, true)) => same(&rest).map_err(|why| bad(why.into())),
         Ok((_, false)) => Err(bad(format!("it has no {key}"))),
         Err(e) => Err(bad(e.to_string())),
     }

@@ -1,13 +1,14 @@
 //! The lines that `oltr classify --json` prints, with the photo's name in the file as `source`.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
 
 use oltr_frames::{Error, Result};
 use serde::Deserialize;
 
-use super::{About, Each, Entries, Layout, Photo};
+use super::journal::MAX_LINE;
+use super::{About, Each, Entries, Format, Layout, OTHER_MODEL, Photo, not_ours};
 
 pub struct JsonLines;
 
@@ -15,6 +16,13 @@ pub struct JsonLines;
 struct Head {
     schema: String,
     source: String,
+    /// Not in a line about a photo that could not be read.
+    model: Option<Model>,
+}
+
+#[derive(Deserialize)]
+struct Model {
+    sha256: String,
 }
 
 impl Layout for JsonLines {
@@ -26,16 +34,23 @@ impl Layout for JsonLines {
         entries(&mut |entry| writeln!(out, "{entry}"))
     }
 
-    fn entries(&self, _: &About, path: &Path, each: &mut Each) -> Result<()> {
-        let file = File::open(path).map_err(|e| Error::io(path, e))?;
-        for line in BufReader::new(file).lines() {
-            let line = line.map_err(|e| Error::io(path, e))?;
-            let head: Head = serde_json::from_str(&line).map_err(|e| {
-                let reason = format!("is no file of --format json ({e}); name another --output");
-                Error::BadInput { subject: path.display().to_string(), reason }
-            })?;
-            each(&head.source, head.schema == "oltr.error/1", &line)?;
+    fn entries(&self, about: &About, path: &Path, each: &mut Each) -> Result<()> {
+        let mut reader = BufReader::new(File::open(path).map_err(|e| Error::io(path, e))?);
+        let (mut line, bad) = (String::new(), |e: &dyn std::fmt::Display| not_ours(path, Format::Json, e));
+        loop {
+            line.clear();
+            match (&mut reader).take(MAX_LINE).read_line(&mut line) {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                Err(e) if e.kind() == io::ErrorKind::InvalidData => return Err(bad(&e)),
+                Err(e) => return Err(Error::io(path, e)),
+            }
+            let text = line.trim_end();
+            let head: Head = serde_json::from_str(text).map_err(|e| bad(&e))?;
+            if head.model.is_some_and(|model| model.sha256 != about.sha256) {
+                return Err(bad(&OTHER_MODEL));
+            }
+            each(&head.source, head.schema == "oltr.error/1", text)?;
         }
-        Ok(())
     }
 }

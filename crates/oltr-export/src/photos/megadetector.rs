@@ -11,18 +11,21 @@ use std::path::Path;
 use oltr_frames::Result;
 use serde_json::{Map, Value, json};
 
-use super::{About, Each, Entries, Layout, Photo, number};
+use super::{About, Each, Entries, Format, Layout, OTHER_MODEL, Photo, number};
 use crate::time;
 
 pub struct MegaDetector;
 
+/// The key of `info` that says what only oltr reads.
+const OURS: &str = "oltr";
+
 /// The category of all detections.
 pub const ANIMAL: &str = "1";
 
-/// `info` of a file that `version` of oltr wrote.
-pub fn info(version: &str, model: &str) -> Value {
+/// `info` of a file that `version` of oltr wrote, with a model whose content `sha256` names, where it was one.
+pub fn info(version: &str, model: &str, sha256: Option<&str>) -> Value {
     let now = time::now().plain();
-    json!({
+    let mut info = json!({
         "format_version": "1.6",
         "detector": format!("oltr {version}, which takes the whole picture for one detection"),
         "detection_completion_time": now,
@@ -30,7 +33,11 @@ pub fn info(version: &str, model: &str) -> Value {
         "classification_completion_time": now,
         // Every detection has the confidence 1: a program that wants to filter does so by the classification.
         "detector_metadata": {"typical_detection_threshold": 0.2, "conservative_detection_threshold": 0.1},
-    })
+    });
+    if let Some(sha256) = sha256 {
+        info[OURS] = json!({"model_sha256": sha256});
+    }
+    info
 }
 
 /// The one detection of a picture, of what `classifications` say.
@@ -78,7 +85,7 @@ impl Layout for MegaDetector {
     }
 
     fn file(&self, about: &About, entries: &mut Entries, out: &mut dyn Write) -> io::Result<()> {
-        writeln!(out, "{{\n \"info\": {},", info(&about.version, &about.model))?;
+        writeln!(out, "{{\n \"info\": {},", info(&about.version, &about.model, Some(&about.sha256)))?;
         writeln!(out, " \"detection_categories\": {{\"{ANIMAL}\": \"animal\"}},")?;
         writeln!(out, " \"classification_categories\": {},", serde_json::to_string(&categories(about))?)?;
         write!(out, " \"images\": [")?;
@@ -89,18 +96,17 @@ impl Layout for MegaDetector {
     fn entries(&self, about: &About, path: &Path, each: &mut Each) -> Result<()> {
         let same = |rest: &Map<String, Value>| {
             let made = serde_json::to_value(categories(about)).unwrap_or_default();
-            rest.get("classification_categories") == Some(&made)
+            let model = rest.get("info").and_then(|info| info.get(OURS)?.get("model_sha256")?.as_str());
+            match model {
+                Some(model) if model != about.sha256 => Err(OTHER_MODEL),
+                _ if rest.get("classification_categories") != Some(&made) => Err("its classes are others"),
+                _ => Ok(()),
+            }
         };
-        super::journal::entries_of(
-            path,
-            "images",
-            "megadetector",
-            same,
-            |image| {
-                let name = image.get("file")?.as_str()?.to_string();
-                Some((name, image.get("failure").is_some_and(|failure| !failure.is_null())))
-            },
-            each,
-        )
+        let entry = |image: &Map<String, Value>| {
+            let name = image.get("file").and_then(Value::as_str).ok_or("an element without a name")?.to_string();
+            Ok((name, image.get("failure").is_some_and(|failure| !failure.is_null())))
+        };
+        super::journal::entries_of(path, "images", Format::MegaDetector, same, entry, each)
     }
 }

@@ -4,6 +4,7 @@
 //! genus with a species stands in their places, any other as common name. The uuid follows from model and class. An open
 //! photo has the label `…;;;;;;open`.
 
+use std::collections::HashSet;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -11,7 +12,7 @@ use oltr_frames::Result;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{About, Each, Entries, Layout, Photo, number};
+use super::{About, Each, Entries, Format, Layout, OTHER_MODEL, Photo, number};
 
 pub struct SpeciesNet;
 
@@ -74,17 +75,17 @@ impl Layout for SpeciesNet {
         writeln!(out, "]}}")
     }
 
-    fn entries(&self, _: &About, path: &Path, each: &mut Each) -> Result<()> {
-        super::journal::entries_of(
-            path,
-            "predictions",
-            "speciesnet",
-            |_| true,
-            |image| {
-                let name = image.get("filepath")?.as_str()?.to_string();
-                Some((name, image.contains_key("failures")))
-            },
-            each,
-        )
+    fn entries(&self, about: &About, path: &Path, each: &mut Each) -> Result<()> {
+        // The labels follow from the model: one that it does not have is of another.
+        let names = about.classes.iter().map(String::as_str).chain(["open"]);
+        let labels: HashSet<String> = names.map(|name| label(&about.sha256, name)).collect();
+        let entry = |image: &Map<String, Value>| {
+            let name = image.get("filepath").and_then(Value::as_str).ok_or("an element without a name")?.to_string();
+            match image.get("prediction").and_then(Value::as_str) {
+                Some(prediction) if !labels.contains(prediction) => Err(OTHER_MODEL),
+                _ => Ok((name, image.contains_key("failures"))),
+            }
+        };
+        super::journal::entries_of(path, "predictions", Format::SpeciesNet, |_| Ok(()), entry, each)
     }
 }

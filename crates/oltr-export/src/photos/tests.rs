@@ -43,7 +43,11 @@ fn add(journal: &mut Journal, names: &[&str]) {
             _ => Ok(known),
         };
         let schema = if outcome.is_ok() { "oltr.classification/1" } else { "oltr.error/1" };
-        let line = serde_json::json!({"schema": schema, "source": name}).to_string();
+        let mut line = serde_json::json!({"schema": schema, "source": name});
+        if outcome.is_ok() {
+            line["model"] = serde_json::json!({"name": "everyday", "sha256": about().sha256});
+        }
+        let line = line.to_string();
         journal.add(&Photo { name, line: &line, outcome }).unwrap();
     }
 }
@@ -101,10 +105,13 @@ fn a_finished_file_is_gone_on_with() {
         journal.finish(["0.jpg"].into_iter()).unwrap();
         let after = std::fs::read_to_string(&path).unwrap();
         assert!(after.contains("0.jpg") && after.contains("fox.jpg"), "{format:?}: {after}");
-        // One of other classes or another format is not.
+        // One of another model, of other classes or another format is not.
+        let model = About { sha256: "01".into(), ..about() };
+        let error = Journal::begin(&path, format, model, true).unwrap_err().to_string();
+        assert!(error.contains("another model") && error.contains("another --output"), "{format:?}: {error}");
         let other = About { classes: vec!["cup".into()], ..about() };
         if format == Format::MegaDetector {
-            assert!(Journal::begin(&path, format, other, true).is_err());
+            assert!(Journal::begin(&path, format, other, true).unwrap_err().to_string().contains("classes"));
         }
         let next = FORMATS[(FORMATS.iter().position(|f| *f == format).unwrap() + 1) % 4];
         let error = Journal::begin(&path, next, about(), true).unwrap_err().to_string();
@@ -194,6 +201,58 @@ fn csv_has_a_row_for_every_photo() {
     );
     assert_eq!((&rows[1][1], &rows[1][2], &rows[1][7]), ("open", "", "fox"));
     assert_eq!((&rows[3][1], &rows[3][21]), ("", "bad-image"));
+}
+
+#[test]
+fn what_could_not_be_read_back_is_not_written() {
+    for format in FORMATS {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out");
+        let mut journal = Journal::begin(&path, format, about(), false).unwrap();
+        add(&mut journal, &["a.jpg"]);
+        // As a line of very many classes is.
+        let long = "x".repeat(journal::MAX_LINE as usize);
+        let failed = Failed { kind: "io", reason: &long };
+        let error = journal.add(&Photo { name: "b.jpg", line: &long, outcome: Err(failed) });
+        if format == Format::SpeciesNet {
+            error.unwrap();
+        } else {
+            assert!(error.unwrap_err().to_string().contains("--top"), "{format:?}");
+        }
+        journal.finish(["a.jpg", "b.jpg"].into_iter()).unwrap();
+        assert!(std::fs::read_to_string(path).unwrap().contains("a.jpg"));
+    }
+}
+
+#[test]
+fn names_in_csv_are_no_formulas_and_are_found_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out");
+    let classes = ["=cmd()", "+1", "-"].map(String::from).to_vec();
+    let about = || About { classes: classes.clone(), ..about() };
+    let names = ["=1.jpg", "'=1.jpg", "-bad.jpg"];
+    let mut journal = Journal::begin(&path, Format::Csv, about(), false).unwrap();
+    add(&mut journal, &names);
+    journal.finish(names.into_iter()).unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    let rows: Vec<csv::StringRecord> = reader.records().map(|row| row.unwrap()).collect();
+    assert_eq!(rows.iter().map(|row| &row[0]).collect::<Vec<_>>(), ["'=1.jpg", "''=1.jpg", "'-bad.jpg"]);
+    // Numbers stay numbers.
+    assert_eq!((&rows[0][3], &rows[0][14]), ("'=cmd()", "-13.25"));
+    let journal = Journal::begin(&path, Format::Csv, about(), true).unwrap();
+    assert_eq!(names.map(|name| journal.is_done(name)), [true, true, false]);
+    journal.finish(names.into_iter()).unwrap();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+}
+
+#[test]
+fn names_that_are_no_text_stay_apart() {
+    use std::os::unix::ffi::OsStrExt;
+    let name = |bytes: &[u8]| name_of(Path::new(std::ffi::OsStr::from_bytes(bytes)), None).unwrap();
+    assert_eq!(name(b"a/\xe9\xffb.jpg"), "a/\u{fffd}E9\u{fffd}FFb.jpg");
+    assert_ne!(name(b"\xe9.jpg"), name(b"\xe8.jpg"));
+    assert_eq!(name("ä/\u{fffd}.jpg".as_bytes()), "ä/\u{fffd}.jpg");
 }
 
 #[test]

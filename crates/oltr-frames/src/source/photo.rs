@@ -3,9 +3,10 @@
 //! The format is told from the content, never from the name: JPEG, PNG, WebP, GIF, BMP, TIFF, and the PNM family. Of
 //! an animation or a file of several pages the first picture is taken. What comes out is what Pillow's
 //! `ImageOps.exif_transpose(image).convert("RGB")` gives the training code: the orientation is applied that EXIF or, where
-//! that says nothing, XMP gives; grey is tripled, palettes are resolved, an alpha channel is dropped without blending, of 16
-//! bits the upper 8 are kept, and colour profiles are passed over. JPEG and lossy WebP decoders may round differently, by a
-//! few levels, and so may PNM whose samples do not end at 255 and BMP of 16 bits a pixel, by one.
+//! that says nothing, XMP gives; grey is tripled, palettes are resolved, an alpha channel is dropped without blending, and
+//! colour profiles are passed over. JPEG and lossy WebP decoders may round differently, by a few levels, and so may PNM whose
+//! samples do not end at 255 and BMP of 16 bits a pixel, by one. Of 16 bits the upper 8 are kept, also of grey, which Pillow
+//! cuts off at 255 and so shows white.
 //!
 //! What is not read is refused with its kind: floating-point numbers, raw files of cameras, rare compressions of TIFF.
 

@@ -131,7 +131,7 @@ impl InputReader {
         self.check(pixels)?;
         let (subject, mut file) = self.decoder.open(path.as_ref())?;
         let Some(survey) = self.decoder.begin(&subject, &mut file)? else {
-            return self.whole(&subject, begin, pixels);
+            return self.fetched(&subject, begin, pixels);
         };
         let length = file.size();
         let head = std::mem::take(&mut self.decoder.file);
@@ -148,7 +148,21 @@ impl InputReader {
         let begin = Instant::now();
         self.check(pixels)?;
         self.decoder.fetch(subject, reader)?;
-        self.whole(subject, begin, pixels)
+        self.fetched(subject, begin, pixels)
+    }
+
+    /// Decodes the photo `bytes` into `pixels`, without a copy of them; `subject` stands for it in messages.
+    ///
+    /// # Errors
+    /// As [`InputReader::read`].
+    pub fn decode(&mut self, subject: &str, bytes: &[u8], pixels: &mut [u8]) -> Result<Seen> {
+        let begin = Instant::now();
+        self.check(pixels)?;
+        let length = bytes.len() as u64;
+        if length > self.decoder.limits.photo_bytes {
+            return Err(self.decoder.too_long(subject, length));
+        }
+        self.whole(subject, bytes, begin, pixels)
     }
 
     fn check(&self, pixels: &[u8]) -> Result<()> {
@@ -159,15 +173,20 @@ impl InputReader {
         Err(Error::BadInput { subject: "preprocess".into(), reason })
     }
 
-    /// A file that lies in memory.
-    fn whole(&mut self, subject: &str, begin: Instant, pixels: &mut [u8]) -> Result<Seen> {
+    /// The file that was fetched.
+    fn fetched(&mut self, subject: &str, begin: Instant, pixels: &mut [u8]) -> Result<Seen> {
         let bytes = std::mem::take(&mut self.decoder.file);
-        let seen = match format(&bytes) {
-            Some(ImageFormat::Jpeg) => self.whole_jpeg(subject, &bytes, begin, pixels),
-            _ => self.whole_frame(subject, &bytes, begin, pixels),
-        };
+        let seen = self.whole(subject, &bytes, begin, pixels);
         self.decoder.file = bytes;
         seen
+    }
+
+    /// A file that lies in memory.
+    fn whole(&mut self, subject: &str, bytes: &[u8], begin: Instant, pixels: &mut [u8]) -> Result<Seen> {
+        match format(bytes) {
+            Some(ImageFormat::Jpeg) => self.whole_jpeg(subject, bytes, begin, pixels),
+            _ => self.whole_frame(subject, bytes, begin, pixels),
+        }
     }
 
     fn whole_jpeg(&mut self, subject: &str, bytes: &[u8], begin: Instant, pixels: &mut [u8]) -> Result<Seen> {
