@@ -128,7 +128,7 @@ fn boxes_are_forgotten_with_the_picture_that_they_are_of() {
     assert_eq!(found(&picture(150), 3), found(&picture(150), 4));
     // A gate that learns its ground anew: what moves then in the old boxes is none of their things.
     let settings = Settings::default();
-    let gate = Gate::new(&settings.scene, &Limits::default()).unwrap();
+    let gate = Gate::new(&settings.scene).unwrap();
     let mut finder = DetectorFinder::new(detector(0.6), Some(gate), Duration::from_secs(100_000));
     let mut found = |frame: u64, square: Option<i32>, light: bool| {
         let mut regions = Regions::new();

@@ -8,7 +8,7 @@ use oltr::pipeline::{self, Classify, Control};
 use oltr::scores::Scores;
 use oltr::source::{Bounds, FrameSource, Next};
 use oltr::things::{Budget, Settings, Stage};
-use oltr::{Answer, Frame, Geometry, Judge, Limits, Names, PixelFormat, Result, Stamp};
+use oltr::{Answer, Frame, Geometry, Judge, Limits, Names, Outputs, PixelFormat, Result, Stamp};
 
 use super::scene::{HEIGHT, RATE, WIDTH, draw};
 use super::{Notes, tiny_model};
@@ -74,7 +74,7 @@ impl FrameSource for Meeting {
 /// Sees which way stripes go.
 struct Stripes<'a> {
     judge: Judge<'a>,
-    features: [f32; 2],
+    outputs: Outputs,
     /// Whether it says what it sees beside the class.
     tells: bool,
 }
@@ -84,8 +84,8 @@ impl Classify for Stripes<'_> {
         self.judge.names()
     }
 
-    fn features(&self) -> &[f32] {
-        if self.tells { &self.features } else { &[] }
+    fn outputs(&self) -> Option<&Outputs> {
+        self.tells.then_some(&self.outputs)
     }
 
     fn classify(&mut self, frame: &Frame) -> Result<Answer<'_>> {
@@ -98,7 +98,7 @@ impl Classify for Stripes<'_> {
                 down += (at(x, y) - at(x - 1, y)).abs();
             }
         }
-        self.features = [across, down];
+        self.outputs.features = vec![across, down];
         let class = usize::from(down > across);
         let scores = Scores { class, probability: 0.9, nearest: class, distance: 0.1, reachability: 100.0 };
         self.judge.by_rule(&scores)
@@ -108,7 +108,7 @@ impl Classify for Stripes<'_> {
 /// First and last box of each thing, and what it was called.
 fn run(tells: bool) -> Vec<(i32, i32, Decision)> {
     let (model, limits) = (tiny_model(), Limits::default());
-    let mut stripes = Stripes { judge: Judge::new(model.bundle().unwrap()), features: [0.0; 2], tells };
+    let mut stripes = Stripes { judge: Judge::new(model.bundle().unwrap()), outputs: Outputs::default(), tells };
     let mut stage = Stage::new(&Settings::default(), Budget::fixed(), &limits).unwrap();
     let (mut notes, mut source) = (Notes::default(), Meeting { seq: 0 });
     let (control, pipeline) = (Control::default(), pipeline::Settings::default());

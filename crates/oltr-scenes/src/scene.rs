@@ -113,6 +113,12 @@ impl<F: Finder> Scene<F> {
         &self.finder
     }
 
+    /// Lets two things that are present change their numbers, with all that is known under them: after a merge it
+    /// may turn out that each is the other. `false` if one of them is not present.
+    pub fn swap(&mut self, a: u64, b: u64) -> bool {
+        self.tracker.swap(a, b)
+    }
+
     /// Bytes of memory that it takes, now and later.
     pub fn bytes(&self) -> usize {
         size_of::<Self>() + self.finder.bytes()

@@ -393,6 +393,18 @@ impl Track {
         };
     }
 
+    /// Gives another track what is known under this one's number, and takes its own.
+    pub fn swap_history(&mut self, other: &mut Track) {
+        let (a, b) = (&mut self.thing, &mut other.thing);
+        std::mem::swap(&mut a.id, &mut b.id);
+        std::mem::swap(&mut a.first, &mut b.first);
+        std::mem::swap(&mut a.first_area, &mut b.first_area);
+        std::mem::swap(&mut a.seen, &mut b.seen);
+        std::mem::swap(&mut a.merged, &mut b.merged);
+        std::mem::swap(&mut a.way, &mut b.way);
+        std::mem::swap(&mut a.path, &mut b.path);
+    }
+
     /// How long it has been where it is.
     pub fn rests(&self, time: Duration) -> Duration {
         time.saturating_sub(self.rest_since)

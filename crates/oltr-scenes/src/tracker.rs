@@ -350,6 +350,23 @@ impl Tracker {
         self.counts
     }
 
+    /// Lets two things that are present change their numbers, with all that is known under them: after a merge it
+    /// may turn out that each is the other. `false` if one of them is not present.
+    pub fn swap(&mut self, a: u64, b: u64) -> bool {
+        let place = |id| self.tracks.iter().position(|track| track.thing.id == id && id > 0);
+        let (Some(a), Some(b)) = (place(a), place(b)) else { return false };
+        if a != b {
+            // Where they are changes; what is known of them stays with the numbers.
+            self.tracks.swap(a, b);
+            let (low, high) = (a.min(b), a.max(b));
+            if let (before, [other, ..]) = self.tracks.split_at_mut(high) {
+                before[low].swap_history(other);
+            }
+            self.list();
+        }
+        true
+    }
+
     fn list(&mut self) {
         self.things.clear();
         for track in self.tracks.iter().filter(|track| track.is_thing()) {

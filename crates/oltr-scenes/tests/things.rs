@@ -255,3 +255,25 @@ fn the_end_ends_all() {
     assert_eq!(watch.ended[0].reason, EndReason::Finished);
     assert!(watch.scene.things().is_empty());
 }
+
+/// What turns out to be the other after a merge changes numbers.
+#[test]
+fn numbers_are_swapped() {
+    let back = ground(6);
+    let mut watch = Watch::new(&Settings::default());
+    watch.rest(&back, 30);
+    for step in 0..30 {
+        let mut picture = back.clone();
+        picture.thing(-40.0 + step as f32 * 6.0, 60.0, 40.0, 24.0, FISH);
+        picture.thing(320.0 - step as f32 * 6.0, 160.0, 40.0, 24.0, OTHER);
+        watch.show(&picture);
+    }
+    let areas = |watch: &Watch| [1, 2].map(|id| watch.scene.things().iter().find(|thing| thing.id == id).unwrap().area);
+    let [a, b] = areas(&watch);
+    assert!(!watch.scene.swap(1, 3) && !watch.scene.swap(0, 1) && watch.scene.swap(1, 1));
+    assert_eq!(areas(&watch), [a, b]);
+    assert!(watch.scene.swap(1, 2));
+    assert_eq!(areas(&watch), [b, a]);
+    let first = watch.scene.things()[0].first_area;
+    assert!((first.y - 60).abs() < 20, "the beginning stays with the number: {first:?}");
+}

@@ -3,7 +3,7 @@
 //! A class is `predicted` until a person has said it, then `validated` in that person's name. Something open has neither
 //! status nor category, which EcoTaxa shows as not yet sorted. What a person called nothing is left out.
 
-use std::io::{BufRead, BufReader, BufWriter, Seek, Write};
+use std::io::{BufRead, BufReader, BufWriter, Seek};
 use std::path::Path;
 
 use oltr_frames::{Error, Result};
