@@ -15,11 +15,12 @@ use std::time::{Duration, Instant};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
-use oltr::Model;
+use oltr::{Error, Model};
 use oltr::model::{self, Engine, Options, Summary};
 use oltr::text::printable_os;
 
 use super::byte_size::ByteSize;
+use super::exit;
 use super::output::{bytes, millis};
 use super::reading_args::ReadingArgs;
 use super::stream::args::StreamArgs;
@@ -75,7 +76,17 @@ impl Cli {
                 let _ = write!(std::io::stderr(), "\n{}", study::LABELS);
                 std::process::exit(error.exit_code());
             }
-            error.exit()
+            if error.use_stderr() {
+                error.exit();
+            }
+            // Help is output: whoever keeps it in a file is not left with half of it.
+            let written = error.print().and_then(|()| std::io::stdout().flush());
+            match written {
+                Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+                    std::process::exit(exit::report_error(&Error::io("standard output", e)) as i32)
+                }
+                _ => std::process::exit(0),
+            }
         })
     }
 

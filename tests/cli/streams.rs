@@ -87,7 +87,10 @@ fn send(signal: &str, child: &Child) {
 
 #[test]
 fn a_full_disk_is_an_io_error() {
-    let full = File::options().write(true).open("/dev/full").unwrap();
-    let ran: Ran = command(&["classify", "--json", &format!("{PHOTOS}/cup.jpg")]).stdout(full).output().unwrap().into();
-    ran.code(74).says(&["standard output"]);
+    let photo = format!("{PHOTOS}/cup.jpg");
+    for arguments in [&["classify", "--json", &photo][..], &["--help"], &["stream", "--help"], &["--version"]] {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let ran: Ran = command(arguments).stdout(full).output().unwrap().into();
+        ran.code(74).says(&["standard output"]);
+    }
 }
