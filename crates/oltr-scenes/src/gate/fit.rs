@@ -9,6 +9,8 @@
 
 use multiversion::multiversion;
 
+use crate::settings::MOST_COLUMNS;
+
 /// Fraction bits of a coefficient.
 pub const FRACTION: u32 = 12;
 /// Rounds of the fit: from the second on, what the last one did not explain is left out.
@@ -20,40 +22,41 @@ const EVERY: usize = 2;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Change {
     pub offset: i32,
-    pub gain: i32,
-    pub across: i32,
-    pub down: i32,
+    pub gain: i16,
+    pub across: i16,
+    pub down: i16,
 }
 
 impl Change {
     /// What it makes of the ground, in 1/4096 of a sixteenth.
     #[inline(always)]
-    pub fn of(self, gain: i32, across: i32, down: i32) -> i32 {
-        self.offset + self.gain * gain + self.across * across + self.down * down
+    pub fn of(self, gain: i16, across: i16, down: i16) -> i32 {
+        let of = |coefficient: i16, term: i16| i32::from(coefficient) * i32::from(term);
+        self.offset + of(self.gain, gain) + of(self.across, across) + of(self.down, down)
     }
 
     /// The part of it that is light.
     #[inline(always)]
-    pub fn light(self, gain: i32) -> i32 {
-        self.offset + self.gain * gain
+    pub fn light(self, gain: i16) -> i32 {
+        self.offset + i32::from(self.gain) * i32::from(gain)
     }
 
     /// The factor that chroma changes by, in 1/4096 more than 1.
     pub fn chroma(self) -> i32 {
         // The term of the gain is an eighth of luma.
-        self.gain / 8
+        i32::from(self.gain) / 8
     }
 }
 
 /// Light of a cell of the ground as the fit takes it, around zero: half levels.
 #[inline(always)]
-pub fn light_of(ground: i32) -> i32 {
+pub fn light_of(ground: i16) -> i16 {
     (ground >> 3) - 256
 }
 
 /// Slope between two cells that are two apart.
 #[inline(always)]
-pub fn slope_of(before: i32, after: i32) -> i32 {
+pub fn slope_of(before: i16, after: i16) -> i16 {
     ((after - before) / 2).clamp(-511, 511)
 }
 
@@ -89,40 +92,57 @@ pub fn fit(picture: &[i16], ground: &[i16], skip: &[u8], columns: usize) -> Chan
     change
 }
 
-/// Adds up a row.
+/// A term of each cell of a row, and the most that there may be.
+type Row = [i16; MOST_COLUMNS as usize];
+
+/// Adds up a row. First the terms of each cell, 0 where it is left out; then their products. Terms fit into 16 bits and sums
+/// over a row into 32, so a vector holds many cells.
 #[multiversion(targets("x86_64+avx2"))]
 fn add(picture: &[i16], ground: [&[i16]; 3], skip: &[u8], change: Change, limit: i32, sums: &mut [i64; 15]) {
     let inner = picture.len() - 2;
     let [above, here, below] = ground;
-    let (left, right) = (&here[..inner], &here[2..]);
-    let (above, here, below) = (&above[1..], &here[1..], &below[1..]);
-    let (picture, skip) = (&picture[1..], &skip[1..]);
-    let mut row = [0i32; 15];
+    let (left, right) = (&here[..inner], &here[2..][..inner]);
+    let (above, here, below) = (&above[1..][..inner], &here[1..][..inner], &below[1..][..inner]);
+    let (picture, skip) = (&picture[1..][..inner], &skip[1..][..inner]);
+    let mut terms: [Row; 5] = [[0; MOST_COLUMNS as usize]; 5];
+    let [light, across, down, difference, left_over] = &mut terms;
+    let (light, across, down) = (&mut light[..inner], &mut across[..inner], &mut down[..inner]);
+    let (difference, left_over) = (&mut difference[..inner], &mut left_over[..inner]);
+    let limit = limit.min(i16::MAX.into()) as i16;
+    let mut count = 0i16;
     for x in 0..inner {
-        let ground = i32::from(here[x]);
-        let difference = (i32::from(picture[x]) - ground).clamp(-2047, 2047);
-        let light = light_of(ground);
-        let across = slope_of(i32::from(left[x]), i32::from(right[x]));
-        let down = slope_of(i32::from(above[x]), i32::from(below[x]));
-        let left_over = (difference - (change.of(light, across, down) >> FRACTION)).abs();
-        let keep = -i32::from(left_over < limit && skip[x] == 0);
-        let (light, across, down, difference) = (light & keep, across & keep, down & keep, difference & keep);
-        row[0] -= keep;
-        row[1] += light;
-        row[2] += across;
-        row[3] += down;
-        row[4] += light * light;
-        row[5] += light * across;
-        row[6] += light * down;
-        row[7] += across * across;
-        row[8] += across * down;
-        row[9] += down * down;
-        row[10] += difference;
-        row[11] += difference * light;
-        row[12] += difference * across;
-        row[13] += difference * down;
-        row[14] += left_over & keep;
+        let apart = (picture[x] - here[x]).clamp(-2047, 2047);
+        let (lit, x_slope) = (light_of(here[x]), slope_of(left[x], right[x]));
+        let y_slope = slope_of(above[x], below[x]);
+        let explained = (change.of(lit, x_slope, y_slope) >> FRACTION).clamp(-8191, 8191) as i16;
+        let rest = (apart - explained).abs();
+        let keep = -i16::from(rest < limit && skip[x] == 0);
+        count -= keep;
+        light[x] = lit & keep;
+        across[x] = x_slope & keep;
+        down[x] = y_slope & keep;
+        difference[x] = apart & keep;
+        left_over[x] = rest & keep;
     }
+    let sum = |a: &[i16]| a.iter().map(|&a| i32::from(a)).sum::<i32>();
+    let product = |a: &[i16], b: &[i16]| a.iter().zip(b).map(|(&a, &b)| i32::from(a) * i32::from(b)).sum::<i32>();
+    let row = [
+        i32::from(count),
+        sum(light),
+        sum(across),
+        sum(down),
+        product(light, light),
+        product(light, across),
+        product(light, down),
+        product(across, across),
+        product(across, down),
+        product(down, down),
+        sum(difference),
+        product(difference, light),
+        product(difference, across),
+        product(difference, down),
+        sum(left_over),
+    ];
     for (sum, row) in sums.iter_mut().zip(row) {
         *sum += i64::from(row);
     }
@@ -159,5 +179,6 @@ fn solve(sums: &[i64; 15]) -> Change {
         k[index] = value / a[index][index];
     }
     let fixed = |value: f64, most: f64| (value.clamp(-most, most) * f64::from(1 << FRACTION)) as i32;
-    Change { offset: fixed(k[0], 2000.0), gain: fixed(k[1], 8.0), across: fixed(k[2], 1.5), down: fixed(k[3], 1.5) }
+    let small = |value: f64, most: f64| fixed(value, most) as i16;
+    Change { offset: fixed(k[0], 2000.0), gain: small(k[1], 7.9), across: small(k[2], 1.5), down: small(k[3], 1.5) }
 }
