@@ -41,7 +41,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     let spent = processor_time()? - before;
-    println!("{number} frames, {:.4} ms each, {:?}", spent.as_secs_f64() * 1e3 / f64::from(number.max(1)), scene.counts());
+    println!(
+        "{number} frames, {:.4} ms each, {:?}",
+        spent.as_secs_f64() * 1e3 / f64::from(number.max(1)),
+        scene.counts()
+    );
     Ok(())
 }
 

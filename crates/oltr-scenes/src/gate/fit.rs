@@ -90,28 +90,59 @@ pub fn fit(picture: &[i16], ground: &[i16], skip: &[u8], columns: usize) -> Chan
     change
 }
 
-/// Cells whose terms are in registers together.
-const TOGETHER: usize = 16;
+/// Cells whose terms are put together before they are added up.
+const TOGETHER: usize = 64;
 
-/// Adds up a row.
+/// Adds up a row: first the terms of each cell, 0 where it is left out, then their products. Terms fit into 16 bits and sums
+/// over a row into 32, so a vector holds many.
 #[multiversion(targets("x86_64+avx2"))]
 fn add(picture: &[i16], ground: [&[i16]; 3], skip: &[u8], change: Change, limit: i32, sums: &mut [i64; 15]) {
     let inner = picture.len() - 2;
-    let [above, here, below] = ground;
     let limit = limit.min(i16::MAX.into()) as i16;
+    // Arrays of their own, so that the compiler sees that none lies over another.
+    let (mut light, mut across, mut down) = ([0i16; TOGETHER], [0i16; TOGETHER], [0i16; TOGETHER]);
+    let (mut difference, mut left_over, mut kept) = ([0i16; TOGETHER], [0i16; TOGETHER], [0i16; TOGETHER]);
     let mut row = [0; 15];
-    let mut x = 1;
-    while x + TOGETHER <= inner + 1 {
-        let of = |line: &[i16], x: usize| some::<i16, TOGETHER>(line, x);
-        let sides = [of(here, x - 1), of(here, x + 1), of(above, x), of(below, x)];
-        add_some(of(picture, x), of(here, x), sides, some(skip, x), change, limit, &mut row);
-        x += TOGETHER;
-    }
-    while x <= inner {
-        let of = |line: &[i16], x: usize| some::<i16, 1>(line, x);
-        let sides = [of(here, x - 1), of(here, x + 1), of(above, x), of(below, x)];
-        add_some(of(picture, x), of(here, x), sides, some(skip, x), change, limit, &mut row);
-        x += 1;
+    for from in (0..inner).step_by(TOGETHER) {
+        let count = (inner - from).min(TOGETHER);
+        let [above, here, below] = ground.map(|line| &line[from..][..count + 2]);
+        let (left, right) = (&here[..count], &here[2..]);
+        let (above, here, below) = (&above[1..][..count], &here[1..][..count], &below[1..][..count]);
+        let (picture, skip) = (&picture[from + 1..][..count], &skip[from + 1..][..count]);
+        for x in 0..count {
+            let apart = (picture[x] - here[x]).clamp(-2047, 2047);
+            let (lit, x_slope) = (light_of(here[x]), slope_of(left[x], right[x]));
+            let y_slope = slope_of(above[x], below[x]);
+            let explained = (change.of(lit, x_slope, y_slope) >> FRACTION).clamp(-8191, 8191) as i16;
+            let rest = (apart - explained).abs();
+            let keep = -i16::from(rest < limit) & -i16::from(skip[x] == 0);
+            kept[x] = keep;
+            light[x] = lit & keep;
+            across[x] = x_slope & keep;
+            down[x] = y_slope & keep;
+            difference[x] = apart & keep;
+            left_over[x] = rest & keep;
+        }
+        let some = [
+            -sum(&kept[..count]),
+            sum(&light[..count]),
+            sum(&across[..count]),
+            sum(&down[..count]),
+            product(&light[..count], &light),
+            product(&light[..count], &across),
+            product(&light[..count], &down),
+            product(&across[..count], &across),
+            product(&across[..count], &down),
+            product(&down[..count], &down),
+            sum(&difference[..count]),
+            product(&difference[..count], &light),
+            product(&difference[..count], &across),
+            product(&difference[..count], &down),
+            sum(&left_over[..count]),
+        ];
+        for (row, some) in row.iter_mut().zip(some) {
+            *row += some;
+        }
     }
     for (sum, row) in sums.iter_mut().zip(row) {
         *sum += i64::from(row);
@@ -119,59 +150,13 @@ fn add(picture: &[i16], ground: [&[i16]; 3], skip: &[u8], change: Change, limit:
 }
 
 #[inline(always)]
-fn some<T: Copy, const N: usize>(line: &[T], from: usize) -> [T; N] {
-    std::array::from_fn(|index| line[from..from + N][index])
+fn sum(a: &[i16]) -> i32 {
+    a.iter().map(|&a| i32::from(a)).sum()
 }
 
-/// Adds up some cells: first the terms of each, 0 where it is left out, then their products. Terms fit into 16 bits and sums
-/// over a row into 32, so a vector holds many.
 #[inline(always)]
-fn add_some<const N: usize>(
-    picture: [i16; N],
-    here: [i16; N],
-    [left, right, above, below]: [[i16; N]; 4],
-    skip: [u8; N],
-    change: Change,
-    limit: i16,
-    row: &mut [i32; 15],
-) {
-    let [mut light, mut across, mut down, mut difference, mut left_over, mut kept] = [[0i16; N]; 6];
-    for x in 0..N {
-        let apart = (picture[x] - here[x]).clamp(-2047, 2047);
-        let (lit, x_slope) = (light_of(here[x]), slope_of(left[x], right[x]));
-        let y_slope = slope_of(above[x], below[x]);
-        let explained = (change.of(lit, x_slope, y_slope) >> FRACTION).clamp(-8191, 8191) as i16;
-        let rest = (apart - explained).abs();
-        let keep = -i16::from(rest < limit && skip[x] == 0);
-        kept[x] = keep;
-        light[x] = lit & keep;
-        across[x] = x_slope & keep;
-        down[x] = y_slope & keep;
-        difference[x] = apart & keep;
-        left_over[x] = rest & keep;
-    }
-    let sum = |a: &[i16; N]| a.iter().map(|&a| i32::from(a)).sum::<i32>();
-    let product = |a: &[i16; N], b: &[i16; N]| (0..N).map(|x| i32::from(a[x]) * i32::from(b[x])).sum::<i32>();
-    let some = [
-        -sum(&kept),
-        sum(&light),
-        sum(&across),
-        sum(&down),
-        product(&light, &light),
-        product(&light, &across),
-        product(&light, &down),
-        product(&across, &across),
-        product(&across, &down),
-        product(&down, &down),
-        sum(&difference),
-        product(&difference, &light),
-        product(&difference, &across),
-        product(&difference, &down),
-        sum(&left_over),
-    ];
-    for (row, some) in row.iter_mut().zip(some) {
-        *row += some;
-    }
+fn product(a: &[i16], b: &[i16]) -> i32 {
+    a.iter().zip(b).map(|(&a, &b)| i32::from(a) * i32::from(b)).sum()
 }
 
 /// The coefficients with the least squares. Products and quotients of double precision are the same on every machine.

@@ -275,7 +275,12 @@ fn expect(lines: [&[i16]; 3], change: Change, out: &mut [i16]) {
     let last = here.len() - 1;
     let (above, below, out) = (&above[..=last], &below[..=last], &mut out[..=last]);
     expect_cell(change, [here[0], here[0], here[last.min(1)]], [above[0], below[0]], &mut out[0]);
-    expect_cell(change, [here[last.saturating_sub(1)], here[last], here[last]], [above[last], below[last]], &mut out[last]);
+    expect_cell(
+        change,
+        [here[last.saturating_sub(1)], here[last], here[last]],
+        [above[last], below[last]],
+        &mut out[last],
+    );
     for x in 1..last {
         expect_cell(change, [here[x - 1], here[x], here[x + 1]], [above[x], below[x]], &mut out[x]);
     }
