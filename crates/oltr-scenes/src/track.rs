@@ -27,10 +27,11 @@ const SURPRISE: i64 = 20;
 const GREAT_SURPRISE: i64 = 30;
 /// From here on, in 1/255, a place is restless.
 const RESTLESS: u32 = 8;
-/// Of the outline of a thing so much is its own at least, more where the ground is young or restless, in 1/255; it fills so much of its box, in 1/256; and its sides
-/// change from frame to frame by less than so many hundredths of its size.
+/// Of the outline of a thing so much is its own at least, and so much where the ground is young or restless, in 1/255.
 const OUTLINE: u32 = 115;
 const CLEAR_OUTLINE: u32 = 125;
+/// It fills so much of its box, in 1/256, and its sides change from frame to frame by less than so many hundredths of its
+/// size.
 const FILL: u32 = 140;
 const CHANGE: i64 = 33;
 /// A thing goes in steps, not in one leap: two ways are so many of its longest steps at least.
@@ -355,8 +356,8 @@ impl Track {
     /// fills its box. Blades that come and go do not.
     fn looks_like_one(&self, outline: u32) -> bool {
         let seen = self.seen_alone.max(1);
-        self.outline >= outline * seen
-            && self.fill >= FILL * seen
+        self.outline >= outline.saturating_mul(seen)
+            && self.fill >= FILL.saturating_mul(seen)
             && self.change * 100 < self.size().saturating_mul(CHANGE * i64::from(seen))
     }
 

@@ -20,40 +20,41 @@ const EVERY: usize = 2;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Change {
     pub offset: i32,
-    pub gain: i32,
-    pub across: i32,
-    pub down: i32,
+    pub gain: i16,
+    pub across: i16,
+    pub down: i16,
 }
 
 impl Change {
     /// What it makes of the ground, in 1/4096 of a sixteenth.
     #[inline(always)]
-    pub fn of(self, gain: i32, across: i32, down: i32) -> i32 {
-        self.offset + self.gain * gain + self.across * across + self.down * down
+    pub fn of(self, gain: i16, across: i16, down: i16) -> i32 {
+        let of = |coefficient: i16, term: i16| i32::from(coefficient) * i32::from(term);
+        self.offset + of(self.gain, gain) + of(self.across, across) + of(self.down, down)
     }
 
     /// The part of it that is light.
     #[inline(always)]
-    pub fn light(self, gain: i32) -> i32 {
-        self.offset + self.gain * gain
+    pub fn light(self, gain: i16) -> i32 {
+        self.offset + i32::from(self.gain) * i32::from(gain)
     }
 
     /// The factor that chroma changes by, in 1/4096 more than 1.
     pub fn chroma(self) -> i32 {
         // The term of the gain is an eighth of luma.
-        self.gain / 8
+        i32::from(self.gain) / 8
     }
 }
 
 /// Light of a cell of the ground as the fit takes it, around zero: half levels.
 #[inline(always)]
-pub fn light_of(ground: i32) -> i32 {
+pub fn light_of(ground: i16) -> i16 {
     (ground >> 3) - 256
 }
 
 /// Slope between two cells that are two apart.
 #[inline(always)]
-pub fn slope_of(before: i32, after: i32) -> i32 {
+pub fn slope_of(before: i16, after: i16) -> i16 {
     ((after - before) / 2).clamp(-511, 511)
 }
 
@@ -89,43 +90,73 @@ pub fn fit(picture: &[i16], ground: &[i16], skip: &[u8], columns: usize) -> Chan
     change
 }
 
-/// Adds up a row.
+/// Cells whose terms are put together before they are added up.
+const TOGETHER: usize = 64;
+
+/// Adds up a row: first the terms of each cell, 0 where it is left out, then their products. Terms fit into 16 bits and sums
+/// over a row into 32, so a vector holds many.
 #[multiversion(targets("x86_64+avx2"))]
 fn add(picture: &[i16], ground: [&[i16]; 3], skip: &[u8], change: Change, limit: i32, sums: &mut [i64; 15]) {
     let inner = picture.len() - 2;
-    let [above, here, below] = ground;
-    let (left, right) = (&here[..inner], &here[2..]);
-    let (above, here, below) = (&above[1..], &here[1..], &below[1..]);
-    let (picture, skip) = (&picture[1..], &skip[1..]);
-    let mut row = [0i32; 15];
-    for x in 0..inner {
-        let ground = i32::from(here[x]);
-        let difference = (i32::from(picture[x]) - ground).clamp(-2047, 2047);
-        let light = light_of(ground);
-        let across = slope_of(i32::from(left[x]), i32::from(right[x]));
-        let down = slope_of(i32::from(above[x]), i32::from(below[x]));
-        let left_over = (difference - (change.of(light, across, down) >> FRACTION)).abs();
-        let keep = -i32::from(left_over < limit && skip[x] == 0);
-        let (light, across, down, difference) = (light & keep, across & keep, down & keep, difference & keep);
-        row[0] -= keep;
-        row[1] += light;
-        row[2] += across;
-        row[3] += down;
-        row[4] += light * light;
-        row[5] += light * across;
-        row[6] += light * down;
-        row[7] += across * across;
-        row[8] += across * down;
-        row[9] += down * down;
-        row[10] += difference;
-        row[11] += difference * light;
-        row[12] += difference * across;
-        row[13] += difference * down;
-        row[14] += left_over & keep;
+    let limit = limit.min(i16::MAX.into()) as i16;
+    // Arrays of their own, so that the compiler sees that none lies over another.
+    let (mut light, mut across, mut down) = ([0i16; TOGETHER], [0i16; TOGETHER], [0i16; TOGETHER]);
+    let (mut difference, mut left_over, mut kept) = ([0i16; TOGETHER], [0i16; TOGETHER], [0i16; TOGETHER]);
+    let mut row = [0; 15];
+    for from in (0..inner).step_by(TOGETHER) {
+        let count = (inner - from).min(TOGETHER);
+        let [above, here, below] = ground.map(|line| &line[from..][..count + 2]);
+        let (left, right) = (&here[..count], &here[2..]);
+        let (above, here, below) = (&above[1..][..count], &here[1..][..count], &below[1..][..count]);
+        let (picture, skip) = (&picture[from + 1..][..count], &skip[from + 1..][..count]);
+        for x in 0..count {
+            let apart = (picture[x] - here[x]).clamp(-2047, 2047);
+            let (lit, x_slope) = (light_of(here[x]), slope_of(left[x], right[x]));
+            let y_slope = slope_of(above[x], below[x]);
+            let explained = (change.of(lit, x_slope, y_slope) >> FRACTION).clamp(-8191, 8191) as i16;
+            let rest = (apart - explained).abs();
+            let keep = -i16::from(rest < limit) & -i16::from(skip[x] == 0);
+            kept[x] = keep;
+            light[x] = lit & keep;
+            across[x] = x_slope & keep;
+            down[x] = y_slope & keep;
+            difference[x] = apart & keep;
+            left_over[x] = rest & keep;
+        }
+        let some = [
+            -sum(&kept[..count]),
+            sum(&light[..count]),
+            sum(&across[..count]),
+            sum(&down[..count]),
+            product(&light[..count], &light),
+            product(&light[..count], &across),
+            product(&light[..count], &down),
+            product(&across[..count], &across),
+            product(&across[..count], &down),
+            product(&down[..count], &down),
+            sum(&difference[..count]),
+            product(&difference[..count], &light),
+            product(&difference[..count], &across),
+            product(&difference[..count], &down),
+            sum(&left_over[..count]),
+        ];
+        for (row, some) in row.iter_mut().zip(some) {
+            *row += some;
+        }
     }
     for (sum, row) in sums.iter_mut().zip(row) {
         *sum += i64::from(row);
     }
+}
+
+#[inline(always)]
+fn sum(a: &[i16]) -> i32 {
+    a.iter().map(|&a| i32::from(a)).sum()
+}
+
+#[inline(always)]
+fn product(a: &[i16], b: &[i16]) -> i32 {
+    a.iter().zip(b).map(|(&a, &b)| i32::from(a) * i32::from(b)).sum()
 }
 
 /// The coefficients with the least squares. Products and quotients of double precision are the same on every machine.
@@ -159,5 +190,6 @@ fn solve(sums: &[i64; 15]) -> Change {
         k[index] = value / a[index][index];
     }
     let fixed = |value: f64, most: f64| (value.clamp(-most, most) * f64::from(1 << FRACTION)) as i32;
-    Change { offset: fixed(k[0], 2000.0), gain: fixed(k[1], 8.0), across: fixed(k[2], 1.5), down: fixed(k[3], 1.5) }
+    let small = |value: f64, most: f64| fixed(value, most) as i16;
+    Change { offset: fixed(k[0], 2000.0), gain: small(k[1], 7.9), across: small(k[2], 1.5), down: small(k[3], 1.5) }
 }

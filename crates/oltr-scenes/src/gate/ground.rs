@@ -13,6 +13,9 @@ use crate::settings::MOST_COLUMNS;
 const FINER: u32 = 3;
 /// The least difference that counts, in sixteenths of a level.
 const LEAST: i32 = 6 << 4;
+/// The largest difference of luma, and the largest chroma, that are learnt: 16 bits hold them in the ground's own fractions.
+const MOST_APART: i16 = 4080;
+const MOST_CHROMA: i16 = 2047;
 /// Columns of a row with one on either side.
 const PADDED: usize = MOST_COLUMNS as usize + 2;
 
@@ -128,19 +131,30 @@ impl Ground {
             let lines = [line(row.saturating_sub(1)), line(row), line((row + 1).min(rows - 1))];
             expect(lines, change, &mut self.expected[row * columns..][..columns]);
         }
-        let chroma = change.chroma();
+        let factors = [change.chroma(), inverse, learns.into()];
+        let mut difference = [0; MOST_COLUMNS as usize];
+        let (mut ground, mut light) = (Sums::default(), Sums::default());
         for row in 0..rows {
-            let three = |plane: &[i16]| -> Neighbours {
-                let line = |row: usize| &plane[row * columns..][..columns];
-                Neighbours::new([line(row.saturating_sub(1)), line(row), line((row + 1).min(rows - 1))])
-            };
-            let (ground, light) = (three(&self.expected), three(&picture.y));
+            let (above, below) = (row.saturating_sub(1), (row + 1).min(rows - 1));
+            let three = |plane| lines_of(plane, [above, row, below], columns);
             let range = row * columns..(row + 1) * columns;
             let seen = [&picture.y[range.clone()], &picture.u[range.clone()], &picture.v[range.clone()]];
             let known = [&self.expected[range.clone()], &self.u[range.clone()], &self.v[range.clone()]];
-            let (score, residual) = (&mut self.score[range.clone()], &mut self.residual[range.clone()]);
-            let (noise, blink) = (&self.noise[range.clone()], &mut self.blink[range]);
-            score_row(&ground, &light, seen, known, noise, blink, score, residual, [chroma, inverse, learns.into()]);
+            let difference = &mut difference[..columns];
+            let bounds = Bounds::new(three(&self.expected));
+            let most = differ(&bounds, seen, known, factors[0], difference);
+            if most * 5 > least_threshold(inverse) * 3 {
+                ground.set(three(&self.expected));
+                light.set(three(&picture.y));
+            }
+            let cells = Cells {
+                difference,
+                noise: &self.noise[range.clone()],
+                blink: &mut self.blink[range.clone()],
+                score: &mut self.score[range.clone()],
+                residual: &mut self.residual[range],
+            };
+            score_row(&bounds, &ground, &light, seen, known, cells, factors);
         }
         change
     }
@@ -149,7 +163,15 @@ impl Ground {
     /// `learns`.
     pub fn second(&mut self, picture: &Small, change: Change, kept: &[u8], learns: bool) {
         let cells = picture.columns * picture.rows;
-        for cell in 0..cells {
+        let mut next = 0;
+        while next < cells {
+            // Most of a picture is ground: eight cells at a time.
+            if next + 8 <= cells && self.score[next..next + 8] == [0; 8] {
+                next += 8;
+                continue;
+            }
+            let cell = next;
+            next += 1;
             if self.score[cell] < WEAK {
                 continue;
             }
@@ -217,7 +239,7 @@ impl Ground {
             &picture.y[..cells],
             &self.expected[..cells],
             score,
-            [change.offset, change.gain],
+            (change.offset, change.gain),
             speed,
         );
         let chroma = change.chroma();
@@ -251,126 +273,222 @@ fn unchanged(chroma: i16, change: Change) -> i16 {
 fn expect(lines: [&[i16]; 3], change: Change, out: &mut [i16]) {
     let [above, here, below] = lines;
     let last = here.len() - 1;
-    let at = |x: usize, left: usize, right: usize| {
-        let coarse = |fine: i16| i32::from(fine >> FINER);
-        let ground = coarse(here[x]);
-        let across = fit::slope_of(coarse(here[left]), coarse(here[right]));
-        let down = fit::slope_of(coarse(above[x]), coarse(below[x]));
-        let change = change.of(fit::light_of(ground), across, down) >> FRACTION;
-        (ground + change).clamp(0, 4095) as i16
-    };
-    out[0] = at(0, 0, last.min(1));
-    out[last] = at(last, last.saturating_sub(1), last);
+    let (above, below, out) = (&above[..=last], &below[..=last], &mut out[..=last]);
+    expect_cell(change, [here[0], here[0], here[last.min(1)]], [above[0], below[0]], &mut out[0]);
+    expect_cell(
+        change,
+        [here[last.saturating_sub(1)], here[last], here[last]],
+        [above[last], below[last]],
+        &mut out[last],
+    );
     for x in 1..last {
-        out[x] = at(x, x - 1, x + 1);
+        expect_cell(change, [here[x - 1], here[x], here[x + 1]], [above[x], below[x]], &mut out[x]);
     }
 }
 
-/// The least, the largest and the sum of each column of three rows, with one column more on either side.
-struct Neighbours {
-    least: [i16; PADDED],
-    most: [i16; PADDED],
-    sum: [i16; PADDED],
+/// The same for a cell of the ground, between those to its left and right, above and below.
+#[inline(always)]
+fn expect_cell(change: Change, [left, here, right]: [i16; 3], [above, below]: [i16; 2], out: &mut i16) {
+    let ground = here >> FINER;
+    let across = fit::slope_of(left >> FINER, right >> FINER);
+    let down = fit::slope_of(above >> FINER, below >> FINER);
+    let change = (change.of(fit::light_of(ground), across, down) >> FRACTION).clamp(-8191, 8191) as i16;
+    *out = (ground + change).clamp(0, 4095);
 }
 
-impl Neighbours {
-    fn new(lines: [&[i16]; 3]) -> Neighbours {
-        let mut out = Neighbours { least: [0; PADDED], most: [0; PADDED], sum: [0; PADDED] };
-        down(lines, &mut out);
+/// Three rows of a plane.
+fn lines_of(plane: &[i16], rows: [usize; 3], columns: usize) -> [&[i16]; 3] {
+    rows.map(|row| &plane[row * columns..][..columns])
+}
+
+/// The least and the largest of each column of three rows, with one column more on either side.
+struct Bounds {
+    least: [i16; PADDED],
+    most: [i16; PADDED],
+}
+
+impl Bounds {
+    fn new(lines: [&[i16]; 3]) -> Bounds {
+        let mut out = Bounds { least: [0; PADDED], most: [0; PADDED] };
+        bound(lines, &mut out);
         let last = lines[1].len() + 1;
-        for line in [&mut out.least, &mut out.most, &mut out.sum] {
-            line[0] = line[1];
-            line[last] = line[last - 1];
+        for line in [&mut out.least, &mut out.most] {
+            (line[0], line[last]) = (line[1], line[last - 1]);
         }
         out
     }
 }
 
 #[multiversion(targets("x86_64+avx2"))]
-fn down(lines: [&[i16]; 3], out: &mut Neighbours) {
+fn bound(lines: [&[i16]; 3], out: &mut Bounds) {
     let [above, here, below] = lines;
     let length = here.len();
     let (above, below) = (&above[..length], &below[..length]);
-    let (least, most, sum) = (&mut out.least[1..=length], &mut out.most[1..=length], &mut out.sum[1..=length]);
+    let (least, most) = (&mut out.least[1..=length], &mut out.most[1..=length]);
     for x in 0..length {
         least[x] = above[x].min(here[x]).min(below[x]);
         most[x] = above[x].max(here[x]).max(below[x]);
-        sum[x] = above[x] + here[x] + below[x];
     }
 }
 
-#[allow(clippy::too_many_arguments)]
+/// The sum of each column of three rows, with one column more on either side.
+struct Sums {
+    of: [i16; PADDED],
+}
+
+impl Default for Sums {
+    fn default() -> Sums {
+        Sums { of: [0; PADDED] }
+    }
+}
+
+impl Sums {
+    fn set(&mut self, lines: [&[i16]; 3]) {
+        let [above, here, below] = lines;
+        let length = here.len();
+        let (above, below, sums) = (&above[..length], &below[..length], &mut self.of[1..=length]);
+        for x in 0..length {
+            sums[x] = above[x] + here[x] + below[x];
+        }
+        (self.of[0], self.of[length + 1]) = (self.of[1], self.of[length]);
+    }
+}
+
+/// The least threshold that a cell may have.
+fn least_threshold(inverse: i32) -> i32 {
+    (LEAST * inverse) >> 8
+}
+
+/// Chroma of the ground in a light that changed by `chroma`, in sixteenths.
+#[inline(always)]
+fn lit(fine: i16, chroma: i32) -> i16 {
+    let coarse = fine >> FINER;
+    coarse + ((i32::from(coarse) * chroma) >> FRACTION) as i16
+}
+
+/// How much each cell differs from what it should look like, in sixteenths of a level; the largest of them. All of it fits
+/// into 16 bits, so that a vector holds many cells.
 #[multiversion(targets("x86_64+avx2"))]
-fn score_row(
-    ground: &Neighbours,
-    light: &Neighbours,
-    seen: [&[i16]; 3],
-    known: [&[i16]; 3],
-    noise: &[u8],
-    blink: &mut [u8],
-    score: &mut [u8],
-    residual: &mut [u8],
-    [chroma, inverse, learns]: [i32; 3],
-) {
-    let length = score.len();
+fn differ(ground: &Bounds, seen: [&[i16]; 3], known: [&[i16]; 3], chroma: i32, out: &mut [i16]) -> i32 {
+    let length = out.len();
     let [py, pu, pv] = seen.map(|line| &line[..length]);
     let [gy, gu, gv] = known.map(|line| &line[..length]);
-    let (noise, blink, residual) = (&noise[..length], &mut blink[..length], &mut residual[..length]);
-    let three = |line: &'_ [i16; PADDED], x: usize| [line[x], line[x + 1], line[x + 2]];
+    let (least, most) = (&ground.least[..length + 2], &ground.most[..length + 2]);
+    let mut largest = 0;
     for x in 0..length {
-        let [a, b, c] = three(&ground.least, x);
-        let least = i32::from(a.min(b).min(c));
-        let [a, b, c] = three(&ground.most, x);
-        let most = i32::from(a.max(b).max(c));
-        let (p, g) = (i32::from(py[x]), i32::from(gy[x]));
+        let least = least[x].min(least[x + 1]).min(least[x + 2]);
+        let most = most[x].max(most[x + 1]).max(most[x + 2]);
+        let (p, g) = (py[x], gy[x]);
         let apart = (p - g).abs().min(1023);
         let outside = (p - most).max(least - p).clamp(0, 1023);
-        let lit = |fine: i16| {
-            let coarse = i32::from(fine >> FINER);
-            coarse + ((coarse * chroma) >> FRACTION)
-        };
-        let (u, v) = (lit(gu[x]), lit(gv[x]));
-        let colour = ((i32::from(pu[x]) - u).abs() + (i32::from(pv[x]) - v).abs()).min(4095);
-        let difference = ((apart * 11 + outside * 21) >> 5) + colour;
-        let noise = i32::from(noise[x]);
-        let blinks = i32::from(blink[x]);
-        let mut threshold = LEAST + noise * 12;
-        threshold += ((threshold * blinks) >> 6) + ((most - least) >> 4);
-        // The ground in another light: its colour and relief times a factor.
-        let [a, b, c] = three(&light.sum, x);
-        let picture_mean = (i32::from(a) + i32::from(b) + i32::from(c)) >> 3;
-        let [a, b, c] = three(&ground.sum, x);
-        let ground_mean = (i32::from(a) + i32::from(b) + i32::from(c)) >> 3;
-        let factor = picture_mean * 5 >= ground_mean * 3 && picture_mean * 4 <= ground_mean * 7;
-        let relief = (p * ground_mean - g * picture_mean).abs() <= ground_mean * 96;
-        let tint = (i32::from(pu[x]) * ground_mean - u * picture_mean).abs()
-            + (i32::from(pv[x]) * ground_mean - v * picture_mean).abs();
-        let is_light = factor & relief & (tint <= ground_mean * 64);
-        threshold += ((threshold * 5) >> 4) & -i32::from(is_light);
-        threshold = (threshold * inverse) >> 8;
-        let next = u8::from(difference * 5 > threshold * 3)
-            + u8::from(difference > threshold)
-            + u8::from(difference > 2 * threshold);
-        let flips = i32::from((score[x] >= CLEAR) != (next >= CLEAR)) * 255;
-        blink[x] = (blinks + (((flips - blinks) >> 5) & -learns)) as u8;
-        score[x] = next;
-        residual[x] = (difference >> 2).min(255) as u8;
+        let colour = ((pu[x] - lit(gu[x], chroma)).abs() + (pv[x] - lit(gv[x], chroma)).abs()).min(4095);
+        out[x] = ((apart * 11 + outside * 21) >> 5) + colour;
+        largest = largest.max(out[x]);
+    }
+    largest.into()
+}
+
+/// What is known of the cells of a row.
+struct Cells<'a> {
+    difference: &'a [i16],
+    noise: &'a [u8],
+    blink: &'a mut [u8],
+    score: &'a mut [u8],
+    residual: &'a mut [u8],
+}
+
+/// Cells that are scored together: where none of them differs by much, that is all there is to do.
+const TOGETHER: usize = 16;
+
+/// Scores the cells of a row; `ground` and `light` are those of the row where any of its cells may score.
+#[multiversion(targets("x86_64+avx2"))]
+fn score_row(
+    bounds: &Bounds,
+    ground: &Sums,
+    light: &Sums,
+    seen: [&[i16]; 3],
+    known: [&[i16]; 3],
+    cells: Cells,
+    [chroma, inverse, learns]: [i32; 3],
+) {
+    let Cells { difference, noise, blink, score, residual } = cells;
+    let length = score.len();
+    let quiet = least_threshold(inverse) * 3;
+    for (residual, &difference) in residual.iter_mut().zip(difference) {
+        *residual = (difference >> 2).min(255) as u8;
+    }
+    let is_quiet = |start: usize| {
+        let some = &difference[start..(start + TOGETHER).min(length)];
+        i32::from(some.iter().fold(0, |most, &next| next.max(most))) * 5 <= quiet
+    };
+    let mut next = 0;
+    while next < length {
+        let start = next;
+        let quiet = is_quiet(start);
+        while next < length && is_quiet(next) == quiet {
+            next += TOGETHER;
+        }
+        let range = start..next.min(length);
+        let length = range.len();
+        let difference = &difference[range.clone()];
+        let (blink, score) = (&mut blink[range.clone()], &mut score[range.clone()]);
+        if quiet {
+            for x in 0..length {
+                let blinks = i16::from(blink[x]);
+                let flips = i16::from(score[x] >= CLEAR) * 255;
+                blink[x] = (blinks + (((flips - blinks) >> 5) & -(learns as i16))) as u8;
+                score[x] = 0;
+            }
+            continue;
+        }
+        let [py, pu, pv] = seen.map(|line| &line[range.clone()]);
+        let [gy, gu, gv] = known.map(|line| &line[range.clone()]);
+        let noise = &noise[range.clone()];
+        let padded = range.start..range.end + 2;
+        let (least, most) = (&bounds.least[padded.clone()], &bounds.most[padded.clone()]);
+        let (ground, light) = (&ground.of[padded.clone()], &light.of[padded]);
+        for x in 0..length {
+            let least = least[x].min(least[x + 1]).min(least[x + 2]);
+            let most = most[x].max(most[x + 1]).max(most[x + 2]);
+            let blinks = i32::from(blink[x]);
+            let mut threshold = LEAST + i32::from(noise[x]) * 12;
+            threshold += ((threshold * blinks) >> 6) + (i32::from(most - least) >> 4);
+            // The ground in another light: its colour and relief times a factor.
+            let (p, g) = (i32::from(py[x]), i32::from(gy[x]));
+            let (u, v) = (i32::from(lit(gu[x], chroma)), i32::from(lit(gv[x], chroma)));
+            let mean = |line: &[i16]| (i32::from(line[x]) + i32::from(line[x + 1]) + i32::from(line[x + 2])) >> 3;
+            let (picture_mean, ground_mean) = (mean(light), mean(ground));
+            let factor = picture_mean * 5 >= ground_mean * 3 && picture_mean * 4 <= ground_mean * 7;
+            let relief = (p * ground_mean - g * picture_mean).abs() <= ground_mean * 96;
+            let tint = (i32::from(pu[x]) * ground_mean - u * picture_mean).abs()
+                + (i32::from(pv[x]) * ground_mean - v * picture_mean).abs();
+            let is_light = factor & relief & (tint <= ground_mean * 64);
+            threshold += ((threshold * 5) >> 4) & -i32::from(is_light);
+            threshold = (threshold * inverse) >> 8;
+            let difference = i32::from(difference[x]);
+            let next = u8::from(difference * 5 > threshold * 3)
+                + u8::from(difference > threshold)
+                + u8::from(difference > 2 * threshold);
+            let flips = i32::from((score[x] >= CLEAR) != (next >= CLEAR)) * 255;
+            blink[x] = (blinks + (((flips - blinks) >> 5) & -learns)) as u8;
+            score[x] = next;
+        }
     }
 }
 
 #[multiversion(targets("x86_64+avx2"))]
-fn learn_luma(ground: &mut [i16], picture: &[i16], expected: &[i16], score: &[u8], light: [i32; 2], speed: u32) {
-    let change = Change { offset: light[0], gain: light[1], ..Change::default() };
+fn learn_luma(ground: &mut [i16], picture: &[i16], expected: &[i16], score: &[u8], light: (i32, i16), speed: u32) {
+    let change = Change { offset: light.0, gain: light.1, ..Change::default() };
     let length = ground.len();
     let (picture, expected, score) = (&picture[..length], &expected[..length], &score[..length]);
     for x in 0..length {
-        let learns = -i32::from(score[x] == 0);
-        let known = i32::from(ground[x]);
-        let apart = ((i32::from(picture[x]) - i32::from(expected[x])) << FINER) & learns;
+        let learns = -i16::from(score[x] == 0);
+        let known = ground[x];
+        let apart = ((picture[x] - expected[x]).clamp(-MOST_APART, MOST_APART) << FINER) & learns;
         // A thirty-second of the light of the whole, so that the ground follows the day.
-        let light = change.light(fit::light_of(known >> FINER)) >> (FRACTION + 5 - FINER);
+        let light = (change.light(fit::light_of(known >> FINER)) >> (FRACTION + 5 - FINER)) as i16;
         let own = (apart + ((1 << speed) >> 1)) >> speed;
-        ground[x] = (known + own + light).clamp(0, 32640) as i16;
+        ground[x] = known.saturating_add(own).saturating_add(light).clamp(0, 32640);
     }
 }
 
@@ -379,12 +497,13 @@ fn learn_chroma(ground: &mut [i16], picture: &[i16], score: &[u8], gain: i32, sp
     let length = ground.len();
     let (picture, score) = (&picture[..length], &score[..length]);
     for x in 0..length {
-        let learns = -i32::from(score[x] == 0);
-        let known = i32::from(ground[x]);
-        let light = (known * gain) >> FRACTION;
-        let apart = ((i32::from(picture[x]) << FINER) - known - light) & learns;
+        let learns = -i16::from(score[x] == 0);
+        let known = ground[x];
+        let light = ((i32::from(known) * gain) >> FRACTION) as i16;
+        let seen = picture[x].clamp(-MOST_CHROMA, MOST_CHROMA) << FINER;
+        let apart = seen.saturating_sub(known).saturating_sub(light).min(i16::MAX - 64) & learns;
         let own = (apart + ((1 << speed) >> 1)) >> speed;
-        ground[x] = (known + own + (light >> 5)).clamp(-16384, 16383) as i16;
+        ground[x] = known.saturating_add(own).saturating_add(light >> 5).clamp(-16384, 16383);
     }
 }
 
@@ -402,10 +521,13 @@ fn learn_noise(noise: &mut [u8], residual: &[u8], score: &[u8]) {
 /// The first ground was seen: the second is seen less often.
 #[multiversion(targets("x86_64+avx2"))]
 fn fade(share: &mut [u8], returns: &mut [u8], score: &[u8], fades: u8) {
-    for ((share, returns), &score) in share.iter_mut().zip(returns).zip(score) {
-        let is_first = score < WEAK;
-        let less = share.saturating_sub((*share >> 6) + fades);
-        *share = if is_first { less } else { *share };
-        *returns &= if is_first { !1 } else { 0xff };
+    let length = share.len();
+    let (returns, score) = (&mut returns[..length], &score[..length]);
+    for x in 0..length {
+        // All bits where it was seen.
+        let first = 0u8.wrapping_sub(u8::from(score[x] < WEAK));
+        let less = (share[x] >> 6) + fades;
+        share[x] = share[x].saturating_sub(less & first);
+        returns[x] &= !(first & 1);
     }
 }
