@@ -10,6 +10,7 @@ use oltr::calibrate::Calibration;
 use oltr::explain::{Explanation, explain};
 use oltr::origin::Origin;
 use oltr::scores;
+use oltr::sink::json::StillFields;
 use oltr::source::photo::Decode;
 use oltr::source::photos;
 use oltr::{Answer, Classifier, DisplayNames, EnrolledAs, Error, ErrorKind, Frame, Names, Nearest, Outputs, Told};
@@ -100,7 +101,7 @@ pub fn run(args: &ClassifyArgs, common: &Common) -> anyhow::Result<Exit> {
                     (c.latency_ms.decode, c.source_url, c.origin) = (millis(decode), url, frame.origin().clone());
                     c.latency_ms.preprocess = millis(times.preprocess);
                     c.latency_ms.inference = millis(times.inference);
-                    c.still = Some(things::StillFields::new(still, names));
+                    c.still = Some(StillFields::whole(still, names));
                     tally.classified += 1;
                     reporter.result(&c)?;
                 }
@@ -190,7 +191,7 @@ impl Tally {
 }
 
 /// `oltr.classification/1`. Fields keep their order; new ones are added at the end of their object.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 struct Classification<'a> {
     schema: &'static str,
     source: &'a str,
@@ -229,7 +230,7 @@ struct Classification<'a> {
     origin: Origin,
     /// `still` and `things`, where things are looked for.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    still: Option<things::StillFields>,
+    still: Option<StillFields<'a>>,
     /// The narrowest name that is right as often as the bundle promises, where it promises any.
     #[serde(skip_serializing_if = "Option::is_none")]
     taxon: Option<Option<Told<'a>>>,

@@ -3,6 +3,8 @@
 
 mod scene;
 mod schema;
+mod still;
+mod texts;
 mod things;
 mod units;
 
@@ -17,7 +19,9 @@ use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::text;
 use scene::{CameraLine, SceneLine};
-use schema::{ErrorLine, EventLine, FrameLine, Head, Memory, StatsLine, Texts, Time};
+use schema::{ErrorLine, EventLine, FrameLine, Head, Memory, StatsLine, Time};
+pub use still::StillFields;
+use texts::Texts;
 
 /// How often the system is asked whether its clock is synchronised.
 const ASK_EVERY: Duration = Duration::from_secs(1);

@@ -294,3 +294,27 @@ fn options_of_video_are_refused_and_others_kept_to() {
     let ran = card.run(&["stream", "--things", "-v", "--model", "tiny.onnx", "--max-memory", "160MiB", "card"]);
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
 }
+
+#[test]
+fn photos_of_a_watched_folder_are_compared_with_those_before_them() {
+    use std::io::{BufRead, BufReader};
+    let shots: Vec<Shot> = (0..4).map(|i| Shot { seed: i, second: Some(i), ..SHOT }).collect();
+    let card = Card::new(&[]);
+    fs::create_dir(card.path().join("in")).unwrap();
+    let args = ["stream", "--things", "--json", "--model", "tiny.onnx", "--watch", "in", "--state", "seen.json"];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_oltr"));
+    let mut child = command.current_dir(card.path()).args(args).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut said = Vec::new();
+    for (at, shot) in shots.iter().enumerate() {
+        let thing = (at == 3).then_some(THING);
+        let (hidden, name) = (format!("in/.{at}"), format!("in/{at}.jpg"));
+        fs::write(card.path().join(&hidden), Shot { thing, ..*shot }.jpeg()).unwrap();
+        fs::rename(card.path().join(hidden), card.path().join(name)).unwrap();
+        said.push(serde_json::from_str::<Value>(&lines.next().unwrap().unwrap()).unwrap());
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(shown(&said), [("no_ground", 0), ("no_ground", 0), ("same", 3), ("cuts", 3)]);
+    assert!(is_at(&said[3], THING));
+}

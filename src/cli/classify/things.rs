@@ -11,7 +11,6 @@ use oltr::source::stream::Stdin;
 use oltr::source::{Bounds, Damage, FrameSource, Next};
 use oltr::things::stills::{BURST, Still, StillSource, StillTimes, Stills};
 use oltr::{Classifier, Error, Frame, Model, Result, Stamp};
-use serde::Serialize;
 
 use super::super::args::{ClassifyArgs, Common};
 use super::super::stream::crops::Crops;
@@ -156,49 +155,5 @@ impl FrameSource for Files {
                 Ok(Next::Damaged(damage))
             }
         }
-    }
-}
-
-/// `still` and `things` of a line: as [`oltr::sink::json`] has them in its lines.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct StillFields {
-    still: StillOf,
-    things: Vec<Thing>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize)]
-struct StillOf {
-    shown: &'static str,
-    reason: Option<&'static str>,
-    ground: u32,
-    burst: u64,
-    left_out: u32,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize)]
-struct Thing {
-    thing: u64,
-    r#box: (i32, i32, u32, u32),
-    state: &'static str,
-    decision: &'static str,
-    label: Option<String>,
-    probability: f32,
-    reachability: f32,
-}
-
-impl StillFields {
-    pub fn new(still: &Still, names: oltr::Names) -> StillFields {
-        let Still { shown, ground, burst, left_out, ref things } = *still;
-        let thing = |thing: &oltr::things::stills::StillThing| Thing {
-            thing: thing.id,
-            r#box: (thing.area.x, thing.area.y, thing.area.width, thing.area.height),
-            state: "seen",
-            decision: thing.decision.word(),
-            label: names.label(thing.decision).map(String::from),
-            probability: thing.probability,
-            reachability: thing.reachability,
-        };
-        let of = StillOf { shown: shown.word(), reason: shown.reason(), ground, burst, left_out };
-        StillFields { still: of, things: things.iter().map(thing).collect() }
     }
 }

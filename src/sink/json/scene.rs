@@ -3,16 +3,13 @@
 use serde::Serialize;
 
 use super::super::{CameraResult, SceneResult};
-use super::schema::{Latency, Text, Texts};
+use super::schema::Latency;
+use super::texts::{SHORT_LABEL, Text, Texts};
 use super::things::{Box, box_of};
 use super::units::millis;
 use crate::answer::Names;
 use crate::decide::Decision;
-use crate::things::stills::Still;
-use crate::things::{Present, ThingState};
-
-/// Bytes of the label of each thing in a line that would be too long with all of them.
-const SHORT_LABEL: usize = 64;
+use crate::things::Present;
 
 /// `oltr.frame/1` of a frame in which things were looked for: nothing is said of the frame as a whole.
 #[derive(Debug, Serialize)]
@@ -90,65 +87,6 @@ impl<'a> SceneLine<'a> {
             source_url: of.source_url,
             find_ms: millis(of.times.find),
             things: Things { things: of.things, names: of.names, texts },
-        }
-    }
-}
-
-/// What was cut out of a photo.
-#[derive(Debug, Serialize)]
-pub struct StillFields<'a> {
-    still: StillOf,
-    things: StillThings<'a>,
-}
-
-#[derive(Debug, Serialize)]
-struct StillOf {
-    shown: &'static str,
-    reason: Option<&'static str>,
-    ground: u32,
-    burst: u64,
-    left_out: u32,
-}
-
-#[derive(Debug)]
-struct StillThings<'a> {
-    still: &'a Still,
-    names: Names<'a>,
-    texts: Texts,
-}
-
-#[derive(Debug, Serialize)]
-struct StillThingLine<'a> {
-    thing: u64,
-    r#box: Box,
-    state: &'static str,
-    decision: &'static str,
-    label: Option<Text<'a>>,
-    probability: f32,
-    reachability: f32,
-}
-
-impl Serialize for StillThings<'_> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let texts = if self.texts.most == usize::MAX { self.texts } else { Texts { most: SHORT_LABEL } };
-        serializer.collect_seq(self.still.things.iter().map(|thing| StillThingLine {
-            thing: thing.id,
-            r#box: box_of(thing.area),
-            state: ThingState::Seen.name(),
-            decision: thing.decision.word(),
-            label: self.names.label(thing.decision).map(|label| texts.of(label)),
-            probability: thing.probability,
-            reachability: thing.reachability,
-        }))
-    }
-}
-
-impl<'a> StillFields<'a> {
-    pub fn new(still: &'a Still, names: Names<'a>, texts: Texts) -> StillFields<'a> {
-        let Still { shown, ground, burst, left_out, .. } = *still;
-        StillFields {
-            still: StillOf { shown: shown.word(), reason: shown.reason(), ground, burst, left_out },
-            things: StillThings { still, names, texts },
         }
     }
 }

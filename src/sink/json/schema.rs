@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use super::super::{EventResult, Failure, FrameResult, Novelty, Stats, StoreStats, Times};
-use super::scene::StillFields;
+use super::still::StillFields;
+use super::texts::{Text, Texts};
 use super::things::{ThingFields, ThingsFields};
 use super::units::millis;
 use crate::answer::{self, Names, Told};
@@ -17,36 +18,6 @@ use crate::decide::Decision;
 use crate::decide::consensus::{Agreed, Observation};
 use crate::decide::events::Phase;
 use crate::origin::Origin;
-
-/// A text from outside, of which no more than `most` bytes are written, and then an ellipsis.
-#[derive(Clone, Copy, Debug)]
-pub struct Text<'a> {
-    text: &'a str,
-    most: usize,
-}
-
-impl Serialize for Text<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.text.len() <= self.most {
-            return serializer.serialize_str(self.text);
-        }
-        let end = self.text.floor_char_boundary(self.most);
-        serializer.collect_str(&format_args!("{}…", &self.text[..end]))
-    }
-}
-
-/// How long texts from outside may be.
-#[derive(Clone, Copy, Debug)]
-pub struct Texts {
-    /// Bytes of each text that are written.
-    pub most: usize,
-}
-
-impl Texts {
-    pub fn of(self, text: &str) -> Text<'_> {
-        Text { text, most: self.most }
-    }
-}
 
 /// What every line begins with, and the rest of it.
 #[derive(Debug, Serialize)]

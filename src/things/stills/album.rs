@@ -4,14 +4,11 @@ use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
-use super::Found;
 use super::differ::Differ;
+use super::found::{Found, MOST_GROUND};
 use super::small::{CELLS, Small};
 use crate::origin::Origin;
 use oltr_scenes::Settings;
-
-/// Photos that a ground is the median of, at most.
-pub const MOST_GROUND: usize = 9;
 
 /// Cameras whose last photos are remembered; by day and by night is not the same, nor is another size. Of more, those that were
 /// seen longest ago are forgotten.

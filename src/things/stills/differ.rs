@@ -2,10 +2,8 @@
 
 use oltr_scenes::{Area, Settings};
 
-use super::album::MOST_GROUND;
-use super::look::MOST_SHOWN;
+use super::found::{Found, MOST_GROUND, MOST_SHOWN, Shown};
 use super::small::{CELLS, SIDE, Small};
-use super::{Found, Shown};
 
 /// Levels by which a cell must differ, where nothing is restless and the sensitivity is 1.
 const LEAST: f32 = 12.0;
@@ -15,6 +13,9 @@ const RESTLESS: i32 = 3;
 
 /// As [`RESTLESS`], of what all cells differ by: wind, noise.
 const USUAL: i32 = 4;
+
+/// What all cells differ by is taken for wind and noise up to so many levels: more is another picture.
+const MOST_USUAL: i32 = 4;
 
 /// A region has a cell that differs by so many halves of what is needed.
 const CORE: i32 = 3;
@@ -205,7 +206,8 @@ impl Differ {
             left = left.saturating_sub(*count);
             is_here
         });
-        let least = (LEAST / self.settings.sensitivity) as i32 + USUAL * usual.unwrap_or(0) as i32;
+        let least = (LEAST / self.settings.sensitivity) as i32
+            + USUAL * usual.map_or(0, |usual| (usual as i32).min(MOST_USUAL));
         let mut looked_at = 0;
         for index in 0..CELLS {
             let shown = self.is_looked_at(index, columns, rows);
@@ -515,6 +517,7 @@ mod tests {
             small
         };
         let found = look(&noise(1), &[&noise(2), &noise(3), &noise(4)]);
-        assert!(found.areas.len() <= MOST_SHOWN, "{found:?}");
+        // All of it is restless.
+        assert_eq!((found.shown, found.areas.len()), (Shown::Same, 0), "{found:?}");
     }
 }

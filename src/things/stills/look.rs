@@ -5,18 +5,17 @@ use std::time::{Duration, Instant};
 use heapless::Vec;
 use oltr_scenes::Area;
 
-use super::{Finds, Found, Shown, Still, StillThing};
+use super::found::{Found, MOST_SHOWN, Shown, Still, StillThing};
+use super::source::Finds;
 use crate::answer::Answer;
 use crate::classify::{Classify, concerns_frame};
 use crate::decide::Decision;
 use crate::error::{Error, Result};
 use crate::frame::{Frame, View};
+use crate::things::cut::cut_of;
 use crate::things::detector::Detector;
+use crate::things::settings::Settings;
 use crate::things::stage::Cut;
-use crate::things::{cut_of, settings::Settings};
-
-/// Things of a photo that are shown the network, the largest first: a photo with more is mostly one of leaves.
-pub const MOST_SHOWN: usize = 8;
 
 /// Times of one photo.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

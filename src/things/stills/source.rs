@@ -8,8 +8,8 @@ use std::time::Duration;
 use heapless::Deque;
 use oltr_scenes::Settings;
 
-use super::Found;
 use super::album::{Album, LOOK_AHEAD, Page, camera_key, taken};
+use super::found::Found;
 use super::small::{CELLS, Small, preprocess};
 use crate::error::Result;
 use crate::frame::Frame;
