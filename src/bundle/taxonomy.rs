@@ -89,7 +89,8 @@ impl Taxonomy {
     }
 
     /// Reads a table of taxa: a header with `id` and ranks (`kingdom` to `species`), and beside them `gbif` and `worms`,
-    /// numbers of the narrowest taxon of the line; columns are separated by tabs. `subject` is the file, for messages.
+    /// numbers of the narrowest taxon of the line; columns are separated by tabs. Lines that begin with `#` say where it is
+    /// from. `subject` is the file, for messages.
     ///
     /// # Errors
     /// [`Error::BadInput`] naming the line, for what is no such table or contradicts itself.
@@ -98,7 +99,9 @@ impl Taxonomy {
             subject: subject.into(),
             reason: format!("line {}: {reason}", line + 1),
         };
-        let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+        let source = text.lines().filter_map(|line| Some(line.strip_prefix('#')?.trim())).collect::<Vec<_>>().join(" ");
+        let is_data = |line: &str| !line.trim().is_empty() && !line.starts_with('#');
+        let mut lines = text.lines().enumerate().filter(|(_, line)| is_data(line));
         let header: Vec<&str> =
             lines.next().map(|(_, line)| line.split('\t').map(str::trim).collect()).unwrap_or_default();
         let is_known = |column: &&str| {
@@ -109,7 +112,7 @@ impl Taxonomy {
                           gbif and worms if wanted, separated by tabs";
             return Err(bad(0, reason.into()));
         }
-        let mut taxonomy = Taxonomy::default();
+        let mut taxonomy = Taxonomy { source, ..Taxonomy::default() };
         for (number, line) in lines {
             let fields: Vec<&str> = line.split('\t').map(str::trim).collect();
             if fields.len() > header.len() {
@@ -184,7 +187,7 @@ impl Taxonomy {
 mod tests {
     use super::*;
 
-    const TABLE: &str = "id\tfamily\tgenus\tspecies\tworms\n\
+    const TABLE: &str = "# from memory\nid\tfamily\tgenus\tspecies\tworms\n\
         a\tPomacentridae\tDascyllus\tDascyllus reticulatus\t212833\n\
         b\tPomacentridae\tChromis\t\n\
         \n\
@@ -196,6 +199,7 @@ mod tests {
         assert_eq!((t.of("a", Rank::Species), t.of("b", Rank::Species)), (Some("Dascyllus reticulatus"), None));
         assert_eq!((t.of("b", Rank::Family), t.of("wall", Rank::Family)), (Some("Pomacentridae"), None));
         assert_eq!(t.ids["Dascyllus reticulatus"].worms, Some(212_833));
+        assert_eq!(t.source, "from memory");
         let classes = ["b", "wall"].map(|id| Class { id: id.into(), name: id.into(), train_count: 1 });
         let of = t.restricted(&classes).unwrap();
         assert_eq!((of.classes.len(), of.ids.len()), (1, 0));

@@ -7,7 +7,8 @@
 //!
 //! For *open* photos, known and unknown ones together, the group that they lie near is found in the same way. What is
 //! unknown in the field is other than what was photographed, and one group that happens to be frequent here would carry a
-//! rank; so it is told only where unknown photos of at least [`LEAST_GROUPS`] groups of that rank are named rightly.
+//! rank; so it is told only where unknown photos of at least [`LEAST_GROUPS`] groups of that rank are named rightly, and where
+//! the lower end of what is promised keeps the share, with the photos of an unknown class drawn together.
 
 use std::collections::BTreeSet;
 
@@ -88,7 +89,9 @@ pub(super) fn names(
                 let unknown = right.iter().filter(|c| c.right && records[c.record].truth.is_none());
                 unknown.filter_map(name).collect::<BTreeSet<&str>>().len()
             };
-            if open && groups(told) < LEAST_GROUPS {
+            let promised = promised(labels, records, told);
+            let is_sure = promised.is_some_and(|[low, _]| low >= share) && groups(told) >= LEAST_GROUPS;
+            if open && !is_sure {
                 continue;
             }
             let lowest = told.last().map_or(1.0, |c| c.probability);
@@ -99,7 +102,7 @@ pub(super) fn names(
                 probability,
                 told: told.len(),
                 right: told.iter().filter(|c| c.right).count(),
-                promised: promised(labels, records, told),
+                promised,
             });
             if open { &mut naming.open } else { &mut naming.known }.insert(rank, probability);
             left = others.iter().map(|c| c.record).collect();
@@ -166,6 +169,73 @@ mod tests {
         of.iter_mut().for_each(|(p, _)| *p = 0.5);
         assert_eq!(told(&candidates(&of), 0.9), None, "equals fall together");
         assert_eq!(told(&candidates(&of), 0.8), Some(30));
+    }
+
+    /// A bundle of four classes of three families, and records with their labels: of each photo its class, its decision and
+    /// the class that it looks like, with a probability of about `p`.
+    fn photos(of: &[(&str, bool, usize, f32, usize)]) -> (Bundle, Vec<Label>, Vec<Record>) {
+        let mut bundle = crate::bundle::example::bundle(&["a", "b", "c", "d"].map(|id| (id, 9)));
+        let table = "id\tfamily\na\tA\nb\tA\nc\tC\nd\tD\n";
+        bundle.taxonomy = Taxonomy::from_table("t", table).unwrap().restricted(&bundle.classes);
+        let (mut labels, mut records) = (Vec::new(), Vec::new());
+        for (class, known, like, p, times) in of {
+            for _ in 0..*times {
+                let truth = ["a", "b", "c", "d"].iter().position(|id| id == class);
+                let mut logits = vec![((1.0 - p) / 3.0f32).ln(); 4];
+                logits[*like] = p.ln();
+                let distances = vec![if *known { 10.0 } else { 100.0 }; 4];
+                let scores = crate::scores::score(&logits, &distances).unwrap();
+                let photo = labels.len();
+                let (path, split) = (format!("{photo}.png"), "val".into());
+                labels.push(Label { path, class: class.to_string(), known: truth.is_some(), split, cluster: None });
+                let kinds = crate::scores::ScoreKind::all(&logits, &distances);
+                let (features, own_distance, unscaled_probability) = (vec![], None, *p);
+                records.push(Record {
+                    photo,
+                    truth,
+                    scores,
+                    kinds,
+                    own_distance,
+                    features,
+                    distances,
+                    unscaled_probability,
+                    logits,
+                });
+            }
+        }
+        (bundle, labels, records)
+    }
+
+    #[test]
+    fn the_narrowest_rank_keeps_its_share() {
+        // Sure photos are right; unsure ones of a and b are taken for each other.
+        let (bundle, labels, records) =
+            photos(&[("a", true, 0, 0.95, 30), ("b", true, 1, 0.9, 30), ("a", true, 1, 0.6, 25)]);
+        let (naming, named) = names(&bundle, &labels, &records, &Taxonomy::default(), 0.9).unwrap();
+        let of: Vec<_> = named.iter().map(|n| (n.rank, n.told, n.right)).collect();
+        assert_eq!(of, [(Rank::Label, 60, 60), (Rank::Family, 25, 25)]);
+        assert!(naming.known[&Rank::Label] > 0.6 && naming.known[&Rank::Label] <= 0.9, "{naming:?}");
+        assert!(naming.open.is_empty());
+        // All of them may be told by their labels where that is enough.
+        let (naming, _) = names(&bundle, &labels, &records, &Taxonomy::default(), 0.7).unwrap();
+        assert_eq!(naming.known.keys().copied().collect::<Vec<_>>(), [Rank::Label]);
+    }
+
+    #[test]
+    fn open_photos_are_named_where_several_groups_prove_it() {
+        let table = "id\tfamily\nu\tA\nv\tC\nw\tD\nx\tE\n";
+        let taxonomy = Taxonomy::from_table("t", table).unwrap();
+        let open = |of: &[(&str, bool, usize, f32, usize)]| {
+            let (bundle, labels, records) = photos(of);
+            let (naming, _) = names(&bundle, &labels, &records, &taxonomy, 0.9).unwrap();
+            naming.open.keys().copied().collect::<Vec<_>>()
+        };
+        let [u, v, w] = [("u", false, 0, 0.9, 10), ("v", false, 2, 0.9, 10), ("w", false, 3, 0.9, 10)];
+        assert_eq!(open(&[u, v, w]), [Rank::Family]);
+        // Two groups are no proof, however many their photos are.
+        assert_eq!(open(&[u, ("v", false, 2, 0.9, 90)]), []);
+        // Nor are three, where a fourth that looks like them might be what comes: 30 of 33 are right here.
+        assert_eq!(open(&[u, v, w, ("x", false, 3, 0.9, 3)]), []);
     }
 
     #[test]

@@ -87,9 +87,8 @@ pub fn run(args: &CalibrateArgs, common: &Common) -> anyhow::Result<Exit> {
 /// `bundle` with what `table` says of its classes.
 fn named(bundle: &Bundle, table: Option<&Taxonomy>) -> oltr::Result<Option<Bundle>> {
     let Some(table) = table else { return Ok(None) };
-    let source = bundle.taxonomy.as_ref().map(|taxonomy| taxonomy.source.clone()).unwrap_or_default();
     match table.restricted(&bundle.classes) {
-        Some(taxonomy) => Ok(Some(Bundle { taxonomy: Some(Taxonomy { source, ..taxonomy }), ..bundle.clone() })),
+        Some(taxonomy) => Ok(Some(Bundle { taxonomy: Some(taxonomy), ..bundle.clone() })),
         None => Err(Error::BadInput {
             subject: "table of taxa".into(),
             reason: "says nothing of any class of the bundle; write ids as 'oltr inspect --classes' lists them".into(),
