@@ -10,13 +10,14 @@ use std::thread;
 use oltr::{Error, Result};
 use oltr_export::Deployment;
 use oltr_export::events::{self, Format, Settings, Summary};
-use oltr_export::record::{Line, Lines, Review};
+use oltr_export::record::{Line, Lines, Review, Stats};
 use oltr_store::disk::RealDisk;
-use oltr_store::{Listed, Reader, Said, event_of};
+use oltr_store::{Listed, Reader, Said};
 
 use super::args::{ExportArgs, ExportFormat};
 use super::exit::{self, Exit};
 use super::output::Output;
+use super::store::error;
 
 /// Runs the command.
 pub fn run(args: &ExportArgs, json: bool) -> anyhow::Result<Exit> {
@@ -65,15 +66,23 @@ const WAITING: usize = 64;
 
 /// Writes the records of `store`.
 fn from_store(format: Format, store: &Path, settings: &Settings, out: &Path) -> Result<Summary> {
-    let reader = Reader::open(store, Arc::new(RealDisk)).map_err(store_error)?;
+    let mut reader = Reader::open(store, Arc::new(RealDisk)).map_err(error)?;
+    reader.learn_times().map_err(error)?;
+    let efforts = reader.efforts().map_err(error)?;
     // The store gives its records one by one to whom it calls; exports take them one by one.
     thread::scope(|scope| {
         let (give, take) = sync_channel::<Result<Line>>(WAITING);
         scope.spawn(move || {
+            for effort in efforts {
+                // Each is the last of its run, whatever those of others say.
+                if let Ok(Line::Stats(stats)) = Line::parse(&effort) {
+                    let _ = give.send(Ok(Line::Stats(Stats { seq: 0, ..stats })));
+                }
+            }
             // A writer that failed takes no more.
             let read = reader.each(&mut |listed| Ok(give.send(line(&listed)).is_ok()));
             if let Err(e) = read {
-                let _ = give.send(Err(store_error(e)));
+                let _ = give.send(Err(error(e)));
             }
         });
         events::write(format, &mut take.into_iter(), settings, out)
@@ -84,9 +93,9 @@ fn from_store(format: Format, store: &Path, settings: &Settings, out: &Path) -> 
 fn line(listed: &Listed) -> Result<Line> {
     let id = listed.record.id;
     let bad = |reason: String| Error::BadInput { subject: format!("record {id}"), reason };
-    let event = event_of(listed.text).ok_or_else(|| bad("holds no event".into()))?;
+    let event = listed.event().ok_or_else(|| bad("holds no event".into()))?;
     let mut record: oltr_export::Record =
-        serde_json::from_str(event).map_err(|e| bad(format!("holds an event that is none ({e})")))?;
+        serde_json::from_value(event.into()).map_err(|e| bad(format!("holds an event that is none ({e})")))?;
     record.id = id.to_string();
     record.picture = listed.picture().map(String::from);
     record.first_ever = listed.record.first_ever;
@@ -100,15 +109,6 @@ fn line(listed: &Listed) -> Result<Line> {
         wall: Some(review.wall.clone()),
     });
     Ok(Line::Record(Box::new(record)))
-}
-
-/// An error of the store as one of the library's.
-fn store_error(e: oltr_store::Error) -> Error {
-    match e {
-        oltr_store::Error::Io { path, cause } => Error::io(path, cause),
-        oltr_store::Error::Bad { subject, reason } => Error::BadInput { subject, reason },
-        e => Error::Internal(e.to_string()),
-    }
 }
 
 /// The lines of `records`.

@@ -18,11 +18,16 @@ use super::table::{Align, Cell, Column, Shrink, Table, printable};
 pub fn run(args: &StoreArgs, common: &Common) -> anyhow::Result<Exit> {
     match &args.action {
         StoreAction::List { features, dir } if common.json => {
-            let (reader, mut out) = (open(dir)?, Output::new());
+            let (mut reader, mut out) = (open(dir)?, Output::new());
+            reader.learn_times().map_err(error)?;
             each(&reader, &mut |listed| out.json(&record(listed, *features)))?;
             Ok(Exit::Success)
         }
-        StoreAction::List { dir, .. } => list(&open(dir)?),
+        StoreAction::List { dir, .. } => {
+            let mut reader = open(dir)?;
+            reader.learn_times().map_err(error)?;
+            list(&reader)
+        }
         StoreAction::Check { dir } => check(&open(dir)?, common),
         StoreAction::Stats { dir } => stats(&open(dir)?, common),
     }

@@ -190,8 +190,9 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
         out.reach.name_as(lines);
     }
     let graph = model.graph_sha256();
-    out.store = Storing::start(&args.store, keeper.as_ref(), graph, names, args.linger, &line_limits)?;
+    out.store = Storing::start(&args.store, keeper.as_ref(), graph, names, drops, &line_limits)?;
     if let Some(store) = &mut out.store {
+        store.set_source(source.name());
         store.set_bursts(matches!(settings.grouping, Grouping::Bursts(_)));
     }
     if let (Some(store), To::Json(lines)) = (&mut out.store, &out.to) {
@@ -337,6 +338,7 @@ impl Sink for Out<'_> {
         if let Some(store) = &mut self.store {
             // The last ones count what is written.
             if stats.last {
+                store.tick(stats)?;
                 store.finish();
             }
             if let To::Json(lines) = &mut self.to {
@@ -361,6 +363,7 @@ impl Sink for Out<'_> {
     fn tick(&mut self, stats: &Stats, events: &mut dyn Iterator<Item = &Event>) -> Result<()> {
         self.notifier.alive(stats.stuck);
         self.reach.tick(stats, self.store.as_ref().map(Storing::stats));
+        self.store.as_mut().map_or(Ok(()), |store| store.tick(stats))?;
         self.sink().tick(stats, events)
     }
 }

@@ -172,7 +172,7 @@ fn decisions_make_labels_and_classes() {
     oltr(&["enrol", "add", "--enrolled", file, "cups", "examples/photos/cup.jpg", "examples/photos/cup.jpg"]).code(0);
     let names = || -> Vec<String> {
         let all = lines(&oltr(&["enrol", "list", "--json", "--enrolled", file]).code(0));
-        all[0]["classes"].as_array().unwrap().iter().map(|class| class["name"].as_str().unwrap().into()).collect()
+        all.iter().map(|class| class["name"].as_str().unwrap().into()).collect()
     };
     assert_eq!(names(), ["new moon", "cups"]);
     enrol(&["--undo"]).code(0);

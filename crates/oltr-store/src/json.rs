@@ -4,7 +4,6 @@ use serde_json::{Map, Value, json};
 
 use crate::feature;
 use crate::reader::Listed;
-use crate::record::event_of;
 use crate::reviews::Said;
 
 impl Listed<'_> {
@@ -12,8 +11,7 @@ impl Listed<'_> {
     /// what the network made of its picture.
     pub fn to_json(&self, features: bool) -> Value {
         let record = &self.record;
-        let event = event_of(self.text).and_then(|event| serde_json::from_str(event).ok());
-        let mut line: Map<String, Value> = event.unwrap_or_default();
+        let mut line: Map<String, Value> = self.event().unwrap_or_default();
         let event_id = line.remove("id").unwrap_or_else(|| record.event_id.clone().into());
         let mut set = |key: &str, value: Value| line.insert(key.into(), value);
         set("schema", "oltr.record/1".into());

@@ -10,7 +10,9 @@
 //! - Time is passed in. The order of records is that of their numbers, so that a clock that jumps changes nothing but what
 //!   is said of days.
 
+pub mod budget;
 pub mod disk;
+mod effort;
 mod error;
 pub mod feature;
 pub mod group;
@@ -22,6 +24,7 @@ pub mod reviews;
 mod state;
 mod store;
 pub mod tally;
+mod times;
 pub mod worth;
 pub mod writer;
 

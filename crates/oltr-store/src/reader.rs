@@ -5,13 +5,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use serde_json::{Map, Value};
+
 use crate::disk::Disk;
 use crate::error::{Error, Result};
-use crate::record::{Picture, Record};
+use crate::record::{Picture, Record, event_of};
 use crate::reviews::{self, Decided, Review, Reviews};
 use crate::state::{self, State};
 use crate::store::{MAX_SEGMENT_FILE, Opened, SEGMENTS, open, segments};
 use crate::tally::Tally;
+use crate::times::Clocks;
 
 /// How often it is looked again where something seems broken, and after what time.
 const LOOKS: usize = 3;
@@ -28,6 +31,7 @@ pub struct Reader {
     state: State,
     dead: BTreeSet<u64>,
     decided: Decided,
+    clocks: Clocks,
 }
 
 /// One record as it is listed.
@@ -42,6 +46,13 @@ pub struct Listed<'a> {
 }
 
 impl Listed<'_> {
+    /// The event's last line, with its times put right as far as [`Reader::learn_times`] knows them.
+    pub fn event(&self) -> Option<Map<String, Value>> {
+        let mut event = serde_json::from_str(event_of(self.text)?).ok()?;
+        self.reader.clocks.mend(&mut event);
+        Some(event)
+    }
+
     /// Its picture, below the store's folder, if that is there as long as it was written.
     pub fn picture(&self) -> Option<&str> {
         let Picture { path, bytes, .. } = self.record.picture.as_ref()?;
@@ -111,7 +122,40 @@ impl Reader {
         let state = open::read_state(disk.as_ref(), folder, &mut Opened::default())?;
         let decided = Reviews::of(folder).decided(disk.as_ref())?;
         let dead = state.dead.iter().copied().collect();
-        Ok(Reader { disk, folder: folder.into(), state, dead, decided })
+        Ok(Reader { disk, folder: folder.into(), state, dead, decided, clocks: Clocks::default() })
+    }
+
+    /// Learns when the clock became known of each boot in which it was not at first; then [`Listed::event`] has the right
+    /// times of what was before.
+    ///
+    /// # Errors
+    /// As [`Reader::each`].
+    pub fn learn_times(&mut self) -> Result<()> {
+        const UNKNOWN: &str = "\"clock_synchronised\":false";
+        let mut unknown = false;
+        self.each(&mut |listed| {
+            unknown |= event_of(listed.text).is_some_and(|event| event.contains(UNKNOWN));
+            Ok(!unknown)
+        })?;
+        if !unknown {
+            return Ok(());
+        }
+        let mut clocks = Clocks::default();
+        self.efforts()?.iter().for_each(|stats| clocks.learn(stats));
+        self.each(&mut |listed| {
+            event_of(listed.text).iter().for_each(|event| clocks.learn(event));
+            Ok(true)
+        })?;
+        self.clocks = clocks;
+        Ok(())
+    }
+
+    /// What each run said of itself last, as `oltr.stats/1`, in the order in which they began.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn efforts(&self) -> Result<Vec<String>> {
+        crate::effort::read(self.disk.as_ref(), &self.folder)
     }
 
     /// The last decision about each record.
@@ -261,13 +305,13 @@ impl Reader {
     /// # Errors
     /// [`Error::Io`].
     pub fn check(&self) -> Result<Checked> {
-        let mut checked = self.check_once()?;
+        let mut checked = self.check_at_rest()?;
         for _ in 0..LOOKS {
             if !checked.findings.iter().any(|finding| finding.broken) {
                 break;
             }
             std::thread::sleep(LOOK_AGAIN);
-            let again = Reader::open(&self.folder, self.disk.clone())?.check_once()?;
+            let again = Reader::open(&self.folder, self.disk.clone())?.check_at_rest()?;
             // What is broken stays so.
             let stays = |finding: &Finding| !finding.broken || checked.findings.contains(finding);
             checked = Checked { findings: again.findings.into_iter().filter(stays).collect(), ..again };
@@ -275,7 +319,11 @@ impl Reader {
         Ok(checked)
     }
 
-    fn check_once(&self) -> Result<Checked> {
+    /// As [`Reader::check`], where nobody writes the store for certain: all is read once.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn check_at_rest(&self) -> Result<Checked> {
         let mut findings = Vec::new();
         let mut find = |path: &Path, what: String, broken| findings.push(Finding { path: path.into(), what, broken });
         let folder = self.folder.join(SEGMENTS);
@@ -378,7 +426,7 @@ impl Reader {
             Ok(true)
         })?;
         let segments = self.names()?.into_iter().map(|name| self.folder.join(SEGMENTS).join(name));
-        let others = [state::FILE, reviews::FILE].map(|name| self.folder.join(name));
+        let others = [state::FILE, reviews::FILE, crate::effort::FILE].map(|name| self.folder.join(name));
         stats.bytes += segments.chain(others).filter_map(|path| self.disk.length(&path).ok()).sum::<u64>();
         stats.classes = tallies.iter().cloned().collect();
         Ok(stats)

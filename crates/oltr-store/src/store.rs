@@ -101,8 +101,9 @@ pub struct Store {
     next_id: u64,
     /// Bytes of the state's file.
     state_bytes: u64,
-    /// Bytes of the log of reviews.
+    /// Bytes of the log of reviews, and of what runs say of themselves.
     review_bytes: u64,
+    effort_bytes: u64,
     reviews: Reviews,
     unsynced: Unsynced,
     counts: Counts,
@@ -148,7 +149,8 @@ impl Store {
     pub fn bytes(&self) -> u64 {
         let lines: u64 = self.segments.iter().map(|segment| self.blocks(segment.bytes)).sum();
         let folders = (self.folders.len() as u64 + 2) * FOLDER_BLOCKS * self.block;
-        let others = self.blocks(self.state_bytes) + self.blocks(self.review_bytes) + 2 * self.block;
+        let others = self.blocks(self.state_bytes) + self.blocks(self.review_bytes) + self.blocks(self.effort_bytes);
+        let others = others + 2 * self.block;
         lines + self.picture_bytes + folders + others
     }
 
@@ -254,6 +256,19 @@ impl Store {
             Some(file) => file.sync().map_err(|e| Error::io(&path, e)),
             None => Ok(()),
         }
+    }
+
+    /// Writes down that `run` says `stats` of itself, an object `oltr.stats/1`; it survives a power cut.
+    ///
+    /// # Errors
+    /// [`Error::Full`]; [`Error::Bad`] for what is no object, or too long; [`Error::Io`].
+    pub fn note_run(&mut self, run: &str, stats: &str) -> Result<()> {
+        // The log is written anew now and then.
+        self.make_room(2 * self.block)?;
+        let (bytes, written) = crate::effort::add(self.disk.as_ref(), &self.folder, run, stats)?;
+        self.effort_bytes = bytes;
+        self.counts.written += written;
+        Ok(())
     }
 
     /// Makes all survive a power cut, and ends.

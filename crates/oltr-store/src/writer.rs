@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::budget::{Allowance, Budget};
 use crate::disk::Disk;
 use crate::record::NewRecord;
 use crate::store::{self, Settings, Store};
@@ -97,6 +98,8 @@ struct Shared {
 
 enum Message<P> {
     Keep(Box<Job>, Option<P>),
+    /// What a run says of itself.
+    Note(String, String),
     Close,
 }
 
@@ -112,9 +115,12 @@ impl<P: Picture> Writer<P> {
     ///
     /// # Errors
     /// Those of the system where it starts no thread.
+    ///
+    /// Where there is a `day`, no more bytes than so many are written in 24 hours.
     pub fn start(
         folder: &Path,
         settings: Settings,
+        day: Option<u64>,
         disk: Arc<dyn Disk>,
         done: impl Fn(P) + Send + 'static,
     ) -> std::io::Result<Writer<P>> {
@@ -134,6 +140,9 @@ impl<P: Picture> Writer<P> {
                 since: None,
                 before: Default::default(),
                 unencoded: 0,
+                began: Instant::now(),
+                budget: day.map(|day| Budget::new(day, Duration::ZERO)),
+                spent: 0,
             };
             keeper.run(&jobs, &done);
         };
@@ -149,10 +158,15 @@ impl<P: Picture> Writer<P> {
                 self.shared.dropped.fetch_add(1, Ordering::Relaxed);
                 match message {
                     Message::Keep(_, picture) => picture,
-                    Message::Close => None,
+                    _ => None,
                 }
             }
         }
+    }
+
+    /// Hands the thread what `run` says of itself, an object `oltr.stats/1`; the next one has it too where the queue is full.
+    pub fn note(&self, run: &str, stats: &str) {
+        let _ = self.queue.try_send(Message::Note(run.into(), stats.into()));
     }
 
     /// What is new about an event of `class` (the empty text for open) on `day`, and takes note of it; `None` as long as the
@@ -206,8 +220,12 @@ struct Keeper {
     since: Option<Instant>,
     /// What stores counted that were closed since.
     before: store::Counts,
-    /// Pictures that could not be encoded.
+    /// Pictures that could not be encoded, or were not to be written.
     unencoded: u64,
+    began: Instant,
+    budget: Option<Budget>,
+    /// Bytes that the budget knows of.
+    spent: u64,
 }
 
 impl Keeper {
@@ -219,6 +237,7 @@ impl Keeper {
                 Ok(Message::Keep(job, picture)) => {
                     self.keep(&job, picture, done);
                 }
+                Ok(Message::Note(run, stats)) => self.note(&run, &stats),
                 Ok(Message::Close) | Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => self.open(),
             }
@@ -259,7 +278,15 @@ impl Keeper {
     fn keep<P: Picture>(&mut self, job: &Job, mut picture: Option<P>, done: &impl Fn(P)) {
         self.open();
         let given = picture.is_some();
-        let bytes = picture.as_mut().and_then(Picture::jpeg);
+        let allowed = self.allowance(job.special);
+        if allowed == Allowance::Nothing {
+            self.change(|counts| counts.not_kept += 1);
+            if let Some(picture) = picture {
+                done(picture);
+            }
+            return;
+        }
+        let bytes = picture.as_mut().filter(|_| allowed == Allowance::All).and_then(Picture::jpeg);
         let lost = given && bytes.is_none();
         let Job { event, event_id, decision, label, nearest, special, day, graph, features, unit, limit, novelty } =
             job;
@@ -301,6 +328,30 @@ impl Keeper {
                 }
             }
             None => self.change(|counts| counts.not_kept += 1),
+        }
+    }
+
+    /// What may be written of an event today.
+    fn allowance(&mut self, special: bool) -> Allowance {
+        let written = self.before.written + self.store.as_ref().map_or(0, |store| store.counts().written);
+        let Some(budget) = &mut self.budget else { return Allowance::All };
+        budget.spend(written.saturating_sub(self.spent));
+        self.spent = self.spent.max(written);
+        let (allowed, day) = (budget.allows(special, self.began.elapsed()), budget.day());
+        if allowed != Allowance::All {
+            self.trouble(&format!(
+                "{}: {} MiB a day may be written (--store-day); events come faster, and ordinary ones go first",
+                self.folder.display(),
+                day >> 20
+            ));
+        }
+        allowed
+    }
+
+    fn note(&mut self, run: &str, stats: &str) {
+        self.open();
+        if let Some(Err(e)) = self.store.as_mut().map(|store| store.note_run(run, stats)) {
+            self.trouble(&format!("{e}; what was watched is not kept"));
         }
     }
 

@@ -267,7 +267,7 @@ fn the_writer_goes_on_where_nothing_can_be_kept() {
     std::fs::set_permissions(&locked, std::fs::Permissions::from_mode(0o500)).unwrap();
     let root = std::fs::create_dir(locked.join("try")).is_ok();
     for place in [file.join("store"), locked.join("store")].iter().take(if root { 1 } else { 2 }) {
-        let mut writer = Writer::start(place, ROOMY, Arc::new(RealDisk), |_: Jpeg| {}).unwrap();
+        let mut writer = Writer::start(place, ROOMY, None, Arc::new(RealDisk), |_: Jpeg| {}).unwrap();
         for _ in 0..5 {
             assert!(writer.keep(job(), Some(Jpeg(vec![1]))).is_none());
         }
@@ -275,6 +275,97 @@ fn the_writer_goes_on_where_nothing_can_be_kept() {
         assert_eq!((writer.counts().kept, writer.counts().not_kept, writer.counts().open), (0, 5, false));
     }
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "mine");
+}
+
+/// A scene that flickers does not wear a card out: ordinary pictures go first, then ordinary events.
+#[test]
+fn a_day_has_a_bound() {
+    let folder = tempfile::tempdir().unwrap();
+    let day = 4 << 20;
+    let mut writer = Writer::start(folder.path(), ROOMY, Some(day), Arc::new(RealDisk), |_: Jpeg| {}).unwrap();
+    let (mut kept, mut n) = (0, 0u64);
+    while n < 600 {
+        let ordinary = Job { decision: "known", label: Some("cup".into()), ..job() };
+        let job = if n % 6 == 0 { Job { special: true, ..job() } } else { ordinary };
+        if writer.keep(job, Some(Jpeg(vec![7; 10_000]))).is_none() {
+            (kept, n) = (kept + 1, n + 1);
+        } else {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+    assert!(writer.finish(Duration::from_secs(60)));
+    let counts = writer.counts();
+    assert!(counts.written <= day / 4 + 20_000 && counts.pictures_lost > 0, "{counts:?}");
+    assert_eq!(counts.kept + counts.not_kept, kept);
+    let (mut open, mut others) = (0, 0);
+    let reader = Reader::open(folder.path(), Arc::new(RealDisk)).unwrap();
+    reader
+        .each(&mut |listed| {
+            *(if listed.record.special { &mut open } else { &mut others }) += 1;
+            Ok(true)
+        })
+        .unwrap();
+    // Of those that are open more have found a place than are a sixth of all.
+    assert!(open * 5 > others + 20, "{open} {others}");
+}
+
+/// A machine that does not know the time at first: what it kept is put right once it does.
+#[test]
+fn times_are_mended_by_what_the_same_boot_says_later() {
+    let disk = SimDisk::default();
+    let mut store = sim(&disk, ROOMY).unwrap();
+    let line = |s: u64, wall: &str, known: bool| {
+        format!(
+            "{{\"schema\":\"oltr.event/1\",\"boot_id\":\"b\",\"mono_ns\":{},\"wall\":\"{wall}\",\"clock_synchronised\":{known},\
+             \"last\":{{\"mono_ns\":{},\"wall\":\"{wall}\"}}}}",
+            s * 1_000_000_000,
+            s * 1_000_000_000
+        )
+    };
+    store.append(&new(&line(10, "1970-01-01T00:00:10.000Z", false), None, 0), None).unwrap();
+    let last = |disk: &SimDisk| -> (String, bool) {
+        let mut reader = Reader::open(Path::new(FOLDER), Arc::new(disk.clone())).unwrap();
+        reader.learn_times().unwrap();
+        let mut all = Vec::new();
+        reader
+            .each(&mut |listed| {
+                let json = listed.to_json(false);
+                all.push((json["last"]["wall"].as_str().unwrap().into(), json["clock_mended"] == true));
+                Ok(true)
+            })
+            .unwrap();
+        all.remove(0)
+    };
+    assert_eq!(last(&disk), ("1970-01-01T00:00:10.000Z".into(), false));
+    // No event since, but the run said of itself when it was.
+    store.note_run("r", &line(3610, "2026-05-01T13:00:00.000Z", true)).unwrap();
+    store.note_run("r", &line(7210, "2026-05-01T14:00:00.000Z", true)).unwrap();
+    assert_eq!(last(&disk), ("2026-05-01T12:00:00.000Z".into(), true));
+    store.close().unwrap();
+    let reader = Reader::open(Path::new(FOLDER), Arc::new(disk.clone())).unwrap();
+    assert_eq!(reader.efforts().unwrap().len(), 1);
+}
+
+/// A card that has become read-only: the stream goes on, says so, and all that was kept can be read.
+#[test]
+fn a_read_only_card_costs_what_comes_since() {
+    let disk = SimDisk::default();
+    let mut store = sim(&disk, ROOMY).unwrap();
+    for _ in 0..10 {
+        store.append(&new("{}", None, 1), Some(b"picture")).unwrap();
+    }
+    store.close().unwrap();
+    disk.set_read_only(true);
+    let mut writer = Writer::start(Path::new(FOLDER), ROOMY, None, Arc::new(disk.clone()), |_: Jpeg| {}).unwrap();
+    for _ in 0..5 {
+        assert!(writer.keep(job(), Some(Jpeg(vec![1]))).is_none());
+    }
+    assert!(writer.finish(Duration::from_secs(60)));
+    assert_eq!((writer.counts().kept, writer.counts().not_kept), (0, 5));
+    let reader = Reader::open(Path::new(FOLDER), Arc::new(disk.clone())).unwrap();
+    assert_eq!((reader.check().unwrap().findings, reader.stats().unwrap().pictures), (vec![], 10));
+    disk.set_read_only(false);
+    assert_eq!(sim(&disk, ROOMY).unwrap().records(), 10);
 }
 
 /// A disk that does not answer makes nobody wait: what finds no place is counted.
@@ -289,7 +380,7 @@ fn the_writer_never_waits() {
             Some(b"picture")
         }
     }
-    let mut writer = Writer::start(folder.path(), ROOMY, Arc::new(RealDisk), |_: Slow| {}).unwrap();
+    let mut writer = Writer::start(folder.path(), ROOMY, None, Arc::new(RealDisk), |_: Slow| {}).unwrap();
     let mut back = 0;
     writer.keep(job(), Some(Slow(Some(hold))));
     for _ in 0..100 {

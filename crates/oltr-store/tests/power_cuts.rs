@@ -180,7 +180,7 @@ fn cuts(seeds: std::ops::Range<u64>, quota: u64, most: u64) -> u64 {
             drop(store);
             check(&disk, &mut known, &format!("{what}, after a start"), true);
             let reader = Reader::open(Path::new(FOLDER), Arc::new(disk.clone())).unwrap();
-            let findings = reader.check().unwrap().findings;
+            let findings = reader.check_at_rest().unwrap().findings;
             let broken: Vec<_> = findings
                 .iter()
                 // The log of reviews is mended by the next decision; a record may name a picture that was never whole.
@@ -230,11 +230,11 @@ fn every_byte_of_a_tail() {
             let lines = ends.iter().filter(|end| **end <= cut).count() - 1;
             let torn = cut + tail.len() > ends[lines];
             let reader = Reader::open(Path::new(FOLDER), Arc::new(disk.clone())).unwrap();
-            assert_eq!(reader.check().unwrap().findings.len(), usize::from(torn), "{cut}");
+            assert_eq!(reader.check_at_rest().unwrap().findings.len(), usize::from(torn), "{cut}");
             let (store, opened) = Store::open(Path::new(FOLDER), settings, Arc::new(disk.clone())).unwrap();
             assert_eq!((store.records(), opened.notes.len()), (lines, usize::from(torn)), "{cut}: {:?}", opened.notes);
             let reader = Reader::open(Path::new(FOLDER), Arc::new(disk.clone())).unwrap();
-            assert_eq!(reader.check().unwrap().findings, [], "{cut}");
+            assert_eq!(reader.check_at_rest().unwrap().findings, [], "{cut}");
         }
     }
 }

@@ -16,11 +16,13 @@ use oltr::decide::mean::Mean;
 use oltr::pipeline::Classify;
 use oltr::pipeline::keep::{self, Candidate, Form, Keeper, PICTURES, Picture};
 use oltr::sink::json::JsonLines;
-use oltr::sink::{EventResult, Novelty, StoreStats, Times};
+use oltr::sink::{EventResult, Novelty, Sink, Stats, StoreStats, Times};
 use oltr::{Answer, Classifier, Error, Frame, Limits, Names, Outputs, Result, clock};
+use oltr_export::Deployment;
 use oltr_store::disk::RealDisk;
 use oltr_store::writer::{self, Job, Writer};
 use oltr_store::{MEMORY_BYTES, MIN_QUOTA, Settings};
+use serde_json::json;
 
 use super::super::byte_size::ByteSize;
 use super::super::exit;
@@ -51,6 +53,13 @@ pub struct StoreArgs {
     /// With --store: bytes of the disk that stay free [default: 64MiB]
     #[arg(long, value_name = "SIZE", requires = "store")]
     pub store_free: Option<ByteSize>,
+    /// With --store: bytes written in 24 hours at most; then ordinary events go without pictures, then not at all
+    /// [default: 8 times --store-size where frames come live, else no bound]
+    #[arg(long, value_name = "SIZE", requires = "store")]
+    pub store_day: Option<ByteSize>,
+    /// With --store: a deployment.toml, whose id and place each record gets (docs/guide/exports.md)
+    #[arg(long, value_name = "FILE", requires = "store")]
+    pub deployment: Option<PathBuf>,
 }
 
 impl StoreArgs {
@@ -167,7 +176,30 @@ pub struct Storing<'k> {
     bursts: bool,
     /// What is new about events in progress.
     news: heapless::Vec<(u64, Option<oltr_store::Novelty>), { oltr::decide::events::MAX_EVENTS }>,
+    /// What each record gets of the deployment, as the rest of an object.
+    stamp: Option<String>,
+    source: String,
+    /// When it was last written down what was watched, and whether the clock was known.
+    noted: Option<(Duration, bool)>,
     finished: bool,
+}
+
+/// How often it is written down what was watched.
+const NOTE_EVERY: Duration = Duration::from_secs(600);
+
+/// Times a store's size that are written a day at most where nobody says how much: more would be given up within hours, and
+/// wears cards out.
+const DAYS: u64 = 8;
+
+/// What a record says of the deployment: the rest of an object.
+fn stamp(deployment: &Deployment) -> String {
+    let told = json!({
+        "deployment": {
+            "id": deployment.id, "place": deployment.place, "latitude": deployment.latitude,
+            "longitude": deployment.longitude,
+        },
+    });
+    format!(",{}", &told.to_string()[1..])
 }
 
 impl<'k> Storing<'k> {
@@ -180,7 +212,7 @@ impl<'k> Storing<'k> {
         keeper: Option<&'k RefCell<Keeper>>,
         graph: Option<&str>,
         names: Names,
-        linger: Duration,
+        live: bool,
         limits: &Limits,
     ) -> Result<Option<Storing<'k>>> {
         let (Some(folder), Some(size), Some(keeper)) = (&args.store, args.store_size, keeper) else { return Ok(None) };
@@ -193,18 +225,18 @@ impl<'k> Storing<'k> {
         let done = move |picture| {
             let _ = done.try_send(picture);
         };
-        let started = Writer::start(folder, settings, Arc::new(RealDisk), done);
+        let day = args.store_day.map(|day| day.0).or(live.then(|| size.0.saturating_mul(DAYS)));
+        let stamp =
+            args.deployment.as_deref().map(|path| Deployment::read(path).map(|told| stamp(&told))).transpose()?;
+        let started = Writer::start(folder, settings, day, Arc::new(RealDisk), done);
         let writer = started.map_err(|cause| Error::Io { path: "the thread of the store".into(), cause })?;
-        // Each event lasts until the frames have not agreed on it for a while, and only so many are in progress.
-        let events = 86_400.0 / linger.as_secs_f64().max(0.1) * limits.open_events as f64;
         if log::log_enabled!(log::Level::Warn) {
             exit::say(&format!(
-                "{}: keeps up to {} MiB; an event writes {} KiB at most, usually 20 to 100, and a day at the very most {:.0} GB: \
-                 {events:.0} events",
+                "{}: keeps up to {} MiB; an event writes {} KiB at most, usually 20 to 100, and a day {}",
                 folder.display(),
                 size.0 >> 20,
                 MOST_BYTES >> 10,
-                events * MOST_BYTES as f64 / 1e9,
+                day.map_or("has no bound (--store-day)".into(), |day| format!("{} MiB at most", day >> 20)),
             ));
         }
         let settings = oltr::sink::json::Settings { destination: "the store".into(), ..Default::default() };
@@ -213,7 +245,45 @@ impl<'k> Storing<'k> {
         let spare = Vec::with_capacity(PICTURES);
         let (graph, news) = (graph.map(String::from), heapless::Vec::new());
         let bursts = false;
-        Ok(Some(Storing { writer, keeper, back, spare, lines, graph, limit, bursts, news, finished: false }))
+        let (source, noted) = (String::new(), None);
+        Ok(Some(Storing {
+            writer,
+            keeper,
+            back,
+            spare,
+            lines,
+            graph,
+            limit,
+            bursts,
+            news,
+            stamp,
+            source,
+            noted,
+            finished: false,
+        }))
+    }
+
+    /// Says what is watched.
+    pub fn set_source(&mut self, source: &str) {
+        self.source = source.into();
+    }
+
+    /// Time passes: what was watched is written down now and then, and when the clock becomes known.
+    pub fn tick(&mut self, stats: &Stats) -> Result<()> {
+        let known = || clock::is_synchronised() == Some(true);
+        let due = match self.noted {
+            None => true,
+            Some((at, was)) => {
+                let passed = stats.now.saturating_sub(at);
+                passed >= NOTE_EVERY || (!was && passed >= NOTE_EVERY / 20 && known())
+            }
+        };
+        if due || (stats.last && !self.finished) {
+            self.noted = Some((stats.now, known()));
+            self.lines.stats(&self.source, stats)?;
+            self.writer.note(self.lines.run(), self.lines.last_line());
+        }
+        Ok(())
     }
 
     /// Says whether events are bursts, of which one is over before the next begins.
@@ -285,8 +355,13 @@ impl<'k> Storing<'k> {
         let line = self.lines.last_line();
         let few = matches!(e.names.shot(event.label), Some(Shot::Few)) || matches!(event.label, Decision::Enrolled(_));
         let features = picture.as_ref().map(|p| p.features.clone()).filter(|features| !features.is_empty());
+        let mut event_line = line.to_string();
+        if let Some(stamp) = self.stamp.as_ref().filter(|_| event_line.ends_with('}')) {
+            event_line.pop();
+            event_line.push_str(stamp);
+        }
         let job = Job {
-            event: line.into(),
+            event: event_line,
             event_id: format!("{}-{}", self.lines.run(), event.id),
             decision: event.label.word(),
             label: label.map(String::from),

@@ -121,6 +121,7 @@ impl Store {
             next_id: 1,
             state_bytes: 0,
             review_bytes: 0,
+            effort_bytes: 0,
             unsynced: Unsynced::default(),
             counts: Counts::default(),
             _lock: lock,
@@ -129,6 +130,7 @@ impl Store {
         store.clean_up(&state, &recent, &mut opened);
         store.settle(&recent)?;
         store.learn_reviews()?;
+        store.effort_bytes = store.disk.length(&folder.join(crate::effort::FILE)).unwrap_or(0);
         match store.write_state(Vec::new()) {
             Err(e) if e.is_full() => opened.note(format!("{e}; room is made before the next event is kept")),
             written => written?,

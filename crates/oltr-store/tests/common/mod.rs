@@ -66,6 +66,10 @@ struct Inner {
     inodes: Option<usize>,
     /// Bytes that were written.
     written: u64,
+    /// Nothing can be changed.
+    read_only: bool,
+    /// The power never goes: what would survive a cut is not kept.
+    steady: bool,
 }
 
 #[derive(Clone, Default)]
@@ -77,6 +81,9 @@ fn gone() -> io::Error {
 
 impl Inner {
     fn change(&mut self) -> io::Result<()> {
+        if self.read_only {
+            return Err(io::ErrorKind::ReadOnlyFilesystem.into());
+        }
         match &mut self.left {
             Some(0) => Err(gone()),
             Some(left) => {
@@ -121,6 +128,13 @@ impl Inner {
         }
     }
 
+    /// Takes note of what is not synced yet.
+    fn note(&mut self, path: &Path, op: Op) {
+        if !self.steady {
+            self.pending.push((path.parent().unwrap_or(Path::new("")).into(), op));
+        }
+    }
+
     fn put(&mut self, path: &Path, node: Node) -> io::Result<()> {
         if self.inodes.is_some_and(|most| self.now.len() >= most) {
             return Err(io::ErrorKind::StorageFull.into());
@@ -128,12 +142,17 @@ impl Inner {
         self.change()?;
         let op = Op::Put(path.into(), node);
         Inner::apply(&mut self.now, &op);
-        self.pending.push((path.parent().unwrap_or(Path::new("")).into(), op));
+        self.note(path, op);
         Ok(())
     }
 }
 
 impl SimDisk {
+    /// A disk whose power never goes: it takes no longer the more was done to it.
+    pub fn steady() -> SimDisk {
+        SimDisk(Arc::new(Mutex::new(Inner { steady: true, ..Inner::default() })))
+    }
+
     pub fn cut_after(&self, changes: u64) {
         self.0.lock().unwrap().left = Some(changes);
     }
@@ -144,6 +163,10 @@ impl SimDisk {
 
     pub fn set_room(&self, room: Option<u64>) {
         self.0.lock().unwrap().room = room;
+    }
+
+    pub fn set_read_only(&self, read_only: bool) {
+        self.0.lock().unwrap().read_only = read_only;
     }
 
     pub fn set_inodes(&self, most: Option<usize>) {
@@ -276,9 +299,11 @@ impl DiskFile for SimFile {
     fn sync(&mut self) -> io::Result<()> {
         let mut inner = self.disk.0.lock().unwrap();
         inner.change()?;
-        let file = self.file;
-        let now = inner.files[file].now.clone();
-        inner.files[file].durable = now;
+        if !inner.steady {
+            let file = self.file;
+            let now = inner.files[file].now.clone();
+            inner.files[file].durable = now;
+        }
         Ok(())
     }
 
@@ -368,17 +393,20 @@ impl Disk for SimDisk {
         inner.change()?;
         let op = Op::Rename(from.into(), to.into(), node);
         Inner::apply(&mut inner.now, &op);
-        inner.pending.push((to.parent().unwrap().into(), op));
+        inner.note(to, op);
         Ok(())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut inner = self.0.lock().unwrap();
-        inner.file(path)?;
+        let file = inner.file(path)?;
         inner.change()?;
+        if inner.steady {
+            inner.files[file] = Content::default();
+        }
         let op = Op::Remove(path.into());
         Inner::apply(&mut inner.now, &op);
-        inner.pending.push((path.parent().unwrap().into(), op));
+        inner.note(path, op);
         Ok(())
     }
 
@@ -390,7 +418,7 @@ impl Disk for SimDisk {
         inner.change()?;
         let op = Op::Remove(path.into());
         Inner::apply(&mut inner.now, &op);
-        inner.pending.push((path.parent().unwrap().into(), op));
+        inner.note(path, op);
         Ok(())
     }
 
@@ -417,6 +445,9 @@ impl Disk for SimDisk {
         let mut inner = self.0.lock().unwrap();
         if inner.is_dead() {
             return Err(gone());
+        }
+        if inner.read_only {
+            return Err(io::ErrorKind::ReadOnlyFilesystem.into());
         }
         if !inner.locks.insert(path.into()) {
             return Ok(None);
