@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
-use oltr::{Error, Model};
 use oltr::model::{self, Engine, Options, Summary};
 use oltr::text::printable_os;
+use oltr::{Error, Model};
 
 use super::byte_size::ByteSize;
 use super::exit;
