@@ -122,3 +122,15 @@ fn a_region_outside_of_the_frame_is_told_of_each() {
     let args = ["stream", "--json", "--per-frame", "--overflow", "block", "--roi", "10,0,50,48", "--rotate", "90", "-"];
     assert_eq!(of(&oltr_with_input(&args, &y4m(2)).code(0).json(), "oltr.frame/1").len(), 2);
 }
+
+/// `--stride` alone is what somebody finds who looks at GStreamer's luma; its chroma rows are padded otherwise.
+#[test]
+fn a_stride_that_is_gstreamers_says_how_its_chroma_is_read() {
+    let frame = vec![90; 324 * 242 * 3 / 2];
+    let ran = |stride: &str, frame: &[u8]| {
+        let args = ["stream", "--format", "yuv420p", "--size", "322x242", "--stride", stride, "-"];
+        oltr_with_input(&args, frame).code(0).stderr
+    };
+    assert!(ran("324", &frame).contains("--layout gstreamer"));
+    assert!(!ran("384", &vec![90; 384 * 242 * 3 / 2]).contains("--layout gstreamer"));
+}

@@ -127,6 +127,22 @@ impl Raw {
         }
     }
 
+    /// Warns where one stride was given that is GStreamer's for this size, and its other planes are padded otherwise: the
+    /// picture would drift away, frame by frame.
+    fn check_planes(&self) {
+        let RawFormat { format, width, height, layout } = self.raw;
+        let (Layout::Stride(stride), Ok(Some(padded))) = (layout, Layout::Gstreamer.rows(format, width, height)) else {
+            return;
+        };
+        if padded.stride() == stride && padded.bytes != format.frame_bytes(width, height, stride) as u64 {
+            log::warn!(
+                "{}: GStreamer pads rows of this size to {stride} bytes too, but those of chroma otherwise; \
+                 if it is the writer, use --layout gstreamer, or the picture drifts",
+                self.reader.name()
+            );
+        }
+    }
+
     /// What is to be said of an input that ends within a frame: which layout its number of bytes suits.
     fn hint(&self) -> &'static str {
         let RawFormat { format, width, height, layout } = self.raw;
@@ -195,6 +211,7 @@ impl FrameSource for Raw {
         self.filled = 0;
         if self.pace.seq == 0 {
             self.check(frame.data());
+            self.check_planes();
         }
         if let Some(rows) = &self.rows {
             rows.pack(frame.reshape_loose(self.geometry, rows.bytes as usize, &self.limits)?);
