@@ -310,6 +310,7 @@ impl Consumer<'_> {
                 let origin = Some(slot.frame.origin()).filter(|_| !slot.frame.label().is_empty());
                 let result = FrameResult { source, source_url, stamp, answer, agreed, age, dropped, origin };
                 let told = self.sink.frame(&result);
+                self.groups.add(&*self.classifier);
                 let told = told.and_then(|()| self.tell_changes(self.groups.times(), &changes));
                 self.queue.classified(slot);
                 told

@@ -112,9 +112,6 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
     let budget = if drops { Budget::live() } else { Budget::fixed() };
     let stage = scene.as_ref().map(|scene| args.scene.stage(scene, budget.clone(), &options, &limits));
     let mut stage = stage.transpose()?;
-    if let Some(stage) = &mut stage {
-        stage.for_classes(names.bundle().classes.len());
-    }
     let stage_bytes = stage.as_ref().map(Stage::bytes);
     if stage.is_none() && source.is_live() {
         things::warn_of_crops(&model);

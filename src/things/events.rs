@@ -6,12 +6,9 @@ use oltr_scenes::{Area, Ended, Thing, ThingState};
 
 use super::settings::{CUT_EVERY, MOST_CUTS, PATIENCE};
 use super::votes::{Look, Votes};
-use crate::classify::Classify;
 use crate::decide::Decision;
 use crate::decide::consensus::Observation;
 use crate::decide::events::{Change, EndReason, Event, Phase};
-use crate::decide::mean::Mean;
-use crate::model::Outputs;
 
 /// The thing that an event is of.
 #[derive(Clone, Copy, Debug)]
@@ -35,8 +32,6 @@ pub struct Track {
     /// Clean frames since the last cut.
     frames: u32,
     votes: Votes,
-    /// The mean of what the network computed for its cuts.
-    mean: Option<Mean>,
     event: Event,
     /// The best frame where nothing was classified: the one that shows most of it.
     largest: (Area, Observation),
@@ -48,8 +43,8 @@ pub struct Track {
 }
 
 impl Track {
-    /// A thing that was found in frame `frame`; `mean` is of no frame yet.
-    pub fn new(thing: &Thing, frame: u64, mean: Option<Mean>) -> Track {
+    /// A thing that was found in frame `frame`.
+    pub fn new(thing: &Thing, frame: u64) -> Track {
         let seen = observation(thing, frame);
         let (votes, announced) = Default::default();
         let mut track = Track {
@@ -59,7 +54,6 @@ impl Track {
             // The first clean frame is cut.
             frames: u32::MAX - 1,
             votes,
-            mean,
             event: Event::of_thing(Decision::Unclassified, thing.first, seen),
             largest: (thing.area, seen),
             announced,
@@ -95,23 +89,6 @@ impl Track {
     pub fn add(&mut self, look: Look) {
         self.frames = 0;
         self.votes.add(look);
-    }
-
-    /// The network computed `outputs` for the last cut.
-    pub fn observe(&mut self, outputs: &Outputs, classifier: &dyn Classify) {
-        let Some(mean) = &mut self.mean else { return };
-        // Outputs that are no answer were told as such.
-        if mean.observe(&outputs.logits, &outputs.distances).is_ok() {
-            self.votes.set_together(classifier.together(mean));
-        }
-    }
-
-    /// Gives back what the next thing can use.
-    pub fn into_mean(self) -> Option<Mean> {
-        self.mean.map(|mut mean| {
-            mean.clear();
-            mean
-        })
     }
 
     /// What its cuts say together.
