@@ -303,7 +303,9 @@ impl Bundle {
         }
         if let Some(names) = &o.names {
             let thresholds = names.known.values().chain(names.open.values());
-            if !(names.share > 0.0 && names.share <= 1.0) || !thresholds.clone().all(|t| (0.0..=1.0).contains(t)) {
+            let are_shares =
+                names.share > 0.0 && names.share <= 1.0 && thresholds.clone().all(|t| (0.0..=1.0).contains(t));
+            if !are_shares {
                 return open("names must have a share above 0 and probabilities within 0..1".into());
             }
         }

@@ -362,6 +362,7 @@ impl Consumer<'_> {
                 let still = self.stills.as_ref().map(|stills| stills.last());
                 let result = FrameResult { source, source_url, stamp, answer, agreed, age, dropped, origin, still };
                 let told = self.sink.frame(&result);
+                self.groups.add(&*self.classifier);
                 let told = told.and_then(|()| self.tell_changes(self.groups.times(), &changes));
                 self.queue.classified(slot);
                 told

@@ -66,6 +66,9 @@ pub struct TaxonIds {
     pub worms: Option<u64>,
 }
 
+/// The taxa of one class, the narrowest first.
+pub type Taxa = BTreeMap<Rank, String>;
+
 /// The taxa of classes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Taxonomy {
@@ -73,7 +76,7 @@ pub struct Taxonomy {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub source: String,
     /// By the id of the class: the taxon that it belongs to at each rank that is known. A class may lack ranks, or all.
-    pub classes: BTreeMap<String, BTreeMap<Rank, String>>,
+    pub classes: BTreeMap<String, Taxa>,
     /// Numbers of taxa, by their names.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub ids: BTreeMap<String, TaxonIds>,
@@ -107,7 +110,7 @@ impl Taxonomy {
         let is_known = |column: &&str| {
             ["id", "gbif", "worms"].contains(column) || Rank::OF_TAXA.iter().any(|rank| rank.word() == *column)
         };
-        if !header.contains(&"id") || !header.iter().all(|column| is_known(&column)) {
+        if !header.contains(&"id") || !header.iter().all(|column| is_known(column)) {
             let reason = "the header must name id and ranks (kingdom, phylum, class, order, family, genus, species), with \
                           gbif and worms if wanted, separated by tabs";
             return Err(bad(0, reason.into()));
@@ -124,7 +127,7 @@ impl Taxonomy {
             };
             let id = of("id").ok_or_else(|| bad(number, "has no id".into()))?;
             let ranks = Rank::OF_TAXA.into_iter().filter_map(|rank| Some((rank, of(rank.word())?.to_string())));
-            let ranks: BTreeMap<Rank, String> = ranks.collect();
+            let ranks: Taxa = ranks.collect();
             let key = |column: &str| match of(column).map(str::parse) {
                 None => Ok(None),
                 Some(Ok(key)) => Ok(Some(key)),
@@ -146,7 +149,7 @@ impl Taxonomy {
     pub fn restricted(&self, classes: &[Class]) -> Option<Taxonomy> {
         let taxa =
             |class: &Class| Some((class.id.clone(), self.classes.get(&class.id).filter(|t| !t.is_empty())?.clone()));
-        let classes: BTreeMap<String, BTreeMap<Rank, String>> = classes.iter().filter_map(taxa).collect();
+        let classes: BTreeMap<String, Taxa> = classes.iter().filter_map(taxa).collect();
         let named = |name: &str| classes.values().flat_map(BTreeMap::values).any(|taxon| taxon == name);
         let ids = self.ids.iter().filter(|(name, _)| named(name)).map(|(name, ids)| (name.clone(), *ids)).collect();
         (!classes.is_empty()).then_some(Taxonomy { source: self.source.clone(), classes, ids })
@@ -159,7 +162,7 @@ impl Taxonomy {
 
     /// Names that can be told, and one parent for each.
     pub(super) fn check(&self) -> std::result::Result<(), String> {
-        let mut parents: HashMap<(Rank, &str), (&str, &BTreeMap<Rank, String>)> = HashMap::new();
+        let mut parents: HashMap<(Rank, &str), (&str, &Taxa)> = HashMap::new();
         for (id, taxa) in &self.classes {
             for (rank, name) in taxa {
                 if *rank == Rank::Label {

@@ -121,8 +121,7 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
         }
         Some(scene) => {
             let of = args.scene.stage(scene, budget, &model, &options, &limits);
-            let of = stage.insert(of.map_err(|e| args.with_first_remedy(e))?);
-            of.for_classes(names.bundle().classes.len());
+            stage = Some(of.map_err(|e| args.with_first_remedy(e))?);
         }
         None if source.is_live() => things::warn_of_crops(&model),
         None => {}

@@ -4,10 +4,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::settings::Grouping;
 use crate::bundle::Bundle;
+use crate::classify::Classify;
 use crate::clock;
 use crate::decide::consensus::{Agreed, Observation};
 use crate::decide::events::bursts::Bursts;
 use crate::decide::events::{Changes, EndReason, Event, Settings, Tracker};
+use crate::decide::mean::Mean;
 use crate::error::Result;
 use crate::frame::Frame;
 use crate::limits::Limits;
@@ -31,7 +33,7 @@ pub struct Groups {
 
 enum Kind {
     Agreeing(Box<Tracker>),
-    Bursts(Box<Bursts>),
+    Bursts(Box<Bursts>, Mean),
     Alone,
 }
 
@@ -49,7 +51,7 @@ impl Groups {
     ) -> Result<Groups> {
         let kind = match grouping {
             Grouping::Consensus => Kind::Agreeing(Box::new(Tracker::new(bundle, events, limits)?)),
-            Grouping::Bursts(apart) => Kind::Bursts(Box::new(Bursts::new(apart))),
+            Grouping::Bursts(apart) => Kind::Bursts(Box::new(Bursts::new(apart)), Mean::new(bundle.classes.len())),
             Grouping::Alone => Kind::Alone,
         };
         let (gap, times) = (events.gap, if by_taken { Times::Local } else { Times::Monotonic });
@@ -70,8 +72,8 @@ impl Groups {
         }
         let last = self.last.replace((time, now));
         let ended = match &mut self.kind {
-            Kind::Bursts(bursts) if before != self.times => bursts.end(EndReason::Silence),
-            Kind::Bursts(bursts) => bursts.part(camera_key(frame.label(), frame.origin()), time),
+            Kind::Bursts(bursts, _) if before != self.times => bursts.end(EndReason::Silence),
+            Kind::Bursts(bursts, _) => bursts.part(camera_key(frame.label(), frame.origin()), time),
             // Time that goes back, as from one folder to the next, parts them as time that goes on does.
             Kind::Agreeing(tracker) if before != self.times || last.is_some_and(|(last, _)| time + self.gap < last) => {
                 tracker.silence(Duration::MAX)
@@ -88,8 +90,21 @@ impl Groups {
         }
         match &mut self.kind {
             Kind::Agreeing(tracker) => tracker.observe(&o),
-            Kind::Bursts(bursts) => (None, bursts.observe(camera_key(frame.label(), frame.origin()), &o)),
+            Kind::Bursts(bursts, _) => (None, bursts.observe(camera_key(frame.label(), frame.origin()), &o)),
             Kind::Alone => (None, Changes::new()),
+        }
+    }
+
+    /// What `classifier` computed for the frame that was observed last: the photos of a burst are judged by the mean of it.
+    pub fn add(&mut self, classifier: &dyn Classify) {
+        let Kind::Bursts(bursts, mean) = &mut self.kind else { return };
+        let Some(outputs) = classifier.outputs() else { return };
+        if bursts.photos() <= 1 {
+            mean.clear();
+        }
+        // Outputs that are no answer were told as such.
+        if mean.observe(&outputs.logits, &outputs.distances).is_ok() {
+            bursts.set_together(classifier.together(mean));
         }
     }
 
@@ -99,7 +114,7 @@ impl Groups {
         match &mut self.kind {
             Kind::Agreeing(tracker) if !self.by_taken => tracker.silence(now),
             Kind::Agreeing(tracker) if quiet > self.gap.max(SLOW) => tracker.silence(Duration::MAX),
-            Kind::Bursts(bursts) if quiet > bursts.apart().max(SLOW) => bursts.end(EndReason::Silence),
+            Kind::Bursts(bursts, _) if quiet > bursts.apart().max(SLOW) => bursts.end(EndReason::Silence),
             _ => Changes::new(),
         }
     }
@@ -108,7 +123,7 @@ impl Groups {
     pub fn finish(&mut self) -> Changes {
         match &mut self.kind {
             Kind::Agreeing(tracker) => tracker.finish(),
-            Kind::Bursts(bursts) => bursts.end(EndReason::Finished),
+            Kind::Bursts(bursts, _) => bursts.end(EndReason::Finished),
             Kind::Alone => Changes::new(),
         }
     }

@@ -7,12 +7,9 @@ use oltr_scenes::{Area, Ended, Thing, ThingState};
 use super::likeness::Likeness;
 use super::settings::{CUT_EVERY, MOST_CUTS, PATIENCE};
 use super::votes::{Look, Votes};
-use crate::classify::Classify;
 use crate::decide::Decision;
 use crate::decide::consensus::Observation;
 use crate::decide::events::{Change, EndReason, Event, Phase};
-use crate::decide::mean::Mean;
-use crate::model::Outputs;
 
 /// The thing that an event is of.
 #[derive(Clone, Copy, Debug)]
@@ -38,10 +35,6 @@ pub struct Track {
     votes: Votes,
     /// What it looks like.
     pub likeness: Likeness,
-    /// The mean of what the network computed for its cuts.
-    mean: Option<Mean>,
-    /// Whether cuts were exchanged with another: the mean is of cuts of both then.
-    mixed: bool,
     event: Event,
     /// The best frame where nothing was classified: the one that shows most of it.
     largest: (Area, Observation),
@@ -53,10 +46,10 @@ pub struct Track {
 }
 
 impl Track {
-    /// A thing that was found in frame `frame`; `mean` is of no frame yet.
-    pub fn new(thing: &Thing, frame: u64, mean: Option<Mean>) -> Track {
+    /// A thing that was found in frame `frame`.
+    pub fn new(thing: &Thing, frame: u64) -> Track {
         let seen = observation(thing, frame);
-        let (votes, likeness, mixed, announced) = Default::default();
+        let (votes, likeness, announced) = Default::default();
         let mut track = Track {
             id: thing.id,
             area: thing.area,
@@ -65,8 +58,6 @@ impl Track {
             frames: u32::MAX - 1,
             votes,
             likeness,
-            mean,
-            mixed,
             event: Event::of_thing(Decision::Unclassified, thing.first, seen),
             largest: (thing.area, seen),
             announced,
@@ -120,28 +111,6 @@ impl Track {
         std::mem::swap(&mut self.clean, &mut other.clean);
         std::mem::swap(&mut self.frames, &mut other.frames);
         std::mem::swap(&mut self.event.last, &mut other.event.last);
-        // Of the cuts before they met, no mean is left.
-        for track in [self, other] {
-            track.mixed = true;
-            track.votes.set_together(None);
-        }
-    }
-
-    /// The network computed `outputs` for the last cut.
-    pub fn observe(&mut self, outputs: &Outputs, classifier: &dyn Classify) {
-        let Some(mean) = self.mean.as_mut().filter(|_| !self.mixed) else { return };
-        // Outputs that are no answer were told as such.
-        if mean.observe(&outputs.logits, &outputs.distances).is_ok() {
-            self.votes.set_together(classifier.together(mean));
-        }
-    }
-
-    /// Gives back what the next thing can use.
-    pub fn into_mean(self) -> Option<Mean> {
-        self.mean.map(|mut mean| {
-            mean.clear();
-            mean
-        })
     }
 
     /// What its cuts say together.

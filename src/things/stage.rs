@@ -16,7 +16,6 @@ use crate::classify::{Classify, concerns_frame};
 use crate::decide::Decision;
 use crate::decide::consensus::Observation;
 use crate::decide::events::{Change, EndReason, Event};
-use crate::decide::mean::Mean;
 use crate::error::{Error, Result};
 use crate::frame::{Frame, Rect, View};
 use crate::limits::Limits;
@@ -103,8 +102,6 @@ pub struct Stage {
     settings: Settings,
     budget: Budget,
     tracks: Vec<Track, MOST_THINGS>,
-    /// For the things to come.
-    spare: Vec<Mean, MOST_THINGS>,
     present: Vec<Present, MOST_THINGS>,
     cuts: Cuts,
     /// Events announced.
@@ -134,21 +131,14 @@ impl Stage {
     pub fn with_finder(finder: AnyFinder, settings: &Settings, budget: Budget, limits: &Limits) -> Result<Stage> {
         settings.check()?;
         let scene = Scene::with_finder(finder, &settings.scene, limits)?;
-        let (tracks, spare, present, cuts, announced, times, last, silent) = Default::default();
+        let (tracks, present, cuts, announced, times, last, silent) = Default::default();
         let settings = settings.clone();
-        Ok(Stage { scene, settings, budget, tracks, spare, present, cuts, announced, times, last, silent })
-    }
-
-    /// Takes the memory in which the outputs of a network with so many classes are added up, for each thing that there can
-    /// be; without it the cuts of a thing are counted. Once, before the first frame.
-    pub fn for_classes(&mut self, classes: usize) {
-        while self.tracks.is_empty() && self.spare.push(Mean::new(classes)).is_ok() {}
+        Ok(Stage { scene, settings, budget, tracks, present, cuts, announced, times, last, silent })
     }
 
     /// Bytes of memory that it takes, now and later.
     pub fn bytes(&self) -> usize {
-        let means = self.spare.iter().map(|mean| mean.bytes() - size_of::<Mean>()).sum::<usize>();
-        size_of::<Stage>() - size_of_val(&self.scene) + self.scene.bytes() + means
+        size_of::<Stage>() - size_of_val(&self.scene) + self.scene.bytes()
     }
 
     /// Looks at the next frame, at the time of its stamp, and lets `classifier` see cuts. `told` gets each cut that was
@@ -196,7 +186,7 @@ impl Stage {
                 Some(track) => track.follow(thing, frame),
                 // There is a place for each: the scene has no more things, and what ended before was told and is gone.
                 None => {
-                    let _ = self.tracks.push(Track::new(thing, frame, self.spare.pop()));
+                    let _ = self.tracks.push(Track::new(thing, frame));
                 }
             }
         }
@@ -297,7 +287,6 @@ impl Stage {
                     result = told(&Cut { thing: *id, number, frame, region, area, answer, burst: None });
                     if let Some(outputs) = classifier.outputs() {
                         track.likeness.add(&outputs.features);
-                        track.observe(outputs, &*classifier);
                     }
                 }
                 // One cut's fault.
@@ -339,9 +328,6 @@ impl Stage {
             let reason = if self.silent { EndReason::Silence } else { reason_of(ended.reason) };
             for change in track.finish(reason, &mut self.announced).iter().flatten() {
                 tell(change, &track.told(&ended.thing))?;
-            }
-            if let Some(mean) = track.into_mean() {
-                let _ = self.spare.push(mean);
             }
         }
         for thing in self.scene.things() {

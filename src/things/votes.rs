@@ -20,8 +20,6 @@ pub struct Look {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Votes {
     looks: Vec<Look, MOST_CUTS>,
-    /// What the mean of their outputs says, where the classifier can tell.
-    together: Option<Decision>,
 }
 
 impl Votes {
@@ -41,32 +39,19 @@ impl Votes {
         let _ = other.looks.extend_from_slice(&tail[..tail.len().min(MOST_CUTS - others)]);
     }
 
-    /// The mean of all cuts so far says `together`.
-    pub fn set_together(&mut self, together: Option<Decision>) {
-        self.together = together;
-    }
-
     /// All cuts.
     pub fn looks(&self) -> &[Look] {
         &self.looks
     }
 
-    /// What they say together: a class that was learnt on the device if most of them are of it; else what the mean of
-    /// their outputs says, if one of them says so too. Without such a mean: open where more than three quarters are, else the
-    /// label with the largest sum of probabilities, the first of equals. Without a cut nothing was classified.
+    /// What they say together: open where more than 85 % are; else the label with the largest sum of probabilities, the
+    /// first of equals. Without a cut nothing was classified.
     pub fn decision(&self) -> Decision {
         if self.looks.is_empty() {
             return Decision::Unclassified;
         }
-        let is_enrolled = |look: &&Look| matches!(look.answer.decision, Decision::Enrolled(_));
-        let mut enrolled = self.looks.iter().filter(is_enrolled).map(|look| look.answer.decision);
-        let most = |label: &Decision| 2 * self.supporters(*label).count() > self.looks.len();
-        let together = self.together.filter(|label| self.supporters(*label).next().is_some());
-        if let Some(label) = enrolled.find(most).or(together) {
-            return label;
-        }
         let open = self.supporters(Decision::Open).count();
-        if 4 * open > 3 * self.looks.len() {
+        if 20 * open > 17 * self.looks.len() {
             return Decision::Open;
         }
         let sum = |label| self.supporters(label).map(|look| f64::from(look.answer.probability)).sum::<f64>();
@@ -105,9 +90,7 @@ mod tests {
             (&[(Open, 0.9)], Open),
             (&[(Known(3), 0.1)], Known(3)),
             (&[(Open, 0.9), (Open, 0.9), (Known(3), 0.1)], Known(3)),
-            // Three quarters are not more than three quarters.
             (&[(Open, 0.9), (Known(3), 0.1), (Open, 0.9), (Open, 0.9)], Known(3)),
-            (&[(Open, 0.9), (Open, 0.9), (Known(3), 0.1), (Open, 0.9), (Open, 0.9)], Open),
             // Two that are unsure weigh less than one that is sure.
             (&[(Known(3), 0.3), (Known(5), 0.9), (Known(3), 0.3)], Known(5)),
             (&[(Known(3), 0.5), (Known(5), 0.9), (Known(3), 0.5)], Known(3)),
@@ -116,6 +99,12 @@ mod tests {
         ] {
             assert_eq!(votes(cuts).decision(), expected, "{cuts:?}");
         }
+        // 17 of 20 are not more than 85 %.
+        let mut all = [(Open, 0.9); 20];
+        all[..2].fill((Known(3), 0.1));
+        assert_eq!(votes(&all).decision(), Open);
+        all[2] = (Known(3), 0.1);
+        assert_eq!(votes(&all).decision(), Known(3));
         assert_eq!(votes(&[(Open, 0.1); MOST_CUTS + 9]).looks().len(), MOST_CUTS);
         let (mut a, mut b) = (votes(&[(Open, 0.1); 3]), votes(&[(Known(1), 0.9); MOST_CUTS]));
         a.exchange(2, &mut b, 1);
@@ -123,23 +112,5 @@ mod tests {
         assert_eq!((a.decision(), b.decision()), (Known(1), Known(1)));
         a.exchange(99, &mut b, 99);
         assert_eq!((a.looks().len(), b.looks().len()), (MOST_CUTS, 2));
-    }
-
-    #[test]
-    fn the_mean_of_cuts_says_more_than_their_number() {
-        use Decision::{Enrolled, Known, Open};
-        let with = |cuts: &[(Decision, f32)], together| {
-            let mut votes = votes(cuts);
-            votes.set_together(Some(together));
-            votes.decision()
-        };
-        let wavering = &[(Known(3), 0.9), (Known(3), 0.9), (Open, 0.4)];
-        assert_eq!(with(wavering, Open), Open);
-        assert_eq!(with(wavering, Known(3)), Known(3));
-        // What no cut says by itself, they do not say together.
-        assert_eq!(with(wavering, Known(5)), Known(3));
-        // The mean knows nothing of classes that were learnt on the device.
-        assert_eq!(with(&[(Enrolled(1), 0.4), (Enrolled(1), 0.4), (Open, 0.4)], Open), Enrolled(1));
-        assert_eq!(with(&[(Enrolled(1), 0.4), (Open, 0.4)], Open), Open);
     }
 }

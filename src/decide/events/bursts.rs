@@ -27,8 +27,11 @@ struct Burst {
     key: u64,
     first: Duration,
     last: Duration,
+    photos: u64,
     /// What its photos say. A burst that says more than fits says nothing clear.
     events: Vec<Event, MAX_EVENTS>,
+    /// What the mean of their outputs says, where that is known.
+    together: Option<Decision>,
 }
 
 impl Bursts {
@@ -56,7 +59,9 @@ impl Bursts {
     /// Takes one more photo, of the camera `key`: what that says of the burst before, as [`Bursts::part`].
     pub fn observe(&mut self, key: u64, o: &Observation) -> Changes {
         let changes = self.part(key, o.time);
-        let burst = self.now.get_or_insert_with(|| Burst { key, first: o.time, last: o.time, events: Vec::new() });
+        let (first, last, photos, events, together) = (o.time, o.time, 0, Vec::new(), None);
+        let burst = self.now.get_or_insert(Burst { key, first, last, photos, events, together });
+        burst.photos += 1;
         (burst.first, burst.last) = (burst.first.min(o.time), burst.last.max(o.time));
         match burst.events.iter_mut().find(|event| event.label == o.decision) {
             Some(event) => event.add(o),
@@ -69,13 +74,27 @@ impl Bursts {
         changes
     }
 
+    /// Photos of the burst so far.
+    pub fn photos(&self) -> u64 {
+        self.now.as_ref().map_or(0, |burst| burst.photos)
+    }
+
+    /// The mean of the outputs for its photos so far says `together`.
+    pub fn set_together(&mut self, together: Option<Decision>) {
+        if let Some(burst) = &mut self.now {
+            burst.together = together;
+        }
+    }
+
     /// The burst is over.
     pub fn end(&mut self, reason: EndReason) -> Changes {
         let mut changes = Changes::new();
         let Some(burst) = self.now.take() else { return changes };
-        let Some(mut event) = burst.events.iter().copied().reduce(|a, b| if beats(&b, &a) { b } else { a }) else {
-            return changes;
-        };
+        let most = burst.events.iter().copied().reduce(|a, b| if beats(&b, &a) { b } else { a });
+        // The mean knows nothing of classes that were learnt on the device, and what no photo says is not believed.
+        let is_enrolled = most.is_some_and(|event| matches!(event.label, Decision::Enrolled(_)));
+        let together = burst.events.iter().copied().find(|event| Some(event.label) == burst.together && !is_enrolled);
+        let Some(mut event) = together.or(most) else { return changes };
         self.told += 1;
         (event.id, event.first, event.last) = (self.told, burst.first, burst.last);
         push(&mut changes, Phase::New, event);
@@ -134,6 +153,27 @@ mod tests {
         assert_eq!(bursts(&[(1, 0, CUP, 0.5), (1, 1, EEL, 0.6)]), [(EEL, 1, 0, 1)]);
         assert_eq!(bursts(&[(1, 0, CUP, 0.5), (1, 1, Decision::Open, 0.9)]), [(CUP, 1, 0, 1)]);
         assert_eq!(bursts(&[]), []);
+    }
+
+    #[test]
+    fn the_mean_decides_where_a_photo_says_the_same() {
+        let ended = |photos: &[(Decision, f32)], together| {
+            let mut bursts = Bursts::new(Duration::from_secs(60));
+            for (i, (decision, probability)) in photos.iter().enumerate() {
+                let _ = bursts.observe(1, &photo(i as u64, *decision, *probability));
+                assert_eq!(bursts.photos(), i as u64 + 1);
+            }
+            bursts.set_together(Some(together));
+            let changes = bursts.end(EndReason::Finished);
+            assert!(is_whole(&changes) && bursts.photos() == 0);
+            changes[0].event.label
+        };
+        let wavering = [(CUP, 0.9), (CUP, 0.9), (Decision::Open, 0.4)];
+        assert_eq!(ended(&wavering, Decision::Open), Decision::Open);
+        assert_eq!(ended(&wavering, CUP), CUP);
+        assert_eq!(ended(&wavering, EEL), CUP);
+        let learnt = [(Decision::Enrolled(0), 0.9), (Decision::Enrolled(0), 0.9), (Decision::Open, 0.4)];
+        assert_eq!(ended(&learnt, Decision::Open), Decision::Enrolled(0));
     }
 
     #[test]
