@@ -2,7 +2,7 @@
 
 mod world;
 
-use oltr_scenes::{Camera, EndReason, Settings, State};
+use oltr_scenes::{Camera, EndReason, Mask, Settings, State};
 use world::{Canvas, FISH, HEIGHT, Random, WIDTH, Watch, ground};
 
 /// Nothing moves: nothing is found.
@@ -179,6 +179,7 @@ fn a_moved_camera_is_told() {
     }
     watch.rest(&elsewhere, 20);
     assert_eq!(watch.ended.len(), 2);
+    assert_eq!(watch.scene.counts().frames, u64::from(watch.number));
     assert_eq!(watch.camera.len(), 2);
 }
 
@@ -196,6 +197,41 @@ fn a_swinging_camera_settles() {
     assert_eq!(watch.told(), [Camera::Settling]);
     assert_eq!(watch.things(), 0);
     assert!(watch.is_watching());
+}
+
+/// Settings that look at the upper tenth only.
+fn upper_tenth() -> Settings {
+    let mut settings = Settings::default();
+    let luma: Vec<u8> = (0..10).map(|row| if row == 0 { 255 } else { 0 }).collect();
+    settings.mask = Some(Mask::new(1, 10, &luma).unwrap());
+    settings
+}
+
+/// What is masked decides nothing: not whether the picture holds still, and not whether it is night.
+#[test]
+fn what_is_masked_decides_nothing() {
+    let back = ground(34);
+    let mut watch = Watch::new(&upper_tenth());
+    watch.rest(&back, 110);
+    for step in 0..40 {
+        let swing = (40.0 * (step as f32 / 1.3).sin()) as i32;
+        watch.show(&back.moved(swing, 0));
+        // At first the swing comes back to where it began too soon to be told.
+        assert!(step < 24 || watch.scene.state() == State::Settling, "{step}: what is shown swings");
+    }
+    watch.rest(&back, 60);
+    assert!(watch.is_watching());
+    assert_eq!(watch.told(), [Camera::Settling]);
+
+    // So little colour that without that of what is masked the whole would have none.
+    let mut pale = back.clone();
+    pale.pixels.iter_mut().for_each(|pixel| *pixel = [pixel[0], pixel[1] / 5.0, pixel[2] / 5.0]);
+    let mut night = pale.clone();
+    night.pixels[WIDTH * HEIGHT / 10..].iter_mut().for_each(|pixel| (pixel[1], pixel[2]) = (0.0, 0.0));
+    let mut watch = Watch::new(&upper_tenth());
+    watch.rest(&pale, 110);
+    watch.rest(&night, 100);
+    assert_eq!(watch.told(), []);
 }
 
 /// A flash of a few frames ends nothing.

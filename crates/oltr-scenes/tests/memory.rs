@@ -5,7 +5,9 @@ mod world;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use oltr_frames::Limits;
+use std::time::Duration;
+
+use oltr_frames::{Frame, Geometry, Limits, PixelFormat};
 use oltr_scenes::{Scene, Settings};
 use world::{FISH, Watch, ground};
 
@@ -73,4 +75,44 @@ fn nothing_is_taken_for_a_frame() {
         ended += watch.scene.ended().len();
     }
     assert!(watch.scene.counts().regions > 50, "{ended} ended");
+}
+
+/// A day of a slow camera: nothing more is taken, and each frame and thing is counted once.
+#[test]
+fn a_hundred_thousand_frames_are_counted() {
+    const FRAMES: u64 = 100_000;
+    const PASSAGE: u64 = 100;
+    let mut settings = Settings::default();
+    settings.columns = 40;
+    let limits = Limits::default();
+    let mut scene = Scene::new(&settings, &limits).unwrap();
+    let mut frames: Vec<Frame> = Vec::new();
+    for number in 0..PASSAGE as usize {
+        let mut frame = Frame::default();
+        let pixels = frame.reshape(Geometry::new(PixelFormat::Gray, 80, 60), &limits).unwrap();
+        for (index, pixel) in pixels.iter_mut().enumerate() {
+            let (x, y) = (index % 80, index / 80);
+            let left = 2 * number;
+            *pixel = if (left..left + 16).contains(&(x + 16)) && (20..32).contains(&y) { 220 } else { 90 };
+        }
+        frames.push(frame);
+    }
+    let before = calls();
+    let (mut ended, mut ids) = (0, 0);
+    for number in 0..FRAMES {
+        let frame = &frames[(number % PASSAGE) as usize];
+        scene.look(frame, Duration::from_millis(number * 100)).unwrap();
+        for thing in scene.ended() {
+            ended += 1;
+            assert!(thing.thing.id > ids, "each ends once, in order");
+            ids = thing.thing.id;
+        }
+    }
+    scene.finish();
+    ended += scene.ended().len() as u64;
+    assert_eq!(calls(), before);
+    let counts = scene.counts();
+    assert_eq!((counts.frames, counts.blind, counts.crowded), (FRAMES, 0, 0));
+    // What looks the same and comes again and again, all day, becomes ground; each that was a thing ended once.
+    assert!(counts.seen >= 20 && counts.seen == ended && ids == ended, "{counts:?}, {ended} ended");
 }
