@@ -4,11 +4,12 @@ wrong and refused: as they are, and with the operator between QuantizeLinear and
 
     python -m venv nodes && nodes/bin/pip install onnx onnxruntime numpy
     nodes/bin/python benches/node_tests.py --oltr target/release/oltr [--only Conv,Resize] [--forms plain,u8,s8]
-        [--report docs/reference/operators.md]
+        [--report docs/reference/operators.md | --compare docs/reference/operators.md]
 
 Networks of oltr read and compute float tensors, and constants are in their file. So the first input of a test stays one,
 through a Cast where it holds no floats; the others become constants; results are cast to float. Quantised forms compare
-with ONNX Runtime's unoptimised run, and may differ by one step of the result. Exit code 1 if anything is wrong.
+with ONNX Runtime's unoptimised run, and may differ by one step of the result. Exit code 1 if anything is wrong, or if
+--compare finds other counts than the page has, which was written with the same versions of both packages.
 """
 
 import argparse
@@ -29,6 +30,7 @@ from onnx import TensorProto, helper, numpy_helper
 ROOT = Path(__file__).resolve().parent.parent
 ort.set_default_logger_severity(4)
 FORMS = {"plain": None, "u8": np.uint8, "s8": np.int8}
+VERSIONS = f"onnx {onnx.__version__}, onnxruntime {ort.__version__}"
 # What a test may be off by where it says nothing.
 RELATIVE, ABSOLUTE = 1e-3, 1e-5
 
@@ -66,7 +68,20 @@ def main() -> int:
         print(f"{form}: " + ", ".join(f"{total[v]} {v}" for v in ("right", "wrong", "refused")))
     if options.report:
         options.report.write_text(report(counts, told, unknown, options))
-    return int(wrong > 0)
+    changed = options.compare and differs(options.compare.read_text(), report(counts, told, unknown, options))
+    return int(wrong > 0 or bool(changed))
+
+
+def differs(page: str, now: str) -> bool:
+    """Whether the counts of the page are others than now, of the same versions; says which."""
+    if VERSIONS not in page:
+        print(f"NOT COMPARED: the page is not of {VERSIONS}")
+        return False
+    counts = lambda text: {line for line in text.splitlines() if line.startswith("| ")}
+    for sign, lines in (("-", counts(page) - counts(now)), ("+", counts(now) - counts(page))):
+        for line in sorted(lines):
+            print(sign, line)
+    return counts(page) != counts(now)
 
 
 def cases():
@@ -249,11 +264,13 @@ def report(counts, told, unknown, options) -> str:
     lines = [
         "# ONNX's node tests by operator",
         "",
-        "`benches/node_tests.py` writes this page. It runs the tests that come with the onnx package "
-        f"({onnx.__version__}) through `oltr verify`:",
+        "*In short*: what oltr computes of ONNX's own tests of single operators is right, or refused with a reason.",
+        "",
+        f"`benches/node_tests.py` writes this page ({VERSIONS}). It runs the tests that come with the onnx package through",
+        "`oltr verify`:",
         "as they are, and between QuantizeLinear and DequantizeLinear as uint8 and int8, where the operator takes that.",
-        "Right means within the test's tolerance, in quantised forms within one step of ONNX Runtime's unoptimised run",
-        f"({ort.__version__}). What is refused is refused when the model is loaded, with the reason; nothing falls silent.",
+        "Right means within the test's tolerance, in quantised forms within one step of ONNX Runtime's unoptimised run.",
+        "What is refused is refused when the model is loaded, with the reason; nothing falls silent.",
         "",
         "| operator | plain: right / wrong / refused | uint8 | int8 |",
         "|---|---|---|---|",
@@ -281,6 +298,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--forms", default=",".join(FORMS), help="plain, u8, s8")
     p.add_argument("--jobs", type=int, default=2, help="runs at a time")
     p.add_argument("--report", type=Path, help="write a page of Markdown")
+    p.add_argument("--compare", type=Path, help="fail where counts are not those of this page")
     p.add_argument("--verbose", action="store_true", help="print each refusal")
     return p
 

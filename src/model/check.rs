@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 
 use super::attributes;
 use super::graph::{Graph, Node, Values, check_volume, is_onnx};
-use super::operators::{DEQUANTISE, QUANTISE};
+use super::operators::{self, DEQUANTISE, QUANTISE};
 use super::shapes::{self, Shapes, Sliding, wrap};
 use crate::error::{Error, Result, UnsupportedNode};
 use crate::limits::Limits;
@@ -20,7 +20,7 @@ const MANY: usize = usize::MAX;
 const MAX_EXTENT: i64 = 1 << 20;
 
 /// Largest rank that counts as sane where it is not known.
-const MAX_RANK: i64 = shapes::MAX_RANK as i64;
+const MAX_RANK: i64 = operators::MAX_RANK as i64;
 
 /// Versions of ONNX's operators that a file can name. Before 7, operands were broadcast by attributes, and Dropout and
 /// BatchNormalization trained unless told otherwise.
@@ -164,6 +164,11 @@ fn computed_constants(model: &str, graph: &Graph, shapes: &Shapes, limits: &Limi
     let room = |shape: &Vec<usize>| shape.iter().fold(1u64, |v, d| v.saturating_mul(*d.max(&1) as u64));
     let own = graph.consts.values().map(|c| c.len() as u64).fold(0, u64::saturating_add);
     let limit = limits.computed_constants(own);
+    // Without a shape it is as large as its operands together can make it.
+    let product = |node: &Node| {
+        let operands = node.inputs.iter().filter_map(|i| shapes.get(i));
+        if node.op == "Einsum" { operands.map(room).fold(1, u64::saturating_mul) } else { 1 }
+    };
     let mut computed: HashSet<&str> = HashSet::new();
     let mut value = 0u64;
     for node in &graph.nodes {
@@ -172,7 +177,7 @@ fn computed_constants(model: &str, graph: &Graph, shapes: &Shapes, limits: &Limi
             continue;
         }
         for output in &node.outputs {
-            value = value.saturating_add(shapes.get(output).map_or(1, room));
+            value = value.saturating_add(shapes.get(output).map_or_else(|| product(node), room));
             computed.insert(output);
         }
         if value > limit {
@@ -207,6 +212,9 @@ fn window(shapes: &Shapes, node: &Node) -> Result<(), String> {
     let x = node.input(0).and_then(|x| shapes.get(x)).map(Vec::as_slice);
     if let Some(x) = x.filter(|x| x.len() != rank + 2) {
         return Err(format!("slides a window of {rank} dimension(s) over a tensor of shape {x:?}"));
+    }
+    if let Some(x) = x.filter(|x| x.iter().skip(2).any(|n| *n == 0)) {
+        return Err(format!("slides a window over nothing, a tensor of shape {x:?}"));
     }
     let lists = [
         ("strides", rank, 1),
@@ -248,11 +256,15 @@ fn channels(graph: &Graph, shapes: &Shapes, node: &Node) -> Result<(), String> {
 
 /// As many dimensions as a tensor can have, where a constant says how large they are.
 fn dimensions(graph: &Graph, node: &Node, input: usize) -> Result<(), String> {
-    let sizes = node.input(input).and_then(|sizes| graph.consts.get(sizes)).map_or(0, |c| c.len());
-    if sizes > shapes::MAX_RANK {
-        return Err(format!("asks for {sizes} dimensions, more than {MAX_RANK}"));
+    let Some(sizes) = node.input(input).and_then(|sizes| graph.consts.get(sizes)) else { return Ok(()) };
+    if sizes.len() > operators::MAX_RANK {
+        return Err(format!("asks for {} dimensions, more than {MAX_RANK}", sizes.len()));
     }
-    Ok(())
+    let least = if node.op == "Reshape" { -1 } else { 0 };
+    match sizes.as_i64().unwrap_or(&[]).iter().find(|n| **n < least) {
+        Some(n) => Err(format!("asks for a dimension of {n}")),
+        None => Ok(()),
+    }
 }
 
 /// Nothing is taken away, and what is mirrored is there.
@@ -316,7 +328,7 @@ fn axes(graph: &Graph, shapes: &Shapes, node: &Node) -> Result<(), String> {
     let whole = |i: usize| match node.input(i) {
         None => Ok(vec![]),
         Some(name) => match graph.consts.get(name).map(|c| &c.values) {
-            Some(Values::I64(list)) if op != "Split" && list.len() > shapes::MAX_RANK => {
+            Some(Values::I64(list)) if op != "Split" && list.len() > operators::MAX_RANK => {
                 Err(format!("has an input {i} of {} axes or places, more than {MAX_RANK}", list.len()))
             }
             Some(Values::I64(list)) => Ok(list.clone()),
@@ -327,7 +339,7 @@ fn axes(graph: &Graph, shapes: &Shapes, node: &Node) -> Result<(), String> {
             None => Err(format!("has an input {i} that is computed at run time")),
         },
     };
-    if node.ints("axes").is_some_and(|axes| axes.len() > shapes::MAX_RANK) {
+    if node.ints("axes").is_some_and(|axes| axes.len() > operators::MAX_RANK) {
         return Err(format!("has more than {MAX_RANK} axes"));
     }
     let mut listed = node.ints("axes").unwrap_or(&[]).to_vec();
@@ -339,8 +351,8 @@ fn axes(graph: &Graph, shapes: &Shapes, node: &Node) -> Result<(), String> {
             whole(i)?;
         }
         listed.extend(whole(3)?);
-        if whole(4)?.contains(&0) {
-            return Err("has a step of 0".into());
+        if let Some(step) = whole(4)?.iter().find(|step| !(1..=MAX_EXTENT as u64).contains(&step.unsigned_abs())) {
+            return Err(format!("has a step of {step}"));
         }
     }
     if op == "Split"

@@ -27,7 +27,7 @@ impl Budget {
     }
 
     fn take(&mut self, elements: usize) -> Option<()> {
-        self.0 = self.0.checked_sub(elements as u64 + 1)?;
+        self.0 = self.0.checked_sub((elements as u64).checked_add(1)?)?;
         Some(())
     }
 }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use prost::Message;
 use tract_onnx::pb;
 
+use super::operators::MAX_RANK;
 use super::origin::{Origin, Raw};
-use super::shapes::MAX_RANK;
 use super::skim::{self, Initializer, Skeleton};
 use crate::error::{Error, Result, UnsupportedNode};
 use crate::limits::Limits;

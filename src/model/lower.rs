@@ -11,9 +11,11 @@ mod emit;
 mod failure;
 mod float;
 mod float_op;
+mod kept;
 mod moves;
 mod norm;
 mod pointwise;
+mod product;
 mod resize;
 mod transposed;
 mod units;
@@ -35,6 +37,7 @@ use units::{Operand, Sink, Unit};
 /// Compiles what is quantised and replaces it in the graph by program nodes, whose attribute `index` counts the
 /// parts that come back.
 pub(super) fn lower(graph: &mut Graph, kernels: &'static dyn KernelSet) -> Result<(Vec<Part>, Coverage)> {
+    kept::write_out(graph);
     let shapes = shapes::infer(graph);
     let (parts, covered, coverage, averages) = {
         let view = View::new(graph);

@@ -85,6 +85,7 @@ pub(super) fn normalise(model: &str, graph: &mut Graph, limits: &Limits) -> Resu
         floats: graph.inputs.iter().map(|(name, _)| name.clone()).collect(),
         halves,
         renamed: HashMap::new(),
+        bytes: HashMap::new(),
         quantised: HashMap::new(),
         unsupported: Vec::new(),
         lost: HashSet::new(),
@@ -113,7 +114,7 @@ pub(super) fn normalise(model: &str, graph: &mut Graph, limits: &Limits) -> Resu
                 pass.renamed.insert(to, from);
             }
         } else if is_output || !pass.folded(&node) {
-            pass.node(node);
+            pass.node(node, is_output);
         }
         pass.look();
     }
@@ -133,6 +134,8 @@ struct Pass<'a> {
     halves: bool,
     budget: Budget,
     renamed: HashMap<String, String>,
+    /// What Q nodes compute: by operand, bits of the scale, zero point and type.
+    bytes: HashMap<(String, u32, i32, &'static str), String>,
     /// Scale and zero point names of each quantised tensor.
     quantised: HashMap<String, (String, String)>,
     unsupported: Vec<UnsupportedNode>,
@@ -232,11 +235,11 @@ impl Pass<'_> {
         Ok(())
     }
 
-    fn node(&mut self, mut node: Node) {
+    fn node(&mut self, mut node: Node, is_output: bool) {
         let quantiser = node.op == QUANTISE || node.op == DEQUANTISE;
         if quantiser && (is_onnx(&node.domain) || node.domain == "com.microsoft") {
             node.domain.clear();
-            return self.quantiser(node);
+            return self.quantiser(node, is_output);
         }
         let microsoft = node.domain == "com.microsoft";
         match node.op.as_str() {
@@ -261,7 +264,7 @@ impl Pass<'_> {
     }
 
     /// A Q or DQ node of the file itself: its zero point is spelt out.
-    fn quantiser(&mut self, mut node: Node) {
+    fn quantiser(&mut self, mut node: Node, is_output: bool) {
         if node.int("block_size", 0) != 0 {
             return self.refuse(&node, "blocked quantisation is not supported; quantise per tensor or per channel");
         }
@@ -309,9 +312,29 @@ impl Pass<'_> {
             return self.refuse(&node, reason);
         }
         if node.op == QUANTISE {
+            if let Some(first) = self.same_bytes(&node).filter(|_| !is_output) {
+                self.renamed.insert(node.outputs.remove(0), first);
+                return;
+            }
             self.quantised.insert(node.output().to_string(), (scale, node.inputs[2].clone()));
         }
         self.out.push(node);
+    }
+
+    /// What an earlier node computes that quantises the same tensor in the same way: some quantisers write one for each
+    /// reader.
+    fn same_bytes(&mut self, node: &Node) -> Option<String> {
+        let [x, scale, zero] = &node.inputs[..] else { return None };
+        let (scale, zero) = (self.consts.get(scale)?, self.consts.get(zero)?);
+        let ([scale], [zero_point]) = (scale.as_f32()?, &zero.as_integers()?[..]) else { return None };
+        let key = (x.clone(), scale.to_bits(), *zero_point, zero.values.dtype());
+        match self.bytes.get(&key) {
+            Some(first) => Some(first.clone()),
+            None => {
+                self.bytes.insert(key, node.output().to_string());
+                None
+            }
+        }
     }
 
     /// A Q node makes bytes of the type of its zero point, a DQ node reads what has that type.

@@ -11,3 +11,6 @@ pub(super) const DISTANCES: &str = "OltrDistances";
 
 /// Operator that stands for a Softmax over the last dimension.
 pub(super) const SOFTMAX: &str = "OltrSoftmax";
+
+/// Most dimensions of a tensor.
+pub(super) const MAX_RANK: usize = 64;

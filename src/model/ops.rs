@@ -304,7 +304,7 @@ impl EvalOp for LinearOp {
         let x = &inputs[0];
         let shape = x.shape().to_vec();
         let plain = x.try_as_plain_ram()?;
-        let back = |v: i32, s: f32, z: i32| (v - z) as f32 * s;
+        let back = |v: i32, s: f32, z: i32| (i64::from(v) - i64::from(z)) as f32 * s;
         let tensor = if self.quantise {
             let x = plain.as_slice::<f32>()?;
             if self.dtype == u8::datum_type() {

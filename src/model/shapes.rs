@@ -9,15 +9,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::graph::{Const, Graph, Node, Values};
-use super::operators::{DEQUANTISE, DISTANCES, PROGRAM, QUANTISE, SOFTMAX};
+use super::operators::{DEQUANTISE, DISTANCES, MAX_RANK, PROGRAM, QUANTISE, SOFTMAX};
 pub(super) use window::Sliding;
 use window::slid;
 
 /// Shape by tensor name.
 pub(super) type Shapes = HashMap<String, Vec<usize>>;
-
-/// Most dimensions of a tensor.
-pub(super) const MAX_RANK: usize = 64;
 
 /// Constants by name, and the operator set of the graph.
 type Known<'a, 'b> = (&'a HashMap<String, Arc<Const<'b>>>, i64);
@@ -227,6 +224,13 @@ fn of_node(graph: Known, shapes: &Shapes, node: &Node) -> Option<Vec<usize>> {
             Some([&x[..axis], input(1)?, &x[axis + 1..]].concat())
         }
         "GatherElements" => input(1).cloned(),
+        "OneHot" => {
+            let axis = node.int("axis", -1);
+            let axis = wrap(if axis < 0 { axis + 1 + x.len() as i64 } else { axis }, x.len())?;
+            let depth = graph.0.get(node.input(1)?)?.integers()?;
+            let depth = usize::try_from(*depth.first()?).ok()?;
+            Some([&x[..axis], &[depth], &x[axis..]].concat())
+        }
         "Slice" => {
             let mut shape = x.clone();
             for (axis, cut) in slices(graph, node, x)? {

@@ -10,4 +10,4 @@ mod rows;
 
 pub use functions::{Binary, Function, first_nan};
 pub use matmul::{PANEL, Panels, ROWS};
-pub use rows::{Reduction, distances, softmax};
+pub use rows::{Reduction, distances, normalise, softmax};

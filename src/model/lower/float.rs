@@ -12,8 +12,8 @@ use super::super::operators::{DISTANCES, QUANTISE};
 use super::super::quantised::{View, entry, numbers};
 use super::super::shapes::{Shapes, axes, wrap};
 use super::float_op::FloatOp;
-use super::pointwise;
 use super::units::{Kind, Operand, Sink, Unit, bytes_sink};
+use super::{moves, norm, pointwise};
 use oltr_int8::float::{Binary, Function, Reduction};
 
 /// The float operators that can run beside `units`, and the quantisations behind them, in graph order.
@@ -156,6 +156,14 @@ impl Finder<'_> {
                 }
             }
             "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Identity" => (FloatOp::Reshape, vec![x()?]),
+            "LayerNormalization" => {
+                norm::of(self.view, self.shapes, node)?;
+                (FloatOp::Norm, vec![x()?])
+            }
+            "Slice" | "Gather" | "DepthToSpace" | "SpaceToDepth" | "Resize" => {
+                let (pieces, start) = moves::of(graph, self.shapes, node)?;
+                (FloatOp::Moved { pieces, start }, vec![x()?])
+            }
             "Transpose" => {
                 let rank = rank()?;
                 let perm: Vec<usize> = match node.ints("perm") {

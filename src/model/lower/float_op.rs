@@ -1,5 +1,6 @@
 //! The float operators that can run in a program.
 
+use oltr_int8::Piece;
 use oltr_int8::float::{Binary, Function, Reduction};
 
 /// A float operator.
@@ -19,5 +20,12 @@ pub(crate) enum FloatOp {
     },
     MatMul,
     Reshape,
+    /// Rows brought to mean 0 and variance 1.
+    Norm,
+    /// Numbers in other places.
+    Moved {
+        pieces: Vec<Piece>,
+        start: Vec<usize>,
+    },
     Transpose(Vec<usize>),
 }

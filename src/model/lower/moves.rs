@@ -159,6 +159,9 @@ mod tests {
         // Sizes that the scales do not give, and a factor that is not whole.
         assert_eq!(repeats(&graph, &node, &[1, 2, 3, 3], &[1, 2, 9, 9]), None);
         assert_eq!(repeats(&graph, &node, &[1, 2, 4, 3], &[1, 2, 6, 9]), None);
+        // No picture is as wide, and each of its places would be looked at.
+        graph.consts.insert("s".into(), Const::floats(&[4], vec![1.0, 1.0, 1.0, (1 << 27) as f32]));
+        assert_eq!(repeats(&graph, &node, &[1, 1, 1, 1], &[1, 1, 1, 1 << 27]), None);
     }
 
     #[test]

@@ -145,6 +145,7 @@ pub(crate) fn float(graph: &Graph, node: &Node) -> Option<Function> {
         "Abs" => Function::Abs,
         "Exp" => Function::Exp,
         "Log" => Function::Log,
+        "Erf" => Function::Erf,
         _ => return None,
     })
 }

@@ -4,7 +4,7 @@
 use super::super::graph::Node;
 use super::super::quantised::View;
 use super::super::shapes::Shapes;
-use super::emit::{Dense, Place, assembled, operand_shape};
+use super::product::{Dense, Place, assembled, operand_shape};
 use super::units::{Kind, Operand, Unit};
 use super::weights::Weights;
 use oltr_int8::kernels::Window;

@@ -77,7 +77,7 @@ impl Pass<'_> {
             at += part[axis];
             if !output.is_empty() {
                 let slice = Node::new("Slice", output, &[&node.inputs[0], &start, &end, &along], output);
-                self.node(slice);
+                self.node(slice, false);
             }
         }
         true

@@ -22,6 +22,26 @@ fn softmax_row(row: &mut [f32]) {
     row.iter_mut().for_each(|x| *x /= sum);
 }
 
+/// Rows of `x` brought to mean 0 and variance 1, then scaled and shifted place by place (ONNX LayerNormalization). A row
+/// is as long as `scale` and `bias`.
+pub fn normalise(x: &[f32], [scale, bias]: [&[f32]; 2], epsilon: f32, y: &mut [f32]) {
+    let n = scale.len().max(1);
+    for (x, y) in x.chunks_exact(n).zip(y.chunks_exact_mut(n)) {
+        normalise_row(x, [scale, bias], epsilon, y);
+    }
+}
+
+#[multiversion(targets("x86_64+avx2+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+fn normalise_row(x: &[f32], [scale, bias]: [&[f32]; 2], epsilon: f32, y: &mut [f32]) {
+    let n = x.len() as f32;
+    let mean = sum_of(x, |x| x) / n;
+    let variance = sum_of(x, |x| (x - mean) * (x - mean)) / n;
+    let factor = 1.0 / (variance + epsilon).sqrt();
+    for ((x, y), (scale, bias)) in x.iter().zip(y).zip(scale.iter().zip(bias)) {
+        *y = (x - mean) * factor * scale + bias;
+    }
+}
+
 /// `Σ f(x)` in [`LANES`] lanes, these then one after the other, then what is left of the row.
 #[inline(always)]
 fn sum_of(row: &[f32], f: impl Fn(f32) -> f32) -> f32 {
@@ -152,6 +172,25 @@ mod tests {
             };
             assert!((row(0.0).iter().sum::<f32>() - 1.0).abs() < 1e-6);
             assert_eq!(row(0.0), row(1024.0));
+        }
+    }
+
+    #[test]
+    fn rows_are_normalised_at_every_width_around_the_lanes() {
+        for width in [1, 2, 15, 16, 17, 40] {
+            let x: Vec<f32> = (0..2 * width).map(|i| (i * 7 % 11) as f32 - 5.0).collect();
+            let scale: Vec<f32> = (0..width).map(|i| 1.0 + i as f32 / 8.0).collect();
+            let bias: Vec<f32> = (0..width).map(|i| i as f32 / 4.0).collect();
+            let mut y = vec![9.0; 2 * width];
+            normalise(&x, [&scale, &bias], 0.01, &mut y);
+            for (x, y) in x.chunks(width).zip(y.chunks(width)) {
+                let mean = x.iter().map(|x| f64::from(*x)).sum::<f64>() / width as f64;
+                let variance = x.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum::<f64>() / width as f64;
+                for (i, y) in y.iter().enumerate() {
+                    let exact = (f64::from(x[i]) - mean) / (variance + 0.01).sqrt() * f64::from(scale[i]);
+                    assert!((f64::from(*y) - exact - f64::from(bias[i])).abs() < 1e-5, "{i} of {width}");
+                }
+            }
         }
     }
 

@@ -8,6 +8,7 @@ pub(crate) mod distances;
 pub(crate) mod function;
 pub(crate) mod layer;
 pub(crate) mod matmul;
+pub(crate) mod normalise;
 pub(crate) mod panels;
 pub(crate) mod reduce;
 pub(crate) mod softmax;

@@ -325,6 +325,19 @@ impl Builder {
     pub fn moved(&mut self, x: TensorId, shape: &[usize], pieces: &[Piece], start: &[usize]) -> Result<TensorId> {
         let (tensor, q) = self.bytes(x)?;
         let output = Tensor::new(shape, Element::Bytes(q));
+        let (first, moves) = self.steps_of([tensor, &output], pieces, start)?;
+        let copy = Copy { first, moves, table: None };
+        Ok(self.push("copy".into(), 0, Work::layer(copy), &[x], output))
+    }
+
+    /// Where a copy by pieces from the first tensor to the second begins, and its steps.
+    pub(crate) fn steps_of(
+        &self,
+        [tensor, output]: [&Tensor; 2],
+        pieces: &[Piece],
+        start: &[usize],
+    ) -> Result<(usize, Move)> {
+        let shape = &output.shape;
         // The last index that is read along each dimension, and how many elements are written.
         let mut last = start.to_vec();
         for piece in pieces {
@@ -345,8 +358,7 @@ impl Builder {
             pieces.iter().map(|p| p.from.map_or(0, |(axis, step)| from[axis] * step)).collect();
         let to_steps: Vec<usize> = pieces.iter().map(|p| to[p.to.0] * p.to.1).collect();
         let first = start.iter().zip(&from).map(|(i, stride)| i * stride).sum();
-        let copy = Copy { first, moves: Move::new(&extents, &from_steps, &to_steps, 0), table: None };
-        Ok(self.push("copy".into(), 0, Work::layer(copy), &[x], output))
+        Ok((first, Move::new(&extents, &from_steps, &to_steps, 0)))
     }
 
     /// A 256-entry table for each channel of a map: a function of a byte and its channel. `channels` of a tensor that is no

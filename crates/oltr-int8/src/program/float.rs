@@ -13,6 +13,7 @@ use crate::layers::f32::distances::Distances;
 use crate::layers::f32::function::Elements;
 use crate::layers::f32::layer::{F32, Floats};
 use crate::layers::f32::matmul::MatMul;
+use crate::layers::f32::normalise::Normalise;
 use crate::layers::f32::panels::PackPanels;
 use crate::layers::f32::reduce::Reduce;
 use crate::layers::f32::softmax::Softmax;
@@ -20,7 +21,7 @@ use crate::layers::f32::transpose::Transpose;
 use crate::layers::input::CopyInput;
 use crate::layers::moves::Move;
 use crate::layers::quantise::Quantise;
-use crate::program::build::Builder;
+use crate::program::build::{Builder, Piece};
 use crate::program::steps::Work;
 use crate::quant::Quant;
 use crate::tensor::{Element, Tensor, TensorId, broadcast, row_major};
@@ -55,7 +56,7 @@ impl Builder {
             Element::Floats if tensor.is_row_major() => x,
             Element::Floats => {
                 let moves = Move::new(&tensor.shape, &tensor.strides(), &row_major(&tensor.shape), 0);
-                self.push("copy".into(), 0, Work::layer(F32(Transpose(moves))), &[x], numbers)
+                self.push("copy".into(), 0, Work::layer(F32(Transpose(moves, 0))), &[x], numbers)
             }
         }
     }
@@ -192,7 +193,43 @@ impl Builder {
         let strides = row_major(from);
         let from: Vec<usize> = permutation.iter().map(|p| strides[*p]).collect();
         let moves = Move::new(shape, &from, &row_major(shape), 0);
-        Ok(self.float("copy", 0, Transpose(moves), &[x], shape))
+        Ok(self.float("copy", 0, Transpose(moves, 0), &[x], shape))
+    }
+
+    /// Rows of numbers brought to mean 0 and variance 1, then multiplied with `scale` and moved by `bias` place by place.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] unless rows as long as the lists fill `x`.
+    pub fn float_normalise(
+        &mut self,
+        x: TensorId,
+        epsilon: f32,
+        [scale, bias]: [Vec<f32>; 2],
+        shape: &[usize],
+    ) -> Result<TensorId> {
+        let volume: usize = shape.iter().product();
+        self.expect(x, volume)?;
+        if scale.is_empty() || scale.len() != bias.len() || !volume.is_multiple_of(scale.len()) {
+            return Err(Error::Internal(format!("{}: rows of {} do not fill it", self.name, scale.len())));
+        }
+        Ok(self.float("normalise", 0, Normalise { epsilon, scale, bias }, &[x], shape))
+    }
+
+    /// Numbers of shape `from` in other places, as [`Builder::moved`] has them for bytes.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] unless `x` holds as many numbers, or for places that there are not.
+    pub fn float_moved(
+        &mut self,
+        x: TensorId,
+        from: &[usize],
+        (pieces, start): (&[Piece], &[usize]),
+        shape: &[usize],
+    ) -> Result<TensorId> {
+        self.expect(x, from.iter().product())?;
+        let tensors = [&Tensor::numbers(from), &Tensor::numbers(shape)];
+        let (first, moves) = self.steps_of(tensors, pieces, start)?;
+        Ok(self.float("copy", 0, Transpose(moves, first), &[x], shape))
     }
 
     fn float(

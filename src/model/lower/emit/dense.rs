@@ -1,10 +1,11 @@
 //! Turning convolutions and products with constant weights into layers.
 
 use super::super::failure::Result;
+use super::super::product::{Dense, dense, lifted};
 use super::super::transposed;
 use super::super::units::{Kind, Operand, Sink};
 use super::super::weights::Weights;
-use super::{Dense, Emitter, dense, lifted, lost};
+use super::{Emitter, lost};
 use oltr_int8::kernels::{Map, Output, Residual};
 use oltr_int8::quant::Requant;
 use oltr_int8::{Element, Finish, TensorId};

@@ -3,8 +3,10 @@
 use super::super::super::quantised::numbers;
 use super::super::failure::Result;
 use super::super::float_op::FloatOp;
+use super::super::norm;
+use super::super::product::operand_shape;
 use super::super::units::{Operand, Sink};
-use super::{Emitter, clipped, lost, operand_shape};
+use super::{Emitter, clipped, lost};
 use crate::error::Error;
 use oltr_int8::TensorId;
 
@@ -76,7 +78,7 @@ impl Emitter<'_> {
             ids.push(self.number(operand)?);
             shapes.push(operand_shape(self.view, self.shapes, operand).ok_or_else(|| lost(name))?);
         }
-        let node = self.node(unit);
+        let node = &self.view.graph.nodes[unit.node];
         let (label, kind) = (node.label().to_string(), node.op.to_lowercase());
         let b = self.builder.name(&label);
         let (x, shape) = (ids[0], &unit.shape[..]);
@@ -88,6 +90,12 @@ impl Emitter<'_> {
             FloatOp::Softmax => b.float_softmax(x, shape)?,
             FloatOp::Distances => b.distances(x, ids[1], shape)?,
             FloatOp::Reshape => x,
+            FloatOp::Moved { pieces, start } => b.float_moved(x, from, (pieces, start), shape)?,
+            FloatOp::Norm => {
+                let epsilon = node.float("epsilon", 1e-5);
+                let (scale, bias) = norm::of(self.view, self.shapes, node).ok_or_else(|| lost(name))?;
+                self.builder.name(&label).float_normalise(x, epsilon, [scale, bias], shape)?
+            }
             FloatOp::Transpose(permutation) => b.float_transpose(x, from, permutation, shape)?,
             FloatOp::MatMul => {
                 let [m, k] = [from[from.len() - 2], from[from.len() - 1]];
