@@ -8,9 +8,13 @@ import base64
 import json
 import random
 import re
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
+import time
+import urllib.request
 from html import escape
 from pathlib import Path
 
@@ -100,6 +104,10 @@ def table(program: Path) -> None:
 # Two sample photos that pass before a wall, in columns and rows of the frame and pixels a frame.
 FRAME, PASSERS = (320, 240), {"cup": (60, 40, 3), "motorbike": (72, 140, -4)}
 LEARN, PASS = 60, 110                # frames in which the wall is learnt, and those in which something moves
+# Events that are kept, each a photo for some frames; the moon is cut several times, as one unknown thing is seen.
+KEPT = [("cup", ""), *(("moon", f"crop=iw*0.8:ih*0.8:{x}:{y},") for x in (0, 60, 120) for y in (0, 90)), ("rocket", ""), ("motorbike", "")]
+PHOTO = 320                          # pixels on a side of such a frame
+
 COLOURS = ("#d1242f", "#0969da", "#8250df", "#bc4c00")
 
 
@@ -148,6 +156,71 @@ def scene(program: Path, folder: Path) -> None:
         f'<image href="data:image/jpeg;base64,{picture}" width="{width}" height="{height}"/>{"".join(marks)}</svg>\n')
 
 
+def pages(program: Path, folder: Path) -> None:
+    """Photographs the page of reviews and the page to aim with, as a desktop and a phone show them."""
+    store, frames = folder / "store", []
+    for photo, change in KEPT:
+        frames.append(subprocess.run(["ffmpeg", "-v", "error", "-nostdin", "-i", PHOTOS / f"{photo}.jpg", "-vf",
+                                      f"{change}scale={PHOTO}:{PHOTO}", "-q:v", "3", "-f", "mjpeg", "-"], check=True, capture_output=True).stdout)
+        film = folder / "film.mjpeg"
+        film.write_bytes(frames[-1] * 8)
+        run(program, "stream", "--json", "--fps", "2", "--store", store, "--store-size", "16MiB", film)
+    served = subprocess.Popen([program, "review", "serve", "--json", "--listen", "127.0.0.1:0", store], stdout=subprocess.PIPE, text=True)
+    try:
+        url = json.loads(served.stdout.readline())["url"]
+        shoot(folder, url, "review", 900, 700, "light")
+        shoot(folder, url + "#all", "review-phone", 500, 900, "dark")
+    finally:
+        served.terminate()
+        served.wait()
+    watched = subprocess.Popen([program, "stream", "--quiet", "--json", "--listen", f"127.0.0.1:{(port := free_port())}", "--linger", "1s",
+                                "--overflow", "block", "--max-fps", "10", "-"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    pump = threading.Thread(target=play, args=(watched.stdin, [frames[0], frames[-1], frames[3]]), daemon=True)
+    pump.start()
+    try:
+        seen, end = 0, time.monotonic() + 120
+        while seen < 12 and time.monotonic() < end:             # somebody looks while events come
+            time.sleep(1)
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/frame.jpg").read()
+                seen += 1
+            except OSError:
+                pass                                            # it begins
+        shoot(folder, f"http://127.0.0.1:{port}/", "aim", 900, 900, "light")
+        shoot(folder, f"http://127.0.0.1:{port}/", "aim-phone", 500, 1100, "dark")
+    finally:
+        watched.terminate()
+        watched.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def play(out, frames: list[bytes]) -> None:
+    """Each frame for three seconds, until nobody reads."""
+    try:
+        while True:
+            for frame in frames:
+                for _ in range(30):
+                    out.write(frame)
+                    out.flush()
+    except OSError:
+        pass
+
+
+def shoot(folder: Path, url: str, name: str, width: int, height: int, scheme: str) -> None:
+    shot, profile = folder / f"{name}.png", folder / f"profile-{name}"
+    # A page that follows events never ends: it is photographed after some seconds.
+    run("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",
+        "--disable-background-networking", "--disable-component-update", "--disable-sync", f"--user-data-dir={profile}",
+        f"--blink-settings=preferredColorScheme={int(scheme == 'light')}", f"--window-size={width},{height}", "--timeout=6000",
+        f"--screenshot={shot}", url)
+    run("ffmpeg", "-nostdin", "-v", "error", "-y", "-i", shot, "-c:v", "libwebp", "-quality", "60", "-preset", "text", OUT / f"{name}.webp")
+
+
 def shade(x: int, y: int) -> tuple[int, int, int]:
     """The colour of the wall: bricks."""
     brick = (x + y // 20 % 2 * 16) // 32 * 7 + y // 20 * 5
@@ -168,6 +241,7 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         report(Path(sys.argv[1]).resolve(), Path(folder))
         scene(Path(sys.argv[1]).resolve(), Path(folder))
+        pages(Path(sys.argv[1]).resolve(), Path(folder))
     table(Path(sys.argv[1]).resolve())
     sizes = {picture.name: picture.stat().st_size for picture in OUT.iterdir()}
     print(sizes)

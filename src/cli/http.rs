@@ -28,6 +28,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Stack of a thread that answers: groups are made on it.
 pub const STACK: usize = 1 << 20;
 
+/// How nice a thread that answers is to others.
+const NICE: i32 = 10;
+
 /// How often it is looked whether to stop.
 const TICK: Duration = Duration::from_millis(50);
 
@@ -124,6 +127,8 @@ pub fn serve(
         let (mine, answer) = (busy.clone(), answer.clone());
         let started = std::thread::Builder::new().name("http".into()).stack_size(STACK).spawn(move || {
             let _left = Left(mine);
+            // Whoever looks, frames come first: this thread gets what they leave of the processor.
+            let _ = rustix::process::setpriority_process(None, NICE);
             let _ = handle(&stream, answer.as_ref());
         });
         if started.is_err() {

@@ -37,6 +37,9 @@ const LINES: usize = 32;
 /// Bytes of one such line; longer ones are not shown.
 const LINE_BYTES: usize = 32 << 10;
 
+/// Pixels on a side of the picture beside an event, at most.
+const SMALL: u32 = 96;
+
 /// Somebody looks until so long after the last request.
 const WATCHED: Duration = Duration::from_secs(4);
 
@@ -98,6 +101,8 @@ struct State {
     /// As these, of what the network saw.
     input_version: u64,
     input_copied: Duration,
+    /// What the network saw when the last events were told, by their numbers.
+    pictures: std::collections::VecDeque<(u64, Pixels)>,
     /// The last events as JSON, each with its number.
     lines: std::collections::VecDeque<(u64, String)>,
     line: u64,
@@ -137,6 +142,7 @@ impl Live {
     /// Bytes of memory that it takes, threads that answer among them.
     pub fn bytes() -> u64 {
         let pictures = PIXELS as usize * 3 + INPUT * INPUT * 3 + (MIDDLE * MIDDLE * 3) as usize;
+        let pictures = pictures + LINES * (SMALL * SMALL * 3) as usize;
         // Each thread copies a picture and encodes it.
         let threads = http::MAX_CONNECTIONS * (http::STACK + PIXELS as usize * 3 + (512 << 10));
         (pictures + LINES * LINE_BYTES + threads) as u64
@@ -243,6 +249,7 @@ impl Live {
         }
         // Events are few, and nobody holds this for longer than a copy takes.
         let mut state = self.shared.lock();
+        state.picture(e.change.event.id, Duration::from_nanos(clock::monotonic_ns()));
         if state.lines.len() == LINES {
             state.lines.pop_front();
         }
@@ -262,6 +269,35 @@ impl Live {
 impl Drop for Live {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+impl State {
+    /// Keeps what the network saw last beside the event `id`, if that is news and there is none yet.
+    fn picture(&mut self, id: u64, now: Duration) {
+        let fresh = !self.input.bytes.is_empty() && now.saturating_sub(self.copied) < WATCHED;
+        if !fresh || self.pictures.iter().any(|(known, _)| *known == id) {
+            return;
+        }
+        // The buffer of the oldest.
+        let full = self.pictures.len() == LINES;
+        let old = if full { self.pictures.pop_front() } else { None };
+        let mut small = old.map(|(_, pixels)| pixels).unwrap_or_default();
+        shrink(&self.input, &mut small);
+        self.pictures.push_back((id, small));
+    }
+}
+
+/// Every so manieth pixel of `from`, so that no side has more than [`SMALL`].
+fn shrink(from: &Pixels, to: &mut Pixels) {
+    let step = from.width.max(from.height).div_ceil(SMALL).max(1);
+    (to.width, to.height) = (from.width / step, from.height / step);
+    to.bytes.clear();
+    for y in 0..to.height {
+        for x in 0..to.width {
+            let at = ((y * step * from.width + x * step) * 3) as usize;
+            to.bytes.extend_from_slice(from.bytes.get(at..at + 3).unwrap_or(&[0; 3]));
+        }
     }
 }
 
@@ -407,6 +443,24 @@ fn exposure(pixels: &[u8]) -> (f32, f32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_events_have_pictures_and_no_more_memory() {
+        let input =
+            Pixels { width: 300, height: 200, bytes: (0..300 * 200 * 3).map(|i| (i / 3 % 300) as u8).collect() };
+        let mut state = State { input, copied: Duration::from_secs(9), ..State::default() };
+        for id in 0..3 * LINES as u64 {
+            state.picture(id, Duration::from_secs(10));
+            state.picture(id, Duration::from_secs(10));
+        }
+        assert_eq!((state.pictures.len(), state.pictures[0].0), (LINES, 2 * LINES as u64));
+        let small = &state.pictures[0].1;
+        assert_eq!((small.width, small.height, small.bytes.len()), (75, 50, 75 * 50 * 3));
+        assert_eq!((small.bytes[0], small.bytes[3], small.bytes[74 * 3]), (0, 4, (74 * 4) as u8));
+        // Of what nobody looked at there is none.
+        state.picture(999, Duration::from_secs(100));
+        assert_eq!(state.pictures.back().unwrap().0, 3 * LINES as u64 - 1);
+    }
 
     #[test]
     fn a_sharper_picture_has_a_higher_number() {

@@ -17,13 +17,20 @@ struct Watched {
 
 impl Watched {
     fn start(address: &str, more: &[&str]) -> Watched {
+        Watched::of(address, more, vec![super::super::cup()])
+    }
+
+    /// Of `photos`, each for some frames.
+    fn of(address: &str, more: &[&str], photos: Vec<Vec<u8>>) -> Watched {
         let args = [&["--json", "--listen", address, "--max-fps", "20", "--overflow", "block", "-"], more].concat();
         let mut child = start(&args);
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
-        let photo = super::super::cup();
         let mut input = child.stdin.take().unwrap();
         // Until the program ends.
-        let pump = std::thread::spawn(move || while input.write_all(&photo).is_ok() {});
+        let pump = std::thread::spawn(move || {
+            let mut frames = photos.iter().cycle().flat_map(|photo| std::iter::repeat_n(photo, 30));
+            while frames.next().is_some_and(|photo| input.write_all(photo).is_ok()) {}
+        });
         let mut line = String::new();
         while !line.contains("http://") {
             line.clear();
@@ -127,6 +134,26 @@ fn a_page_shows_what_the_network_sees() {
     let lines: Vec<Value> = stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let new = of_type(&lines, "new");
     assert_eq!(new[0]["id"], event["id"], "the same event has the same name everywhere");
+}
+
+#[test]
+fn events_have_pictures_while_somebody_looks() {
+    let moon = std::fs::read("examples/photos/moon.jpg").unwrap();
+    let watched = Watched::of("127.0.0.1:0", &["--linger", "1s"], vec![super::super::cup(), moon]);
+    let end = Instant::now() + Duration::from_secs(120);
+    let picture = loop {
+        assert!(Instant::now() < end, "no event has a picture");
+        let _ = watched.get("/frame.jpg");
+        let mut all = (0..40).map(|id| watched.get(&format!("/event.jpg?id={id}")));
+        if let Some((_, jpeg)) = all.find(|(head, _)| head.starts_with("HTTP/1.1 200")) {
+            break image::load_from_memory(&jpeg).unwrap();
+        }
+    };
+    assert!(picture.width() <= 96 && picture.width() == picture.height());
+    for nothing in ["/event.jpg", "/event.jpg?id=x", "/event.jpg?id=99999"] {
+        assert!(watched.get(nothing).0.starts_with("HTTP/1.1 404"), "{nothing}");
+    }
+    assert_eq!(watched.end().0, Some(0));
 }
 
 fn of_type<'a>(lines: &'a [Value], kind: &str) -> Vec<&'a Value> {

@@ -43,6 +43,14 @@ pub fn answer(shared: &Arc<Shared>, guard: &Guard, request: &Request) -> Respons
         "/" => guard.page(PAGE, request),
         "/frame.jpg" => picture(shared, |state| &state.input, "the network has seen nothing yet"),
         "/camera.jpg" => picture(shared, |state| &state.camera, "no frame has come yet"),
+        "/event.jpg" => {
+            let id = request.query("id").and_then(|id| id.parse::<u64>().ok());
+            let state = shared.lock();
+            let found = state.pictures.iter().find(|(known, _)| Some(*known) == id).map(|(_, pixels)| pixels);
+            let pixels = found.map(|pixels| (pixels.width, pixels.height, pixels.bytes.clone()));
+            drop(state);
+            pixels.map_or_else(|| Response::error(404, "this event has no picture"), jpeg)
+        }
         "/events" => events(shared, request),
         "/metrics" => {
             let (tally, stats, store) = {
@@ -79,7 +87,7 @@ fn health(shared: &Shared) -> Response {
 fn picture(shared: &Shared, of: fn(&State) -> &Pixels, none: &str) -> Response {
     shared.watch();
     let end = Instant::now() + FIRST;
-    let (width, height, bytes) = loop {
+    let pixels = loop {
         {
             let state = shared.lock();
             let pixels = of(&state);
@@ -92,6 +100,10 @@ fn picture(shared: &Shared, of: fn(&State) -> &Pixels, none: &str) -> Response {
         }
         std::thread::sleep(TELL / 4);
     };
+    jpeg(pixels)
+}
+
+fn jpeg((width, height, bytes): (u32, u32, Vec<u8>)) -> Response {
     let mut jpeg = Vec::with_capacity(bytes.len() / 8);
     let encoded =
         JpegEncoder::new_with_quality(&mut jpeg, QUALITY).encode(&bytes, width, height, image::ExtendedColorType::Rgb8);
