@@ -87,8 +87,9 @@ class HeadHeavyTest(unittest.TestCase):
         (self.work / "stage2.pt").unlink()
         out, _ = trained(*self.options, "--work", self.work)
         self.assertNotIn("stage2: taken from", out)
+        # Up to what sums in another order differ by; another balance changes much more.
         for key, value in Checkpoint.load(self.work / "best.pt").net.state_dict().items():
-            np.testing.assert_array_equal(value.numpy(), before[key].numpy(), key)
+            np.testing.assert_allclose(value.numpy(), before[key].numpy(), rtol=0, atol=1e-4, err_msg=key)
 
     def test_the_best_epoch_is_kept_and_a_fall_is_said(self):
         evaluate = trainer.Trainer.evaluate
