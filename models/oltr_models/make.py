@@ -14,12 +14,13 @@ from pathlib import Path
 
 from .cli import prog, run
 
-SMALL = ("--size", "128", "--resize", "pad", "--average", "0.99", "--shrinkage", "0.3", "--balance", "0.5")
+SMALL = ("--size", "128", "--resize", "pad", "--average", "0.99", "--shrinkage", "0.3", "--balance", "0.5", "--keep", "last")
+EVERYDAY = ("--balance", "1", "--keep", "last")
 PLANKTON = (*SMALL, "--pad-color", "255", "--plain-view", "--stage2-views", "1", "--turn", "--evaluate-every", "2",
             "--backbone-rate", "5e-4", "--feature-rate", "4e-4")
 # One training or several, each of which goes on from stage 1 of the one before, but for those of APART.
 TRAINING: dict[str, tuple[tuple[str, ...], ...]] = {
-    "everyday": ((), ("--frozen-blocks", "9", "--views", "4", "--average", "0.99")),
+    "everyday": (EVERYDAY, (*EVERYDAY, "--frozen-blocks", "9", "--views", "4", "--average", "0.99")),
     "fish": ((*SMALL, "--frozen-blocks", "5", "--views", "4", "--stage2-views", "2", "--epochs", "9", "4",
               "--backbone-rate", "4e-4", "--head-rate", "2e-3"),),
     "plankton": ((*PLANKTON, "--frozen-blocks", "8", "--views", "1", "--most", "150", "--epochs", "2", "2", "--epoch-photos", "5000"),

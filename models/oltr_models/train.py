@@ -50,8 +50,11 @@ def arguments(prog: str, description: str) -> argparse.ArgumentParser:
     add("--weight-decay", type=float, default=1e-2, help="decoupled weight decay")
     add("--smoothing", type=float, default=0.1, help="label smoothing")
     add("--mixup", type=float, default=0.2, help="beta parameter of mixed activations; 0 is off")
-    add("--balance", type=float, default=1.0, help="share of the log prior in the balanced softmax; 0 is plain cross-entropy")
+    add("--balance", type=float, help="share of the log prior in the balanced softmax, 0 (plain cross-entropy) to 1; without it "
+        "stage 1 takes 1, and the largest whose top-1 on val is within a point of the best goes on, with the classifier fitted to it")
     add("--stage2-balance", type=float, help="the same in stage 2, where it differs")
+    add("--keep", choices=("best", "last"), default="best", help="the epoch whose weights are kept: the best one on val by top-1, "
+        "with unknown photos the mean of top-1 and AUROC; or the last")
     add("--distance-loss", type=float, default=1.0, help="weight of the cross-entropy of distances in stage 2")
     add("--margin-loss", type=float, default=0.01, help="weight of L_LM in stage 2")
     add("--average", type=float, default=0.98, help="decay of the moving average of the weights")

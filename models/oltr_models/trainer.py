@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from . import losses, metrics
+from . import balance, losses, metrics
 from .backbone import pretrained_lite0
 from .cache import activations, keep_freed_memory
 from .checkpoint import save
@@ -32,6 +32,7 @@ from .evaluation import Answers, class_indices, figures
 from .network import ABLATIONS, Architecture, Oltr, on_sphere
 
 BATCH = 64  # of a pass without gradients
+FALLEN = 0.02  # below the best epoch on val: more than two points are no noise
 SAMPLING = {"photo": 0.0, "root": 0.5, "class": 1.0}  # a class of n photos is drawn n^(1 - power) often
 STAGE2_OPTIONS = {"memory_rate", "attention_rate", "stage2_factor", "distance_loss", "margin_loss", "ablate", "stage2_views", "stage2_balance"}
 
@@ -61,6 +62,8 @@ class Trainer:
         self.net.backbone = pretrained_lite0()
         self.net.to(self.device, memory_format=torch.channels_last)
         self.cut = args.frozen_blocks
+        self.balance = 1.0 if args.balance is None else args.balance
+        self.reached: dict[int, float] = {}  # the measure on val that each stage ended with
 
         self.samples = samples
         train, known, unknown = (select(samples, *which) for which in (("train", True), ("val", True), ("val", False)))
@@ -187,6 +190,8 @@ class Trainer:
             if saved["options"] == options:
                 own = self.net.state_dict()  # an ablated network lacks parts that stage 1 was saved with
                 self.net.load_state_dict({name: value for name, value in saved["state"].items() if name in own})
+                about = json.loads(saved["about"])
+                self.balance, self.reached[stage] = about["balance"], about["measure"]
                 print(f"{self.run_name(stage)}: taken from {done}")
                 return
         if stage == 1:
@@ -196,14 +201,16 @@ class Trainer:
             self.start_memory()
         power = SAMPLING[args.sampling[stage - 1]]
         drawn = torch.bincount(torch.from_numpy(self.labels), minlength=len(self.classes)).float() ** (1 - power)
-        balance = args.balance if stage == 1 or args.stage2_balance is None else args.stage2_balance
-        self.log_prior = (torch.log(drawn / drawn.sum()) * balance).to(self.device)
+        prior = torch.log(drawn / drawn.sum()).to(self.device)
+        self.log_prior = prior * (self.balance if stage == 1 or args.stage2_balance is None else args.stage2_balance)
         average = copy.deepcopy(self.net)
         optimiser = torch.optim.AdamW(self._groups(stage), weight_decay=args.weight_decay)
         peak = [g["lr"] for g in optimiser.param_groups]
         steps_per_epoch = math.ceil(min(args.epoch_photos or math.inf, len(self.labels)) / args.batch)
         steps, step = epochs * steps_per_epoch, 0
         start = 0
+        best: dict = {}  # state, epoch and measure of the best epoch so far
+        measured: list[float] = []
         part = args.work / f"{self.run_name(stage)}.part.pt"
         if part.exists() and not args.restart:
             saved = torch.load(part, map_location=self.device, weights_only=True)
@@ -212,6 +219,9 @@ class Trainer:
                 average.load_state_dict(saved["average"])
                 optimiser.load_state_dict(optimiser.state_dict() | {"state": saved["optimiser"]})
                 start, step = saved["epoch"], saved["epoch"] * steps_per_epoch
+                best, measured = json.loads(saved["best_of"]), json.loads(saved["measured"])
+                if best:
+                    best["state"] = saved["best"]
                 print(f"{self.run_name(stage)}: resumed after epoch {start}")
         for epoch in range(start, epochs):
             rng = np.random.default_rng((args.seed, stage, epoch))
@@ -242,14 +252,70 @@ class Trainer:
             report = {"run": self.run_name(stage), "epoch": epoch + 1, "loss": round(float(np.mean(running)), 4)}
             if (epoch + 1) % args.evaluate_every == 0 or epoch + 1 == epochs:
                 report |= self.evaluate(average, stage)
+                measured.append(self.measure(report))
+                if args.keep == "last" or not best or measured[-1] >= best["measure"]:
+                    best = {"state": copy.deepcopy(average.state_dict()), "epoch": epoch + 1, "measure": measured[-1]}
             with open(args.work / "history.jsonl", "a", encoding="utf-8") as file:
                 file.write(json.dumps(report) + "\n")
             tqdm.write(json.dumps(report))
             save(part, {"options": options, "epoch": epoch + 1, "net": self.net.state_dict(),
-                        "average": average.state_dict(), "optimiser": optimiser.state_dict()["state"]})
-        self.net.load_state_dict(average.state_dict())
-        save(done, {"options": options, "state": self.net.state_dict()})
+                        "average": average.state_dict(), "optimiser": optimiser.state_dict()["state"],
+                        "best": best.get("state", {}), "measured": json.dumps(measured),
+                        "best_of": json.dumps({key: value for key, value in best.items() if key != "state"})})
+        if best:
+            self.net.load_state_dict(best["state"])
+            self.reached[stage] = best["measure"]
+            self.warn(stage, best, measured)
+        else:  # no epoch at all
+            self.reached[stage] = self.measure(self.evaluate(self.net, stage))
+        if stage == 1 and args.balance is None:
+            self.choose_balance(prior)
+        save(done, {"options": options, "state": self.net.state_dict(),
+                    "about": json.dumps({"balance": self.balance, "measure": self.reached[stage]})})
         part.unlink(missing_ok=True)
+
+    def measure(self, report: dict) -> float:
+        """By what epochs are compared: top-1 on val, or its mean with the AUROC where val has unknown photos."""
+        auroc = report.get("val_auroc_probability" if self.score == "probability" else "val_auroc")
+        return report["val_top1"] if auroc is None else (report["val_top1"] + auroc) / 2
+
+    def warn(self, stage: int, best: dict, measured: list[float]) -> None:
+        """Says where val fell: within the stage, or from stage 1 to stage 2."""
+        run, what = self.run_name(stage), "top-1 on val" if self.val_unknown is None else "mean of top-1 and AUROC on val"
+        if max(measured) - measured[-1] > FALLEN:
+            kept = f"epoch {best['epoch']} is kept" if self.args.keep == "best" else "the last is kept all the same"
+            print(f"warning: {run}: the {what} fell from {max(measured):.3f} to {measured[-1]:.3f}; {kept}. Fewer --epochs, lower "
+                  "rates or more --frozen-blocks may serve better", file=sys.stderr)
+        if stage == 2 and self.reached.get(1, 0.0) - best["measure"] > FALLEN:
+            print(f"warning: {run} ends below stage 1: the {what} is {best['measure']:.3f}, was {self.reached[1]:.3f}. A smaller "
+                  "--stage2-balance or fewer epochs of it may serve better", file=sys.stderr)
+
+    def choose_balance(self, prior: torch.Tensor) -> None:
+        """Chooses the balance on val, and fits stage 1's classifier to it."""
+        if len(self.val_labels) == 0:
+            print(f"note: no photos in val to choose the balance by; it stays {self.balance}", file=sys.stderr)
+            return
+
+        def direct(source: np.ndarray) -> torch.Tensor:
+            with torch.no_grad():
+                return self.net.direct(self.pooled(self.net, source, attend=False))
+
+        # With one view of each photo: what the network was not shown as it is hangs less on what it has learnt by heart.
+        sources = [self.clean, *(view for view in self.views[:1] if view is not self.clean)]
+        features = torch.cat([direct(source) for source in sources])
+        labels = torch.from_numpy(np.tile(self.labels, len(sources))).to(self.device)
+        val, truth = direct(self.val_known), torch.from_numpy(self.val_labels).to(self.device)
+        head = self.net.head
+        weights = {share: balance.refitted(head.weight, features, labels, prior * share, self.args.smoothing, self.args.seed)
+                   for share in balance.CHOICES}
+        reached = {share: balance.top1(weight, val, truth) for share, weight in weights.items()}
+        self.balance = balance.chosen(reached)
+        with torch.no_grad():
+            head.weight.copy_(weights[self.balance])
+        self.reached[1] = self.measure(self.evaluate(self.net, 1))
+        report = {"balance": self.balance, "val_top1": {str(share): round(value, 4) for share, value in reached.items()}}
+        (self.args.work / "balance.json").write_text(json.dumps(report) + "\n", encoding="utf-8")
+        print(f"balance {self.balance}, of top-1 on val " + ", ".join(f"{value:.3f} at {share}" for share, value in reached.items()))
 
     def mixed_views(self, rng: np.random.Generator, rows: np.ndarray) -> torch.Tensor:
         """Each row from a random one of its cached views."""
