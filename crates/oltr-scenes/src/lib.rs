@@ -24,8 +24,9 @@
 //!    colour is its own. Tracks that share a region are *merged*: they coast inside it until it parts. A region that no
 //!    track wants begins a new one.
 //! 8. **Things**. A track becomes a [`Thing`] once it was seen for long enough and came far enough, in a line that is straight
-//!    enough: what sways goes nowhere. It must come further while the ground is young, and where cells are restless. A thing
-//!    ends when it leaves, is lost, or stays so long that it is ground ([`EndReason`]).
+//!    enough: what sways goes nowhere. It must also look like one thing: its outline is in the frame and not in the ground, it
+//!    fills its box, and it goes in steps and not in leaps. More is wanted while the ground is young, and where cells are
+//!    restless. A thing ends when it leaves, is lost, or stays so long that it is ground ([`EndReason`]).
 //!
 //! If more than a third of the cells differ for half a second, the camera itself changed: nothing is found until the picture
 //! holds still, and the change is told once ([`Camera`]).

@@ -22,8 +22,8 @@ pub const FEWEST_COLUMNS: u32 = 40;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Settings {
-    /// Columns of the small picture on which motion is found, 40 to 320. Twice as many cost four times the time and memory,
-    /// and find things of half the size.
+    /// Columns of the small picture on which motion is found, 40 to 320. Twice as many take four times the memory and nearly
+    /// as much more time, and find things of half the size where [`Settings::min_size`] lets them.
     pub columns: u32,
     /// What of the picture is looked at: black is ignored.
     pub mask: Option<Mask>,
