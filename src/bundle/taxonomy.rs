@@ -110,7 +110,7 @@ impl Taxonomy {
         let is_known = |column: &&str| {
             ["id", "gbif", "worms"].contains(column) || Rank::OF_TAXA.iter().any(|rank| rank.word() == *column)
         };
-        if !header.contains(&"id") || !header.iter().all(|column| is_known(column)) {
+        if !header.contains(&"id") || !header.iter().all(is_known) {
             let reason = "the header must name id and ranks (kingdom, phylum, class, order, family, genus, species), with \
                           gbif and worms if wanted, separated by tabs";
             return Err(bad(0, reason.into()));
