@@ -212,13 +212,51 @@ def play(out, frames: list[bytes]) -> None:
 
 
 def shoot(folder: Path, url: str, name: str, width: int, height: int, scheme: str) -> None:
-    shot, profile = folder / f"{name}.png", folder / f"profile-{name}"
-    # A page that follows events never ends: it is photographed after some seconds.
-    run("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",
-        "--disable-background-networking", "--disable-component-update", "--disable-sync", f"--user-data-dir={profile}",
-        f"--blink-settings=preferredColorScheme={int(scheme == 'light')}", f"--window-size={width},{height}", "--timeout=6000",
-        f"--screenshot={shot}", url)
+    """Photographs a page some seconds after it was opened: --screenshot alone does so before its pictures have come."""
+    shot, profile, port = folder / f"{name}.png", folder / f"profile-{name}", free_port()
+    browser = subprocess.Popen(["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+                                "--hide-scrollbars", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+                                f"--user-data-dir={profile}", f"--blink-settings=preferredColorScheme={int(scheme == 'light')}",
+                                f"--window-size={width},{height}", f"--remote-debugging-port={port}", url], stderr=subprocess.DEVNULL)
+    try:
+        pages, end = [], time.monotonic() + 60
+        while not pages and time.monotonic() < end:
+            time.sleep(1)
+            try:
+                listed = json.load(urllib.request.urlopen(f"http://127.0.0.1:{port}/json"))
+                pages = [page["webSocketDebuggerUrl"] for page in listed if page["type"] == "page"]
+            except OSError:
+                pass                                            # it begins
+        time.sleep(8)
+        shot.write_bytes(base64.b64decode(ask_browser(pages[0], "Page.captureScreenshot")["data"]))
+    finally:
+        browser.terminate()
+        browser.wait()
     run("ffmpeg", "-nostdin", "-v", "error", "-y", "-i", shot, "-c:v", "libwebp", "-quality", "60", "-preset", "text", OUT / f"{name}.webp")
+
+
+def ask_browser(address: str, method: str) -> dict:
+    """What Chromium answers to one question of its DevTools, over a WebSocket."""
+    place, path = address.removeprefix("ws://").split("/", 1)
+    host, port = place.split(":")
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
+        connection.sendall(f"GET /{path} HTTP/1.1\r\nHost: {place}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                           "Sec-WebSocket-Key: b2x0ciBvbHRyIG9sdHIgIQ==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode())
+        stream = connection.makefile("rb")
+        while stream.readline().strip():
+            pass
+        question = json.dumps({"id": 1, "method": method}).encode()
+        # One short frame, masked by zeros.
+        connection.sendall(bytes([0x81, 0x80 | len(question)]) + bytes(4) + question)
+        text = b""
+        while True:
+            first, length = stream.read(2)
+            size = {126: 2, 127: 8}.get(length & 127, 0)
+            text += stream.read(int.from_bytes(stream.read(size), "big") if size else length & 127)
+            if first & 0x80:
+                answer, text = json.loads(text), b""
+                if answer.get("id") == 1:
+                    return answer["result"]
 
 
 def shade(x: int, y: int) -> tuple[int, int, int]:

@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub const STACK: usize = 1 << 20;
 
 /// How nice a thread that answers is to others.
-const NICE: i32 = 10;
+const NICE: i32 = 5;
 
 /// How often it is looked whether to stop.
 const TICK: Duration = Duration::from_millis(50);

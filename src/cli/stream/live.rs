@@ -249,7 +249,10 @@ impl Live {
         }
         // Events are few, and nobody holds this for longer than a copy takes.
         let mut state = self.shared.lock();
-        state.picture(e.change.event.id, Duration::from_nanos(clock::monotonic_ns()));
+        // When it ends, the camera shows something else.
+        if e.change.phase == Phase::New {
+            state.picture(e.change.event.id, Duration::from_nanos(clock::monotonic_ns()));
+        }
         if state.lines.len() == LINES {
             state.lines.pop_front();
         }
