@@ -254,7 +254,7 @@ def version(graph) -> int:
 
 def kind_of(reason: str) -> str:
     """A refusal without what is of one test alone: the node's own words."""
-    reason = re.sub(r"/\S*\.onnx", "FILE", reason)
+    reason = re.sub(r"/\S*\.(onnx|npz)", "FILE", reason)
     reason = re.sub(r"^(oltr: |error: |Error: )*(cannot load )?FILE:? ?", "", reason)
     reason = re.sub(r"'[^']*'", "…", reason)
     return reason[:160]
