@@ -112,7 +112,7 @@ def run(photos, answers, model=None, workers=2, batch=64):
     paths = ray.data.from_arrow(pyarrow.table({"path": left})).repartition(max(workers, -(-len(left) // batch)))
     counts = (
         paths.map_batches(Classify, fn_constructor_args=(model, base), batch_format="pyarrow", batch_size=batch, concurrency=workers)
-        .map_batches(Write, fn_constructor_args=(str(Path(answers).resolve()),), batch_format="pyarrow", batch_size=None, concurrency=1)
+        .map_batches(Write, fn_constructor_args=(str(Path(answers).resolve()),), batch_format="pyarrow", batch_size=None, concurrency=1, num_cpus=0)
         .take_all()
     )
     return sum(count["photos"] for count in counts), sum(count["failed"] for count in counts)

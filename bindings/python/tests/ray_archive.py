@@ -20,7 +20,9 @@ import oltr  # noqa: E402
 
 
 def main():
-    ray.init(num_cpus=3, include_dashboard=False, logging_level="error", runtime_env={"env_vars": {"PYTHONPATH": str(ROOT / "examples" / "python") + ":" + ":".join(sys.path)}})
+    # The workers import what is imported here.
+    path = ":".join(filter(None, [str(ROOT / "examples" / "python"), *sys.path]))
+    ray.init(num_cpus=4, include_dashboard=False, logging_level="error", runtime_env={"env_vars": {"PYTHONPATH": path}})
     with tempfile.TemporaryDirectory() as folder:
         photos, answers = Path(folder) / "photos", Path(folder) / "answers"
         for at, photo in enumerate(sorted((ROOT / "examples" / "photos").glob("*.jpg"))):
