@@ -12,8 +12,8 @@ pub const MAX_ITEMS: usize = 4096;
 /// Most groups; what is like none of them joins the nearest.
 pub const MAX_GROUPS: usize = 512;
 
-/// Pictures of one thing lie within this share of the distance at which a bundle calls a frame open. Chosen on the val split
-/// of the fish: the least of those that have as few mixed groups as any.
+/// Pictures of one thing lie within this share of the distance at which a bundle calls a frame open. Of those that
+/// have as few mixed groups as any on the val split of the fish, the least; 0.9 mixed species of the test split.
 const RADIUS: f32 = 0.85;
 
 /// An event that may be grouped.

@@ -25,6 +25,9 @@ pub const SYNC_EVERY: Duration = Duration::from_millis(500);
 /// How long a store that cannot be written is left alone.
 pub const RETRY: Duration = Duration::from_secs(10);
 
+/// How often is looked whether something was done.
+const PAUSE: Duration = Duration::from_millis(2);
+
 /// How often trouble that stays is said.
 const SAY_EVERY: Duration = Duration::from_secs(600);
 
@@ -169,6 +172,15 @@ impl<P: Picture> Writer<P> {
         let _ = self.queue.try_send(Message::Note(run.into(), stats.into()));
     }
 
+    /// Waits until the store was read, so that [`Writer::novelty`] knows of the first event already; no longer than `patience`.
+    pub fn wait_until_read(&self, patience: Duration) {
+        let end = Instant::now() + patience;
+        let is_read = || self.shared.tallies.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        while !is_read() && Instant::now() < end {
+            std::thread::sleep(PAUSE);
+        }
+    }
+
     /// What is new about an event of `class` (the empty text for open) on `day`, and takes note of it; `None` as long as the
     /// store was not read.
     pub fn novelty(&self, class: &str, day: u32) -> Option<Novelty> {
@@ -193,7 +205,7 @@ impl<P: Picture> Writer<P> {
         let mut asked = false;
         while !thread.is_finished() && Instant::now() < end {
             asked = asked || self.queue.try_send(Message::Close).is_ok();
-            std::thread::sleep(Duration::from_millis(2));
+            std::thread::sleep(PAUSE);
         }
         thread.is_finished() && thread.join().is_ok()
     }

@@ -184,6 +184,9 @@ pub struct Storing<'k> {
     finished: bool,
 }
 
+/// How long the store may take to be read before the first frame.
+const READ_PATIENCE: Duration = Duration::from_secs(2);
+
 /// How often it is written down what was watched.
 const NOTE_EVERY: Duration = Duration::from_secs(600);
 
@@ -230,6 +233,7 @@ impl<'k> Storing<'k> {
             args.deployment.as_deref().map(|path| Deployment::read(path).map(|told| stamp(&told))).transpose()?;
         let started = Writer::start(folder, settings, day, Arc::new(RealDisk), done);
         let writer = started.map_err(|cause| Error::Io { path: "the thread of the store".into(), cause })?;
+        writer.wait_until_read(READ_PATIENCE);
         if log::log_enabled!(log::Level::Warn) {
             exit::say(&format!(
                 "{}: keeps up to {} MiB; an event writes {} KiB at most, usually 20 to 100, and a day {}",

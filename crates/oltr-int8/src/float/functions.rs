@@ -172,7 +172,8 @@ fn any_exp(x: f32) -> f32 {
     if x > 0.0 { above } else { exp(x) }
 }
 
-/// `1 - P(t) e^(-x²)` with `t = 1 / (1 + p |x|)` (Abramowitz and Stegun, 7.1.26, within 1.5e-7).
+/// `1 - P(t) e^(-x²)` with `t = 1 / (1 + p |x|)` (Abramowitz and Stegun, 7.1.26, within 1.5e-7), and near 0, where the
+/// difference to 1 has lost its digits, the series of the definition.
 #[inline(always)]
 fn erf(x: f32) -> f32 {
     let z = x.abs();
@@ -180,7 +181,10 @@ fn erf(x: f32) -> f32 {
     let polynomial = t * (0.254_829_6 + t * (-0.284_496_74 + t * (1.421_413_7 + t * (-1.453_152 + t * 1.061_405_4))));
     // NaN stays NaN; beyond 10 nothing is left of the power.
     let square = if z > 10.0 { 100.0 } else { z * z };
-    (1.0 - polynomial * exp(-square)).copysign(x)
+    let far = (1.0 - polynomial * exp(-square)).copysign(x);
+    let terms = -0.026_866_17 + square * (0.005_223_977_6 + square * -0.000_854_832_7);
+    let near = x * (1.128_379_2 + square * (-0.376_126_4 + square * (0.112_837_92 + square * terms)));
+    if z < 0.6 { near } else { far }
 }
 
 /// ln x = n ln 2 + ln m with m within √½ and √2, and ln m = 2 artanh((m - 1) / (m + 1)) by its series.
