@@ -57,7 +57,7 @@ class HeadHeavyTest(unittest.TestCase):
         cls.folder = Path(temporary.name)
         labels = write_set(cls.folder / "photos")
         cls.options = ("--images", cls.folder / "photos", "--labels", labels, "--size", 64, "--dim", 32, "--views", 1,
-                       "--frozen-blocks", 15, "--epochs", 3, 2)
+                       "--frozen-blocks", 15, "--epochs", 3, 2, "--threads", 1)
         cls.work = cls.folder / "work"
         cls.out, cls.complaints = trained(*cls.options, "--work", cls.work)
 
@@ -87,9 +87,9 @@ class HeadHeavyTest(unittest.TestCase):
         (self.work / "stage2.pt").unlink()
         out, _ = trained(*self.options, "--work", self.work)
         self.assertNotIn("stage2: taken from", out)
-        # Up to what sums in another order differ by; another balance changes much more.
+        # Up to the last digits of some sums; another balance changes much more.
         for key, value in Checkpoint.load(self.work / "best.pt").net.state_dict().items():
-            np.testing.assert_allclose(value.numpy(), before[key].numpy(), rtol=0, atol=1e-4, err_msg=key)
+            np.testing.assert_allclose(value.numpy(), before[key].numpy(), rtol=0, atol=2e-4, err_msg=key)
 
     def test_the_best_epoch_is_kept_and_a_fall_is_said(self):
         evaluate = trainer.Trainer.evaluate

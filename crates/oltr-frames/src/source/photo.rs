@@ -243,6 +243,13 @@ impl Decoder {
             let reason = "the WebP is cut off; copy or download it again".into();
             return Err(Error::BadImage { subject: subject.into(), reason });
         }
+        // The decoder panics where a palette ends within a colour.
+        if format == ImageFormat::Png
+            && metadata::png_chunks(bytes).any(|(kind, data)| &kind == b"PLTE" && !data.len().is_multiple_of(3))
+        {
+            let reason = "the palette of the PNG is damaged; copy or download it again".into();
+            return Err(Error::BadImage { subject: subject.into(), reason });
+        }
         let mut limits = image::Limits::no_limits();
         limits.max_alloc = Some(decoder_bytes(&self.limits));
         let decoder = decoder(bytes, format, limits).map_err(failed)?;

@@ -183,7 +183,8 @@ fn erf(x: f32) -> f32 {
     let square = if z > 10.0 { 100.0 } else { z * z };
     let far = (1.0 - polynomial * exp(-square)).copysign(x);
     let terms = -0.026_866_17 + square * (0.005_223_977_6 + square * -0.000_854_832_7);
-    let near = x * (1.128_379_2 + square * (-0.376_126_4 + square * (0.112_837_92 + square * terms)));
+    let near =
+        x * (std::f32::consts::FRAC_2_SQRT_PI + square * (-0.376_126_4 + square * (0.112_837_92 + square * terms)));
     if z < 0.6 { near } else { far }
 }
 

@@ -96,16 +96,24 @@ fn of_jpeg(bytes: &[u8]) -> Metadata<'_> {
     metadata
 }
 
+/// The chunks of a PNG that are whole, each with its kind.
+pub fn png_chunks(bytes: &[u8]) -> impl Iterator<Item = ([u8; 4], &[u8])> {
+    let mut rest = bytes.get(8..).unwrap_or_default();
+    std::iter::from_fn(move || {
+        let (head, behind) = rest.split_first_chunk::<8>()?;
+        let [l3, l2, l1, l0, kind @ ..] = *head;
+        let length = u32::from_be_bytes([l3, l2, l1, l0]) as usize;
+        let (data, behind) = behind.split_at_checked(length)?;
+        // Behind the data is its checksum.
+        rest = behind.get(4..).unwrap_or_default();
+        Some((kind, data))
+    })
+}
+
 fn of_png(bytes: &[u8]) -> Metadata<'_> {
     let mut metadata = Metadata::default();
     let mut profile = None;
-    let mut rest = bytes.get(8..).unwrap_or_default();
-    while let Some((head, behind)) = rest.split_first_chunk::<8>() {
-        let [l3, l2, l1, l0, kind @ ..] = *head;
-        let length = u32::from_be_bytes([l3, l2, l1, l0]) as usize;
-        let Some((data, behind)) = behind.split_at_checked(length) else { break };
-        // Behind the data is its checksum.
-        rest = behind.get(4..).unwrap_or_default();
+    for (kind, data) in png_chunks(bytes) {
         if &kind == b"eXIf" {
             metadata.exif = Some(data.into());
         } else if let Some((key, text)) = png_text(kind, data) {
