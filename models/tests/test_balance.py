@@ -49,6 +49,13 @@ def trained(*options) -> tuple[str, str]:
     return out.getvalue(), complaints.getvalue()
 
 
+def apart(one: dict, other: dict) -> float:
+    """By which share of its norm the classifier of `one` differs from that of `other`."""
+    pairs = [(one[key].double(), other[key].double()) for key in other if key.startswith("head.")]
+    assert pairs, list(other)
+    return (sum(((a - b) ** 2).sum() for a, b in pairs) / sum((b**2).sum() for _, b in pairs)).sqrt().item()
+
+
 class HeadHeavyTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -87,9 +94,10 @@ class HeadHeavyTest(unittest.TestCase):
         (self.work / "stage2.pt").unlink()
         out, _ = trained(*self.options, "--work", self.work)
         self.assertNotIn("stage2: taken from", out)
-        # Up to the last digits of some sums; another balance changes much more.
-        for key, value in Checkpoint.load(self.work / "best.pt").net.state_dict().items():
-            np.testing.assert_allclose(value.numpy(), before[key].numpy(), rtol=0, atol=2e-4, err_msg=key)
+        # The optimiser makes more of the last digits of sums, whose order is no promise; another balance changes much more.
+        self.assertLess(apart(Checkpoint.load(self.work / "best.pt").net.state_dict(), before), 0.01)
+        self.at("other", "--balance", 0.0)
+        self.assertGreater(apart(Checkpoint.load(self.folder / "other" / "best.pt").net.state_dict(), before), 0.1)
 
     def test_the_best_epoch_is_kept_and_a_fall_is_said(self):
         evaluate = trainer.Trainer.evaluate
