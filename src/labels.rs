@@ -199,10 +199,11 @@ impl Labels {
     /// [`Error::BadInput`] listing the known classes that the bundle does not have, or the unknown ones that it has:
     /// either way no answer would be right.
     pub fn resolve(&self, photos: &[Label], bundle: &Bundle) -> Result<Vec<Option<usize>>> {
-        let places = places(bundle);
+        let positions = positions(bundle);
         let wrong = |known: bool| -> BTreeMap<&str, usize> {
             let mut wrong = BTreeMap::new();
-            for label in photos.iter().filter(|l| l.known == known && places.contains_key(l.class.as_str()) != known) {
+            for label in photos.iter().filter(|l| l.known == known && positions.contains_key(l.class.as_str()) != known)
+            {
                 *wrong.entry(label.class.as_str()).or_insert(0) += 1;
             }
             wrong
@@ -232,20 +233,20 @@ impl Labels {
                 listed(&known)
             )));
         }
-        Ok(photos.iter().map(|label| places.get(label.class.as_str()).copied()).collect())
+        Ok(photos.iter().map(|label| positions.get(label.class.as_str()).copied()).collect())
     }
 }
 
 /// The classes of a bundle by their ids, and by their names where these say which is meant.
-fn places(bundle: &Bundle) -> HashMap<&str, usize> {
+fn positions(bundle: &Bundle) -> HashMap<&str, usize> {
     let mut named: HashMap<&str, Option<usize>> = HashMap::new();
     for (i, class) in bundle.classes.iter().enumerate() {
         // Two classes of one name have none.
         named.entry(&class.name).and_modify(|place| *place = None).or_insert(Some(i));
     }
-    let mut places: HashMap<&str, usize> = named.into_iter().filter_map(|(name, i)| Some((name, i?))).collect();
-    places.extend(bundle.classes.iter().enumerate().map(|(i, c)| (c.id.as_str(), i)));
-    places
+    let mut positions: HashMap<&str, usize> = named.into_iter().filter_map(|(name, i)| Some((name, i?))).collect();
+    positions.extend(bundle.classes.iter().enumerate().map(|(i, c)| (c.id.as_str(), i)));
+    positions
 }
 
 /// Where the columns stand.

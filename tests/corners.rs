@@ -149,12 +149,12 @@ fn a_bias_of_a_product_lies_along_its_rows_or_its_columns() {
             quants: [(1.0, 0), (0.5, 0)],
         };
         of_bytes.check(&format!("bytes {dims:?}"), &x, &expected);
-        let of_numbers = Corner {
+        let from_values = Corner {
             nodes: vec![gemm],
             tensors: vec![Tensor::floats("w.r", &[3, 3], &[0.0; 9]), Tensor::floats("c.r", &dims, &[1.0, 2.0, 3.0])],
             ..of_bytes
         };
-        of_numbers.check(&format!("numbers {dims:?}"), &x, &expected);
+        from_values.check(&format!("numbers {dims:?}"), &x, &expected);
     }
 }
 

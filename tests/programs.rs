@@ -11,7 +11,7 @@ const D: usize = 20;
 const K: usize = 37;
 
 /// Numbers between -1 and 1 that repeat late.
-fn numbers(count: usize, seed: usize) -> Vec<f32> {
+fn f32_values(count: usize, seed: usize) -> Vec<f32> {
     (0..count).map(|i| ((i * 7919 + seed * 104_729) % 2003) as f32 / 1001.5 - 1.0).collect()
 }
 
@@ -19,7 +19,7 @@ fn numbers(count: usize, seed: usize) -> Vec<f32> {
 const STEP: f32 = 0.0625;
 
 fn centroids() -> Vec<f32> {
-    numbers(K * D, 1).iter().map(|x| (x * 16.0).round() * STEP).collect()
+    f32_values(K * D, 1).iter().map(|x| (x * 16.0).round() * STEP).collect()
 }
 
 /// The head behind a quantised direct feature, as exporters write it. `x = m / (d_min / 10 + ‖m‖)` with
@@ -74,10 +74,10 @@ fn head(naive: bool) -> Vec<u8> {
             Tensor::floats("centroids", &[k, d], &centroids()),
             Tensor::int64s("row", &[1, k]),
             Tensor::int64s("last", &[-1]),
-            Tensor::floats("hallucinator", &[k, d], &numbers(K * D, 2)),
-            Tensor::floats("hallucinator.b", &[k], &numbers(K, 3)),
-            Tensor::floats("selector", &[d, d], &numbers(D * D, 4)),
-            Tensor::floats("classifier", &[d, k], &numbers(D * K, 5)),
+            Tensor::floats("hallucinator", &[k, d], &f32_values(K * D, 2)),
+            Tensor::floats("hallucinator.b", &[k], &f32_values(K, 3)),
+            Tensor::floats("selector", &[d, d], &f32_values(D * D, 4)),
+            Tensor::floats("classifier", &[d, k], &f32_values(D * K, 5)),
             number("ten", 10.0),
             number("one", 1.0),
             number("two", 2.0),
@@ -98,8 +98,8 @@ fn head(naive: bool) -> Vec<u8> {
 fn expected(v: &[f32]) -> (Vec<f64>, Vec<f64>) {
     let wide = |x: Vec<f32>| x.into_iter().map(f64::from).collect::<Vec<f64>>();
     let v = wide(v.to_vec());
-    let (c, wh, bh) = (wide(centroids()), wide(numbers(K * D, 2)), wide(numbers(K, 3)));
-    let (we, w) = (wide(numbers(D * D, 4)), wide(numbers(D * K, 5)));
+    let (c, wh, bh) = (wide(centroids()), wide(f32_values(K * D, 2)), wide(f32_values(K, 3)));
+    let (we, w) = (wide(f32_values(D * D, 4)), wide(f32_values(D * K, 5)));
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     let distances: Vec<f64> =
         c.chunks(D).map(|c| c.iter().zip(&v).map(|(c, v)| (v - c) * (v - c)).sum::<f64>().sqrt()).collect();
@@ -136,7 +136,7 @@ fn a_head_gives_what_its_formulas_say() {
     for naive in [false, true] {
         let file = head(naive);
         for seed in 10..20 {
-            let v: Vec<f32> = numbers(D, seed).iter().map(|x| (x * 48.0).round() * STEP).collect();
+            let v: Vec<f32> = f32_values(D, seed).iter().map(|x| (x * 48.0).round() * STEP).collect();
             let outputs = run(&file, &v);
             let (logits, distances) = expected(&v);
             close("logit", &outputs[0], &logits);
@@ -198,7 +198,7 @@ fn half_quantised() -> Vec<u8> {
             Tensor::new("w", dtype::INT8, &[8, 8, 3, 3], &bytes),
             Tensor::floats("ws", &[], &[0.001]),
             Tensor::new("wz", dtype::INT8, &[], &[0]),
-            Tensor::floats("float", &[8, 8, 3, 3], &numbers(8 * 8 * 9, 6)),
+            Tensor::floats("float", &[8, 8, 3, 3], &f32_values(8 * 8 * 9, 6)),
             Tensor::floats("half", &[], &[0.5]),
         ],
         inputs: vec![value("image", dtype::FLOAT, &[1, 8, 9, 9])],
@@ -221,7 +221,7 @@ fn what_hangs_on_a_float_convolution_stays_with_tract() {
     let ours: Vec<&str> = steps.iter().filter(|s| s.program == Some(1)).map(|s| s.op.as_str()).collect();
     assert!(ours.contains(&"mul") && !ours.contains(&"relu"), "{ours:?}");
     assert!(steps.iter().filter(|s| s.program == Some(0)).all(|s| s.op != "mul" && s.op != "relu"), "{steps:?}");
-    let input: Vec<f32> = numbers(8 * 81, 7).iter().map(|x| 4.0 * x).collect();
+    let input: Vec<f32> = f32_values(8 * 81, 7).iter().map(|x| 4.0 * x).collect();
     let run = |model: &Model| model.session().unwrap().run_raw(&[&input]).unwrap().remove(0);
     let (y, reference) = (run(&model), run(&load(Engine::Tract)));
     // One step more or less of the quantisation behind the float convolution, and of the last.
@@ -284,7 +284,7 @@ fn an_average_that_falls_back_rounds_as_a_program_does() {
             window(2).ints("pads", &[1, 1, 1, 1]).int("count_include_pad", 1),
         ]
     };
-    let image: Vec<f32> = numbers(2 * 4 * 24 * 24, 6).iter().map(|x| x * 12.0).collect();
+    let image: Vec<f32> = f32_values(2 * 4 * 24 * 24, 6).iter().map(|x| x * 12.0).collect();
     for (one, two) in pools().into_iter().zip(pools()) {
         let load = |bytes: &[u8]| Model::from_bytes("averages", bytes, &Options::default()).unwrap();
         let (one, two) = (load(&averages(1, one)), load(&averages(2, two)));

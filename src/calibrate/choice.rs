@@ -108,11 +108,11 @@ impl Candidate {
         Some(Candidate { rule, spreads, samples, cut })
     }
 
-    /// What it is worth on the records at `places`: worth, open rejected, macro.
-    pub fn worth(&self, classes: usize, records: &[Record], places: impl Iterator<Item = usize>) -> [f64; 3] {
+    /// What it is worth on the records at `positions`: worth, open rejected, macro.
+    pub fn worth(&self, classes: usize, records: &[Record], positions: impl Iterator<Item = usize>) -> [f64; 3] {
         let (mut open, mut rejected) = (0usize, 0usize);
         let mut known = vec![(0usize, 0usize); classes];
-        for i in places {
+        for i in positions {
             let accepted = self.samples[i].score >= self.cut;
             match records[i].truth {
                 None => {

@@ -43,18 +43,18 @@ pub fn worth(bundle: &Bundle, labels: &[Label], records: &[Record], settings: &S
         let worth = candidate.worth(bundle.classes.len(), records, sample.iter().copied())[0];
         Some((worth + auroc(candidate, records, sample)?) / 2.0)
     };
-    let places: Vec<usize> = (0..records.len()).collect();
-    let all = of(&places)?;
+    let positions: Vec<usize> = (0..records.len()).collect();
+    let all = of(&positions)?;
     let mut samples = Vec::new();
     bootstrap(labels, records, Clusters::UnknownClasses).samples(|sample| samples.push(of(sample).unwrap_or(all)));
     Some(Worth { all, samples })
 }
 
-/// AUROC of the score that `candidate` looks at, on the records at `places`.
-fn auroc(candidate: &Candidate, records: &[Record], places: &[usize]) -> Option<f64> {
+/// AUROC of the score that `candidate` looks at, on the records at `positions`.
+fn auroc(candidate: &Candidate, records: &[Record], positions: &[usize]) -> Option<f64> {
     let kind = ScoreKind::of_rule(candidate.rule).index();
     let of = |known: bool| -> Vec<f64> {
-        let of = places.iter().map(|i| &records[*i]).filter(|r| r.truth.is_some() == known);
+        let of = positions.iter().map(|i| &records[*i]).filter(|r| r.truth.is_some() == known);
         of.map(|r| r.kinds[kind]).collect()
     };
     Separation::new(of(true), of(false)).ok()?.auroc()

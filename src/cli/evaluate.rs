@@ -137,10 +137,11 @@ impl Compared {
 /// The answers of `model` by photo, its classes counted as those of `first`; what that lacks comes behind.
 fn by_photo(model: &Model, first: &Bundle, survey: &Survey) -> oltr::Result<HashMap<usize, Answer>> {
     let other = model.try_bundle()?;
-    let mut places: HashMap<&str, usize> = first.classes.iter().enumerate().map(|(i, c)| (c.id.as_str(), i)).collect();
+    let mut positions: HashMap<&str, usize> =
+        first.classes.iter().enumerate().map(|(i, c)| (c.id.as_str(), i)).collect();
     let mut place = |class: usize| {
-        let next = places.len();
-        *places.entry(other.classes[class].id.as_str()).or_insert(next)
+        let next = positions.len();
+        *positions.entry(other.classes[class].id.as_str()).or_insert(next)
     };
     let all: Vec<usize> = (0..other.classes.len()).map(&mut place).collect();
     let answers = answers(other, &survey.records);

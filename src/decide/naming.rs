@@ -47,10 +47,10 @@ impl<'a> Namer<'a> {
         let names = bundle.open.names.as_ref();
         let level = |rank: Rank| {
             let mut taxa: Vec<(&str, Vec<usize>)> = Vec::new();
-            let mut places = std::collections::HashMap::new();
+            let mut positions = std::collections::HashMap::new();
             for (class, id) in bundle.classes.iter().map(|class| &class.id).enumerate() {
                 let Some(name) = taxonomy.of(id, rank) else { continue };
-                let place = *places.entry(name).or_insert(taxa.len());
+                let place = *positions.entry(name).or_insert(taxa.len());
                 match taxa.get_mut(place) {
                     Some((_, classes)) => classes.push(class),
                     None => taxa.push((name, vec![class])),

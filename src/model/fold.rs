@@ -69,9 +69,9 @@ pub(super) fn fold<'a>(
             let perm = node.ints("perm").unwrap_or(&reversed);
             let strides = row_major(&x.shape);
             let from: Option<Vec<i64>> = perm.iter().map(|p| strides.get(*p as usize).copied()).collect();
-            taken(&x.values, &places(&shape, &from?, 0)?)?
+            taken(&x.values, &positions(&shape, &from?, 0)?)?
         }
-        "Expand" => taken(&x.values, &places(&shape, &spread(&x.shape, &shape)?, 0)?)?,
+        "Expand" => taken(&x.values, &positions(&shape, &spread(&x.shape, &shape)?, 0)?)?,
         "Slice" => {
             let mut from = row_major(&x.shape);
             let mut first = 0;
@@ -80,35 +80,35 @@ pub(super) fn fold<'a>(
                 // A step that is never taken can be any number.
                 from[axis] = if cut.count > 1 { from[axis].checked_mul(cut.step)? } else { 0 };
             }
-            taken(&x.values, &places(&shape, &from, first)?)?
+            taken(&x.values, &positions(&shape, &from, first)?)?
         }
         "Gather" => {
             let axis = wrap(node.int("axis", 0), x.shape.len()).filter(|a| *a < x.shape.len())?;
             let n = x.shape[axis] as i64;
             let indices = input(1)?.integers()?;
             let [outer, inner] = [volume(&x.shape[..axis])?, volume(&x.shape[axis + 1..])?];
-            let mut places = Vec::new();
+            let mut positions = Vec::new();
             for o in 0..outer {
                 for index in &indices {
                     let index = if *index < 0 { index + n } else { *index };
                     let index = usize::try_from(index).ok().filter(|i| *i < n as usize)?;
                     let first = (o * n as usize + index) * inner;
-                    places.extend(first..first + inner);
+                    positions.extend(first..first + inner);
                 }
             }
-            taken(&x.values, &places)?
+            taken(&x.values, &positions)?
         }
         "Concat" => concatenated(node, consts, &shape)?,
         "Split" => return parts(node, x, &found),
         "Clip" => {
             let bound = |i: usize, name: &str, none: f64| match (input(i), node.attribute(name)) {
-                (Some(c), _) => numbers(&c.values)?.first().copied(),
+                (Some(c), _) => f64_values(&c.values)?.first().copied(),
                 (None, Some(a)) => Some(f64::from(a.f)),
                 (None, None) => Some(none),
             };
             let (low, high) = (bound(1, "min", f64::NEG_INFINITY)?, bound(2, "max", f64::INFINITY)?);
-            let clipped = numbers(&x.values)?.into_iter().map(|v| v.max(low).min(high)).collect();
-            of_numbers(clipped, &x.values)?
+            let clipped = f64_values(&x.values)?.into_iter().map(|v| v.max(low).min(high)).collect();
+            from_values(clipped, &x.values)?
         }
         "Add" | "Sub" | "Mul" | "Div" | "Min" | "Max" if node.inputs.len() == 2 => {
             arithmetic(&node.op, x, input(1)?, &shape)?
@@ -166,15 +166,15 @@ fn row_major(shape: &[usize]) -> Vec<i64> {
 }
 
 /// Places of the elements of `shape` at `strides`, in order; `None` where one lies before the first.
-fn places(shape: &[usize], strides: &[i64], first: i64) -> Option<Vec<usize>> {
+fn positions(shape: &[usize], strides: &[i64], first: i64) -> Option<Vec<usize>> {
     if shape.contains(&0) {
         return Some(Vec::new());
     }
-    let mut places = vec![first];
+    let mut positions = vec![first];
     for (n, stride) in shape.iter().zip(strides) {
-        places = places.iter().flat_map(|p| (0..*n as i64).map(move |i| p + i * stride)).collect();
+        positions = positions.iter().flat_map(|p| (0..*n as i64).map(move |i| p + i * stride)).collect();
     }
-    places.into_iter().map(|p| usize::try_from(p).ok()).collect()
+    positions.into_iter().map(|p| usize::try_from(p).ok()).collect()
 }
 
 /// Strides of a tensor under a shape that it is broadcast to.
@@ -190,23 +190,23 @@ fn spread(own: &[usize], shape: &[usize]) -> Option<Vec<i64>> {
     (0..shape.len()).map(of).collect()
 }
 
-/// The elements at `places`.
-fn taken<'a>(values: &Values<'a>, places: &[usize]) -> Option<Values<'a>> {
-    fn at<T: Copy>(values: &[T], places: &[usize]) -> Option<Vec<T>> {
-        places.iter().map(|p| values.get(*p).copied()).collect()
+/// The elements at `positions`.
+fn taken<'a>(values: &Values<'a>, positions: &[usize]) -> Option<Values<'a>> {
+    fn at<T: Copy>(values: &[T], positions: &[usize]) -> Option<Vec<T>> {
+        positions.iter().map(|p| values.get(*p).copied()).collect()
     }
     Some(match values {
-        Values::F32(v) => Values::F32(at(v, places)?),
-        Values::U8(v) => Values::U8(Raw::Own(at(&v.get(), places)?)),
-        Values::I8(v) => Values::I8(Raw::Own(at(&v.get(), places)?)),
-        Values::I32(v) => Values::I32(at(v, places)?),
-        Values::I64(v) => Values::I64(at(v, places)?),
+        Values::F32(v) => Values::F32(at(v, positions)?),
+        Values::U8(v) => Values::U8(Raw::Own(at(&v.get(), positions)?)),
+        Values::I8(v) => Values::I8(Raw::Own(at(&v.get(), positions)?)),
+        Values::I32(v) => Values::I32(at(v, positions)?),
+        Values::I64(v) => Values::I64(at(v, positions)?),
         Values::Other(_) => return None,
     })
 }
 
 /// As numbers that hold every integer of 32 bits and every size exactly.
-fn numbers(values: &Values) -> Option<Vec<f64>> {
+fn f64_values(values: &Values) -> Option<Vec<f64>> {
     Some(match values {
         Values::F32(v) => v.iter().map(|v| f64::from(*v)).collect(),
         Values::U8(v) => v.get().iter().map(|v| f64::from(*v)).collect(),
@@ -221,16 +221,18 @@ fn numbers(values: &Values) -> Option<Vec<f64>> {
 }
 
 /// Numbers in the type of `like`; `None` where an integer type does not hold them.
-fn of_numbers(numbers: Vec<f64>, like: &Values) -> Option<Values<'static>> {
-    let fit = |low: f64, high: f64| numbers.iter().all(|v| (low..=high).contains(v) && v.fract() == 0.0);
+fn from_values(f64_values: Vec<f64>, like: &Values) -> Option<Values<'static>> {
+    let fit = |low: f64, high: f64| f64_values.iter().all(|v| (low..=high).contains(v) && v.fract() == 0.0);
     Some(match like {
-        Values::F32(_) => Values::F32(numbers.iter().map(|v| *v as f32).collect()),
-        Values::U8(_) if fit(0.0, 255.0) => Values::U8(Raw::Own(numbers.iter().map(|v| *v as u8).collect())),
-        Values::I8(_) if fit(-128.0, 127.0) => Values::I8(Raw::Own(numbers.iter().map(|v| *v as i8 as u8).collect())),
-        Values::I32(_) if fit(-2_147_483_648.0, 2_147_483_647.0) => {
-            Values::I32(numbers.iter().map(|v| *v as i32).collect())
+        Values::F32(_) => Values::F32(f64_values.iter().map(|v| *v as f32).collect()),
+        Values::U8(_) if fit(0.0, 255.0) => Values::U8(Raw::Own(f64_values.iter().map(|v| *v as u8).collect())),
+        Values::I8(_) if fit(-128.0, 127.0) => {
+            Values::I8(Raw::Own(f64_values.iter().map(|v| *v as i8 as u8).collect()))
         }
-        Values::I64(_) if fit(-9e15, 9e15) => Values::I64(numbers.iter().map(|v| *v as i64).collect()),
+        Values::I32(_) if fit(-2_147_483_648.0, 2_147_483_647.0) => {
+            Values::I32(f64_values.iter().map(|v| *v as i32).collect())
+        }
+        Values::I64(_) if fit(-9e15, 9e15) => Values::I64(f64_values.iter().map(|v| *v as i64).collect()),
         _ => return None,
     })
 }
@@ -247,8 +249,8 @@ fn cast<'a>(values: &Values<'a>, to: i64) -> Option<Values<'a>> {
     };
     // From floats to integers what is behind the point goes.
     let integer = !matches!(like, Values::F32(_));
-    let numbers = numbers(values)?.into_iter().map(|v| if integer { v.trunc() } else { v }).collect();
-    of_numbers(numbers, &like)
+    let f64_values = f64_values(values)?.into_iter().map(|v| if integer { v.trunc() } else { v }).collect();
+    from_values(f64_values, &like)
 }
 
 fn filled(node: &Node, count: usize) -> Option<Values<'static>> {
@@ -294,7 +296,7 @@ fn concatenated<'a>(node: &Node, consts: &Consts<'a>, shape: &[usize]) -> Option
         return None;
     }
     let values: Option<Vec<(usize, Vec<f64>)>> =
-        parts.iter().map(|part| Some((volume(&part.shape[axis..])?, numbers(&part.values)?))).collect();
+        parts.iter().map(|part| Some((volume(&part.shape[axis..])?, f64_values(&part.values)?))).collect();
     let values = values?;
     let mut all = Vec::new();
     for o in 0..outer {
@@ -302,7 +304,7 @@ fn concatenated<'a>(node: &Node, consts: &Consts<'a>, shape: &[usize]) -> Option
             all.extend_from_slice(part.get(o * inner..(o + 1) * inner)?);
         }
     }
-    of_numbers(all, like)
+    from_values(all, like)
 }
 
 fn parts<'a>(node: &Node, x: &Const<'a>, found: &[Vec<usize>]) -> Option<Vec<Const<'a>>> {
@@ -311,7 +313,7 @@ fn parts<'a>(node: &Node, x: &Const<'a>, found: &[Vec<usize>]) -> Option<Vec<Con
     let mut at = 0;
     let mut parts = Vec::new();
     for shape in found {
-        let values = taken(&x.values, &places(shape, &strides, at as i64 * strides.get(axis)?)?)?;
+        let values = taken(&x.values, &positions(shape, &strides, at as i64 * strides.get(axis)?)?)?;
         at += shape.get(axis)?;
         parts.push(Const { shape: shape.clone(), values });
     }
@@ -323,7 +325,7 @@ fn arithmetic(op: &str, a: &Const, b: &Const, shape: &[usize]) -> Option<Values<
     if a.values.dtype() != b.values.dtype() || broadcast(&a.shape, &b.shape)?[..] != *shape {
         return None;
     }
-    let (pa, pb) = (places(shape, &spread(&a.shape, shape)?, 0)?, places(shape, &spread(&b.shape, shape)?, 0)?);
+    let (pa, pb) = (positions(shape, &spread(&a.shape, shape)?, 0)?, positions(shape, &spread(&b.shape, shape)?, 0)?);
     if let (Values::F32(x), Values::F32(y)) = (&a.values, &b.values) {
         let f: fn(f32, f32) -> f32 = match op {
             "Add" => |a, b| a + b,
@@ -335,7 +337,7 @@ fn arithmetic(op: &str, a: &Const, b: &Const, shape: &[usize]) -> Option<Values<
         };
         return Some(Values::F32(pa.iter().zip(&pb).map(|(a, b)| f(x[*a], y[*b])).collect()));
     }
-    let (x, y) = (numbers(&a.values)?, numbers(&b.values)?);
+    let (x, y) = (f64_values(&a.values)?, f64_values(&b.values)?);
     let f = |a: f64, b: f64| match op {
         "Add" => Some(a + b),
         "Sub" => Some(a - b),
@@ -345,7 +347,7 @@ fn arithmetic(op: &str, a: &Const, b: &Const, shape: &[usize]) -> Option<Values<
         _ => Some(a.max(b)),
     };
     let values: Option<Vec<f64>> = pa.iter().zip(&pb).map(|(a, b)| f(x[*a], y[*b])).collect();
-    of_numbers(values?, &a.values)
+    from_values(values?, &a.values)
 }
 
 /// Weights that the graph quantises: `saturate(round(x / scale) + zero point)`, ties to even.

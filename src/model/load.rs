@@ -45,14 +45,14 @@ pub(super) struct Loaded {
     /// Threads of one session.
     pub threads: usize,
     /// Runs on numbers.
-    numbers: Mutex<Numbers>,
+    f32_plan: Mutex<F32Plan>,
     /// Runs on the bytes of a picture, where the network begins with quantising it.
     pub picture_plan: Option<Plan>,
 }
 
 /// The plan that runs on numbers. A camera never needs it where there is one that runs on pictures.
 #[derive(Debug)]
-enum Numbers {
+enum F32Plan {
     Built(Plan),
     /// What it is built from.
     Later(Box<Source>),
@@ -73,15 +73,15 @@ impl Loaded {
     ///
     /// # Errors
     /// [`Error::BadModel`] if tract cannot build it.
-    pub fn numbers_plan(&self) -> Result<Plan> {
-        let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Numbers::Later(source) = &*numbers {
+    pub fn f32_plan(&self) -> Result<Plan> {
+        let mut f32_plan = self.f32_plan.lock().unwrap_or_else(PoisonError::into_inner);
+        if let F32Plan::Later(source) = &*f32_plan {
             let source = source.clone();
-            *numbers = Numbers::Built(guard(&self.name, || source.build(None))?);
+            *f32_plan = F32Plan::Built(guard(&self.name, || source.build(None))?);
         }
-        match &*numbers {
-            Numbers::Built(plan) => Ok(plan.clone()),
-            Numbers::Later(_) => Err(Error::Internal("a plan that was built is not there".into())),
+        match &*f32_plan {
+            F32Plan::Built(plan) => Ok(plan.clone()),
+            F32Plan::Later(_) => Err(Error::Internal("a plan that was built is not there".into())),
         }
     }
 }
@@ -145,7 +145,7 @@ pub(super) fn load(name: &str, origin: &Origin, options: &Options) -> Result<Loa
     // Everything that is ever read of the file was read.
     origin.check()?;
     let shared_name: Arc<str> = name.into();
-    let (plan, numbers) = guard(&shared_name, || -> TractResult<_> {
+    let (plan, f32_plan) = guard(&shared_name, || -> TractResult<_> {
         let model = onnx.model_for_proto_model(&proto)?;
         drop(proto);
         let (name, limits) = (shared_name.clone(), options.limits.clone());
@@ -153,11 +153,11 @@ pub(super) fn load(name: &str, origin: &Origin, options: &Options) -> Result<Loa
         match picture {
             Some(picture) => {
                 let plan = source.clone().build(Some(picture))?;
-                Ok((plan, Numbers::Later(Box::new(source))))
+                Ok((plan, F32Plan::Later(Box::new(source))))
             }
             None => {
                 let plan = source.build(None)?;
-                Ok((plan.clone(), Numbers::Built(plan)))
+                Ok((plan.clone(), F32Plan::Built(plan)))
             }
         }
     })?;
@@ -190,8 +190,8 @@ pub(super) fn load(name: &str, origin: &Origin, options: &Options) -> Result<Loa
         summary,
         limits,
         threads,
-        picture_plan: matches!(numbers, Numbers::Later(_)).then_some(plan),
-        numbers: Mutex::new(numbers),
+        picture_plan: matches!(f32_plan, F32Plan::Later(_)).then_some(plan),
+        f32_plan: Mutex::new(f32_plan),
     })
 }
 

@@ -84,7 +84,7 @@ fn level(view: &View, units: &mut [Unit]) {
     let covered: HashSet<usize> = units.iter().flat_map(|u| u.covers.iter().copied()).collect();
     // Level of the unit that computes a quantised tensor, and programs passed before a float one.
     let mut of_bytes: HashMap<String, usize> = HashMap::new();
-    let mut of_numbers: HashMap<String, usize> = HashMap::new();
+    let mut levels: HashMap<String, usize> = HashMap::new();
     let mut depth: HashMap<&str, usize> = HashMap::new();
     for (i, node) in view.graph.nodes.iter().enumerate() {
         let read = |name: &String| depth.get(name.as_str()).copied().unwrap_or(0);
@@ -92,13 +92,13 @@ fn level(view: &View, units: &mut [Unit]) {
             let unit = &mut units[*u];
             let operand = |operand: &Operand| match operand {
                 Operand::Activation(q) => of_bytes.get(q).copied().unwrap_or_else(|| read(&entry(view, q).1)),
-                Operand::Numbers(name) => of_numbers.get(name).copied().unwrap_or_else(|| read(name)),
-                Operand::Constant(_) | Operand::ConstantNumbers(_) => 0,
+                Operand::F32(name) => levels.get(name).copied().unwrap_or_else(|| read(name)),
+                Operand::Constant(_) | Operand::ConstantF32(_) => 0,
             };
             unit.level = unit.operands.iter().map(operand).max().unwrap_or(0);
             match &unit.sink {
                 Sink::Bytes { name, .. } => of_bytes.insert(name.clone(), unit.level),
-                Sink::Numbers(name) => of_numbers.insert(name.clone(), unit.level),
+                Sink::F32(name) => levels.insert(name.clone(), unit.level),
             };
             depth.insert(node.output(), unit.level + 1);
         } else if node.is(DEQUANTISE) && of_bytes.contains_key(&node.inputs[0]) {
@@ -129,8 +129,8 @@ fn outputs(view: &View, units: &[Unit], covered: &HashSet<usize>, levels: usize)
     for unit in units {
         let names = &mut names[unit.level];
         match &unit.sink {
-            Sink::Numbers(name) if read_outside(name, unit.level) => names.push(name.clone()),
-            Sink::Numbers(_) => {}
+            Sink::F32(name) if read_outside(name, unit.level) => names.push(name.clone()),
+            Sink::F32(_) => {}
             Sink::Bytes { name, .. } => {
                 for r in view.consumers.get(name.as_str()).map_or(&[][..], Vec::as_slice) {
                     let twin = view.graph.nodes[*r].output();
@@ -204,9 +204,9 @@ pub(super) fn fold_constants(graph: &mut Graph) {
         let view = View::new(graph);
         for (i, node) in graph.nodes.iter().enumerate().filter(|(_, n)| n.is(DEQUANTISE)) {
             let Some(constant) = view.constant(node.output()) else { continue };
-            let Some(numbers) = constant.numbers() else { continue };
+            let Some(f32_values) = constant.f32_values() else { continue };
             let shape = &constant.value.shape;
-            folded.push((i, node.output().to_string(), Const::floats(shape, numbers)));
+            folded.push((i, node.output().to_string(), Const::floats(shape, f32_values)));
         }
     }
     let gone: HashSet<usize> = folded.iter().map(|f| f.0).collect();

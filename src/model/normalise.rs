@@ -394,11 +394,11 @@ impl Pass<'_> {
             self.refuse(node, reason);
         }
         let y = node.output().to_string();
-        let numbers = self.fresh(&y);
-        float.outputs = vec![numbers.clone()];
+        let f32_values = self.fresh(&y);
+        float.outputs = vec![f32_values.clone()];
         self.out.push(float);
         self.quantised.insert(y.clone(), (scale.into(), zero.into()));
-        self.out.push(Node::new(QUANTISE, &y, &[&numbers, scale, zero], &y));
+        self.out.push(Node::new(QUANTISE, &y, &[&f32_values, scale, zero], &y));
     }
 
     /// The three names of a quantised operand from input `at` on; a zero point that is left out becomes uint8 0.

@@ -170,11 +170,11 @@ impl ProgramState {
         let mut given: TVec<Input> = tvec![];
         for (i, value) in values.iter().enumerate() {
             given.push(match (borrowed(i), &op.tables) {
-                (Some(numbers), _) => Input::Numbers(numbers),
+                (Some(f32_values), _) => Input::F32(f32_values),
                 (None, Some(tables)) if value.datum_type() == u8::datum_type() => {
                     Input::Pixels(value.try_as_plain_ram()?.as_slice::<u8>()?, tables)
                 }
-                _ => Input::Numbers(value.try_as_plain_ram()?.as_slice::<f32>()?),
+                _ => Input::F32(value.try_as_plain_ram()?.as_slice::<f32>()?),
             });
         }
         {

@@ -66,7 +66,7 @@ impl QConst<'_> {
     }
 
     /// The numbers that it stands for; `None` where its scales lie along no axis of it.
-    pub fn numbers(&self) -> Option<Vec<f32>> {
+    pub fn f32_values(&self) -> Option<Vec<f32>> {
         let values = self.centred()?;
         let (shape, scales) = (&self.value.shape, &self.params.scales);
         let inner: usize = match wrap(self.params.axis, shape.len()) {
@@ -156,15 +156,15 @@ pub(crate) fn entry(view: &View, name: &str) -> (usize, String) {
 }
 
 /// The numbers of a constant, float or quantised, and its shape.
-pub(crate) fn numbers<'a>(view: &View<'a>, name: &str) -> Option<(Cow<'a, [f32]>, &'a [usize])> {
+pub(crate) fn f32_values<'a>(view: &View<'a>, name: &str) -> Option<(Cow<'a, [f32]>, &'a [usize])> {
     if let Some(value) = view.graph.consts.get(name) {
         return Some((Cow::Borrowed(value.as_f32()?), &value.shape));
     }
     let constant = view.constant(name)?;
-    Some((Cow::Owned(constant.numbers()?), &constant.value.shape))
+    Some((Cow::Owned(constant.f32_values()?), &constant.value.shape))
 }
 
 /// The shape of a float constant or of the numbers of a quantised one.
 pub(crate) fn constant_shape<'a>(view: &View<'a>, name: &str) -> Option<&'a [usize]> {
-    numbers(view, name).map(|(_, shape)| shape)
+    f32_values(view, name).map(|(_, shape)| shape)
 }

@@ -65,7 +65,7 @@ struct Source {
 pub struct Session {
     model: Arc<Loaded>,
     /// Runs on numbers; made when first needed.
-    numbers: Option<PlanState>,
+    f32_state: Option<PlanState>,
     /// Runs on bytes.
     picture: Option<PlanState>,
     preprocessor: Option<Preprocessor>,
@@ -92,12 +92,12 @@ impl Session {
         };
         let pixels = Tensor::zero::<u8>(&[1, side, side, 3]).map_err(internal)?.into_arc_tensor();
         let threads = Threads::new(model.threads);
-        let (numbers, picture) = (None, model.picture_plan.as_ref().map(|plan| spawn(plan, &threads)).transpose()?);
+        let (f32_state, picture) = (None, model.picture_plan.as_ref().map(|plan| spawn(plan, &threads)).transpose()?);
         let (outputs, times) = (Outputs::default(), RunTimes::default());
         let attention = Vec::new();
         Ok(Session {
             model,
-            numbers,
+            f32_state,
             picture,
             preprocessor: None,
             threads,
@@ -192,7 +192,7 @@ impl Session {
                 _ => continue,
             };
             into.clear();
-            into.extend_from_slice(numbers_of(value)?);
+            into.extend_from_slice(f32_of(value)?);
         }
         if let Some(temperature) = model.bundle.as_ref().and_then(|bundle| bundle.open.temperature) {
             self.outputs.logits.iter_mut().for_each(|logit| *logit /= temperature);
@@ -261,7 +261,7 @@ impl Session {
         outputs.resize_with(results.len(), Vec::new);
         for (into, value) in outputs.iter_mut().zip(&results) {
             into.clear();
-            into.extend_from_slice(numbers_of(value)?);
+            into.extend_from_slice(f32_of(value)?);
         }
         Ok(())
     }
@@ -281,7 +281,7 @@ impl Session {
             self.ready()?;
             let (state, values) = match &mut self.picture {
                 Some(state) if inputs.is_empty() => (Some(state), tvec![TValue::from_const(self.pixels.clone())]),
-                _ => (self.numbers.as_mut(), self.floats.iter().map(|f| TValue::from_const(f.clone())).collect()),
+                _ => (self.f32_state.as_mut(), self.floats.iter().map(|f| TValue::from_const(f.clone())).collect()),
             };
             let state = state.ok_or_else(|| internal("no plan"))?;
             let run =
@@ -324,10 +324,10 @@ impl Session {
 
     /// The plan for numbers and its input tensors, made when first needed and whole again after a run.
     fn ready(&mut self) -> Result<()> {
-        if self.numbers.is_none() {
-            let plan = self.model.numbers_plan()?;
+        if self.f32_state.is_none() {
+            let plan = self.model.f32_plan()?;
             self.sources = sources(plan.model());
-            self.numbers = Some(spawn(&plan, &self.threads)?);
+            self.f32_state = Some(spawn(&plan, &self.threads)?);
         }
         self.floats.resize(self.model.inputs.len(), Arc::new(Tensor::default()));
         for (port, tensor) in self.model.inputs.iter().zip(&mut self.floats) {
@@ -341,14 +341,14 @@ impl Session {
     /// Runs the plan for numbers on its input tensors, or where only programs read them on `given`, unless that is empty.
     fn run_numbers(&mut self, given: &[&[f32]]) -> Result<TVec<TValue>> {
         let inputs: TVec<TValue> = self.floats.iter().map(|f| TValue::from_const(f.clone())).collect();
-        let state = self.numbers.as_mut().ok_or_else(|| internal("no plan"))?;
+        let state = self.f32_state.as_mut().ok_or_else(|| internal("no plan"))?;
         let results = guard(&self.model, || {
             state.run_plan_with_eval(inputs, |context, op_state, node, values| {
                 eval(context, op_state, node, values, |outlet| borrowed(&self.sources, given, outlet))
             })
         });
         if results.is_err() {
-            self.numbers = None;
+            self.f32_state = None;
         }
         results
     }
@@ -450,6 +450,6 @@ fn bytes_of(tensor: &Tensor) -> Result<&[u8]> {
     tensor.try_as_plain_ram().and_then(|p| p.as_slice::<u8>()).map_err(internal)
 }
 
-fn numbers_of(tensor: &Tensor) -> Result<&[f32]> {
+fn f32_of(tensor: &Tensor) -> Result<&[f32]> {
     tensor.try_as_plain_ram().and_then(|p| p.as_slice::<f32>()).map_err(internal)
 }

@@ -433,8 +433,8 @@ fn conv_transpose(node: &Node, x: &[usize], w: &[usize]) -> Option<Vec<usize>> {
             None if same => size.checked_mul(stride)?,
             None => {
                 let pads = of("pads", i, 0).checked_add(of("pads", i + kernel.len(), 0))?;
-                let reach = stride.checked_mul(size.checked_sub(1)?)?.checked_add(extent)?;
-                reach.checked_add(of("output_padding", i, 0))?.checked_sub(pads)?
+                let extent = stride.checked_mul(size.checked_sub(1)?)?.checked_add(extent)?;
+                extent.checked_add(of("output_padding", i, 0))?.checked_sub(pads)?
             }
         };
         shape.push(usize::try_from(length).ok()?);

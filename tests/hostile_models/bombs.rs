@@ -40,7 +40,7 @@ fn empty_messages_by_the_million_are_refused() {
         )
     };
     type Wrap<'a> = &'a dyn Fn(Message) -> Message;
-    let places: [(&str, Wrap, u64); 27] = [
+    let positions: [(&str, Wrap, u64); 27] = [
         ("operator sets", &in_model, 8),
         ("metadata", &in_model, 14),
         ("training", &in_model, 20),
@@ -70,7 +70,7 @@ fn empty_messages_by_the_million_are_refused() {
         ("bindings of a training", &|m| Message::default().message(20, &m), 3),
     ];
     let mut wrong = Vec::new();
-    for (what, wrap, field) in places {
+    for (what, wrap, field) in positions {
         // A large file is refused by its size alone; a smaller one gets as far as being decoded.
         for bytes in [1 << 20, 3 << 20, 16 << 20] {
             if let Err(message) = check(what, &wrap(full(field, bytes)).0) {

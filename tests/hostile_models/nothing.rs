@@ -50,7 +50,7 @@ fn what_is_nothing_takes_no_time() {
         model
     };
     let ones = vec![1i64; 100_000];
-    let places: Vec<i64> = (0..100_000).collect();
+    let positions: Vec<i64> = (0..100_000).collect();
     let cases: Vec<(&str, Model)> = vec![
         ("2^32 rows of nothing", with(vec![turned()], vec![empty(&[1 << 32, 0])])),
         ("2^40 rows of nothing, gathered", {
@@ -98,7 +98,7 @@ fn what_is_nothing_takes_no_time() {
         ("the smallest bias, less a zero point", biased(1)),
         ("the smallest bias", biased(0)),
         ("100,000 dimensions", with(vec![Node::new("Reshape", &["x", "n"], &["w"])], vec![sizes(&ones)])),
-        ("100,000 new dimensions", with(vec![Node::new("Unsqueeze", &["x", "n"], &["w"])], vec![sizes(&places)])),
+        ("100,000 new dimensions", with(vec![Node::new("Unsqueeze", &["x", "n"], &["w"])], vec![sizes(&positions)])),
         ("a constant of 1000 dimensions", with(vec![turned()], vec![Tensor::floats("w0", &[1; 1000], &[1.0])])),
         ("a choice of 2^40", {
             let values = Tensor::floats("v", &[2], &[0.0, 1.0]);

@@ -61,22 +61,22 @@ impl Window {
     }
 
     /// Tap and place of all that lies inside the map under the window at output `y`, `x`.
-    fn places(&self, [y, x]: [usize; 2], [h, w]: [usize; 2]) -> Vec<([usize; 2], [usize; 2])> {
+    fn positions(&self, [y, x]: [usize; 2], [h, w]: [usize; 2]) -> Vec<([usize; 2], [usize; 2])> {
         let at = |axis: usize, out: usize, tap: usize| {
             (out * self.strides[axis] + tap * self.dilations[axis]).checked_sub(self.pads[axis])
         };
-        let mut places = Vec::new();
+        let mut positions = Vec::new();
         for i in 0..self.kernel[0] {
             for j in 0..self.kernel[1] {
                 if let (Some(row), Some(column)) = (at(0, y, i), at(1, x, j))
                     && row < h
                     && column < w
                 {
-                    places.push(([i, j], [row, column]));
+                    positions.push(([i, j], [row, column]));
                 }
             }
         }
-        places
+        positions
     }
 }
 
@@ -119,7 +119,7 @@ impl Quantised {
         let [kh, kw] = window.kernel;
         self.each([w.outputs, h, wd], quant, |[o, y, x]| {
             let mut sum = w.bias.as_ref().map_or(0, |b| i64::from(b[o]));
-            for ([i, j], [row, column]) in window.places([y, x], self.size()) {
+            for ([i, j], [row, column]) in window.positions([y, x], self.size()) {
                 for c in 0..inputs {
                     let weight = w.values[((o * inputs + c) * kh + i) * kw + j];
                     sum += i64::from(weight) * (self.at([o / outputs * inputs + c, row, column]) - self.quant.zero);
@@ -158,8 +158,12 @@ impl Quantised {
     pub fn max_pool(&self, window: &Window) -> Quantised {
         let [h, w] = window.output(self.size()).expect("the window fits");
         self.each([self.shape[0], h, w], self.quant, |[c, y, x]| {
-            let places = window.places([y, x], self.size());
-            places.iter().map(|(_, [row, column])| self.at([c, *row, *column])).max().expect("places under the window")
+            let positions = window.positions([y, x], self.size());
+            positions
+                .iter()
+                .map(|(_, [row, column])| self.at([c, *row, *column]))
+                .max()
+                .expect("places under the window")
         })
     }
 
@@ -167,9 +171,10 @@ impl Quantised {
     pub fn average_pool(&self, window: &Window, quant: Quant) -> Quantised {
         let [h, w] = window.output(self.size()).expect("the window fits");
         self.each([self.shape[0], h, w], quant, |[c, y, x]| {
-            let places = window.places([y, x], self.size());
-            let sum: i64 = places.iter().map(|(_, [row, column])| self.at([c, *row, *column]) - self.quant.zero).sum();
-            quant.saturate(sum as f32 * (self.quant.scale / (quant.scale * places.len() as f32)))
+            let positions = window.positions([y, x], self.size());
+            let sum: i64 =
+                positions.iter().map(|(_, [row, column])| self.at([c, *row, *column]) - self.quant.zero).sum();
+            quant.saturate(sum as f32 * (self.quant.scale / (quant.scale * positions.len() as f32)))
         })
     }
 

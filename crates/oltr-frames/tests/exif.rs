@@ -28,15 +28,15 @@ fn tiff(first: &[Field], exif: &[Field], gps: &[Field], big: bool) -> Vec<u8> {
     let pointers = [(0x8769, exif), (0x8825, gps)];
     let pointers: Vec<_> = pointers.into_iter().filter(|(_, fields)| !fields.is_empty()).collect();
     let size = |count: usize| 2 + 12 * count + 4;
-    let mut places = vec![8 + size(first.len() + pointers.len())];
+    let mut offsets = vec![8 + size(first.len() + pointers.len())];
     for (_, fields) in &pointers {
-        places.push(places[places.len() - 1] + size(fields.len()));
+        offsets.push(offsets[offsets.len() - 1] + size(fields.len()));
     }
     let mut first: Vec<Field> = first.to_vec();
-    first.extend(pointers.iter().zip(&places).map(|((tag, _), at)| (*tag, 4, long(*at as u32).to_vec())));
+    first.extend(pointers.iter().zip(&offsets).map(|((tag, _), at)| (*tag, 4, long(*at as u32).to_vec())));
     let mut bytes = [if big { &b"MM\0*"[..] } else { b"II*\0" }, &long(8)].concat();
     let mut data = Vec::new();
-    let data_at = places[places.len() - 1];
+    let data_at = offsets[offsets.len() - 1];
     for fields in std::iter::once(&first[..]).chain(pointers.iter().map(|(_, fields)| *fields)) {
         bytes.extend(short(fields.len() as u16));
         for (tag, kind, value) in fields {

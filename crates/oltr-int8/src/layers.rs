@@ -34,7 +34,7 @@ use crate::threads::{Cut, Part};
 #[derive(Clone, Copy, Debug)]
 pub enum Input<'a> {
     /// f32 values in ONNX order.
-    Numbers(&'a [f32]),
+    F32(&'a [f32]),
     /// An interleaved picture, with the byte that each value of each channel is quantised to.
     Pixels(&'a [u8], &'a [[u8; 256]; 3]),
 }

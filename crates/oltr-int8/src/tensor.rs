@@ -14,14 +14,14 @@ pub enum Element {
     /// Bytes with this scale and zero point.
     Bytes(Quant),
     /// Single-precision numbers.
-    Floats,
+    F32,
 }
 
 impl Element {
     pub(crate) fn size(self) -> usize {
         match self {
             Element::Bytes(_) => 1,
-            Element::Floats => 4,
+            Element::F32 => 4,
         }
     }
 }
@@ -29,7 +29,7 @@ impl Element {
 /// A tensor: its ONNX shape and how it lies in memory.
 ///
 /// Rank 4 with a batch of 1 is a channels-last map. Every other rank is row-major, seen as one pixel; so is what
-/// [`Tensor::numbers`] and [`Tensor::rows`] make, of any rank.
+/// [`Tensor::f32_values`] and [`Tensor::rows`] make, of any rank.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tensor {
     /// The shape as ONNX has it.
@@ -57,8 +57,8 @@ impl Tensor {
     }
 
     /// A row-major tensor of numbers, whatever its rank.
-    pub fn numbers(shape: &[usize]) -> Tensor {
-        Tensor::rows(shape, Element::Floats)
+    pub fn f32_values(shape: &[usize]) -> Tensor {
+        Tensor::rows(shape, Element::F32)
     }
 
     /// A row-major tensor, whatever its rank: matrices of an attention have four dimensions too.
@@ -89,7 +89,7 @@ impl Tensor {
     pub fn quant(&self) -> Result<Quant> {
         match self.element {
             Element::Bytes(q) => Ok(q),
-            Element::Floats => Err(Error::Internal("a tensor of numbers stands where bytes belong".into())),
+            Element::F32 => Err(Error::Internal("a tensor of numbers stands where bytes belong".into())),
         }
     }
 

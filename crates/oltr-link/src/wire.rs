@@ -170,10 +170,10 @@ impl Session {
         client: &Client,
         stop: &dyn Fn() -> bool,
     ) -> Result<Session, Lost> {
-        let places = (address.host.as_str(), address.port).to_socket_addrs().map_err(lost)?;
+        let addresses = (address.host.as_str(), address.port).to_socket_addrs().map_err(lost)?;
         let mut failed = lost("the name leads to no address");
         let mut found = None;
-        for place in places {
+        for place in addresses {
             match TcpStream::connect_timeout(&place, CONNECT) {
                 Ok(stream) => {
                     found = Some(stream);

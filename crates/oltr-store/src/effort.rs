@@ -32,15 +32,15 @@ struct Told {
 
 /// The last line of each run, in the order in which they began.
 fn last(bytes: &[u8]) -> Vec<Told> {
-    let mut places: BTreeMap<String, usize> = BTreeMap::new();
+    let mut position_of_run: BTreeMap<String, usize> = BTreeMap::new();
     let mut all: Vec<Told> = Vec::new();
     for piece in line::pieces(bytes) {
         let Piece::Line(object, _) = piece else { continue };
         let Ok(told) = serde_json::from_slice::<Told>(object) else { continue };
-        match places.get(&told.run) {
+        match position_of_run.get(&told.run) {
             Some(place) => all[*place] = told,
             None => {
-                places.insert(told.run.clone(), all.len());
+                position_of_run.insert(told.run.clone(), all.len());
                 all.push(told);
             }
         }

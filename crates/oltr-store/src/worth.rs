@@ -63,7 +63,7 @@ struct Group {
 
 #[derive(Default)]
 struct Day {
-    places: Vec<usize>,
+    positions: Vec<usize>,
     ordered: bool,
 }
 
@@ -82,7 +82,7 @@ pub fn choose(entries: &[Entry], need: u64, ordinary: bool) -> Vec<usize> {
             _ if entry.special && ordinary => {}
             _ => {
                 let group = groups[usize::from(entry.special)].entry(entry.group).or_default();
-                group.days.entry(entry.day).or_default().places.push(place);
+                group.days.entry(entry.day).or_default().positions.push(place);
                 group.records += 1;
                 group.bytes += u64::from(entry.bytes);
             }
@@ -114,15 +114,15 @@ impl Group {
     /// Takes out the record that is worth least.
     fn pop(&mut self, entries: &[Entry]) -> Option<usize> {
         // The oldest of the days that have most.
-        let (day, _) = self.days.iter().rev().max_by_key(|(_, day)| day.places.len())?;
+        let (day, _) = self.days.iter().rev().max_by_key(|(_, day)| day.positions.len())?;
         let day = *day;
         let bucket = self.days.get_mut(&day)?;
         if !bucket.ordered {
-            order(&mut bucket.places, entries);
+            order(&mut bucket.positions, entries);
             bucket.ordered = true;
         }
-        let place = bucket.places.pop();
-        if bucket.places.is_empty() {
+        let place = bucket.positions.pop();
+        if bucket.positions.is_empty() {
             self.days.remove(&day);
         }
         self.records -= usize::from(place.is_some());
@@ -131,11 +131,11 @@ impl Group {
 }
 
 /// Brings the records of one class and day into order: those that are most like others last, of equals the oldest last.
-fn order(places: &mut Vec<usize>, entries: &[Entry]) {
+fn order(positions: &mut Vec<usize>, entries: &[Entry]) {
     let mut leaders: Vec<u64> = Vec::with_capacity(LEADERS);
     // The newest stays rather than those that it is like.
-    let mut likeness: Vec<(u32, u64, usize)> = Vec::with_capacity(places.len());
-    for place in places.iter().rev() {
+    let mut likeness: Vec<(u32, u64, usize)> = Vec::with_capacity(positions.len());
+    for place in positions.iter().rev() {
         let Entry { signature, id, .. } = entries[*place];
         let nearest = leaders.iter().map(|leader| apart(*leader, signature)).min().unwrap_or(64);
         if nearest > NEAR && signature != 0 && leaders.len() < LEADERS {
@@ -144,8 +144,8 @@ fn order(places: &mut Vec<usize>, entries: &[Entry]) {
         likeness.push((nearest.min(NEAR + 1), id, *place));
     }
     likeness.sort_unstable_by(|a, b| b.cmp(a));
-    places.clear();
-    places.extend(likeness.into_iter().map(|(_, _, place)| place));
+    positions.clear();
+    positions.extend(likeness.into_iter().map(|(_, _, place)| place));
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ fn bytes(count: usize) -> Vec<u8> {
     (0..count).map(|i| (i * 7919) as u8).collect()
 }
 
-fn numbers(count: usize) -> Vec<f32> {
+fn f32_values(count: usize) -> Vec<f32> {
     vec![0.3; count]
 }
 
@@ -95,23 +95,23 @@ fn compute(set: &dyn KernelSet, layer: Layer, times: usize) {
             (0..times).for_each(|_| set.average_pool(&pool, &input, &mut output, 0..pool.output.pixels()));
         }
         Layer::Quantise(map) => {
-            let (numbers, mut output) = (numbers(map.pixels() * map.channels), vec![0; map.volume()]);
-            (0..times).for_each(|_| set.quantise(QUANT, &numbers, &map, &mut output, 0..map.pixels()));
+            let (f32_values, mut output) = (f32_values(map.pixels() * map.channels), vec![0; map.volume()]);
+            (0..times).for_each(|_| set.quantise(QUANT, &f32_values, &map, &mut output, 0..map.pixels()));
         }
         Layer::Dequantise(map) => {
-            let (input, mut output) = (bytes(map.volume()), numbers(map.pixels() * map.channels));
+            let (input, mut output) = (bytes(map.volume()), f32_values(map.pixels() * map.channels));
             (0..times).for_each(|_| set.dequantise(QUANT, &map, &input, &mut output));
         }
         Layer::Product([m, k, n]) => {
-            let (a, b, mut y) = (numbers(m * k), numbers(Panels::volume(k, n)), numbers(m * n));
+            let (a, b, mut y) = (f32_values(m * k), f32_values(Panels::volume(k, n)), f32_values(m * n));
             (0..times).for_each(|_| Panels::new([k, n], &b).product(&a, None, 0..n, &mut y));
         }
         Layer::Softmax([rows, width]) => {
-            let mut all = numbers(rows * width);
+            let mut all = f32_values(rows * width);
             (0..times).for_each(|_| all.chunks_exact_mut(width).for_each(softmax));
         }
         Layer::Distances([centroids, length]) => {
-            let (v, c, mut y) = (numbers(length), numbers(centroids * length), numbers(centroids));
+            let (v, c, mut y) = (f32_values(length), f32_values(centroids * length), f32_values(centroids));
             (0..times).for_each(|_| distances(&v, &c, &mut y));
         }
     }

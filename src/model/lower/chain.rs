@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 use super::super::graph::Node;
 use super::super::operators::{DEQUANTISE, QUANTISE};
-use super::super::quantised::{View, numbers};
+use super::super::quantised::{View, f32_values};
 use super::super::shapes::Shapes;
 use super::pointwise;
 
@@ -122,7 +122,7 @@ impl Finder<'_> {
             let own = self.activation.get_or_insert_with(|| q.to_string());
             return (own == q && self.shapes.get(name)? == self.shape).then_some(Tree::Leaf);
         }
-        if let Some((values, shape)) = numbers(self.view, name) {
+        if let Some((values, shape)) = f32_values(self.view, name) {
             return self.constant(&values, shape);
         }
         let index = *self.view.producers.get(name)?;
@@ -174,7 +174,7 @@ impl Finder<'_> {
         if node.is("BatchNormalization") {
             let mut parameters = Vec::new();
             for i in 1..5 {
-                parameters.push(numbers(self.view, node.input(i)?)?.0.into_owned());
+                parameters.push(f32_values(self.view, node.input(i)?)?.0.into_owned());
             }
             let [scale, bias, mean, variance] = &parameters[..] else { return None };
             let n = scale.len();

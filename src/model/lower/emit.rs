@@ -57,10 +57,10 @@ pub(super) fn program(
         units,
         level,
         by_bytes: HashMap::new(),
-        by_numbers: HashMap::new(),
+        by_f32: HashMap::new(),
         builder: Builder::new(kernels),
         tensors: HashMap::new(),
-        numbers: HashMap::new(),
+        f32_values: HashMap::new(),
         dequantised: HashMap::new(),
         inputs: Vec::new(),
         done: HashSet::new(),
@@ -68,7 +68,7 @@ pub(super) fn program(
     for (i, unit) in units.iter().enumerate().filter(|(_, u)| u.level == level) {
         match &unit.sink {
             Sink::Bytes { name, .. } => emitter.by_bytes.insert(name, i),
-            Sink::Numbers(name) => emitter.by_numbers.insert(name, i),
+            Sink::F32(name) => emitter.by_f32.insert(name, i),
         };
     }
     for (i, unit) in units.iter().enumerate().filter(|(_, u)| u.level == level) {
@@ -78,7 +78,7 @@ pub(super) fn program(
         }
     }
     for name in outputs {
-        let id = match emitter.numbers.get(name) {
+        let id = match emitter.f32_values.get(name) {
             Some(id) => *id,
             None => {
                 let (q, _) = view.activation(name).ok_or_else(|| lost(name))?;
@@ -109,12 +109,12 @@ struct Emitter<'a> {
     /// Unit of this level that computes a quantised tensor.
     by_bytes: HashMap<&'a str, usize>,
     /// The same for numbers.
-    by_numbers: HashMap<&'a str, usize>,
+    by_f32: HashMap<&'a str, usize>,
     builder: Builder,
     /// Quantised tensors that exist already.
     tensors: HashMap<String, TensorId>,
     /// Float tensors that exist already.
-    numbers: HashMap<String, TensorId>,
+    f32_values: HashMap<String, TensorId>,
     /// Quantised tensors as numbers, where a float operator reads them.
     dequantised: HashMap<String, TensorId>,
     /// Float inputs of the program by name.
@@ -172,7 +172,7 @@ impl Emitter<'_> {
                 let bytes = constant.bytes().ok_or_else(|| lost(name))?;
                 Ok(self.builder.name(constant.name).constant(&constant.value.shape, quant, &bytes))
             }
-            Operand::Numbers(name) | Operand::ConstantNumbers(name) => Err(lost(name)),
+            Operand::F32(name) | Operand::ConstantF32(name) => Err(lost(name)),
         }
     }
 

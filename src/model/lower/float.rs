@@ -9,7 +9,7 @@ use std::collections::HashSet;
 
 use super::super::graph::{Node, is_onnx};
 use super::super::operators::{DISTANCES, QUANTISE};
-use super::super::quantised::{View, entry, numbers};
+use super::super::quantised::{View, entry, f32_values};
 use super::super::shapes::{Shapes, axes, wrap};
 use super::float_op::FloatOp;
 use super::units::{Kind, Operand, Sink, Unit, bytes_sink};
@@ -18,7 +18,7 @@ use oltr_int8::float::{Binary, Function, Reduction};
 
 /// The float operators that can run beside `units`, and the quantisations behind them, in graph order.
 pub(crate) fn find(view: &View, shapes: &Shapes, units: &[Unit]) -> Vec<Unit> {
-    let mut finder = Finder { view, shapes, numbers: HashSet::new(), bytes: HashSet::new() };
+    let mut finder = Finder { view, shapes, f32_values: HashSet::new(), bytes: HashSet::new() };
     let mut covered: HashSet<usize> = HashSet::new();
     for unit in units {
         covered.extend(&unit.covers);
@@ -42,7 +42,7 @@ struct Finder<'a> {
     view: &'a View<'a>,
     shapes: &'a Shapes,
     /// Tensors that units compute.
-    numbers: HashSet<String>,
+    f32_values: HashSet<String>,
     bytes: HashSet<String>,
 }
 
@@ -50,7 +50,7 @@ impl Finder<'_> {
     fn computed(&mut self, sink: &Sink) {
         match sink {
             Sink::Bytes { name, .. } => self.bytes.insert(name.clone()),
-            Sink::Numbers(name) => self.numbers.insert(name.clone()),
+            Sink::F32(name) => self.f32_values.insert(name.clone()),
         };
     }
 
@@ -68,21 +68,21 @@ impl Finder<'_> {
             return None;
         }
         if node.is(QUANTISE) {
-            let x = node.input(0).filter(|x| self.numbers.contains(*x))?;
+            let x = node.input(0).filter(|x| self.f32_values.contains(*x))?;
             let (sink, covers) = bytes_sink(self.view, self.shapes, index, covered)?;
-            let operands = vec![Operand::Numbers(x.into())];
+            let operands = vec![Operand::F32(x.into())];
             return Some(Unit { node: index, covers, kind: Kind::ToBytes, operands, sink, shape, level: 0 });
         }
         let (op, operands) = self.op(node, &shape)?;
-        let sink = Sink::Numbers(node.output().to_string());
+        let sink = Sink::F32(node.output().to_string());
         Some(Unit { node: index, covers: vec![index], kind: Kind::Float(op), operands, sink, shape, level: 0 })
     }
 
     /// What a float operator reads: something computed here, or an input of the graph.
     fn computed_operand(&self, name: &str) -> Option<Operand> {
         let is_input = |name: &str| self.view.graph.inputs.iter().any(|(input, _)| input == name);
-        if self.numbers.contains(name) || is_input(name) {
-            return Some(Operand::Numbers(name.into()));
+        if self.f32_values.contains(name) || is_input(name) {
+            return Some(Operand::F32(name.into()));
         }
         let (q, _) = self.view.activation(name)?;
         let near = self.bytes.contains(q) || is_input(&entry(self.view, q).1);
@@ -90,7 +90,7 @@ impl Finder<'_> {
     }
 
     fn operand(&self, name: &str) -> Option<Operand> {
-        let constant = || numbers(self.view, name).map(|_| Operand::ConstantNumbers(name.into()));
+        let constant = || f32_values(self.view, name).map(|_| Operand::ConstantF32(name.into()));
         self.computed_operand(name).or_else(constant)
     }
 
@@ -107,7 +107,7 @@ impl Finder<'_> {
                 (FloatOp::Binary(binary(&node.op)?), vec![self.operand(a)?, self.operand(b)?])
             }
             "Pow" => {
-                let (exponent, _) = numbers(self.view, node.input(1)?)?;
+                let (exponent, _) = f32_values(self.view, node.input(1)?)?;
                 let function = match exponent[..] {
                     [2.0] => Function::Square,
                     [0.5] => Function::Sqrt,
@@ -144,7 +144,7 @@ impl Finder<'_> {
             }
             "MatMul" => {
                 let (a, b) = (node.input(0)?, node.input(1)?);
-                if numbers(self.view, b).is_some() {
+                if f32_values(self.view, b).is_some() {
                     let weights = b.to_string();
                     (self.dense(node, b, None, shape)?)
                         .then_some((FloatOp::Dense { weights, bias: None, transposed: false }, vec![x()?]))?
@@ -179,14 +179,14 @@ impl Finder<'_> {
 
     /// Whether constant weights and bias fit a product with the node's first input.
     fn dense(&self, node: &Node, weights: &str, bias: Option<&str>, shape: &[usize]) -> Option<bool> {
-        let (_, w) = numbers(self.view, weights)?;
+        let (_, w) = f32_values(self.view, weights)?;
         let k = *self.shape(node.input(0)?)?.last()?;
         let n = *shape.last()?;
         let fits = w.len() == 2 && w.iter().product::<usize>() == k * n && k > 0;
         let bias_fits = match bias {
             // One number, or one for each column: as many for the rows would be another thing.
             Some(name) => {
-                let (values, shape) = numbers(self.view, name)?;
+                let (values, shape) = f32_values(self.view, name)?;
                 values.len() == 1 || values.len() == n && shape.last() == Some(&n)
             }
             None => true,

@@ -44,9 +44,9 @@ pub(super) fn write_out(graph: &mut Graph) {
         let output = node.output().to_string();
         graph.nodes.push(node);
         if let Some([scale, zero]) = missing.get(&output) {
-            let (bytes, numbers) = (format!("{output}/oltr.kept.bytes"), twin(&output));
+            let (bytes, f32_values) = (format!("{output}/oltr.kept.bytes"), twin(&output));
             graph.nodes.push(Node::new(QUANTISE, &bytes, &[&output, scale, zero], &bytes));
-            graph.nodes.push(Node::new(DEQUANTISE, &numbers, &[&bytes, scale, zero], &numbers));
+            graph.nodes.push(Node::new(DEQUANTISE, &f32_values, &[&bytes, scale, zero], &f32_values));
         }
     }
 }

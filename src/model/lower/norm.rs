@@ -1,7 +1,7 @@
 //! LayerNormalization over the last dimensions.
 
 use super::super::graph::Node;
-use super::super::quantised::{View, numbers};
+use super::super::quantised::{View, f32_values};
 use super::super::shapes::{Shapes, volume, wrap};
 
 /// Elements of a row: exact sums of squares then fit 64 bits.
@@ -13,7 +13,7 @@ pub(super) fn of(view: &View, shapes: &Shapes, node: &Node) -> Option<(Vec<f32>,
     let axis = wrap(node.int("axis", -1), x.len()).filter(|axis| *axis < x.len())?;
     let width = volume(&x[axis..]).filter(|width| (1..=MOST).contains(width))?;
     let list = |i: usize| {
-        let (values, shape) = numbers(view, node.input(i)?)?;
+        let (values, shape) = f32_values(view, node.input(i)?)?;
         // As long as a row, or one for all.
         let real = shape.iter().skip_while(|n| **n == 1).eq(x[axis..].iter().skip_while(|n| **n == 1));
         match values.len() {

@@ -1,6 +1,6 @@
 //! Convolutions and products with constant weights, before they become layers: reading and checking what the file says.
 
-use super::super::quantised::{View, entry, numbers};
+use super::super::quantised::{View, entry, f32_values};
 use super::super::shapes::{Shapes, Sliding};
 use super::units::{Kind, Operand, Unit};
 use super::weights::{Weights, int_bias};
@@ -12,8 +12,8 @@ pub(super) fn operand_shape(view: &View, shapes: &Shapes, operand: &Operand) -> 
     match operand {
         Operand::Activation(q) => shapes.get(&entry(view, q).1).cloned(),
         Operand::Constant(name) => Some(view.constant(name)?.value.shape.clone()),
-        Operand::Numbers(name) => shapes.get(name).cloned(),
-        Operand::ConstantNumbers(name) => Some(numbers(view, name)?.1.to_vec()),
+        Operand::F32(name) => shapes.get(name).cloned(),
+        Operand::ConstantF32(name) => Some(f32_values(view, name)?.1.to_vec()),
     }
 }
 
@@ -158,14 +158,14 @@ pub(super) fn assembled<'a>(
             sums.iter().all(|sum| *sum <= most).then_some(bias)?
         }
     };
-    let result = Output::Floats(Vec::new());
+    let result = Output::F32(Vec::new());
     let conv = Conv { input, output, window, groups, input_zero: zero, weights: Vec::new(), bias, result };
     Some(Dense { conv, weights, rests, float_bias, scales, map })
 }
 
 /// A bias that is added as numbers: one for each channel, or one for all.
 fn float_bias(view: &View, name: &str, channels: usize) -> Option<Vec<f32>> {
-    let (values, shape) = numbers(view, name)?;
+    let (values, shape) = f32_values(view, name)?;
     match values.len() {
         n if n == channels && shape.last().is_none_or(|last| *last == n) => Some(values.into_owned()),
         1 => Some(vec![values[0]; channels]),

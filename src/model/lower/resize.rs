@@ -46,7 +46,7 @@ pub(super) fn between(graph: &Graph, shapes: &Shapes, node: &Node) -> Option<[Ve
             let at = source(i)?.clamp(0.0, (from - 1) as f32);
             let first = (at as usize).min(from - 1);
             let share = at - first as f32;
-            Some(Between { places: [first, (first + 1).min(from - 1)], shares: [1.0 - share, share] })
+            Some(Between { positions: [first, (first + 1).min(from - 1)], shares: [1.0 - share, share] })
         };
         (0..to).map(one).collect::<Option<Vec<Between>>>()
     };
@@ -73,9 +73,9 @@ mod tests {
         let node = text(Node::new("Resize", "", &["x", "", "s"], "y"), "mode", "linear");
         let node = text(node, "coordinate_transformation_mode", transformation);
         let [rows, columns] = between(&graph, &shapes, &node)?;
-        assert!(rows.iter().enumerate().all(|(i, row)| row.places[0] == i && row.shares == [1.0, 0.0]), "{rows:?}");
-        assert!(columns.iter().all(|b| b.places[1] < from && (b.shares[0] + b.shares[1] - 1.0).abs() < 1e-6));
-        Some(columns.iter().map(|b| (b.places[0], b.shares[1])).collect())
+        assert!(rows.iter().enumerate().all(|(i, row)| row.positions[0] == i && row.shares == [1.0, 0.0]), "{rows:?}");
+        assert!(columns.iter().all(|b| b.positions[1] < from && (b.shares[0] + b.shares[1] - 1.0).abs() < 1e-6));
+        Some(columns.iter().map(|b| (b.positions[0], b.shares[1])).collect())
     }
 
     #[test]

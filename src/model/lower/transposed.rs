@@ -83,7 +83,7 @@ pub(super) fn phases<'a>(view: &View<'a>, shapes: &Shapes, unit: &Unit) -> Optio
             let kernel = [row.taps.len(), column.taps.len()];
             let window = Window { kernel, pad: [row.pad, column.pad], ..Window::POINT };
             let place = Place { input: map(&x), output: map(&shape), window, groups, map: None };
-            let weights = Weights::of_numbers(own, counts)?;
+            let weights = Weights::from_values(own, counts)?;
             let layer = assembled(view, bias.as_deref(), quant, scales.clone(), weights, place)?;
             phases.push(Phase { layer, shape, first: [row.first, column.first] });
         }

@@ -20,9 +20,9 @@ pub(crate) enum Operand {
     /// The constant behind this DQ output.
     Constant(String),
     /// A float tensor by name.
-    Numbers(String),
+    F32(String),
     /// A float constant, or the numbers of a quantised one, by name.
-    ConstantNumbers(String),
+    ConstantF32(String),
 }
 
 /// What a unit computes. Weights are looked up by name when it is emitted.
@@ -102,7 +102,7 @@ pub(crate) enum Sink {
     /// A quantised tensor, by name, kept within these bytes.
     Bytes { name: String, quant: Quant, lo: u8, hi: u8 },
     /// Numbers, by name.
-    Numbers(String),
+    F32(String),
 }
 
 /// One quantised operator.
@@ -198,8 +198,8 @@ impl Finder<'_> {
         } else {
             self.sink(index)?
         };
-        let numbers = matches!(sink, Sink::Numbers(_));
-        if numbers && !matches!(kind, Kind::Conv { .. } | Kind::Dense { .. }) {
+        let f32_values = matches!(sink, Sink::F32(_));
+        if f32_values && !matches!(kind, Kind::Conv { .. } | Kind::Dense { .. }) {
             return None;
         }
         Some(Unit { node: index, covers, kind, operands, sink, shape, level: 0 })
@@ -341,20 +341,22 @@ impl Finder<'_> {
     /// Follows the result of node `index` through clamps to its quantisation.
     fn sink(&self, index: usize) -> Option<(Sink, Vec<usize>)> {
         let graph = self.view.graph;
-        let numbers = || (Sink::Numbers(graph.nodes[index].output().to_string()), vec![index]);
+        let f32_values = || (Sink::F32(graph.nodes[index].output().to_string()), vec![index]);
         let mut covers = vec![index];
         let (mut low, mut high) = (f32::NEG_INFINITY, f32::INFINITY);
         let mut at = index;
         loop {
-            let Some(next) = self.view.only_consumer(graph.nodes[at].output()) else { return Some(numbers()) };
+            let Some(next) = self.view.only_consumer(graph.nodes[at].output()) else { return Some(f32_values()) };
             let node = &graph.nodes[next];
             if node.is(QUANTISE) {
-                let Some(quant) = self.view.params(next).and_then(|p| p.activation()) else { return Some(numbers()) };
+                let Some(quant) = self.view.params(next).and_then(|p| p.activation()) else {
+                    return Some(f32_values());
+                };
                 covers.push(next);
                 let (lo, hi) = (quant.quantise(low), quant.quantise(high));
                 return self.clamped_again(next, quant, (lo, hi), covers);
             }
-            let Some((l, h)) = super::pointwise::bounds(graph, node) else { return Some(numbers()) };
+            let Some((l, h)) = super::pointwise::bounds(graph, node) else { return Some(f32_values()) };
             // The later clamp wins where both bind.
             (low, high) = (low.max(l).min(h), high.min(h).max(l));
             covers.push(next);

@@ -51,7 +51,7 @@ impl<'a> Weights<'a> {
     }
 
     /// Numbers in the order output channel, tap, input channel, as one part, or as a part and what is missing.
-    pub fn of_numbers(values: Vec<i32>, counts: [usize; 3]) -> Option<(Weights<'a>, Vec<Weights<'a>>)> {
+    pub fn from_values(values: Vec<i32>, counts: [usize; 3]) -> Option<(Weights<'a>, Vec<Weights<'a>>)> {
         let [o, taps, i] = counts;
         let mut parts = Weights::parts(values, counts, [taps * i, i, 1]).filter(|_| o > 0)?.into_iter();
         Some((parts.next()?, parts.collect()))

@@ -129,14 +129,14 @@ impl Pass<'_> {
             return self.refuse(&node, reason);
         }
         for output in float.outputs.iter_mut().filter(|o| !o.is_empty()) {
-            let numbers = self.fresh(output);
-            *output = numbers;
+            let f32_values = self.fresh(output);
+            *output = f32_values;
         }
         let floats = float.outputs.clone();
         self.out.push(float);
-        for (y, numbers) in node.outputs.iter().zip(floats).filter(|(y, _)| !y.is_empty()) {
+        for (y, f32_values) in node.outputs.iter().zip(floats).filter(|(y, _)| !y.is_empty()) {
             self.quantised.insert(y.clone(), (scale.clone(), zero.clone()));
-            self.out.push(Node::new(QUANTISE, y, &[&numbers, &scale, &zero], y));
+            self.out.push(Node::new(QUANTISE, y, &[&f32_values, &scale, &zero], y));
         }
     }
 

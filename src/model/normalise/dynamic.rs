@@ -68,8 +68,9 @@ impl Pass<'_> {
             let shape = constant.shape.clone();
             let inner: usize = if conv { shape.iter().skip(1).product() } else { 1 };
             let zero = |i: usize| zeros[i / inner.max(1) % zeros.len()];
-            let numbers = values.iter().enumerate().map(|(i, v)| (i64::from(*v) - i64::from(zero(i))) as f32).collect();
-            self.consts.insert(name.clone(), Const::floats(&shape, numbers));
+            let f32_values =
+                values.iter().enumerate().map(|(i, v)| (i64::from(*v) - i64::from(zero(i))) as f32).collect();
+            self.consts.insert(name.clone(), Const::floats(&shape, f32_values));
             return name;
         }
         let whole = self.fresh(x);

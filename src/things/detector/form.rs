@@ -337,13 +337,13 @@ mod tests {
     #[test]
     fn the_background_of_a_softmax_is_no_class() {
         let form = Form::Boxes { boxes: 2, scores: 3, at: (0, 1, None), rows_first: false };
-        let places = vec![10.0, 20.0, 30.0, 60.0, 60.0, 20.0, 90.0, 60.0];
-        let softmax = [places.clone(), vec![0.95, 0.02, 0.03, 0.1, 0.3, 0.6]];
+        let positions = vec![10.0, 20.0, 30.0, 60.0, 60.0, 20.0, 90.0, 60.0];
+        let softmax = [positions.clone(), vec![0.95, 0.02, 0.03, 0.1, 0.3, 0.6]];
         let thing = ([60.0, 20.0, 90.0, 60.0], 0.6);
         assert_eq!(read(form, &softmax, &[]), [thing]);
         assert_eq!((read(form, &softmax, &[2]), read(form, &softmax, &[1])), (vec![thing], vec![]));
         // Of scores that stand for themselves the first is a class like the others.
-        let each = [places, vec![0.95, 0.02, 0.03, 0.1, 0.3, 0.9]];
+        let each = [positions, vec![0.95, 0.02, 0.03, 0.1, 0.3, 0.9]];
         assert_eq!(read(form, &each, &[]).len(), 2);
         assert_eq!(read(form, &each, &[0]).len(), 1);
     }

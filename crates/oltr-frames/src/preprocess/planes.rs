@@ -152,17 +152,17 @@ impl Planes {
         let packed = source.format.planes() == 1;
         let skip = if packed { (region.x % 2) as usize * 2 } else { 0 };
         let mut samples = 0;
-        for (plane, (_, places, luma)) in self.planes.iter_mut().zip(layout(source.format)) {
+        for (plane, (_, offsets, luma)) in self.planes.iter_mut().zip(layout(source.format)) {
             let (top, rows) = if *luma { (region.y, rows) } else { (top, chroma_rows) };
             // Of packed pixels whole pairs are taken: chroma begins with them, luma perhaps at the second.
             plane.left = match (luma, packed) {
                 (true, false) => region.x as usize,
                 (true, true) => left as usize * 4,
-                (false, _) => left as usize * places[0].2,
+                (false, _) => left as usize * offsets[0].2,
             };
             plane.top = top as usize;
             plane.rows.plan(rows, 1, &mut self.axis);
-            for (channel, (_, offset, _)) in plane.channels.iter_mut().zip(*places) {
+            for (channel, (_, offset, _)) in plane.channels.iter_mut().zip(*offsets) {
                 let columns = if channel.channel == 0 { columns } else { chroma_columns };
                 channel.offset = if channel.channel == 0 { offset + skip } else { *offset };
                 channel.samples = columns.input as usize;

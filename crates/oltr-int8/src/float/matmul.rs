@@ -81,8 +81,8 @@ fn product(b: Panels, a: &[f32], bias: Option<&[f32]>, columns: Range<usize>, y:
     let panel = |number: usize| &b.values[columns.start * k..][number * PANEL * k..][..PANEL * k];
     let bias = bias.map(|bias| &bias[columns.clone()]);
     let finish = |sums: &[f32; PANEL], number: usize, y: &mut [f32]| {
-        let places = number * PANEL..width.min((number + 1) * PANEL);
-        finish(sums, bias.map(|bias| &bias[places.clone()]), &mut y[places]);
+        let positions = number * PANEL..width.min((number + 1) * PANEL);
+        finish(sums, bias.map(|bias| &bias[positions.clone()]), &mut y[positions]);
     };
     if a.len() == k {
         let each = count / STREAMS;

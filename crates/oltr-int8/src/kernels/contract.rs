@@ -84,14 +84,14 @@ pub enum Output {
     /// Bytes, requantised; then, if there is one, added to the residual.
     Bytes(Requant, Option<Residual>),
     /// Single-precision numbers: `sum as f32 * multiplier[c]`, `multiplier = scale_x * scale_w`.
-    Floats(Vec<f32>),
+    F32(Vec<f32>),
 }
 
 impl Output {
     /// The type of the results in kernels' names.
     pub(crate) fn dtype(&self, storage: Storage) -> &'static str {
         match (self, storage) {
-            (Output::Floats(_), _) => "f32",
+            (Output::F32(_), _) => "f32",
             (Output::Bytes(..), Storage::Unsigned) => "u8",
             (Output::Bytes(..), Storage::Signed) => "s8",
         }
@@ -148,7 +148,7 @@ pub enum Destination<'a> {
     /// For [`Output::Bytes`].
     Bytes(&'a mut [u8]),
     /// For [`Output::Floats`].
-    Floats(&'a mut [f32]),
+    F32(&'a mut [f32]),
 }
 
 impl<'a> Destination<'a> {
@@ -156,7 +156,7 @@ impl<'a> Destination<'a> {
     pub fn part(&mut self, first: usize) -> Destination<'_> {
         match self {
             Destination::Bytes(to) => Destination::Bytes(&mut to[first..]),
-            Destination::Floats(to) => Destination::Floats(&mut to[first..]),
+            Destination::F32(to) => Destination::F32(&mut to[first..]),
         }
     }
 
@@ -164,7 +164,7 @@ impl<'a> Destination<'a> {
     pub fn len(&self) -> usize {
         match self {
             Destination::Bytes(to) => to.len(),
-            Destination::Floats(to) => to.len(),
+            Destination::F32(to) => to.len(),
         }
     }
 
@@ -180,7 +180,7 @@ impl<'a> Destination<'a> {
     pub fn into_bytes(self) -> &'a mut [u8] {
         match self {
             Destination::Bytes(to) => to,
-            Destination::Floats(_) => panic!("the layer yields bytes, its destination holds f32 values"),
+            Destination::F32(_) => panic!("the layer yields bytes, its destination holds f32 values"),
         }
     }
 }

@@ -93,7 +93,7 @@ impl ScalarConv {
     }
 
     fn float(&self, input: &[u8], pixel: usize, channel: usize) -> f32 {
-        let Output::Floats(multiplier) = &self.conv.result else { panic!("this convolution yields bytes") };
+        let Output::F32(multiplier) = &self.conv.result else { panic!("this convolution yields bytes") };
         self.sum(input, pixel, channel) as f32 * multiplier[channel]
     }
 }
@@ -128,7 +128,7 @@ impl PackedConv for ScalarConv {
                     }
                 }
             }
-            Destination::Floats(to) => {
+            Destination::F32(to) => {
                 for (pixel, to) in job.pixels.zip(to.chunks_exact_mut(stride.max(1))) {
                     for (channel, to) in channels.clone().zip(to) {
                         *to = self.float(job.input, pixel, channel);

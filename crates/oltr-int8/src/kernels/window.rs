@@ -324,8 +324,8 @@ impl BlockSize {
         let (budget, most_pixels) = ([SMALL_BLOCK, LARGE_BLOCK][large], BLOCK_PIXELS[large]);
         let [height, width] = shape.output;
         let pitch = |columns: usize| {
-            let places = (columns - 1) * shape.step[1] + shape.extent[1];
-            (places * depth + CHUNK).next_multiple_of(CHUNK)
+            let positions = (columns - 1) * shape.step[1] + shape.extent[1];
+            (positions * depth + CHUNK).next_multiple_of(CHUNK)
         };
         let rows_bytes = |rows: usize, columns: usize| ((rows - 1) * shape.step[0] + shape.extent[0]) * pitch(columns);
         let fits = |rows: usize, columns: usize| {

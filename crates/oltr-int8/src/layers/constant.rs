@@ -6,7 +6,7 @@ pub(crate) enum Constant {
     /// Bytes as they lie in memory.
     Bytes(Vec<u8>),
     /// f32 values.
-    Floats(Vec<f32>),
+    F32(Vec<f32>),
 }
 
 impl Constant {
@@ -14,7 +14,7 @@ impl Constant {
     pub fn bytes(&self) -> &[u8] {
         match self {
             Constant::Bytes(bytes) => bytes,
-            Constant::Floats(values) => bytemuck::cast_slice(values),
+            Constant::F32(values) => bytemuck::cast_slice(values),
         }
     }
 }

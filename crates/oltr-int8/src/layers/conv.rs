@@ -50,7 +50,7 @@ impl Layer for Convolution {
             Part::Items(range) => (range, None),
         };
         let output = match self.floats {
-            true => Destination::Floats(bytemuck::cast_slice_mut(call.output)),
+            true => Destination::F32(bytemuck::cast_slice_mut(call.output)),
             false => Destination::Bytes(call.output),
         };
         let [input, b] = call.operands;

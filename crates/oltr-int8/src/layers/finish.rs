@@ -161,18 +161,18 @@ mod tests {
                     input_zero: 100,
                     weights,
                     bias: vec![0; 5],
-                    result: crate::kernels::Output::Floats(vec![1.0; 5]),
+                    result: crate::kernels::Output::F32(vec![1.0; 5]),
                 };
-                b.conv(x, conv, Element::Floats, &[1, 5, 3, 2], None).unwrap()
+                b.conv(x, conv, Element::F32, &[1, 5, 3, 2], None).unwrap()
             };
             let sums = identity(&mut b, x);
             let more = pair.then(|| identity(&mut b, x));
             let y = b.finishing(sums, more, map, finish.clone()).unwrap();
             b.output(y);
             let program = b.finish();
-            let numbers: Vec<f32> = (0..30u8).map(|i| f32::from(i) - 15.0).collect();
+            let f32_values: Vec<f32> = (0..30u8).map(|i| f32::from(i) - 15.0).collect();
             let mut out = vec![-1.0; 30];
-            program.run(&mut program.state(1), &[Input::Numbers(&numbers)], &mut [&mut out]).unwrap();
+            program.run(&mut program.state(1), &[Input::F32(&f32_values)], &mut [&mut out]).unwrap();
             results.push(out);
         }
         assert!(results.iter().all(|r| *r == results[0]), "every set gives the same");

@@ -13,7 +13,7 @@ impl Layer for CopyInput {
     }
 
     fn compute(&self, call: Call) {
-        if let Input::Numbers(values) = call.inputs[self.0] {
+        if let Input::F32(values) = call.inputs[self.0] {
             bytemuck::cast_slice_mut::<u8, f32>(call.output).copy_from_slice(values);
         }
     }

@@ -12,7 +12,7 @@ use crate::threads::Cut;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Between {
     /// Their numbers.
-    pub places: [usize; 2],
+    pub positions: [usize; 2],
     /// Their weights.
     pub shares: [f32; 2],
 }
@@ -42,7 +42,7 @@ impl Layer for Interpolate {
         for (pixel, y) in range.zip(call.output.chunks_exact_mut(stride)) {
             let (row, column) = (&self.rows[pixel / width], &self.columns[pixel % width]);
             let at = |i: usize, j: usize| {
-                let pixel = row.places[i] * from.width + column.places[j];
+                let pixel = row.positions[i] * from.width + column.positions[j];
                 &call.operands[0][pixel * from.stride..][..from.channels]
             };
             let shares = [0, 1, 2, 3].map(|i| row.shares[i / 2] * column.shares[i % 2]);

@@ -135,7 +135,7 @@ mod tests {
     }
 
     /// Places of the elements in the order of the shape.
-    fn places(shape: &[usize], strides: &[usize]) -> Vec<usize> {
+    fn positions(shape: &[usize], strides: &[usize]) -> Vec<usize> {
         let rows = crate::tensor::row_major(shape);
         let volume: usize = shape.iter().product();
         let place = |i: usize| (0..shape.len()).map(|d| i / rows[d] % shape[d] * strides[d]).sum();
@@ -165,7 +165,7 @@ mod tests {
                 strides[i - 1] = strides[i] * shape[i] + (seed >> (16 + i) & 1) as usize;
             }
             if let Some(view) = reshape_view(&shape, &strides, &to) {
-                prop_assert_eq!(places(&shape, &strides), places(&to, &view));
+                prop_assert_eq!(positions(&shape, &strides), positions(&to, &view));
             } else {
                 prop_assert!(strides != crate::tensor::row_major(&shape), "what has no gaps has every view");
             }

@@ -129,10 +129,10 @@ mod tests {
                 layer.run(mask, &stored, first);
                 layer.run(mask, &stored[width..], rest);
                 for (row, out) in bytes.chunks(width).zip(out.chunks(width)) {
-                    let numbers: Vec<f64> = row.iter().map(|q| f64::from(x.dequantise(*q))).collect();
-                    let mean = numbers.iter().sum::<f64>() / width as f64;
-                    let variance = numbers.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / width as f64;
-                    for (i, (v, out)) in numbers.iter().zip(out).enumerate() {
+                    let values: Vec<f64> = row.iter().map(|q| f64::from(x.dequantise(*q))).collect();
+                    let mean = values.iter().sum::<f64>() / width as f64;
+                    let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / width as f64;
+                    for (i, (v, out)) in values.iter().zip(out).enumerate() {
                         let exact = (v - mean) / (variance + f64::from(epsilon)).sqrt() * f64::from(scale[i])
                             + f64::from(bias[i]);
                         let steps = (exact / f64::from(y.scale) + f64::from(y.zero_point)).clamp(2.0, 251.0);

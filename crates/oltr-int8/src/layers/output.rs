@@ -16,7 +16,7 @@ impl Output {
     pub fn run(&self, kernels: &dyn KernelSet, x: &Tensor, bytes: &[u8], to: &mut [f32]) {
         match x.element {
             Element::Bytes(quant) => kernels.dequantise(quant, &x.map, bytes, to),
-            Element::Floats => {
+            Element::F32 => {
                 let values: &[f32] = bytemuck::cast_slice(bytes);
                 if x.is_row_major() {
                     return to.copy_from_slice(&values[..to.len()]);

@@ -34,11 +34,11 @@ impl Panels {
         self.pairs() * size_of::<PairRow>()
     }
 
-    /// Lays out panels `numbers`, counted through all matrices.
-    pub fn run(&self, mask: u8, b: &[u8], numbers: Range<usize>, to: &mut [u8]) {
+    /// Lays out `panels`, counted through all matrices.
+    pub fn run(&self, mask: u8, b: &[u8], panels: Range<usize>, to: &mut [u8]) {
         let [k, n] = self.size;
         let to: &mut [PairRow] = bytemuck::cast_slice_mut(to);
-        for (number, panel) in numbers.zip(to.chunks_exact_mut(self.pairs())) {
+        for (number, panel) in panels.zip(to.chunks_exact_mut(self.pairs())) {
             let b = &b[number / self.of_matrix() * k * n..][..k * n];
             let first = number % self.of_matrix() * PAIRS;
             let columns = first..n.min(first + PAIRS);

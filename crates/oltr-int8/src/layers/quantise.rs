@@ -28,7 +28,7 @@ impl Layer for QuantiseInput {
     fn compute(&self, call: Call) {
         let range = call.part.range();
         match call.inputs[self.input] {
-            Input::Numbers(values) => call.kernels.quantise(self.quant, values, &self.map, call.output, range),
+            Input::F32(values) => call.kernels.quantise(self.quant, values, &self.map, call.output, range),
             Input::Pixels(pixels, tables) => {
                 look_up(&pixels[3 * range.start..3 * range.end], tables, call.output);
             }

@@ -80,7 +80,7 @@ impl Builder {
             Work::Constant(constant) => (String::new(), constant.bytes().len()),
             Work::Concat(_) | Work::Output(_) => (format!("{op}__{}", self.kernels.isa()), 0),
         };
-        let dtype = if tensor.element == Element::Floats { "f32" } else { "u8" };
+        let dtype = if tensor.element == Element::F32 { "f32" } else { "u8" };
         let info =
             LayerInfo { name: self.name.clone(), op, kernel, shape: tensor.shape.clone(), dtype, macs, weights_bytes };
         self.tensors.push(tensor);
@@ -163,7 +163,7 @@ impl Builder {
         let reads: Vec<TensorId> = [Some(x), residual].into_iter().flatten().collect();
         let map = conv.output;
         let packed = self.kernels.conv(conv);
-        let (floats, adds) = (element == Element::Floats, residual.is_some());
+        let (floats, adds) = (element == Element::F32, residual.is_some());
         Ok(self.push(op, macs, Work::layer(Convolution { packed, map, floats, adds }), &reads, output))
     }
 
@@ -177,10 +177,10 @@ impl Builder {
             list.as_ref().is_none_or(|l| l.len() == map.channels) && map.volume() == tensor.map.volume()
         };
         let same = more.is_none_or(|id| self.tensors[id.0] == tensor);
-        if tensor.element != Element::Floats || !fits(&finish.scale) || !fits(&finish.bias) || !same {
+        if tensor.element != Element::F32 || !fits(&finish.scale) || !fits(&finish.bias) || !same {
             return Err(Error::Internal(format!("{}: the end of a convolution does not fit", self.name)));
         }
-        let element = finish.bytes.map_or(Element::Floats, |(_, quant, _, _)| Element::Bytes(quant));
+        let element = finish.bytes.map_or(Element::F32, |(_, quant, _, _)| Element::Bytes(quant));
         let layer = Work::layer(Finishing::new(finish, map));
         let reads: Vec<TensorId> = [Some(sums), more].into_iter().flatten().collect();
         Ok(self.push("finish".into(), 0, layer, &reads, Tensor { element, ..tensor }))
@@ -444,7 +444,7 @@ impl Builder {
         self.outputs.push(shape.to_vec());
         let op = match tensor.element {
             Element::Bytes(_) => "dequantise",
-            Element::Floats => "output",
+            Element::F32 => "output",
         };
         let info = LayerInfo {
             name: self.name.clone(),

@@ -11,7 +11,7 @@ use crate::layers::f32::binary::Binary;
 use crate::layers::f32::dense::Dense;
 use crate::layers::f32::distances::Distances;
 use crate::layers::f32::function::Elements;
-use crate::layers::f32::layer::{F32, Floats};
+use crate::layers::f32::layer::{F32, F32Layer};
 use crate::layers::f32::matmul::MatMul;
 use crate::layers::f32::normalise::Normalise;
 use crate::layers::f32::panels::PackPanels;
@@ -35,28 +35,28 @@ impl Builder {
 
     /// An input that is there already, read as numbers too.
     pub fn input_again(&mut self, input: usize) -> TensorId {
-        let tensor = Tensor::numbers(&self.inputs[input]);
+        let tensor = Tensor::f32_values(&self.inputs[input]);
         self.push("input".into(), 0, Work::layer(CopyInput(input)), &[], tensor)
     }
 
     /// Constant numbers in ONNX order.
-    pub fn numbers(&mut self, shape: &[usize], values: Vec<f32>) -> TensorId {
-        self.push("constant".into(), 0, Work::Constant(Constant::Floats(values)), &[], Tensor::numbers(shape))
+    pub fn f32_values(&mut self, shape: &[usize], values: Vec<f32>) -> TensorId {
+        self.push("constant".into(), 0, Work::Constant(Constant::F32(values)), &[], Tensor::f32_values(shape))
     }
 
     /// Bytes as numbers (ONNX DequantizeLinear), or a map of numbers in ONNX order.
-    pub fn to_numbers(&mut self, x: TensorId) -> TensorId {
+    pub fn to_f32(&mut self, x: TensorId) -> TensorId {
         let tensor = &self.tensors[x.0];
-        let numbers = Tensor::numbers(&tensor.shape);
+        let f32_values = Tensor::f32_values(&tensor.shape);
         match tensor.element {
             Element::Bytes(quant) => {
                 let work = Work::layer(Dequantise { quant, map: tensor.map });
-                self.push("dequantise".into(), 0, work, &[x], numbers)
+                self.push("dequantise".into(), 0, work, &[x], f32_values)
             }
-            Element::Floats if tensor.is_row_major() => x,
-            Element::Floats => {
+            Element::F32 if tensor.is_row_major() => x,
+            Element::F32 => {
                 let moves = Move::new(&tensor.shape, &tensor.strides(), &row_major(&tensor.shape), 0);
-                self.push("copy".into(), 0, Work::layer(F32(Transpose(moves, 0))), &[x], numbers)
+                self.push("copy".into(), 0, Work::layer(F32(Transpose(moves, 0))), &[x], f32_values)
             }
         }
     }
@@ -95,7 +95,7 @@ impl Builder {
         for (id, shape) in [a, b] {
             self.expect(id, shape.iter().product())?;
         }
-        let strides = |own: &[usize]| broadcast(&Tensor::numbers(own), shape);
+        let strides = |own: &[usize]| broadcast(&Tensor::f32_values(own), shape);
         let (Some(sa), Some(sb)) = (strides(a.1), strides(b.1)) else {
             return Err(Error::Internal(format!("{}: shapes do not broadcast", self.name)));
         };
@@ -227,7 +227,7 @@ impl Builder {
         shape: &[usize],
     ) -> Result<TensorId> {
         self.expect(x, from.iter().product())?;
-        let tensors = [&Tensor::numbers(from), &Tensor::numbers(shape)];
+        let tensors = [&Tensor::f32_values(from), &Tensor::f32_values(shape)];
         let (first, moves) = self.steps_of(tensors, pieces, start)?;
         Ok(self.float("copy", 0, Transpose(moves, first), &[x], shape))
     }
@@ -236,16 +236,16 @@ impl Builder {
         &mut self,
         op: &str,
         macs: u64,
-        layer: impl Floats + 'static,
+        layer: impl F32Layer + 'static,
         reads: &[TensorId],
         shape: &[usize],
     ) -> TensorId {
-        self.push(op.into(), macs, Work::layer(F32(layer)), reads, Tensor::numbers(shape))
+        self.push(op.into(), macs, Work::layer(F32(layer)), reads, Tensor::f32_values(shape))
     }
 
     fn expect(&self, x: TensorId, volume: usize) -> Result<()> {
         let tensor = &self.tensors[x.0];
-        let holds = tensor.element == Element::Floats && tensor.is_row_major();
+        let holds = tensor.element == Element::F32 && tensor.is_row_major();
         match holds && tensor.map.channels == volume {
             true => Ok(()),
             false => {

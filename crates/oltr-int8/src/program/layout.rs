@@ -80,10 +80,10 @@ mod tests {
         let x = builder.quantise(&[1, 5, 3, 2], Quant { scale: 1.0, zero_point: 0 });
         build(&mut builder, x);
         let program = builder.finish();
-        let numbers: Vec<f32> = (0..30u8).map(f32::from).collect();
+        let f32_values: Vec<f32> = (0..30u8).map(f32::from).collect();
         let mut outputs: Vec<Vec<f32>> = program.outputs().iter().map(|s| vec![-1.0; s.iter().product()]).collect();
         let mut views: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
-        program.run(&mut program.state(1), &[Input::Numbers(&numbers)], &mut views).unwrap();
+        program.run(&mut program.state(1), &[Input::F32(&f32_values)], &mut views).unwrap();
         (program.layers().map(|layer| layer.op.clone()).collect(), outputs)
     }
 
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn rows_and_maps_hold_the_same() {
-        let numbers: Vec<f32> = (0..30u8).map(f32::from).collect();
+        let f32_values: Vec<f32> = (0..30u8).map(f32::from).collect();
         let (ops, outputs) = run(|builder, x| {
             let rows = builder.rows(x).unwrap();
             // Rows of another shape, in rank 4 too.
@@ -148,7 +148,7 @@ mod tests {
             builder.output(map);
         });
         assert_eq!(ops.iter().filter(|op| *op == "copy").count(), 3, "{ops:?}");
-        assert_eq!(outputs, [&numbers[..]; 3]);
+        assert_eq!(outputs, [&f32_values[..]; 3]);
     }
 
     #[test]

@@ -43,7 +43,7 @@ impl Builder {
         let x = self.map(x)?;
         let (tensor, quant) = self.bytes(x)?;
         let input = tensor.map;
-        let inside = |list: &[Between], n: usize| list.iter().all(|b| b.places.iter().all(|p| *p < n));
+        let inside = |list: &[Between], n: usize| list.iter().all(|b| b.positions.iter().all(|p| *p < n));
         let [1, channels, _, _] = tensor.shape[..] else {
             return Err(Error::Internal(format!("{}: resizes what is no map", self.name)));
         };
@@ -102,7 +102,7 @@ mod tests {
     const ONE: Quant = Quant { scale: 1.0, zero_point: 7 };
 
     /// What every set computes of numbers in a shape, on one thread and on three.
-    fn run(shape: &[usize], numbers: &[f32], build: impl Fn(&mut Builder, TensorId) -> TensorId) -> Vec<f32> {
+    fn run(shape: &[usize], f32_values: &[f32], build: impl Fn(&mut Builder, TensorId) -> TensorId) -> Vec<f32> {
         let mut results: Vec<Vec<f32>> = Vec::new();
         for set in available() {
             let mut builder = Builder::new(set);
@@ -114,7 +114,7 @@ mod tests {
                 let mut state = program.state(threads);
                 state.set_threads(Threads::new(threads));
                 let mut out = vec![-1.0; program.outputs()[0].iter().product()];
-                program.run(&mut state, &[Input::Numbers(numbers)], &mut [&mut out]).unwrap();
+                program.run(&mut state, &[Input::F32(f32_values)], &mut [&mut out]).unwrap();
                 results.push(out);
             }
         }
@@ -125,12 +125,12 @@ mod tests {
     #[test]
     fn pixels_lie_between_their_neighbours() {
         // 20 channels of 2 × 3 pixels to 2 × 5; channel c adds c.
-        let numbers: Vec<f32> =
+        let f32_values: Vec<f32> =
             (0..20 * 6).map(|i| (i / 6) as f32 + [0.0, 8.0, 16.0, 40.0, 80.0, 120.0][i % 6]).collect();
-        let whole = |i: usize| Between { places: [i, i], shares: [0.5, 0.5] };
-        let half = |i: usize| Between { places: [i, i + 1], shares: [0.25, 0.75] };
+        let whole = |i: usize| Between { positions: [i, i], shares: [0.5, 0.5] };
+        let half = |i: usize| Between { positions: [i, i + 1], shares: [0.25, 0.75] };
         let columns = vec![whole(0), half(0), whole(1), half(1), whole(2)];
-        let found = run(&[1, 20, 2, 3], &numbers, |builder, x| {
+        let found = run(&[1, 20, 2, 3], &f32_values, |builder, x| {
             let rows = vec![half(0), whole(1)];
             builder.interpolate(x, [rows, columns.clone()], Quant { scale: 0.5, zero_point: 0 }, (0, 255)).unwrap()
         });
@@ -147,8 +147,8 @@ mod tests {
 
     #[test]
     fn maps_are_put_between_each_other() {
-        let numbers: Vec<f32> = (0..2 * 6).map(|i| i as f32).collect();
-        let found = run(&[1, 2, 2, 3], &numbers, |builder, x| {
+        let f32_values: Vec<f32> = (0..2 * 6).map(|i| i as f32).collect();
+        let found = run(&[1, 2, 2, 3], &f32_values, |builder, x| {
             let parts: Vec<_> = [[0, 0], [0, 1], [1, 0], [1, 1]].map(|at| (x, at)).into();
             builder.interleave(&parts, [2, 2], &[1, 2, 4, 6], ONE).unwrap()
         });
@@ -158,10 +158,10 @@ mod tests {
 
     #[test]
     fn rows_of_a_map_are_normalised_along_its_last_dimension() {
-        let numbers: Vec<f32> = (0..3 * 20).map(|i| (i % 20 + i / 20) as f32).collect();
+        let f32_values: Vec<f32> = (0..3 * 20).map(|i| (i % 20 + i / 20) as f32).collect();
         let y = Quant { scale: 0.02, zero_point: 128 };
         let norm = Norm { epsilon: 1e-5, scale: vec![1.0; 20], bias: vec![0.5; 20], y, bounds: (0, 255) };
-        let found = run(&[1, 3, 1, 20], &numbers, |builder, x| builder.normalise(x, norm.clone()).unwrap());
+        let found = run(&[1, 3, 1, 20], &f32_values, |builder, x| builder.normalise(x, norm.clone()).unwrap());
         for (i, y) in found.iter().enumerate() {
             let exact = ((i % 20) as f32 - 9.5) / 33.25f32.sqrt() + 0.5;
             assert!((y - exact).abs() <= 0.0101, "{i}: {y} for {exact}");

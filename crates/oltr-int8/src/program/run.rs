@@ -180,7 +180,7 @@ impl Program {
         };
         for (i, shape) in self.inputs.iter().enumerate() {
             let given = match inputs.get(i) {
-                Some(Input::Numbers(n)) => n.len(),
+                Some(Input::F32(n)) => n.len(),
                 Some(Input::Pixels(p, _)) => p.len(),
                 None => 0,
             };
@@ -228,12 +228,12 @@ mod tests {
         let doubled = b.binary(Binary::Mul, columns, columns, &[1, 225, 160], q(0.05), (0, 255)).unwrap();
         let scores = b.matmul(doubled, rows, [225, 160, 225], &[1, 225, 225], q(0.5), (0, 255)).unwrap();
         let shares = b.softmax(scores, q(0.004)).unwrap();
-        let numbers = b.to_numbers(columns);
-        let planes = b.to_numbers(rows);
-        let products = b.float_matmul([numbers, planes], [225, 160, 225], &[1, 225, 225]).unwrap();
+        let f32_values = b.to_f32(columns);
+        let planes = b.to_f32(rows);
+        let products = b.float_matmul([f32_values, planes], [225, 160, 225], &[1, 225, 225]).unwrap();
         let float_shares = b.float_softmax(products, &[1, 225, 225]).unwrap();
         let bytes = b.to_bytes(planes, &PLANE, q(0.07)).unwrap();
-        let first = b.numbers(&[1, 225], (0..225u8).map(f32::from).collect());
+        let first = b.f32_values(&[1, 225], (0..225u8).map(f32::from).collect());
         let distances = b.distances(first, planes, &[160]).unwrap();
         let weights: Vec<f32> = (0..160 * 200).map(|i| (i % 13) as f32 - 6.0).collect();
         let dense = b.dense(distances, [1, 160, 200], (&weights, [200, 1]), None, &[1, 200]).unwrap();
@@ -248,7 +248,7 @@ mod tests {
         let program = program();
         let volume: usize = PLANE.iter().product();
         let image: Vec<f32> = (0..volume).map(|i| ((i * 37 + i / 9) % 501) as f32 / 100.0 - 2.5).collect();
-        let inputs = [Input::Numbers(&image), Input::Numbers(&image[..225])];
+        let inputs = [Input::F32(&image), Input::F32(&image[..225])];
         let run = |threads: usize| {
             let mut state = program.state(threads);
             state.set_threads(Threads::new(threads));
@@ -287,10 +287,10 @@ mod tests {
             for threads in [1, 2] {
                 let mut state = program.state(threads);
                 state.set_threads(Threads::new(threads));
-                let mut numbers = [0.0; 6];
-                let inputs = [Input::Numbers(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), Input::Numbers(&[])];
-                program.run(&mut state, &inputs, &mut [&mut [], &mut numbers]).unwrap();
-                assert_eq!(numbers, [-1.0, -2.0, -3.0, -4.0, -5.0, -6.0]);
+                let mut f32_values = [0.0; 6];
+                let inputs = [Input::F32(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), Input::F32(&[])];
+                program.run(&mut state, &inputs, &mut [&mut [], &mut f32_values]).unwrap();
+                assert_eq!(f32_values, [-1.0, -2.0, -3.0, -4.0, -5.0, -6.0]);
             }
         }
     }

@@ -91,7 +91,7 @@ fn chain(threads: usize, segments: Vec<Range<usize>>) -> Schedule {
 }
 
 fn chain_link(work: usize, part: Part, out: &mut [u8], read: &[u8]) {
-    let places: Vec<usize> = match part {
+    let positions: Vec<usize> = match part {
         Part::Slices(s) => {
             (0..2).flat_map(|row| (3 * s.start..3 * s.end).map(move |column| 12 * row + column)).collect()
         }
@@ -100,8 +100,8 @@ fn chain_link(work: usize, part: Part, out: &mut [u8], read: &[u8]) {
             (range.start * each..range.end * each).collect()
         }
     };
-    assert_eq!(out.len(), places.len());
-    for (out, at) in out.iter_mut().zip(places) {
+    assert_eq!(out.len(), positions.len());
+    for (out, at) in out.iter_mut().zip(positions) {
         let sum = [1, 7, 13].iter().fold(work as u8, |sum: u8, next| sum.wrapping_add(read[(at + next) % read.len()]));
         *out = sum.wrapping_add(1);
     }

@@ -84,9 +84,9 @@ impl Memory {
     /// Keeps every second cell of every second row.
     pub fn keep(&mut self, columns: usize, rows: usize, luma: impl Fn(usize) -> u8) {
         (self.columns, self.rows) = (columns, rows);
-        let places =
+        let positions =
             (0..rows).step_by(2).flat_map(|row| (0..columns).step_by(2).map(move |column| row * columns + column));
-        for (kept, place) in self.cells.iter_mut().zip(places) {
+        for (kept, place) in self.cells.iter_mut().zip(positions) {
             *kept = luma(place);
         }
     }

@@ -100,10 +100,10 @@ impl Store {
                 let class = self.class_of(entry.group);
                 self.tallies.evict(&class, 1);
             }
-            let mut places = chosen.into_iter().peekable();
+            let mut positions = chosen.into_iter().peekable();
             let mut place = 0;
             self.entries.retain(|_| {
-                let goes = places.next_if_eq(&place).is_some();
+                let goes = positions.next_if_eq(&place).is_some();
                 place += 1;
                 !goes
             });

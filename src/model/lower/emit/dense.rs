@@ -42,7 +42,7 @@ impl Emitter<'_> {
         }
         let id = self.product(x, layer, &unit.sink, &shape)?;
         match &unit.sink {
-            Sink::Numbers(name) => drop(self.numbers.insert(name.clone(), id)),
+            Sink::F32(name) => drop(self.f32_values.insert(name.clone(), id)),
             Sink::Bytes { name, .. } => {
                 let id = if shape == unit.shape { id } else { self.builder.reshape(id, &unit.shape, None)? };
                 self.tensors.insert(name.clone(), id);
@@ -104,8 +104,8 @@ impl Emitter<'_> {
                 Element::Bytes(*quant)
             }
             _ => {
-                layer.conv.result = Output::Floats(layer.scales);
-                Element::Floats
+                layer.conv.result = Output::F32(layer.scales);
+                Element::F32
             }
         };
         Ok(self.builder.conv(x, layer.conv, element, shape, None)?)
@@ -127,11 +127,11 @@ impl Emitter<'_> {
         for (i, part) in parts.into_iter().enumerate() {
             let mut conv = conv.clone();
             conv.weights = part;
-            conv.result = Output::Floats(multiplier.clone());
+            conv.result = Output::F32(multiplier.clone());
             if i > 0 {
                 conv.bias = vec![0; map.channels];
             }
-            let id = self.builder.conv(x, conv, Element::Floats, shape, None)?;
+            let id = self.builder.conv(x, conv, Element::F32, shape, None)?;
             match (sums, more) {
                 (None, _) => sums = Some(id),
                 (Some(_), None) => more = Some(id),
@@ -144,7 +144,7 @@ impl Emitter<'_> {
         }
         let sums = sums.ok_or_else(|| lost("weights"))?;
         let finish = match sink {
-            Sink::Numbers(_) => Finish { scale: (!whole).then_some(scales), bias: float_bias, bytes: None },
+            Sink::F32(_) => Finish { scale: (!whole).then_some(scales), bias: float_bias, bytes: None },
             Sink::Bytes { quant, lo, hi, .. } => {
                 // With a bias as the graph has it; without, in one product as QLinearConv has it.
                 let (scale, step) = match (&float_bias, whole) {

@@ -1,6 +1,6 @@
 //! Turning float operators into layers of numbers.
 
-use super::super::super::quantised::numbers;
+use super::super::super::quantised::f32_values;
 use super::super::failure::Result;
 use super::super::float_op::FloatOp;
 use super::super::norm;
@@ -19,23 +19,23 @@ impl Emitter<'_> {
                     return Ok(*id);
                 }
                 let bytes = self.operand(operand)?;
-                let id = self.builder.name(q).to_numbers(bytes);
+                let id = self.builder.name(q).to_f32(bytes);
                 self.dequantised.insert(q.clone(), id);
                 return Ok(id);
             }
-            Operand::Numbers(name) | Operand::ConstantNumbers(name) => name,
+            Operand::F32(name) | Operand::ConstantF32(name) => name,
         };
-        if !self.numbers.contains_key(name)
-            && let Some(unit) = self.by_numbers.get(name.as_str()).copied()
+        if !self.f32_values.contains_key(name)
+            && let Some(unit) = self.by_f32.get(name.as_str()).copied()
         {
             self.unit(unit)?;
         }
-        let id = match (self.numbers.get(name), numbers(self.view, name)) {
-            (Some(id), _) => self.builder.name(name).to_numbers(*id),
-            (None, Some((values, shape))) => self.builder.name(name).numbers(shape, values.into_owned()),
+        let id = match (self.f32_values.get(name), f32_values(self.view, name)) {
+            (Some(id), _) => self.builder.name(name).to_f32(*id),
+            (None, Some((values, shape))) => self.builder.name(name).f32_values(shape, values.into_owned()),
             (None, None) => self.input(name)?,
         };
-        self.numbers.insert(name.clone(), id);
+        self.f32_values.insert(name.clone(), id);
         Ok(id)
     }
 
@@ -69,7 +69,7 @@ impl Emitter<'_> {
     /// A float operator.
     pub(super) fn float(&mut self, index: usize, op: &FloatOp) -> Result<()> {
         let unit = &self.units[index];
-        let Sink::Numbers(name) = &unit.sink else {
+        let Sink::F32(name) = &unit.sink else {
             return Err(Error::Internal("a float operator yields numbers".into()).into());
         };
         let mut ids = Vec::new();
@@ -102,11 +102,11 @@ impl Emitter<'_> {
                 b.float_matmul([x, ids[1]], [m, k, shape[shape.len() - 1]], shape)?
             }
             FloatOp::Dense { weights, bias, transposed } => {
-                let (values, _) = numbers(self.view, weights).ok_or_else(|| lost(weights))?;
+                let (values, _) = f32_values(self.view, weights).ok_or_else(|| lost(weights))?;
                 let (k, n) = (from[from.len() - 1], shape[shape.len() - 1]);
                 let m = shape.iter().product::<usize>() / n;
                 let bias = match bias {
-                    Some(name) => Some(numbers(self.view, name).ok_or_else(|| lost(name))?.0.into_owned()),
+                    Some(name) => Some(f32_values(self.view, name).ok_or_else(|| lost(name))?.0.into_owned()),
                     None => None,
                 };
                 // A bias of one number is one for all.
@@ -115,7 +115,7 @@ impl Emitter<'_> {
                 b.dense(x, [m, k, n], (&values, strides), bias, shape)?
             }
         };
-        self.numbers.insert(name.clone(), id);
+        self.f32_values.insert(name.clone(), id);
         Ok(())
     }
 }

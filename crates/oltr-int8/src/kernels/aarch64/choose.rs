@@ -22,7 +22,7 @@ pub(crate) fn depthwise(conv: Conv, kernel: Choice) -> Box<dyn PackedConv> {
         return SIGNED.conv(conv);
     }
     let rounding = Rounding::new(requant.zero_point, requant.lo, requant.hi);
-    kernel(&conv, &|excess| Ends::new(&conv, excess, &requant.multiplier, rounding))
+    kernel(&conv, &|correction| Ends::new(&conv, correction, &requant.multiplier, rounding))
 }
 
 /// The kernel for a convolution, and biases and multipliers for it.

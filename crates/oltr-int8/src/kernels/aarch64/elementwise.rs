@@ -85,10 +85,11 @@ pub(crate) fn quantise(quant: Quant, input: &[f32], map: &Map, output: &mut [u8]
     assert!(output.len() == pixels.len() * map.stride && pixels.end <= plane);
     let rounding = Rounding::new(quant.zero_point, 0, 255).load();
     // SAFETY: NEON is part of the target; an array is as long as its vectors.
-    let sixteen = |numbers: &[f32; VECTOR]| unsafe {
+    let sixteen = |f32_values: &[f32; VECTOR]| unsafe {
         let scale = vdupq_n_f32(quant.scale);
-        rounding
-            .narrow(std::array::from_fn(|i| vcvtnq_s32_f32(vdivq_f32(vld1q_f32(numbers.as_ptr().add(4 * i)), scale))))
+        rounding.narrow(std::array::from_fn(|i| {
+            vcvtnq_s32_f32(vdivq_f32(vld1q_f32(f32_values.as_ptr().add(4 * i)), scale))
+        }))
     };
     let of = |channel: usize| &input[channel * plane..][pixels.clone()];
     let whole = pixels.len() / VECTOR * VECTOR;
@@ -103,8 +104,8 @@ pub(crate) fn quantise(quant: Quant, input: &[f32], map: &Map, output: &mut [u8]
     } else {
         for (i, group) in output.chunks_exact_mut(VECTOR * map.stride).enumerate() {
             for channel in 0..map.channels {
-                let numbers = &of(channel).as_chunks().0[i];
-                for (pixel, byte) in group.chunks_exact_mut(map.stride).zip(store(sixteen(numbers))) {
+                let f32_values = &of(channel).as_chunks().0[i];
+                for (pixel, byte) in group.chunks_exact_mut(map.stride).zip(store(sixteen(f32_values))) {
                     pixel[channel] = byte;
                 }
             }
@@ -125,10 +126,10 @@ pub(crate) fn dequantise(quant: Quant, map: &Map, input: &[u8], output: &mut [f3
     if pixels == 1 || (map.channels, map.stride) == (1, 1) {
         return dequantise_row(quant, &input[..output.len()], output);
     }
-    let numbers: [f32; 256] = std::array::from_fn(|stored| quant.dequantise(stored as u8 ^ STORAGE.mask()));
+    let f32_values: [f32; 256] = std::array::from_fn(|stored| quant.dequantise(stored as u8 ^ STORAGE.mask()));
     for (channel, plane) in output.chunks_exact_mut(pixels).enumerate() {
         for (number, pixel) in plane.iter_mut().zip(input.chunks_exact(map.stride)) {
-            *number = numbers[usize::from(pixel[channel])];
+            *number = f32_values[usize::from(pixel[channel])];
         }
     }
 }
@@ -140,9 +141,9 @@ fn dequantise_row(quant: Quant, input: &[u8], output: &mut [f32]) {
     // SAFETY: the array is as long as its vectors; BASELINE.
     unsafe {
         let (scale, zero) = (vdupq_n_f32(quant.scale), vdup_n_s8(to_signed(quant.zero_point) as i8));
-        for (bytes, numbers) in input.iter().zip(output) {
+        for (bytes, f32_values) in input.iter().zip(output) {
             for (i, less_zero) in widen(load(bytes), zero).into_iter().enumerate() {
-                vst1q_f32(numbers.as_mut_ptr().add(4 * i), vmulq_f32(less_zero, scale));
+                vst1q_f32(f32_values.as_mut_ptr().add(4 * i), vmulq_f32(less_zero, scale));
             }
         }
     }

@@ -47,14 +47,14 @@ pub(crate) struct Epilogue {
 enum Kind {
     Bytes(Rounding),
     Added(Rounding, Residual),
-    Floats,
+    F32,
 }
 
 impl Epilogue {
     /// For output channels `channels` of `conv`.
     pub fn new(conv: &Conv, channels: Range<usize>) -> Epilogue {
         let (multiplier, kind) = match &conv.result {
-            Output::Floats(multiplier) => (multiplier, Kind::Floats),
+            Output::F32(multiplier) => (multiplier, Kind::F32),
             Output::Bytes(requant, residual) => {
                 let rounding = Rounding::new(requant.zero_point, requant.lo, requant.hi);
                 let kind = match residual {
@@ -135,7 +135,7 @@ impl Epilogue {
                     to[first..][..lanes.len()].copy_from_slice(&bytes[..lanes.len()]);
                 }
             }
-            (Kind::Floats, Destination::Floats(to)) => {
+            (Kind::F32, Destination::F32(to)) => {
                 for (to, sums) in to.chunks_exact_mut(self.stride).zip(sums).take(pixels) {
                     for ((to, sum), multiplier) in to[first..][..lanes.len()].iter_mut().zip(sums).zip(multiplier) {
                         *to = *sum as f32 * multiplier;
@@ -166,7 +166,7 @@ impl Epilogue {
             (Kind::Bytes(rounding), Destination::Bytes(to)) => {
                 to[at..][..part.len()].copy_from_slice(&rounding.bytes(sums, multiplier)[within]);
             }
-            (Kind::Floats, Destination::Floats(to)) => {
+            (Kind::F32, Destination::F32(to)) => {
                 for (i, to) in within.zip(&mut to[at..]) {
                     *to = sums[i] as f32 * multiplier[i];
                 }

@@ -55,14 +55,14 @@ pub(crate) struct Epilogue {
 enum Kind {
     Bytes(Rounding),
     Added(Rounding, Residual),
-    Floats,
+    F32,
 }
 
 impl Epilogue {
     /// For output channels `channels` of `conv`, which take `lanes` lanes.
     pub fn new(conv: &Conv, channels: Range<usize>, lanes: usize) -> Epilogue {
         let (multiplier, kind) = match &conv.result {
-            Output::Floats(multiplier) => (multiplier, Kind::Floats),
+            Output::F32(multiplier) => (multiplier, Kind::F32),
             Output::Bytes(requant, residual) => {
                 let rounding = Rounding::new(requant.zero_point, requant.lo, requant.hi);
                 let kind = match residual {
@@ -211,7 +211,7 @@ impl Epilogue {
         let rows = Rows { pixels, lanes: lanes.len(), count, sums, multiplier, stride: place.stride };
         let at = first - place.first;
         match (&self.kind, to) {
-            (Kind::Floats, Destination::Floats(to)) => {
+            (Kind::F32, Destination::F32(to)) => {
                 let rows = to.chunks_exact_mut(place.stride).zip(sums.chunks_exact(lanes.len()));
                 for (to, sums) in rows.take(pixels) {
                     for ((to, sum), multiplier) in to[at..][..count].iter_mut().zip(sums).zip(multiplier) {
@@ -264,7 +264,7 @@ impl Epilogue {
         let multiplier = &self.multiplier[channels.start..][..lanes];
         let rows = Rows { pixels: 1, lanes, count, sums, multiplier, stride: count };
         match (&self.kind, to) {
-            (Kind::Floats, Destination::Floats(to)) => {
+            (Kind::F32, Destination::F32(to)) => {
                 for ((to, sum), multiplier) in to[..count].iter_mut().zip(sums).zip(multiplier) {
                     *to = *sum as f32 * multiplier;
                 }

@@ -170,9 +170,9 @@ impl<S: Matvec> MatrixVector<S> {
         let (each, left) = (channels.len() / ROWS, channels.len() % ROWS);
         let four = (0..each).map(|i| (std::array::from_fn(|n| n * each + i), true));
         let one = (0..left).map(|i| ([ROWS * each + i; ROWS], false));
-        for (numbers, all) in four.chain(one) {
+        for (indices, all) in four.chain(one) {
             let stream = Stream {
-                weights: numbers.map(|number| first.wrapping_add(number * row_bytes)),
+                weights: indices.map(|number| first.wrapping_add(number * row_bytes)),
                 copied: copied.as_ptr(),
                 window_rows: self.kernel[0],
                 pitch,
@@ -180,7 +180,7 @@ impl<S: Matvec> MatrixVector<S> {
             };
             // SAFETY: a value of `S` exists; weights and copy hold all rows of the window.
             let totals = unsafe { S::rows(&stream, all) };
-            for (number, total) in numbers.into_iter().zip(totals).take(if all { ROWS } else { 1 }) {
+            for (number, total) in indices.into_iter().zip(totals).take(if all { ROWS } else { 1 }) {
                 sums[number] = total.wrapping_add(self.bias[channels.start + number]);
             }
         }

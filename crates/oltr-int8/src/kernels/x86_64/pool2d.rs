@@ -21,8 +21,8 @@ pub(crate) fn max(_: Avx2, pool: &MaxPool, input: &[u8], output: &mut [u8], pixe
 /// AVX2 is there; the slices hold input and output pixels.
 #[target_feature(enable = "avx2")]
 unsafe fn max_avx2(pool: &MaxPool, input: &[u8], output: &mut [u8], pixels: Range<usize>) {
-    let places = positions(&pool.window, &pool.input, &pool.output, pixels);
-    for (taps, output) in places.zip(output.chunks_exact_mut(pool.output.stride)) {
+    let positions = positions(&pool.window, &pool.input, &pool.output, pixels);
+    for (taps, output) in positions.zip(output.chunks_exact_mut(pool.output.stride)) {
         // SAFETY: the taps lie in the input.
         unsafe { max_pixel(pool, &taps, input, &mut output[..pool.output.channels]) }
     }
@@ -98,8 +98,8 @@ unsafe fn max_window(
 pub(crate) fn average(_: Avx2, pool: &AveragePool, input: &[u8], output: &mut [u8], pixels: Range<usize>) {
     assert!(input.len() >= pool.input.volume() && output.len() >= pixels.len() * pool.output.stride);
     assert!(pool.input.channels == pool.output.channels && pixels.end <= pool.output.pixels());
-    let places = positions(&pool.window, &pool.input, &pool.output, pixels);
-    for (taps, output) in places.zip(output.chunks_exact_mut(pool.output.stride)) {
+    let positions = positions(&pool.window, &pool.input, &pool.output, pixels);
+    for (taps, output) in positions.zip(output.chunks_exact_mut(pool.output.stride)) {
         // SAFETY: the token proves that AVX2 is there; the taps lie in the input.
         unsafe { average_avx2(pool, &taps, input, &mut output[..pool.output.channels]) }
     }

@@ -19,7 +19,7 @@ const STEP: usize = 16;
 const NEAR: f32 = 1.0 / 8192.0;
 
 /// The places of a colour's 16 bytes in the `part`-th 16 of 48 bytes, as `pshufb` takes them.
-const fn places(colour: usize, part: usize) -> [i8; 16] {
+const fn positions(colour: usize, part: usize) -> [i8; 16] {
     let mut order = [-1; 16];
     let mut at = 0;
     while at < 16 {
@@ -32,11 +32,11 @@ const fn places(colour: usize, part: usize) -> [i8; 16] {
     order
 }
 
-/// [`places`] of each part of each colour.
+/// [`positions`] of each part of each colour.
 static PLACES: [[[i8; 16]; 3]; 3] = [
-    [places(0, 0), places(1, 0), places(2, 0)],
-    [places(0, 1), places(1, 1), places(2, 1)],
-    [places(0, 2), places(1, 2), places(2, 2)],
+    [positions(0, 0), positions(1, 0), positions(2, 0)],
+    [positions(0, 1), positions(1, 1), positions(2, 1)],
+    [positions(0, 2), positions(1, 2), positions(2, 2)],
 ];
 
 /// [`crate::kernels::KernelSet::quantise`]: three packed channels here, other maps as on AVX2.

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::float::{PANEL, Panels};
-use crate::layers::f32::layer::Floats;
+use crate::layers::f32::layer::F32Layer;
 use crate::threads::Cut;
 
 /// `x × weights + bias`.
@@ -30,7 +30,7 @@ impl Dense {
     }
 }
 
-impl Floats for Dense {
+impl F32Layer for Dense {
     fn cut(&self, count: usize, parts: usize, threads: usize) -> Cut {
         match self.size {
             // Threads share the columns of the one row.

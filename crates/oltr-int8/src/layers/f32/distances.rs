@@ -3,14 +3,14 @@
 use std::ops::Range;
 
 use crate::float::distances;
-use crate::layers::f32::layer::Floats;
+use crate::layers::f32::layer::F32Layer;
 use crate::threads::Cut;
 
 /// Euclidean distances.
 #[derive(Debug)]
 pub(crate) struct Distances;
 
-impl Floats for Distances {
+impl F32Layer for Distances {
     fn cut(&self, count: usize, parts: usize, threads: usize) -> Cut {
         Cut::items((count, 1, parts), 4, threads)
     }

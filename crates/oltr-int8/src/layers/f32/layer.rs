@@ -8,7 +8,7 @@ use crate::layers::{Call, Extent, Layer};
 use crate::threads::Cut;
 
 /// A layer that reads f32 values and computes f32 values.
-pub(crate) trait Floats: Debug + Send + Sync {
+pub(crate) trait F32Layer: Debug + Send + Sync {
     /// How a layer whose result has `count` values is cut, for which `parts` parts are worth it; one item where it is not.
     fn cut(&self, count: usize, _parts: usize, _threads: usize) -> Cut {
         Cut::whole(4 * count)
@@ -27,7 +27,7 @@ pub(crate) trait Floats: Debug + Send + Sync {
 #[derive(Debug)]
 pub(crate) struct F32<L>(pub L);
 
-impl<L: Floats> Layer for F32<L> {
+impl<L: F32Layer> Layer for F32<L> {
     fn cut(&self, extent: Extent, threads: usize) -> Cut {
         self.0.cut(extent.output / 4, products(extent.macs, 8_000), threads)
     }

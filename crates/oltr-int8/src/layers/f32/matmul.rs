@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::float::{Panels, ROWS};
-use crate::layers::f32::layer::Floats;
+use crate::layers::f32::layer::F32Layer;
 use crate::layers::matmul::by_matrix;
 use crate::threads::Cut;
 
@@ -11,7 +11,7 @@ use crate::threads::Cut;
 #[derive(Debug)]
 pub(crate) struct MatMul(pub [usize; 3]);
 
-impl Floats for MatMul {
+impl F32Layer for MatMul {
     fn cut(&self, count: usize, parts: usize, threads: usize) -> Cut {
         let [_, _, n] = self.0;
         Cut::items((count / n, ROWS, parts), 4 * n, threads)

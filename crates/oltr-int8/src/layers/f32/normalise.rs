@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::float::normalise;
 use crate::layers::cut::arithmetic;
-use crate::layers::f32::layer::Floats;
+use crate::layers::f32::layer::F32Layer;
 use crate::threads::Cut;
 
 /// What is added to the variance, and what rows are multiplied with and moved by.
@@ -15,7 +15,7 @@ pub(crate) struct Normalise {
     pub bias: Vec<f32>,
 }
 
-impl Floats for Normalise {
+impl F32Layer for Normalise {
     fn cut(&self, count: usize, _: usize, threads: usize) -> Cut {
         let n = self.scale.len().max(1);
         Cut::items((count / n, 1, arithmetic(count)), 4 * n, threads)

@@ -4,14 +4,14 @@ use std::ops::Range;
 
 use crate::float::softmax;
 use crate::layers::cut::arithmetic;
-use crate::layers::f32::layer::Floats;
+use crate::layers::f32::layer::F32Layer;
 use crate::threads::Cut;
 
 /// The width of rows.
 #[derive(Debug)]
 pub(crate) struct Softmax(pub usize);
 
-impl Floats for Softmax {
+impl F32Layer for Softmax {
     fn cut(&self, count: usize, _: usize, threads: usize) -> Cut {
         Cut::items((count / self.0, 1, arithmetic(count)), 4 * self.0, threads)
     }

@@ -19,10 +19,10 @@ pub(crate) struct Weights<'a> {
 }
 
 impl Weights<'_> {
-    /// The weights of `channel` at `places`; none for lanes without a channel.
-    pub fn of(&self, channel: usize, places: Range<usize>) -> &[i8] {
+    /// The weights of `channel` at `positions`; none for lanes without a channel.
+    pub fn of(&self, channel: usize, positions: Range<usize>) -> &[i8] {
         let all = self.values.len() / self.channels;
-        if channel < self.channels { &self.values[channel * all..][places] } else { &[] }
+        if channel < self.channels { &self.values[channel * all..][positions] } else { &[] }
     }
 }
 
@@ -114,15 +114,15 @@ impl<T: Tiles> Direct<T> {
 impl<T: Tiles> Group<T> {
     fn new(isa: T::Isa, conv: &Conv, group: usize) -> Group<T> {
         let [kh, kw] = conv.window.kernel;
-        let places = kh * kw * conv.input.channels / conv.groups;
+        let positions = kh * kw * conv.input.channels / conv.groups;
         let channels = conv.output.channels / conv.groups;
         let first = group * channels;
         let windows = Windows::new(conv, group);
-        let values = &conv.weights[first * places..(first + channels) * places];
+        let values = &conv.weights[first * positions..(first + channels) * positions];
         // Tiles multiply the signed bytes as they lie in memory: with the zero point not subtracted.
         let zero = i32::from(to_signed(conv.input_zero));
         let mut bias: Vec<i32> = values
-            .chunks(places)
+            .chunks(positions)
             .zip(&conv.bias[first..])
             .map(|(weights, bias)| {
                 let sum: i32 = weights.iter().map(|w| i32::from(*w)).sum();

@@ -394,7 +394,7 @@ mod tests {
             input_zero: 7,
             weights: (0..5 * depth).map(|i| weight(i / depth, i % depth)).collect(),
             bias: vec![-3; 5],
-            result: Output::Floats(vec![1.0; 5]),
+            result: Output::F32(vec![1.0; 5]),
         };
         // Pixels of all -128, of all 127, and of both by turns of 1, 2, 4, … places.
         let bytes: Vec<u8> = (0..input.volume())
@@ -412,7 +412,7 @@ mod tests {
             residual: None,
             pixels: 0..11,
             channels: None,
-            output: Destination::Floats(output),
+            output: Destination::F32(output),
             scratch,
         };
         packed.run(job(&mut got, &mut scratch));

@@ -50,12 +50,12 @@ pub(crate) struct Ends {
 
 impl Ends {
     /// For a kernel whose products have activations that are too large by `excess`.
-    pub fn new(conv: &Conv, excess: i16, multiplier: &[f32], rounding: Rounding) -> Ends {
+    pub fn new(conv: &Conv, correction: i16, multiplier: &[f32], rounding: Rounding) -> Ends {
         let taps = conv.window.kernel[0] * conv.window.kernel[1];
         let lanes = conv.output.channels.next_multiple_of(BLOCK);
         let sums = conv.weights.chunks(taps).map(|w| w.iter().map(|w| i32::from(*w)).sum::<i32>());
         let mut bias: Vec<i32> =
-            sums.zip(&conv.bias).map(|(sum, bias)| bias.wrapping_sub(i32::from(excess) * sum)).collect();
+            sums.zip(&conv.bias).map(|(sum, bias)| bias.wrapping_sub(i32::from(correction) * sum)).collect();
         let mut multiplier = multiplier.to_vec();
         bias.resize(lanes, 0);
         multiplier.resize(lanes, 0.0);

@@ -69,22 +69,22 @@ impl GenericDot4 {
     }
 
     /// Where the taps of output `[y, x]` are: in the map or, beyond its edges and after the last, in `outside`.
-    fn places(&self, [y, x]: [usize; 2], input: &[u8], outside: &[u8]) -> [*const i8; MOST] {
+    fn positions(&self, [y, x]: [usize; 2], input: &[u8], outside: &[u8]) -> [*const i8; MOST] {
         let along = |axis: usize, at: usize, tap: usize, size: usize| {
             let at = at * self.window.stride[axis] + tap * self.window.dilation[axis];
             at.checked_sub(self.window.pad[axis]).filter(|at| *at < size)
         };
         let [kh, kw] = self.window.kernel;
-        let mut places = [outside.as_ptr().cast(); MOST];
-        for (row, places) in places.chunks_exact_mut(kw).take(kh).enumerate() {
+        let mut positions = [outside.as_ptr().cast(); MOST];
+        for (row, positions) in positions.chunks_exact_mut(kw).take(kh).enumerate() {
             let Some(y) = along(0, y, row, self.input.height) else { continue };
-            for (column, place) in places.iter_mut().enumerate() {
+            for (column, place) in positions.iter_mut().enumerate() {
                 if let Some(x) = along(1, x, column, self.input.width) {
                     *place = input[(y * self.input.width + x) * self.input.stride..].as_ptr().cast();
                 }
             }
         }
-        places
+        positions
     }
 
     /// The channels of one pixel.
@@ -92,7 +92,7 @@ impl GenericDot4 {
     /// # Safety
     /// WINDOW. Each place has room for whole blocks of channels.
     #[target_feature(enable = "dotprod")]
-    unsafe fn pixel(&self, places: &[*const i8], to: &mut [u8]) {
+    unsafe fn pixel(&self, positions: &[*const i8], to: &mut [u8]) {
         let narrow = self.ends.rounding.load();
         let block = self.taps() * BLOCK;
         let last = self.ends.bias.len() - 2 * BLOCK;
@@ -105,8 +105,8 @@ impl GenericDot4 {
             // SAFETY: the slices are as long as what is loaded and stored; places are WINDOW.
             unsafe {
                 let mut sums: [_; 4] = std::array::from_fn(|i| vld1q_s32(bias.as_ptr().add(4 * i)));
-                for (quad, places) in places.chunks_exact(QUAD).enumerate() {
-                    let [a, b, c, d] = [0, 1, 2, 3].map(|i| vld1q_s8(places[i].add(lane)));
+                for (quad, positions) in positions.chunks_exact(QUAD).enumerate() {
+                    let [a, b, c, d] = [0, 1, 2, 3].map(|i| vld1q_s8(positions[i].add(lane)));
                     let pairs = |of: [int8x16_t; 2]| {
                         [vzip1q_s8(of[0], of[1]), vzip2q_s8(of[0], of[1])].map(|v| vreinterpretq_s16_s8(v))
                     };
@@ -149,10 +149,10 @@ impl PackedConv for GenericDot4 {
         outside.fill(self.outside);
         for (pixel, to) in pixels.zip(output.chunks_exact_mut(self.output.stride)) {
             let at = [pixel / self.output.width, pixel % self.output.width];
-            let places = self.places(at, input, outside);
+            let positions = self.positions(at, input, outside);
             // SAFETY: that this layer was packed proves that the instructions are there. Pixels of the map have room
             // for whole blocks, and the place outside is one.
-            unsafe { self.pixel(&places[..self.taps()], to) }
+            unsafe { self.pixel(&positions[..self.taps()], to) }
         }
     }
 }

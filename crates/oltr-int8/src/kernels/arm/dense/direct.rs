@@ -65,7 +65,7 @@ impl Direct {
         let groups = (0..conv.groups).map(|group| Group::new(&conv, group)).collect();
         let mut multiplier = match &conv.result {
             Output::Bytes(requant, _) => requant.multiplier.clone(),
-            Output::Floats(multiplier) => multiplier.clone(),
+            Output::F32(multiplier) => multiplier.clone(),
         };
         multiplier.resize(conv.output.channels + CHANNELS, 0.0);
         let name = format!("conv_s8s8{}_widening_2x4__neon", conv.result.dtype(Storage::Signed));
@@ -168,7 +168,7 @@ impl Direct {
 impl Group {
     fn new(conv: &Conv, group: usize) -> Group {
         let [kh, kw] = conv.window.kernel;
-        let places = kh * kw * conv.input.channels / conv.groups;
+        let positions = kh * kw * conv.input.channels / conv.groups;
         let count = conv.output.channels / conv.groups;
         let channels = group * count..(group + 1) * count;
         let windows = Windows::new(conv, group);
@@ -180,7 +180,7 @@ impl Group {
         for first in channels.clone().step_by(CHANNELS) {
             let weights_of = |lane: usize| {
                 let channel = first + lane;
-                if channel < channels.end { &conv.weights[channel * places..][..places] } else { &[] }
+                if channel < channels.end { &conv.weights[channel * positions..][..positions] } else { &[] }
             };
             let bias = std::array::from_fn(|lane| {
                 let sum: i32 = weights_of(lane).iter().map(|weight| i32::from(*weight)).sum();
@@ -314,7 +314,7 @@ impl PackedConv for Direct {
             (Destination::Bytes(to), Output::Bytes(requant, addition)) => {
                 self.bytes(job.input, requant, addition.as_ref().zip(job.residual), to, parts, stride, job.scratch);
             }
-            (Destination::Floats(to), Output::Floats(multiplier)) => {
+            (Destination::F32(to), Output::F32(multiplier)) => {
                 self.floats(job.input, multiplier, to, parts, stride, job.scratch);
             }
             _ => panic!("a layer yields either bytes or f32 values, and its destination is of that kind"),

@@ -406,8 +406,8 @@ impl Block {
         let most_pixels = BLOCK_PIXELS[large];
         let height = conv.output.pixels() / shape.out_width;
         let pitch = |columns: usize| {
-            let places = (columns - 1) * shape.step[1] + shape.extent[1];
-            (places * depth * S::ELEMENT + OVERRUN).next_multiple_of(OVERRUN)
+            let positions = (columns - 1) * shape.step[1] + shape.extent[1];
+            (positions * depth * S::ELEMENT + OVERRUN).next_multiple_of(OVERRUN)
         };
         let rows_in = |rows: usize| (rows - 1) * shape.step[0] + shape.extent[0];
         let bytes = |rows: usize, columns: usize| rows_in(rows) * pitch(columns);

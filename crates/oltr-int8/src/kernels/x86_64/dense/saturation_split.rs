@@ -57,25 +57,25 @@ pub(crate) fn extra_steps(weights: &[i8], terms: usize, run: usize) -> usize {
 }
 
 /// Makes the weights of a run safe, `[activation][lane]`, whole steps of four activations: takes what is too much, and puts
-/// it into extra steps, which are all that `extras` holds then.
-pub(crate) fn split(weights: &mut [i16], extras: &mut Vec<OverflowStep>) {
-    let places = weights.len() / LANES;
-    extras.clear();
-    for first in (0..places).step_by(2) {
+/// it into extra steps, which are all that `steps` holds then.
+pub(crate) fn split(weights: &mut [i16], steps: &mut Vec<OverflowStep>) {
+    let positions = weights.len() / LANES;
+    steps.clear();
+    for first in (0..positions).step_by(2) {
         for lane in 0..LANES {
             let overflow = overflow(weights[first * LANES + lane], weights[(first + 1) * LANES + lane]);
             if overflow == 0 {
                 continue;
             }
             // Either weight can give it; the second is in more windows of those to come.
-            let taken = [first, first + 1].into_iter().find(|place| match extras.last_mut() {
+            let taken = [first, first + 1].into_iter().find(|place| match steps.last_mut() {
                 Some(extra) => extra.take(*place, lane, overflow),
                 None => false,
             });
             let place = taken.unwrap_or_else(|| {
-                let mut extra = OverflowStep { place: (first + 1).min(places - 4), weights: [[0; 4]; LANES] };
+                let mut extra = OverflowStep { place: (first + 1).min(positions - 4), weights: [[0; 4]; LANES] };
                 assert!(extra.take(first + 1, lane, overflow), "an empty step takes any overflow");
-                extras.push(extra);
+                steps.push(extra);
                 first + 1
             });
             weights[place * LANES + lane] -= overflow;
@@ -102,14 +102,14 @@ mod tests {
 
     #[test]
     fn what_is_split_is_safe_and_adds_up() {
-        let mut extras = Vec::new();
+        let mut steps = Vec::new();
         let mut state = 0x9e37_79b9_7f4a_7c15u64;
         let mut next = || {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (state >> 33) as i64
         };
-        for (case, places) in [4, 8, 8, 12, 40, 64, 64, 64, 64, 400].into_iter().enumerate() {
-            let whole: Vec<i16> = (0..places * LANES)
+        for (case, positions) in [4, 8, 8, 12, 40, 64, 64, 64, 64, 400].into_iter().enumerate() {
+            let whole: Vec<i16> = (0..positions * LANES)
                 .map(|_| match case {
                     0 | 1 => -128,
                     2 => 127,
@@ -120,10 +120,10 @@ mod tests {
                 })
                 .collect();
             let mut weights = whole.clone();
-            split(&mut weights, &mut extras);
+            split(&mut weights, &mut steps);
             let mut sum = weights.clone();
-            for OverflowStep { place, weights } in &extras {
-                assert!(place + 4 <= places);
+            for OverflowStep { place, weights } in &steps {
+                assert!(place + 4 <= positions);
                 for (lane, weights) in weights.iter().enumerate() {
                     assert!(safe(weights[0], weights[1]) && safe(weights[2], weights[3]));
                     for (i, weight) in weights.iter().enumerate() {
@@ -133,7 +133,7 @@ mod tests {
                 }
             }
             assert_eq!(sum, whole, "case {case}");
-            for place in (0..places).step_by(2) {
+            for place in (0..positions).step_by(2) {
                 for lane in 0..LANES {
                     let [a, b] = [place, place + 1].map(|place| weights[place * LANES + lane]);
                     assert!(
@@ -144,15 +144,15 @@ mod tests {
             }
             let of_lane = |lane| whole[lane..].iter().step_by(LANES).map(|w| *w as i8);
             let channels: Vec<i8> = (0..LANES).flat_map(of_lane).collect();
-            let estimate = extra_steps(&channels, places, places);
+            let estimate = extra_steps(&channels, positions, positions);
             assert!(
-                (estimate..=estimate * 3 / 2 + 1).contains(&extras.len()),
+                (estimate..=estimate * 3 / 2 + 1).contains(&steps.len()),
                 "case {case}: {} for {estimate}",
-                extras.len()
+                steps.len()
             );
             // No more than there are steps; none where nothing is too much.
-            assert!(extras.len() <= places / 4 * 2, "case {case}: {} extra steps", extras.len());
-            assert_eq!(extras.is_empty(), case == 5);
+            assert!(steps.len() <= positions / 4 * 2, "case {case}: {} extra steps", steps.len());
+            assert_eq!(steps.is_empty(), case == 5);
         }
     }
 }

@@ -115,10 +115,10 @@ impl Winograd7x7 {
     fn pack(avx2: Avx2, conv: &Conv) -> Winograd7x7 {
         let (depth, channels, rows) = (conv.input.channels, conv.output.channels, conv.window.kernel[0]);
         // Values of a row: those of both phases, but at infinity.
-        let places = |point: usize| if point == POINTS - 1 { depth } else { 2 * depth };
+        let positions = |point: usize| if point == POINTS - 1 { depth } else { 2 * depth };
         let transform = |channel: usize, point: usize, to: &mut [i16]| {
             let weights = &conv.weights[channel * rows * WIDTH * depth..][..rows * WIDTH * depth];
-            for (row, to) in weights.chunks_exact(WIDTH * depth).zip(to.chunks_exact_mut(places(point))) {
+            for (row, to) in weights.chunks_exact(WIDTH * depth).zip(to.chunks_exact_mut(positions(point))) {
                 // A value of a row is that of channel `place % depth` of phase `place / depth`.
                 for (place, to) in to.iter_mut().enumerate() {
                     let taps = G[point].iter().zip((place / depth..WIDTH).step_by(2));
@@ -126,7 +126,7 @@ impl Winograd7x7 {
                 }
             }
         };
-        let steps = (0..POINTS).map(|point| (rows * places(point)).div_ceil(BySums::STEP)).collect();
+        let steps = (0..POINTS).map(|point| (rows * positions(point)).div_ceil(BySums::STEP)).collect();
         let points = TransformedWeights::new(avx2, channels, steps, transform);
         let [lanes, _] = points.lanes();
         let bias = conv.weights.chunks_exact(rows * WIDTH * depth).zip(&conv.bias).map(|(weights, bias)| {
