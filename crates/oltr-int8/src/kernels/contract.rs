@@ -147,7 +147,7 @@ impl Conv {
 pub enum Destination<'a> {
     /// For [`Output::Bytes`].
     Bytes(&'a mut [u8]),
-    /// For [`Output::Floats`].
+    /// For [`Output::F32`].
     F32(&'a mut [f32]),
 }
 
