@@ -305,7 +305,7 @@ impl<'a> Judge<'a> {
         })
     }
 
-    /// What the rule says of `scores`, without enrolled classes; a rule that looks at another score than these says open.
+    /// What the rule says of `scores`, without enrolled classes; a rule that examines another score than these says open.
     /// Allocates nothing.
     ///
     /// # Errors

@@ -66,7 +66,7 @@ pub struct Settings<'a> {
     pub graph_sha256: &'a str,
 }
 
-/// Which names are to be told.
+/// Which names are to be reported.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Names<'a> {
     /// Share of the names of each rank that shall be right, above 0 and at most 1.
@@ -100,7 +100,7 @@ pub struct Calibration {
     pub reached: Rates,
     /// What another set of as many photos would show, with a chance of 95 %.
     pub promised: Promised,
-    /// The score that the rule looks at.
+    /// The score that the rule uses.
     pub score: String,
     /// That score of the known photos.
     pub known_scores: Option<Statistics>,
@@ -196,7 +196,7 @@ pub fn fit_temperature(records: &[Record], applied: f32) -> Option<f32> {
     temperature::fit(records, applied)
 }
 
-/// `bundle` with its thresholds as they are and the names that it can tell of `records`, whose logits were kept.
+/// `bundle` with its thresholds as they are and the names that hold for `records`, whose logits were kept.
 ///
 /// # Errors
 /// [`Error::Config`] for a bundle that was not calibrated, or has no taxonomy.

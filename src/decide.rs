@@ -76,7 +76,7 @@ impl Decider {
     }
 
     /// Distance beyond which a frame of `class` is open: 10 over its reachability threshold, infinite for none. Whether
-    /// the rule looks at it or not.
+    /// the rule uses it or not.
     pub fn limit(&self, class: usize) -> f32 {
         self.reachability.get(class).map_or(f32::INFINITY, |threshold| 10.0 / threshold)
     }
@@ -86,13 +86,13 @@ impl Decider {
         distances.iter().enumerate().map(|(class, d)| d / self.limit(class)).fold(f32::INFINITY, f32::min)
     }
 
-    /// The score that the rule looks at, where it is neither reachability nor largest probability: it does not follow
+    /// The score that the rule uses, where it is neither reachability nor largest probability: it does not follow
     /// from [`Scores`].
     pub fn other_score(&self) -> Option<ScoreKind> {
         self.rule.has_limit().then(|| ScoreKind::of_rule(self.rule))
     }
 
-    /// Decides for one frame by what [`Scores`] say; by a rule that looks at another score, every frame is open.
+    /// Decides for one frame by what [`Scores`] say; by a rule that examines another score, every frame is open.
     ///
     /// The label is the class of the largest logit; its threshold is the one that applies. `scores.class` must be a class
     /// of the bundle, as loading a bundle checks.
@@ -100,7 +100,7 @@ impl Decider {
         self.decide_by(scores, f32::NAN)
     }
 
-    /// As [`Decider::decide`], `other` being the frame's [`Decider::other_score`] if the rule looks at one.
+    /// As [`Decider::decide`], `other` being the frame's [`Decider::other_score`] if the rule uses one.
     pub fn decide_by(&self, scores: &Scores, other: f32) -> Verdict {
         let threshold = self.reachability[scores.class];
         let reachability = (ScoreKind::Reachability, scores.reachability, threshold);

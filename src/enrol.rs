@@ -31,7 +31,7 @@ pub const MAX_CLASSES: usize = 32;
 /// Most photos that one class is enrolled from.
 pub const MAX_PHOTOS: usize = 64;
 
-/// Fewest photos: from one alone no spread can be told.
+/// Fewest photos: from one alone no spread can be estimated.
 pub const MIN_PHOTOS: usize = 2;
 
 /// Most numbers of a feature (the published ones have 512, of ResNet-152 2048).
@@ -130,7 +130,7 @@ impl Enrolled {
         Enrolled::from_parts(name, n, own.max(norm * ROUNDING), centroid)
     }
 
-    /// A class as it was stored; looks at everything.
+    /// A class as it was stored; examines everything.
     fn from_parts(name: &str, photos: usize, spread: f32, centroid: Box<[f32]>) -> Result<Enrolled> {
         let bad = |reason: String| Error::BadInput { subject: format!("class '{name}'"), reason };
         let trimmed = name.trim();

@@ -100,7 +100,7 @@ pub struct OpenSet {
     pub f_measure: Option<f64>,
     /// Which counting of F: [`FMeasure::FORMULA`].
     pub f_formula: &'static str,
-    /// Of the score that the bundle's rule looks at.
+    /// Of the score that the bundle's rule uses.
     pub auroc: Option<f64>,
     /// Share of open photos accepted where 95 % of the known ones are; of the same score.
     pub fpr95: Option<f64>,

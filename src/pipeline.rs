@@ -36,7 +36,7 @@ pub use settings::{Backoff, DEPTH_FILE, DEPTH_LIVE, Grouping, SILENCE, STUCK, Se
 use shared::{Shared, now};
 use stuck::Watchdog;
 
-/// How long the thread that captures may take to leave, after it was asked to, before the last results are told.
+/// How long the thread that captures may take to leave, after it was asked to, before the last results are reported.
 const LEAVE: Duration = Duration::from_secs(1);
 
 /// Stack of the thread that captures. Decoders of photos keep tables of some ten kilobytes on it.
@@ -45,7 +45,7 @@ pub const CAPTURE_STACK: usize = 1 << 20;
 /// Asks a running pipeline for something, from another thread or a signal handler.
 #[derive(Clone, Debug, Default)]
 pub struct Control {
-    /// Finish the frame in hand, tell what there is to tell, and return.
+    /// Finish the frame in progress, report what is left, and return.
     pub stop: Arc<AtomicBool>,
     /// Tell statistics once, soon.
     pub stats: Arc<AtomicBool>,
@@ -78,7 +78,7 @@ pub struct Report {
 /// the sink as a [`Failure`], and counted as dropped and as a decode error.
 ///
 /// A source that does not return from a call (a disk or a driver that no longer answers) cannot be left: where nothing is
-/// to be tried again, or a stop is asked for, all is told as in the end, then [`Sink::stuck`] is called, and this returns
+/// to be tried again, or a stop is asked for, all is reported as in the end, then [`Sink::stuck`] is called, and this returns
 /// when the source does.
 ///
 /// # Errors
@@ -130,7 +130,7 @@ pub fn run_stills(
     run_with(source, classifier, Looking::Stills(stills), sink, control, settings, limits)
 }
 
-/// What is looked at of frames.
+/// The part of frames that is classified.
 enum Looking<'a> {
     /// All of each.
     Whole,
@@ -201,7 +201,7 @@ fn run_with(
         let captured = thread.join().unwrap_or_else(|_| Err(Error::Internal("the capture thread panicked".into())));
         Ok((ended, captured, finished))
     })?;
-    // A sink that failed is told no more; one whose source failed is.
+    // A sink that failed gets no more results; one whose source failed does.
     let stats = finished.or_else(|| consumer.may_finish(&ended).then(|| consumer.finish())).transpose();
     let confirmed = capture.confirm(source);
     let ended = ended?;
@@ -227,14 +227,14 @@ struct Consumer<'a> {
     watchdog: Watchdog,
     /// Whether frames have times of their own, so that time that passes without one means nothing.
     recording: bool,
-    /// For a source that remembers what was told of.
+    /// For a source that remembers what was reported.
     note: Option<Note>,
     /// For frames that come encoded.
     late: Option<LateDecoder>,
 }
 
 impl Consumer<'_> {
-    /// Whether what is left can still be told: not by a sink that failed.
+    /// Whether what is left can still be reported: not by a sink that failed.
     fn may_finish(&self, ended: &Result<Ended>) -> bool {
         ended.is_ok() || self.watchdog.is_stuck()
     }
@@ -320,7 +320,7 @@ impl Consumer<'_> {
         }
     }
 
-    /// Classifies one frame, tells of it and gives it back.
+    /// Classifies one frame, reports it and gives it back.
     fn handle(&mut self, mut slot: Slot, dropped: u64) -> Result<()> {
         let decoded = self.late.as_mut().map_or(Ok(()), |late| late.decode(self.name, &mut slot.frame));
         if self.stage.is_some() {
@@ -329,7 +329,7 @@ impl Consumer<'_> {
                 Err(e) => self.give_up(slot, e),
             };
         }
-        // What it does not belong to is over before it is looked at.
+        // What it does not belong to is over before it is examined.
         let (times, ended) = self.groups.begin(&slot.frame, now());
         self.tell_changes(times, &ended)?;
         let (name, sink, frame) = (self.name, &mut *self.sink, &mut slot.frame);
@@ -371,7 +371,7 @@ impl Consumer<'_> {
         }
     }
 
-    /// Has the source remember that frame `seq` was told of. Should it fail, the other thread tries again and says so.
+    /// Has the source remember that frame `seq` was reported. Should it fail, the other thread tries again and says so.
     fn note(&mut self, seq: u64) {
         if let Some(note) = self.note.as_mut().filter(|_| !self.shared.is_refused(seq))
             && let Err(e) = note(seq)

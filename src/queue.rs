@@ -2,7 +2,7 @@
 //!
 //! A fixed number of slots goes round: taken free, filled, waiting, handed over, given back. Nothing is allocated
 //! while they do, and what is counted is counted under the same lock as it happens, so that at any moment
-//! `captured = classified + dropped + waiting + in hand`, and in the end `captured = classified + dropped`.
+//! `captured = classified + dropped + waiting + in progress`, and in the end `captured = classified + dropped`.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -173,7 +173,7 @@ impl<T> Queue<T> {
         self.lock().drop_frame(frame);
     }
 
-    /// For the consumer: it leaves. What waits is dropped, and the producer will be told.
+    /// For the consumer: it leaves. What waits is dropped, and the producer learns of it.
     pub fn abandon(&self) -> Counts {
         let mut state = self.lock();
         state.abandoned = true;

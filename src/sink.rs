@@ -171,7 +171,7 @@ pub struct Stats {
     pub now: Duration,
     /// Since the pipeline began.
     pub uptime: Duration,
-    /// Frames that were taken from the source: classified, dropped, waiting, or in hand.
+    /// Frames that were taken from the source: classified, dropped, waiting, or in progress.
     pub captured: u64,
     /// Frames that were classified.
     pub classified: u64,
@@ -265,7 +265,7 @@ pub trait Sink {
         Ok(())
     }
 
-    /// All has been told, but the source does not return, as `error` says, and the pipeline waits for it. A program may end
+    /// All has been reported, but the source does not return, as `error` says, and the pipeline waits for it. A program may end
     /// itself here.
     fn stuck(&mut self, error: &Error) {
         let _ = error;

@@ -160,7 +160,7 @@ impl Taxonomy {
         super::json(self)
     }
 
-    /// Names that can be told, and one parent for each.
+    /// Names that can be reported, and one parent for each.
     pub(super) fn check(&self) -> std::result::Result<(), String> {
         let mut parents: HashMap<(Rank, &str), (&str, &Taxa)> = HashMap::new();
         for (id, taxa) in &self.classes {

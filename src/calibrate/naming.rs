@@ -1,4 +1,4 @@
-//! From which probability on a name may be told, for each rank.
+//! From which probability on a name may be reported, for each rank.
 //!
 //! The share that is promised is of what gets a name: of the *known* photos that the rule accepts and that are called by a
 //! name of one rank, so many are of that taxon. Rank by rank, the narrowest first, each photo that has no name yet is a
@@ -7,7 +7,7 @@
 //!
 //! For *open* photos, known and unknown ones together, the group that they lie near is found in the same way. What is
 //! unknown in the field is other than what was photographed, and one group that happens to be frequent here would carry a
-//! rank; so it is told only where unknown photos of at least [`LEAST_GROUPS`] groups of that rank are named rightly, and where
+//! rank; so it is reported only where unknown photos of at least [`LEAST_GROUPS`] groups of that rank are named rightly, and where
 //! the lower end of what is promised keeps the share, with the photos of an unknown class drawn together.
 
 use std::collections::BTreeSet;
@@ -112,7 +112,7 @@ pub(super) fn names(
     Some((naming, named))
 }
 
-/// How many of `candidates`, the most probable first, can be told so that `share` of them are right; the most.
+/// How many of `candidates`, the most probable first, can be reported so that `share` of them are right; the most.
 fn told(candidates: &[Candidate], share: f64) -> Option<usize> {
     let mut right = 0usize;
     let mut told = None;
@@ -216,7 +216,7 @@ mod tests {
         assert_eq!(of, [(Rank::Label, 60, 60), (Rank::Family, 25, 25)]);
         assert!(naming.known[&Rank::Label] > 0.6 && naming.known[&Rank::Label] <= 0.9, "{naming:?}");
         assert!(naming.open.is_empty());
-        // All of them may be told by their labels where that is enough.
+        // All of them may be reported by their labels where that is enough.
         let (naming, _) = names(&bundle, &labels, &records, &Taxonomy::default(), 0.7).unwrap();
         assert_eq!(naming.known.keys().copied().collect::<Vec<_>>(), [Rank::Label]);
     }

@@ -50,7 +50,7 @@ pub fn worth(bundle: &Bundle, labels: &[Label], records: &[Record], settings: &S
     Some(Worth { all, samples })
 }
 
-/// AUROC of the score that `candidate` looks at, on the records at `positions`.
+/// AUROC of the score that `candidate` examines, on the records at `positions`.
 fn auroc(candidate: &Candidate, records: &[Record], positions: &[usize]) -> Option<f64> {
     let kind = ScoreKind::of_rule(candidate.rule).index();
     let of = |known: bool| -> Vec<f64> {

@@ -67,7 +67,7 @@ enum Status {
     Fail,
 }
 
-/// One thing that was looked at.
+/// One check and its result.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 struct Finding {
     check: &'static str,

@@ -33,7 +33,7 @@ pub fn run(args: &EnrolArgs, common: &Common) -> anyhow::Result<Exit> {
             let limit = model.try_bundle()?.open_distance()?;
             let photos = photos_of(class, inputs, &model, common)?;
             let features: Vec<Vec<f32>> = photos.iter().map(|photo| photo.features.clone()).collect();
-            // Read again: another process may have written it while the photos were looked at.
+            // Read again: another process may have written it while the photos were examined.
             let lock = atomic::lock(&path)?;
             enrolments = read()?;
             enrolments.add(Enrolled::new(class, &features, limit)?)?;

@@ -15,7 +15,7 @@ use oltr::{Error, Frame, Limits, Result};
 use super::args::Common;
 use super::reading_args::ReadingArgs;
 
-/// Memory that one photo takes while it is read, as far as it can be told before: rows, a part of its file, and tables.
+/// Memory that one photo takes while it is read, as far as it is known before: rows, a part of its file, and tables.
 /// Photos that are not JPEGs, or of several scans, take as much as they are large.
 const PHOTO_BYTES: u64 = 4 << 20;
 

@@ -1,4 +1,4 @@
-//! SIGINT, SIGTERM and SIGHUP: finish the frame in hand, flush, exit 0. SIGUSR1: say how it goes.
+//! SIGINT, SIGTERM and SIGHUP: finish the frame in progress, flush, exit 0. SIGUSR1: say how it goes.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +8,7 @@ use std::time::Duration;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
-/// How long the frame in hand may take. Service managers and the contract of this program allow 5 seconds in all.
+/// How long the frame in progress may take. Service managers and the contract of this program allow 5 seconds in all.
 const GRACE: Duration = Duration::from_secs(4);
 
 /// Stack of the thread that waits for signals; it calls nothing deep.
@@ -17,7 +17,7 @@ const STACK_BYTES: usize = 64 << 10;
 /// Whether SIGUSR1 has come.
 static REQUESTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
-/// Tells the command that handles frames that it is to end after the one in hand.
+/// Tells the command that handles frames that it is to end after the one in progress.
 #[derive(Clone, Debug)]
 pub struct Shutdown(Arc<AtomicBool>);
 

@@ -22,7 +22,7 @@ pub const MAX_WINDOW: usize = 64;
 /// How many frames it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// Frames that are looked at: the last so many.
+    /// Frames that are examined: the last so many.
     pub window: usize,
     /// How many of them must say the same for a consensus to begin; at least 1.
     pub begin: usize,
@@ -125,9 +125,9 @@ pub struct Observation {
 pub struct Agreed {
     /// A class, or open.
     pub label: Decision,
-    /// Part of the frames looked at that say so, 0..1.
+    /// Part of the frames examined that say so, 0..1.
     pub share: f32,
-    /// Their probabilities, added up and divided by the number of frames looked at: 0..1.
+    /// Their probabilities, added up and divided by the number of frames examined: 0..1.
     pub support: f32,
 }
 
@@ -185,7 +185,7 @@ impl Consensus {
         self.current = None;
     }
 
-    /// The frames that say `label`, among those that its rule looks at, oldest first.
+    /// The frames that say `label`, among those that its rule uses, oldest first.
     pub fn supporters(&self, label: Decision) -> impl Iterator<Item = &Observation> {
         let passed = self.last.len().saturating_sub(self.rule(label).window);
         self.last.iter().skip(passed).filter(move |o| o.decision == label)

@@ -174,7 +174,7 @@ pub struct Change {
 struct Entry {
     event: Event,
     announced: bool,
-    /// When it was last told of.
+    /// When it was last reported.
     told: Duration,
     /// When the frames last agreed on it.
     agreed: Duration,
@@ -315,7 +315,7 @@ impl Tracker {
 }
 
 fn push(changes: &mut Changes, phase: Phase, event: Event) {
-    // Each event ends or is told of once, and at most one more begins: there is room.
+    // Each event ends or is reported once, and at most one more begins: there is room.
     let pushed = changes.push(Change { phase, event });
     debug_assert!(pushed.is_ok());
 }

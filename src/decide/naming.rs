@@ -87,7 +87,7 @@ impl<'a> Namer<'a> {
         Some(level.best(logits, logits[class], probability))
     }
 
-    /// What is told of a frame with these `logits` that the rule calls `decision`.
+    /// The name for a frame with these `logits` that the rule calls `decision`.
     pub fn told(&self, logits: &[f32], decision: Decision) -> Option<Taxon<'a>> {
         let names = self.bundle.open.names.as_ref()?;
         let label = self.best(Rank::Label, logits)?;

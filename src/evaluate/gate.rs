@@ -72,7 +72,7 @@ impl Gate {
     /// [`Comparison`](super::Comparison) as `comparison`; `drift` is short for `comparison.drift`.
     ///
     /// # Errors
-    /// [`Error::BadInput`] where there is no such figure: a gate that looks at nothing must not pass.
+    /// [`Error::BadInput`] where there is no such figure: a gate that examines nothing must not pass.
     pub fn check(&self, evaluation: &Value) -> Result<GateResult> {
         let path = if self.path == "drift" { "comparison.drift" } else { &self.path };
         let missing = |why: &str| Error::BadInput { subject: format!("gate '{}'", self.text), reason: why.into() };

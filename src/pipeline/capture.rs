@@ -13,7 +13,7 @@ use crate::limits::Limits;
 use crate::queue::{Overflow, Queue};
 use crate::source::{Damage, FrameSource, Next};
 
-/// How long a source waits for damages to be told of before it looks again.
+/// How long a source waits for damages to be reported before it looks again.
 const DAMAGE_WAIT: Duration = Duration::from_millis(5);
 
 /// A recycled frame.

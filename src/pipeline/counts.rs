@@ -14,7 +14,7 @@ pub struct Meter {
     began: Duration,
     every: Option<Duration>,
     events: u64,
-    /// Drops that results have told of.
+    /// Drops that results have reported.
     dropped: u64,
     /// When the interval began, and the frames captured until then.
     interval_began: Duration,
@@ -88,7 +88,7 @@ impl Meter {
         }
     }
 
-    /// `stats` have been told: a new interval begins.
+    /// `stats` have been reported: a new interval begins.
     pub fn begin_interval(&mut self, stats: &Stats) {
         self.interval_began = stats.now;
         self.captured_before = stats.captured;

@@ -102,7 +102,7 @@ impl Groups {
         if bursts.photos() <= 1 {
             mean.clear();
         }
-        // Outputs that are no answer were told as such.
+        // Outputs that are no answer were reported as such.
         if mean.observe(&outputs.logits, &outputs.distances).is_ok() {
             bursts.set_together(classifier.together(mean));
         }

@@ -3,7 +3,7 @@
 //! A source's own JPEG is kept as it is where there is one that is not too long and all of the frame is wanted; else the
 //! pixels of the frame, or of a part of it, made smaller. What is kept is lent out when the thing is over, and given back.
 //!
-//! Things are told apart by a key: a decision where frames are looked at as a whole ([`key`]), a number where things are
+//! Things are distinguished by a key: a decision where frames are examined as a whole ([`key`]), a number where things are
 //! followed.
 
 use std::time::Duration;

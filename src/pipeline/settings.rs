@@ -33,7 +33,7 @@ pub enum Grouping {
     Consensus,
     /// Photos that are no further apart than this: one event each time.
     Bursts(Duration),
-    /// None: each frame is told for itself, and there are no events.
+    /// None: each frame is reported for itself, and there are no events.
     Alone,
 }
 
@@ -48,14 +48,14 @@ pub struct Settings {
     pub every: Option<NonZeroU32>,
     /// The least time between two frames: those of a live source that come sooner are passed over, other sources wait.
     pub spacing: Option<Duration>,
-    /// What of each frame is looked at.
+    /// The part of each frame that is classified.
     pub view: View,
     /// A live source that gives nothing for so long is lost; any source that does not return from a call for so long,
     /// without work for the processor, is stuck.
     pub source_timeout: Option<Duration>,
     /// What to do about a source that is lost.
     pub reconnect: Option<Backoff>,
-    /// How often statistics are told without being asked for.
+    /// How often statistics are reported without being asked for.
     pub stats_every: Option<Duration>,
     /// How events are made of frames.
     pub events: events::Settings,
@@ -90,7 +90,7 @@ impl Backoff {
         self.first.saturating_mul(2u32.saturating_pow(attempt)).min(self.longest)
     }
 
-    /// Whether attempt `attempt` is to be told of: the first few, then one in twenty, so that a camera that stays away
+    /// Whether attempt `attempt` is to be reported: the first few, then one in twenty, so that a camera that stays away
     /// does not fill a journal.
     pub fn is_told(attempt: u32) -> bool {
         attempt < 5 || attempt.is_multiple_of(20)

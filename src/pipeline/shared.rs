@@ -9,11 +9,11 @@ use heapless::Deque;
 use crate::clock::monotonic_ns;
 use crate::source::Damage;
 
-/// Damages that wait to be told of. Beyond it a source that can wait does, and of a live one the oldest is forgotten:
+/// Damages that wait to be reported. Beyond it a source that can wait does, and of a live one the oldest is forgotten:
 /// it stays counted.
 const MAX_DAMAGES: usize = 16;
 
-/// Frames that were refused and that the source does not know of: no more than those that wait and those in hand.
+/// Frames that were refused and that the source does not know of: no more than those that wait and those in progress.
 const MAX_REFUSED: usize = 64;
 
 /// The monotonic clock.
@@ -28,9 +28,9 @@ pub struct Shared {
     pub decode_errors: AtomicU64,
     pub reconnects: AtomicU64,
     pub connected: AtomicBool,
-    /// One more than the number of the last frame that is done with, told of or dropped; 0 if none is.
+    /// One more than the number of the last frame that is done with, reported or dropped; 0 if none is.
     pub done: AtomicU64,
-    /// Damages that were told, or dropped for good.
+    /// Damages that were reported, or dropped for good.
     pub damages_done: AtomicU64,
     /// Frames that could not be classified for a reason that another run may not have.
     refused: Mutex<Deque<u64, MAX_REFUSED>>,
@@ -67,7 +67,7 @@ impl Default for Shared {
 }
 
 impl Shared {
-    /// The first damage that was found before frame `ordinal` and has not been told of.
+    /// The first damage that was found before frame `ordinal` and has not been reported.
     pub fn damage_before(&self, ordinal: u64) -> Option<Damage> {
         let mut damages = self.damages.lock().unwrap_or_else(PoisonError::into_inner);
         damages.front().filter(|(before, _)| *before <= ordinal)?;
@@ -107,7 +107,7 @@ impl Shared {
         self.connected.store(true, Ordering::Relaxed);
     }
 
-    /// Keeps `damage` to be told of; gives it back where there is no room.
+    /// Keeps `damage` to be reported; gives it back where there is no room.
     pub fn keep(&self, before: u64, damage: Damage, make_room: bool) -> Option<Damage> {
         let mut damages = self.damages.lock().unwrap_or_else(PoisonError::into_inner);
         if make_room && damages.is_full() {

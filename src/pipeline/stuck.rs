@@ -15,13 +15,13 @@ pub struct Watchdog {
     /// Whether a source that is stuck is waited for.
     waits: bool,
     live: bool,
-    /// When the call began that is looked at, 0 for none.
+    /// When the call began that is being watched, 0 for none.
     call: u64,
     /// Since when the thread has done no work that was seen, and how much it had done then.
     idle: Duration,
     work: Option<u64>,
     stuck: bool,
-    /// When the source was last heard of, the longest pause until then, and the silence that was told last.
+    /// When the source was last heard of, the longest pause until then, and the silence that was reported last.
     heard: u64,
     longest: Duration,
     told: Duration,
@@ -41,7 +41,7 @@ impl Watchdog {
         self.stuck
     }
 
-    /// Whether silence has been told that has not ended.
+    /// Whether silence has been reported that has not ended.
     pub fn is_silent(&self) -> bool {
         !self.told.is_zero()
     }
@@ -56,7 +56,7 @@ impl Watchdog {
         shared.calling.load(Ordering::Relaxed) != 0
     }
 
-    /// How long a live source has been silent, where that is to be told now.
+    /// How long a live source has been silent, where that is to be reported now.
     pub fn silence(&mut self, now: Duration, shared: &Shared) -> Option<Duration> {
         let heard = shared.heard.load(Ordering::Relaxed);
         if heard != self.heard {

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::sink::{CameraResult, CutResult, EventResult, Failure, SceneResult, Times};
 
 impl Consumer<'_> {
-    /// Looks for things in one frame, tells of them and gives it back.
+    /// Looks for things in one frame, reports them and gives it back.
     pub(super) fn handle_things(&mut self, mut slot: Slot, dropped: u64) -> Result<()> {
         let stamp = slot.frame.stamp();
         let time = Duration::from_nanos(stamp.mono_ns);

@@ -53,7 +53,7 @@ impl ScoreKind {
         }
     }
 
-    /// The score that a bundle's rule looks at, the first of `both`.
+    /// The score that a bundle's rule uses, the first of `both`.
     pub fn of_rule(rule: Rule) -> ScoreKind {
         match rule {
             Rule::Reachability | Rule::Both => ScoreKind::Reachability,

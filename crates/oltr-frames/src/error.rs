@@ -83,7 +83,7 @@ impl fmt::Display for UnsupportedNode {
 /// Most nodes that a message lists.
 const MOST_NODES: usize = 100;
 
-/// What raises a limit at the command line, where the library's message is all that is told.
+/// What raises a limit at the command line, where the library's message is all that is reported.
 fn option(what: &str) -> &'static str {
     match what {
         "photo_pixels" | "photo_side" | "photo_bytes" => " (--max-frame, or --max-pixels where memory is not bounded)",

@@ -34,7 +34,7 @@ pub struct Geometry {
 }
 
 impl Geometry {
-    /// A picture that is looked at as a whole, with the colours of JPEG.
+    /// A picture that is examined as a whole, with the colours of JPEG.
     pub fn new(format: PixelFormat, width: u32, height: u32) -> Geometry {
         let (color, siting, view) = Default::default();
         Geometry { format, width, height, color, siting, view }

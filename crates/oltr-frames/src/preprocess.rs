@@ -80,7 +80,7 @@ pub struct Preprocessor {
 #[derive(Clone, Debug)]
 struct Plan {
     source: Geometry,
-    /// What of the source is looked at, as it is stored.
+    /// What of the source is examined, as it is stored.
     region: Rect,
     /// In the region turned upright.
     placement: Placement,
@@ -341,7 +341,7 @@ fn values(source: Geometry) -> Box<[u8; 256]> {
     })
 }
 
-/// What of a source is looked at.
+/// What of a source is examined.
 fn region(source: Geometry) -> Result<Rect> {
     let Geometry { width, height, view, .. } = source;
     let Some(region) = view.region else {

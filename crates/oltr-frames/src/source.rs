@@ -25,7 +25,7 @@ use crate::limits::Limits;
 use crate::preprocess::Preprocess;
 use crate::source::photo::Decode;
 
-/// Notes that the frame of a number was told of. Its error is that of [`FrameSource::confirm`].
+/// Notes that the frame of a number was reported. Its error is that of [`FrameSource::confirm`].
 pub type Note = Box<dyn FnMut(u64) -> Result<()> + Send>;
 
 /// What gives frames one after another.
@@ -97,7 +97,7 @@ pub trait FrameSource: Send {
     /// is final, [`Error::Io`] for one.
     fn next(&mut self, frame: &mut Frame, patience: Duration) -> Result<Next>;
 
-    /// What notes for a source that a frame was told of, given its number, from whichever thread tells; asked for once, before
+    /// What notes for a source that a frame was reported, given its number, from whichever thread reports it; asked for once, before
     /// the first frame. What remembers across restarts what it gave has one, so that a process that is killed tells
     /// nothing twice. [`FrameSource::confirm`] follows.
     fn note(&mut self) -> Option<Note> {
@@ -143,7 +143,7 @@ pub trait FrameSource: Send {
         let _ = (settings, decode, jobs);
     }
 
-    /// Tells, before the first frame, that frames may be dropped before anyone looks at them, so that decoding each were a
+    /// Tells, before the first frame, that frames may be dropped before anyone examines them, so that decoding each were a
     /// waste. Whether encoded frames are then given as they came ([`Frame::is_coded`]), for a [`LateDecoder`].
     fn leave_coded(&mut self) -> bool {
         false

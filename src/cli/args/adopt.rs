@@ -33,7 +33,7 @@ pub struct AdoptArgs {
     /// Tensor of the features [default: what the last product before the logits reads]
     #[arg(long, value_name = "NAME")]
     pub features: Option<String>,
-    /// Leave distances out: the rule looks at the logits
+    /// Leave distances out: the rule uses the logits
     #[arg(long, conflicts_with = "features")]
     pub logits_only: bool,
     /// Side of the picture, where the graph does not fix it

@@ -138,7 +138,7 @@ pub struct CalibrateArgs {
     /// Share of the names of each rank that shall be right [default: as in MODEL, else 0.9]
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pub names: Option<f64>,
-    /// Keep the thresholds as they are; only the names that are told are chosen
+    /// Keep the thresholds as they are; only the names that are reported are chosen
     #[arg(long, conflicts_with_all = ["rule", "score", "per_class", "no_per_class", "target"])]
     pub names_only: bool,
     /// Bundle to write

@@ -26,7 +26,7 @@ pub struct Photos {
     crops: Option<Crops>,
 }
 
-/// A photo that was looked at, or why it was not.
+/// A photo and what became of it.
 pub struct Looked<'a> {
     pub path: PathBuf,
     pub is_stdin: bool,

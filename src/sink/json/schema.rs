@@ -202,7 +202,7 @@ impl<'a> FrameLine<'a> {
     }
 }
 
-/// `oltr.event/1`: an event and what happened to it; the time is when that was told.
+/// `oltr.event/1`: an event and what happened to it; the time is when that was reported.
 #[derive(Debug, Serialize)]
 pub struct EventLine<'a> {
     source: Text<'a>,

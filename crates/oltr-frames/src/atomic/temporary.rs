@@ -19,7 +19,7 @@ const EARLIER_SUFFIX: &str = ".part";
 const EARLIER_LETTERS: usize = 6;
 const OLD: Duration = Duration::from_secs(3600);
 
-/// Entries of a folder that are looked at for files left behind.
+/// Entries of a folder that are examined for files left behind.
 const MAX_ENTRIES: usize = 100_000;
 
 /// Attempts to make a temporary file, each of which somebody who cleans up may take away.
@@ -101,7 +101,7 @@ pub fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Removes temporary files from `folder` that killed processes left there. What cannot be looked at or removed stays.
+/// Removes temporary files from `folder` that killed processes left there. What cannot be examined or removed stays.
 pub fn clean(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.take(MAX_ENTRIES).flatten() {

@@ -1,4 +1,4 @@
-//! The part of a frame that is looked at, and how it is turned.
+//! The part of a frame that is classified, and how it is turned.
 
 use std::fmt;
 

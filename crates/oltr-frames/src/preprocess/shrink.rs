@@ -1,4 +1,4 @@
-//! A part of a frame as RGB, made small enough: what is kept of a picture to be looked at later.
+//! A part of a frame as RGB, made small enough: what is kept of a picture to be examined later.
 
 use super::color::Conversion;
 use crate::frame::{Frame, PixelFormat, Plane, Rect, Rotation};

@@ -1,4 +1,4 @@
-//! Frames that are decoded when somebody looks at them.
+//! Frames that are decoded when they are needed.
 
 use super::jpeg::{self, Room};
 use crate::error::Result;

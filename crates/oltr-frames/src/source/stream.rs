@@ -61,7 +61,7 @@ impl Settings {
     }
 }
 
-/// Bytes that are looked at to tell the format: two packets of a transport stream begin with the same byte.
+/// Bytes that are examined to tell the format: two packets of a transport stream begin with the same byte.
 const MAGIC_BYTES: usize = 189;
 
 /// Bytes that tell all other formats.

@@ -32,7 +32,7 @@ use walk::{Step, Walk};
 /// The file in the folder that remembers what was taken, unless another one is named.
 pub const STATE_FILE: &str = ".oltr-taken";
 
-/// How often the folder is searched beside what the system tells of it, unless another time is given.
+/// How often the folder is searched beside what the system reports, unless another time is given.
 pub const SEARCH_EVERY: Duration = Duration::from_secs(2);
 
 /// How often what was taken is written to the disk. An entry that is written while another reaches the disk waits for it: at
@@ -59,7 +59,7 @@ const STEPS: usize = 256;
 /// photo under the same name is a new one, and so is a copy under another name.
 ///
 /// # What cannot be taken
-/// A photo that cannot be read, or exceeds the limits, is told once and not remembered: it is tried again when it changes
+/// A photo that cannot be read, or exceeds the limits, is reported once and not remembered: it is tried again when it changes
 /// and, where that can help, from time to time; at the latest by the next run. One that is damaged is remembered, but not
 /// told before it is certain that nobody is writing it: 2 seconds after its writer closed it, or 60 seconds after it last
 /// changed where that was not seen.
@@ -82,10 +82,10 @@ pub struct Watch {
     /// Device and number of the folder that is listened to.
     id: (u64, u64),
     changes: Changes,
-    /// Photos that were handed out and not told of, and those that were taken.
+    /// Photos that were handed out and not reported, and those that were taken.
     ledger: Ledger,
     walk: Walk,
-    /// When the folder is looked at next, and when all of it is searched.
+    /// When the folder is examined next, and when all of it is searched.
     next_look: Instant,
     next_search: Instant,
     /// When what was taken is written to the disk next.
@@ -115,7 +115,7 @@ impl Watch {
         let root = std::path::absolute(folder).map_err(failed)?;
         let state = state.map_or(root.join(STATE_FILE), Path::to_path_buf);
         let ledger = Ledger::new(Journal::open(&state, limits.watched_photos)?);
-        // Listened to before it is searched: what comes in between is told.
+        // Listened to before it is searched: what comes in between is reported.
         let (id, changes) = (id_of(&root).map_err(failed)?, Changes::of(&root));
         let mut walk = Walk::default();
         walk.begin();
@@ -141,7 +141,7 @@ impl Watch {
         })
     }
 
-    /// Looks at the folder every `time` beside what the system tells of it, in place of [`SEARCH_EVERY`].
+    /// Searches the folder every `time` beside what the system reports, in place of [`SEARCH_EVERY`].
     pub fn searched_every(mut self, time: Duration) -> Watch {
         self.every = time.max(Duration::from_millis(10));
         self.next_look = Instant::now() + self.every;
@@ -253,7 +253,7 @@ impl Watch {
             Err(e) => return Ok(self.unreadable(path, Some(seen), Error::io(&label, e))),
         };
         if self.ledger.is_handed_out(keys) || self.damaged().any(|other| other.matches(keys)) {
-            // It is known by all its names when it is confirmed; then this one is looked at again.
+            // It is known by all its names when it is confirmed; then this one is examined again.
             self.wait(path, seen, closed, false);
             return Ok(None);
         }
@@ -303,7 +303,7 @@ impl Watch {
         }
     }
 
-    /// Tells of a photo that cannot be read, unless that was told, and makes it wait.
+    /// Reports a photo that cannot be read, once, and makes it wait.
     fn unreadable(&mut self, path: &Path, seen: Option<Seen>, error: Error) -> Option<Next> {
         let now = Instant::now();
         let wait = self.waiting.add(path, seen, now)?;
@@ -346,7 +346,7 @@ impl Watch {
             if let next @ Some(_) = self.consider(&path, false, frame)? {
                 return Ok((next, true));
             }
-            // What is due and stays so would be looked at for ever.
+            // What is due and stays so would be examined for ever.
             if let Some(wait) = self.waiting.get(&path).filter(|wait| wait.due <= now) {
                 wait.due = now + SETTLE;
             }
@@ -395,7 +395,7 @@ fn id_of(path: &Path) -> io::Result<(u64, u64)> {
     Ok((meta.dev(), meta.ino()))
 }
 
-/// Whether a file went while it was looked at, as files do.
+/// Whether a file vanished while it was read.
 fn is_gone(e: &io::Error) -> bool {
     matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }

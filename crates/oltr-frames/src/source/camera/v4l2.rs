@@ -205,7 +205,7 @@ impl Switch for AtPath {
         let mut rate = offer.fps.map_or("its own rate".into(), |fps| format!("at most {fps:.1} frames a second"));
         if let Some(fps) = self.wish.fps.filter(|fps| *fps > 0.0) {
             let interval = Fract::new(1000, ((fps * 1000.0).round() as u32).max(1));
-            // Not every camera can be told; the pipeline takes what comes.
+            // Not every camera obeys; the pipeline takes what comes.
             match device.set_frame_interval(interval) {
                 Ok(set) => rate = format!("{:.1} frames a second", 1.0 / seconds(&set)),
                 Err(e) => log::warn!("{}: keeps its own frame rate ({e})", self.name),

@@ -12,7 +12,7 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::error::{Error, Result};
 
-/// How long a FIFO without a writer is left alone before it is looked at again: the system offers nothing to wait for.
+/// How long a FIFO without a writer is left alone before it is examined again: the system offers nothing to wait for.
 const WRITER_POLL: Duration = Duration::from_millis(20);
 
 /// Bytes from somewhere, which may not be there yet. What a stream is parsed from; tests and fuzzing pass their own.

@@ -33,7 +33,7 @@ const END: [u8; 2] = [0xFF, 0xD9];
 /// JPEG pictures one after another, as ffmpeg's `image2pipe` and `mjpeg`, `rpicam-vid --codec mjpeg` and GStreamer's
 /// `jpegenc` write them, or as parts of a multipart stream, as network cameras send them; decoded to RGB.
 ///
-/// Pictures are told apart by their markers; one without an end marker ends where the next begins. Zeros, 0xFF, line
+/// Pictures are distinguished by their markers; one without an end marker ends where the next begins. Zeros, 0xFF, line
 /// breaks, a second start marker and the headers of parts between them are passed over; anything else is damage, and the
 /// next picture is searched for. Damage is reported when the next picture is whole, or after 64 KiB.
 ///
@@ -42,7 +42,7 @@ const END: [u8; 2] = [0xFF, 0xD9];
 ///
 /// JPEG is of full range: GStreamer's `jpegenc` writes video's limited range as it comes unless `videoconvert` precedes it.
 ///
-/// A picture that is cut off in its coded data is told by the decoder, not shown half gray.
+/// A picture that is cut off in its coded data is reported by the decoder, not shown half gray.
 pub struct Mjpeg {
     reader: Reader,
     limits: Limits,

@@ -44,7 +44,7 @@ impl RawFormat {
 /// Every row of every plane is padded as [`Layout`] says, the last too. Bytes are read straight into the frame; where
 /// strides are not those of [`PixelFormat::plane`], rows are moved together there. There is nothing to resynchronise at:
 /// a writer that loses bytes shifts the picture. Where the first frame, or the number of bytes in the end, suits another
-/// layout better than the one that was asked for, that is told.
+/// layout better than the one that was asked for, that is reported.
 pub struct Raw {
     reader: Reader,
     geometry: Geometry,
@@ -53,7 +53,7 @@ pub struct Raw {
     rows: Option<Rows>,
     frame_bytes: usize,
     limits: Limits,
-    /// Bytes that have arrived of the frame in hand.
+    /// Bytes that have arrived of the frame in progress.
     filled: usize,
     pace: Pace,
 }

@@ -10,7 +10,7 @@ pub const START: [u8; 3] = [0xFF, 0xD8, 0xFF];
 /// marker. Whether all of its coded data is there, the decoder says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Splitter {
-    /// Bytes that need not be looked at again.
+    /// Bytes that need not be examined again.
     at: usize,
     /// Where the last marker with a segment began: what lies before is sound.
     segment: usize,
@@ -53,8 +53,8 @@ impl Splitter {
         }
     }
 
-    /// Looks at `bytes`, which begin where the picture does, and where they did last time; what was looked at is not
-    /// looked at again.
+    /// Examines `bytes`, which begin where the picture does, and where they did last time; what was examined is not
+    /// examined again.
     pub fn scan(&mut self, bytes: &[u8]) -> Scan {
         if self.at == 0 {
             match bytes.get(..START.len()) {

@@ -106,7 +106,7 @@ const PADDING_PATIENCE: Duration = Duration::from_secs(2);
 /// Bytes that are no frame after which that is reported, though none has come since.
 const LOST_BYTES: u64 = 64 << 10;
 
-/// The same for a stream that was refused, which has been told.
+/// The same for a stream that was refused, which has been reported.
 const REFUSED_BYTES: u64 = 64 << 20;
 
 /// Frames of a YUV4MPEG2 stream.
@@ -313,7 +313,7 @@ impl Y4m {
                 self.reader.consume(self.reader.ahead().len());
                 (offset, self.passed_over(offset))
             }
-            // The rest of what was refused has been told of.
+            // The rest of what was refused has been reported.
             State::Refused { .. } => {
                 self.reader.consume(self.reader.ahead().len());
                 return Next::End;
@@ -486,7 +486,7 @@ impl FrameSource for Y4m {
                         self.state = State::Start;
                         continue;
                     }
-                    // What is passed over is told of, so that a silent stream is no riddle.
+                    // What is passed over is reported, so that a silent stream is no riddle.
                     if self.reader.offset() >= offset + REFUSED_BYTES {
                         self.state = State::Refused { offset: self.reader.offset() };
                         return Ok(self.lost(offset));

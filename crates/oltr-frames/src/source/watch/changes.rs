@@ -1,4 +1,4 @@
-//! What the system tells of a folder: quick and cheap, where it tells anything.
+//! Changes of a folder that the system reports: quick and cheap, where it reports any.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
 use crate::source::photos::names::{is_found, is_in_system_folder};
 
-/// Changes that wait to be looked at; when there are more, the folder is searched.
+/// Changes that wait to be examined; when there are more, the folder is searched.
 const EVENTS: usize = 1024;
 
 /// Bytes of the stack of the thread that waits for changes, and of a change that waits.

@@ -71,7 +71,7 @@ pub struct Journal {
     most: usize,
     /// Times that entries and blocks were merged.
     merges: u64,
-    /// That merging failed was told.
+    /// That merging failed was reported.
     told: bool,
 }
 
@@ -311,7 +311,7 @@ impl Journal {
         Ok(end)
     }
 
-    /// Merges entries and blocks when there are as many entries as are kept. A failure is told, and tried again later.
+    /// Merges entries and blocks when there are as many entries as are kept. A failure is reported, and tried again later.
     fn merge_if_many(&mut self) -> Result<()> {
         let most = 3 * self.most;
         if self.recent.len() < most || (self.told && !self.recent.len().is_multiple_of(most)) {

@@ -24,7 +24,7 @@ pub struct Handed {
 #[derive(Debug)]
 struct Entries {
     journal: Journal,
-    /// Not told of yet, as far as is known; in the order of their numbers.
+    /// Not reported yet, as far as is known; in the order of their numbers.
     handed: VecDeque<Handed>,
 }
 
@@ -33,7 +33,7 @@ impl Ledger {
         Ledger(Arc::new(Mutex::new(Entries { journal, handed: VecDeque::new() })))
     }
 
-    /// Remembers a photo until it is told of.
+    /// Remembers a photo until it is reported.
     pub fn hand_out(&self, photo: Handed) {
         self.lock().handed.push_back(photo);
     }
@@ -69,11 +69,11 @@ impl Ledger {
         self.lock().journal.record(photos)
     }
 
-    /// Records photo `seq`, which was told of just now. Where this process is killed in the next moment, it is not told
+    /// Records photo `seq`, which was reported just now. Where this process is killed in the next moment, it is not reported
     /// again. Not yet on the disk: a loss of power may undo it until [`Ledger::sync`].
     ///
     /// # Errors
-    /// [`Error::Io`]: it stays handed out, so that it is not told again in this run.
+    /// [`Error::Io`]: it stays handed out, so that it is not reported again in this run.
     pub fn note(&self, seq: u64) -> Result<()> {
         let mut entries = self.lock();
         let Some(at) = entries.handed.iter().position(|photo| photo.seq == seq) else { return Ok(()) };
@@ -102,7 +102,7 @@ impl Ledger {
     /// [`Error::Io`].
     pub fn sync(&self) -> Result<()> {
         let unsynced = self.lock().journal.unsynced();
-        // Without the lock: a card takes its time, and nobody need wait for it who tells of photos.
+        // Without the lock: a card takes its time, and nobody need wait for it who reports photos.
         match unsynced.map(|file| file.sync_data()) {
             Some(Err(e)) => Err(Error::io(self.lock().journal.path(), e)),
             _ => Ok(()),

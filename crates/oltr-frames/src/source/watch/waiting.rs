@@ -10,7 +10,7 @@ use crate::error::ErrorKind;
 /// A photo that nobody was seen to close is taken when it has not changed for so long.
 pub const SETTLE: Duration = Duration::from_secs(2);
 
-/// A photo that is damaged and that nobody was seen to close is told as damaged when it has not changed for so long:
+/// A photo that is damaged and that nobody was seen to close is reported as damaged when it has not changed for so long:
 /// until then it is an upload that stalls.
 pub const STALLED: Duration = Duration::from_secs(60);
 
@@ -34,13 +34,13 @@ pub struct Wait {
     pub seen: Option<Seen>,
     /// Since when it has been so.
     pub since: Instant,
-    /// When it is looked at again.
+    /// When it is examined again.
     pub due: Instant,
     /// Its writer closed it.
     pub closed: bool,
     /// It was found damaged, and may be growing.
     pub damaged: bool,
-    /// What was told of it.
+    /// What was reported about it.
     pub told: Option<ErrorKind>,
     /// The last pause of a photo that cannot be read.
     pause: Duration,
@@ -51,7 +51,7 @@ pub struct Wait {
 pub struct Waiting {
     photos: HashMap<PathBuf, Wait>,
     bytes: usize,
-    /// That there are too many was told.
+    /// That there are too many was reported.
     told: bool,
 }
 
@@ -92,12 +92,12 @@ impl Waiting {
         }
     }
 
-    /// A photo that is to be looked at again at `now`, if there is one.
+    /// A photo that is to be examined again at `now`, if there is one.
     pub fn due(&self, now: Instant) -> Option<PathBuf> {
         self.photos.iter().filter(|(_, wait)| wait.due <= now).map(|(path, _)| path).min().cloned()
     }
 
-    /// When the next one is to be looked at again.
+    /// When the next one is to be examined again.
     pub fn next(&self) -> Option<Instant> {
         self.photos.values().map(|wait| wait.due).min()
     }

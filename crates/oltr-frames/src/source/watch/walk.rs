@@ -28,7 +28,7 @@ const ENTRIES: usize = 256;
 const FOLDERS: usize = 4096;
 const FOLDER_BYTES: usize = 512;
 
-/// Folders that could not be read and were told of.
+/// Folders that could not be read and were reported.
 const TOLD: usize = 1024;
 
 /// A time of modification that is younger may not change with the next change: clocks of file systems are coarse.
