@@ -11,8 +11,8 @@ use std::path::Path;
 
 use oltr::decide::{Decider, Decision};
 use oltr::enrol::{Enrolled, Enrolments};
+use oltr::inference::{self, Record};
 use oltr::labels::{Label, Labels};
-use oltr::survey::{self, Record};
 use oltr::{Limits, Model, Result};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -55,8 +55,8 @@ fn main() -> Result<()> {
     let model = Model::load(model, &Default::default())?;
     let bundle = model.bundle().expect("a bundle, not a bare graph");
     let truths = labels.resolve(&photos, bundle)?;
-    let options = survey::Options { jobs: 2, features: true, ..survey::Options::default() };
-    let records = survey::run(&model, Path::new(images), &photos, &truths, &limits, &options)?.records;
+    let options = inference::Options { jobs: 2, features: true, ..inference::Options::default() };
+    let records = inference::run(&model, Path::new(images), &photos, &truths, &limits, &options)?.records;
     let decider = Decider::new(bundle);
     println!(
         "| class | photos tested | open before | named | still open | other unknown taken | known taken | of them right before |"

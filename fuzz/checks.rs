@@ -10,7 +10,7 @@ use oltr::preprocess::{Preprocess, Preprocessor, Resize};
 use oltr::source::stream::{self, Arrival, ByteInput, Layout, RawFormat, Scan, Settings, Splitter};
 use oltr::source::watch::Watch;
 use oltr::source::{FrameSource, Next, photo};
-use oltr::{Error, Frame, Limits, PixelFormat, Rect, Result, Rotation, View};
+use oltr::{Error, Frame, Limits, PixelFormat, Rect, RegionOfInterest, Result, Rotation};
 
 /// Bytes that arrive `step` at a time.
 struct Steps {
@@ -161,7 +161,7 @@ pub fn raw(bytes: &[u8]) {
         Rect { x, y, width, height }
     });
     let rotation = Rotation::from_degrees(u32::from(rotation % 4) * 90).unwrap_or_default();
-    frame.set_view(View { region, rotation });
+    frame.set_roi(RegionOfInterest { region, rotation });
     let settings = Preprocess {
         size: u32::from(size % 64),
         resize: [Resize::Stretch, Resize::ShorterSide, Resize::Pad][usize::from(resize % 3)],

@@ -11,11 +11,11 @@ pub mod metric;
 use crate::bundle::{Bundle, Class, Open, Preprocess, Rule};
 use crate::calibrate::Worth;
 use crate::error::Result;
+use crate::inference::Record;
 use crate::limits::Limits;
 use crate::model::edit::Edit;
 use crate::model::{with_metadata, with_open};
 use crate::scores::log_sum_exp;
-use crate::survey::Record;
 use classifier::{Found, Reading, standardise};
 use metric::{Example, Shape, Whitener, trained_centroids};
 

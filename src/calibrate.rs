@@ -20,10 +20,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::bundle::{Bundle, Open, Rule, Taxonomy};
 use crate::error::{Error, Result};
+use crate::inference::{Clusters, Record, answers, bootstrap};
 use crate::labels::Label;
 use crate::metrics::{FMeasure, Interval};
 use crate::scores::ScoreKind;
-use crate::survey::{Clusters, Record, answers, bootstrap};
 
 pub use choice::{Choice, PerClass, Weighed};
 pub use naming::Named;
@@ -213,7 +213,7 @@ pub fn only_names(bundle: &Bundle, labels: &[Label], records: &[Record], names: 
 }
 
 /// Finds the thresholds of `bundle` for `settings`, from what `records` say of the photos `labels`, and the temperature of
-/// its logits where the records keep them ([`survey::Options::logits`](crate::survey::Options::logits)).
+/// its logits where the records keep them ([`inference::Options::logits`](crate::inference::Options::logits)).
 ///
 /// # Errors
 /// [`Error::BadInput`] where the target needs photos that are not there, or cannot be reached by any threshold;

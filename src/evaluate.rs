@@ -11,10 +11,10 @@ use serde::Serialize;
 
 use crate::bundle::{Bundle, Shot, Taxonomy};
 use crate::error::Result;
+use crate::inference::{Clusters, InferenceRun, Record, answers, bootstrap};
 use crate::labels::Label;
 use crate::metrics::{self, Answer, Bin, Bootstrap, FMeasure, Interval, Oscr, Separation, Tally};
 use crate::scores::ScoreKind;
-use crate::survey::{Clusters, Record, Survey, answers, bootstrap};
 
 pub use compare::{Comparison, compare};
 pub use gate::{Gate, GateResult};
@@ -206,13 +206,13 @@ pub struct Subject<'a> {
 }
 
 impl Evaluation {
-    /// The figures of `survey`, whose photos are `subject.labels`.
+    /// The figures of `run`, whose photos are `subject.labels`.
     ///
     /// # Errors
     /// [`Error::BadInput`](crate::Error::BadInput) for a score that is not a number.
-    pub fn new(subject: &Subject, survey: &Survey) -> Result<Evaluation> {
+    pub fn new(subject: &Subject, run: &InferenceRun) -> Result<Evaluation> {
         let Subject { bundle, labels, .. } = subject;
-        let records = &survey.records;
+        let records = &run.records;
         let answers = answers(bundle, records);
         let tallies = metrics::by_class(answers.iter().copied(), bundle.classes.len());
         let kind = ScoreKind::of_rule(bundle.open.rule);
@@ -240,8 +240,8 @@ impl Evaluation {
             classes: tables::classes(bundle, &tallies, &answers),
             open_classes: tables::open_classes(bundle, labels, records, &answers),
             confusion: tables::confusion(bundle, labels, records, &answers),
-            throughput: throughput(survey),
-            unreadable: survey.failures.len(),
+            throughput: throughput(run),
+            unreadable: run.failures.len(),
             names: naming::names(bundle, labels, records, &answers, subject.taxonomy),
         })
     }
@@ -349,12 +349,12 @@ fn intervals(subject: &Subject, records: &[Record], answers: &[Answer]) -> Inter
     }
 }
 
-fn throughput(survey: &Survey) -> Throughput {
-    let times = survey.times;
-    let photos = survey.records.len().max(1) as f64;
+fn throughput(run: &InferenceRun) -> Throughput {
+    let times = run.times;
+    let photos = run.records.len().max(1) as f64;
     let mean = |time: std::time::Duration| time.as_secs_f64() * 1e3 / photos;
     Throughput {
-        photos_per_second: survey.records.len() as f64 / times.elapsed.as_secs_f64().max(1e-9),
+        photos_per_second: run.records.len() as f64 / times.elapsed.as_secs_f64().max(1e-9),
         jobs: times.jobs,
         decode_ms: mean(times.decode),
         preprocess_ms: mean(times.preprocess),

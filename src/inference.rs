@@ -64,7 +64,7 @@ impl Record {
 
 /// What came out for all photos.
 #[derive(Debug, Default)]
-pub struct Survey {
+pub struct InferenceRun {
     /// One for each photo that could be read, in the order of the labels.
     pub records: Vec<Record>,
     /// The others, with the reason.
@@ -132,7 +132,7 @@ impl Default for Options<'_> {
 /// # Errors
 /// [`Error::NotFound`] naming the first file that is not there, before anything is computed; [`Error::BadModel`] for
 /// a graph without `distances`. Photos that cannot be read, and such as the network computes NaN for, are
-/// [`Survey::failures`].
+/// [`InferenceRun::failures`].
 pub fn run(
     model: &Model,
     folder: &Path,
@@ -140,12 +140,12 @@ pub fn run(
     truths: &[Option<usize>],
     limits: &Limits,
     options: &Options,
-) -> Result<Survey> {
+) -> Result<InferenceRun> {
     check_files(folder, photos)?;
     let jobs = jobs(model, options.jobs, limits).min(photos.len().max(1));
     let begin = Instant::now();
     let next = AtomicUsize::new(0);
-    let survey = Mutex::new(Survey::default());
+    let run = Mutex::new(InferenceRun::default());
     let temperature = model.bundle().map_or(1.0, |bundle| bundle.open.temperature());
     let work = || -> Result<()> {
         let mut classifier = Classifier::new(model)?;
@@ -159,7 +159,7 @@ pub fn run(
             let photo = next.fetch_add(1, Ordering::Relaxed);
             let Some(label) = photos.get(photo) else { return Ok(()) };
             if (options.stop)() {
-                survey.lock().expect("no thread panics").stopped = true;
+                run.lock().expect("no thread panics").stopped = true;
                 return Ok(());
             }
             let mut times = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
@@ -182,19 +182,19 @@ pub fn run(
                 };
                 Ok(record)
             });
-            let mut survey = survey.lock().expect("no thread panics");
+            let mut run = run.lock().expect("no thread panics");
             match result {
                 Ok(record) => {
-                    survey.records.push(record);
-                    survey.times.decode += times.0;
-                    survey.times.preprocess += times.1;
-                    survey.times.inference += times.2;
+                    run.records.push(record);
+                    run.times.decode += times.0;
+                    run.times.preprocess += times.1;
+                    run.times.inference += times.2;
                 }
                 // A model that cannot run at all is no matter of this photo.
                 Err(error @ (Error::Internal(_) | Error::Metadata { .. })) => return Err(error),
-                Err(error) => survey.failures.push((photo, error)),
+                Err(error) => run.failures.push((photo, error)),
             }
-            drop(survey);
+            drop(run);
             (options.progress)(times.0 + times.1, times.2);
         }
     };
@@ -202,16 +202,16 @@ pub fn run(
         let threads: Vec<_> = (1..jobs).map(|_| scope.spawn(work)).collect();
         let own = work();
         for thread in threads {
-            thread.join().map_err(|_| Error::Internal("a thread of the survey panicked".into()))??;
+            thread.join().map_err(|_| Error::Internal("a thread of the run panicked".into()))??;
         }
         own
     })?;
-    let mut survey = survey.into_inner().expect("no thread panics");
-    survey.records.sort_by_key(|record| record.photo);
-    survey.failures.sort_by_key(|(photo, _)| *photo);
-    survey.times.elapsed = begin.elapsed();
-    survey.times.jobs = jobs;
-    Ok(survey)
+    let mut run = run.into_inner().expect("no thread panics");
+    run.records.sort_by_key(|record| record.photo);
+    run.failures.sort_by_key(|(photo, _)| *photo);
+    run.times.elapsed = begin.elapsed();
+    run.times.jobs = jobs;
+    Ok(run)
 }
 
 /// Photos at a time that `Limits::memory_bytes` has room for, at least 1: the sessions share the weights.

@@ -17,6 +17,7 @@ pub mod decide;
 pub mod enrol;
 pub mod evaluate;
 pub mod explain;
+pub mod inference;
 pub mod labels;
 pub mod metrics;
 pub mod model;
@@ -25,7 +26,6 @@ pub mod pipeline;
 pub mod queue;
 pub mod scores;
 pub mod sink;
-pub mod survey;
 pub mod things;
 
 pub use answer::{Answer, Classifier, EnrolledAs, Judge, Names, Nearest, Told};
@@ -39,7 +39,9 @@ use oltr_frames::{error, frame, limits};
 #[doc(inline)]
 pub use error::{Error, ErrorKind, Result, UnsupportedNode};
 #[doc(inline)]
-pub use frame::{Color, Frame, Geometry, Matrix, PixelFormat, Plane, Range, Rect, Rotation, Siting, Stamp, View};
+pub use frame::{
+    Color, Frame, Geometry, Matrix, PixelFormat, Plane, Range, Rect, RegionOfInterest, Rotation, Siting, Stamp,
+};
 #[doc(inline)]
 pub use limits::Limits;
 pub use model::{Model, Outputs, Session};

@@ -7,7 +7,7 @@ use oltr::adopt::classifier::Reading;
 use oltr::adopt::{Photos, open_classifier, with_metric};
 use oltr::bundle::{Class, Preprocess, Resize};
 use oltr::calibrate::Worth;
-use oltr::survey::Record;
+use oltr::inference::Record;
 use oltr::{Classifier, Frame, Limits, Model, source::photo};
 
 const PHOTOS: [&str; 6] = ["cup.jpg", "face.jpg", "motorbike.jpg", "coins.jpg", "cat.jpg", "moon.jpg"];

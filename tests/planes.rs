@@ -5,7 +5,9 @@ mod common;
 use common::counting_allocator::taken_by;
 use oltr::bundle::{Preprocess, Resize};
 use oltr::preprocess::Preprocessor;
-use oltr::{Color, Error, Frame, Geometry, Limits, Matrix, PixelFormat, Range, Rect, Rotation, Siting, View};
+use oltr::{
+    Color, Error, Frame, Geometry, Limits, Matrix, PixelFormat, Range, Rect, RegionOfInterest, Rotation, Siting,
+};
 
 const COLORS: [Color; 4] = [
     Color::JPEG,
@@ -195,7 +197,7 @@ fn a_region_is_what_cropping_gives() {
         for (x, y) in [(0, 0), (10, 6), (4, 0)] {
             let mut whole = frame(format, (90, 60), 7, texture);
             let region = Rect { x, y, width: 62, height: 44 };
-            whole.set_view(View { region: Some(region), ..View::default() });
+            whole.set_roi(RegionOfInterest { region: Some(region), ..RegionOfInterest::default() });
             let cropped = frame(format, (62, 44), 0, |c, i, j| texture(c, i + x as usize, j + y as usize));
             for resize in [Resize::Stretch, Resize::ShorterSide, Resize::Pad] {
                 let settings = settings(24, resize);
@@ -206,7 +208,10 @@ fn a_region_is_what_cropping_gives() {
     // At odd places chroma falls between the region and its neighbour.
     for format in yuv_formats() {
         let mut whole = frame(format, (90, 60), 0, wave);
-        whole.set_view(View { region: Some(Rect { x: 11, y: 7, width: 61, height: 43 }), ..View::default() });
+        whole.set_roi(RegionOfInterest {
+            region: Some(Rect { x: 11, y: 7, width: 61, height: 43 }),
+            ..RegionOfInterest::default()
+        });
         let cropped = frame(format, (61, 43), 0, |c, i, j| wave(c, i + 11, j + 7));
         let settings = settings(24, Resize::Stretch);
         let (worst, _) = differences(&run(&settings, &whole), &run(&settings, &cropped));
@@ -220,7 +225,7 @@ fn a_region_that_is_not_there_is_refused() {
     for (x, y, width, height) in
         [(0, 0, 91, 60), (89, 0, 2, 1), (0, 60, 1, 1), (0, 0, 0, 5), (u32::MAX, 1, u32::MAX, 1)]
     {
-        picture.set_view(View { region: Some(Rect { x, y, width, height }), ..View::default() });
+        picture.set_roi(RegionOfInterest { region: Some(Rect { x, y, width, height }), ..RegionOfInterest::default() });
         let refused = Preprocessor::new(&settings(8, Resize::Stretch), picture.geometry());
         assert!(matches!(refused, Err(Error::BadInput { .. })), "{x},{y},{width},{height}");
     }
@@ -238,7 +243,7 @@ fn turning_the_small_picture_gives_what_turning_the_large_one_gives() {
     };
     for rotation in [Rotation::None, Rotation::Quarter, Rotation::Half, Rotation::ThreeQuarters] {
         let mut stored = frame(PixelFormat::Rgb24, (width as u32, height as u32), 0, texture);
-        stored.set_view(View { rotation, region: None });
+        stored.set_roi(RegionOfInterest { rotation, region: None });
         let size = if rotation.swaps_sides() { (height, width) } else { (width, height) };
         let upright = frame(PixelFormat::Rgb24, (size.0 as u32, size.1 as u32), 0, |c, x, y| {
             let (x, y) = turned(rotation, x, y);
@@ -253,7 +258,7 @@ fn turning_the_small_picture_gives_what_turning_the_large_one_gives() {
     // Turned after the region was cut out.
     let mut stored = frame(PixelFormat::Rgb24, (4, 2), 0, |c, x, y| (10 * x + 100 * y + c) as u8);
     let region = Some(Rect { x: 1, y: 0, width: 2, height: 2 });
-    stored.set_view(View { region, rotation: Rotation::Quarter });
+    stored.set_roi(RegionOfInterest { region, rotation: Rotation::Quarter });
     let red: Vec<u8> = run(&settings(2, Resize::Stretch), &stored).chunks(3).map(|p| p[0]).collect();
     assert_eq!(red, [110, 10, 120, 20]);
 }
@@ -263,7 +268,7 @@ fn no_format_and_no_view_takes_memory_for_a_frame() {
     for format in PixelFormat::ALL {
         for rotation in [Rotation::None, Rotation::Quarter] {
             let mut picture = frame(format, (320, 240), 8, texture);
-            picture.set_view(View { region: Some(Rect { x: 3, y: 3, width: 300, height: 200 }), rotation });
+            picture.set_roi(RegionOfInterest { region: Some(Rect { x: 3, y: 3, width: 300, height: 200 }), rotation });
             let settings = settings(64, Resize::Pad);
             let mut planned = None;
             let planning = taken_by(|| planned = Some(Preprocessor::new(&settings, picture.geometry()).unwrap()));
@@ -286,7 +291,7 @@ fn another_view_or_colour_is_planned_for() {
     let mut pixels = vec![0; preprocessor.output_len()];
     preprocessor.run(&picture, &mut pixels).unwrap();
     picture.set_color(Color::VIDEO, Siting::Left);
-    picture.set_view(View { rotation: Rotation::Half, region: None });
+    picture.set_roi(RegionOfInterest { rotation: Rotation::Half, region: None });
     let mut other = pixels.clone();
     preprocessor.run(&picture, &mut other).unwrap();
     assert!(other != pixels && other == run(&settings, &picture));

@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 use super::search::{self, Sample};
 use super::{LEVEL, Target, per_class, six};
 use crate::bundle::{Bundle, Rule};
+use crate::inference::{Clusters, Record, bootstrap};
 use crate::labels::Label;
 use crate::metrics::Interval;
 use crate::scores::ScoreKind;
-use crate::survey::{Clusters, Record, bootstrap};
 
 /// What decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

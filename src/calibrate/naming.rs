@@ -17,9 +17,9 @@ use serde::{Deserialize, Serialize};
 use super::{LEVEL, six};
 use crate::bundle::{Bundle, Naming, Rank, Taxonomy};
 use crate::decide::naming::Namer;
+use crate::inference::{Clusters, Record, answers, bootstrap};
 use crate::labels::Label;
 use crate::metrics::Interval;
-use crate::survey::{Clusters, Record, answers, bootstrap};
 
 /// Fewest photos that a rank's threshold rests on.
 pub const LEAST: usize = 20;

@@ -14,7 +14,7 @@
 //! its own: so a class with a handful of photos is neither always open nor never. While z is chosen, a photo is judged
 //! without having a part in μ_k and s_k, because five photos lie nearer to their own mean than the sixth will.
 
-use crate::survey::Record;
+use crate::inference::Record;
 
 /// Photos' worth of the pooled variance in that of a class (ν).
 const PRIOR_PHOTOS: f64 = 10.0;

@@ -7,8 +7,8 @@
 //!
 //! T changes neither the order of the classes nor that of the frames by a score of the distances.
 
+use crate::inference::Record;
 use crate::scores::log_sum_exp;
-use crate::survey::Record;
 
 /// Range of ln T: probabilities beyond it come from graphs whose logits are no logits.
 const RANGE: [f64; 2] = [-4.0, 4.0];

@@ -3,10 +3,10 @@
 use super::choice::{self, Candidate};
 use super::{Choice, LEVEL, Settings, candidates, data, six};
 use crate::bundle::Bundle;
+use crate::inference::{Clusters, Record, bootstrap};
 use crate::labels::Label;
 use crate::metrics::{Separation, quantile};
 use crate::scores::ScoreKind;
-use crate::survey::{Clusters, Record, bootstrap};
 
 /// What a rule is worth.
 #[derive(Clone, Debug, PartialEq)]

@@ -7,8 +7,8 @@ use oltr::adopt::classifier::{Found, Reading};
 use oltr::adopt::{self, Weighed, open_classifier, with_metric};
 use oltr::bundle::{Bundle, Class, Preprocess, Rule};
 use oltr::calibrate::{Choice, PerClass, Settings, calibrate, fit_temperature, worth};
+use oltr::inference::{self, InferenceRun};
 use oltr::labels::Label;
-use oltr::survey::{self, Survey};
 use oltr::{Error, Model, atomic, model};
 
 use super::args::{AdoptArgs, Common, RefitArgs};
@@ -106,12 +106,12 @@ impl Making<'_> {
                 .into());
             }
             warn_of_missing(bundle, &train);
-            let Some(train) = self.survey(&model, &train)? else { return Ok(Exit::Success) };
+            let Some(train) = self.infer(&model, &train)? else { return Ok(Exit::Success) };
             let photos = self.study.split("val")?;
-            let Some(val) = self.survey(&model, &photos)? else { return Ok(Exit::Success) };
+            let Some(val) = self.infer(&model, &photos)? else { return Ok(Exit::Success) };
             let temperature = fit_temperature(&val.records, 1.0).unwrap_or(1.0);
             let settings = self.settings(Choice::Rule(Rule::Reachability));
-            let mut weigh = |bundle: &Bundle, records: &[survey::Record]| worth(bundle, &photos, records, &settings);
+            let mut weigh = |bundle: &Bundle, records: &[inference::Record]| worth(bundle, &photos, records, &settings);
             let made_of = adopt::Photos { train: &train.records, val: &val.records, temperature };
             let (with, shape, weighed) = with_metric(self.name, opened, bundle, &made_of, limits, &mut weigh)?;
             log::info!("metric: {shape}");
@@ -121,12 +121,12 @@ impl Making<'_> {
         let model = Model::undivided(self.name, &bytes, &options)?;
         let bundle = model.try_bundle()?;
         let photos = self.study.split("val")?;
-        let keep = survey::Options { logits: true, ..survey::Options::default() };
-        let Some(survey) = self.study.run_keeping(&model, &photos, keep)? else { return Ok(Exit::Success) };
-        let survey = whole(survey)?;
+        let keep = inference::Options { logits: true, ..inference::Options::default() };
+        let Some(run) = self.study.run_keeping(&model, &photos, keep)? else { return Ok(Exit::Success) };
+        let run = whole(run)?;
         let hash = model::graph_sha256(self.name, &bytes, limits)?;
         let settings = Settings { graph_sha256: &hash, ..self.settings(self.choice) };
-        let calibrated = calibrate(bundle, &photos, &survey.records, &settings)?;
+        let calibrated = calibrate(bundle, &photos, &run.records, &settings)?;
         for warning in &calibrated.warnings {
             log::warn!("{warning}");
         }
@@ -159,18 +159,18 @@ impl Making<'_> {
         }
     }
 
-    fn survey(&self, model: &Model, photos: &[Label]) -> anyhow::Result<Option<Survey>> {
-        let keep = survey::Options { logits: true, features: true, ..survey::Options::default() };
+    fn infer(&self, model: &Model, photos: &[Label]) -> anyhow::Result<Option<InferenceRun>> {
+        let keep = inference::Options { logits: true, features: true, ..inference::Options::default() };
         self.study.run_keeping(model, photos, keep)?.map(whole).transpose()
     }
 }
 
-/// `survey` if every photo of it could be read: distances and thresholds without some would not be those of the labels.
-fn whole(survey: Survey) -> anyhow::Result<Survey> {
-    let Survey { failures, .. } = survey;
+/// `run` if every photo of it could be read: distances and thresholds without some would not be those of the labels.
+fn whole(run: InferenceRun) -> anyhow::Result<InferenceRun> {
+    let InferenceRun { failures, .. } = run;
     match failures.into_iter().next() {
         Some((_, error)) => Err(error.into()),
-        None => Ok(Survey { failures: Vec::new(), ..survey }),
+        None => Ok(InferenceRun { failures: Vec::new(), ..run }),
     }
 }
 

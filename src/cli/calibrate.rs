@@ -8,7 +8,7 @@ use oltr::calibrate::{
     Calibrated, Calibration, Choice, Named, Names, PerClass, Settings, Weighed, calibrate, only_names,
 };
 use oltr::scores::ScoreKind;
-use oltr::{Error, Model, atomic, model, survey};
+use oltr::{Error, Model, atomic, inference, model};
 use serde::Serialize;
 
 use super::args::{CalibrateArgs, Common};
@@ -38,9 +38,9 @@ pub fn run(args: &CalibrateArgs, common: &Common) -> anyhow::Result<Exit> {
     let bundle = model.try_bundle()?;
     let named = named(bundle, table.as_ref())?;
     let bundle = named.as_ref().unwrap_or(bundle);
-    let keep = survey::Options { logits: true, ..survey::Options::default() };
-    let Some(survey) = study.run_keeping(&model, &study.photos, keep)? else { return Ok(Exit::Success) };
-    if let Some((_, error)) = survey.failures.into_iter().next() {
+    let keep = inference::Options { logits: true, ..inference::Options::default() };
+    let Some(run) = study.run_keeping(&model, &study.photos, keep)? else { return Ok(Exit::Success) };
+    if let Some((_, error)) = run.failures.into_iter().next() {
         // Thresholds without some of the photos would not be those of the file of labels.
         return Err(error.into());
     }
@@ -57,9 +57,9 @@ pub fn run(args: &CalibrateArgs, common: &Common) -> anyhow::Result<Exit> {
         graph_sha256: &model::graph_sha256(&name, &bytes, limits)?,
     };
     let calibrated = match settings.names {
-        Some(names) if args.names_only => only_names(bundle, &study.photos, &survey.records, &names)?,
+        Some(names) if args.names_only => only_names(bundle, &study.photos, &run.records, &names)?,
         None if args.names_only => return Err(Error::Config(WITHOUT_TAXA.into()).into()),
-        _ => calibrate(bundle, &study.photos, &survey.records, &settings)?,
+        _ => calibrate(bundle, &study.photos, &run.records, &settings)?,
     };
     for warning in &calibrated.warnings {
         log::warn!("{warning}");

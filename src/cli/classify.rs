@@ -351,7 +351,7 @@ impl<'a> Wanted<'a> {
 enum Reporter {
     File(Box<Report>),
     Json(Output),
-    Person(Output, Table, DisplayNames),
+    Table(Output, Table, DisplayNames),
 }
 
 impl Reporter {
@@ -370,7 +370,7 @@ impl Reporter {
         ];
         let table = Table::new(columns, out.width());
         out.line(&table.header())?;
-        Ok(Reporter::Person(out, table, names))
+        Ok(Reporter::Table(out, table, names))
     }
 
     fn result(&mut self, c: &Classification) -> anyhow::Result<()> {
@@ -379,7 +379,7 @@ impl Reporter {
         match self {
             Reporter::File(report) => report.result(c),
             Reporter::Json(out) => out.json(c),
-            Reporter::Person(out, table, names) => {
+            Reporter::Table(out, table, names) => {
                 out.line(&table.row(&cells(c, names)))?;
                 let room = out.width();
                 c.top.iter().try_for_each(|candidate| out.line(&describe(candidate, names, room)))?;
@@ -392,7 +392,7 @@ impl Reporter {
         match self {
             Reporter::File(report) => report.failure(source, url, error),
             Reporter::Json(out) => out.json(&ErrorLine::new(source, error).with_url(url)),
-            Reporter::Person(..) => {
+            Reporter::Table(..) => {
                 log::error!("{}", printable(&exit::message(error)));
                 Ok(())
             }
@@ -405,7 +405,7 @@ impl Reporter {
     fn finish(self, sources: &Sources) -> anyhow::Result<()> {
         match self {
             Reporter::File(report) => report.finish(sources),
-            Reporter::Json(_) | Reporter::Person(..) => Ok(()),
+            Reporter::Json(_) | Reporter::Table(..) => Ok(()),
         }
     }
 

@@ -6,9 +6,9 @@ use std::path::Path;
 use oltr::DisplayNames;
 use oltr::bundle::{Bundle, Rule};
 use oltr::evaluate::{Comparison, Evaluation, GateResult, Subject, Told, compare};
+use oltr::inference::{self, InferenceRun, answers};
 use oltr::metrics::{Answer, Interval, McNemar};
 use oltr::scores::ScoreKind;
-use oltr::survey::{self, Survey, answers};
 use oltr::{Error, Model};
 use serde::Serialize;
 
@@ -38,9 +38,12 @@ pub fn run(args: &EvaluateArgs, common: &Common) -> anyhow::Result<Exit> {
     let bundle = model.try_bundle()?;
     let taxonomy = read::taxonomy(args.taxonomy.as_deref())?.or(bundle.taxonomy.clone()).unwrap_or_default();
     let listed = read::listed(args.species_list.as_deref(), bundle)?;
-    let keep =
-        survey::Options { logits: bundle.open.names.is_some(), listed: listed.as_ref(), ..survey::Options::default() };
-    let Some(survey) = study.run_keeping(&model, &study.photos, keep)? else { return Ok(Exit::Success) };
+    let keep = inference::Options {
+        logits: bundle.open.names.is_some(),
+        listed: listed.as_ref(),
+        ..inference::Options::default()
+    };
+    let Some(run) = study.run_keeping(&model, &study.photos, keep)? else { return Ok(Exit::Success) };
     let subject = Subject {
         bundle,
         sha256: model.sha256(),
@@ -49,9 +52,9 @@ pub fn run(args: &EvaluateArgs, common: &Common) -> anyhow::Result<Exit> {
         cluster: args.photos.cluster.as_deref(),
         taxonomy: &taxonomy,
     };
-    let evaluation = Evaluation::new(&subject, &survey)?;
+    let evaluation = Evaluation::new(&subject, &run)?;
     let comparison = match &args.compare {
-        Some(path) => match Compared::new(path, common, &study, bundle, &survey)? {
+        Some(path) => match Compared::new(path, common, &study, bundle, &run)? {
             Some(compared) => Some(compared),
             None => return Ok(Exit::Success),
         },
@@ -64,8 +67,8 @@ pub fn run(args: &EvaluateArgs, common: &Common) -> anyhow::Result<Exit> {
 
     if let Some(folder) = &args.report {
         let remarks = document.remarks();
-        let (labels, records, images) = (&study.photos[..], &survey.records[..], study.images());
-        let (names, failures) = (&document.names, &survey.failures[..]);
+        let (labels, records, images) = (&study.photos[..], &run.records[..], study.images());
+        let (names, failures) = (&document.names, &run.failures[..]);
         let evaluation = &evaluation;
         let material = report::Material { bundle, names, evaluation, labels, records, failures, images, remarks };
         let written = report::write(folder, &material, &common.options().limits)?;
@@ -79,7 +82,7 @@ pub fn run(args: &EvaluateArgs, common: &Common) -> anyhow::Result<Exit> {
         document.print(&mut out)?;
     }
     let failed = document.gates.iter().any(|gate| !gate.met);
-    Ok(match (failed, survey.failures.is_empty()) {
+    Ok(match (failed, run.failures.is_empty()) {
         (true, _) => Exit::Differs,
         (false, true) => Exit::Success,
         (false, false) => Exit::Data,
@@ -119,14 +122,14 @@ impl Compared {
         common: &Common,
         study: &Study,
         first: &Bundle,
-        survey: &Survey,
+        run: &InferenceRun,
     ) -> anyhow::Result<Option<Compared>> {
         let other = common.load(Some(path))?;
         let Some(theirs) = study.run(&other)? else { return Ok(None) };
         let theirs_by_photo = by_photo(&other, first, &theirs)?;
-        let ours = answers(first, &survey.records);
+        let ours = answers(first, &run.records);
         // Photos that only one of them could read are in neither list.
-        let pairs = survey.records.iter().zip(ours);
+        let pairs = run.records.iter().zip(ours);
         let (a, b): (Vec<_>, Vec<_>) = pairs.filter_map(|(r, a)| Some((a, *theirs_by_photo.get(&r.photo)?))).unzip();
         let comparison = compare(&a, &b)?;
         let (other, other_sha256) = (other.name().to_string(), other.sha256().to_string());
@@ -135,7 +138,7 @@ impl Compared {
 }
 
 /// The answers of `model` by photo, its classes counted as those of `first`; what that lacks comes behind.
-fn by_photo(model: &Model, first: &Bundle, survey: &Survey) -> oltr::Result<HashMap<usize, Answer>> {
+fn by_photo(model: &Model, first: &Bundle, run: &InferenceRun) -> oltr::Result<HashMap<usize, Answer>> {
     let other = model.try_bundle()?;
     let mut positions: HashMap<&str, usize> =
         first.classes.iter().enumerate().map(|(i, c)| (c.id.as_str(), i)).collect();
@@ -144,9 +147,9 @@ fn by_photo(model: &Model, first: &Bundle, survey: &Survey) -> oltr::Result<Hash
         *positions.entry(other.classes[class].id.as_str()).or_insert(next)
     };
     let all: Vec<usize> = (0..other.classes.len()).map(&mut place).collect();
-    let answers = answers(other, &survey.records);
+    let answers = answers(other, &run.records);
     let answer = |a: Answer| Answer { truth: a.truth.map(|t| all[t]), label: all[a.label], open: a.open };
-    Ok(survey.records.iter().zip(answers).map(|(record, a)| (record.photo, answer(a))).collect())
+    Ok(run.records.iter().zip(answers).map(|(record, a)| (record.photo, answer(a))).collect())
 }
 
 impl Document<'_> {

@@ -14,7 +14,7 @@ mod thumbnails;
 use std::path::{Path, PathBuf};
 
 pub use material::Material;
-use oltr::survey::answers;
+use oltr::inference::answers;
 use oltr::{Error, Limits, Result, atomic};
 
 /// Name of the page in the folder.

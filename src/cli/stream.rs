@@ -8,9 +8,9 @@ mod live;
 mod notify;
 mod open;
 mod parse;
-mod person;
 mod reach;
 pub mod store;
+mod table;
 pub mod things;
 mod wait;
 
@@ -30,7 +30,7 @@ use oltr::sink::{CameraResult, CutResult, EventResult, Failure, FrameResult, Sce
 use oltr::source::FrameSource;
 use oltr::things::stills::{BURST, Stills};
 use oltr::things::{Budget, Stage};
-use oltr::{Classifier, Error, Limits, Result, View};
+use oltr::{Classifier, Error, Limits, RegionOfInterest, Result};
 
 use super::args::Common;
 use super::enrol;
@@ -41,9 +41,9 @@ use super::shutdown;
 use args::StreamArgs;
 use crops::Crops;
 use notify::Notifier;
-use person::Person;
 use reach::Reach;
 use store::{Keeping, Storing};
+use table::TableSink;
 use wait::Opening;
 
 /// What errors call the place where results go.
@@ -96,7 +96,7 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
             };
             To::Json(Box::new(JsonLines::new(Stdout, settings, &line_limits)))
         } else {
-            To::Person(Box::new(Person::new(names, frames, photos)?))
+            To::Table(Box::new(TableSink::new(names, frames, photos)?))
         };
         let crops = args.scene.save_crops.as_deref().map(|folder| Crops::new(folder, args.scene.saved()));
         let (notifier, stop) = (Notifier::new(), control.stop.clone());
@@ -128,7 +128,7 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
     }
     let stage_bytes = stage.as_ref().map(Stage::bytes).or(stills.as_ref().map(Stills::bytes));
     // What is looked at of a photo is found in the whole of it, and a store keeps it.
-    if settings.view == View::default() && !args.store.is_on() && scene.is_none() {
+    if settings.roi == RegionOfInterest::default() && !args.store.is_on() && scene.is_none() {
         let jobs = if limits.memory_bytes.is_some() {
             args.reading.jobs.map_or(1, usize::from)
         } else {
@@ -283,14 +283,14 @@ struct Out<'k> {
 
 enum To {
     Json(Box<JsonLines<Stdout>>),
-    Person(Box<Person>),
+    Table(Box<TableSink>),
 }
 
 impl Out<'_> {
     fn sink(&mut self) -> &mut dyn Sink {
         match &mut self.to {
             To::Json(sink) => sink.as_mut(),
-            To::Person(sink) => sink.as_mut(),
+            To::Table(sink) => sink.as_mut(),
         }
     }
 }
@@ -325,7 +325,7 @@ impl Sink for Out<'_> {
         self.reach.event(event, novelty)?;
         match &mut self.to {
             To::Json(lines) => lines.event_with(event, novelty),
-            To::Person(person) => person.event(event),
+            To::Table(person) => person.event(event),
         }
     }
 

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::sync::Mutex;
 
+use oltr::inference::{self, InferenceRun};
 use oltr::labels::{Label, Labels};
-use oltr::survey::{self, Survey};
 use oltr::{Error, Model, Result};
 
 use super::args::{Common, PhotoArgs};
@@ -41,18 +41,23 @@ impl<'a> Study<'a> {
     /// Runs the photos through `model`; `None` if a signal asked to stop.
     ///
     /// # Errors
-    /// As [`Labels::resolve`] and [`survey::run`]; [`Error::BadInput`] if not one photo could be read.
-    pub fn run(&self, model: &Model) -> Result<Option<Survey>> {
-        self.run_keeping(model, &self.photos, survey::Options::default())
+    /// As [`Labels::resolve`] and [`inference::run`]; [`Error::BadInput`] if not one photo could be read.
+    pub fn run(&self, model: &Model) -> Result<Option<InferenceRun>> {
+        self.run_keeping(model, &self.photos, inference::Options::default())
     }
 
     /// As [`Study::run`], of `photos`, keeping what `keep` says of each.
-    pub fn run_keeping(&self, model: &Model, photos: &[Label], keep: survey::Options) -> Result<Option<Survey>> {
+    pub fn run_keeping(
+        &self,
+        model: &Model,
+        photos: &[Label],
+        keep: inference::Options,
+    ) -> Result<Option<InferenceRun>> {
         let truths = self.labels.resolve(photos, model.try_bundle()?)?;
         let limits = self.common.options().limits;
         let bar = reading::bar(photos.len(), &printable(model.name()), self.common.quiet);
         let spent = Mutex::new((0.0, 0.0));
-        let options = survey::Options {
+        let options = inference::Options {
             jobs: self.args.reading.jobs(self.common.threads),
             decode: self.args.reading.decode.into(),
             progress: &|decode, inference| {
@@ -66,26 +71,26 @@ impl<'a> Study<'a> {
             stop: &|| self.shutdown.requested(),
             ..keep
         };
-        let result = survey::run(model, &self.args.images, photos, &truths, &limits, &options);
+        let result = inference::run(model, &self.args.images, photos, &truths, &limits, &options);
         bar.finish_and_clear();
-        let survey = result?;
-        if survey.stopped {
+        let run = result?;
+        if run.stopped {
             log::info!("stopped by a signal; nothing is written");
             return Ok(None);
         }
-        for (_, error) in survey.failures.iter().take(MAX_NAMED) {
+        for (_, error) in run.failures.iter().take(MAX_NAMED) {
             log::error!("{}", printable(&exit::message(error)));
         }
-        if let Some(more) = survey.failures.len().checked_sub(MAX_NAMED).filter(|more| *more > 0) {
+        if let Some(more) = run.failures.len().checked_sub(MAX_NAMED).filter(|more| *more > 0) {
             log::error!("{more} more photos could not be read");
         }
-        if survey.records.is_empty() {
+        if run.records.is_empty() {
             return Err(Error::BadInput {
                 subject: self.args.images.display().to_string(),
                 reason: "not one of the photos could be read".into(),
             });
         }
-        Ok(Some(survey))
+        Ok(Some(run))
     }
 
     /// The photos of `split`.

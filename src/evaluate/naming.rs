@@ -5,9 +5,9 @@ use serde::Serialize;
 use crate::bundle::{Bundle, Rank, Taxonomy};
 use crate::decide::Decision;
 use crate::decide::naming::{Namer, Taxon};
+use crate::inference::Record;
 use crate::labels::Label;
 use crate::metrics::Answer;
-use crate::survey::Record;
 
 /// What the names of a bundle come to. A name is right if the photo is of that taxon; what the table of taxa does not say
 /// is not.

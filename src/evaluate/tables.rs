@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::bundle::{Bundle, Shot};
+use crate::inference::Record;
 use crate::labels::Label;
 use crate::metrics::{Answer, Tally};
-use crate::survey::Record;
 
 /// A known class.
 #[derive(Clone, Debug, PartialEq, Serialize)]

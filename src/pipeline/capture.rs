@@ -113,7 +113,7 @@ impl<'a> Capture<'a> {
                         false => Duration::from_nanos(slot.frame.stamp().mono_ns),
                     };
                     if self.wants(time) {
-                        slot.frame.set_view(self.settings.view);
+                        slot.frame.set_roi(self.settings.roi);
                         slot.ordinal = self.pushed;
                         self.pushed += 1;
                         self.queue.push(slot);

@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use crate::decide::Decision;
-use crate::frame::{Frame, View};
+use crate::frame::{Frame, RegionOfInterest};
 
 /// Bytes of one picture: as pixels, or as the camera's own JPEG.
 pub const PICTURE_BYTES: usize = 1 << 20;
@@ -53,7 +53,7 @@ pub struct Picture {
     pub unit: f32,
 }
 
-/// A frame that may be the best of its thing: what its view shows.
+/// A frame that may be the best of its thing: what its region shows.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate<'a> {
     /// The frame.
@@ -162,7 +162,7 @@ impl Keeper {
 
 fn fill(picture: &mut Picture, candidate: &Candidate, time: Duration) {
     let Candidate { frame, features, unit, .. } = *candidate;
-    let View { region, rotation } = frame.geometry().view;
+    let RegionOfInterest { region, rotation } = frame.geometry().roi;
     let whole = region.is_none() && rotation == Default::default();
     match frame.encoded().filter(|bytes| whole && bytes.len() <= PICTURE_BYTES) {
         Some(bytes) => {

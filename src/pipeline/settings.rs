@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::decide::events;
-use crate::frame::View;
+use crate::frame::RegionOfInterest;
 use crate::queue::Overflow;
 use crate::source::FrameSource;
 
@@ -49,7 +49,7 @@ pub struct Settings {
     /// The least time between two frames: those of a live source that come sooner are passed over, other sources wait.
     pub spacing: Option<Duration>,
     /// The part of each frame that is classified.
-    pub view: View,
+    pub roi: RegionOfInterest,
     /// A live source that gives nothing for so long is lost; any source that does not return from a call for so long,
     /// without work for the processor, is stuck.
     pub source_timeout: Option<Duration>,

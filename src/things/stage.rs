@@ -17,7 +17,7 @@ use crate::decide::Decision;
 use crate::decide::consensus::Observation;
 use crate::decide::events::{Change, EndReason, Event};
 use crate::error::{Error, Result};
-use crate::frame::{Frame, Rect, View};
+use crate::frame::{Frame, Rect, RegionOfInterest};
 use crate::limits::Limits;
 
 /// A cut that was classified.
@@ -27,7 +27,7 @@ pub struct Cut<'a> {
     pub thing: u64,
     /// Which cut of this thing it is, from 1.
     pub number: u32,
-    /// The frame, with the cut as its view.
+    /// The frame, with the cut as its region of interest.
     pub frame: &'a Frame,
     /// What the cut shows of the frame.
     pub region: Rect,
@@ -142,7 +142,7 @@ impl Stage {
     }
 
     /// Looks at the next frame, at the time of its stamp, and lets `classifier` see cuts. `told` gets each cut that was
-    /// classified, `failed` each error that concerns one cut alone. The view of `frame` is as it was afterwards; of a
+    /// classified, `failed` each error that concerns one cut alone. The region of interest of `frame` is as it was afterwards; of a
     /// region in it nothing is taken but the rotation: see [`only`](super::only).
     ///
     /// `now` is the time at which the work begins, on any clock that goes on meanwhile.
@@ -161,19 +161,19 @@ impl Stage {
         self.times = Times::default();
         self.budget.begin(now);
         let time = Duration::from_nanos(stamp.mono_ns);
-        let view = frame.geometry().view;
+        let roi = frame.geometry().roi;
         // Finders see the whole frame as it is stored: boxes are in its pixels.
-        frame.set_view(View::default());
+        frame.set_roi(RegionOfInterest::default());
         let found = self.scene.look(frame, time);
-        frame.set_view(view);
+        frame.set_roi(roi);
         found?;
         (self.last, self.silent) = (Some(time), false);
         self.follow(stamp.seq);
         self.meet();
         self.times.find = start.elapsed();
         self.budget.spend(self.times.find);
-        let result = self.cut(frame, view, classifier, told, failed);
-        frame.set_view(view);
+        let result = self.cut(frame, roi, classifier, told, failed);
+        frame.set_roi(roi);
         self.settle();
         self.list();
         result
@@ -237,7 +237,7 @@ impl Stage {
     fn cut(
         &mut self,
         frame: &mut Frame,
-        view: View,
+        roi: RegionOfInterest,
         classifier: &mut dyn Classify,
         told: &mut dyn FnMut(&Cut) -> Result<()>,
         failed: &mut dyn FnMut(&Error) -> Result<()>,
@@ -259,7 +259,7 @@ impl Stage {
             let track = &mut self.tracks[*place];
             let (width, height) = (frame.width(), frame.height());
             let Some(region) = cut_of(track.area, self.settings.margin, width, height) else { continue };
-            frame.set_view(View { region: Some(region), rotation: view.rotation });
+            frame.set_roi(RegionOfInterest { region: Some(region), rotation: roi.rotation });
             let begin = Instant::now();
             classifier.about(*id);
             let answer = classifier.classify(frame);

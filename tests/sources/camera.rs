@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use oltr::source::camera::{Camera, Device, Encoding, Mode, Switch, Wish};
 use oltr::source::{FrameSource, LateDecoder, Next, photo};
-use oltr::{Color, Error, Frame, Limits, PixelFormat, Range, Result, Rotation, View};
+use oltr::{Color, Error, Frame, Limits, PixelFormat, Range, RegionOfInterest, Result, Rotation};
 
 use super::{jpeg, noise};
 
@@ -165,19 +165,19 @@ fn what_may_be_dropped_is_left_encoded() {
     let bytes = camera.bounds().frame_bytes;
     let mut late = LateDecoder::new(bytes, &Limits::default());
     let right = photo::decode("camera", &good, &Limits::default()).unwrap();
-    let view = View { rotation: Rotation::Half, ..View::default() };
+    let view = RegionOfInterest { rotation: Rotation::Half, ..RegionOfInterest::default() };
     for whole in [true, false, true] {
         let mut frame = Frame::with_capacity(bytes);
         assert_eq!(camera.next(&mut frame, PATIENCE).unwrap(), Next::Frame);
         assert!(frame.is_coded() && frame.data().len() <= good.len() + 16);
-        frame.set_view(view);
+        frame.set_roi(view);
         let stamp = frame.stamp();
         match late.decode("camera", &mut frame) {
             Ok(()) => assert!(whole && !frame.is_coded() && frame.data() == right.data()),
             Err(Error::BadImage { reason, .. }) => assert!(!whole && reason.contains("cut off"), "{reason}"),
             Err(e) => panic!("{e}"),
         }
-        assert_eq!((frame.geometry().view, frame.stamp()), (view, stamp));
+        assert_eq!((frame.geometry().roi, frame.stamp()), (view, stamp));
     }
     let mut frame = Frame::with_capacity(bytes);
     for _ in 0..2 {

@@ -68,7 +68,7 @@ impl Sink for Notes {
 
     fn cut(&mut self, result: &CutResult) -> Result<()> {
         let cut = &result.cut;
-        assert_eq!(cut.frame.geometry().view.region, Some(cut.region));
+        assert_eq!(cut.frame.geometry().roi.region, Some(cut.region));
         self.cuts.push((cut.thing, cut.number, cut.region, cut.area));
         Ok(())
     }

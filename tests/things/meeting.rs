@@ -89,7 +89,7 @@ impl Classify for Stripes<'_> {
     }
 
     fn classify(&mut self, frame: &Frame) -> Result<Answer<'_>> {
-        let region = frame.geometry().view.region.unwrap();
+        let region = frame.geometry().roi.region.unwrap();
         let at = |x: u32, y: u32| f32::from(frame.row(y)[x as usize]);
         let (mut across, mut down) = (1.0, 1.0);
         for y in region.y + 1..region.y + region.height {

@@ -4,14 +4,14 @@ mod color;
 mod format;
 mod label;
 pub mod origin;
-mod view;
+mod region;
 
 pub use color::{Color, Matrix, Range, Siting};
 pub use format::{PixelFormat, Plane};
 use label::Label;
 pub(crate) use label::url_of;
 use origin::Origin;
-pub use view::{Rect, Rotation, View};
+pub use region::{Rect, RegionOfInterest, Rotation};
 
 use crate::error::{Error, Result};
 use crate::limits::Limits;
@@ -30,14 +30,14 @@ pub struct Geometry {
     /// Where halved chroma lies.
     pub siting: Siting,
     /// What of the frame is preprocessed.
-    pub view: View,
+    pub roi: RegionOfInterest,
 }
 
 impl Geometry {
     /// A picture that is examined as a whole, with the colours of JPEG.
     pub fn new(format: PixelFormat, width: u32, height: u32) -> Geometry {
-        let (color, siting, view) = Default::default();
-        Geometry { format, width, height, color, siting, view }
+        let (color, siting, roi) = Default::default();
+        Geometry { format, width, height, color, siting, roi }
     }
 }
 
@@ -304,8 +304,8 @@ impl Frame {
     }
 
     /// What of the frame is preprocessed.
-    pub fn set_view(&mut self, view: View) {
-        self.geometry.view = view;
+    pub fn set_roi(&mut self, roi: RegionOfInterest) {
+        self.geometry.roi = roi;
     }
 
     /// Number and time.

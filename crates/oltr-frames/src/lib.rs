@@ -18,5 +18,7 @@ pub mod text;
 pub use frame::origin;
 
 pub use error::{Error, ErrorKind, Result, UnsupportedNode};
-pub use frame::{Color, Frame, Geometry, Matrix, PixelFormat, Plane, Range, Rect, Rotation, Siting, Stamp, View};
+pub use frame::{
+    Color, Frame, Geometry, Matrix, PixelFormat, Plane, Range, Rect, RegionOfInterest, Rotation, Siting, Stamp,
+};
 pub use limits::Limits;

@@ -7,7 +7,7 @@
 //!
 //! Frames of luma and chroma are resampled plane by plane and converted at the size of the input, by the integer formula
 //! below; the result is within 2 levels of what the frame would give if it were converted first. A frame's
-//! [`View`](crate::View) is part of the plan: its region is resampled as if it were cropped, and turned when it is small.
+//! [`RegionOfInterest`](crate::RegionOfInterest) is part of the plan: its region is resampled as if it were cropped, and turned when it is small.
 //!
 //! # Conversion
 //! With `y` = Y − black, `u` = U − 128, `v` = V − 128, and the weights of ITU-R BT.601 (`Kr` 0.299, `Kb` 0.114) or BT.709
@@ -46,7 +46,7 @@ use resample::{Resampler, Room, Span, reserve};
 /// Turns frames into the pixels of the model's input.
 ///
 /// Everything that depends on the geometry of the source is computed once and kept; a frame of the same geometry as the
-/// one before it takes no memory. Nor does one that differs only in its [`View`](crate::View), from the third on: what
+/// one before it takes no memory. Nor does one that differs only in its [`RegionOfInterest`](crate::RegionOfInterest), from the third on: what
 /// moves is cut out of each frame at another place and in another size.
 ///
 /// # Example
@@ -180,12 +180,12 @@ impl Plan {
     /// As [`Preprocessor::new`]; the plan is as it was.
     fn change(&mut self, settings: &Preprocess, source: Geometry) -> Result<()> {
         let Spans { region, placement, columns, rows, unturned } = Spans::new(settings, source)?;
-        let only_view = Geometry { view: self.source.view, ..source } == self.source;
-        if only_view {
+        let only_roi = Geometry { roi: self.source.roi, ..source } == self.source;
+        if only_roi {
             // More parts of such frames will come.
             let (columns, rows, output) = (source.width as usize, source.height as usize, settings.size as usize);
             self.pixels.reserve(source.format, Room { columns, rows, output });
-            let turned = source.view.rotation != Rotation::None;
+            let turned = source.roi.rotation != Rotation::None;
             reserve(&mut self.unturned, if turned { output * output * 3 } else { 0 });
         }
         if !self.pixels.plan(self.source, source, region, columns, rows) {
@@ -212,7 +212,7 @@ impl Plan {
         let line = size * 3;
         let corner = y as usize * line + x as usize * 3;
         let out = &mut out[corner..];
-        let rotation = self.source.view.rotation;
+        let rotation = self.source.roi.rotation;
         if rotation == Rotation::None {
             return self.pixels.run(frame, self.region, out, line, width as usize);
         }
@@ -235,7 +235,7 @@ struct Spans {
 impl Spans {
     fn new(settings: &Preprocess, source: Geometry) -> Result<Spans> {
         let region = region(source)?;
-        let rotation = source.view.rotation;
+        let rotation = source.roi.rotation;
         let (width, height) = match rotation.swaps_sides() {
             true => (region.height, region.width),
             false => (region.width, region.height),
@@ -343,8 +343,8 @@ fn values(source: Geometry) -> Box<[u8; 256]> {
 
 /// What of a source is examined.
 fn region(source: Geometry) -> Result<Rect> {
-    let Geometry { width, height, view, .. } = source;
-    let Some(region) = view.region else {
+    let Geometry { width, height, roi, .. } = source;
+    let Some(region) = roi.region else {
         return Ok(Rect { x: 0, y: 0, width, height });
     };
     let fits = |start: u32, length: u32, all: u32| length > 0 && u64::from(start) + u64::from(length) <= all.into();
@@ -358,7 +358,7 @@ fn region(source: Geometry) -> Result<Rect> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::View;
+    use crate::frame::RegionOfInterest;
     use crate::limits::Limits;
 
     fn settings(resize: Resize) -> Preprocess {
@@ -381,7 +381,7 @@ mod tests {
                 let (mut pixels, mut expected) = (vec![0; kept.output_len()], vec![1; kept.output_len()]);
                 let mut taken = None;
                 for (n, region) in views.iter().cycle().take(3 * views.len()).enumerate() {
-                    frame.set_view(View { region: *region, rotation: rotations[n / 2 % 2] });
+                    frame.set_roi(RegionOfInterest { region: *region, rotation: rotations[n / 2 % 2] });
                     kept.run(&frame, &mut pixels).unwrap();
                     let fresh = Preprocessor::new(&settings(resize), frame.geometry());
                     fresh.unwrap().run(&frame, &mut expected).unwrap();

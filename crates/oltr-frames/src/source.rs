@@ -83,7 +83,7 @@ pub trait FrameSource: Send {
     fn bounds(&self) -> Bounds;
 
     /// Waits up to `patience` for a frame and reads it into `frame`, whose geometry, stamp and label it sets. The
-    /// [`View`](crate::View) is the caller's: it is reset.
+    /// [`RegionOfInterest`](crate::RegionOfInterest) is the caller's: it is reset.
     ///
     /// After [`Next::Waiting`] part of a frame may lie in `frame`: the same one must be handed in again, untouched (a
     /// source that reads in parts refuses another with [`Error::BadInput`]). After [`Next::Damaged`], [`Next::End`] or

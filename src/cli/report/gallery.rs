@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::fmt::Write;
 
 use oltr::Limits;
+use oltr::inference::Record;
 use oltr::labels::Label;
 use oltr::metrics::Answer;
-use oltr::survey::Record;
 
 use super::html::escape;
 use super::material::Material;

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use oltr::bundle::Bundle;
 use oltr::evaluate::Evaluation;
+use oltr::inference::Record;
 use oltr::labels::Label;
-use oltr::survey::Record;
 use oltr::{DisplayNames, Error};
 
 /// All that the page is made from.

@@ -2,9 +2,9 @@
 
 use oltr::bundle::{Bundle, Rule, Shot};
 use oltr::evaluate::{ClassRow, Evaluation};
+use oltr::inference::Record;
 use oltr::metrics::{Oscr, Point, Separation};
 use oltr::scores::ScoreKind;
-use oltr::survey::Record;
 use oltr::{Error, Result};
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;

@@ -11,7 +11,7 @@ use oltr::pipeline::{Backoff, Grouping, Settings, keep};
 use oltr::queue::Overflow;
 use oltr::source::camera::Encoding;
 use oltr::source::stream::{self, Layout, RawFormat};
-use oltr::{Error, Limits, Matrix, PixelFormat, Range, Rect, Result, Rotation, View};
+use oltr::{Error, Limits, Matrix, PixelFormat, Range, Rect, RegionOfInterest, Result, Rotation};
 
 use super::super::byte_size::ByteSize;
 use super::super::reading_args::ReadingArgs;
@@ -260,7 +260,7 @@ impl StreamArgs {
             }),
             every: self.every,
             spacing: self.max_fps.map(|fps| Duration::from_secs_f64(1.0 / fps)),
-            view: View { region: self.roi, rotation: self.rotate },
+            roi: RegionOfInterest { region: self.roi, rotation: self.rotate },
             source_timeout: self.source_timeout,
             reconnect: self.reconnect.map(|attempts| Backoff { attempts, ..Backoff::default() }),
             stats_every: self.stats_interval,

@@ -140,10 +140,10 @@ impl Crops {
         format!("{}-thing-{thing}-frame-{seq}.png", self.run)
     }
 
-    /// Makes `pixels` red, green and blue of what the view of `frame` shows; columns and rows.
+    /// Makes `pixels` red, green and blue of what the region of interest of `frame` shows; columns and rows.
     fn pixels_of(&mut self, frame: &Frame) -> Result<(u32, u32)> {
-        let view = frame.geometry().view;
-        let (width, height) = view.region.map_or((frame.width(), frame.height()), |r| (r.width, r.height));
+        let roi = frame.geometry().roi;
+        let (width, height) = roi.region.map_or((frame.width(), frame.height()), |r| (r.width, r.height));
         // Padded to a square without a change of size, where it is not too large: the cut is the part that is not padding.
         let size = width.max(height).min(SIDE);
         let pad_color = Some([0; 3]);

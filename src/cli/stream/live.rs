@@ -329,7 +329,7 @@ impl Eye {
     pub fn see(&self, frame: &Frame, pixels: &[u8], answer: &Answer) {
         let Some(mut state) = self.0.watched() else { return };
         state.see_camera(frame);
-        state.numbers.region = frame.geometry().view.region.map(|r| [r.x, r.y, r.width, r.height]);
+        state.numbers.region = frame.geometry().roi.region.map(|r| [r.x, r.y, r.width, r.height]);
         state.see_input(pixels, self.0.about.side, answer);
     }
 

@@ -140,7 +140,7 @@ impl Classify for Keeping<'_, '_> {
             let unit = self.inner.judge().decider().unit(&outputs.distances);
             // As an event chooses its best frame; of a thing the largest cut, as what its event will say is not known yet.
             let score = match (thing, answer.decision) {
-                (Some(_), _) => frame.geometry().view.region.map_or(0.0, |r| r.width as f32 * r.height as f32),
+                (Some(_), _) => frame.geometry().roi.region.map_or(0.0, |r| r.width as f32 * r.height as f32),
                 (None, Decision::Known(_)) => answer.probability,
                 (None, _) => -answer.reachability,
             };

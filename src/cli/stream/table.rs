@@ -18,7 +18,7 @@ use super::super::table::{Align, Cell, Column, Shrink, Table, printable, shorten
 const REFRESH: Duration = Duration::from_millis(250);
 
 /// A table of events, and of frames if asked for.
-pub struct Person {
+pub struct TableSink {
     out: Output,
     table: Table,
     names: DisplayNames,
@@ -35,12 +35,12 @@ pub struct Person {
     present: Option<(usize, Duration)>,
 }
 
-impl Person {
+impl TableSink {
     /// A table for what `names` names, with a row for each frame if `frames`.
     ///
     /// # Errors
     /// As [`Output::line`].
-    pub fn new(names: Names, frames: bool, photos: bool) -> anyhow::Result<Person> {
+    pub fn new(names: Names, frames: bool, photos: bool) -> anyhow::Result<TableSink> {
         let names = DisplayNames::of_all(names);
         let mut out = Output::new();
         let reachabilities = if frames { ["10.00 ≥ 10.00"] } else { ["10.00"] };
@@ -61,7 +61,7 @@ impl Person {
         let table = Table::new(columns, out.width());
         out.line(&table.header())?;
         let live = std::io::stdout().is_terminal().then(Instant::now);
-        Ok(Person { out, table, names, frames, photos, live, shown: false, last: None, present: None })
+        Ok(TableSink { out, table, names, frames, photos, live, shown: false, last: None, present: None })
     }
 
     fn name(&self, decision: Decision) -> String {
@@ -78,7 +78,7 @@ impl Person {
     }
 }
 
-impl Sink for Person {
+impl Sink for TableSink {
     fn frame(&mut self, f: &FrameResult) -> Result<()> {
         self.last = f.agreed.map(|agreed| (agreed.label, f.age));
         if !self.frames {
@@ -224,7 +224,7 @@ impl Sink for Person {
     }
 }
 
-impl Drop for Person {
+impl Drop for TableSink {
     /// Leaves the cursor on a line of its own.
     fn drop(&mut self) {
         let _ = self.clear();

@@ -11,7 +11,7 @@ use crate::answer::Answer;
 use crate::classify::{Classify, concerns_frame};
 use crate::decide::Decision;
 use crate::error::{Error, Result};
-use crate::frame::{Frame, View};
+use crate::frame::{Frame, RegionOfInterest};
 use crate::things::cut::cut_of;
 use crate::things::detector::Detector;
 use crate::things::settings::Settings;
@@ -88,7 +88,7 @@ impl Stills {
     }
 
     /// Lets `classifier` see what differs in the photo `frame`, or all of it, and gives the answer of the photo: that of the
-    /// known thing with the highest probability, else of the largest. `told` gets each cut. Rotation stays as the view of
+    /// known thing with the highest probability, else of the largest. `told` gets each cut. Rotation stays as the region of interest of
     /// `frame` has it.
     ///
     /// # Errors
@@ -100,9 +100,9 @@ impl Stills {
         classifier: &'c mut dyn Classify,
         told: &mut dyn FnMut(&Cut) -> Result<()>,
     ) -> Result<Answer<'c>> {
-        let View { region, rotation } = frame.geometry().view;
+        let RegionOfInterest { region, rotation } = frame.geometry().roi;
         let found = self.finds.take(frame.stamp().seq).unwrap_or_default();
-        frame.set_view(View::default());
+        frame.set_roi(RegionOfInterest::default());
         let areas = self.areas_of(frame, &found);
         let looked = match areas {
             Ok(areas) => self.cut(frame, &areas, rotation, classifier, told),
@@ -111,15 +111,15 @@ impl Stills {
         let best = match looked {
             Ok(best) => best,
             Err(e) => {
-                frame.set_view(View { region, rotation });
+                frame.set_roi(RegionOfInterest { region, rotation });
                 return Err(e);
             }
         };
         // The whole photo, or the best cut once more: its outputs and its pixels are those of the answer.
-        frame.set_view(best.unwrap_or(View { region, rotation }));
+        frame.set_roi(best.unwrap_or(RegionOfInterest { region, rotation }));
         let again = best.is_none() || self.still.things.len() > 1;
         let answer = classifier.classify(frame);
-        frame.set_view(View { region, rotation });
+        frame.set_roi(RegionOfInterest { region, rotation });
         let mut answer = answer?;
         if again {
             self.times.add(&answer);
@@ -150,7 +150,7 @@ impl Stills {
         Ok(boxes)
     }
 
-    /// Lets the cuts be classified; the view of the best one, `None` without any.
+    /// Lets the cuts be classified; the region of interest of the best one, `None` without any.
     fn cut(
         &mut self,
         frame: &mut Frame,
@@ -158,13 +158,13 @@ impl Stills {
         rotation: crate::Rotation,
         classifier: &mut dyn Classify,
         told: &mut dyn FnMut(&Cut) -> Result<()>,
-    ) -> Result<Option<View>> {
-        let mut best: Option<((bool, f32), View)> = None;
+    ) -> Result<Option<RegionOfInterest>> {
+        let mut best: Option<((bool, f32), RegionOfInterest)> = None;
         let mut failed: Option<Error> = None;
         for area in areas {
             let Some(region) = cut_of(*area, self.margin, frame.width(), frame.height()) else { continue };
-            let view = View { region: Some(region), rotation };
-            frame.set_view(view);
+            let roi = RegionOfInterest { region: Some(region), rotation };
+            frame.set_roi(roi);
             let begin = Instant::now();
             let answer = match classifier.classify(frame) {
                 Ok(answer) => answer,
@@ -181,7 +181,7 @@ impl Stills {
             let is_known = answer.decision != Decision::Open;
             let worth = (is_known, if is_known { answer.probability } else { area.pixels() as f32 });
             if best.is_none_or(|(most, _)| worth > most) {
-                best = Some((worth, view));
+                best = Some((worth, roi));
             }
             let thing = StillThing {
                 id: self.things,
@@ -196,7 +196,7 @@ impl Stills {
         }
         match (best, failed) {
             (None, Some(e)) => Err(e),
-            (best, _) => Ok(best.map(|(_, view)| view)),
+            (best, _) => Ok(best.map(|(_, roi)| roi)),
         }
     }
 }

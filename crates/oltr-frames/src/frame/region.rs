@@ -55,7 +55,7 @@ impl Rotation {
 
 /// What of a frame is preprocessed: a region of it, turned afterwards. No pixel is copied for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct View {
+pub struct RegionOfInterest {
     /// The region in pixels of the frame as it is stored, before it is turned; `None` for the whole frame. A frame that
     /// does not hold all of it is refused when it is preprocessed.
     pub region: Option<Rect>,

@@ -30,9 +30,9 @@ impl LateDecoder {
         }
         jpeg::decode(subject, frame.data(), &self.limits, &mut self.room, &mut self.spare)?;
         frame.set_encoded_itself();
-        let view = frame.geometry().view;
+        let roi = frame.geometry().roi;
         frame.swap_picture(&mut self.spare);
-        frame.set_view(view);
+        frame.set_roi(roi);
         Ok(())
     }
 }
