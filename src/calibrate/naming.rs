@@ -7,8 +7,9 @@
 //!
 //! For *open* photos, known and unknown ones together, the group that they lie near is found in the same way. What is
 //! unknown in the field is other than what was photographed, and one group that happens to be frequent here would carry a
-//! rank; so it is reported only where unknown photos of at least [`LEAST_GROUPS`] groups of that rank are named rightly, and where
-//! the lower end of what is promised keeps the share, with the photos of an unknown class drawn together.
+//! rank; so it is reported only where unknown photos of at least [`LEAST_GROUPS`] groups of that rank are named
+//! rightly, and where the lower end of what is promised keeps the share, with the photos of an unknown class drawn
+//! together.
 
 use std::collections::BTreeSet;
 

@@ -28,8 +28,8 @@ impl Worth {
 }
 
 /// What the rule of `bundle` is worth on `records` of the photos `labels` at the target of `settings`: the mean of AUROC and
-/// of what the choice of a rule weighs. Thresholds of few photos jump; the area under the curve of all does not. `None` without known
-/// or unknown photos, or where no threshold reaches the target.
+/// of what the choice of a rule weighs. Thresholds of few photos jump; the area under the curve of all does not. `None`
+/// without known or unknown photos, or where no threshold reaches the target.
 pub fn worth(bundle: &Bundle, labels: &[Label], records: &[Record], settings: &Settings) -> Option<Worth> {
     let data = data(labels, records);
     if data.known == 0 || data.open == 0 {

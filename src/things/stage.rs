@@ -142,8 +142,8 @@ impl Stage {
     }
 
     /// Looks at the next frame, at the time of its stamp, and lets `classifier` see cuts. `told` gets each cut that was
-    /// classified, `failed` each error that concerns one cut alone. The region of interest of `frame` is as it was afterwards; of a
-    /// region in it nothing is taken but the rotation: see [`only`](super::only).
+    /// classified, `failed` each error that concerns one cut alone. The region of interest of `frame` is as it was
+    /// afterwards; of a region in it nothing is taken but the rotation: see [`only`](super::only).
     ///
     /// `now` is the time at which the work begins, on any clock that goes on meanwhile.
     ///

@@ -7,7 +7,8 @@
 //!
 //! Frames of luma and chroma are resampled plane by plane and converted at the size of the input, by the integer formula
 //! below; the result is within 2 levels of what the frame would give if it were converted first. A frame's
-//! [`RegionOfInterest`](crate::RegionOfInterest) is part of the plan: its region is resampled as if it were cropped, and turned when it is small.
+//! [`RegionOfInterest`](crate::RegionOfInterest) is part of the plan: its region is resampled as if it were cropped,
+//! and turned when it is small.
 //!
 //! # Conversion
 //! With `y` = Y − black, `u` = U − 128, `v` = V − 128, and the weights of ITU-R BT.601 (`Kr` 0.299, `Kb` 0.114) or BT.709
@@ -46,8 +47,8 @@ use resample::{Resampler, Room, Span, reserve};
 /// Turns frames into the pixels of the model's input.
 ///
 /// Everything that depends on the geometry of the source is computed once and kept; a frame of the same geometry as the
-/// one before it takes no memory. Nor does one that differs only in its [`RegionOfInterest`](crate::RegionOfInterest), from the third on: what
-/// moves is cut out of each frame at another place and in another size.
+/// one before it takes no memory. Nor does one that differs only in its [`RegionOfInterest`](crate::RegionOfInterest),
+/// from the third on: what moves is cut out of each frame at another place and in another size.
 ///
 /// # Example
 /// ```

@@ -97,9 +97,9 @@ pub trait FrameSource: Send {
     /// is final, [`Error::Io`] for one.
     fn next(&mut self, frame: &mut Frame, patience: Duration) -> Result<Next>;
 
-    /// What notes for a source that a frame was reported, given its number, from whichever thread reports it; asked for once, before
-    /// the first frame. What remembers across restarts what it gave has one, so that a process that is killed tells
-    /// nothing twice. [`FrameSource::confirm`] follows.
+    /// What notes for a source that a frame was reported, given its number, from whichever thread reports it; asked for
+    /// once, before the first frame. What remembers across restarts what it gave has one, so that a process that is
+    /// killed tells nothing twice. [`FrameSource::confirm`] follows.
     fn note(&mut self) -> Option<Note> {
         None
     }

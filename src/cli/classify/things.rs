@@ -42,8 +42,8 @@ impl Photos {
     /// Begins to read `inputs`.
     ///
     /// # Errors
-    /// [`Error::Config`] for options that do not go together; as [`ThingsArgs::settings`](super::super::stream::things::ThingsArgs)
-    /// and [`Crops::new`].
+    /// [`Error::Config`] for options that do not go together; as
+    /// [`ThingsArgs::settings`](super::super::stream::things::ThingsArgs) and [`Crops::new`].
     pub fn new(inputs: Vec<Input>, args: &ClassifyArgs, common: &Common, model: &Model) -> Result<Photos> {
         for (option, given) in [("--output", args.output.is_some()), ("--attention", args.attention.is_some())] {
             if given {

@@ -22,7 +22,8 @@ use super::things::ThingsArgs;
 /// Say what a camera or a stream of frames shows, live.
 ///
 /// Each frame is known or open by the model's rule; what the last frames agree on makes events with a beginning and an
-/// end. Photos are answered one by one, unless --burst or --consensus says which belong together. Memory is bounded: a camera's frames that come too fast are dropped and counted, and the newest wins.
+/// end. Photos are answered one by one, unless --burst or --consensus says which belong together. Memory is bounded: a
+/// camera's frames that come too fast are dropped and counted, and the newest wins.
 ///
 /// SOURCE is a file, a FIFO or - (standard input) with YUV4MPEG2, JPEG pictures one after another or as a multipart
 /// stream, or with raw frames (--format, --size); photos, folders and patterns; or a camera, v4l2:/dev/video0. Any

@@ -88,8 +88,8 @@ impl Stills {
     }
 
     /// Lets `classifier` see what differs in the photo `frame`, or all of it, and gives the answer of the photo: that of the
-    /// known thing with the highest probability, else of the largest. `told` gets each cut. Rotation stays as the region of interest of
-    /// `frame` has it.
+    /// known thing with the highest probability, else of the largest. `told` gets each cut. Rotation stays as the
+    /// region of interest of `frame` has it.
     ///
     /// # Errors
     /// As [`Classify::classify`] for what does not concern one cut alone; that of the cut where none could be classified;

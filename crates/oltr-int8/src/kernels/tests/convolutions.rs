@@ -189,8 +189,8 @@ fn products_beyond_32_bits_saturate() {
     check(&cases);
 }
 
-/// Sums of two products fit 16 bits, but for that of the smallest activations with the smallest weights: kernels that add in 16 bits
-/// must know of each two taps whose products they add.
+/// Sums of two products fit 16 bits, but for that of the smallest activations with the smallest weights: kernels that
+/// add in 16 bits must know of each two taps whose products they add.
 #[test]
 fn depthwise_with_any_two_weights_the_smallest() {
     let requant = Requant { multiplier: vec![1e-3; 16], zero_point: 128, lo: 0, hi: 255 };

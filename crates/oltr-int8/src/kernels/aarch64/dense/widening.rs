@@ -186,7 +186,8 @@ macro_rules! shallow {
     };
 }
 
-/// The instructions for one pixel at a deep pair: the activations of its second chunk in register `$y`, their weights in 20 to 23.
+/// The instructions for one pixel at a deep pair: the activations of its second chunk in register `$y`, their weights
+/// in 20 to 23.
 macro_rules! deep {
     ($x:literal $y:literal: $a:literal $b:literal $c:literal $d:literal) => {
         concat!(

@@ -283,7 +283,8 @@ fn bt(d: [__m128i; POINTS]) -> [__m128i; POINTS] {
 /// each point, `pitch` bytes apart.
 ///
 /// # Safety
-/// ENABLED and TRANSFORM. AVX2 is there; there are 7 such pairs of pixels, 16 bytes can be read from each, and 16 written to each row.
+/// ENABLED and TRANSFORM. AVX2 is there; there are 7 such pairs of pixels, 16 bytes can be read from each, and 16
+/// written to each row.
 #[target_feature(enable = "avx2")]
 unsafe fn transform_activations(from: *const u8, row_bytes: usize, to: *mut u8, row: usize, pitch: usize) {
     let mut d = [_mm_setzero_si128(); POINTS];
