@@ -92,7 +92,7 @@ pub fn run(
     settings: &Settings,
     limits: &Limits,
 ) -> Result<Report> {
-    run_with(source, classifier, Looking::Whole, sink, control, settings, limits)
+    run_with(source, classifier, Mode::Whole, sink, control, settings, limits)
 }
 
 /// As [`run`], but for things that move before a fixed camera: `stage` finds and follows them, `classifier` sees cuts of
@@ -109,7 +109,7 @@ pub fn run_things(
     settings: &Settings,
     limits: &Limits,
 ) -> Result<Report> {
-    run_with(source, classifier, Looking::Things(stage), sink, control, settings, limits)
+    run_with(source, classifier, Mode::Things(stage), sink, control, settings, limits)
 }
 
 /// As [`run`], but for photos in which things are looked for: `source` is a
@@ -127,11 +127,11 @@ pub fn run_stills(
     settings: &Settings,
     limits: &Limits,
 ) -> Result<Report> {
-    run_with(source, classifier, Looking::Stills(stills), sink, control, settings, limits)
+    run_with(source, classifier, Mode::Stills(stills), sink, control, settings, limits)
 }
 
 /// The part of frames that is classified.
-enum Looking<'a> {
+enum Mode<'a> {
     /// All of each.
     Whole,
     /// Things that move.
@@ -140,20 +140,25 @@ enum Looking<'a> {
     Stills(&'a mut Stills),
 }
 
+impl Mode<'_> {
+    fn stage(&mut self) -> Option<&mut Stage> {
+        if let Mode::Things(stage) = self { Some(stage) } else { None }
+    }
+
+    fn stills(&mut self) -> Option<&mut Stills> {
+        if let Mode::Stills(stills) = self { Some(stills) } else { None }
+    }
+}
+
 fn run_with(
     source: &mut dyn FrameSource,
     classifier: &mut dyn Classify,
-    looking: Looking,
+    mode: Mode,
     sink: &mut dyn Sink,
     control: &Control,
     settings: &Settings,
     limits: &Limits,
 ) -> Result<Report> {
-    let (stage, stills) = match looking {
-        Looking::Whole => (None, None),
-        Looking::Things(stage) => (Some(stage), None),
-        Looking::Stills(stills) => (None, Some(stills)),
-    };
     let bundle = classifier.names().bundle();
     let groups = Groups::new(bundle, settings.events, settings.grouping, settings.by_taken, limits)?;
     let (depth, overflow) = (settings.depth_for(source), settings.overflow_for(source));
@@ -172,8 +177,7 @@ fn run_with(
         queue: &queue,
         shared: &shared,
         classifier,
-        stage,
-        stills,
+        mode,
         sink,
         groups,
         meter,
@@ -217,10 +221,7 @@ struct Consumer<'a> {
     queue: &'a Queue<Slot>,
     shared: &'a Shared,
     classifier: &'a mut dyn Classify,
-    /// Where things are looked for rather than whole frames.
-    stage: Option<&'a mut Stage>,
-    /// Where things are looked for in photos.
-    stills: Option<&'a mut Stills>,
+    mode: Mode<'a>,
     sink: &'a mut dyn Sink,
     groups: Groups,
     meter: Meter,
@@ -314,7 +315,7 @@ impl Consumer<'_> {
     }
 
     fn tick(&mut self, stats: &Stats) -> Result<()> {
-        match &self.stage {
+        match self.mode.stage() {
             Some(stage) => self.sink.tick(stats, &mut stage.in_progress()),
             None => self.sink.tick(stats, &mut self.groups.in_progress()),
         }
@@ -323,7 +324,7 @@ impl Consumer<'_> {
     /// Classifies one frame, reports it and gives it back.
     fn handle(&mut self, mut slot: Slot, dropped: u64) -> Result<()> {
         let decoded = self.late.as_mut().map_or(Ok(()), |late| late.decode(self.name, &mut slot.frame));
-        if self.stage.is_some() {
+        if matches!(self.mode, Mode::Things(_)) {
             return match decoded {
                 Ok(()) => self.handle_things(slot, dropped),
                 Err(e) => self.give_up(slot, e),
@@ -334,7 +335,7 @@ impl Consumer<'_> {
         self.tell_changes(times, &ended)?;
         let (name, sink, frame) = (self.name, &mut *self.sink, &mut slot.frame);
         let mut told = |cut: &crate::things::Cut| sink.cut(&CutResult { source: name, cut: *cut });
-        let looked = decoded.and_then(|()| match &mut self.stills {
+        let looked = decoded.and_then(|()| match self.mode.stills() {
             Some(stills) => stills.look(frame, &mut *self.classifier, &mut told),
             None => self.classifier.classify(frame),
         });
@@ -343,7 +344,7 @@ impl Consumer<'_> {
                 let time = Duration::from_nanos(slot.frame.stamp().mono_ns);
                 let age = now().saturating_sub(if self.recording { slot.arrived } else { time });
                 self.meter.classified(age);
-                match self.stills.as_ref().map(|stills| stills.times()) {
+                match self.mode.stills().map(|stills| stills.times()) {
                     Some(times) => self.meter.inferred(times.inferences, times.inference, times.longest),
                     None => self.meter.inferred(1, answer.inference, answer.inference),
                 }
@@ -359,7 +360,7 @@ impl Consumer<'_> {
                 let source = if slot.frame.label().is_empty() { self.name } else { slot.frame.label() };
                 let (source_url, stamp) = (slot.frame.url(), slot.frame.stamp());
                 let origin = Some(slot.frame.origin()).filter(|_| !slot.frame.label().is_empty());
-                let still = self.stills.as_ref().map(|stills| stills.last());
+                let still = self.mode.stills().map(|stills| stills.last());
                 let result = FrameResult { source, source_url, stamp, answer, agreed, age, dropped, origin, still };
                 let told = self.sink.frame(&result);
                 self.groups.add(&*self.classifier);
@@ -420,9 +421,9 @@ impl Consumer<'_> {
         Ok(())
     }
 
-    fn stats(&self) -> Stats {
+    fn stats(&mut self) -> Stats {
         let mut stats = self.meter.stats(now(), self.queue.counts(), self.shared);
-        stats.things = self.stage.as_ref().map(|stage| stage.stats());
+        stats.things = self.mode.stage().map(|stage| stage.stats());
         stats.stuck = self.watchdog.is_stuck();
         stats.connected &= !stats.stuck && !self.watchdog.is_silent();
         stats

@@ -199,10 +199,7 @@ impl<'a> Report<'a> {
             Column::new("ON THESE", Align::Right, Shrink::Never),
             Column::new("ON AS MANY OTHERS (95 %)", Align::Left, Shrink::Middle),
         ];
-        let table = Table::fit(columns, &rows, out.width());
-        out.line("")?;
-        out.line(&table.header())?;
-        rows.iter().try_for_each(|row| out.line(&table.row(row)))?;
+        print_table(out, columns, &rows)?;
         self.print_names(out)?;
         self.print_weighed(out)
     }
@@ -227,10 +224,7 @@ impl<'a> Report<'a> {
             Column::new("RIGHT", Align::Right, Shrink::Never),
             Column::new("OF OTHERS (95 %)", Align::Left, Shrink::Middle),
         ];
-        let table = Table::fit(columns, &rows, out.width());
-        out.line("")?;
-        out.line(&table.header())?;
-        rows.iter().try_for_each(|row| out.line(&table.row(row)))
+        print_table(out, columns, &rows)
     }
 
     /// The rules that were weighed, the chosen one first.
@@ -256,9 +250,14 @@ impl<'a> Report<'a> {
             Column::new("NAMED", Align::Right, Shrink::Never),
             Column::new("WORTH LESS (95 %)", Align::Left, Shrink::Middle),
         ];
-        let table = Table::fit(columns, &rows, out.width());
-        out.line("")?;
-        out.line(&table.header())?;
-        rows.iter().try_for_each(|row| out.line(&table.row(row)))
+        print_table(out, columns, &rows)
     }
+}
+
+/// A table after an empty line.
+fn print_table(out: &mut Output, columns: Vec<Column>, rows: &[Vec<Cell>]) -> anyhow::Result<()> {
+    let table = Table::fit(columns, rows, out.width());
+    out.line("")?;
+    out.line(&table.header())?;
+    rows.iter().try_for_each(|row| out.line(&table.row(row)))
 }

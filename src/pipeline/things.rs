@@ -15,7 +15,7 @@ impl Consumer<'_> {
         let stamp = slot.frame.stamp();
         let time = Duration::from_nanos(stamp.mono_ns);
         self.silence_of_things(time)?;
-        let Some(stage) = self.stage.as_deref_mut() else { return Ok(()) };
+        let Some(stage) = self.mode.stage() else { return Ok(()) };
         let (name, sink, shared) = (self.name, std::cell::RefCell::new(&mut *self.sink), self.shared);
         let mut told = |cut: &crate::things::Cut| sink.borrow_mut().cut(&CutResult { source: name, cut: *cut });
         let mut failed = |e: &Error| {
@@ -49,7 +49,7 @@ impl Consumer<'_> {
 
     /// Tells what became of things, at the time `time` of the frames.
     pub(super) fn tell_things(&mut self, time: Duration) -> Result<()> {
-        let Some(stage) = self.stage.as_deref_mut() else { return Ok(()) };
+        let Some(stage) = self.mode.stage() else { return Ok(()) };
         let (source, names, sink, meter) = (self.name, self.classifier.names(), &mut *self.sink, &mut self.meter);
         stage.tell(time, &mut |change, thing| {
             meter.event(change);
@@ -60,13 +60,13 @@ impl Consumer<'_> {
 
     /// Ends things where no frame has come for long.
     pub(super) fn silence_of_things(&mut self, time: Duration) -> Result<()> {
-        let is_silent = self.stage.as_deref_mut().is_some_and(|stage| stage.silence(time));
+        let is_silent = self.mode.stage().is_some_and(|stage| stage.silence(time));
         if is_silent { self.tell_things(time) } else { Ok(()) }
     }
 
     /// Ends all things: the stream is over.
     pub(super) fn finish_things(&mut self) -> Result<()> {
-        if let Some(stage) = self.stage.as_deref_mut() {
+        if let Some(stage) = self.mode.stage() {
             stage.finish();
         }
         self.tell_things(now())
