@@ -109,10 +109,11 @@ def run(photos, answers, model=None, workers=2, batch=64):
         return 0, 0
     base = str(Path(photos).resolve())
     model = None if model is None else str(Path(model).resolve())
+    pool = ray.data.ActorPoolStrategy
     paths = ray.data.from_arrow(pyarrow.table({"path": left})).repartition(max(workers, -(-len(left) // batch)))
     counts = (
-        paths.map_batches(Classify, fn_constructor_args=(model, base), batch_format="pyarrow", batch_size=batch, concurrency=workers)
-        .map_batches(Write, fn_constructor_args=(str(Path(answers).resolve()),), batch_format="pyarrow", batch_size=None, concurrency=1, num_cpus=0)
+        paths.map_batches(Classify, fn_constructor_args=(model, base), compute=pool(size=workers), batch_format="pyarrow", batch_size=batch)
+        .map_batches(Write, fn_constructor_args=(str(Path(answers).resolve()),), compute=pool(size=1), batch_format="pyarrow", batch_size=None, num_cpus=0)
         .take_all()
     )
     return sum(count["photos"] for count in counts), sum(count["failed"] for count in counts)
@@ -124,8 +125,9 @@ def main():
     parser.add_argument("answers")
     parser.add_argument("--model", help="a bundle; without it the one that is built in")
     parser.add_argument("--workers", type=int, default=2, help="models at work at a time")
+    parser.add_argument("--batch", type=int, default=64, help="photos that a worker takes at a time; each batch is a file")
     args = parser.parse_args()
-    photos, failed = run(args.photos, args.answers, args.model, args.workers)
+    photos, failed = run(args.photos, args.answers, args.model, args.workers, args.batch)
     print(f"{photos} photos, {failed} of them could not be read")
 
 
