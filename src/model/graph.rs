@@ -102,10 +102,16 @@ impl Const<'_> {
 
     /// Integers of any of the types that zero points and biases have.
     pub fn as_integers(&self) -> Option<Vec<i32>> {
+        self.map_integers(|_, value| Some(value))
+    }
+
+    /// What `f` makes of the place and the value of each integer; `None` if it makes nothing of one, and for other types.
+    /// One by one, because weights as 32 bits take four times their room.
+    pub fn map_integers<T>(&self, f: impl FnMut(usize, i32) -> Option<T>) -> Option<Vec<T>> {
         match &self.values {
-            Values::U8(v) => Some(v.get().iter().map(|x| i32::from(*x)).collect()),
-            Values::I8(v) => Some(v.signed().iter().map(|x| i32::from(*x)).collect()),
-            Values::I32(v) => Some(v.clone()),
+            Values::U8(v) => mapped(&v.get(), f),
+            Values::I8(v) => mapped(&v.signed(), f),
+            Values::I32(v) => mapped(v, f),
             _ => None,
         }
     }
@@ -113,6 +119,15 @@ impl Const<'_> {
     pub fn len(&self) -> usize {
         self.shape.iter().product()
     }
+}
+
+/// What `f` makes of the place and the value of each of `values`, in no more room than they need.
+fn mapped<T, I: Copy + Into<i32>>(values: &[I], mut f: impl FnMut(usize, i32) -> Option<T>) -> Option<Vec<T>> {
+    let mut all = Vec::with_capacity(values.len());
+    for (place, value) in values.iter().enumerate() {
+        all.push(f(place, (*value).into())?);
+    }
+    Some(all)
 }
 
 /// A node, with protobuf's attributes.
