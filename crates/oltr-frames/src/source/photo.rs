@@ -10,6 +10,7 @@
 //!
 //! What is not read is refused with its kind: floating-point numbers, raw files of cameras, rare compressions of TIFF.
 
+mod bmp;
 mod exif;
 mod foreign;
 mod gif;
@@ -258,6 +259,7 @@ impl Decoder {
             let reason = "the palette of the PNG is damaged; copy or download it again".into();
             return Err(Error::BadImage { subject: subject.into(), reason });
         }
+        let bytes = if format == ImageFormat::Bmp { &bmp::for_windows(bytes)[..] } else { bytes };
         let mut limits = image::Limits::no_limits();
         limits.max_alloc = Some(decoder_bytes(&self.limits));
         let decoder = decoder(bytes, format, limits).map_err(failed)?;
