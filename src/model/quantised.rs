@@ -165,7 +165,7 @@ pub(crate) fn entry(view: &View, name: &str) -> (usize, String) {
 /// The numbers of a constant, float or quantised, and its shape.
 pub(crate) fn f32_values<'a>(view: &View<'a>, name: &str) -> Option<(Cow<'a, [f32]>, &'a [usize])> {
     if let Some(value) = view.graph.consts.get(name) {
-        return Some((Cow::Borrowed(value.as_f32()?), &value.shape));
+        return Some((value.as_f32()?, &value.shape));
     }
     let constant = view.constant(name)?;
     Some((Cow::Owned(constant.f32_values()?), &constant.value.shape))
@@ -173,5 +173,9 @@ pub(crate) fn f32_values<'a>(view: &View<'a>, name: &str) -> Option<(Cow<'a, [f3
 
 /// The shape of a float constant or of the numbers of a quantised one.
 pub(crate) fn constant_shape<'a>(view: &View<'a>, name: &str) -> Option<&'a [usize]> {
-    f32_values(view, name).map(|(_, shape)| shape)
+    match view.graph.consts.get(name) {
+        // What lies in a file is not read for this.
+        Some(value) => matches!(value.values, Values::F32(_)).then_some(&value.shape[..]),
+        None => f32_values(view, name).map(|(_, shape)| shape),
+    }
 }
