@@ -55,7 +55,7 @@ fn chain(view: &View, shapes: &shapes::Shapes, end: usize) -> Option<(Vec<usize>
         let node = &graph.nodes[square];
         let squares = match node.op.as_str() {
             "Mul" => node.inputs[0] == node.inputs[1],
-            "Pow" => graph.consts.get(node.input(1)?)?.as_f32()? == [2.0],
+            "Pow" => graph.consts.get(node.input(1)?)?.as_f32()?[..] == [2.0],
             _ => false,
         };
         squares.then_some(())?;

@@ -120,13 +120,13 @@ pub(super) fn fold<'a>(
                 "Abs" => f32::abs,
                 _ => |x| 1.0 / x,
             };
-            Values::F32(x.as_f32()?.iter().map(|x| f(*x)).collect())
+            Values::F32(x.as_f32()?.iter().map(|x| f(*x)).collect::<Vec<_>>().into())
         }
         QUANTISE => quantised(node, x, [input(1)?, input(2)?])?,
         _ => return None,
     };
     if let Values::F32(v) = &values
-        && v.iter().any(|v| v.is_nan())
+        && v.get().iter().any(|v| v.is_nan())
     {
         return None;
     }
@@ -196,7 +196,7 @@ fn taken<'a>(values: &Values<'a>, positions: &[usize]) -> Option<Values<'a>> {
         positions.iter().map(|p| values.get(*p).copied()).collect()
     }
     Some(match values {
-        Values::F32(v) => Values::F32(at(v, positions)?),
+        Values::F32(v) => Values::F32(at(&v.get(), positions)?.into()),
         Values::U8(v) => Values::U8(Raw::Own(at(&v.get(), positions)?)),
         Values::I8(v) => Values::I8(Raw::Own(at(&v.get(), positions)?)),
         Values::I32(v) => Values::I32(at(v, positions)?),
@@ -208,7 +208,7 @@ fn taken<'a>(values: &Values<'a>, positions: &[usize]) -> Option<Values<'a>> {
 /// As numbers that hold every integer of 32 bits and every size exactly.
 fn f64_values(values: &Values) -> Option<Vec<f64>> {
     Some(match values {
-        Values::F32(v) => v.iter().map(|v| f64::from(*v)).collect(),
+        Values::F32(v) => v.get().iter().map(|v| f64::from(*v)).collect(),
         Values::U8(v) => v.get().iter().map(|v| f64::from(*v)).collect(),
         Values::I8(v) => v.signed().iter().map(|v| f64::from(*v)).collect(),
         Values::I32(v) => v.iter().map(|v| f64::from(*v)).collect(),
@@ -224,7 +224,7 @@ fn f64_values(values: &Values) -> Option<Vec<f64>> {
 fn from_values(f64_values: Vec<f64>, like: &Values) -> Option<Values<'static>> {
     let fit = |low: f64, high: f64| f64_values.iter().all(|v| (low..=high).contains(v) && v.fract() == 0.0);
     Some(match like {
-        Values::F32(_) => Values::F32(f64_values.iter().map(|v| *v as f32).collect()),
+        Values::F32(_) => Values::F32(f64_values.iter().map(|v| *v as f32).collect::<Vec<_>>().into()),
         Values::U8(_) if fit(0.0, 255.0) => Values::U8(Raw::Own(f64_values.iter().map(|v| *v as u8).collect())),
         Values::I8(_) if fit(-128.0, 127.0) => {
             Values::I8(Raw::Own(f64_values.iter().map(|v| *v as i8 as u8).collect()))
@@ -240,7 +240,7 @@ fn from_values(f64_values: Vec<f64>, like: &Values) -> Option<Values<'static>> {
 /// ONNX Cast to a type that constants here have; `None` where a value does not fit it.
 fn cast<'a>(values: &Values<'a>, to: i64) -> Option<Values<'a>> {
     let like = match to {
-        1 => Values::F32(vec![]),
+        1 => Values::F32(vec![].into()),
         2 => Values::U8(Raw::Own(vec![])),
         3 => Values::I8(Raw::Own(vec![])),
         6 => Values::I32(vec![]),
@@ -256,14 +256,14 @@ fn cast<'a>(values: &Values<'a>, to: i64) -> Option<Values<'a>> {
 fn filled(node: &Node, count: usize) -> Option<Values<'static>> {
     use tract_onnx::pb::tensor_proto::DataType;
     let Some(value) = node.attribute("value").and_then(|a| a.t.as_ref()) else {
-        return Some(Values::F32(vec![0.0; count]));
+        return Some(Values::F32(vec![0.0; count].into()));
     };
     let raw = &value.raw_data[..];
     let first = |list: &[i32]| list.first().copied();
     Some(match DataType::try_from(value.data_type).ok()? {
         DataType::Float => {
             let x = raw.try_into().ok().map(f32::from_le_bytes).or(value.float_data.first().copied())?;
-            Values::F32(vec![x; count])
+            Values::F32(vec![x; count].into())
         }
         DataType::Int64 => {
             let x = raw.try_into().ok().map(i64::from_le_bytes).or(value.int64_data.first().copied())?;
@@ -335,7 +335,8 @@ fn arithmetic(op: &str, a: &Const, b: &Const, shape: &[usize]) -> Option<Values<
             "Min" => f32::min,
             _ => f32::max,
         };
-        return Some(Values::F32(pa.iter().zip(&pb).map(|(a, b)| f(x[*a], y[*b])).collect()));
+        let (x, y) = (x.get(), y.get());
+        return Some(Values::F32(pa.iter().zip(&pb).map(|(a, b)| f(x[*a], y[*b])).collect::<Vec<_>>().into()));
     }
     let (x, y) = (f64_values(&a.values)?, f64_values(&b.values)?);
     let f = |a: f64, b: f64| match op {

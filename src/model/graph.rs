@@ -3,6 +3,7 @@
 //! Bytes of weights stay in the file until they are packed: a copy of them, made while the packed ones come into being,
 //! would leave a hole in the heap that nothing fills afterwards.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use prost::Message;
 use tract_onnx::pb;
 
 use super::operators::MAX_RANK;
-use super::origin::{Origin, Raw};
+use super::origin::{F32Values, Origin, Raw, wide};
 use super::skim::{self, Initializer, Skeleton};
 use crate::error::{Error, Result, UnsupportedNode};
 use crate::limits::Limits;
@@ -19,7 +20,7 @@ use oltr_int8::float;
 /// The values of a constant.
 #[derive(Clone, Debug)]
 pub(super) enum Values<'a> {
-    F32(Vec<f32>),
+    F32(F32Values<'a>),
     U8(Raw<'a>),
     I8(Raw<'a>),
     I32(Vec<i32>),
@@ -50,12 +51,12 @@ pub(super) struct Const<'a> {
 
 impl Const<'_> {
     pub fn floats(shape: &[usize], values: Vec<f32>) -> Arc<Self> {
-        Arc::new(Const { shape: shape.to_vec(), values: Values::F32(values) })
+        Arc::new(Const { shape: shape.to_vec(), values: Values::F32(values.into()) })
     }
 
-    pub fn as_f32(&self) -> Option<&[f32]> {
+    pub fn as_f32(&self) -> Option<Cow<'_, [f32]>> {
         match &self.values {
-            Values::F32(v) => Some(v),
+            Values::F32(v) => Some(v.get()),
             _ => None,
         }
     }
@@ -102,10 +103,16 @@ impl Const<'_> {
 
     /// Integers of any of the types that zero points and biases have.
     pub fn as_integers(&self) -> Option<Vec<i32>> {
+        self.map_integers(|_, value| Some(value))
+    }
+
+    /// What `f` makes of the place and the value of each integer; `None` if it makes nothing of one, and for other types.
+    /// One by one, because weights as 32 bits take four times their room.
+    pub fn map_integers<T>(&self, f: impl FnMut(usize, i32) -> Option<T>) -> Option<Vec<T>> {
         match &self.values {
-            Values::U8(v) => Some(v.get().iter().map(|x| i32::from(*x)).collect()),
-            Values::I8(v) => Some(v.signed().iter().map(|x| i32::from(*x)).collect()),
-            Values::I32(v) => Some(v.clone()),
+            Values::U8(v) => mapped(&v.get(), f),
+            Values::I8(v) => mapped(&v.signed(), f),
+            Values::I32(v) => mapped(v, f),
             _ => None,
         }
     }
@@ -113,6 +120,15 @@ impl Const<'_> {
     pub fn len(&self) -> usize {
         self.shape.iter().product()
     }
+}
+
+/// What `f` makes of the place and the value of each of `values`, in no more room than they need.
+fn mapped<T, I: Copy + Into<i32>>(values: &[I], mut f: impl FnMut(usize, i32) -> Option<T>) -> Option<Vec<T>> {
+    let mut all = Vec::with_capacity(values.len());
+    for (place, value) in values.iter().enumerate() {
+        all.push(f(place, (*value).into())?);
+    }
+    Some(all)
 }
 
 /// A node, with protobuf's attributes.
@@ -403,15 +419,15 @@ pub(super) fn constant<'a>(
     }
     let volume = check_volume(model, name, &shape, limits)?;
     let is_raw = raw.len() > 0;
-    fn wide<T, const N: usize>(raw: &[u8], from: fn([u8; N]) -> T) -> Vec<T> {
-        raw.chunks_exact(N).map(|b| from(b.try_into().expect("a whole chunk"))).collect()
-    }
     let int32 = std::mem::take(&mut tensor.int32_data);
     let (values, size) = match DataType::try_from(tensor.data_type) {
         Ok(DataType::Float) => {
-            let v = if is_raw { wide(&raw.get(), f32::from_le_bytes) } else { std::mem::take(&mut tensor.float_data) };
+            let v = match is_raw {
+                true => F32Values::of_file(raw),
+                false => std::mem::take(&mut tensor.float_data).into(),
+            };
             let n = v.len();
-            if let Some(i) = float::first_nan(&v) {
+            if let Some(i) = float::first_nan(&v.get()) {
                 return Err(bad(nan(i)));
             }
             (Values::F32(v), n)
@@ -495,7 +511,7 @@ pub(super) fn to_proto(name: &str, value: &Const) -> pb::TensorProto {
         values.iter().cloned().flat_map(to).collect()
     }
     let (data_type, raw_data) = match &value.values {
-        Values::F32(v) => (DataType::Float, raw(v, f32::to_le_bytes)),
+        Values::F32(v) => (DataType::Float, raw(&v.get(), f32::to_le_bytes)),
         Values::U8(v) => (DataType::Uint8, v.get().into_owned()),
         Values::I8(v) => (DataType::Int8, v.get().into_owned()),
         Values::I32(v) => (DataType::Int32, raw(v, i32::to_le_bytes)),

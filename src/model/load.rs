@@ -371,7 +371,7 @@ fn describe(graph: &Graph) -> String {
         .iter()
         .filter(|n| matches!(n.op.as_str(), operators::DEQUANTISE | "QLinearConv" | "QLinearMatMul" | "QGemm"))
         .flat_map(|n| n.inputs.iter())
-        .any(|i| graph.consts.get(i).is_some_and(|c| c.shape.len() == 1 && c.len() > 1 && c.as_f32().is_some()));
+        .any(|i| graph.consts.get(i).is_some_and(|c| c.shape.len() == 1 && c.len() > 1 && c.values.dtype() == "f32"));
     let zero = |n: &&graph::Node| n.input(2).and_then(|z| graph.consts.get(z)).map(|c| c.values.dtype());
     let signed = qdq.iter().any(|n| zero(n) == Some("i8"));
     let form = match (operators, qdq.len()) {

@@ -182,8 +182,9 @@ impl Pass<'_> {
             if node.op == DEQUANTISE && self.consts.contains_key(&node.inputs[0]) {
                 self.weights.insert(node.output().to_string(), node.clone());
             }
-            let float =
-                |name: &str| self.floats.contains(name) || self.consts.get(name).is_some_and(|c| c.as_f32().is_some());
+            let float = |name: &str| {
+                self.floats.contains(name) || self.consts.get(name).is_some_and(|c| matches!(c.values, Values::F32(_)))
+            };
             let floats = match node.op.as_str() {
                 DEQUANTISE => true,
                 "Cast" => node.int("to", 0) == FLOAT32,
@@ -208,7 +209,8 @@ impl Pass<'_> {
     }
 
     fn constant(&mut self, model: &str, mut node: Node, limits: &Limits) -> Result<()> {
-        let floats = |a: &[f32], shape: &[usize]| Const { shape: shape.to_vec(), values: Values::F32(a.to_vec()) };
+        let floats =
+            |a: &[f32], shape: &[usize]| Const { shape: shape.to_vec(), values: Values::F32(a.to_vec().into()) };
         let integers = |a: &[i64], shape: &[usize]| Const { shape: shape.to_vec(), values: Values::I64(a.to_vec()) };
         let tensor = node.attributes.first_mut().filter(|a| a.name == "value").and_then(|a| a.t.take());
         if let Some(mut tensor) = tensor {
@@ -326,7 +328,7 @@ impl Pass<'_> {
     fn same_bytes(&mut self, node: &Node) -> Option<String> {
         let [x, scale, zero] = &node.inputs[..] else { return None };
         let (scale, zero) = (self.consts.get(scale)?, self.consts.get(zero)?);
-        let ([scale], [zero_point]) = (scale.as_f32()?, &zero.as_integers()?[..]) else { return None };
+        let ([scale], [zero_point]) = (&scale.as_f32()?[..], &zero.as_integers()?[..]) else { return None };
         let key = (x.clone(), scale.to_bits(), *zero_point, zero.values.dtype());
         match self.bytes.get(&key) {
             Some(first) => Some(first.clone()),
@@ -456,8 +458,8 @@ impl Pass<'_> {
 
     /// Dequantises an int32 bias whose scale is the product of those of input and weights, and `factor`.
     fn bias(&mut self, node: &Node, bias: &str, xs: &str, ws: &str, factor: f32) -> Option<String> {
-        let scales = match (self.consts.get(xs).and_then(|c| c.as_f32()), self.consts.get(ws).and_then(|c| c.as_f32()))
-        {
+        let of = |name: &str| self.consts.get(name).and_then(|c| c.as_f32());
+        let scales = match (of(xs).as_deref(), of(ws)) {
             (Some([x]), Some(w)) => w.iter().map(|w| x * w * factor).collect::<Vec<f32>>(),
             _ => {
                 self.refuse(node, "its scales are not constants");

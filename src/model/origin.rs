@@ -171,6 +171,52 @@ impl<'a> Raw<'a> {
     }
 }
 
+/// Numbers: the few that are looked at again and again, such as scales, in memory, and weights in the file, like their bytes.
+#[derive(Clone, Debug)]
+pub(super) enum F32Values<'a> {
+    Own(Vec<f32>),
+    File(Raw<'a>),
+}
+
+impl<'a> F32Values<'a> {
+    /// Bytes of a file that are kept in memory: scales of 4096 channels.
+    const KEPT: usize = 16 << 10;
+
+    /// The numbers that `raw` holds.
+    pub fn of_file(raw: Raw<'a>) -> F32Values<'a> {
+        let values = F32Values::File(raw);
+        match values.len() * size_of::<f32>() <= F32Values::KEPT {
+            true => F32Values::Own(values.get().into_owned()),
+            false => values,
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        match self {
+            F32Values::Own(values) => values.len(),
+            F32Values::File(raw) => raw.len() / size_of::<f32>(),
+        }
+    }
+
+    pub fn get(&self) -> Cow<'_, [f32]> {
+        match self {
+            F32Values::Own(values) => Cow::Borrowed(values),
+            F32Values::File(raw) => Cow::Owned(wide(&raw.get(), f32::from_le_bytes)),
+        }
+    }
+}
+
+impl From<Vec<f32>> for F32Values<'_> {
+    fn from(values: Vec<f32>) -> Self {
+        F32Values::Own(values)
+    }
+}
+
+/// Numbers of `N` bytes each, of which a last one that is not whole is left out.
+pub(super) fn wide<T, const N: usize>(raw: &[u8], from: fn([u8; N]) -> T) -> Vec<T> {
+    raw.as_chunks::<N>().0.iter().map(|bytes| from(*bytes)).collect()
+}
+
 /// What to say of a folder where a model belongs.
 fn folder(path: &Path) -> Error {
     let named = |entry: std::fs::DirEntry| {
@@ -226,6 +272,19 @@ mod tests {
             origin.stream().unwrap().read_to_end(&mut all).unwrap();
             assert_eq!(all, bytes);
             origin.check().unwrap();
+        }
+    }
+
+    #[test]
+    fn many_numbers_stay_in_the_file() {
+        for (count, kept) in [(0, true), (3, true), (4096, true), (4097, false)] {
+            let numbers: Vec<f32> = (0..count).map(|n| n as f32 / 7.0).collect();
+            let bytes: Vec<u8> = numbers.iter().flat_map(|n| n.to_le_bytes()).chain([1]).collect();
+            let file = file(&bytes);
+            let origin = Origin::open(file.path(), &Limits::default()).unwrap();
+            let values = F32Values::of_file(Raw::At(&origin, 0..bytes.len() as u64));
+            assert_eq!(matches!(values, F32Values::Own(_)), kept, "{count}");
+            assert_eq!((values.len(), &values.get()[..]), (numbers.len(), &numbers[..]));
         }
     }
 

@@ -43,17 +43,25 @@ impl QConst<'_> {
     /// Values minus zero points, row-major; `None` if they have a zero point for each channel along another axis, or if
     /// one leaves 32 bits.
     pub fn centred(&self) -> Option<Vec<i32>> {
-        let raw = self.value.as_integers()?;
+        self.map_centred(|_, value| Some(value))
+    }
+
+    /// What `f` makes of the place of each of them and itself; `None` if it makes nothing of one.
+    pub fn map_centred<T>(&self, mut f: impl FnMut(usize, i32) -> Option<T>) -> Option<Vec<T>> {
         let zeros = &self.params.zeros;
-        if zeros.iter().all(|z| *z == zeros[0]) {
-            return raw.iter().map(|v| v.checked_sub(zeros[0])).collect();
+        if let Some((zero, rest)) = zeros.split_first()
+            && rest.iter().all(|z| z == zero)
+        {
+            return self.value.map_integers(|i, v| f(i, v.checked_sub(*zero)?));
         }
         let axis = wrap(self.params.axis, self.value.shape.len())?;
         let inner: usize = self.value.shape.get(axis + 1..)?.iter().product();
         let extent = *self.value.shape.get(axis)?;
         let inner = inner.max(1);
-        let centred = || raw.iter().enumerate().map(|(i, v)| v.checked_sub(zeros[i / inner % extent])).collect();
-        if extent == zeros.len() { centred() } else { None }
+        if extent != zeros.len() {
+            return None;
+        }
+        self.value.map_integers(|i, v| f(i, v.checked_sub(zeros[i / inner % extent])?))
     }
 
     /// One scale for each of `n` channels along `axis`; `None` if they lie along another.
@@ -67,7 +75,6 @@ impl QConst<'_> {
 
     /// The numbers that it stands for; `None` where its scales lie along no axis of it.
     pub fn f32_values(&self) -> Option<Vec<f32>> {
-        let values = self.centred()?;
         let (shape, scales) = (&self.value.shape, &self.params.scales);
         let inner: usize = match wrap(self.params.axis, shape.len()) {
             Some(axis) if scales.len() > 1 && shape.get(axis) == Some(&scales.len()) => {
@@ -76,7 +83,7 @@ impl QConst<'_> {
             _ if scales.len() == 1 => 1,
             _ => return None,
         };
-        Some(values.iter().enumerate().map(|(i, v)| *v as f32 * scales[i / inner % scales.len()]).collect())
+        self.map_centred(|i, v| Some(v as f32 * scales[i / inner % scales.len()]))
     }
 
     /// The bytes in the engine's unsigned domain.
@@ -158,7 +165,7 @@ pub(crate) fn entry(view: &View, name: &str) -> (usize, String) {
 /// The numbers of a constant, float or quantised, and its shape.
 pub(crate) fn f32_values<'a>(view: &View<'a>, name: &str) -> Option<(Cow<'a, [f32]>, &'a [usize])> {
     if let Some(value) = view.graph.consts.get(name) {
-        return Some((Cow::Borrowed(value.as_f32()?), &value.shape));
+        return Some((value.as_f32()?, &value.shape));
     }
     let constant = view.constant(name)?;
     Some((Cow::Owned(constant.f32_values()?), &constant.value.shape))
@@ -166,5 +173,9 @@ pub(crate) fn f32_values<'a>(view: &View<'a>, name: &str) -> Option<(Cow<'a, [f3
 
 /// The shape of a float constant or of the numbers of a quantised one.
 pub(crate) fn constant_shape<'a>(view: &View<'a>, name: &str) -> Option<&'a [usize]> {
-    f32_values(view, name).map(|(_, shape)| shape)
+    match view.graph.consts.get(name) {
+        // What lies in a file is not read for this.
+        Some(value) => matches!(value.values, Values::F32(_)).then_some(&value.shape[..]),
+        None => f32_values(view, name).map(|(_, shape)| shape),
+    }
 }

@@ -303,7 +303,7 @@ fn matmul(x: &[usize], w: &[usize]) -> Option<Vec<usize>> {
 
 fn range(graph: Known, node: &Node) -> Option<Vec<usize>> {
     let number = |i: usize| match &graph.0.get(node.input(i)?)?.values {
-        Values::F32(v) => v.first().map(|v| f64::from(*v)),
+        Values::F32(v) => v.get().first().map(|v| f64::from(*v)),
         Values::I32(v) => v.first().map(|v| f64::from(*v)),
         Values::I64(v) => v.first().map(|v| *v as f64),
         _ => None,
@@ -409,7 +409,7 @@ fn resize(graph: Known, node: &Node, x: &[usize]) -> Option<Vec<usize>> {
             }
         }
         (Some(scales), None) if scales.len() == axes.len() => {
-            for (axis, scale) in axes.iter().zip(scales) {
+            for (axis, scale) in axes.iter().zip(scales.iter()) {
                 let size = shape.get_mut(*axis)?;
                 *size = (*size as f32 * scale).floor().max(0.0) as usize;
             }

@@ -1,10 +1,9 @@
 //! The coded data of one scan: taken from the file in pieces, freed of what is stuffed between its bytes, read bit by bit.
 
-use std::io::Read;
-
 use super::fault::{Failure, Fault};
 use super::header::MAX_COMPONENTS;
 use super::huffman::{MAX_BITS, Table, extend};
+use super::raw::Raw;
 
 /// Bytes that the coded unit of a scan takes at most: 10 blocks of 64 coefficients of 32 bits are 2560.
 const UNIT: usize = 4096;
@@ -14,47 +13,6 @@ const KEPT: usize = 8;
 
 /// Zeros at the end of coded data that may belong to it; more are what a file is filled up with.
 const FINAL_ZEROS: usize = 2;
-
-/// The bytes of a file from some place on.
-pub enum Raw<'a> {
-    /// All of them.
-    Whole(&'a [u8]),
-    /// Some of them, and where the others come from.
-    Parts { part: Vec<u8>, rest: &'a mut dyn Read },
-}
-
-impl Raw<'_> {
-    /// Bytes that are read from a file at a time.
-    const PART: usize = 64 << 10;
-
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Raw::Whole(bytes) => bytes,
-            Raw::Parts { part, .. } => part,
-        }
-    }
-
-    /// Brings more bytes behind those from `from` on, which become the first; whether there were any.
-    fn advance(&mut self, from: &mut usize) -> Result<bool, Failure> {
-        match self {
-            Raw::Whole(_) => Ok(false),
-            Raw::Parts { part, rest } => {
-                part.drain(..*from);
-                *from = 0;
-                let before = part.len();
-                part.resize(before + Raw::PART, 0);
-                let read = loop {
-                    match rest.read(&mut part[before..]) {
-                        Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-                        read => break read,
-                    }
-                };
-                part.truncate(before + *read.as_ref().unwrap_or(&0));
-                Ok(read.map_err(Failure::Io)? > 0)
-            }
-        }
-    }
-}
 
 /// What ends a piece of coded data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -254,9 +254,10 @@ fn refine(bits: &mut Bits, bit: i16, coefficient: &mut i16) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::bits::{Coded, Raw};
+    use super::super::bits::Coded;
     use super::super::fault::Failure;
     use super::super::huffman::Tables;
+    use super::super::raw::Raw;
     use super::super::tables::STANDARD;
     use super::*;
 

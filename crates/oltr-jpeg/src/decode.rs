@@ -9,15 +9,16 @@ use std::sync::Arc;
 use heapless::Vec as Fixed;
 use multiversion::multiversion;
 
-use super::bits::{Bits, Coded, Raw, State};
+use super::bits::{Bits, Coded, State};
 use super::blocks::{self, Block};
 use super::fault::{Failure, Fault};
 use super::header::{Color, Header, MAX_COMPONENTS, Planned, Survey};
 use super::huffman::{Skips, Table};
+use super::raw::{Raw, ReadAt};
 use super::transform;
 use super::upsample::{Lines, Plane};
 
-/// Bytes of coded data that are held where there is one scan, and for each of several.
+/// Bytes of coded data that are held where there is one scan, and for each of several; as many are asked for at a time.
 const WINDOW: usize = 64 << 10;
 const WINDOW_OF_MANY: usize = 8 << 10;
 
@@ -72,6 +73,8 @@ pub enum Data<'a> {
     Whole(&'a [u8]),
     /// The headers and perhaps more in memory, the rest still to be read: enough for a picture of one scan.
     Parts(&'a [u8], &'a mut dyn Read),
+    /// In a file, of which each scan is read at its own place.
+    At(ReadAt<'a>),
 }
 
 /// What decoding takes of memory, kept from one picture to the next.
@@ -134,9 +137,9 @@ struct Part {
 ///
 /// # Memory
 /// In `room`: two rows of coded units as samples, seven rows of pixels and, for a progressive picture, a row of units as
-/// coefficients. Beside that, 64 KiB of coded data twice, or 8 KiB for each of several scans; 8 KiB for
-/// each table of AC where the picture is reduced. [`Survey`] holds a Huffman table
-/// of 4.4 KiB for each that the file defines, and the four of the standard.
+/// coefficients. Beside that, 64 KiB of coded data twice, or 8 KiB twice for each of several scans; 8 KiB for each table of
+/// AC where the picture is reduced. [`Survey`] holds a Huffman table of 4.4 KiB for each that the file defines, and the four
+/// of the standard.
 ///
 /// # Errors
 /// [`Fault`] where data is missing or damaged: rows may have been given before that. [`Failure::Io`] as the reader's.
@@ -251,14 +254,18 @@ fn scans<'a>(survey: &'a Survey, data: Data<'a>, channels: &[Channel]) -> Result
         let parts = planned.scan.components.iter().map(part).collect();
         Scan { coded: Coded::new(raw, window, planned.restart), planned, parts }
     };
+    let window = if survey.scans.len() == 1 { WINDOW } else { WINDOW_OF_MANY };
     match (data, &survey.scans[..]) {
         (Data::Parts(head, rest), [planned]) => {
             let part = head.get(planned.coded..).unwrap_or_default().to_vec();
-            Ok(vec![scan(planned, Raw::Parts { part, rest }, WINDOW)])
+            Ok(vec![scan(planned, Raw::parts(part, rest, WINDOW), WINDOW)])
         }
         (Data::Whole(bytes), planned) => {
-            let window = if planned.len() == 1 { WINDOW } else { WINDOW_OF_MANY };
             let raw = |planned: &Planned| Raw::Whole(bytes.get(planned.coded..).unwrap_or_default());
+            Ok(planned.iter().map(|planned| scan(planned, raw(planned), window)).collect())
+        }
+        (Data::At(file), planned) => {
+            let raw = |planned: &Planned| Raw::at(file, planned.coded as u64, window);
             Ok(planned.iter().map(|planned| scan(planned, raw(planned), window)).collect())
         }
         (Data::Parts(..), _) => Err(Fault::Unsupported("a JPEG of several scans, read in parts").into()),

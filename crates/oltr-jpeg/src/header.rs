@@ -2,9 +2,10 @@
 
 use heapless::Vec as Fixed;
 
-use super::fault::Fault;
+use super::fault::{Failure, Fault};
 use super::huffman::Tables;
-use super::markers::{Segment, Segments, name};
+use super::markers::{Segment, Segments, Walk, name};
+use super::raw::{Raw, ReadAt};
 use super::tables::{self, ZIGZAG};
 
 /// Components of one picture: CMYK has four.
@@ -257,7 +258,7 @@ pub enum Beginning {
 /// # Errors
 /// [`Fault`] for a kind that is not read, and for damaged headers.
 pub fn begin(bytes: &[u8]) -> Result<Beginning, Fault> {
-    match Survey::walk(bytes, true) {
+    match Survey::in_memory(bytes, true) {
         Ok(survey) if survey.is_one_scan() => Ok(Beginning::OneScan(Box::new(survey))),
         Ok(_) => Ok(Beginning::Scans),
         Err(Fault::CutOff) => Ok(Beginning::Short),
@@ -271,7 +272,25 @@ impl Survey {
     /// # Errors
     /// [`Fault`] for a kind that is not read, and where the headers or the scans that they announce are missing.
     pub fn new(bytes: &[u8]) -> Result<Survey, Fault> {
-        Survey::walk(bytes, false)
+        Survey::in_memory(bytes, false)
+    }
+
+    /// Walks the markers of the picture that a file begins with, which need not lie in memory: 64 KiB of it do, or twice that
+    /// where a segment is as long.
+    ///
+    /// # Errors
+    /// As [`Survey::new`], and [`Failure::Io`] as the file's.
+    pub fn of_file(file: ReadAt) -> Result<Survey, Failure> {
+        const PIECE: usize = 64 << 10;
+        Survey::walk(Raw::at(file, 0, PIECE), false)
+    }
+
+    fn in_memory(bytes: &[u8], first: bool) -> Result<Survey, Fault> {
+        Survey::walk(Raw::Whole(bytes), first).map_err(|failure| match failure {
+            Failure::Fault(fault) => fault,
+            // Memory does not fail.
+            Failure::Io(_) => Fault::CutOff,
+        })
     }
 
     /// Whether one scan holds all of a sequential picture.
@@ -281,7 +300,7 @@ impl Survey {
     }
 
     /// `first` asks for the first scan only, whether that is all or not.
-    fn walk(bytes: &[u8], first: bool) -> Result<Survey, Fault> {
+    fn walk(raw: Raw, first: bool) -> Result<Survey, Failure> {
         let mut survey = Survey { header: Header::default(), scans: Vec::new(), steps: [[0; 64]; MAX_COMPONENTS] };
         let (mut ends, mut ended) = (false, false);
         let mut tables = Tables::default();
@@ -289,23 +308,24 @@ impl Survey {
         let mut steps = [None; 4];
         let mut restart = 0;
         let mut progress: [Progress; MAX_COMPONENTS] = [[None; 64]; MAX_COMPONENTS];
-        let mut segments = Segments::new(bytes);
+        let mut segments = Walk::new(raw);
         let (mut fault, mut broken) = (Fault::CutOff, None);
         while let Some(segment) = segments.next() {
             let segment = match segment {
                 Ok(segment) => segment,
                 // Behind a picture that is whole anything may follow.
-                Err(e) => {
+                Err(Failure::Fault(e)) => {
                     fault = e;
                     break;
                 }
+                Err(e) => return Err(e),
             };
             let header = &mut survey.header;
             match segment.marker {
                 name::APP0 | name::APP14 => header.application(&segment),
                 marker if is_frame(marker) => {
                     if !header.components.is_empty() {
-                        return Err(Fault::Damaged("a second frame header"));
+                        return Err(Fault::Damaged("a second frame header").into());
                     }
                     header.frame(&segment)?;
                 }
@@ -323,11 +343,11 @@ impl Survey {
                 name::EOI => ended = true,
                 name::SOS => {
                     if header.components.is_empty() {
-                        return Err(Fault::Damaged("a scan before the frame header"));
+                        return Err(Fault::Damaged("a scan before the frame header").into());
                     }
                     let scan = header.scan(&segment)?;
                     if survey.scans.len() == MAX_SCANS {
-                        return Err(Fault::Damaged("too many scans"));
+                        return Err(Fault::Damaged("too many scans").into());
                     }
                     for (place, ..) in &scan.components {
                         if progress[*place] == [None; 64] {
@@ -341,19 +361,20 @@ impl Survey {
                     if first || survey.is_one_scan() {
                         return Ok(survey);
                     }
-                    ends = segments.pass_coded();
+                    ends = segments.pass_coded()?;
                 }
                 _ => {}
             }
         }
         if survey.scans.is_empty() {
-            return Err(broken.unwrap_or(if ended { Fault::Damaged("no scan") } else { fault }));
+            return Err(broken.unwrap_or(if ended { Fault::Damaged("no scan") } else { fault }).into());
         }
         let progress = &progress[..survey.header.components.len()];
         // Where bits of the lowest frequencies are missing, libjpeg guesses them from the neighbours.
         let needed = if ended { 10 } else { 64 };
         if progress.iter().any(|p| p[..needed].iter().any(|bits| *bits != Some(0))) {
-            return Err(broken.unwrap_or(if ended || ends { Fault::LacksScans } else { Fault::CutOff }));
+            let lacks = if ended || ends { Fault::LacksScans } else { Fault::CutOff };
+            return Err(broken.unwrap_or(lacks).into());
         }
         Ok(survey)
     }

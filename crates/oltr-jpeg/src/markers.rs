@@ -3,7 +3,10 @@
 //! Stray bytes between two segments and fill bytes before a marker are passed over, and a segment that ends too early is
 //! followed by a search for the next marker.
 
-use super::fault::Fault;
+use std::ops::Range;
+
+use super::fault::{Failure, Fault};
+use super::raw::Raw;
 
 /// Markers by their names in ITU-T T.81, table B.1.
 pub mod name {
@@ -24,16 +27,54 @@ pub mod name {
 pub struct Segment<'a> {
     /// The byte behind the 0xFF.
     pub marker: u8,
-    /// Where the 0xFF lies in the picture.
-    pub start: usize,
     /// What follows the two bytes of length.
     pub body: &'a [u8],
-    /// Where what follows it lies: the coded data of a scan.
+    /// Where in the picture what follows it lies: the coded data of a scan.
     pub end: usize,
 }
 
+/// What is found from a place on.
+enum Found {
+    Segment {
+        marker: u8,
+        body: Range<usize>,
+        end: usize,
+    },
+    /// Nothing that is whole; where a look at more bytes begins, and whether a segment does there.
+    Short(usize, bool),
+    Damaged(Fault),
+}
+
+/// Searches `bytes` from `at` on for the next segment.
+fn find(bytes: &[u8], mut at: usize) -> Found {
+    while let Some(found) = memchr::memchr(0xFF, bytes.get(at..).unwrap_or_default()) {
+        let start = at + found;
+        let Some(fill) = bytes[start..].iter().position(|b| *b != 0xFF) else {
+            return Found::Short(bytes.len() - 1, false);
+        };
+        let marker = bytes[start + fill];
+        at = start + fill + 1;
+        match marker {
+            // No marker, and markers without a length. A second start of the picture is what some cameras write.
+            0x00 | 0x01 | 0xD0..=0xD7 | name::SOI => {}
+            name::EOI => return Found::Segment { marker, body: at..at, end: at },
+            _ => {
+                let short = Found::Short(at - 2, true);
+                let Some(length) = bytes.get(at..at + 2) else { return short };
+                let length = usize::from(u16::from_be_bytes([length[0], length[1]]));
+                if length < 2 {
+                    return Found::Damaged(Fault::Damaged("a segment shorter than its length"));
+                }
+                let body = at + 2..at + length;
+                return if body.end > bytes.len() { short } else { Found::Segment { marker, end: body.end, body } };
+            }
+        }
+    }
+    Found::Short(bytes.len().max(at), false)
+}
+
 /// All segments from behind the start of the picture to its end-of-image marker, which comes last, or to the end of the
-/// bytes. Coded data is searched for markers as what lies between two segments is; [`Segments::pass_coded`] is quicker.
+/// bytes. Coded data is searched for markers as what lies between two segments is.
 #[derive(Clone, Debug)]
 pub struct Segments<'a> {
     bytes: &'a [u8],
@@ -46,55 +87,6 @@ impl<'a> Segments<'a> {
     pub fn new(bytes: &'a [u8]) -> Segments<'a> {
         Segments { bytes, at: 2, over: false }
     }
-
-    /// Passes over the coded data of a scan, which is next; whether a marker ends it, not the end of the bytes.
-    pub fn pass_coded(&mut self) -> bool {
-        let data = self.bytes;
-        while let Some(found) = memchr::memchr(0xFF, &data[self.at..]) {
-            let start = self.at + found;
-            let Some(fill) = data[start..].iter().position(|b| *b != 0xFF) else { break };
-            match data[start + fill] {
-                0x00 | 0xD0..=0xD7 => self.at = start + fill + 1,
-                _ => {
-                    self.at = start;
-                    return true;
-                }
-            }
-        }
-        self.at = data.len();
-        false
-    }
-
-    /// The next segment without regard to the end.
-    fn advance(&mut self) -> Option<Result<Segment<'a>, Fault>> {
-        loop {
-            let start = self.at + memchr::memchr(0xFF, self.bytes.get(self.at..)?)?;
-            let fill = self.bytes[start..].iter().position(|b| *b != 0xFF)?;
-            let marker = self.bytes[start + fill];
-            self.at = start + fill + 1;
-            match marker {
-                // No marker, and markers without a length. A second start of the picture is what some cameras write.
-                0x00 | 0x01 | 0xD0..=0xD7 | name::SOI => {}
-                name::EOI => {
-                    self.over = true;
-                    return Some(Ok(Segment { marker, start, body: &[], end: self.at }));
-                }
-                _ => {
-                    let length = self.bytes.get(self.at..self.at + 2).map(|l| u16::from_be_bytes([l[0], l[1]]));
-                    let Some(length) = length else { return Some(Err(Fault::CutOff)) };
-                    let length = usize::from(length);
-                    if length < 2 {
-                        return Some(Err(Fault::Damaged("a segment shorter than its length")));
-                    }
-                    let Some(body) = self.bytes.get(self.at + 2..self.at + length) else {
-                        return Some(Err(Fault::CutOff));
-                    };
-                    self.at += length;
-                    return Some(Ok(Segment { marker, start, body, end: self.at }));
-                }
-            }
-        }
-    }
 }
 
 impl<'a> Iterator for Segments<'a> {
@@ -104,8 +96,94 @@ impl<'a> Iterator for Segments<'a> {
         if self.over {
             return None;
         }
-        let next = self.advance();
-        self.over |= !matches!(next, Some(Ok(_)));
+        let next = match find(self.bytes, self.at) {
+            Found::Segment { marker, body, end } => {
+                self.at = end;
+                Some(Ok(Segment { marker, body: &self.bytes[body], end }))
+            }
+            Found::Short(_, true) => Some(Err(Fault::CutOff)),
+            Found::Short(_, false) => None,
+            Found::Damaged(fault) => Some(Err(fault)),
+        };
+        self.over = !matches!(next, Some(Ok(Segment { marker, .. })) if marker != name::EOI);
         next
+    }
+}
+
+/// The same of a picture that need not lie in memory as a whole, with a quick way past coded data.
+pub struct Walk<'a> {
+    raw: Raw<'a>,
+    at: usize,
+    over: bool,
+}
+
+impl<'a> Walk<'a> {
+    /// The segments of the picture that `raw` begins with.
+    pub fn new(raw: Raw<'a>) -> Walk<'a> {
+        Walk { raw, at: 2, over: false }
+    }
+
+    /// The next segment.
+    ///
+    /// # Errors
+    /// As the items of [`Segments`], and [`Failure::Io`].
+    pub fn next(&mut self) -> Option<Result<Segment<'_>, Failure>> {
+        while !self.over {
+            match find(self.raw.bytes(), self.at) {
+                Found::Segment { marker, body, end } => {
+                    (self.at, self.over) = (end, marker == name::EOI);
+                    let end = self.raw.passed() + end;
+                    return Some(Ok(Segment { marker, body: &self.raw.bytes()[body], end }));
+                }
+                Found::Short(from, cut) => {
+                    self.at = from;
+                    match self.raw.advance(&mut self.at) {
+                        Ok(true) => continue,
+                        Ok(false) if !cut => self.over = true,
+                        failed => {
+                            self.over = true;
+                            return Some(Err(failed.err().unwrap_or(Fault::CutOff.into())));
+                        }
+                    }
+                }
+                Found::Damaged(fault) => {
+                    self.over = true;
+                    return Some(Err(fault.into()));
+                }
+            }
+        }
+        None
+    }
+
+    /// Passes over the coded data of a scan, which is next; whether a marker ends it, not the end of the bytes.
+    ///
+    /// # Errors
+    /// [`Failure::Io`].
+    pub fn pass_coded(&mut self) -> Result<bool, Failure> {
+        loop {
+            let data = self.raw.bytes();
+            let Some(found) = memchr::memchr(0xFF, &data[self.at..]) else {
+                self.at = data.len();
+                if self.raw.advance(&mut self.at)? {
+                    continue;
+                }
+                return Ok(false);
+            };
+            let start = self.at + found;
+            match data[start..].iter().position(|b| *b != 0xFF) {
+                Some(fill) if matches!(data[start + fill], 0x00 | 0xD0..=0xD7) => self.at = start + fill + 1,
+                Some(_) => {
+                    self.at = start;
+                    return Ok(true);
+                }
+                None => {
+                    self.at = data.len() - 1;
+                    if !self.raw.advance(&mut self.at)? {
+                        self.at = self.raw.bytes().len();
+                        return Ok(false);
+                    }
+                }
+            }
+        }
     }
 }

@@ -29,6 +29,7 @@ fn pixels(survey: &Survey, data: Data, scale: Scale, room: &mut Room) -> Result<
     match data {
         Data::Whole(bytes) => inner(survey, Data::Whole(bytes), scale, room),
         Data::Parts(head, rest) => inner(survey, Data::Parts(head, rest), scale, room),
+        Data::At(file) => inner(survey, Data::At(file), scale, room),
     }
 }
 
@@ -162,6 +163,58 @@ fn a_picture_in_pieces_that_ends_early_is_cut_off() {
     }
 }
 
+/// A file of `bytes`, a few of which are given at a time, interrupted now and then.
+fn drops(bytes: &[u8]) -> impl Fn(&mut [u8], u64) -> io::Result<usize> {
+    let calls = std::cell::Cell::new(0);
+    move |into, at| {
+        calls.set(calls.get() + 1);
+        Drops(bytes.get(at as usize..).unwrap_or_default(), calls.get()).read(into)
+    }
+}
+
+/// A survey as text: where its scans lie and what each holds.
+fn text(survey: &Survey) -> String {
+    format!("{survey:?}")
+}
+
+#[test]
+fn a_file_gives_what_memory_gives_and_fails_as_that_does() {
+    let mut room = Room::default();
+    for name in names() {
+        let bytes = picture(&name);
+        let survey = Survey::new(&bytes).unwrap();
+        // Fill bytes, and a segment that is longer than what is read at a time.
+        let long = [&b"\xFF\xFF\xFF\xE5\xFF\xFE"[..], &[0xFF; 0xFFFC], b"between"].concat();
+        let longer = [&bytes[..2], &long, &bytes[2..]].concat();
+        for (file, shift) in [(&bytes, 0), (&longer, long.len())] {
+            let read = drops(file);
+            let given = Survey::of_file(&read).unwrap();
+            assert_eq!(given.scans[0].coded, survey.scans[0].coded + shift, "{name}");
+            assert_eq!(text(&given), text(&Survey::new(file).unwrap()), "{name}");
+            for scale in Scale::ALL {
+                let whole = pixels(&survey, Data::Whole(&bytes), scale, &mut room).unwrap();
+                let given = pixels(&given, Data::At(&read), scale, &mut room).unwrap();
+                assert!(given == whole, "{name} by {scale:?}");
+            }
+        }
+        for length in (2..bytes.len()).step_by(1 + bytes.len() / 150) {
+            let read = drops(&bytes[..length]);
+            let right = Survey::new(&bytes[..length]);
+            match (Survey::of_file(&read), &right) {
+                (Ok(given), Ok(right)) => {
+                    let pixels =
+                        |data, room: &mut Room| pixels(right, data, Scale::Half, room).map_err(|e| e.to_string());
+                    let whole = pixels(Data::Whole(&bytes[..length]), &mut room);
+                    assert_eq!(text(&given), text(right), "{name} at {length}");
+                    assert!(pixels(Data::At(&read), &mut room) == whole, "{name} at {length}");
+                }
+                (Err(Failure::Fault(given)), Err(right)) => assert_eq!(given, *right, "{name} at {length}"),
+                (given, right) => panic!("{name} at {length}: {given:?}, {right:?}"),
+            }
+        }
+    }
+}
+
 #[test]
 fn a_reader_that_fails_is_no_fault_of_the_picture() {
     struct Broken;
@@ -174,5 +227,9 @@ fn a_reader_that_fails_is_no_fault_of_the_picture() {
     let survey = Survey::new(&bytes).unwrap();
     let head = &bytes[..survey.scans[0].coded + 20];
     let failed = pixels(&survey, Data::Parts(head, &mut Broken), Scale::Full, &mut Room::default());
+    assert!(matches!(failed, Err(Failure::Io(_))));
+    let broken = |_: &mut [u8], _| Err(io::Error::other("unplugged"));
+    assert!(matches!(Survey::of_file(&broken), Err(Failure::Io(_))));
+    let failed = pixels(&survey, Data::At(&broken), Scale::Full, &mut Room::default());
     assert!(matches!(failed, Err(Failure::Io(_))));
 }

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 
 use super::super::graph::{Node, is_onnx};
 use super::super::operators::{DISTANCES, QUANTISE};
-use super::super::quantised::{View, entry, f32_values};
+use super::super::quantised::{View, constant_shape, entry, f32_values};
 use super::super::shapes::{Shapes, axes, wrap};
 use super::float_op::FloatOp;
 use super::units::{Kind, Operand, Sink, Unit, bytes_sink};
@@ -90,7 +90,7 @@ impl Finder<'_> {
     }
 
     fn operand(&self, name: &str) -> Option<Operand> {
-        let constant = || f32_values(self.view, name).map(|_| Operand::ConstantF32(name.into()));
+        let constant = || constant_shape(self.view, name).map(|_| Operand::ConstantF32(name.into()));
         self.computed_operand(name).or_else(constant)
     }
 
@@ -144,7 +144,7 @@ impl Finder<'_> {
             }
             "MatMul" => {
                 let (a, b) = (node.input(0)?, node.input(1)?);
-                if f32_values(self.view, b).is_some() {
+                if constant_shape(self.view, b).is_some() {
                     let weights = b.to_string();
                     (self.dense(node, b, None, shape)?)
                         .then_some((FloatOp::Dense { weights, bias: None, transposed: false }, vec![x()?]))?
@@ -179,7 +179,7 @@ impl Finder<'_> {
 
     /// Whether constant weights and bias fit a product with the node's first input.
     fn dense(&self, node: &Node, weights: &str, bias: Option<&str>, shape: &[usize]) -> Option<bool> {
-        let (_, w) = f32_values(self.view, weights)?;
+        let w = constant_shape(self.view, weights)?;
         let k = *self.shape(node.input(0)?)?.last()?;
         let n = *shape.last()?;
         let fits = w.len() == 2 && w.iter().product::<usize>() == k * n && k > 0;

@@ -113,7 +113,7 @@ fn repeats(graph: &Graph, node: &Node, x: &[usize], y: &[usize]) -> Option<Vec<u
         // Beyond the sides of any picture nothing is worth looking at each place.
         let times = m.checked_div(*n).filter(|times| times * n == *m && *m <= MOST_PLACES)?;
         // A scale that was given counts, not the one that sizes tell.
-        if let Some(scales) = scales.filter(|s| s.len() == x.len())
+        if let Some(scales) = scales.as_deref().filter(|s| s.len() == x.len())
             && scales[axis] != times as f32
         {
             return None;

@@ -1,6 +1,6 @@
 //! Convolutions and products with constant weights, before they become layers: reading and checking what the file says.
 
-use super::super::quantised::{View, entry, f32_values};
+use super::super::quantised::{View, constant_shape, entry, f32_values};
 use super::super::shapes::{Shapes, Sliding};
 use super::units::{Kind, Operand, Unit};
 use super::weights::{Weights, int_bias};
@@ -13,7 +13,7 @@ pub(super) fn operand_shape(view: &View, shapes: &Shapes, operand: &Operand) -> 
         Operand::Activation(q) => shapes.get(&entry(view, q).1).cloned(),
         Operand::Constant(name) => Some(view.constant(name)?.value.shape.clone()),
         Operand::F32(name) => shapes.get(name).cloned(),
-        Operand::ConstantF32(name) => Some(f32_values(view, name)?.1.to_vec()),
+        Operand::ConstantF32(name) => Some(constant_shape(view, name)?.to_vec()),
     }
 }
 

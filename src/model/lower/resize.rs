@@ -25,7 +25,7 @@ pub(super) fn between(graph: &Graph, shapes: &Shapes, node: &Node) -> Option<[Ve
     let place = |axis: i64| axes.iter().position(|a| *a == axis || *a == axis - 4);
     let given = node.input(if old { 1 } else { 2 }).and_then(|name| graph.consts.get(name)?.as_f32());
     let list = |axis: i64, from: usize, to: usize| {
-        let scale = match given.filter(|scales| !scales.is_empty()) {
+        let scale = match given.as_deref().filter(|scales| !scales.is_empty()) {
             // A scale that was given counts, not the one that sizes tell.
             Some(scales) => place(axis).map_or(Some(1.0), |i| scales.get(i).copied())?,
             None => to as f32 / from as f32,

@@ -42,10 +42,7 @@ impl<'a> Weights<'a> {
     pub fn new(constant: &QConst<'a>, counts: [usize; 3], strides: [usize; 3]) -> Option<Weights<'a>> {
         let values = match &constant.value.values {
             Values::I8(v) if constant.params.zeros.iter().all(|z| *z == 0) => Signed::Raw(v),
-            _ => {
-                let centred = constant.centred()?;
-                Signed::Centred(centred.into_iter().map(i8::try_from).collect::<Result<_, _>>().ok()?)
-            }
+            _ => Signed::Centred(constant.map_centred(|_, value| i8::try_from(value).ok())?),
         };
         (values.len() == counts.iter().product::<usize>()).then_some(Weights { values, counts, strides })
     }

@@ -143,13 +143,13 @@ impl Pass<'_> {
     /// The numbers that a constant of bytes stands for.
     fn number(&self, x: &str, scale: &str, zero: &str) -> Option<Vec<f32>> {
         let [x, zero] = [self.consts.get(x)?.as_integers()?, self.consts.get(zero)?.as_integers()?];
-        let ([scale], [zero]) = (self.consts.get(scale)?.as_f32()?, &zero[..]) else { return None };
+        let ([scale], [zero]) = (&self.consts.get(scale)?.as_f32()?[..], &zero[..]) else { return None };
         Some(x.iter().map(|x| (i64::from(*x) - i64::from(*zero)) as f32 * scale).collect())
     }
 
     /// Whether two constants hold the same.
     fn same(&self, a: &str, b: &str) -> bool {
-        let value = |name: &str| self.consts.get(name).map(|c| (c.as_f32().map(<[f32]>::to_vec), c.as_integers()));
+        let value = |name: &str| self.consts.get(name).map(|c| (c.as_f32(), c.as_integers()));
         a == b || value(a) == value(b)
     }
 }

@@ -3,7 +3,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -49,6 +49,14 @@ impl Patient {
         !self.waits
     }
 
+    /// Reads a regular file from byte `first` on.
+    ///
+    /// # Errors
+    /// As the system's.
+    pub fn read_at(&self, into: &mut [u8], first: u64) -> io::Result<usize> {
+        self.file.read_at(into, first)
+    }
+
     /// Waits until there is something to read, or nothing any more.
     fn wait(&self) -> io::Result<()> {
         let begin = Instant::now();
@@ -78,11 +86,17 @@ impl Patient {
 
 impl Read for Patient {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        (&*self).read(into)
+    }
+}
+
+impl Read for &Patient {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         loop {
             if self.waits {
                 self.wait()?;
             }
-            match self.file.read(into) {
+            match (&self.file).read(into) {
                 Err(e) if self.waits && e.kind() == io::ErrorKind::WouldBlock => {}
                 read => return read,
             }

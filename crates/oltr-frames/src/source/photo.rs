@@ -10,6 +10,7 @@
 //!
 //! What is not read is refused with its kind: floating-point numbers, raw files of cameras, rare compressions of TIFF.
 
+mod bmp;
 mod exif;
 mod foreign;
 mod gif;
@@ -49,8 +50,8 @@ const HEAD: u64 = 64 << 10;
 ///
 /// # Memory
 /// Besides the frame: the file (`photo_bytes`), and up to 16 bytes a pixel (`photo_pixels`) for a picture of 16 bits a
-/// channel. A JPEG takes a few rows, and 3 bytes a pixel where it is to be turned; of one in a single scan, which most are,
-/// only some of the file is in memory at a time.
+/// channel. A JPEG takes a few rows, and 3 bytes a pixel where it is to be turned; only some of its file is in memory at a
+/// time, unless it is a FIFO or kept in the frame.
 ///
 /// # Example
 /// ```
@@ -116,7 +117,10 @@ impl Decoder {
         };
         let length = file.size();
         self.with_file(|decoder, head| {
-            let data = Data::Parts(head, &mut file);
+            let (single, most) = (survey.is_one_scan(), decoder.limits.photo_bytes);
+            let at = |into: &mut [u8], first| piece(&file, most, into, first);
+            let mut rest = &file;
+            let data = if single { Data::Parts(head, &mut rest) } else { Data::At(&at) };
             jpeg::to_frame(&subject, &survey, data, length, &decoder.limits, &mut decoder.room, frame)?;
             let (orientation, origin) = metadata::read(head, ImageFormat::Jpeg);
             orient::upright(frame, orientation, &mut decoder.scratch);
@@ -137,8 +141,8 @@ impl Decoder {
         Ok((subject, file))
     }
 
-    /// Begins to read `file`. Of a JPEG that is one scan its headers lie in memory then, and what they say comes back; any
-    /// other file lies there whole, with `None`.
+    /// Begins to read `file`. Of a JPEG its headers lie in memory then, and what they say comes back; any other file lies
+    /// there whole, with `None`.
     fn begin(&mut self, subject: &str, file: &mut Patient) -> Result<Option<Box<Survey>>> {
         self.file.clear();
         let failed = |e| Error::io(subject, e);
@@ -171,7 +175,12 @@ impl Decoder {
             match oltr_jpeg::begin(&self.file) {
                 Ok(Beginning::OneScan(survey)) => return Ok(Some(survey)),
                 Ok(Beginning::Short) => {}
-                Ok(Beginning::Scans) | Err(_) => is_picture = false,
+                Ok(Beginning::Scans) => {
+                    let read = |into: &mut [u8], first| piece(file, self.limits.photo_bytes, into, first);
+                    let survey = Survey::of_file(&read).map_err(|e| jpeg::failure(subject, e, file.size()))?;
+                    return Ok(Some(Box::new(survey)));
+                }
+                Err(_) => is_picture = false,
             }
         }
     }
@@ -250,6 +259,7 @@ impl Decoder {
             let reason = "the palette of the PNG is damaged; copy or download it again".into();
             return Err(Error::BadImage { subject: subject.into(), reason });
         }
+        let bytes = if format == ImageFormat::Bmp { &bmp::for_windows(bytes)[..] } else { bytes };
         let mut limits = image::Limits::no_limits();
         limits.max_alloc = Some(decoder_bytes(&self.limits));
         let decoder = decoder(bytes, format, limits).map_err(failed)?;
@@ -275,6 +285,12 @@ impl Decoder {
     fn too_long(&self, subject: &str, bytes: u64) -> Error {
         Error::Limit { subject: subject.into(), what: "photo_bytes", value: bytes, limit: self.limits.photo_bytes }
     }
+}
+
+/// Reads `file` from byte `first` on, as if it had `most` bytes: what the system said of its size may be wrong.
+fn piece(file: &Patient, most: u64, into: &mut [u8], first: u64) -> std::io::Result<usize> {
+    let left = most.saturating_sub(first).min(into.len() as u64) as usize;
+    file.read_at(&mut into[..left], first)
 }
 
 /// Bytes that a decoder of foreign making may take: 8 for each pixel (RGBA of 16 bits), and as much again for itself.

@@ -30,10 +30,12 @@ impl Emitter<'_> {
         {
             self.unit(unit)?;
         }
-        let id = match (self.f32_values.get(name), f32_values(self.view, name)) {
-            (Some(id), _) => self.builder.name(name).to_f32(*id),
-            (None, Some((values, shape))) => self.builder.name(name).f32_values(shape, values.into_owned()),
-            (None, None) => self.input(name)?,
+        let id = match self.f32_values.get(name) {
+            Some(id) => self.builder.name(name).to_f32(*id),
+            None => match f32_values(self.view, name) {
+                Some((values, shape)) => self.builder.name(name).f32_values(shape, values.into_owned()),
+                None => self.input(name)?,
+            },
         };
         self.f32_values.insert(name.clone(), id);
         Ok(id)

@@ -1,6 +1,6 @@
 //! The first picture of a GIF on its screen.
 
-use std::io::Cursor;
+use std::io::{Cursor, Read};
 
 use gif::{ColorOutput, DecodeOptions, DecodingError, MemoryLimit};
 
@@ -18,7 +18,7 @@ pub fn decode(subject: &str, bytes: &[u8], limits: &Limits, scratch: &mut Vec<u8
     options.set_color_output(ColorOutput::Indexed);
     // The picture's size is checked below, before it is decoded.
     options.set_memory_limit(MemoryLimit::Unlimited);
-    let mut decoder = options.read_info(Cursor::new(bytes)).map_err(failed)?;
+    let mut decoder = options.read_info(with_palette(bytes)).map_err(failed)?;
     let screen = (u32::from(decoder.width()), u32::from(decoder.height()));
     let Some(picture) = decoder.next_frame_info().map_err(failed)? else {
         let reason = "the GIF holds no picture; copy or download it again".into();
@@ -34,13 +34,9 @@ pub fn decode(subject: &str, bytes: &[u8], limits: &Limits, scratch: &mut Vec<u8
     scratch.clear();
     scratch.resize(decoder.buffer_size(), 0);
     decoder.read_into_buffer(scratch).map_err(failed)?;
-    let palette = local.as_deref().or(decoder.global_palette());
-    let color = |index: u8| match palette {
-        None => [index; 3],
-        // Beyond the palette there is black.
-        Some(palette) => palette.as_chunks::<3>().0.get(usize::from(index)).copied().unwrap_or_default(),
-    };
-    let colors: [[u8; 3]; 256] = std::array::from_fn(|index| color(index as u8));
+    let (palette, _) = local.as_deref().or(decoder.global_palette()).unwrap_or_default().as_chunks::<3>();
+    // Beyond the palette there is black.
+    let colors: [[u8; 3]; 256] = std::array::from_fn(|index| palette.get(index).copied().unwrap_or_default());
     let (pixels, _) = frame.reshape(geometry, limits)?.as_chunks_mut::<3>();
     pixels.fill(colors[usize::from(fill)]);
     if width == 0 {
@@ -55,11 +51,68 @@ pub fn decode(subject: &str, bytes: &[u8], limits: &Limits, scratch: &mut Vec<u8
     Ok(())
 }
 
+/// The file with a palette of grays where it has none for all of its pictures: the decoder refuses one that has none of its
+/// own either.
+fn with_palette(bytes: &[u8]) -> impl Read {
+    // Signature and screen, whose flags say whether a palette follows, and of how many colours: 2 to the power of these bits
+    // and one.
+    const HEAD: usize = 13;
+    const FLAGS: usize = 10;
+    const HAS_PALETTE: u8 = 0x80;
+    const COLORS: u8 = 0x07;
+    let (mut before, mut rest) = (Vec::new(), bytes);
+    if let Some((head, behind)) = bytes.split_first_chunk::<HEAD>()
+        && head[FLAGS] & HAS_PALETTE == 0
+    {
+        before.extend_from_slice(head);
+        before[FLAGS] |= HAS_PALETTE | COLORS;
+        before.extend((0..=255).flat_map(|gray| [gray; 3]));
+        rest = behind;
+    }
+    Cursor::new(before).chain(rest)
+}
+
 fn reason(e: &DecodingError) -> String {
     match e {
         DecodingError::Io(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
             "the GIF is cut off; copy or download it again".into()
         }
         e => format!("the GIF is damaged ({e}); copy it again or save it anew"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::decode;
+    use crate::limits::Limits;
+
+    #[test]
+    fn without_a_palette_an_index_is_a_shade_of_gray() {
+        let palette: Vec<u8> = (0..8).flat_map(|n| [n * 30, 7, 9]).collect();
+        let mut file = Vec::new();
+        let mut encoder = gif::Encoder::new(&mut file, 3, 2, &palette).unwrap();
+        let picture = |palette| gif::Frame {
+            width: 3,
+            height: 2,
+            buffer: vec![0, 1, 2, 3, 5, 7].into(),
+            palette,
+            ..Default::default()
+        };
+        encoder.write_frame(&picture(None)).unwrap();
+        drop(encoder);
+        let colors = |file: &[u8]| decode("a.gif", file, &Limits::default()).unwrap().data().to_vec();
+        let own: Vec<u8> = [0, 1, 2, 3, 5, 7].iter().flat_map(|n| [n * 30, 7, 9]).collect();
+        assert_eq!(colors(&file), own);
+        // Without the palette and what says that there is one.
+        file[10] &= 0x7F;
+        file.drain(13..13 + palette.len());
+        assert_eq!(colors(&file), [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 5, 5, 5, 7, 7, 7]);
+        // A picture's own palette counts.
+        let mut file = Vec::new();
+        gif::Encoder::new(&mut file, 3, 2, &[]).unwrap().write_frame(&picture(Some(palette))).unwrap();
+        assert_eq!(colors(&file), own);
+        for length in 0..file.len() - 1 {
+            decode("a.gif", &file[..length], &Limits::default()).unwrap_err();
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use image::ImageFormat;
 use oltr_jpeg::{Data, Rows, Scale, Survey};
 
-use super::{Decoder, format, metadata};
+use super::{Decoder, format, metadata, piece};
 use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::frame::origin::Origin;
@@ -71,7 +71,7 @@ pub struct Seen {
 /// for.
 ///
 /// # Memory
-/// Of a JPEG a few rows, and the encoded file where it has several scans; of another format as [`Decoder`], and the frame.
+/// Of a JPEG a few rows, and the encoded file where it is a FIFO; of another format as [`Decoder`], and the frame.
 ///
 /// # Example
 /// ```
@@ -134,8 +134,12 @@ impl InputReader {
             return self.fetched(&subject, begin, pixels);
         };
         let length = file.size();
+        let (single, most) = (survey.is_one_scan(), self.decoder.limits.photo_bytes);
+        let at = |into: &mut [u8], first| piece(&file, most, into, first);
+        let mut rest = &file;
         let head = std::mem::take(&mut self.decoder.file);
-        let seen = self.jpeg(&subject, &survey, &head, |head| Data::Parts(head, &mut file), length, begin, pixels);
+        let data = if single { Data::Parts(&head, &mut rest) } else { Data::At(&at) };
+        let seen = self.jpeg(&subject, &survey, &head, data, length, begin, pixels);
         self.decoder.file = head;
         seen
     }
@@ -194,7 +198,7 @@ impl InputReader {
         let failed = |fault| jpeg::bad(subject, fault, length);
         jpeg::check(subject, oltr_jpeg::size(bytes).map_err(failed)?, &self.decoder.limits)?;
         let survey = Survey::new(bytes).map_err(failed)?;
-        self.jpeg(subject, &survey, bytes, Data::Whole, length, begin, pixels)
+        self.jpeg(subject, &survey, bytes, Data::Whole(bytes), length, begin, pixels)
     }
 
     /// A JPEG whose headers are in `head`.
@@ -204,7 +208,7 @@ impl InputReader {
         subject: &str,
         survey: &'a Survey,
         head: &'a [u8],
-        data: impl FnOnce(&'a [u8]) -> Data<'a>,
+        data: Data<'a>,
         length: u64,
         begin: Instant,
         pixels: &mut [u8],
@@ -221,7 +225,7 @@ impl InputReader {
         resampler.begin(&self.settings, pixels);
         let size = self.settings.size as usize;
         let mut square = Square { resampler, pixels, size, spent: Duration::ZERO };
-        let decoded = oltr_jpeg::decode(survey, data(head), scale, &mut self.decoder.room, &mut square);
+        let decoded = oltr_jpeg::decode(survey, data, scale, &mut self.decoder.room, &mut square);
         decoded.map_err(|e| jpeg::failure(subject, e, length))?;
         let decoded = if scale == Scale::Full { Decode::Exact } else { Decode::Fast };
         let preprocess = square.spent;
