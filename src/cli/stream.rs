@@ -5,6 +5,7 @@ mod command;
 pub mod crops;
 mod fit;
 mod live;
+mod mask;
 mod notify;
 mod open;
 mod parse;
@@ -61,6 +62,7 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
     // Photos that make no events are told themselves.
     let grouped = args.consensus.is_some() || args.burst.is_some();
     let frames = args.per_frame || photos && !grouped;
+    let drawn = args.scene.drawn(scene.as_ref(), args.listen.is_some(), photos)?;
     let (stop, name) = (|| control.stop.load(Ordering::Relaxed), open::name(args));
     let mut opening = Opening::begin(args, &limits, &control.stop)?;
     // Before the model: what is wrong with the source shows at once.
@@ -83,7 +85,7 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
         classifier = classifier.with_listed(listed);
     }
     let (names, line_limits) = (classifier.names(), limits.clone());
-    let mut reach = Reach::start(args, &name, names, &line_limits, common.quiet)?;
+    let mut reach = Reach::start(args, &name, drawn.as_ref(), names, &line_limits, common.quiet)?;
     let keeper = args.store.is_on().then(|| RefCell::new(Keeper::new(args.gap.max(args.linger))));
     let mut classifier = Keeping::new(classifier, keeper.as_ref(), reach.eye());
     let mut output = || -> anyhow::Result<Out<'_>> {
@@ -120,7 +122,7 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
             (source, stills) = (Box::new(looking), Some(of));
         }
         Some(scene) => {
-            let of = args.scene.stage(scene, budget, &model, &options, &limits);
+            let of = args.scene.stage(scene, drawn.as_ref(), budget, &model, &options, &limits);
             stage = Some(of.map_err(|e| args.with_first_remedy(e))?);
         }
         None if source.is_live() => things::warn_of_crops(&model),
@@ -307,6 +309,7 @@ impl Sink for Out<'_> {
     }
 
     fn cut(&mut self, cut: &CutResult) -> Result<()> {
+        self.reach.cut(cut);
         match &mut self.crops {
             Some(crops) => crops.cut(cut),
             None => Ok(()),

@@ -4,6 +4,8 @@
 mod common;
 mod detector;
 mod events;
+#[cfg(feature = "cli")]
+mod mask;
 mod meeting;
 mod memory;
 #[cfg(feature = "cli")]

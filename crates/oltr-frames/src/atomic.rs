@@ -69,6 +69,33 @@ pub fn write_with(path: impl AsRef<Path>, fill: impl FnOnce(&mut dyn Write) -> i
     }
 }
 
+/// As [`write()`], to a regular file or none yet and to nothing else, for bytes that come from afar: a link, a device, a
+/// FIFO or a folder in its place is refused, and one that comes there meanwhile is not followed.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::Config`] for what is no regular file.
+pub fn write_regular(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
+    let path = path.as_ref();
+    let io = |cause| Error::Io { path: path.into(), cause };
+    match std::fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_file() => {}
+        Ok(_) => {
+            return Err(Error::Config(format!(
+                "{}: is no regular file, and nothing else is written to here; name a file",
+                path.display()
+            )));
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        Err(e) => return Err(io(e)),
+    }
+    clean(folder_of(path));
+    let mut file = Temporary::beside(path).map_err(io)?;
+    file.write_all(bytes).map_err(io)?;
+    // Takes the place of whatever stands there, and follows no link.
+    file.commit(path).map_err(io)?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,6 +205,27 @@ mod tests {
         let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
         let error = write(&socket, b"x").unwrap_err().to_string();
         assert!(error.contains("socket"), "{error}");
+    }
+
+    #[test]
+    fn bytes_from_afar_go_to_regular_files_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for text in [&b"one"[..], b"two"] {
+            write_regular(at("a"), text).unwrap();
+            assert_eq!(std::fs::read(at("a")).unwrap(), text);
+        }
+        std::os::unix::fs::symlink("a", at("link")).unwrap();
+        std::os::unix::fs::symlink("/dev/null", at("device")).unwrap();
+        std::os::unix::fs::symlink("none", at("dangling")).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(at("fifo")).status().unwrap().success());
+        for name in ["link", "device", "dangling", "fifo", "."] {
+            let refused = write_regular(at(name), b"three");
+            assert!(matches!(refused, Err(Error::Config(_))), "{name}: {refused:?}");
+        }
+        assert_eq!(std::fs::read(at("a")).unwrap(), b"two");
+        assert!(!at("none").exists() && std::fs::symlink_metadata(at("link")).unwrap().is_symlink());
+        assert!(matches!(write_regular(at("none/a"), b"x"), Err(Error::Io { .. })));
     }
 
     #[test]

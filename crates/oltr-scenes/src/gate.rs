@@ -67,6 +67,8 @@ pub struct Gate {
     told: bool,
     camera: Option<Camera>,
     anew: bool,
+    /// Whether another part of the picture is looked at since the last frame.
+    remasked: bool,
 }
 
 /// What the gate is doing, and since when.
@@ -123,6 +125,7 @@ impl Gate {
             told: false,
             camera: None,
             anew: false,
+            remasked: false,
         })
     }
 
@@ -132,14 +135,35 @@ impl Gate {
         Foreground { columns, rows, cells: &self.mask.cells[..columns * rows] }
     }
 
+    /// Looks at what `mask` shows, from the next frame on; `None` shows all. The ground is known also where nothing was
+    /// looked at, so that nothing is learnt anew; what is followed where nothing is looked at any more goes as what is hidden.
+    pub fn set_mask(&mut self, mask: Option<crate::Mask>) {
+        self.settings.mask = mask;
+        self.show();
+        self.remasked = true;
+    }
+
     fn cells(&self) -> usize {
         self.picture.columns * self.picture.rows
     }
 
     /// Starts with frames of another size.
     fn resize(&mut self, width: u32, height: u32) -> (usize, usize) {
-        let (columns, rows) = grid(width, height, self.settings.columns);
         self.size = (width, height);
+        let (columns, rows) = self.show();
+        self.before.clear();
+        (self.phase, self.upset, self.learnt) = (Phase::Empty, None, None);
+        (self.colourful, self.recoloured) = (None, None);
+        (columns, rows)
+    }
+
+    /// Takes note of which cells of the small picture are looked at; its columns and rows.
+    fn show(&mut self) -> (usize, usize) {
+        let (width, height) = self.size;
+        if width == 0 || height == 0 {
+            return (0, 0);
+        }
+        let (columns, rows) = grid(width, height, self.settings.columns);
         self.shown_cells = 0;
         for row in 0..rows {
             for column in 0..columns {
@@ -151,9 +175,6 @@ impl Gate {
                 self.shown_cells += u32::from(shown);
             }
         }
-        self.before.clear();
-        (self.phase, self.upset, self.learnt) = (Phase::Empty, None, None);
-        (self.colourful, self.recoloured) = (None, None);
         (columns, rows)
     }
 
@@ -410,6 +431,11 @@ impl Finder for Gate {
         }
         self.picture.shrink(frame, columns, rows);
         let look = Look::of(&self.picture, &self.shown);
+        if std::mem::take(&mut self.remasked) {
+            // What the picture looks like as a whole is that of what is looked at now.
+            (self.texture, self.upset) = (look.texture, None);
+            (self.colourful, self.recoloured) = (None, None);
+        }
         if !self.overview(time, look) {
             let cells = self.cells();
             self.mask.cells[..cells].fill(0);

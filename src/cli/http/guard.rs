@@ -92,13 +92,16 @@ impl Guard {
                 }
             }
         }
-        if request.method == "POST" {
-            let json = request.header("content-type").is_some_and(|kind| kind.starts_with("application/json"));
+        if matches!(request.method.as_str(), "POST" | "PUT") {
+            // No form can send these kinds, and no script of another site without asking first, which nobody answers.
+            let kind = request.header("content-type").unwrap_or("");
+            let kind = ["application/json", "image/png"].iter().any(|known| kind.starts_with(known));
+            let site = request.header("sec-fetch-site").is_none_or(|site| matches!(site, "same-origin" | "none"));
             let origin = request.header("origin").is_none_or(|origin| {
                 origin.strip_prefix("http://").or(origin.strip_prefix("https://")).is_some_and(|from| from == host)
             });
-            if !json || !origin {
-                return Some(Response::error(403, "decisions are made on the page itself"));
+            if !kind || !site || !origin {
+                return Some(Response::error(403, "what changes something is sent by the page itself"));
             }
         }
         None

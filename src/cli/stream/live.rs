@@ -3,6 +3,7 @@
 //! The thread that classifies never waits for a client: it copies what is asked for into memory that is taken once, and
 //! only while somebody looks and nobody else holds it. Pictures are encoded by the threads that answer.
 
+mod drift;
 mod metrics;
 mod site;
 
@@ -14,12 +15,14 @@ use std::time::Duration;
 use oltr::bundle::Bundle;
 use oltr::decide::Decision;
 use oltr::decide::events::Phase;
-use oltr::sink::{EventResult, FrameResult, SceneResult, Stats, StoreStats};
+use oltr::sink::{CutResult, EventResult, FrameResult, SceneResult, Stats, StoreStats};
 use oltr::{Answer, Error, Frame, Names, Rect, Result, Rotation, clock};
 use serde::Serialize;
 
 use super::super::exit;
 use super::super::http::{self, guard};
+use super::mask::{self, Drawn};
+use drift::{Drift, Usual};
 use metrics::Tally;
 
 /// Pixels of the picture of the camera that is shown.
@@ -130,29 +133,49 @@ struct About {
     isa: String,
     side: u32,
     planned: AtomicU64,
+    /// Of each frame, in its pixels: what alone counts, and what does not.
+    region: Option<Rect>,
+    ignored: Vec<Rect>,
+    /// What things are looked for in.
+    mask: Option<Arc<Drawn>>,
+}
+
+/// What is served where, and of what.
+pub struct Served<'a> {
+    pub listen: SocketAddr,
+    pub source: &'a str,
+    pub bundle: &'a Bundle,
+    /// Of each frame, in its pixels: what alone counts, and what does not.
+    pub region: Option<Rect>,
+    pub ignored: &'a [Rect],
+    /// What things are looked for in, where `--mask` says it.
+    pub mask: Option<Arc<Drawn>>,
+    pub quiet: bool,
 }
 
 /// The end of the page on the thread that classifies.
 pub struct Live {
     shared: Arc<Shared>,
     tally: Tally,
+    drift: Drift,
 }
 
 impl Live {
-    /// Bytes of memory that it takes, threads that answer among them.
-    pub fn bytes() -> u64 {
+    /// Bytes of memory that it takes, threads that answer among them, with what saving a mask takes if that is `allowed`.
+    pub fn bytes(allowed: bool) -> u64 {
         let pictures = PIXELS as usize * 3 + INPUT * INPUT * 3 + (MIDDLE * MIDDLE * 3) as usize;
         let pictures = pictures + LINES * (SMALL * SMALL * 3) as usize;
         // Each thread copies a picture and encodes it.
         let threads = http::MAX_CONNECTIONS * (http::STACK + PIXELS as usize * 3 + (512 << 10));
-        (pictures + LINES * LINE_BYTES + threads) as u64
+        (pictures + LINES * LINE_BYTES + threads) as u64 + if allowed { mask::BYTES } else { 0 }
     }
 
-    /// Begins to answer at `listen`.
+    /// Begins to answer.
     ///
     /// # Errors
     /// [`Error::Unavailable`] where it cannot be listened at.
-    pub fn start(listen: SocketAddr, source: &str, bundle: &Bundle, quiet: bool) -> Result<Live> {
+    pub fn start(served: Served) -> Result<Live> {
+        let Served { listen, source, bundle, region, ignored, mask, quiet } = served;
         let (listener, guard) =
             guard::listen(listen, "open the page with the address that 'oltr stream --listen' printed")?;
         let address = guard.address();
@@ -172,6 +195,9 @@ impl Live {
             isa: oltr::model::selected_kernels().map(String::from).unwrap_or_default(),
             side: bundle.preprocess.size,
             planned: AtomicU64::new(0),
+            region,
+            ignored: ignored.into(),
+            mask,
         };
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
@@ -197,7 +223,7 @@ impl Live {
                 }
             })
             .map_err(|cause| Error::Io { path: "the thread that answers browsers".into(), cause })?;
-        Ok(Live { shared, tally: Tally::default() })
+        Ok(Live { shared, tally: Tally::default(), drift: Drift::new(Usual::of(&bundle.open)) })
     }
 
     /// Takes note of how much memory was planned.
@@ -212,7 +238,8 @@ impl Live {
 
     /// A frame was classified.
     pub fn frame(&mut self, f: &FrameResult) {
-        self.tally.frame(&f.answer, f.age);
+        self.tally.frame(&f.answer);
+        self.tally.looked(f.answer.inference, f.age);
         let Some(mut state) = self.shared.watched() else { return };
         let answer = &f.answer;
         numbers_of(answer, &mut state.numbers);
@@ -222,7 +249,7 @@ impl Live {
 
     /// Things were looked for in a frame.
     pub fn scene(&mut self, s: &SceneResult) {
-        self.tally.scene(s);
+        self.tally.looked(s.times.inference, s.age);
         let Some(mut state) = self.shared.watched() else { return };
         state.see_camera(s.frame);
         let numbers = &mut state.numbers;
@@ -239,10 +266,19 @@ impl Live {
         }
     }
 
+    /// A cut of a thing was classified.
+    pub fn cut(&mut self, cut: &CutResult) {
+        self.tally.frame(&cut.cut.answer);
+    }
+
     /// Something happened to an event, which `line` says in JSON.
     pub fn event(&mut self, e: &EventResult, line: &str) {
         if e.change.phase == Phase::New {
             self.tally.event(e);
+        }
+        if let Phase::End(_) = e.change.phase {
+            self.drift.add(&e.change.event);
+            self.tally.ended(&e.change.event, self.drift.signal());
         }
         if e.change.phase == Phase::Update || line.len() > LINE_BYTES {
             return;

@@ -1,15 +1,17 @@
 //! Who else is told of a stream: browsers (`--listen`) and a command (`--on-event`).
 
 use std::io;
+use std::sync::Arc;
 
 use oltr::decide::events::Phase;
 use oltr::sink::json::JsonLines;
-use oltr::sink::{EventResult, FrameResult, Novelty, SceneResult, Stats, StoreStats};
+use oltr::sink::{CutResult, EventResult, FrameResult, Novelty, SceneResult, Stats, StoreStats};
 use oltr::{Limits, Names, Result};
 
 use super::args::StreamArgs;
 use super::command::Runner;
-use super::live::{Eye, Live};
+use super::live::{Eye, Live, Served};
+use super::mask::Drawn;
 
 /// Those that are told.
 #[derive(Default)]
@@ -21,12 +23,23 @@ pub struct Reach {
 }
 
 impl Reach {
-    /// Begins to answer browsers, if that is asked for.
+    /// Begins to answer browsers, if that is asked for; they see `mask`.
     ///
     /// # Errors
     /// As [`Live::start`] and [`Runner::start`].
-    pub fn start(args: &StreamArgs, source: &str, names: Names, limits: &Limits, quiet: bool) -> Result<Reach> {
-        let live = args.listen.map(|listen| Live::start(listen, source, names.bundle(), quiet)).transpose()?;
+    pub fn start(
+        args: &StreamArgs,
+        source: &str,
+        mask: Option<&Arc<Drawn>>,
+        names: Names,
+        limits: &Limits,
+        quiet: bool,
+    ) -> Result<Reach> {
+        let served = args.listen.map(|listen| {
+            let (region, ignored, mask) = (args.roi, args.scene.ignore.as_slice(), mask.cloned());
+            Served { listen, source, bundle: names.bundle(), region, ignored, mask, quiet }
+        });
+        let live = served.map(Live::start).transpose()?;
         let runner = args.on_event.as_deref().map(Runner::start).transpose()?;
         let told = live.is_some() || runner.is_some();
         let settings = oltr::sink::json::Settings { destination: "the page".into(), ..Default::default() };
@@ -36,7 +49,7 @@ impl Reach {
 
     /// Bytes of memory that all of it takes, if there is any of it.
     pub fn memory(args: &StreamArgs) -> Option<u64> {
-        let live = args.listen.map_or(0, |_| Live::bytes());
+        let live = args.listen.map_or(0, |_| Live::bytes(args.scene.allow_mask));
         let runner = args.on_event.as_ref().map_or(0, |_| Runner::bytes());
         Some(live + runner).filter(|bytes| *bytes > 0)
     }
@@ -71,6 +84,13 @@ impl Reach {
     pub fn scene(&mut self, scene: &SceneResult) {
         if let Some(live) = &mut self.live {
             live.scene(scene);
+        }
+    }
+
+    /// A cut of a thing was classified.
+    pub fn cut(&mut self, cut: &CutResult) {
+        if let Some(live) = &mut self.live {
+            live.cut(cut);
         }
     }
 

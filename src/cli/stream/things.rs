@@ -1,6 +1,7 @@
 //! The options of `oltr stream --things` and what they mean.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -9,12 +10,13 @@ use oltr::bundle::Subject;
 use oltr::decide::events;
 use oltr::model::Options;
 use oltr::pipeline::memory;
-use oltr::source::{FrameSource, photo};
+use oltr::source::FrameSource;
 use oltr::things::detector::{self, Detector, DetectorFinder, MOST_CLASSES};
 use oltr::things::stills::{Finds, StillSource, Stills};
-use oltr::things::{self, AnyFinder, Area, Budget, Gate, Mask, Stage};
-use oltr::{Error, Limits, Model, PixelFormat, Rect, Result};
+use oltr::things::{self, AnyFinder, Area, Budget, Gate, Stage};
+use oltr::{Error, Limits, Model, Rect, Result};
 
+use super::mask::{self, Drawn, Following};
 use super::parse::{rate, region};
 
 /// Cuts that `--save-crops` keeps where nobody says how many.
@@ -31,6 +33,9 @@ pub struct ThingsArgs {
     /// With --things: a picture of what is looked at, stretched over the frame; black is ignored
     #[arg(long, value_name = "FILE", requires = "things")]
     pub mask: Option<PathBuf>,
+    /// With --mask and --listen: let the mask be drawn on the page and saved to the file, which need not be there yet
+    #[arg(long, requires_all = ["mask", "listen"], conflicts_with = "detector_alone")]
+    pub allow_mask: bool,
     /// With --things: ignore this part of each frame, in pixels; may be given several times
     #[arg(long, value_name = "X,Y,W,H", value_parser = region, requires = "things")]
     pub ignore: Vec<Rect>,
@@ -80,23 +85,46 @@ pub struct ThingsArgs {
 }
 
 impl ThingsArgs {
-    /// The stage that finds, follows and cuts out things.
+    /// The mask of a stream with these `settings` whose page is served, or `None` where there is none.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where it may be drawn over photos; as [`Drawn::new`].
+    pub fn drawn(&self, settings: Option<&things::Settings>, served: bool, photos: bool) -> Result<Option<Arc<Drawn>>> {
+        if self.allow_mask && photos {
+            let reason = "--allow-mask is said of video, and these are photos; leave it out";
+            return Err(Error::Config(reason.into()));
+        }
+        let mask = settings.zip(self.mask.as_deref()).filter(|_| served);
+        mask.map(|(settings, path)| Drawn::new(path, self.allow_mask, settings.scene.mask.clone())).transpose()
+    }
+
+    /// The stage that finds, follows and cuts out things; where `drawn` changes, it looks at what that shows.
     ///
     /// # Errors
     /// As [`Stage::new`]; those of the detector.
     pub fn stage(
         &self,
         settings: &things::Settings,
+        drawn: Option<&Arc<Drawn>>,
         budget: Budget,
         model: &Model,
         options: &Options,
         limits: &Limits,
     ) -> Result<Stage> {
-        let Some(path) = &self.detector else { return Stage::new(settings, budget, limits) };
+        let Some(path) = &self.detector else {
+            let Some(drawn) = drawn else { return Stage::new(settings, budget, limits) };
+            settings.check()?;
+            let finder = Following::new(Gate::new(&settings.scene)?, drawn.clone());
+            return Stage::with_finder(AnyFinder::new(finder), settings, budget, limits);
+        };
         let detector = self.load_detector(path, model, options, limits)?;
         let gate = (!self.detector_alone).then(|| Gate::new(&settings.scene)).transpose()?;
         let spacing = self.detector_fps.map_or(Duration::ZERO, |fps| Duration::from_secs_f64(1.0 / fps));
-        let finder = AnyFinder::new(DetectorFinder::new(detector, gate, spacing));
+        let finder = DetectorFinder::new(detector, gate, spacing);
+        let finder = match drawn {
+            Some(drawn) => AnyFinder::new(Following::new(finder, drawn.clone())),
+            None => AnyFinder::new(finder),
+        };
         Stage::with_finder(finder, settings, budget, limits)
     }
 
@@ -178,7 +206,7 @@ impl ThingsArgs {
     /// How things are found and told; of the frames only `roi` counts.
     ///
     /// # Errors
-    /// [`Error::Config`] for what makes no sense; as [`photo::read`] for the mask.
+    /// [`Error::Config`] for what makes no sense; as [`mask::read`].
     pub fn settings(&self, roi: Option<Rect>, events: &events::Settings, limits: &Limits) -> Result<things::Settings> {
         let (update_every, gap) = (events.update_every, events.gap);
         let mut settings = things::Settings { update_every, gap, ..Default::default() };
@@ -191,7 +219,9 @@ impl ThingsArgs {
         scene.max_things = self.max_things.unwrap_or(scene.max_things);
         scene.sensitivity = self.sensitivity.unwrap_or(scene.sensitivity);
         scene.stay = self.stay.unwrap_or(scene.stay);
-        scene.mask = self.mask.as_deref().map(|path| mask(path, limits)).transpose()?;
+        // One that is yet to be drawn hides nothing.
+        let there = |path: &&Path| !self.allow_mask || path.symlink_metadata().is_ok();
+        scene.mask = self.mask.as_deref().filter(there).map(|path| mask::read(path, limits)).transpose()?;
         scene.ignore = ignored(&self.ignore)?;
         if let Some(region) = roi {
             things::only(scene, region)?;
@@ -210,22 +240,6 @@ pub fn warn_of_crops(model: &Model) {
             model.name()
         );
     }
-}
-
-/// The mask that the picture at `path` draws.
-fn mask(path: &Path, limits: &Limits) -> Result<Mask> {
-    let frame = photo::read(path, limits)?;
-    debug_assert_eq!(frame.format(), PixelFormat::Rgb24);
-    let bright = |pixel: &[u8; 3]| {
-        let [r, g, b] = pixel.map(u32::from);
-        ((77 * r + 150 * g + 29 * b) >> 8) as u8
-    };
-    let rows = (0..frame.height()).flat_map(|y| frame.row(y).as_chunks::<3>().0);
-    let luma: Vec<u8> = rows.map(bright).collect();
-    Mask::new(frame.width(), frame.height(), &luma).map_err(|e| match e {
-        Error::BadInput { reason, .. } => Error::BadInput { subject: path.display().to_string(), reason },
-        e => e,
-    })
 }
 
 fn ignored(regions: &[Rect]) -> Result<Fixed<Area, { things::MOST_IGNORED }>> {

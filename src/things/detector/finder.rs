@@ -36,6 +36,13 @@ impl DetectorFinder {
         DetectorFinder { detector, gate, spacing, last, boxes, moving, size }
     }
 
+    /// As [`Gate::set_mask`]. Without a gate no mask is looked at.
+    pub fn set_mask(&mut self, mask: Option<oltr_scenes::Mask>) {
+        if let Some(gate) = &mut self.gate {
+            gate.set_mask(mask);
+        }
+    }
+
     /// Whether the detector's turn has come.
     fn is_turn(&self, time: Duration) -> bool {
         // A frame that is a little early counts: rates of frames and of detectors need not divide each other.

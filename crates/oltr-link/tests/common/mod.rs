@@ -228,7 +228,7 @@ impl Broker {
     }
 }
 
-fn record(topic: &str, payload: &[u8]) -> Option<u64> {
+pub fn record(topic: &str, payload: &[u8]) -> Option<u64> {
     if !topic.ends_with("/event") || topic.ends_with("home/event") {
         return None;
     }
@@ -301,7 +301,7 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
 }
 
 /// The first packet of `bytes`: its first byte, its body, its length.
-fn packet(bytes: &[u8]) -> Option<(u8, Vec<u8>, usize)> {
+pub fn packet(bytes: &[u8]) -> Option<(u8, Vec<u8>, usize)> {
     let (mut length, mut at) = (0usize, 1);
     loop {
         let byte = *bytes.get(at)?;

@@ -5,10 +5,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use oltr::bundle::Shot;
 use oltr::decide::Decision;
-use oltr::sink::{EventResult, SceneResult, Stats, StoreStats};
+use oltr::decide::events::Event;
+use oltr::sink::{EventResult, Stats, StoreStats};
 use oltr::{Answer, clock};
 
 use super::About;
+use super::drift::{Figure, Signal};
 
 /// Upper bounds of the histogram of inferences, in seconds.
 const BOUNDS: [f64; 10] = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0];
@@ -27,6 +29,10 @@ pub struct Tally {
     open: u64,
     reachability: f64,
     events: [[u64; SHOTS.len()]; DECISIONS.len()],
+    ended: u64,
+    ended_reachability: f64,
+    /// What the last events say.
+    pub drift: Signal,
 }
 
 impl Tally {
@@ -36,23 +42,21 @@ impl Tally {
         self.inference_sum += time;
     }
 
-    /// A frame was classified.
-    pub fn frame(&mut self, answer: &Answer, age: Duration) {
-        self.inference(answer.inference);
+    /// A frame was looked at, by the network too unless that took no time.
+    pub fn looked(&mut self, inference: Duration, age: Duration) {
+        if !inference.is_zero() {
+            self.inference(inference);
+        }
         self.age = age;
+    }
+
+    /// A frame, or a cut of one, was classified.
+    pub fn frame(&mut self, answer: &Answer) {
         self.frames += 1;
         self.open += u64::from(answer.decision == Decision::Open);
         if answer.reachability.is_finite() {
             self.reachability += f64::from(answer.reachability);
         }
-    }
-
-    /// Things were looked for in a frame.
-    pub fn scene(&mut self, scene: &SceneResult) {
-        if !scene.times.inference.is_zero() {
-            self.inference(scene.times.inference);
-        }
-        self.age = scene.age;
     }
 
     /// An event began.
@@ -69,6 +73,16 @@ impl Tally {
             _ => 3,
         };
         self.events[decision][shot] += 1;
+    }
+
+    /// An event ended; `drift` is what the last ones say together.
+    pub fn ended(&mut self, event: &Event, drift: Signal) {
+        let reachability = f64::from(event.mean_reachability());
+        if event.label != Decision::Unclassified && reachability.is_finite() {
+            self.ended += 1;
+            self.ended_reachability += reachability;
+        }
+        self.drift = drift;
     }
 }
 
@@ -128,10 +142,15 @@ pub fn text(
     }
     if tally.frames > 0 {
         let n = tally.frames as f64;
-        one(&mut out, "open_ratio", "gauge", "Share of frames that are open, since the start.", tally.open as f64 / n);
-        let help = "Mean reachability of frames, since the start.";
+        let help = "Share of frames, or of cuts of things, that are open, since the start.";
+        one(&mut out, "open_ratio", "gauge", help, tally.open as f64 / n);
+        let help = "Mean reachability of frames, or of cuts of things, since the start.";
         one(&mut out, "reachability_mean", "gauge", help, tally.reachability / n);
     }
+    head(&mut out, "event_reachability", "summary", "Mean reachability of events that ended.");
+    let _ = writeln!(out, "oltr_event_reachability_sum {}", tally.ended_reachability);
+    let _ = writeln!(out, "oltr_event_reachability_count {}", tally.ended);
+    drift(&mut out, &tally.drift);
     if let Some(store) = store {
         one(&mut out, "store_bytes", "gauge", "Bytes of the store.", store.bytes as f64);
         one(&mut out, "store_records", "gauge", "Records in the store.", store.records as f64);
@@ -142,6 +161,30 @@ pub fn text(
     let uptime = Duration::from_nanos(clock::monotonic_ns()).saturating_sub(stats.now) + stats.uptime;
     one(&mut out, "uptime_seconds", "gauge", "Time since the stream began.", uptime.as_secs_f64());
     out
+}
+
+/// The last events beside the calibration of the bundle.
+fn drift(out: &mut String, signal: &Signal) {
+    let figures = [("open", &signal.open), ("reachability", &signal.reachability)];
+    let mut all = |name: &str, help: &str, of: &dyn Fn(&Figure) -> Option<f64>| {
+        let values = figures.map(|(figure, values)| of(values).map(|value| (figure, value)));
+        if values.iter().any(Option::is_some) {
+            let _ = writeln!(out, "# HELP oltr_drift_{name} {help}\n# TYPE oltr_drift_{name} gauge");
+        }
+        for (figure, value) in values.into_iter().flatten() {
+            let _ = writeln!(out, "oltr_drift_{name}{{figure=\"{figure}\"}} {value}");
+        }
+    };
+    let some = signal.events > 0;
+    all("now", "Share of the last events that is open, and their mean reachability.", &|figure| {
+        some.then_some(figure.now)
+    });
+    all("usual", "The same of the known photos of the calibration.", &|figure| figure.usual);
+    all("limit", "Beyond which there is reason to worry: open above, reachability below.", &|figure| figure.limit);
+    all("worry", "Whether it is beyond.", &|figure| Some(f64::from(u8::from(figure.worry))));
+    let help = "Events that the figures of drift are of.";
+    let _ = writeln!(out, "# HELP oltr_drift_events {help}\n# TYPE oltr_drift_events gauge");
+    let _ = writeln!(out, "oltr_drift_events {}", signal.events);
 }
 
 /// A value of a label.
@@ -172,12 +215,17 @@ mod tests {
             isa: "avx2".into(),
             side: 1,
             planned: AtomicU64::new(0),
+            region: None,
+            ignored: Vec::new(),
+            mask: None,
         };
         let stats = Stats { captured: 3, classified: 2, dropped: 1, connected: true, ..Stats::default() };
         let store = Some(StoreStats::default());
         let mut tally = Tally { frames: 2, open: 1, ..Tally::default() };
         tally.inference(Duration::from_millis(7));
         tally.inference(Duration::from_secs(9));
+        let open = Figure { now: 0.3, usual: Some(0.05), limit: Some(0.17), worry: true };
+        tally.drift = Signal { events: 100, open, reachability: Figure { now: 1.5, ..Figure::default() } };
         let text = text(&about, &tally, &stats, store, 0, 7);
         let mut kind = String::new();
         for line in text.lines() {
@@ -192,11 +240,17 @@ mod tests {
             assert!(value.parse::<f64>().unwrap().is_finite(), "{line}");
             let base = name.split('{').next().unwrap();
             let (of, kind) = kind.split_once(' ').unwrap();
-            assert!(base == of || kind == "histogram" && base.starts_with(of), "{line} after {of}");
+            assert!(base == of || matches!(kind, "histogram" | "summary") && base.starts_with(of), "{line} after {of}");
             assert_eq!(kind == "counter", base.ends_with("_total"), "{line}");
             assert!(base.starts_with("oltr_") && base.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "{line}");
         }
         assert!(text.contains("bundle=\"a \\\"name\\\"\\n\\\\\"} 1\n"), "{text}");
+        for line in
+            ["now{figure=\"open\"} 0.3", "limit{figure=\"open\"} 0.17", "worry{figure=\"open\"} 1", "events 100"]
+        {
+            assert!(text.contains(&format!("\noltr_drift_{line}\n")), "{line}: {text}");
+        }
+        assert!(!text.contains("oltr_drift_limit{figure=\"reachability\"}"));
         assert!(text.contains("bucket{le=\"0.01\"} 1\n") && text.contains("bucket{le=\"+Inf\"} 2\n"));
     }
 }

@@ -5,12 +5,12 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use image::codecs::jpeg::JpegEncoder;
-use oltr::clock;
-use oltr::text;
+use oltr::{Rect, clock, text};
 use serde_json::json;
 
 use super::super::super::http::guard::Guard;
 use super::super::super::http::{MAX_CONNECTIONS, REFUSED, Request, Response};
+use super::super::mask::Refused;
 use super::{DEAD, LINES, Pixels, Shared, State, metrics};
 
 /// The page, with nothing from elsewhere.
@@ -36,13 +36,16 @@ pub fn answer(shared: &Arc<Shared>, guard: &Guard, request: &Request) -> Respons
     if let Some(refused) = guard.refuse(request) {
         return refused;
     }
-    if !matches!(request.method.as_str(), "GET" | "HEAD") {
-        return Response::error(405, "only GET is answered");
+    match (request.method.as_str(), request.path.as_str()) {
+        ("PUT", "/mask.png") => return save(shared, request),
+        ("GET" | "HEAD", _) => {}
+        _ => return Response::error(405, "only GET is answered, and PUT of /mask.png"),
     }
     match request.path.as_str() {
         "/" => guard.page(PAGE, request),
         "/frame.jpg" => picture(shared, |state| &state.input, "the network has seen nothing yet"),
         "/camera.jpg" => picture(shared, |state| &state.camera, "no frame has come yet"),
+        "/mask.png" => mask(shared),
         "/event.jpg" => {
             let id = request.query("id").and_then(|id| id.parse::<u64>().ok());
             let state = shared.lock();
@@ -85,22 +88,66 @@ fn health(shared: &Shared) -> Response {
 
 /// A picture as JPEG, encoded here, where no frame waits for it; `none` says that there is none.
 fn picture(shared: &Shared, of: fn(&State) -> &Pixels, none: &str) -> Response {
+    wait_for(shared, none, |state| {
+        let pixels = of(state);
+        (!pixels.bytes.is_empty()).then(|| (pixels.width, pixels.height, pixels.bytes.clone()))
+    })
+    .map_or_else(|none| none, jpeg)
+}
+
+/// What `of` gives, once somebody looks and it is there; `none` says that it does not come.
+fn wait_for<T>(shared: &Shared, none: &str, of: impl Fn(&State) -> Option<T>) -> Result<T, Response> {
     shared.watch();
     let end = Instant::now() + FIRST;
-    let pixels = loop {
-        {
-            let state = shared.lock();
-            let pixels = of(&state);
-            if !pixels.bytes.is_empty() {
-                break (pixels.width, pixels.height, pixels.bytes.clone());
-            }
+    loop {
+        if let Some(there) = of(&shared.lock()) {
+            return Ok(there);
         }
         if Instant::now() > end || shared.stop.load(Ordering::Relaxed) {
-            return Response::error(503, none);
+            return Err(Response::error(503, none));
         }
         std::thread::sleep(TELL / 4);
+    }
+}
+
+/// Width and height of a mask: those of the picture of the camera that is shown.
+fn sides(shared: &Shared) -> Result<(u32, u32), Response> {
+    wait_for(shared, "no frame has come yet", |state| {
+        (!state.camera.bytes.is_empty()).then_some((state.camera.width, state.camera.height))
+    })
+}
+
+/// What is looked at, in white.
+fn mask(shared: &Shared) -> Response {
+    let Some(drawn) = &shared.about.mask else { return Response::error(404, "--mask names no picture") };
+    let png = sides(shared).map(|(width, height)| drawn.png(width, height));
+    match png {
+        Ok(Ok(png)) => Response::new(200, "image/png", png),
+        Ok(Err(e)) => Response::error(500, &e.to_string()),
+        Err(none) => none,
+    }
+}
+
+/// Saves what was drawn.
+fn save(shared: &Shared, request: &Request) -> Response {
+    let Some(drawn) = &shared.about.mask else { return Response::error(404, "--mask names no picture") };
+    if !drawn.is_allowed() {
+        return Response::error(403, "the mask may not be drawn; start the program with --allow-mask to let it");
+    }
+    let (width, height) = match sides(shared) {
+        Ok(sides) => sides,
+        Err(none) => return none,
     };
-    jpeg(pixels)
+    match drawn.save(&request.body, width, height) {
+        Ok(version) => Response::json(200, &json!({ "version": version })),
+        Err(Refused::Forbidden) => Response::error(403, "the mask may not be drawn"),
+        Err(Refused::Busy) => Response::error(503, "somebody else saves a mask; try again"),
+        Err(Refused::Picture(reason)) => Response::error(422, &reason),
+        Err(Refused::Failed(reason)) => {
+            log::warn!("the mask that was drawn is not saved: {reason}");
+            Response::error(500, &reason)
+        }
+    }
 }
 
 fn jpeg((width, height, bytes): (u32, u32, Vec<u8>)) -> Response {
@@ -111,6 +158,10 @@ fn jpeg((width, height, bytes): (u32, u32, Vec<u8>)) -> Response {
         Ok(()) => Response::new(200, "image/jpeg", jpeg),
         Err(e) => Response::error(500, &e.to_string()),
     }
+}
+
+fn corners(r: Rect) -> [u32; 4] {
+    [r.x, r.y, r.width, r.height]
 }
 
 /// Counts who follows.
@@ -155,11 +206,15 @@ fn events(shared: &Arc<Shared>, request: &Request) -> Response {
                 let now = (state.version, state.input_version);
                 let new = now != version || told.elapsed() >= Duration::from_secs(1);
                 version = now;
-                new.then(|| (state.numbers.clone(), state.stats))
+                new.then(|| (state.numbers.clone(), state.stats, state.tally.drift))
             };
-            if let Some((numbers, stats)) = numbers {
+            if let Some((numbers, stats, drift)) = numbers {
+                let about = &shared.about;
                 let told = json!({
-                    "numbers": numbers, "source": shared.about.source, "side": shared.about.side,
+                    "numbers": numbers, "source": about.source, "side": about.side, "drift": drift,
+                    "roi": about.region.map(corners),
+                    "ignored": about.ignored.iter().copied().map(corners).collect::<Vec<_>>(),
+                    "mask": about.mask.as_ref().map(|mask| json!({ "version": mask.version(), "draw": mask.is_allowed() })),
                     "captured": stats.captured, "classified": stats.classified, "dropped": stats.dropped,
                     "connected": stats.connected, "silent_ms": stats.silent.as_millis() as u64,
                     "version": version.0, "input_version": version.1,

@@ -1,0 +1,236 @@
+//! Whether what is seen is still like what the bundle was calibrated on.
+//!
+//! Of the last events two figures are held against the known photos of the calibration: the share that is open, and the
+//! mean reachability. Each has a limit that known things pass by chance once in a thousand times. What passes it is no
+//! longer like those photos: other things come, or the picture has become worse.
+
+use oltr::bundle::Open;
+use oltr::calibrate::Calibration;
+use oltr::decide::Decision;
+use oltr::decide::events::Event;
+use serde::Serialize;
+
+/// Events that are looked back at: more would tell later, fewer less.
+pub const WINDOW: usize = 100;
+
+/// Of fewer nothing is said: one in twenty is open anyway.
+pub const FEWEST: usize = 20;
+
+/// The chance that known things pass a limit, one look taken alone.
+const CHANCE: f64 = 0.001;
+
+/// As many deviations a mean of known things lies below by that chance.
+const DEVIATIONS: f64 = 3.09;
+
+/// What is usual of known things, by the calibration of a bundle.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Usual {
+    /// Share that is open, and the upper bound of its 95 % interval.
+    open: Option<(f64, f64)>,
+    /// Mean reachability, its deviation, and the photos that both are of.
+    reachability: Option<(f64, f64, f64)>,
+}
+
+impl Usual {
+    /// What the calibration of a bundle that decides by `open` says; nothing where there is none.
+    pub fn of(open: &Open) -> Usual {
+        let Some(calibration) = Calibration::of(open) else { return Usual::default() };
+        let accepted = calibration.reached.known_accepted.zip(calibration.promised.known_accepted);
+        let scores = calibration.known_scores.filter(|_| calibration.score == "reachability");
+        let photos = calibration.data.known as f64;
+        Usual {
+            open: accepted.map(|(share, [low, _])| (1.0 - share, 1.0 - low.min(share))),
+            reachability: scores.filter(|_| photos > 0.0).map(|scores| (scores.mean, scores.sd, photos)),
+        }
+    }
+}
+
+/// One of the two figures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Figure {
+    /// Of the last events.
+    pub now: f64,
+    /// Of the known photos of the calibration.
+    pub usual: Option<f64>,
+    /// Beyond which there is reason to worry; none where there are too few events, or no calibration.
+    pub limit: Option<f64>,
+    /// Whether it is beyond.
+    pub worry: bool,
+}
+
+/// What there is to say of the last events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Signal {
+    /// How many they are.
+    pub events: usize,
+    /// Share that is open.
+    pub open: Figure,
+    /// Mean reachability.
+    pub reachability: Figure,
+}
+
+/// The last events.
+#[derive(Clone, Debug)]
+pub struct Drift {
+    usual: Usual,
+    /// Whether each was open, and its reachability; a ring.
+    last: [(bool, f32); WINDOW],
+    events: usize,
+}
+
+impl Drift {
+    pub fn new(usual: Usual) -> Drift {
+        Drift { usual, last: [(false, 0.0); WINDOW], events: 0 }
+    }
+
+    /// Counts an event that ended; one that nothing was classified of says nothing.
+    pub fn add(&mut self, event: &Event) {
+        if event.label != Decision::Unclassified {
+            self.count(event.label == Decision::Open, event.mean_reachability());
+        }
+    }
+
+    fn count(&mut self, open: bool, reachability: f32) {
+        let reachability = if reachability.is_finite() { reachability } else { 0.0 };
+        self.last[self.events % WINDOW] = (open, reachability);
+        self.events += 1;
+    }
+
+    /// What the last events say together.
+    pub fn signal(&self) -> Signal {
+        let n = self.events.min(WINDOW);
+        if n == 0 {
+            return Signal::default();
+        }
+        let last = &self.last[..n];
+        let open = last.iter().filter(|(open, _)| *open).count();
+        let mean = last.iter().map(|(_, reachability)| f64::from(*reachability)).sum::<f64>() / n as f64;
+        let enough = n >= FEWEST;
+        let (share, usual) = (open as f64 / n as f64, &self.usual);
+        let most = usual.open.filter(|_| enough).map(|(_, high)| most_by_chance(n, high) as f64 / n as f64);
+        let least = usual.reachability.filter(|_| enough).map(|(mean, sd, photos)| {
+            // The calibration knows its own mean no better than its photos let it.
+            (mean - DEVIATIONS * sd * (1.0 / n as f64 + 1.0 / photos).sqrt()).max(0.0)
+        });
+        Signal {
+            events: n,
+            open: Figure {
+                now: share,
+                usual: usual.open.map(|(share, _)| share),
+                limit: most,
+                worry: most.is_some_and(|most| share > most),
+            },
+            reachability: Figure {
+                now: mean,
+                usual: usual.reachability.map(|(mean, ..)| mean),
+                limit: least,
+                worry: least.is_some_and(|least| mean < least),
+            },
+        }
+    }
+}
+
+/// How many of `n` are reached by chance, each with `share`: more have a chance of less than [`CHANCE`] together.
+fn most_by_chance(n: usize, share: f64) -> usize {
+    let share = share.clamp(1e-9, 1.0 - 1e-9);
+    // The chance of each number by that of the one before; the first is small, and no smaller than a float can be here.
+    let mut chance = (1.0 - share).powi(n as i32);
+    let mut up_to = chance;
+    for k in 0..n {
+        if 1.0 - up_to < CHANCE {
+            return k;
+        }
+        chance *= (n - k) as f64 / (k + 1) as f64 * share / (1.0 - share);
+        up_to += chance;
+    }
+    n
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const USUAL: Usual = Usual { open: Some((0.05, 0.08)), reachability: Some((1.7, 0.7, 380.0)) };
+
+    /// Numbers between 0 and 1, the same in each run.
+    fn random(state: &mut u64) -> f64 {
+        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (*state >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// A number around `mean`: twelve evenly spread ones have a deviation of 1 together.
+    fn around(mean: f64, sd: f64, state: &mut u64) -> f32 {
+        let sum: f64 = (0..12).map(|_| random(state)).sum();
+        (mean + sd * (sum - 6.0)) as f32
+    }
+
+    #[test]
+    fn limits_are_those_of_the_binomial_distribution() {
+        // By exact sums: the smallest number that more have a chance of less than 0.001 of.
+        for (n, share, most) in [(100, 0.05, 13), (100, 0.08, 17), (20, 0.08, 6), (50, 0.1, 13), (100, 0.5, 65)] {
+            assert_eq!(most_by_chance(n, share), most, "{n} {share}");
+        }
+        assert_eq!((most_by_chance(20, 0.0), most_by_chance(20, 1.0)), (0, 20));
+    }
+
+    #[test]
+    fn known_things_are_no_reason_to_worry_and_others_soon_are() {
+        let mut state = 1;
+        let mut drift = Drift::new(USUAL);
+        let (mut open, mut dull) = (0, 0);
+        for _ in 0..20_000 {
+            let is_open = random(&mut state) < 0.05;
+            drift.count(is_open, around(1.7, 0.7, &mut state));
+            let signal = drift.signal();
+            open += u32::from(signal.open.worry);
+            dull += u32::from(signal.reachability.worry);
+        }
+        // One look in a thousand may: the windows overlap, so that a false alarm lasts for some looks.
+        assert!(open <= 20 && dull <= 60, "{open} {dull}");
+        // A quarter is open: known within the window's length.
+        let mut after = 0;
+        while !drift.signal().open.worry {
+            drift.count(random(&mut state) < 0.25, 1.7);
+            after += 1;
+        }
+        assert!(after <= WINDOW, "{after}");
+        // The same, less sharp.
+        let mut drift = Drift::new(USUAL);
+        for _ in 0..WINDOW {
+            drift.count(false, around(1.3, 0.7, &mut state));
+        }
+        assert!(drift.signal().reachability.worry && !drift.signal().open.worry, "{:?}", drift.signal());
+    }
+
+    #[test]
+    fn few_events_say_nothing_and_old_ones_are_forgotten() {
+        let mut drift = Drift::new(USUAL);
+        assert_eq!(drift.signal(), Signal::default());
+        for _ in 0..FEWEST - 1 {
+            drift.count(true, f32::NAN);
+        }
+        let signal = drift.signal();
+        assert_eq!((signal.events, signal.open.now, signal.open.limit, signal.open.worry), (19, 1.0, None, false));
+        drift.count(true, 0.1);
+        assert!(drift.signal().open.worry && drift.signal().reachability.worry);
+        for _ in 0..WINDOW {
+            drift.count(false, 1.7);
+        }
+        let signal = drift.signal();
+        assert_eq!((signal.events, signal.open.now), (WINDOW, 0.0));
+        assert!(!signal.open.worry && !signal.reachability.worry);
+        // A bundle that was not calibrated has no limits.
+        let mut drift = Drift::new(Usual::default());
+        (0..WINDOW).for_each(|_| drift.count(true, 0.1));
+        assert!(!drift.signal().open.worry && drift.signal().open.usual.is_none());
+    }
+
+    #[test]
+    fn the_built_in_bundle_says_what_is_usual() {
+        let model = oltr::Model::builtin(&oltr::model::Options::default()).unwrap();
+        let usual = Usual::of(&model.bundle().unwrap().open);
+        let (share, high) = usual.open.unwrap();
+        assert!(0.0 < share && share < high && high < 0.2, "{usual:?}");
+        assert!(usual.reachability.is_some_and(|(mean, sd, photos)| mean > sd && photos > 100.0), "{usual:?}");
+    }
+}
