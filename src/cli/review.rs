@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::Context;
+use oltr::text::counted;
 use oltr::{Error, Result};
 use oltr_store::disk::RealDisk;
 use oltr_store::{Review, Reviews, Said};
@@ -103,7 +104,7 @@ fn set(dir: &Path, id: &str, label: &str, by: Option<&str>, common: &Common) -> 
         read.map_err(store::error)?;
         return lines.iter().try_for_each(|line| out.json(line)).map(|()| Exit::Success);
     }
-    log::info!("{} records: {}", ids.len(), printable(said.text()));
+    log::info!("{}: {}", counted(ids.len(), "record"), printable(said.text()));
     Ok(Exit::Success)
 }
 
@@ -164,10 +165,10 @@ fn labels(dir: &Path, split: Option<&str>, common: &Common) -> anyhow::Result<Ex
     let text = String::from_utf8(text.into_inner()?).context("internal error: labels are no text")?;
     Output::new().piece(&text)?;
     if bare > 0 {
-        log::warn!("{bare} events that were decided about have no picture; they are left out");
+        log::warn!("left out: {} that were decided about, without a picture", counted(bare, "event"));
     }
     if nothing > 0 {
-        log::info!("{nothing} events that show nothing are left out");
+        log::info!("left out: {}, as nothing is shown", counted(nothing, "event"));
     }
     if written == 0 {
         log::warn!("{}: nothing with a picture was decided about yet", printable(&dir.display().to_string()));

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 
 use oltr::labels::{Label, Labels};
 use oltr::survey::{self, Survey};
+use oltr::text::counted;
 use oltr::{Error, Model, Result};
 
 use super::args::{Common, PhotoArgs};
@@ -77,7 +78,7 @@ impl<'a> Study<'a> {
             log::error!("{}", printable(&exit::message(error)));
         }
         if let Some(more) = survey.failures.len().checked_sub(MAX_NAMED).filter(|more| *more > 0) {
-            log::error!("{more} more photos could not be read");
+            log::error!("{} could not be read", counted(more, "more photo"));
         }
         if survey.records.is_empty() {
             return Err(Error::BadInput {
