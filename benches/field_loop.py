@@ -144,7 +144,10 @@ def learn(loop: Loop, species: str, decisions: int, of: dict[int, Event]) -> dic
     if len(ids) < 2:
         return told
     for group in chosen:
-        loop.run("review", "set", "--json", "--by", "ann", loop.store, ",".join(map(str, own(group))), name)
+        # The whole group by one of its events, without those whose ticks a person takes away.
+        which = [f"alike:{group[0]}", *(f"-{id}" for id in group if id not in own(group))]
+        named = loop.run("review", "set", "--json", "--by", "ann", loop.store, ",".join(which), name)
+        assert {line["id"] for line in named} == set(own(group)), (named, group)
     dry = loop.enrol(name, "--dry-run")
     if loop.enrolled.exists():
         sys.exit("a dry run wrote the file of enrolled classes")

@@ -200,7 +200,12 @@ fn what_an_enrolment_named_is_open_again_once_it_is_undone() {
         .map(|record| record["id"].to_string())
         .collect();
     assert_eq!(moons.len(), 2);
-    oltr(&["review", "set", &dir, &moons.join(","), "new moon"]).code(0);
+    // Both are of the same picture: one decision, by either of them.
+    let group = format!("alike:{}", moons[1]);
+    oltr(&["review", "set", &dir, &format!("{group},-{}", moons[0]), "nothing"]).code(0).says(&["1 record: nothing"]);
+    let said: Vec<Value> = records(&dir).into_iter().filter(|record| !record["review"].is_null()).collect();
+    assert!(said.len() == 1 && said[0]["id"].to_string() == moons[1], "{said:?}");
+    oltr(&["review", "set", &dir, &moons.join(","), "new moon"]).code(0).says(&["2 records: new moon"]);
     let enrol = |more: &[&str]| {
         oltr(&[&["review", "enrol", "--enrolled", &enrolled][..], more, &[&dir, "new moon"]].concat()).code(0)
     };

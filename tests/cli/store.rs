@@ -131,6 +131,16 @@ fn decisions_make_labels_and_classes() {
     set(records[0]["event"].as_str().unwrap(), "cup").code(0);
     set(&known[1], "nothing").code(0);
     set("99999", "cup").code(65).says(&["is not in the store"]);
+    // A group by one of its events, and others taken out of it.
+    let sure = set(&open.join(","), "open").code(0);
+    assert!(sure.stderr.contains(&format!("{} records: open", open.len())), "{}", sure.stderr);
+    set(&format!("alike:{}", open[0]), "new moon").code(65).says(&["nobody has decided"]);
+    set(&open.join(","), "new moon").code(0);
+    for (ids, says) in
+        [("alike:x", "is no record"), ("17,-99", "taken out"), ("", "is no record"), ("no-such-id", "is no record")]
+    {
+        set(ids, "cup").code(65).says(&[says]);
+    }
     set(&known[0], "a\nb").code(65);
     let listed = lines(&store(&["store", "list", "--json", "DIR"], &dir).code(0));
     let review = |id: &str| {

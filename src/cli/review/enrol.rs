@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::super::args::Common;
 use super::super::enrol;
-use super::super::exit::Exit;
+use super::super::exit::{self, Exit};
 use super::super::output::Output;
 use super::super::store;
 use super::super::table::printable;
@@ -361,7 +361,9 @@ fn undo(path: &Path, name: &str, hash: &str) -> anyhow::Result<Exit> {
         false => enrolments.write(path)?,
     }
     before.write(path)?;
-    log::info!("{}: '{}' is what it was before it was enrolled", path.display(), printable(name));
+    if log::log_enabled!(log::Level::Warn) {
+        exit::say(&format!("{}: '{}' is what it was before it was enrolled", path.display(), printable(name)));
+    }
     Ok(Exit::Success)
 }
 
