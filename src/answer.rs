@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::bundle::taxonomy::TaxonIds;
 use crate::bundle::{Bundle, Class, Rank, Shot};
+use crate::decide::events::Event;
 use crate::decide::listed::Listed;
 use crate::decide::mean::Mean;
 use crate::decide::naming::{Namer, Taxon};
@@ -100,16 +101,7 @@ impl<'a> Answer<'a> {
 
     /// [`Answer::taxon`] as JSON has it; `None` for a bundle without names, which says nothing of it.
     pub fn told(&self) -> Option<Option<Told<'a>>> {
-        let bundle = self.names.bundle;
-        bundle.open.names.as_ref()?;
-        let ids = |name: &str| bundle.taxonomy.as_ref()?.ids.get(name).copied();
-        Some(self.taxon.map(|Taxon { rank, name, class, probability }| {
-            let (name, ids) = match rank {
-                Rank::Label => (name, self.names.class(class).and_then(|class| ids(&class.name))),
-                _ => (name, ids(name)),
-            };
-            Told { rank, name, probability, ids: ids.unwrap_or_default() }
-        }))
+        self.names.tell(self.taxon)
     }
 
     /// How far the deciding score lies from its limit: `value / limit − 1`, below 0 where the rule says open. `None` where
@@ -128,9 +120,21 @@ pub struct Told<'a> {
     pub name: &'a str,
     /// Sum of the probabilities of its classes, 0..1.
     pub probability: f32,
-    /// Its numbers in catalogues.
+    /// Its numbers in catalogues; of one class those of [`Told::of`].
     #[serde(flatten)]
     pub ids: TaxonIds,
+    /// Of one class: the narrowest taxon that it is of, where the bundle knows one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub of: Option<OfTaxon<'a>>,
+}
+
+/// A taxon that a class is of.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct OfTaxon<'a> {
+    /// How much it takes in.
+    pub rank: Rank,
+    /// Its name.
+    pub name: &'a str,
 }
 
 impl fmt::Display for Answer<'_> {
@@ -228,6 +232,23 @@ impl<'a> Names<'a> {
             Decision::Known(index) => self.class(index).map(|class| class.name.as_str()),
             Decision::Enrolled(_) | Decision::Open | Decision::Unclassified => self.label(decision),
         }
+    }
+
+    /// The name of what `event` is of, as JSON has it; `None` for a bundle without names, which says nothing of it.
+    pub fn told_of(self, event: &Event) -> Option<Option<Told<'a>>> {
+        self.tell(event.taxon(self.bundle))
+    }
+
+    fn tell(self, taxon: Option<Taxon<'a>>) -> Option<Option<Told<'a>>> {
+        self.bundle.open.names.as_ref()?;
+        let taxonomy = self.bundle.taxonomy.as_ref();
+        Some(taxon.map(|Taxon { rank, name, class, probability }| {
+            let class = self.class(class).filter(|_| rank == Rank::Label);
+            let of = class.and_then(|class| taxonomy?.classes.get(&class.id)?.iter().next());
+            let of = of.map(|(rank, name)| OfTaxon { rank: *rank, name });
+            let ids = taxonomy.and_then(|taxonomy| taxonomy.ids.get(of.map_or(name, |of| of.name)));
+            Told { rank, name, probability, ids: ids.copied().unwrap_or_default(), of }
+        }))
     }
 
     /// Shot group of a known class.

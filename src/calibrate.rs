@@ -24,6 +24,7 @@ use crate::inference::{Clusters, Record, answers, bootstrap};
 use crate::labels::Label;
 use crate::metrics::{FMeasure, Interval};
 use crate::scores::ScoreKind;
+use crate::text::counted;
 
 pub use choice::{Choice, PerClass, Weighed};
 pub use naming::Named;
@@ -433,15 +434,16 @@ fn warnings(calibration: &Calibration, target: Target) -> Vec<String> {
     let rests_on = photos as f64 * (1.0 - share);
     if share < 1.0 && rests_on < RESTS_ON {
         warnings.push(format!(
-            "the threshold rests on {rests_on:.0} of {photos} {what} photos; {target} needs about {:.0} to be dependable",
+            "the threshold rests on {rests_on:.0} of {}; {target} needs about {:.0} to be dependable",
+            counted(photos, &format!("{what} photo")),
             RESTS_ON / (1.0 - share)
         ));
     }
     if target.needs_open() && data.open_classes < OPEN_CLASSES {
         warnings.push(format!(
-            "only {} unknown classes: so few do not show how others score; at least \
-             {OPEN_CLASSES} different ones are needed, or --target known-accept=0.95, which needs none",
-            data.open_classes
+            "only {}: so few do not show how others score; at least {OPEN_CLASSES} different ones are needed, or \
+             --target known-accept=0.95, which needs none",
+            counted(data.open_classes, "unknown class")
         ));
     }
     let rates =

@@ -25,6 +25,7 @@ use std::path::{Component, Path};
 use crate::bundle::Bundle;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
+use crate::text::counted;
 use rows::Rows;
 
 /// Longest file that is read: a line of 250 bytes for each of the million photos that `Limits::photos` allows.
@@ -333,7 +334,8 @@ fn some<'a>(names: impl IntoIterator<Item = &'a str>, between: &str) -> String {
 
 /// Names with their numbers of photos, the first few of them.
 fn listed(classes: &BTreeMap<&str, usize>) -> String {
-    let some: Vec<String> = classes.iter().take(NAMES).map(|(name, n)| format!("'{name}' ({n} photos)")).collect();
+    let some: Vec<String> =
+        classes.iter().take(NAMES).map(|(name, n)| format!("'{name}' ({})", counted(*n, "photo"))).collect();
     match classes.len() - some.len() {
         0 => some.join(", "),
         more => format!("{} and {more} more", some.join(", ")),

@@ -28,7 +28,7 @@ pub mod scores;
 pub mod sink;
 pub mod things;
 
-pub use answer::{Answer, Classifier, EnrolledAs, Judge, Names, Nearest, Told};
+pub use answer::{Answer, Classifier, EnrolledAs, Judge, Names, Nearest, OfTaxon, Told};
 // What reads frames is a crate of its own, under the names that it has always had here.
 #[doc(inline)]
 pub use oltr_frames::frame::origin;

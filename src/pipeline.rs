@@ -355,6 +355,7 @@ impl Consumer<'_> {
                     probability: answer.probability,
                     reachability: answer.reachability,
                     nearest: answer.nearest.class,
+                    named: answer.taxon.map(Into::into),
                 };
                 let (agreed, changes) = self.groups.observe(&slot.frame, observation);
                 let source = if slot.frame.label().is_empty() { self.name } else { slot.frame.label() };

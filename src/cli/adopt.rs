@@ -9,6 +9,7 @@ use oltr::bundle::{Bundle, Class, Preprocess, Rule};
 use oltr::calibrate::{Choice, PerClass, Settings, calibrate, fit_temperature, worth};
 use oltr::inference::{self, InferenceRun};
 use oltr::labels::Label;
+use oltr::text::counted;
 use oltr::{Error, Model, atomic, model};
 
 use super::args::{AdoptArgs, Common, RefitArgs};
@@ -181,8 +182,8 @@ fn warn_of_missing(bundle: &Bundle, train: &[Label]) {
         bundle.classes.iter().filter(|c| !seen.contains(&*c.id) && !seen.contains(&*c.name)).map(|c| &*c.id).collect();
     if let Some(first) = missing.first() {
         log::warn!(
-            "{} classes have no photo in the split 'train', '{}' for one: their distances rest on the network alone",
-            missing.len(),
+            "{} without a photo in the split 'train', '{}' for one: distances to it rest on the network alone",
+            counted(missing.len(), "class"),
             printable(first)
         );
     }
@@ -236,9 +237,8 @@ fn classes(args: &AdoptArgs, labels: &[Label]) -> anyhow::Result<Vec<Class>> {
     let lacking: Vec<&str> = counts.keys().copied().filter(|id| !names.contains(id)).collect();
     if let Some(first) = lacking.first() {
         return Err(bad(format!(
-            "lacks {} known classes of the labels, '{first}' for one; write their ids as the labels do, or give their photos \
-             the role unknown",
-            lacking.len()
+            "lacks {} of the labels, '{first}' for one; write ids as the labels do, or give such photos the role unknown",
+            counted(lacking.len(), "known class")
         ))
         .into());
     }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use oltr::model::{Coverage, Step, StepTime};
+use oltr::text::counted;
 use oltr::{Frame, Limits, Model, PixelFormat, Result, Session};
 use serde::Serialize;
 
@@ -91,8 +92,7 @@ struct Report<'a> {
 impl Report<'_> {
     fn print(&self, out: &mut Output) -> anyhow::Result<()> {
         let l = &self.latency_ms;
-        let runs = if self.runs == 1 { "1 run".into() } else { format!("{} runs", self.runs) };
-        let threads = if self.threads == 1 { "1 thread".into() } else { format!("{} threads", self.threads) };
+        let (runs, threads) = (counted(self.runs, "run"), counted(self.threads, "thread"));
         let [weights, arena, scratch] = [self.weights_bytes, self.arena_bytes, self.scratch_bytes].map(bytes);
         let peak = self.peak_rss_bytes.map(|peak| format!("; the process took up to {}", bytes(peak)));
         let fields = [

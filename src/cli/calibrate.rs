@@ -8,6 +8,7 @@ use oltr::calibrate::{
     Calibrated, Calibration, Choice, Named, Names, PerClass, Settings, Weighed, calibrate, only_names,
 };
 use oltr::scores::ScoreKind;
+use oltr::text::counted;
 use oltr::{Error, Model, atomic, inference, model};
 use serde::Serialize;
 
@@ -172,8 +173,12 @@ impl<'a> Report<'a> {
         out.paragraph(
             0,
             &format!(
-                "{} on {} known photos of {} classes and {} unknown of {}",
-                c.target, c.data.known, c.data.known_classes, c.data.open, c.data.open_classes
+                "{} on {} of {} and {} unknown of {}",
+                c.target,
+                counted(c.data.known, "known photo"),
+                counted(c.data.known_classes, "class"),
+                c.data.open,
+                c.data.open_classes
             ),
         )?;
         let threshold = match self.rule {
@@ -183,7 +188,8 @@ impl<'a> Report<'a> {
             other => format!("{} {}", ScoreKind::of_rule(other).name(), self.limit.unwrap_or_default()),
         };
         let before = format!(" (reachability before: {})", self.reachability_before);
-        let classes = self.per_class.map_or(String::new(), |p| format!("; {} classes have their own", p.len()));
+        let classes =
+            self.per_class.map_or(String::new(), |p| format!("; {} with their own", counted(p.len(), "class")));
         out.paragraph(0, &format!("threshold: {threshold}{classes}{before}"))?;
         out.paragraph(0, &format!("temperature: {} (logits are divided by it)", self.temperature))?;
         let rows: Vec<Vec<Cell>> = [

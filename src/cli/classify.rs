@@ -13,6 +13,7 @@ use oltr::scores;
 use oltr::sink::json::StillFields;
 use oltr::source::photo::Decode;
 use oltr::source::photos;
+use oltr::text::counted;
 use oltr::{Answer, Classifier, DisplayNames, EnrolledAs, Error, ErrorKind, Frame, Names, Nearest, Outputs, Told};
 use serde::Serialize;
 
@@ -156,7 +157,7 @@ pub fn run(args: &ClassifyArgs, common: &Common) -> anyhow::Result<Exit> {
 /// Says what is left to say when `done` of `total` photos were seen.
 fn conclude(done: usize, total: usize, reporter: Reporter, sources: &Sources, tally: Tally) -> anyhow::Result<Exit> {
     if done < total {
-        log::info!("stopped by a signal; {} photos done", tally.classified);
+        log::info!("stopped by a signal; {} done", counted(tally.classified, "photo"));
         reporter.interrupted();
         return Ok(Exit::Success);
     }

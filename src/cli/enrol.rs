@@ -8,6 +8,7 @@ use oltr::decide::Decision;
 use oltr::enrol::{Enrolled, Enrolments, MAX_PHOTOS};
 use oltr::source::photo::Decoder;
 use oltr::source::photos::{self, Input};
+use oltr::text::counted;
 use oltr::{Error, ErrorKind, Frame, Judge, Model, Outputs, atomic, model};
 use serde::Serialize;
 
@@ -198,7 +199,7 @@ impl<'a> Added<'a> {
     }
 
     fn sentence(&self) -> String {
-        format!("{}: {} photos, radius {:.2}", printable(self.name), self.photos, self.radius)
+        format!("{}: {}, radius {:.2}", printable(self.name), counted(self.photos, "photo"), self.radius)
     }
 }
 

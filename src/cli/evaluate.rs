@@ -9,6 +9,7 @@ use oltr::evaluate::{Comparison, Evaluation, GateResult, Subject, Told, compare}
 use oltr::inference::{self, InferenceRun, answers};
 use oltr::metrics::{Answer, Interval, McNemar};
 use oltr::scores::ScoreKind;
+use oltr::text::counted;
 use oltr::{Error, Model};
 use serde::Serialize;
 
@@ -167,8 +168,9 @@ impl Document<'_> {
         out.paragraph(
             0,
             &format!(
-                "{name} on '{split}': {} known photos of {of} classes, {} unknown of {}",
-                e.known,
+                "{name} on '{split}': {} of {}, {} unknown of {}",
+                counted(e.known, "known photo"),
+                counted(of, "class"),
                 e.open,
                 e.open_classes.len()
             ),
@@ -370,8 +372,11 @@ impl Compared {
         let kinds = if kinds.is_empty() { String::new() } else { format!(": {}", kinds.join(", ")) };
         let McNemar { only_first, only_second, p } = c.mcnemar;
         [
-            format!("{} of {} decisions differ ({:.2} %){kinds}", c.changed, c.photos, c.drift * 100.0),
-            format!("right only here: {only_first} photos, right only there: {only_second}; McNemar's p = {p:.3}"),
+            format!("{} of {} differ ({:.2} %){kinds}", c.changed, counted(c.photos, "decision"), c.drift * 100.0),
+            format!(
+                "right only here: {}, right only there: {only_second}; McNemar's p = {p:.3}",
+                counted(only_first, "photo")
+            ),
         ]
     }
 }

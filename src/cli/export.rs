@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
+use oltr::text::counted;
 use oltr::{Error, Result};
 use oltr_export::Deployment;
 use oltr_export::events::{self, Format, Settings, Summary};
@@ -36,10 +37,10 @@ pub fn run(args: &ExportArgs, json: bool) -> anyhow::Result<Exit> {
     };
     if done.uncertain_times > 0 {
         log::warn!(
-            "{} of {} events have times that may be wrong: of a clock that was not set, or taken for UTC as nothing says \
-             its offset; 'zone' and 'clock_add' in --deployment mend that",
+            "{} of {} with times that may be wrong: of a clock that was not set, or taken for UTC as nothing says its \
+             offset; 'zone' and 'clock_add' in --deployment mend that",
             done.uncertain_times,
-            done.events
+            counted(done.events, "event")
         );
     }
     if json {
@@ -51,9 +52,9 @@ pub fn run(args: &ExportArgs, json: bool) -> anyhow::Result<Exit> {
         Output::new().json(&summary)?;
     } else if log::log_enabled!(log::Level::Warn) {
         exit::say(&format!(
-            "{}: {} events, {} of them judged by a person, {} with a picture",
+            "{}: {}, {} judged by a person, {} with a picture",
             args.output.display(),
-            done.events,
+            counted(done.events, "event"),
             done.reviewed,
             done.pictures
         ));

@@ -8,8 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// Connections that are answered at once; of more each is told to come back.
+/// Connections that are answered at the same time; others wait for [`TURN`], and are told to come back then.
 pub const MAX_CONNECTIONS: usize = 8;
+
+/// How long a connection waits for its turn. A browser opens several for the pictures of a page, and asks for none twice.
+const TURN: Duration = Duration::from_millis(500);
 
 /// Connections that were told to come back.
 pub static REFUSED: AtomicU64 = AtomicU64::new(0);
@@ -117,6 +120,11 @@ pub fn serve(
                 continue;
             }
         };
+        // This thread alone counts up, so a place that is free stays so.
+        let end = Instant::now() + TURN;
+        while busy.load(Ordering::Relaxed) >= MAX_CONNECTIONS && Instant::now() < end && !stop() {
+            std::thread::sleep(TICK / 25);
+        }
         if busy.fetch_add(1, Ordering::Relaxed) >= MAX_CONNECTIONS {
             busy.fetch_sub(1, Ordering::Relaxed);
             REFUSED.fetch_add(1, Ordering::Relaxed);

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use oltr::bundle::{Bundle, Taxonomy};
 use oltr::decide::listed::{Listed, MAX_LIST};
+use oltr::text::counted;
 use oltr::{Error, Result};
 
 /// The text of the file at `path`, which is at most `most` bytes long.
@@ -42,6 +43,7 @@ pub fn listed(path: Option<&Path>, bundle: &Bundle) -> Result<Option<Listed>> {
         0 => String::new(),
         n => format!("; {n} of its lines name none"),
     };
-    log::warn!("{}: answers are of {} of {} classes{strangers}", path.display(), listed.classes(), listed.of());
+    let classes = counted(listed.of(), "class");
+    log::warn!("{}: answers are of {} of {classes}{strangers}", path.display(), listed.classes());
     Ok(Some(listed))
 }

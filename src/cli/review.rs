@@ -10,12 +10,13 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::Context;
+use oltr::text::counted;
 use oltr::{Error, Result};
 use oltr_store::disk::RealDisk;
 use oltr_store::{Review, Reviews, Said};
 
 use super::args::{Common, ReviewAction, ReviewArgs};
-use super::exit::Exit;
+use super::exit::{self, Exit};
 use super::output::Output;
 use super::store;
 use super::table::printable;
@@ -72,21 +73,7 @@ pub fn decide(dir: &Path, ids: &[u64], said: &Said, by: &str) -> Result<()> {
 fn set(dir: &Path, id: &str, label: &str, by: Option<&str>, common: &Common) -> anyhow::Result<Exit> {
     let said = Said::parse(label).map_err(store::error)?;
     let reader = store::open(dir)?;
-    let numbers: Option<Vec<u64>> = id.split(',').map(|id| id.trim().parse().ok()).collect();
-    let ids = match numbers {
-        Some(ids) => ids,
-        // The event's own id.
-        None => {
-            let mut found = Vec::new();
-            store::each(&reader, &mut |listed| {
-                if listed.record.event_id == id {
-                    found.push(listed.record.id);
-                }
-                Ok(())
-            })?;
-            found
-        }
-    };
+    let ids = ids_of(&reader, id)?;
     if ids.is_empty() || ids.len() > MAX_AT_ONCE {
         let reason = "is no record of the store; 'oltr store list' numbers them".to_string();
         return Err(Error::BadInput { subject: format!("record '{id}'"), reason }.into());
@@ -103,8 +90,51 @@ fn set(dir: &Path, id: &str, label: &str, by: Option<&str>, common: &Common) -> 
         read.map_err(store::error)?;
         return lines.iter().try_for_each(|line| out.json(line)).map(|()| Exit::Success);
     }
-    log::info!("{} records: {}", ids.len(), printable(said.text()));
+    if log::log_enabled!(log::Level::Warn) {
+        exit::say(&format!("{}: {}", counted(ids.len(), "record"), printable(said.text())));
+    }
     Ok(Exit::Success)
+}
+
+/// The records that `text` names: numbers, `alike:17` for the group of open events that 17 is in, `-19` for what does not
+/// belong to it, or an event's own id.
+fn ids_of(reader: &oltr_store::Reader, text: &str) -> anyhow::Result<Vec<u64>> {
+    let bad = |subject: String, reason: &str| Error::BadInput { subject, reason: reason.into() };
+    let (mut ids, mut without, mut groups) = (Vec::new(), Vec::new(), None);
+    for part in text.split(',').map(str::trim) {
+        if let Ok(id) = part.parse() {
+            ids.push(id);
+        } else if let Some(id) = part.strip_prefix("alike:").and_then(|id| id.trim().parse().ok()) {
+            let groups = match &mut groups {
+                Some(groups) => groups,
+                None => groups.insert(groups::open_groups(reader)?),
+            };
+            let group = groups.iter().find(|(group, _)| group.ids.contains(&id));
+            let none = "is no open event that nobody has decided about; 'oltr review groups' lists them";
+            ids.extend(&group.ok_or_else(|| bad(format!("record {id}"), none))?.0.ids);
+        } else if let Some(id) = part.strip_prefix('-').and_then(|id| id.trim().parse::<u64>().ok()) {
+            without.push(id);
+        } else {
+            let mut found = Vec::new();
+            store::each(reader, &mut |listed| {
+                if listed.record.event_id == part {
+                    found.push(listed.record.id);
+                }
+                Ok(())
+            })?;
+            if found.is_empty() {
+                let none = "is no record of the store; 'oltr store list' numbers them";
+                return Err(bad(format!("record '{part}'"), none).into());
+            }
+            ids.extend(found);
+        }
+    }
+    if let Some(stranger) = without.iter().find(|id| !ids.contains(id)) {
+        return Err(bad(format!("record {stranger}"), "is taken out of what it is not among").into());
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    ids.retain(|id| !without.contains(id) && seen.insert(*id));
+    Ok(ids)
 }
 
 /// Splits by turns: what is evaluated first has a row first.
@@ -164,10 +194,10 @@ fn labels(dir: &Path, split: Option<&str>, common: &Common) -> anyhow::Result<Ex
     let text = String::from_utf8(text.into_inner()?).context("internal error: labels are no text")?;
     Output::new().piece(&text)?;
     if bare > 0 {
-        log::warn!("{bare} events that were decided about have no picture; they are left out");
+        log::warn!("left out: {} that were decided about, without a picture", counted(bare, "event"));
     }
     if nothing > 0 {
-        log::info!("{nothing} events that show nothing are left out");
+        log::info!("left out: {}, as nothing is shown", counted(nothing, "event"));
     }
     if written == 0 {
         log::warn!("{}: nothing with a picture was decided about yet", printable(&dir.display().to_string()));

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use oltr::text::counted;
 use oltr::{Error, Result};
 use oltr_store::disk::RealDisk;
 use oltr_store::{Checked, Listed, Reader, event_of};
@@ -128,7 +129,7 @@ fn check(reader: &Reader, common: &Common) -> anyhow::Result<Exit> {
             out.line(&printable(&format!("{}: {}", f.path.display(), f.what)))?;
         }
         let styled = if whole { "whole".to_string() } else { format!("{BAD}not whole{BAD:#}") };
-        out.line(&format!("{records} records, {styled}"))?;
+        out.line(&format!("{}, {styled}", counted(records, "record")))?;
     }
     Ok(if whole { Exit::Success } else { Exit::Differs })
 }
@@ -161,8 +162,8 @@ fn stats(reader: &Reader, common: &Common) -> anyhow::Result<Exit> {
     }
     let text = |value: &Option<Value>| value.as_ref().and_then(Value::as_str).unwrap_or("-").to_string();
     out.line(&format!(
-        "{} records, {} with a picture, {} reviewed; {} bytes; from {} to {}",
-        stats.records,
+        "{}, {} with a picture, {} reviewed; {} bytes; from {} to {}",
+        counted(stats.records, "record"),
         stats.pictures,
         stats.reviewed,
         stats.bytes,

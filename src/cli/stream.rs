@@ -29,6 +29,7 @@ use oltr::queue::Overflow;
 use oltr::sink::json::{self, JsonLines};
 use oltr::sink::{CameraResult, CutResult, EventResult, Failure, FrameResult, SceneResult, Sink, Stats};
 use oltr::source::FrameSource;
+use oltr::text::counted;
 use oltr::things::stills::{BURST, Stills};
 use oltr::things::{Budget, Stage};
 use oltr::{Classifier, Error, Limits, RegionOfInterest, Result};
@@ -218,11 +219,10 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
     if ended == Ended::Input && drops && stats.dropped > 0 {
         // Whatever comes from a pipe may be a recording; nobody who wants all of it should lose some without a word.
         log::warn!(
-            "{name}: {} of {} frames were dropped, because they came faster than they were classified; of a \
-             recording --recording takes every one, with the times of its frame rate (--overflow block every one \
-             as it comes)",
+            "{name}: dropped {} of {}, because they came faster than they were classified; of a recording --recording \
+             takes every one, with the times of its frame rate (--overflow block every one as it comes)",
             stats.dropped,
-            stats.captured
+            counted(stats.captured, "frame")
         );
     }
     Ok(match ended {

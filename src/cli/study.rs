@@ -5,6 +5,7 @@ use std::sync::Mutex;
 
 use oltr::inference::{self, InferenceRun};
 use oltr::labels::{Label, Labels};
+use oltr::text::counted;
 use oltr::{Error, Model, Result};
 
 use super::args::{Common, PhotoArgs};
@@ -82,7 +83,7 @@ impl<'a> Study<'a> {
             log::error!("{}", printable(&exit::message(error)));
         }
         if let Some(more) = run.failures.len().checked_sub(MAX_NAMED).filter(|more| *more > 0) {
-            log::error!("{more} more photos could not be read");
+            log::error!("{} could not be read", counted(more, "more photo"));
         }
         if run.records.is_empty() {
             return Err(Error::BadInput {

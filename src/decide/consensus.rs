@@ -12,6 +12,7 @@ use std::time::Duration;
 use heapless::Deque;
 
 use super::Decision;
+use super::naming::Named;
 use crate::bundle::{Bundle, Shot};
 use crate::error::{Error, Result};
 use crate::limits::Limits;
@@ -118,6 +119,8 @@ pub struct Observation {
     pub reachability: f32,
     /// The class of that centroid: what it resembles.
     pub nearest: usize,
+    /// The name that it was told, where the bundle tells names.
+    pub named: Option<Named>,
 }
 
 /// What the last frames agree on.

@@ -5,6 +5,7 @@
 //! stream that wavers between two makes two events, not dozens.
 
 pub mod bursts;
+mod told;
 
 use std::time::Duration;
 
@@ -12,9 +13,11 @@ use heapless::Vec;
 
 use super::Decision;
 use super::consensus::{Agreed, Consensus, Observation, Rules};
+use super::naming::Taxon;
 use crate::bundle::Bundle;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
+use told::ToldNames;
 
 /// Most events that can be in progress at once; [`Limits::open_events`] may say less.
 pub const MAX_EVENTS: usize = 16;
@@ -63,13 +66,15 @@ pub struct Event {
     pub best: Observation,
     sum_probability: f64,
     sum_reachability: f64,
+    names: ToldNames,
 }
 
 impl Event {
     fn new(label: Decision, first: &Observation) -> Event {
         let (frames, sum_probability, sum_reachability) = (0, 0.0, 0.0);
         let (time, best) = (first.time, *first);
-        Event { id: 0, label, first: time, last: time, frames, best, sum_probability, sum_reachability }
+        let names = ToldNames::default();
+        Event { id: 0, label, first: time, last: time, frames, best, sum_probability, sum_reachability, names }
     }
 
     /// Mean probability of its frames, 0..1.
@@ -80,6 +85,12 @@ impl Event {
     /// Mean reachability of its frames.
     pub fn mean_reachability(&self) -> f32 {
         (self.sum_reachability / self.frames.max(1) as f64) as f32
+    }
+
+    /// The narrowest name that more than half of its frames were told, themselves or by a narrower one; its probability is
+    /// the mean of those at which they were told. `bundle` is the one that told them.
+    pub fn taxon<'a>(&self, bundle: &'a Bundle) -> Option<Taxon<'a>> {
+        self.names.shared(self.label, self.frames, bundle)
     }
 
     /// From the first frame to the last.
@@ -105,6 +116,9 @@ impl Event {
         self.frames += 1;
         self.sum_probability += f64::from(o.probability);
         self.sum_reachability += f64::from(o.reachability);
+        if let Some(named) = o.named {
+            self.names.add(named);
+        }
         let better = match self.label {
             Decision::Known(_) => o.probability > self.best.probability,
             Decision::Enrolled(_) | Decision::Open | Decision::Unclassified => o.reachability < self.best.reachability,

@@ -21,6 +21,23 @@ pub struct Taxon<'a> {
     pub probability: f32,
 }
 
+/// A name that a frame was told, without its text: what an [`Event`](super::events::Event) counts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Named {
+    /// As [`Taxon::rank`].
+    pub rank: Rank,
+    /// As [`Taxon::class`].
+    pub class: u32,
+    /// As [`Taxon::probability`].
+    pub probability: f32,
+}
+
+impl From<Taxon<'_>> for Named {
+    fn from(taxon: Taxon) -> Named {
+        Named { rank: taxon.rank, class: taxon.class as u32, probability: taxon.probability }
+    }
+}
+
 /// The taxa of one rank.
 #[derive(Clone, Debug)]
 struct Level<'a> {

@@ -16,7 +16,7 @@ pub fn bundle() -> Bundle {
 /// Frame `frame` of a stream of `fps` frames a second. What is probable is reachable too.
 pub fn observation(frame: u64, fps: f64, decision: Decision, probability: f32) -> Observation {
     let time = Duration::from_secs_f64(frame as f64 / fps);
-    Observation { frame, time, decision, probability, reachability: probability * 2.0, nearest: 0 }
+    Observation { frame, time, decision, probability, reachability: probability * 2.0, nearest: 0, named: None }
 }
 
 /// Up to 200 frames at ten a second, of three classes and open; labels tend to stay.

@@ -194,5 +194,6 @@ pub fn reason_of(reason: oltr_scenes::EndReason) -> EndReason {
 /// A frame that shows `thing` and was not classified.
 fn observation(thing: &Thing, frame: u64) -> Observation {
     let (probability, reachability, nearest) = Default::default();
-    Observation { frame, time: thing.last, decision: Decision::Unclassified, probability, reachability, nearest }
+    let decision = Decision::Unclassified;
+    Observation { frame, time: thing.last, decision, probability, reachability, nearest, named: None }
 }

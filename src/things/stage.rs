@@ -279,6 +279,7 @@ impl Stage {
                             probability: answer.probability,
                             reachability: answer.reachability,
                             nearest: answer.nearest.class,
+                            named: answer.taxon.map(Into::into),
                         },
                         area: track.area,
                     });

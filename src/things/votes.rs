@@ -75,8 +75,8 @@ mod tests {
         let mut votes = Votes::default();
         for (frame, (decision, probability)) in (0..).zip(of) {
             let (time, reachability, nearest) = (Duration::from_secs(frame), 1.0, 0);
-            let answer =
-                Observation { frame, time, decision: *decision, probability: *probability, reachability, nearest };
+            let (decision, probability) = (*decision, *probability);
+            let answer = Observation { frame, time, decision, probability, reachability, nearest, named: None };
             votes.add(Look { answer, area: Area::default() });
         }
         votes

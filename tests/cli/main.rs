@@ -4,6 +4,7 @@ mod classify;
 #[path = "../common/mod.rs"]
 mod common;
 mod enrol;
+mod field;
 mod help;
 #[cfg(target_os = "linux")]
 mod injected;

@@ -19,7 +19,7 @@ const CAT: &str = "examples/photos/cat.jpg";
 const CUP: &str = "examples/photos/cup.jpg";
 
 /// The bundle with these taxa and thresholds of names, in `folder`.
-fn bundle(folder: &Folder, known: &str, open: &str) -> String {
+pub fn bundle(folder: &Folder, known: &str, open: &str) -> String {
     let bytes = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(BUNDLE)).unwrap();
     let inspected = oltr(&["inspect", "--json", BUNDLE]).json().remove(0);
     let mut rule = inspected["metadata"]["oltr.open"].clone();

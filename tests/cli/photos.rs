@@ -129,9 +129,9 @@ fn a_run_that_is_killed_goes_on() {
     oltr(&["classify", "--format", "csv", "--output", &whole, "--base", &card, &card]).code(0);
     assert_eq!(rows(&output), rows(&whole));
     // Finished: there is nothing to do, and then only what is new.
-    oltr(&args).code(0).says(&["30 photos, 30 of them from before"]);
+    oltr(&args).code(0).says(&["30 photos, 30 from before"]);
     files.file("card/new.jpg", &cup());
-    oltr(&args).code(0).says(&["31 photos, 30 of them from before"]);
+    oltr(&args).code(0).says(&["31 photos, 30 from before"]);
     assert_eq!(rows(&output).len(), 31);
 }
 
@@ -306,7 +306,7 @@ fn a_store_is_exported_with_its_pictures() {
     let deployment = files.file("d.toml", b"id = 'north-1'\nlatitude = 52.5\nlongitude = 13.25\n");
     let (dir, out) = (files.path("store"), files.path("package"));
     let args = ["export", "camtrap-dp", "--store", &dir, "--deployment", &deployment, &out];
-    oltr(&args).code(0).says(&["3 events, 1 of them judged by a person, 2 with a picture"]);
+    oltr(&args).code(0).says(&["3 events, 1 judged by a person, 2 with a picture"]);
     let mut table = csv::Reader::from_path(format!("{out}/observations.csv")).unwrap();
     let rows: Vec<std::collections::BTreeMap<String, String>> = table.deserialize().map(|row| row.unwrap()).collect();
     let column = |name: &str| rows.iter().map(|row| row[name].as_str()).collect::<Vec<_>>();

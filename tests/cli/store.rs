@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{Ran, oltr};
 
 /// A recording of two photos, eight frames each, as JPEG pictures one after another.
-fn clip(folder: &Path) -> PathBuf {
+pub fn clip(folder: &Path) -> PathBuf {
     let path = folder.join("clip.mjpeg");
     let mut clip = std::fs::File::create(&path).unwrap();
     for photo in ["cup.jpg", "moon.jpg"] {
@@ -94,7 +94,7 @@ fn a_stream_goes_on_where_nothing_can_be_kept() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     std::fs::write(&file, "mine").unwrap();
-    let ran = stream(folder.path(), &file).code(0).says(&["the stream goes on", "events are not kept"]);
+    let ran = stream(folder.path(), &file).code(0).says(&["the stream goes on", "not kept in the store"]);
     let events = lines(&ran);
     let stats = &events.last().unwrap()["store"];
     assert!(stats["not_kept"].as_u64() > Some(0) && stats["kept"] == 0, "{stats}");
@@ -131,6 +131,16 @@ fn decisions_make_labels_and_classes() {
     set(records[0]["event"].as_str().unwrap(), "cup").code(0);
     set(&known[1], "nothing").code(0);
     set("99999", "cup").code(65).says(&["is not in the store"]);
+    // A group by one of its events, and others taken out of it.
+    let sure = set(&open.join(","), "open").code(0);
+    assert!(sure.stderr.contains(&format!("{} records: open", open.len())), "{}", sure.stderr);
+    set(&format!("alike:{}", open[0]), "new moon").code(65).says(&["nobody has decided"]);
+    set(&open.join(","), "new moon").code(0);
+    for (ids, says) in
+        [("alike:x", "is no record"), ("17,-99", "taken out"), ("", "is no record"), ("no-such-id", "is no record")]
+    {
+        set(ids, "cup").code(65).says(&[says]);
+    }
     set(&known[0], "a\nb").code(65);
     let listed = lines(&store(&["store", "list", "--json", "DIR"], &dir).code(0));
     let review = |id: &str| {
@@ -263,6 +273,12 @@ fn the_page_shows_and_decides() {
     let id = groups["groups"][0]["ids"][0].as_u64().unwrap();
     let (status, picture) = page.get(&format!("/picture/{id}"));
     assert!(status == 200 && picture.starts_with(&[0xFF, 0xD8]));
+    // A browser asks for many pictures at once, and for none of them twice.
+    std::thread::scope(|scope| {
+        let asked: Vec<_> = (0..40).map(|_| scope.spawn(|| page.get(&format!("/picture/{id}")).0)).collect();
+        let answered: Vec<u16> = asked.into_iter().map(|asked| asked.join().unwrap()).collect();
+        assert!(answered.iter().all(|status| *status == 200), "{answered:?}");
+    });
     for nothing in ["/picture/999", "/picture/x", "/picture/../lock", "/etc/passwd", "/api/none"] {
         assert_eq!(page.get(nothing).0, 404, "{nothing}");
     }

@@ -17,7 +17,7 @@ use serde_json::Value;
 use super::{Folder, PHOTOS, Ran, command, keys, oltr, oltr_with_input};
 
 /// A YUV4MPEG2 stream of `frames` grey frames of 64×48 at their brightest or darkest.
-fn y4m(frames: usize) -> Vec<u8> {
+pub fn y4m(frames: usize) -> Vec<u8> {
     let mut bytes = b"YUV4MPEG2 W64 H48 F25:1 Ip C420jpeg\n".to_vec();
     for _ in 0..frames {
         bytes.extend_from_slice(b"FRAME\n");

@@ -127,7 +127,7 @@ fn files_that_are_not_there_are_counted_before_anything_is_computed() {
 #[test]
 fn classes_that_the_bundle_does_not_have_are_listed() {
     let labels = LABELS.replace("cat\tunknown", "cat\tknown").replace("moon\tunknown", "moon\tknown");
-    evaluate(&labels, &[BUNDLE]).code(65).says(&["'cat' (1 photos)", "'moon'", "role unknown", "everyday"]);
+    evaluate(&labels, &[BUNDLE]).code(65).says(&["'cat' (1 photo)", "'moon'", "role unknown", "everyday"]);
     evaluate(&LABELS.replace("cup\tknown", "cup\tunknown"), &[BUNDLE]).code(65).says(&["'cup'", "role known"]);
 }
 

@@ -48,6 +48,17 @@ typedef struct oltr_answer {
     const char *nearest_name;  /* its name for people */
 } oltr_answer;
 
+/* The narrowest name of a photo that is right as often as its bundle promises. */
+typedef struct oltr_taxon {
+    const char *rank;    /* "label" for one class, "species" to "kingdom" for a taxon */
+    const char *name;    /* the taxon; of one class its name for people */
+    float probability;   /* sum of the probabilities of its classes, 0 to 1 */
+    const char *of_rank; /* of one class: the narrowest taxon that it is of; NULL where the bundle has none */
+    const char *of_name;
+    uint64_t gbif;       /* key of the GBIF backbone; 0 if unknown */
+    uint64_t worms;      /* AphiaID of the World Register of Marine Species; 0 if unknown */
+} oltr_taxon;
+
 /* The version of the library, as "0.1.0". */
 const char *oltr_version(void);
 
@@ -88,6 +99,10 @@ oltr_status oltr_classify_encoded(oltr_session *session, const uint8_t *bytes, s
 /* What `width` x `height` pixels of R, G, B show; rows begin `stride` bytes apart, 3 x width or more. */
 oltr_status oltr_classify_rgb(oltr_session *session, const uint8_t *pixels, uint32_t width, uint32_t height, size_t stride,
                               oltr_answer *answer);
+
+/* The name of the last photo: 1 and `taxon` is filled; 0 where no name is sure enough, where the bundle tells no names, of an
+ * enrolled class, and before the first photo. */
+int32_t oltr_session_taxon(const oltr_session *session, oltr_taxon *taxon);
 
 /* The network's outputs for the last photo; NULL and 0 for one that the network does not have, or before the first. Valid
  * until the session is used again. */

@@ -1,10 +1,12 @@
 //! What the pointers of C lead to.
 
+use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_char};
 use std::path::Path;
 use std::ptr;
 use std::sync::Arc;
 
+use oltr::bundle::Rank;
 use oltr::decide::Decision;
 use oltr::enrol::Enrolments;
 use oltr::model::Options;
@@ -31,19 +33,51 @@ pub struct Answer {
     nearest_name: *const c_char,
 }
 
+/// As `oltr_taxon`, field by field.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Taxon {
+    rank: *const c_char,
+    name: *const c_char,
+    probability: f32,
+    of_rank: *const c_char,
+    of_name: *const c_char,
+    gbif: u64,
+    worms: u64,
+}
+
+/// The word of a rank.
+fn word(rank: Rank) -> *const c_char {
+    let word = match rank {
+        Rank::Label => c"label",
+        Rank::Species => c"species",
+        Rank::Genus => c"genus",
+        Rank::Family => c"family",
+        Rank::Order => c"order",
+        Rank::Class => c"class",
+        Rank::Phylum => c"phylum",
+        Rank::Kingdom => c"kingdom",
+    };
+    word.as_ptr()
+}
+
 /// Texts as C reads them.
 #[derive(Debug, Default)]
 struct Texts(Vec<CString>);
 
 impl Texts {
     fn new<'a>(texts: impl Iterator<Item = &'a str>) -> Texts {
-        // No text of C holds a zero byte.
-        Texts(texts.map(|text| CString::new(text.replace('\0', "\u{fffd}")).unwrap_or_default()).collect())
+        Texts(texts.map(text).collect())
     }
 
     fn get(&self, index: usize) -> *const c_char {
         self.0.get(index).map_or(ptr::null(), |text| text.as_ptr())
     }
+}
+
+/// `text` as C reads it, in which no zero byte stands.
+fn text(text: &str) -> CString {
+    CString::new(text.replace('\0', "\u{fffd}")).unwrap_or_default()
 }
 
 #[derive(Debug)]
@@ -53,6 +87,8 @@ struct Loaded {
     labels: Texts,
     names: Texts,
     enrolled: Texts,
+    /// Names of taxa, by themselves.
+    taxa: HashMap<String, CString>,
 }
 
 /// As `oltr_model`.
@@ -90,7 +126,10 @@ impl Model {
         let classes = model.bundle().map(|bundle| bundle.classes.as_slice()).unwrap_or_default();
         let labels = Texts::new(classes.iter().map(|class| class.id.as_str()));
         let names = Texts::new(classes.iter().map(|class| class.name.as_str()));
-        let loaded = Loaded { model, enrolments, labels, names, enrolled };
+        let taxonomy = model.bundle().and_then(|bundle| bundle.taxonomy.as_ref());
+        let taxa = taxonomy.iter().flat_map(|taxonomy| taxonomy.classes.values()).flat_map(|taxa| taxa.values());
+        let taxa = taxa.map(|name| (name.clone(), text(name))).collect();
+        let loaded = Loaded { model, enrolments, labels, names, enrolled, taxa };
         loaded.model.try_bundle()?;
         Ok(Model(Arc::new(loaded)))
     }
@@ -176,13 +215,35 @@ impl Session {
         self.session.outputs()
     }
 
-    fn answer(&self) -> Result<Answer> {
+    /// The name of the last photo.
+    pub fn taxon(&self) -> Result<Option<Taxon>> {
+        if self.session.outputs().logits.is_empty() {
+            return Ok(None);
+        }
+        let answer = self.judge()?.answer(self.session.outputs())?;
+        let Some((told, taxon)) = answer.told().flatten().zip(answer.taxon) else { return Ok(None) };
+        let known = |name: &str| self.loaded.taxa.get(name).map_or(ptr::null(), |text| text.as_ptr());
+        Ok(Some(Taxon {
+            rank: word(told.rank),
+            name: if told.rank == Rank::Label { self.loaded.names.get(taxon.class) } else { known(told.name) },
+            probability: told.probability,
+            of_rank: told.of.map_or(ptr::null(), |of| word(of.rank)),
+            of_name: told.of.map_or(ptr::null(), |of| known(of.name)),
+            gbif: told.ids.gbif.unwrap_or(0),
+            worms: told.ids.worms.unwrap_or(0),
+        }))
+    }
+
+    fn judge(&self) -> Result<Judge<'_>> {
         let judge = Judge::new(self.loaded.model.try_bundle()?);
-        let judge = match &self.loaded.enrolments {
+        Ok(match &self.loaded.enrolments {
             Some(enrolments) => judge.with_enrolments(enrolments),
             None => judge,
-        };
-        let answer = judge.answer(self.session.outputs())?;
+        })
+    }
+
+    fn answer(&self) -> Result<Answer> {
+        let answer = self.judge()?.answer(self.session.outputs())?;
         let Loaded { labels, names, enrolled, .. } = &*self.loaded;
         let (label, name) = match answer.decision {
             Decision::Known(class) => (labels.get(class), names.get(class)),

@@ -18,7 +18,7 @@ use std::ptr;
 use oltr::{Error, Outputs, Result};
 
 use failure::{Status, guarded, null};
-pub use handle::{Answer, Model, Session};
+pub use handle::{Answer, Model, Session, Taxon};
 
 /// As `oltr_version`.
 #[unsafe(no_mangle)]
@@ -275,6 +275,26 @@ pub unsafe extern "C" fn oltr_classify_rgb(
     };
     // SAFETY: by the contract of this function.
     unsafe { classify(session, answer, work) }
+}
+
+/// As `oltr_session_taxon`.
+///
+/// # Safety
+/// `session` is null or came from this library; `taxon` is null or can be written to.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oltr_session_taxon(session: *const Session, taxon: *mut Taxon) -> i32 {
+    // SAFETY: by the contract of this function.
+    let Some(session) = (unsafe { session.as_ref() }).filter(|_| !taxon.is_null()) else { return 0 };
+    let mut told = None;
+    let _ = guarded(|| {
+        told = session.taxon()?;
+        Ok(())
+    });
+    if let Some(told) = told {
+        // SAFETY: not null, so it can be written to.
+        unsafe { taxon.write(told) };
+    }
+    told.is_some().into()
 }
 
 /// The values that `of` takes from the outputs of the last photo.

@@ -1,4 +1,5 @@
-/* classify PHOTO: one line, what the photo shows. classify --bad: whether what is wrong gets a status and a text. */
+/* classify PHOTO: one line, what the photo shows. classify MODEL PHOTO: the name above its class that a bundle tells. classify
+ * --bad: whether what is wrong gets a status and a text. */
 #include <oltr.h>
 
 #include <stdio.h>
@@ -17,6 +18,7 @@ static int bad(void) {
     oltr_model *model = NULL;
     oltr_session *session = NULL;
     oltr_answer answer;
+    oltr_taxon taxon;
     size_t length = 7;
     uint8_t pixels[8 * 8 * 3 + 8 * 5];
     memset(pixels, 128, sizeof pixels);
@@ -37,6 +39,7 @@ static int bad(void) {
     EXPECT(oltr_session_new(model, &session) == OLTR_OK);
     oltr_model_free(model); /* The session goes on. */
     EXPECT(oltr_session_logits(session, &length) == NULL && length == 0);
+    EXPECT(oltr_session_taxon(session, &taxon) == 0 && oltr_session_taxon(NULL, &taxon) == 0);
     EXPECT(oltr_classify_file(session, "no/such.jpg", &answer) == OLTR_NOT_FOUND);
     EXPECT(oltr_classify_file(session, NULL, &answer) == OLTR_BAD_INPUT);
     EXPECT(oltr_classify_file(NULL, "cup.jpg", &answer) == OLTR_BAD_INPUT);
@@ -53,9 +56,28 @@ static int bad(void) {
     EXPECT(oltr_classify_rgb(session, pixels, 8, 8, 29, &answer) == OLTR_OK && answer.probability == probability);
     EXPECT(oltr_session_logits(session, &length) != NULL && length > 0);
     EXPECT(oltr_session_features(session, NULL) != NULL);
+    EXPECT(oltr_session_taxon(session, NULL) == 0 && oltr_session_taxon(session, &taxon) == 0);
     oltr_session_free(session);
     oltr_session_free(NULL);
     oltr_model_free(NULL);
+    return 0;
+}
+
+static int name(const char *bundle, const char *photo) {
+    oltr_model *model = NULL;
+    oltr_session *session = NULL;
+    oltr_answer answer;
+    oltr_taxon t;
+    EXPECT(oltr_model_load(bundle, 1, &model) == OLTR_OK && oltr_session_new(model, &session) == OLTR_OK);
+    EXPECT(oltr_classify_file(session, photo, &answer) == OLTR_OK);
+    if (oltr_session_taxon(session, &t)) {
+        printf("%s\t%s\t%.9g\t%s\t%s\t%llu\t%llu\n", t.rank, t.name, t.probability, t.of_rank ? t.of_rank : "-",
+               t.of_name ? t.of_name : "-", (unsigned long long)t.gbif, (unsigned long long)t.worms);
+    } else {
+        puts("-");
+    }
+    oltr_session_free(session);
+    oltr_model_free(model);
     return 0;
 }
 
@@ -63,6 +85,7 @@ int main(int argc, char **argv) {
     oltr_model *model = NULL;
     oltr_session *session = NULL;
     oltr_answer a;
+    if (argc == 3) return name(argv[1], argv[2]);
     if (argc != 2) return 2;
     if (strcmp(argv[1], "--bad") == 0) return bad();
     if (oltr_model_load(NULL, 1, &model) || oltr_session_new(model, &session) || oltr_classify_file(session, argv[1], &a)) {

@@ -22,6 +22,17 @@ pub struct Told {
     top: Vec<(String, usize, f64, String)>,
     enrolled: Option<(String, f64, f64)>,
     origin: Option<String>,
+    taxon: Option<Taxon>,
+}
+
+/// The fields of `oltr.Taxon`: rank, name, probability, gbif, worms, and rank and name of what a class is of.
+pub type Taxon = (&'static str, String, f64, Option<u64>, Option<u64>, Option<(&'static str, String)>);
+
+/// The name that is told, where one is.
+pub fn taxon(told: Option<Option<oltr::Told>>) -> Option<Taxon> {
+    let told = told.flatten()?;
+    let of = told.of.map(|of| (of.rank.word(), of.name.into()));
+    Some((told.rank.word(), told.name.into(), number(told.probability), told.ids.gbif, told.ids.worms, of))
 }
 
 /// `value` as a program reads it in the JSON lines: the number with the fewest digits that rounds to it.
@@ -54,6 +65,7 @@ impl Told {
             enrolled: answer.enrolled.map(|e| (e.label.into(), number(e.distance), number(e.radius))),
             // As the JSON lines have it; an origin is made of texts and finite numbers.
             origin: (*origin != Origin::default()).then(|| serde_json::to_string(origin).unwrap_or_default()),
+            taxon: taxon(answer.told()),
         }
     }
 
@@ -62,7 +74,7 @@ impl Told {
         let of = ANSWER.get_or_try_init(py, || py.import("oltr._types")?.getattr("answer").map(Bound::unbind))?;
         let first =
             (self.decision, self.label, self.class, self.name, self.probability, self.reachability, self.threshold);
-        of.bind(py).call1((first, self.nearest, self.shot, self.top, self.enrolled, self.origin))
+        of.bind(py).call1((first, self.nearest, self.shot, self.top, self.enrolled, self.origin, self.taxon))
     }
 }
 

@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyList;
 
-use crate::convert::{Told, number};
+use crate::convert::{Told, number, taxon};
 use crate::failure::{detached, in_use, raised, unfit};
 use crate::model::Model;
 use crate::photo::Photo;
@@ -56,7 +56,8 @@ impl Watcher {
             );
             let nearest = names.class(best.nearest).map(|class| class.id.as_str());
             let scores = (number(event.mean_probability()), number(event.mean_reachability()), nearest);
-            list.append(of.bind(py).call1((first, reason, span, scores))?)?;
+            let taxon = taxon(names.told_of(&event));
+            list.append(of.bind(py).call1((first, reason, span, scores, taxon))?)?;
         }
         Ok(list)
     }
@@ -125,6 +126,7 @@ impl Watcher {
                     probability: answer.probability,
                     reachability: answer.reachability,
                     nearest: answer.nearest.class,
+                    named: answer.taxon.map(Into::into),
                 };
                 let (_, changes) = tracker.observe(&observation);
                 (Told::new(answer, outputs, &origin, DEFAULT_TOP), changes)

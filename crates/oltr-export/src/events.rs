@@ -7,15 +7,18 @@ mod megadetector;
 mod rows;
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, BufRead, BufReader};
 use std::path::{Component, Path, PathBuf};
 
 use oltr_frames::{Error, Result};
 
 use crate::deployment::Deployment;
-use crate::record::{Line, Record};
+use crate::record::{Line, Record, Taxon};
 use crate::time::Moment;
 use effort::Effort;
+
+/// Bytes of two files that are compared at once.
+const COMPARED: usize = 64 << 10;
 
 /// Files that events are written as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,6 +136,11 @@ impl Event {
         self.record.review.as_ref()?.said()
     }
 
+    /// The name that the machine is sure of, where it is sure of one.
+    fn taxon(&self) -> Option<&Taxon> {
+        self.record.taxon.as_ref()?.as_ref()
+    }
+
     fn reviewer(&self) -> Option<&str> {
         self.record.review.as_ref()?.by.as_deref().filter(|by| !by.is_empty())
     }
@@ -229,15 +237,54 @@ impl Events<'_> {
         self.settings.deployment.map_or("oltr", |deployment| deployment.id.as_str())
     }
 
-    /// The scientific name of the class `label`, as the deployment tells it.
-    fn taxon<'e>(&self, label: &'e str) -> Option<&'e str>
-    where
-        Self: 'e,
-    {
-        match self.settings.deployment {
-            Some(deployment) => deployment.taxon(label),
-            None => Some(label),
+    /// The scientific name of what `event` is of; none for what is open, is no taxon by the deployment, or was told no name
+    /// by a bundle that tells names.
+    ///
+    /// A person's word comes first. Where there is none, a name above the class stands for it: the machine is sure of that one
+    /// only. A class has the name that the deployment gives it, else that of its bundle's taxon, else its label.
+    fn scientific<'e>(&'e self, event: &'e Event) -> Option<Scientific<'e>> {
+        let What::Class(label) = event.what() else { return None };
+        // What the machine knows of its class holds for a person who says the same.
+        let told = event.record.taxon.as_ref().filter(|_| event.machine() == What::Class(label));
+        let told = match told.map(Option::as_ref) {
+            Some(None) if event.reviewed().is_none() => return None,
+            told => told.flatten(),
+        };
+        if let Some(taxon) = told.filter(|taxon| taxon.rank != LABEL && event.reviewed().is_none()) {
+            return Some(Scientific { name: &taxon.name, rank: Some(&taxon.rank), ids: Some(taxon) });
         }
+        let plain = |name| Scientific { name, rank: None, ids: None };
+        if let Some(name) = self.settings.deployment.and_then(|deployment| deployment.taxa.get(label)) {
+            return Some(plain(name.as_str())).filter(|scientific| !scientific.name.trim().is_empty());
+        }
+        let of = told.filter(|taxon| taxon.rank == LABEL).and_then(|taxon| Some((taxon, taxon.of.as_ref()?)));
+        Some(of.map_or(plain(label), |(taxon, of)| Scientific {
+            name: &of.name,
+            rank: Some(&of.rank),
+            ids: Some(taxon),
+        }))
+    }
+}
+
+/// The rank of a name that is one class's.
+const LABEL: &str = "label";
+
+/// A scientific name.
+#[derive(Clone, Copy, Debug)]
+struct Scientific<'a> {
+    name: &'a str,
+    /// How much it takes in, where that is known.
+    rank: Option<&'a str>,
+    /// What has its numbers in catalogues.
+    ids: Option<&'a Taxon>,
+}
+
+impl Scientific<'_> {
+    /// The page of a catalogue about it, which names it among all taxa.
+    fn page(&self) -> Option<String> {
+        let Taxon { gbif, worms, .. } = self.ids?;
+        let gbif = gbif.map(|key| format!("https://www.gbif.org/species/{key}"));
+        gbif.or_else(|| worms.map(|id| format!("https://www.marinespecies.org/aphia.php?p=taxdetails&id={id}")))
     }
 }
 
@@ -265,12 +312,12 @@ fn is_plain(store: &Path, picture: &str) -> bool {
     true
 }
 
-/// Copies a file where none of its length is yet; `false` if it is gone.
+/// Copies a file where none like it is yet; `false` if it is gone.
 fn copy(from: &Path, to: &Path) -> Result<bool> {
     if let Some(folder) = to.parent() {
         fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
     }
-    if fs::metadata(to).is_ok_and(|there| fs::metadata(from).is_ok_and(|meta| meta.len() == there.len())) {
+    if is_copied(from, to).unwrap_or(false) {
         return Ok(true);
     }
     let mut part = PathBuf::from(to).into_os_string();
@@ -285,6 +332,28 @@ fn copy(from: &Path, to: &Path) -> Result<bool> {
     io::copy(&mut source, &mut target).map_err(|e| Error::io(to, e))?;
     fs::rename(&part, to).map_err(|e| Error::io(to, e))?;
     Ok(true)
+}
+
+/// Whether `to` holds what `from` holds. After a power cut a file can be as long as it should be and hold zeros.
+fn is_copied(from: &Path, to: &Path) -> io::Result<bool> {
+    // Most are not there yet, or are another file.
+    if fs::metadata(to)?.len() != fs::metadata(from)?.len() {
+        return Ok(false);
+    }
+    let open = |path: &Path| File::open(path).map(|file| BufReader::with_capacity(COMPARED, file));
+    let (mut from, mut to) = (open(from)?, open(to)?);
+    loop {
+        let (a, b) = (from.fill_buf()?, to.fill_buf()?);
+        let both = a.len().min(b.len());
+        if both == 0 {
+            return Ok(a.len() == b.len());
+        }
+        if a[..both] != b[..both] {
+            return Ok(false);
+        }
+        from.consume(both);
+        to.consume(both);
+    }
 }
 
 /// Makes the folder `out`, which may be there, where it is empty or holds `sign`, the sign of an earlier export.

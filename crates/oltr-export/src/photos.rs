@@ -98,6 +98,25 @@ pub struct Shown<'a> {
     pub top: &'a [(usize, f32)],
     /// When, where and with what it was taken.
     pub origin: &'a Origin,
+    /// The narrowest name that is sure enough, where there is one.
+    pub taxon: Option<Taxon<'a>>,
+}
+
+/// A name with its rank.
+#[derive(Clone, Copy, Debug)]
+pub struct Taxon<'a> {
+    /// How much it takes in: `species` to `kingdom`, or `label` for one class.
+    pub rank: &'a str,
+    /// The taxon; of one class its name for people.
+    pub name: &'a str,
+    /// Sum of the probabilities of its classes.
+    pub probability: f32,
+    /// Of one class: the narrowest taxon that it is of.
+    pub of: Option<&'a str>,
+    /// Key of the GBIF backbone.
+    pub gbif: Option<u64>,
+    /// AphiaID of the World Register of Marine Species.
+    pub worms: Option<u64>,
 }
 
 /// What a format writes of each photo and around all of them.

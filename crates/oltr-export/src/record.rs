@@ -45,6 +45,38 @@ pub struct Record {
     pub review: Option<Review>,
     /// Whether nothing of its kind was in the store before.
     pub first_ever: bool,
+    /// The narrowest name that the machine is sure of: `None` where its bundle tells no names, `Some(None)` where none is sure
+    /// enough.
+    #[serde(deserialize_with = "told")]
+    pub taxon: Option<Option<Taxon>>,
+}
+
+/// A name with its rank.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Taxon {
+    /// How much it takes in: `species` to `kingdom`, or `label` for one class.
+    pub rank: String,
+    /// The taxon; of one class its name for people.
+    pub name: String,
+    /// Of the frames that were told it.
+    pub probability: f64,
+    /// Key of the GBIF backbone.
+    pub gbif: Option<u64>,
+    /// AphiaID of the World Register of Marine Species.
+    pub worms: Option<u64>,
+    /// Of one class: the narrowest taxon that it is of.
+    pub of: Option<Of>,
+}
+
+/// A taxon that a class is of.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Of {
+    /// How much it takes in.
+    pub rank: String,
+    /// Its name.
+    pub name: String,
 }
 
 /// A moment.
@@ -107,6 +139,11 @@ impl Review {
         let word = self.decision.as_deref().filter(|word| matches!(*word, "open" | "nothing"));
         self.label.as_deref().filter(|label| !label.is_empty()).or(word)
     }
+}
+
+/// A field that is there, null or not.
+fn told<'de, D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<Option<Taxon>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 fn text_or_number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<String, D::Error> {

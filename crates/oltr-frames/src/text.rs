@@ -56,6 +56,17 @@ fn push(c: char, to: &mut impl fmt::Write) -> fmt::Result {
     }
 }
 
+/// How many there are of what is called `one`: `1 photo`, `2 photos`, `0 classes`.
+pub fn counted(n: impl TryInto<u64>, one: &str) -> String {
+    let n = n.try_into().unwrap_or(u64::MAX);
+    let end = match one {
+        _ if n == 1 => "",
+        one if one.ends_with('s') => "es",
+        _ => "s",
+    };
+    format!("{n} {one}{end}")
+}
+
 /// What a spreadsheet takes for the beginning of a formula.
 const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
 
@@ -190,6 +201,13 @@ mod tests {
 
     /// One of each kind that must not reach a terminal.
     const HOSTILE: &str = "\x1b]0;t\x07\r\n\u{9b}31m\u{7f}\u{202e}\u{2066}\u{200b}\u{feff}\u{2028}\u{2029}\u{e0041}";
+
+    #[test]
+    fn one_is_not_many() {
+        assert_eq!(counted(1u64, "photo"), "1 photo");
+        assert_eq!([0, 2].map(|n: usize| counted(n, "known class")), ["0 known classes", "2 known classes"]);
+        assert_eq!(counted(-1, "photo"), "18446744073709551615 photos", "what cannot be is many");
+    }
 
     #[test]
     fn nothing_that_is_hidden_is_left() {

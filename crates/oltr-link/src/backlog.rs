@@ -148,8 +148,7 @@ impl Backlog {
             self.lost += gone.len() as u64;
             self.waiting.retain(|id| gone.binary_search(id).is_err());
             log::warn!(
-                "{} records were given up by the store before they were sent (the first is {}); a larger --store-size \
-                 keeps more",
+                "the store gave up records before they were sent: {}, the first of them {}; a larger --store-size keeps more",
                 gone.len(),
                 gone[0]
             );

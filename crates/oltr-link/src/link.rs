@@ -314,7 +314,7 @@ impl Link<'_> {
                 heard = heards.contains(&Heard::Acknowledged(last));
             }
         }
-        log::info!("{}: {} records wait", self.address, self.backlog.len());
+        log::info!("{}: waiting records: {}", self.address, self.backlog.len());
     }
 
     /// Looks for new records now and then.

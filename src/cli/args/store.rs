@@ -78,7 +78,8 @@ pub enum ReviewAction {
         /// The store's folder
         #[arg(value_name = "DIR")]
         dir: PathBuf,
-        /// The record, as 'oltr store list' numbers it; several with commas, or the event's own id
+        /// The record, as 'oltr store list' numbers it, or the event's own id; several with commas. 'alike:17' is the group of
+        /// open events that 17 is in, '-19' behind it takes 19 out
         #[arg(value_name = "ID")]
         id: String,
         /// What it shows

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use oltr::bundle::Shot;
 use oltr::source::photos::Input;
+use oltr::text::counted;
 use oltr::{DisplayNames, Error, Names};
-use oltr_export::photos::{About, Failed, Format, Journal, Photo, Shown, name_of};
+use oltr_export::photos::{About, Failed, Format, Journal, Photo, Shown, Taxon, name_of};
 
 use super::super::args::{ClassifyArgs, PhotosFormat};
 use super::super::exit;
@@ -122,6 +123,14 @@ impl Report {
             shot: c.shot.map(Shot::word),
             top: &top,
             origin: &c.origin,
+            taxon: c.taxon.flatten().map(|told| Taxon {
+                rank: told.rank.word(),
+                name: told.name,
+                probability: told.probability,
+                of: told.of.map(|of| of.name),
+                gbif: told.ids.gbif,
+                worms: told.ids.worms,
+            }),
         };
         let photo = Photo { name: c.source, line: &String::from_utf8_lossy(&line), outcome: Ok(shown) };
         Ok(self.journal.add(&photo)?)
@@ -145,7 +154,8 @@ impl Report {
         self.journal.finish(sources.all())?;
         if log::log_enabled!(log::Level::Warn) {
             let (before, failed) = (self.before, self.failed);
-            exit::say(&format!("{path}: {photos} photos, {before} of them from before; {failed} could not be read"));
+            let photos = counted(photos, "photo");
+            exit::say(&format!("{path}: {photos}, {before} from before; {failed} could not be read"));
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 //! Everything is read below a root that tests replace. What a system does not tell is left out or said to be
 //! unknown: none of it is needed to run.
 
+use oltr::text::counted;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
 use std::io::ErrorKind;
@@ -97,7 +98,7 @@ impl Board {
         if threads > cores {
             return Finding::warn(
                 "threads",
-                format!("{threads} threads on {cores} core(s)"),
+                format!("{threads} threads on {}", counted(cores, "core")),
                 format!("--threads {cores} is faster"),
             );
         }

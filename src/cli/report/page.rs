@@ -5,6 +5,7 @@ use std::fmt::Write;
 use oltr::bundle::Rule;
 use oltr::metrics::{Answer, Interval};
 use oltr::scores::ScoreKind;
+use oltr::text::counted;
 use oltr::{Limits, Result};
 
 use super::super::study::{figure, percent};
@@ -82,9 +83,10 @@ fn summary(body: &mut String, material: &Material) {
         let classes = e.classes.iter().filter(|c| c.photos > 0).count();
         let _ = write!(
             body,
-            "Of <b>{} photos of {classes} known classes</b>, {} are named rightly, {} are called open although known, \
-             and {} are called another class. ",
-            e.known,
+            "Of <b>{} of {}</b>, {} are named rightly, {} are called open although known, and {} are called another \
+             class. ",
+            counted(e.known, "photo"),
+            counted(classes, "known class"),
             percent(o.top1),
             percent(o.known_called_open),
             percent(o.top1.zip(o.known_called_open).map(|(right, open)| (1.0 - right - open).max(0.0)))
@@ -94,10 +96,9 @@ fn summary(body: &mut String, material: &Material) {
         Some(called) => {
             let _ = write!(
                 body,
-                "Of <b>{} photos of {} unknown classes</b>, {} are called open, as they should be; the other {} are \
-                 taken for a known class.",
-                e.open,
-                e.open_classes.len(),
+                "Of <b>{} of {}</b>, {} are called open, as they should be; the other {} are taken for a known class.",
+                counted(e.open, "photo"),
+                counted(e.open_classes.len(), "unknown class"),
                 percent(Some(1.0 - called)),
                 percent(Some(called))
             );
@@ -106,7 +107,8 @@ fn summary(body: &mut String, material: &Material) {
     }
     body.push_str("</p>\n");
     if e.unreadable > 0 {
-        let _ = writeln!(body, "<p class=\"warn\">{} photos could not be read and are in no figure.</p>", e.unreadable);
+        let photos = counted(e.unreadable, "photo");
+        let _ = writeln!(body, "<p class=\"warn\">{photos} could not be read: in no figure.</p>");
     }
     for remark in &material.remarks {
         let _ = writeln!(body, "<p class=\"remark\">{}</p>", escape(remark));
@@ -251,7 +253,7 @@ fn footer(body: &mut String, material: &Material) {
     };
     let own = match e.rule.per_class {
         0 => String::new(),
-        n => format!("; {n} classes have thresholds of their own"),
+        n => format!("; {} with thresholds of their own", counted(n, "class")),
     };
     let t = &e.throughput;
     let _ = writeln!(

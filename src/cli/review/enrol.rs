@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use oltr::enrol::{Enrolled, Enrolments, MAX_PHOTOS};
+use oltr::text::counted;
 use oltr::{Error, ErrorKind, atomic, model};
 use oltr_store::{Listed, Reader, Said, event_of, feature};
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,7 @@ use serde_json::Value;
 
 use super::super::args::Common;
 use super::super::enrol;
-use super::super::exit::Exit;
+use super::super::exit::{self, Exit};
 use super::super::output::Output;
 use super::super::store;
 use super::super::table::printable;
@@ -116,7 +117,8 @@ pub fn run(dir: &Path, name: &str, file: Option<&Path>, mode: Mode, common: &Com
         let reason = match own.named {
             0 => format!("no event in {} was given this name; 'oltr review set' gives it", dir.display()),
             n => format!(
-                "{n} events have this name, but none has features of this network; give --model the one that saw them"
+                "{} of this name, but none with features of this network; give --model the one that saw them",
+                counted(n, "event")
             ),
         };
         return Err(bad(reason).into());
@@ -157,7 +159,12 @@ pub fn run(dir: &Path, name: &str, file: Option<&Path>, mode: Mode, common: &Com
         return Ok(Exit::Success);
     }
     let verb = if report.dry_run { "would take" } else { "takes" };
-    out.line(&format!("{}: {} pictures, radius {:.2}; it {verb}", printable(name), report.pictures, report.radius))?;
+    out.line(&format!(
+        "{}: {}, radius {:.2}; it {verb}",
+        printable(name),
+        counted(report.pictures, "picture"),
+        report.radius
+    ))?;
     for (what, taken) in [
         ("its own pictures", report.own),
         ("events that the network named", report.known),
@@ -275,10 +282,11 @@ fn warn(report: &Report, own: &Own) {
         );
     }
     if report.others.taken > 0 {
-        log::warn!("it takes {} events that a person named otherwise", report.others.taken);
+        log::warn!("it takes {} that a person named otherwise", counted(report.others.taken, "event"));
     }
     if report.not_judged > 0 {
-        log::info!("{} events cannot be judged: of another network, or without features", report.not_judged);
+        let events = counted(report.not_judged, "event");
+        log::info!("{events} cannot be judged: of another network, or without features");
     }
 }
 
@@ -353,7 +361,9 @@ fn undo(path: &Path, name: &str, hash: &str) -> anyhow::Result<Exit> {
         false => enrolments.write(path)?,
     }
     before.write(path)?;
-    log::info!("{}: '{}' is what it was before it was enrolled", path.display(), printable(name));
+    if log::log_enabled!(log::Level::Warn) {
+        exit::say(&format!("{}: '{}' is what it was before it was enrolled", path.display(), printable(name)));
+    }
     Ok(Exit::Success)
 }
 

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
+use oltr::text::counted;
 use oltr::{Error, Result};
 
 /// Events that can wait for the command; of more each is counted.
@@ -99,7 +100,11 @@ impl Runner {
         let lost = self.dropped + if ended { 0 } else { given.saturating_sub(done) };
         let failed = self.counts.failed.load(Ordering::Relaxed);
         if lost + failed > 0 {
-            log::warn!("--on-event: {failed} commands failed, {lost} events were not handed over");
+            log::warn!(
+                "--on-event: {} failed; not handed over: {}",
+                counted(failed, "command"),
+                counted(lost, "event")
+            );
         }
     }
 }

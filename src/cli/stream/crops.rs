@@ -11,6 +11,7 @@ use oltr::decide::Decision;
 use oltr::decide::events::Phase;
 use oltr::preprocess::{Preprocess, Preprocessor, Resize};
 use oltr::sink::{CutResult, EventResult};
+use oltr::text::counted;
 use oltr::things::{MOST_CUTS, MOST_THINGS};
 use oltr::{Error, Frame, Names, Result};
 
@@ -58,7 +59,8 @@ impl Crops {
         }
         let left = most.saturating_sub(there);
         if left == 0 {
-            log::warn!("{}: holds {there} pictures and may hold {most} (--save): no cut is kept", folder.display());
+            let there = counted(there, "picture");
+            log::warn!("{}: holds {there} and may hold {most} (--save): no cut is kept", folder.display());
         }
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         Ok(Crops {

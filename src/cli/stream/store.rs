@@ -17,6 +17,7 @@ use oltr::pipeline::Classify;
 use oltr::pipeline::keep::{self, Candidate, Form, Keeper, PICTURES, Picture};
 use oltr::sink::json::JsonLines;
 use oltr::sink::{EventResult, Novelty, Sink, Stats, StoreStats, Times};
+use oltr::text::counted;
 use oltr::{Answer, Classifier, Error, Frame, Limits, Names, Outputs, Result, clock};
 use oltr_export::Deployment;
 use oltr_store::disk::RealDisk;
@@ -26,6 +27,7 @@ use serde_json::json;
 
 use super::super::byte_size::ByteSize;
 use super::super::exit;
+use super::super::output::bytes;
 use super::live::Eye;
 
 /// Free space that is left where nobody says how much.
@@ -236,11 +238,11 @@ impl<'k> Storing<'k> {
         writer.wait_until_read(READ_PATIENCE);
         if log::log_enabled!(log::Level::Warn) {
             exit::say(&format!(
-                "{}: keeps up to {} MiB; an event writes {} KiB at most, usually 20 to 100, and a day {}",
+                "{}: keeps up to {}; an event writes {} KiB at most, usually 20 to 100, and a day {}",
                 folder.display(),
-                size.0 >> 20,
+                bytes(size.0),
                 MOST_BYTES >> 10,
-                day.map_or("has no bound (--store-day)".into(), |day| format!("{} MiB at most", day >> 20)),
+                day.map_or("has no bound (--store-day)".into(), |day| format!("{} at most", bytes(day))),
             ));
         }
         let settings = oltr::sink::json::Settings { destination: "the store".into(), ..Default::default() };
@@ -417,8 +419,8 @@ impl<'k> Storing<'k> {
         let counts = self.writer.counts();
         if counts.dropped + counts.not_kept > 0 {
             log::warn!(
-                "{} events are not kept in the store: {} came faster than they were written, {} could not be kept",
-                counts.dropped + counts.not_kept,
+                "not kept in the store: {}; {} came faster than they were written, {} could not be kept",
+                counted(counts.dropped + counts.not_kept, "event"),
                 counts.dropped,
                 counts.not_kept
             );

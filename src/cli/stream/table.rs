@@ -7,6 +7,7 @@ use oltr::clock;
 use oltr::decide::Decision;
 use oltr::decide::events::{Event, Phase};
 use oltr::sink::{CameraResult, EventResult, Failure, FrameResult, SceneResult, Sink, Stats, Times};
+use oltr::text::counted;
 use oltr::things::Area;
 use oltr::{DisplayNames, Error, Names, Result};
 
@@ -167,7 +168,7 @@ impl Sink for TableSink {
     fn stats(&mut self, source: &str, s: &Stats) -> Result<()> {
         self.clear().map_err(failed)?;
         let text = format!(
-            "{}: {} captured, {} classified, {} dropped, {} skipped, {} damaged, {} reconnected, {} events in {}",
+            "{}: {} captured, {} classified, {} dropped, {} skipped, {} damaged, {} reconnected, {} in {}",
             printable(source),
             s.captured,
             s.classified,
@@ -175,14 +176,17 @@ impl Sink for TableSink {
             s.skipped,
             s.decode_errors,
             s.reconnects,
-            s.events,
+            counted(s.events, "event"),
             seconds(s.uptime)
         );
         let text = match s.things {
             None => text,
             Some(of) => format!(
-                "{text}; {} things, {} cuts, {} of them skipped, no room for {} more",
-                of.seen, of.cuts.asked, of.cuts.skipped, of.crowded
+                "{text}; {}, {}, {} skipped, no room for {} more",
+                counted(of.seen, "thing"),
+                counted(of.cuts.asked, "cut"),
+                of.cuts.skipped,
+                of.crowded
             ),
         };
         // What was asked for is said whatever the verbosity; what became of all, unless quiet was asked for.
@@ -212,9 +216,9 @@ impl Sink for TableSink {
         let open: Vec<String> = events.map(|event| self.name(event.label)).collect();
         let state = if stats.connected { "" } else { " | source lost" };
         let line = format!(
-            "> {shows} | in progress: {} | {} frames, {} dropped{state}",
+            "> {shows} | in progress: {} | {}, {} dropped{state}",
             if open.is_empty() { "-".into() } else { open.join(", ") },
-            stats.classified,
+            counted(stats.classified, "frame"),
             stats.dropped
         );
         let line = shorten(&printable(&line), width.saturating_sub(1)).into_owned();

@@ -120,7 +120,7 @@ mod tests {
 
     fn photo(seconds: u64, decision: Decision, probability: f32) -> Observation {
         let time = Duration::from_secs(seconds);
-        Observation { frame: seconds, time, decision, probability, reachability: 1.0, nearest: 0 }
+        Observation { frame: seconds, time, decision, probability, reachability: 1.0, nearest: 0, named: None }
     }
 
     const CUP: Decision = Decision::Known(0);

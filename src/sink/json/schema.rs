@@ -142,6 +142,23 @@ struct Taxon<'a> {
     probability: f32,
     #[serde(flatten)]
     ids: TaxonIds,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    of: Option<Of<'a>>,
+}
+
+/// A taxon that a class is of.
+#[derive(Debug, Serialize)]
+struct Of<'a> {
+    rank: Rank,
+    name: Text<'a>,
+}
+
+impl<'a> Taxon<'a> {
+    fn new(told: Told<'a>, texts: Texts) -> Taxon<'a> {
+        let Told { rank, name, probability, ids, of } = told;
+        let of = of.map(|answer::OfTaxon { rank, name }| Of { rank, name: texts.of(name) });
+        Taxon { rank, name: texts.of(name), probability, ids, of }
+    }
 }
 
 /// How many classes of how many a list leaves.
@@ -194,9 +211,7 @@ impl<'a> FrameLine<'a> {
             source_url: f.source_url,
             origin: f.origin,
             still: f.still.map(|still| StillFields::new(still, names, texts)),
-            taxon: answer.told().map(|told| {
-                told.map(|Told { rank, name, probability, ids }| Taxon { rank, name: texts.of(name), probability, ids })
-            }),
+            taxon: answer.told().map(|told| told.map(|told| Taxon::new(told, texts))),
             species_list: names.listed().map(|listed| SpeciesList { classes: listed.classes(), of: listed.of() }),
         }
     }
@@ -223,6 +238,8 @@ pub struct EventLine<'a> {
     novelty: Option<Novelty>,
     #[serde(skip_serializing_if = "Option::is_none")]
     thing: Option<ThingFields<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    taxon: Option<Option<Taxon<'a>>>,
 }
 
 /// The run and the event's number in it: unique among all runs on all boots.
@@ -296,6 +313,7 @@ impl<'a> EventLine<'a> {
             },
             novelty,
             thing: result.thing.map(ThingFields::new),
+            taxon: names.told_of(event).map(|told| told.map(|told| Taxon::new(told, texts))),
         }
     }
 }

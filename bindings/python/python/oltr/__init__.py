@@ -26,7 +26,7 @@ from ._errors import (
 )
 from ._oltr import Model, Session, __version__
 from ._stream import stream
-from ._types import Answer, Candidate, Class, Enrolled, EnrolledAs, Event, Nearest
+from ._types import Answer, Candidate, Class, Enrolled, EnrolledAs, Event, Nearest, Taxon
 
 __all__ = [
     "Answer",
@@ -49,6 +49,7 @@ __all__ = [
     "Nearest",
     "NotFoundError",
     "Session",
+    "Taxon",
     "Threshold",
     "UnavailableError",
     "__version__",

@@ -62,6 +62,24 @@ class EnrolledAs:
 
 
 @dataclass(frozen=True)
+class Taxon:
+    """The narrowest name that is right as often as the bundle promises."""
+
+    rank: str
+    """`label` for one class, `species` to `kingdom` for a taxon."""
+    name: str
+    """The taxon; of one class its name for people."""
+    probability: float
+    """Sum of the probabilities of its classes, 0 to 1; of an event the mean over its frames."""
+    gbif: Optional[int]
+    """Key of the GBIF backbone, where the bundle has it."""
+    worms: Optional[int]
+    """AphiaID of the World Register of Marine Species, where the bundle has it."""
+    of: Optional[tuple[str, str]]
+    """Of one class: rank and name of the narrowest taxon that it is of, where the bundle has it."""
+
+
+@dataclass(frozen=True)
 class Answer:
     """What one photo shows, and why. Its numbers are those of the program's JSON."""
 
@@ -91,6 +109,8 @@ class Answer:
     """Where: latitude, longitude, altitude."""
     camera: Optional[dict[str, Any]] = field(default=None, compare=False)
     """With what: make, model, serial."""
+    taxon: Optional[Taxon] = None
+    """The name that is sure enough; None where none is, and of a bundle that tells no names."""
 
     @property
     def is_known(self) -> bool:
@@ -130,9 +150,13 @@ class Event:
     """Mean over its frames."""
     nearest: Optional[str]
     """Label of what its best frame resembles."""
+    taxon: Optional[Taxon] = None
+    """The narrowest name that most of its frames were told; None as in `Answer`."""
 
 
-def answer(first: Any, nearest: Any, shot: Optional[str], top: Any, enrolled: Any, origin: Optional[str]) -> Answer:
+def answer(
+    first: Any, nearest: Any, shot: Optional[str], top: Any, enrolled: Any, origin: Optional[str], taxon: Any
+) -> Answer:
     """An answer of what the extension module tells."""
     values: list[Any] = [
         *first,
@@ -141,13 +165,13 @@ def answer(first: Any, nearest: Any, shot: Optional[str], top: Any, enrolled: An
         tuple(Candidate(*candidate) for candidate in top),
         None if enrolled is None else EnrolledAs(*enrolled),
     ]
-    return Answer(*values, **({} if origin is None else json.loads(origin)))
+    return Answer(*values, **({} if origin is None else json.loads(origin)), taxon=taxon and Taxon(*taxon))
 
 
-def event(first: Any, reason: Optional[str], span: Any, scores: Any) -> Event:
+def event(first: Any, reason: Optional[str], span: Any, scores: Any, taxon: Any) -> Event:
     """An event of what the extension module tells."""
     values: list[Any] = [*first, reason, *span, *scores]
-    return Event(*values)
+    return Event(*values, taxon=taxon and Taxon(*taxon))
 
 
 def model(path: Optional[str], enrolled: Optional[str], threads: int) -> _oltr.Model:

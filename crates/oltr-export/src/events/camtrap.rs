@@ -1,12 +1,12 @@
 //! Camtrap DP 1.0.2: a folder with `datapackage.json`, three tables, and the pictures below `media`.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use oltr_frames::{Error, Result};
 use serde_json::{Value, json};
 
-use super::{Event, Events, What, csv_error, file, folder, of_this_file};
+use super::{Event, Events, Scientific, What, csv_error, file, folder, of_this_file};
 use crate::time::{self, Moment};
 
 /// The version that is written.
@@ -92,7 +92,8 @@ const OBSERVATIONS: [&str; 28] = [
 struct Package {
     first: Option<Moment>,
     last: Option<Moment>,
-    taxa: BTreeSet<String>,
+    /// By their names what else is known of them.
+    taxa: BTreeMap<String, Value>,
     uncertain: bool,
 }
 
@@ -149,6 +150,17 @@ impl Package {
         }
         Ok(())
     }
+
+    /// Takes note of a name that an observation has, and of what its first mention that knows more says of it.
+    fn name(&mut self, scientific: &Scientific) {
+        let taxon =
+            self.taxa.entry(scientific.name.into()).or_insert_with(|| json!({"scientificName": scientific.name}));
+        for (field, value) in [("taxonID", scientific.page()), ("taxonRank", scientific.rank.map(String::from))] {
+            if let Some(value) = value.filter(|_| taxon.get(field).is_none()) {
+                taxon[field] = value.into();
+            }
+        }
+    }
 }
 
 /// The kind of a class, by the names that camera traps use for what is no animal.
@@ -169,9 +181,9 @@ fn observation(events: &Events, event: &Event, minutes: i16, package: &mut Packa
         What::Nothing => ("blank", None),
         What::Unclassified => ("unclassified", None),
     };
-    let taxon = label.filter(|_| kind == "animal").and_then(|label| events.taxon(label)).unwrap_or_default();
-    if !taxon.is_empty() {
-        package.taxa.insert(taxon.into());
+    let scientific = label.filter(|_| kind == "animal").and_then(|_| events.scientific(event));
+    if let Some(scientific) = scientific {
+        package.name(&scientific);
     }
     let record = &event.record;
     let classified = kind != "unclassified";
@@ -182,6 +194,9 @@ fn observation(events: &Events, event: &Event, minutes: i16, package: &mut Packa
         What::Class(label) => format!("class:{}", label.replace(['|', ':'], " ")),
         _ => String::new(),
     }];
+    if let Some(taxon) = event.taxon().filter(|_| event.what() == What::Open && !human) {
+        tags.push(format!("near:{}", taxon.name.replace(['|', ':'], " ")));
+    }
     if record.first_ever {
         tags.push("first_ever".into());
     }
@@ -196,7 +211,7 @@ fn observation(events: &Events, event: &Event, minutes: i16, package: &mut Packa
         (5, event.last.text(minutes)),
         (6, "event".into()),
         (7, kind.into()),
-        (9, taxon.into()),
+        (9, scientific.map(|scientific| scientific.name).unwrap_or_default().into()),
         (
             22,
             if human {
@@ -328,7 +343,7 @@ fn description(events: &Events, package: &Package, (latitude, longitude): (f64, 
         },
         "spatial": {"type": "Point", "coordinates": [longitude, latitude]},
         "temporal": {"start": times[0].date(), "end": times[1].date()},
-        "taxonomic": package.taxa.iter().map(|name| json!({"scientificName": name})).collect::<Vec<_>>(),
+        "taxonomic": package.taxa.values().collect::<Vec<_>>(),
         "resources": [resource("deployments"), resource("media"), resource("observations")],
     })
 }

@@ -11,7 +11,7 @@ use oltr_frames::{Error, Result};
 use super::{Events, What, file, folder, of_this_file};
 
 /// The columns and their types, as EcoTaxa reads them from the first two rows: `object_` and `acq_` before names of one's own.
-const COLUMNS: [(&str, &str); 30] = [
+const COLUMNS: [(&str, &str); 32] = [
     ("object_id", "[t]"),
     ("object_lat", "[f]"),
     ("object_lon", "[f]"),
@@ -38,6 +38,8 @@ const COLUMNS: [(&str, &str); 30] = [
     ("object_oltr_frames", "[f]"),
     ("object_oltr_duration_ms", "[f]"),
     ("object_oltr_first_ever", "[t]"),
+    ("object_oltr_taxon", "[t]"),
+    ("object_oltr_taxon_rank", "[t]"),
     ("sample_place", "[t]"),
     ("sample_habitat", "[t]"),
     ("process_software", "[t]"),
@@ -65,8 +67,10 @@ pub fn write(events: &mut Events, out: &Path) -> Result<()> {
             }
             let Some(picture) = events.copied(&event, out, "pictures")? else { continue };
             let human = event.reviewed().is_some();
-            let category = match what {
-                What::Class(label) => events.taxon(label).unwrap_or(label),
+            let category = match (what, events.scientific(&event)) {
+                (_, Some(scientific)) => scientific.name,
+                // What is no taxon has its label, unless the machine is sure of no name.
+                (What::Class(label), None) if human || event.record.taxon != Some(None) => label,
                 _ => "",
             };
             let status = match (category.is_empty(), human) {
@@ -106,6 +110,8 @@ pub fn write(events: &mut Events, out: &Path) -> Result<()> {
                 record.frames.to_string(),
                 record.duration_ms.to_string(),
                 record.first_ever.to_string(),
+                text(event.taxon().map(|taxon| &taxon.name)),
+                text(event.taxon().map(|taxon| &taxon.rank)),
                 text(deployment.and_then(|d| d.place.as_ref())),
                 text(deployment.and_then(|d| d.habitat.as_ref())),
                 format!("oltr {}", events.settings.version),

@@ -1,6 +1,7 @@
 //! How long was watched, and what was missed: without it a count of animals says nothing.
 
 use crate::record::Stats;
+use oltr_frames::text::counted;
 
 /// The runs that `oltr.stats/1` lines tell of.
 #[derive(Debug, Default)]
@@ -58,8 +59,11 @@ impl Effort {
         let Sum { runs, hours, captured, dropped, damaged, reconnects } = self.sum();
         (runs > 0).then(|| {
             format!(
-                "effort: watched {hours:.2} h in {runs} runs; {captured} frames taken, {dropped} of them dropped, {damaged} \
-                 damaged; the source came back {reconnects} times"
+                "effort: watched {hours:.2} h in {}; {} taken, {dropped} of them dropped, {damaged} damaged; the source \
+                 came back {}",
+                counted(runs, "run"),
+                counted(captured, "frame"),
+                counted(reconnects, "time")
             )
         })
     }

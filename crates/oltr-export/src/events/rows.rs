@@ -8,7 +8,7 @@ use oltr_frames::text::cell;
 use super::{Events, What, csv_error, file};
 
 /// The columns, as docs/guide/exports.md describes them.
-const COLUMNS: [&str; 25] = [
+const COLUMNS: [&str; 31] = [
     "id",
     "source",
     "first",
@@ -34,6 +34,12 @@ const COLUMNS: [&str; 25] = [
     "latitude",
     "longitude",
     "camera",
+    "taxon",
+    "taxon_rank",
+    "taxon_probability",
+    "taxon_of",
+    "taxon_gbif",
+    "taxon_worms",
 ];
 
 pub fn write(events: &mut Events, out: &Path) -> Result<()> {
@@ -43,6 +49,7 @@ pub fn write(events: &mut Events, out: &Path) -> Result<()> {
         let cell = |text: &str| cell(text).into_owned();
         let text = |text: Option<&String>| text.map(|text| cell(text)).unwrap_or_default();
         let number = |number: Option<f64>| number.map(|n| n.to_string()).unwrap_or_default();
+        let whole = |number: Option<u64>| number.map(|n| n.to_string()).unwrap_or_default();
         let deployment = events.settings.deployment;
         let minutes = deployment.and_then(|d| d.minutes()).unwrap_or(0);
         while let Some(event) = events.next()? {
@@ -55,6 +62,7 @@ pub fn write(events: &mut Events, out: &Path) -> Result<()> {
                 What::Unclassified => ("unclassified".into(), String::new()),
             };
             let ((decision, label), (machine, machine_label)) = (told(event.what()), told(event.machine()));
+            let taxon = event.taxon();
             let human = event.reviewed().is_some();
             let row = [
                 cell(&record.id),
@@ -82,6 +90,12 @@ pub fn write(events: &mut Events, out: &Path) -> Result<()> {
                 number(deployment.and_then(|d| d.latitude)),
                 number(deployment.and_then(|d| d.longitude)),
                 text(deployment.and_then(|d| d.camera_id.as_ref().or(d.camera_model.as_ref()))),
+                text(taxon.map(|taxon| &taxon.name)),
+                text(taxon.map(|taxon| &taxon.rank)),
+                number(taxon.map(|taxon| taxon.probability)),
+                text(taxon.and_then(|taxon| Some(&taxon.of.as_ref()?.name))),
+                whole(taxon.and_then(|taxon| taxon.gbif)),
+                whole(taxon.and_then(|taxon| taxon.worms)),
             ];
             writer.write_record(row).map_err(csv_error)?;
         }

@@ -23,6 +23,10 @@ struct Made {
 }
 
 fn made(format: Format, deployment: Option<&str>) -> Result<Made> {
+    made_of(LINES, format, deployment)
+}
+
+fn made_of(lines: &str, format: Format, deployment: Option<&str>) -> Result<Made> {
     let folder = tempfile::tempdir().unwrap();
     let store = folder.path().join("store");
     std::fs::create_dir_all(store.join("day")).unwrap();
@@ -31,7 +35,7 @@ fn made(format: Format, deployment: Option<&str>) -> Result<Made> {
     }
     let deployment = deployment.map(|text| Deployment::parse("d.toml", text).unwrap());
     let settings = Settings { deployment: deployment.as_ref(), pictures: Some(&store), version: "0.1.0" };
-    let mut lines = Lines::new("records", LINES.as_bytes());
+    let mut lines = Lines::new("records", lines.as_bytes());
     let summary = write(format, &mut lines, &settings, &folder.path().join("out"))?;
     Ok(Made { folder, summary })
 }
@@ -90,6 +94,100 @@ fn camtrap_dp_is_honest() {
     assert_eq!(package["taxonomic"].as_array().unwrap().len(), 2);
     let summary = Summary { events: 4, reviewed: 2, pictures: 2, without_picture: 2, uncertain_times: 0 };
     assert_eq!(made.summary, summary);
+}
+
+/// The same store by a bundle that tells names: of a class, above one, of something open, and none.
+fn told() -> String {
+    let taxa = [
+        r#"{"rank":"label","name":"red fox","probability":0.9,"of":{"rank":"species","name":"Vulpes fulva"},"gbif":5219243}"#,
+        r#"{"rank":"family","name":"Felidae","probability":0.7,"worms":9703}"#,
+        r#"{"rank":"order","name":"Carnivora","probability":0.8}"#,
+        "null",
+        r#"{"rank":"family","name":"Felidae","probability":0.7,"worms":9703}"#,
+        r#"{"rank":"label","name":"red fox","probability":0.9,"of":{"rank":"species","name":"Vulpes fulva"},"gbif":5219243}"#,
+    ];
+    let said = r#"{"label":"cat","by":"Ada"}"#;
+    let events = [
+        ("known", r#""fox""#, "null"),
+        ("known", r#""cat""#, "null"),
+        ("open", "null", "null"),
+        ("known", r#""fox""#, "null"),
+        ("known", r#""cat""#, said),
+        ("known", r#""fox""#, said),
+    ];
+    let lines = events.iter().zip(taxa).enumerate().map(|(id, ((decision, label, review), taxon))| {
+        let time = format!(r#"{{"wall":"2024-05-01T06:12:{id:02}Z"}}"#);
+        format!(
+            r#"{{"schema":"oltr.record/1","id":{id},"decision":"{decision}","label":{label},"review":{review},"first":{time},
+            "last":{time},"mean":{{"probability":0.6}},"picture":"day/1.jpg","taxon":{taxon}}}"#
+        )
+    });
+    lines.map(|line| line.replace('\n', "") + "\n").collect()
+}
+
+#[test]
+fn a_name_above_the_class_stands_for_it() {
+    let named = |taxa: &str| DEPLOYMENT.replace("fox = 'Vulpes vulpes'", taxa);
+    let made = |format| made_of(&told(), format, Some(&named("dog = 'Canis'"))).unwrap();
+    let camtrap = made(Format::CamtrapDp);
+    let rows = camtrap.rows("observations.csv", b',');
+    let column = |name: &str| rows.iter().map(|row| row[name].clone()).collect::<Vec<_>>();
+    // What a person said is the class itself; by its label, as the machine knew another taxon of the event.
+    assert_eq!(column("scientificName"), ["Vulpes fulva", "Felidae", "", "", "cat", "cat"]);
+    assert_eq!(column("observationType"), ["animal", "animal", "unknown", "animal", "animal", "animal"]);
+    assert_eq!(rows[2]["observationTags"], "open | near:Carnivora");
+    assert_eq!(rows[1]["observationTags"], "class:cat");
+    let package: serde_json::Value = serde_json::from_str(&camtrap.text("datapackage.json")).unwrap();
+    let taxa = serde_json::json!([
+        {"scientificName": "Felidae", "taxonRank": "family", "taxonID": "https://www.marinespecies.org/aphia.php?p=taxdetails&id=9703"},
+        {"scientificName": "Vulpes fulva", "taxonRank": "species", "taxonID": "https://www.gbif.org/species/5219243"},
+        {"scientificName": "cat"},
+    ]);
+    assert_eq!(package["taxonomic"], taxa);
+    let rows = made(Format::EcoTaxa).rows("ecotaxa_oltr.tsv", b'\t');
+    let column = |name: &str| rows[1..].iter().map(|row| row[name].clone()).collect::<Vec<_>>();
+    assert_eq!(column("object_annotation_category"), ["Vulpes fulva", "Felidae", "", "", "cat", "cat"]);
+    assert_eq!(column("object_annotation_status"), ["predicted", "predicted", "", "", "validated", "validated"]);
+    assert_eq!(column("object_oltr_taxon"), ["red fox", "Felidae", "Carnivora", "", "Felidae", "red fox"]);
+    assert_eq!(column("object_oltr_taxon_rank")[..2], ["label", "family"]);
+    let rows = made(Format::Csv).rows("", b',');
+    let of = |row: usize| {
+        ["label", "taxon", "taxon_rank", "taxon_probability", "taxon_of", "taxon_gbif", "taxon_worms"]
+            .map(|name| rows[row][name].clone())
+    };
+    assert_eq!(of(0), ["fox", "red fox", "label", "0.9", "Vulpes fulva", "5219243", ""]);
+    assert_eq!(of(1), ["cat", "Felidae", "family", "0.7", "", "", "9703"]);
+    assert_eq!(of(3), ["fox", "", "", "", "", "", ""]);
+    // The deployment says that a class is no taxon: that it is of none is not known where the machine is not sure of the class.
+    let camtrap = made_of(&told(), Format::CamtrapDp, Some(&named("cat = ''"))).unwrap();
+    let names: Vec<String> = camtrap
+        .rows("observations.csv", b',')
+        .into_iter()
+        .map(|mut row| row.remove("scientificName").unwrap())
+        .collect();
+    assert_eq!(names, ["Vulpes fulva", "Felidae", "", "", "", ""]);
+}
+
+#[test]
+fn a_picture_of_the_right_length_is_not_yet_the_picture() {
+    let folder = tempfile::tempdir().unwrap();
+    let [from, to] = ["a", "b"].map(|name| folder.path().join(name));
+    let whole: Vec<u8> = (0..3 * COMPARED as u32 / 2).map(|i| i as u8).collect();
+    std::fs::write(&from, &whole).unwrap();
+    let inode = |path: &Path| std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(path).unwrap());
+    for at in [0, COMPARED, whole.len() - 1] {
+        let mut torn = whole.clone();
+        torn[at..].fill(0xFF);
+        std::fs::write(&to, torn).unwrap();
+        assert!(copy(&from, &to).unwrap());
+        assert!(std::fs::read(&to).unwrap() == whole, "{at}");
+        let there = inode(&to);
+        assert!(copy(&from, &to).unwrap() && inode(&to) == there, "what is whole is not copied again");
+    }
+    for other in [&whole[1..], &[]] {
+        std::fs::write(&to, other).unwrap();
+        assert!(copy(&from, &to).unwrap() && std::fs::read(&to).unwrap() == whole);
+    }
 }
 
 #[test]

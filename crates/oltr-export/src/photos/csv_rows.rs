@@ -12,7 +12,7 @@ use super::{About, Each, Entries, Format, Layout, OTHER_MODEL, Photo, not_ours};
 pub struct Rows;
 
 /// The columns, as docs/guide/exports.md describes them.
-const COLUMNS: [&str; 23] = [
+const COLUMNS: [&str; 29] = [
     "source",
     "decision",
     "label",
@@ -36,6 +36,12 @@ const COLUMNS: [&str; 23] = [
     "model_sha256",
     "error_kind",
     "error",
+    "taxon",
+    "taxon_rank",
+    "taxon_probability",
+    "taxon_of",
+    "taxon_gbif",
+    "taxon_worms",
 ];
 
 /// The column that says by which model.
@@ -45,7 +51,7 @@ const MODEL: usize = 20;
 const KIND: usize = 21;
 
 /// Columns of texts from outside, which could begin like a formula; the others are numbers and words of oltr's own.
-const TEXTS: [usize; 9] = [0, 2, 3, 7, 16, 17, 18, 19, 22];
+const TEXTS: [usize; 11] = [0, 2, 3, 7, 16, 17, 18, 19, 22, 23, 26];
 
 impl Layout for Rows {
     /// As a list of JSON, so that a line break in a name does not end the entry.
@@ -80,6 +86,15 @@ impl Layout for Rows {
                     row[16] = text(camera.make.as_deref());
                     row[17] = text(camera.model.as_deref());
                     row[18] = text(camera.serial.as_deref());
+                }
+                if let Some(taxon) = shown.taxon {
+                    row[23] = taxon.name.into();
+                    row[24] = taxon.rank.into();
+                    row[25] = taxon.probability.to_string();
+                    row[26] = text(taxon.of);
+                    for (column, id) in [(27, taxon.gbif), (28, taxon.worms)] {
+                        row[column] = id.map(|id| id.to_string()).unwrap_or_default();
+                    }
                 }
             }
             Err(failed) => {

@@ -11,6 +11,7 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use oltr_frames::text::counted;
 use oltr_frames::{Error, Result, atomic};
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
@@ -137,9 +138,9 @@ impl Journal {
         }
         if !line.is_empty() {
             log::warn!(
-                "{}: its end is not whole; what it said of {} photos is kept",
+                "{}: its end is not whole; what it said of {} is kept",
                 self.part.display(),
-                photos.len()
+                counted(photos.len(), "photo")
             );
         }
         self.file.set_len(end).map_err(io)?;

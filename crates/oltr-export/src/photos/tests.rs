@@ -32,8 +32,17 @@ fn add(journal: &mut Journal, names: &[&str]) {
             shot: Some("many"),
             top: &[(0, 0.93), (1, 0.05)],
             origin: &origin,
+            taxon: Some(Taxon {
+                rank: "label",
+                name: "=fox",
+                probability: 0.93,
+                of: Some("Vulpes vulpes"),
+                gbif: Some(5219243),
+                worms: None,
+            }),
         };
-        let open = Shown { decision: "open", label: None, class: None, shot: None, origin: &none, ..known };
+        let open =
+            Shown { decision: "open", label: None, class: None, shot: None, origin: &none, taxon: None, ..known };
         let enrolled = Shown { label: Some("my moth"), class: Some(2), enrolled: true, ..known };
         let failed = Failed { kind: "bad-image", reason: "is \"empty\",\nor so" };
         let outcome = match name {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::identity::Seen;
 use crate::error::ErrorKind;
+use crate::text::counted;
 
 /// A photo that nobody was seen to close is taken when it has not changed for so long.
 pub const SETTLE: Duration = Duration::from_secs(2);
@@ -67,7 +68,8 @@ impl Waiting {
             let bytes = path.as_os_str().len();
             if self.photos.len() >= PHOTOS || self.bytes + bytes > PATHS {
                 if !std::mem::replace(&mut self.told, true) {
-                    log::warn!("{} photos cannot be taken yet; of others nothing is said", self.photos.len());
+                    let photos = counted(self.photos.len(), "photo");
+                    log::warn!("{photos} cannot be taken yet; of others nothing is said");
                 }
                 return None;
             }

@@ -1,0 +1,126 @@
+//! The name of an event: of those that its frames were told the narrowest that most of them share. Pure.
+
+use crate::bundle::{Bundle, Rank};
+use crate::decide::Decision;
+use crate::decide::naming::{Named, Taxon};
+
+/// Different names of one event that are counted. A frame that is told one more counts for none.
+const MOST: usize = 8;
+
+/// How often the frames of an event were told each name.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct ToldNames {
+    counts: [Option<Count>; MOST],
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Count {
+    name: Named,
+    frames: u32,
+    /// Of the probabilities.
+    sum: f32,
+}
+
+impl ToldNames {
+    /// A frame was told this name.
+    pub fn add(&mut self, name: Named) {
+        let is_same = |count: &Count| (count.name.rank, count.name.class) == (name.rank, name.class);
+        let place = self.counts.iter_mut().find(|place| place.as_ref().is_none_or(is_same));
+        if let Some(place) = place {
+            let count = place.get_or_insert(Count { name, frames: 0, sum: 0.0 });
+            count.frames = count.frames.saturating_add(1);
+            count.sum += name.probability;
+        }
+    }
+
+    /// The narrowest name that more than half of `frames` were told, themselves or by a narrower one. Only ranks that the
+    /// bundle tells of what is known, or of what is open, are names.
+    pub fn shared<'a>(&self, label: Decision, frames: u64, bundle: &'a Bundle) -> Option<Taxon<'a>> {
+        let names = bundle.open.names.as_ref()?;
+        let told = if label == Decision::Open { &names.open } else { &names.known };
+        let mut ranks = std::iter::once(Rank::Label).chain(Rank::OF_TAXA).filter(|rank| told.contains_key(rank));
+        ranks.find_map(|rank| {
+            self.counts.iter().flatten().find_map(|count| {
+                let name = count.at(rank, bundle)?;
+                let same = self.counts.iter().flatten().filter(|other| other.at(rank, bundle) == Some(name));
+                let (shared, sum) =
+                    same.fold((0, 0.0), |(frames, sum), other| (frames + u64::from(other.frames), sum + other.sum));
+                let taxon = Taxon {
+                    rank,
+                    name: name.0,
+                    class: count.name.class as usize,
+                    probability: (sum / shared as f32).min(1.0),
+                };
+                (2 * shared > frames).then_some(taxon)
+            })
+        })
+    }
+}
+
+impl Count {
+    /// Its name at `rank`, and the class where that is the name of one: several may be called the same.
+    fn at<'a>(&self, rank: Rank, bundle: &'a Bundle) -> Option<(&'a str, Option<u32>)> {
+        let class = bundle.classes.get(self.name.class as usize)?;
+        match rank {
+            rank if rank < self.name.rank => None,
+            Rank::Label => Some((class.name.as_str(), Some(self.name.class))),
+            rank => Some((bundle.taxonomy.as_ref()?.of(&class.id, rank)?, None)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle::{Naming, Taxonomy, example};
+
+    /// Two of one genus, one more of the family, one of another order, and a wall.
+    fn bundle() -> Bundle {
+        let mut bundle = example::bundle(&["a", "b", "c", "d", "wall"].map(|id| (id, 9)));
+        let table = "id\torder\tfamily\tgenus\na\tO\tF\tG\nb\tO\tF\tG\nc\tO\tF\tH\nd\tP\tE\t\n";
+        bundle.taxonomy = Taxonomy::from_table("t", table).unwrap().restricted(&bundle.classes);
+        let known = [Rank::Label, Rank::Genus, Rank::Order].map(|rank| (rank, 0.5)).into();
+        bundle.open.names = Some(Naming { share: 0.9, known, open: [(Rank::Family, 0.5)].into() });
+        bundle
+    }
+
+    fn shared(label: Decision, frames: u64, told: &[(Rank, u32, f32)]) -> Option<(Rank, &'static str, f32)> {
+        let bundle: &'static Bundle = Box::leak(Box::new(bundle()));
+        let mut names = ToldNames::default();
+        told.iter().for_each(|(rank, class, probability)| {
+            names.add(Named { rank: *rank, class: *class, probability: *probability });
+        });
+        names.shared(label, frames, bundle).map(|taxon| (taxon.rank, taxon.name, taxon.probability))
+    }
+
+    const A: Decision = Decision::Known(0);
+
+    #[test]
+    fn most_frames_share_the_name() {
+        use Rank::{Genus, Label, Order};
+        assert_eq!(shared(A, 3, &[(Label, 0, 0.9), (Label, 0, 0.8), (Genus, 0, 0.7)]), Some((Label, "a", 0.85)));
+        // Half is not most; a narrower name says the wider one too.
+        assert_eq!(shared(A, 2, &[(Label, 0, 0.9), (Genus, 0, 0.7)]), Some((Genus, "G", 0.8)));
+        assert_eq!(shared(A, 2, &[(Label, 0, 1.0), (Label, 1, 0.5)]), Some((Genus, "G", 0.75)));
+        // A rank that the bundle does not tell is passed over.
+        assert_eq!(shared(A, 2, &[(Label, 0, 1.0), (Label, 2, 0.5)]), Some((Order, "O", 0.75)));
+        assert_eq!(shared(A, 2, &[(Label, 0, 1.0), (Label, 3, 1.0)]), None);
+        // Frames that were told nothing count against a name.
+        assert_eq!(shared(A, 4, &[(Label, 0, 0.9), (Label, 0, 0.9)]), None);
+        assert_eq!(shared(A, 1, &[(Label, 4, 0.75)]), Some((Label, "wall", 0.75)));
+        assert_eq!(shared(A, 0, &[]), None);
+    }
+
+    #[test]
+    fn open_events_have_ranks_of_their_own() {
+        assert_eq!(shared(Decision::Open, 1, &[(Rank::Family, 2, 0.75)]), Some((Rank::Family, "F", 0.75)));
+        assert_eq!(shared(A, 1, &[(Rank::Family, 2, 0.75)]), Some((Rank::Order, "O", 0.75)));
+    }
+
+    #[test]
+    fn more_names_than_fit_count_for_none() {
+        let mut many: Vec<_> = (0..2).flat_map(|_| (0..5).map(|class| (Rank::Label, class, 0.5))).collect();
+        many.extend([Rank::Genus, Rank::Order, Rank::Family, Rank::Class, Rank::Kingdom].map(|rank| (rank, 0, 0.5)));
+        assert_eq!(shared(A, many.len() as u64, &many), Some((Rank::Order, "O", 0.5)));
+    }
+}
