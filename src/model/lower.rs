@@ -17,6 +17,7 @@ mod norm;
 mod pointwise;
 mod product;
 mod resize;
+mod scales;
 mod transposed;
 mod units;
 mod weights;
@@ -37,6 +38,7 @@ use units::{Operand, Sink, Unit};
 /// Compiles what is quantised and replaces it in the graph by program nodes, whose attribute `index` counts the
 /// parts that come back.
 pub(super) fn lower(graph: &mut Graph, kernels: &'static dyn KernelSet) -> Result<(Vec<Part>, Coverage)> {
+    scales::put_in(graph);
     kept::write_out(graph);
     let shapes = shapes::infer(graph);
     let (parts, covered, coverage, averages) = {
