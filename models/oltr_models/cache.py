@@ -17,7 +17,7 @@ import torch
 from tqdm import tqdm
 
 from .augment import random_view
-from .backbone import Lite0
+from .backbone import Lite
 from .data import Preprocess, Sample, load_photo
 
 BATCH = 16
@@ -35,7 +35,7 @@ def keep_freed_memory() -> None:
         pass
 
 
-def activations(path: Path, net: Lite0, blocks: int, samples: list[Sample], preprocess: Preprocess,
+def activations(path: Path, net: Lite, blocks: int, samples: list[Sample], preprocess: Preprocess,
                 view: int | None, seed: int, what: str, turn: bool = False) -> np.ndarray:
     """Float16 activations `[n, C, H, W]` behind `blocks` blocks, from `path` or computed into it.
 
@@ -44,6 +44,8 @@ def activations(path: Path, net: Lite0, blocks: int, samples: list[Sample], prep
     """
     key = {"blocks": blocks, "preprocess": preprocess.to_json(), "view": view, "seed": seed,
            "photos": [str(s.path) for s in samples]} | ({"turn": True} if turn else {})
+    if net.name != "lite0":
+        key["backbone"] = net.name
     key_path = path.with_suffix(".json")
     if path.exists() and key_path.exists() and json.loads(key_path.read_text()) == json.loads(json.dumps(key)):
         return np.load(path, mmap_mode="r")

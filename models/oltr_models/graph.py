@@ -13,7 +13,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from .attention import ModulatedAttention
-from .backbone import InvertedResidual, Lite0, SameConv
+from .backbone import InvertedResidual, Lite, SameConv
 from .head import COSINE_SCALE, EPSILON, REACHABILITY, OpenHead
 from .network import RADIUS, Oltr
 
@@ -55,8 +55,8 @@ class GraphBuilder:
         return self.node("Gemm", [x, weight, bias], output, transB=1)
 
 
-class Lite0Graph:
-    """Writes the convolutions of a `Lite0`; keeps track of the map's size for SAME padding."""
+class LiteGraph:
+    """Writes the convolutions of a `Lite`; keeps track of the map's size for SAME padding."""
 
     def __init__(self, graph: GraphBuilder, size: int):
         self.graph = graph
@@ -79,7 +79,7 @@ class Lite0Graph:
         y = self.conv(y, block.project, name + ".project")
         return self.graph.node("Add", [x, y], name + ".shortcut") if block.shortcut else y
 
-    def blocks(self, x: str, net: Lite0) -> str:
+    def blocks(self, x: str, net: Lite) -> str:
         """Stem and blocks, up to the map under the attention."""
         x = self.conv(x, net.stem, "backbone.stem")
         for index, block in enumerate(net.blocks):
@@ -168,7 +168,7 @@ def float_graph(net: Oltr) -> onnx.ModelProto:
         raise ValueError("a network without memory or reachability is only for measuring; train without --ablate to export")
     size = net.arch.size
     graph = GraphBuilder()
-    backbone = Lite0Graph(graph, size)
+    backbone = LiteGraph(graph, size)
     f = backbone.blocks(INPUT, net.backbone)
     if net.attention is not None:
         f = write_attention(graph, f, net.attention)

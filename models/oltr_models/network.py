@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from .attention import ModulatedAttention
-from .backbone import LAST_CHANNELS, TOP_CHANNELS, Lite0, feature_map_size
+from .backbone import TOP_CHANNELS, Lite, feature_map_size
 from .head import EPSILON, OpenHead
 
 
@@ -35,6 +35,7 @@ class Architecture:
     attention: bool = True  # these three are False only in ablations
     memory: bool = True
     reachability: bool = True
+    backbone: str = "lite0"
 
     @property
     def map_size(self) -> int:
@@ -48,13 +49,13 @@ class Oltr(nn.Module):
     def __init__(self, arch: Architecture):
         super().__init__()
         self.arch = arch
-        self.backbone = Lite0()
-        self.attention = ModulatedAttention(LAST_CHANNELS, arch.map_size, arch.map_size) if arch.attention else None
+        self.backbone = Lite(arch.backbone)
+        self.attention = ModulatedAttention(self.backbone.channels, arch.map_size, arch.map_size) if arch.attention else None
         self.fc = nn.Linear(TOP_CHANNELS, arch.dim)
         self.head = OpenHead(arch.dim, arch.classes, arch.memory, arch.reachability)
 
     def pooled(self, f: torch.Tensor, attend: bool = True) -> torch.Tensor:
-        """The last map `[B, 320, H, W]` through attention, top convolution and average pooling."""
+        """The last map `[B, C, H, W]` through attention, top convolution and average pooling."""
         if self.attention is not None and attend:
             f = self.attention(f)
         return self.backbone.top(f).mean((2, 3))
@@ -64,7 +65,7 @@ class Oltr(nn.Module):
         return on_sphere(self.fc(pooled))
 
     def features(self, f: torch.Tensor, attend: bool = True) -> torch.Tensor:
-        """The direct feature `[B, D]` of the last map `[B, 320, H, W]`."""
+        """The direct feature `[B, D]` of the last map `[B, C, H, W]`."""
         return self.direct(self.pooled(f, attend))
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from . import summary
+from .backbone import NETWORKS
 from .checkpoint import Checkpoint
 from .cli import prog, run
 from .network import ABLATIONS
@@ -27,7 +28,8 @@ def arguments(prog: str, description: str) -> argparse.ArgumentParser:
     add("--resize-to", type=int, default=0, help="shorter side before the centre crop; 0 is the size")
     add("--pad-color", type=int, default=127, help="grey of the border that `pad` adds, 0 to 255")
     add("--dim", type=int, default=512, help="numbers of the direct feature")
-    add("--frozen-blocks", type=int, default=12, help="early blocks that stay as pretrained")
+    add("--backbone", choices=tuple(NETWORKS), default="lite0", help="pretrained network; lite1 and lite2 need their weights' package")
+    add("--frozen-blocks", type=int, default=12, help="early blocks that stay as pretrained, of 16 in lite0 and 21 in lite1 and lite2")
     add("--views", type=int, default=6, help="random views of each training photo")
     add("--plain-view", action="store_true", help="train on the photo itself too, as one more view")
     add("--stage2-views", type=int, default=0, help="views that stage 2 takes; 0 is all of them")

@@ -23,7 +23,7 @@ import torch
 from tqdm import tqdm
 
 from . import balance, losses, metrics
-from .backbone import pretrained_lite0
+from .backbone import pretrained
 from .cache import activations, keep_freed_memory
 from .checkpoint import save
 from .data import Preprocess, Sample, class_ids, read_samples, remarks, select, train_counts, write_labels
@@ -58,8 +58,8 @@ class Trainer:
         self.counts = train_counts(samples, self.classes)  # as the photos are, also where --most thins them
         self.preprocess = Preprocess(args.size, args.resize, args.resize_to, pad_color=(args.pad_color,) * 3)
         parts = {part: part not in args.ablate for part in ABLATIONS}
-        self.net = Oltr(Architecture(args.size, len(self.classes), args.dim, **parts))
-        self.net.backbone = pretrained_lite0()
+        self.net = Oltr(Architecture(args.size, len(self.classes), args.dim, **parts, backbone=args.backbone))
+        self.net.backbone = pretrained(args.backbone)
         self.net.to(self.device, memory_format=torch.channels_last)
         self.cut = args.frozen_blocks
         self.balance = 1.0 if args.balance is None else args.balance

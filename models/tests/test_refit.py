@@ -12,7 +12,7 @@ import onnx
 import torch
 
 from oltr_models import refit
-from oltr_models.backbone import pretrained_lite0
+from oltr_models.backbone import pretrained
 from oltr_models.bundle import Runner, classifier
 from oltr_models.checkpoint import Checkpoint
 from oltr_models.data import Preprocess, load_photo, read_folder, select
@@ -35,7 +35,7 @@ class RefitTest(unittest.TestCase):
         write_set(cls.photos, {"blue": 30, "green": 6, "red": 12})
         torch.manual_seed(0)
         net = Oltr(Architecture(64, 3, 64)).eval()
-        net.backbone = pretrained_lite0().eval()
+        net.backbone = pretrained().eval()
         checkpoint = Checkpoint(net, Preprocess(64), ["blue", "green", "red"], [22, 4, 8], {})
         export(checkpoint, cls.before, "three", {})
         arguments = ["", cls.before, cls.after, "--images", cls.photos, "--few", 4, "--views", 3, "--steps", 600, "--rate", 0.1]
