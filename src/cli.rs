@@ -17,6 +17,7 @@ mod generate;
 mod http;
 mod inspect;
 pub mod log;
+mod naming;
 mod npz;
 mod output;
 mod read;

@@ -30,7 +30,7 @@ use crate::source::{Damage, FrameSource, LateDecoder, Note};
 use crate::things::Stage;
 use crate::things::stills::Stills;
 use capture::{Capture, Slot};
-use counts::Meter;
+use counts::{Meter, Watched};
 use groups::Groups;
 pub use settings::{Backoff, DEPTH_FILE, DEPTH_LIVE, Grouping, SILENCE, STUCK, Settings, TICK};
 use shared::{Shared, now};
@@ -170,7 +170,7 @@ fn run_with(
     let shared = Shared::default();
     let (live, recording, note) = (source.is_live(), source.is_recording(), source.note());
     let mut capture = Capture::new(&queue, &shared, settings, overflow, limits);
-    let meter = Meter::new(settings.stats_every);
+    let meter = Meter::new(settings.stats_every, Watched::of(live, recording));
     let watchdog = Watchdog::new(settings.source_timeout, settings.reconnect.is_some(), live);
     let mut consumer = Consumer {
         name: &name,
@@ -343,7 +343,7 @@ impl Consumer<'_> {
             Ok(answer) => {
                 let time = Duration::from_nanos(slot.frame.stamp().mono_ns);
                 let age = now().saturating_sub(if self.recording { slot.arrived } else { time });
-                self.meter.classified(age);
+                self.meter.classified(time, age);
                 match self.mode.stills().map(|stills| stills.times()) {
                     Some(times) => self.meter.inferred(times.inferences, times.inference, times.longest),
                     None => self.meter.inferred(1, answer.inference, answer.inference),

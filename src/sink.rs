@@ -171,6 +171,8 @@ pub struct Stats {
     pub now: Duration,
     /// Since the pipeline began.
     pub uptime: Duration,
+    /// How long was watched: of a recording by the times of its frames; `None` where frames do not say it, as photos.
+    pub watched: Option<Duration>,
     /// Frames that were taken from the source: classified, dropped, waiting, or in progress.
     pub captured: u64,
     /// Frames that were classified.

@@ -38,6 +38,9 @@ camera_model = "Acme-T1"
 tags = ["a", "b:c"]
 comments = "by the pond, \\"north\\""
 """
+TAXA = [{"rank": "label", "name": "wild cat", "probability": 0.9, "of": {"rank": "species", "name": "Felis silvestris"}, "gbif": 7964291},
+        {"rank": "family", "name": "Felidae", "probability": 0.7, "worms": 9703}, {"rank": "order", "name": "Carnivora", "probability": 0.6},
+        None]
 
 
 def record(number: int, **fields: object) -> dict:
@@ -56,7 +59,8 @@ def records() -> list[dict]:
     return [record(0), record(1, decision="open", label=None), record(2, decision="unclassified", label=None, picture=None),
             record(3, decision="open", label=None, review={"label": "Mustela erminea", **said}),
             record(4, review={"label": "nothing", **said}), record(5, review={"label": "open", **said}),
-            record(6, label="human"), record(7, clock_synchronised=False, label="a, \"b\"\nc")]
+            record(6, label="human"), record(7, clock_synchronised=False, label="a, \"b\"\nc"),
+            *(record(8 + at, label="cat", taxon=taxon) for at, taxon in enumerate(TAXA))]
 
 
 def schema(name: str, folder: Path | None) -> dict:
@@ -108,7 +112,7 @@ def main(program: Path, schemas: Path | None) -> None:
         run = lambda *args: subprocess.run([program, "-q", *map(str, args)], check=True, cwd=ROOT)  # noqa: E731
         store, log, deployment = folder / "store", folder / "log.jsonl", folder / "d.toml"
         (store / "day").mkdir(parents=True)
-        for number in range(8):
+        for number in range(8 + len(TAXA)):
             (store / f"day/{number}.jpg").write_bytes((ROOT / "examples/photos/face.jpg").read_bytes())
         log.write_text("\n".join(map(json.dumps, records())), encoding="utf-8")
         deployment.write_text(DEPLOYMENT, encoding="utf-8")

@@ -5,7 +5,7 @@ mod things;
 
 use std::io::IsTerminal;
 
-use oltr::bundle::{Class, Rank, Shot};
+use oltr::bundle::{Class, Shot};
 use oltr::calibrate::Calibration;
 use oltr::explain::{Explanation, explain};
 use oltr::origin::Origin;
@@ -21,6 +21,7 @@ use super::args::{ClassifyArgs, Common};
 use super::attention;
 use super::enrol;
 use super::exit::{self, Exit};
+use super::naming::with_name;
 use super::output::{ErrorLine, GOOD, NOTABLE, Output, finite, millis};
 use super::read;
 use super::reading::{self, Photo, Photos};
@@ -419,16 +420,10 @@ impl Reporter {
 }
 
 fn cells<'a>(c: &'a Classification, names: &'a DisplayNames) -> [Cell<'a>; 5] {
-    let shows = match (c.class, c.enrolled, c.taxon.flatten()) {
-        (_, Some(enrolled), _) => Cell(names.of_enrolled(enrolled.label).into(), GOOD),
-        (Some(_), None, Some(Told { rank, name, .. })) if rank > Rank::Label => {
-            Cell(format!("{name} ({})", rank.word()).into(), GOOD)
-        }
-        // A name that is not sure enough for what the bundle promises.
-        (Some(class), None, None) if c.taxon.is_some() => Cell(format!("{} ?", names.of(class)).into(), GOOD),
-        (Some(class), None, _) => Cell(names.of(class).into(), GOOD),
-        (None, None, Some(Told { name, .. })) => Cell(format!("open, near {name}").into(), NOTABLE),
-        (None, None, None) => Cell("open".into(), NOTABLE),
+    let shows = match (c.class, c.enrolled) {
+        (_, Some(enrolled)) => Cell(names.of_enrolled(enrolled.label).into(), GOOD),
+        (Some(class), None) => Cell(with_name(Some(names.of(class)), c.taxon).into(), GOOD),
+        (None, None) => Cell(with_name(None, c.taxon).into(), NOTABLE),
     };
     let sign = if c.reachability < c.threshold { '<' } else { '≥' };
     [

@@ -43,11 +43,18 @@ pub fn run(args: &ExportArgs, json: bool) -> anyhow::Result<Exit> {
             counted(done.events, "event")
         );
     }
+    if done.outside > 0 {
+        log::warn!(
+            "{} of {} before the start or after the end of the deployment; correct them in --deployment, or leave them out",
+            done.outside,
+            counted(done.events, "event")
+        );
+    }
     if json {
         let summary = serde_json::json!({
             "schema": "oltr.export/1", "output": args.output.display().to_string(), "events": done.events,
             "reviewed": done.reviewed, "pictures": done.pictures, "without_picture": done.without_picture,
-            "uncertain_times": done.uncertain_times,
+            "uncertain_times": done.uncertain_times, "outside_deployment": done.outside,
         });
         Output::new().json(&summary)?;
     } else if log::log_enabled!(log::Level::Warn) {

@@ -142,8 +142,11 @@ const SPLITS: [&str; 3] = ["test", "val", "train"];
 
 fn labels(dir: &Path, split: Option<&str>, common: &Common) -> anyhow::Result<Exit> {
     let reader = store::open(dir)?;
-    let model = common.load(None)?;
-    let classes = &model.try_bundle()?.classes;
+    let (bytes_name, bytes) = common.model_bytes(None)?;
+    let hash = oltr::model::graph_sha256(&bytes_name, &bytes, &common.options().limits)?;
+    let model = oltr::Model::from_bytes(&bytes_name, &bytes, &common.options())?;
+    let bundle = model.try_bundle()?;
+    let classes = &bundle.classes;
     // By its id, or by its name where that is one class's alone.
     let known = |label: &str| {
         let by_id = classes.iter().find(|class| class.id == label);
@@ -158,8 +161,14 @@ fn labels(dir: &Path, split: Option<&str>, common: &Common) -> anyhow::Result<Ex
     // Picture, class, role and event of each.
     let mut rows: BTreeMap<u64, (String, String, &str, String)> = BTreeMap::new();
     let (mut bare, mut nothing) = (0, 0);
+    // Decisions about what this network saw, and others.
+    let (mut own, mut others) = (0, 0);
     store::each(&reader, &mut |listed| {
         let Some(review) = listed.review else { return Ok(()) };
+        match &listed.record.graph {
+            Some(graph) if *graph != hash => others += 1,
+            _ => own += 1,
+        }
         let (class, role) = match &review.said {
             Said::Nothing => {
                 nothing += 1;
@@ -179,6 +188,11 @@ fn labels(dir: &Path, split: Option<&str>, common: &Common) -> anyhow::Result<Ex
         }
         Ok(())
     })?;
+    // Which classes are known, a bundle says: the one that is built in knows nothing of another's store.
+    if common.model(None).is_none() && own == 0 && others > 0 {
+        let reason = "saw none of these events, another network did; name its bundle with --model".into();
+        return Err(Error::BadInput { subject: format!("the bundle '{}'", bundle.name), reason }.into());
+    }
     let mut text = csv::WriterBuilder::new().delimiter(b'\t').from_writer(Vec::new());
     text.write_record(["path", "class", "role", "split", "cluster"])?;
     let mut turns: BTreeMap<String, usize> = BTreeMap::new();

@@ -8,10 +8,33 @@ use crate::decide::events::{Change, Phase};
 use crate::queue::Counts;
 use crate::sink::{Interval, Stats};
 
+/// What says how long was watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watched {
+    /// The clock: frames come live.
+    Clock,
+    /// The times of the first and the last frame of a recording.
+    Recording(Option<(Duration, Duration)>),
+    /// Nothing: photos are what a camera chose to take.
+    Unknown,
+}
+
+impl Watched {
+    /// Of a source that is live, or a recording, or neither.
+    pub fn of(live: bool, recording: bool) -> Watched {
+        match (recording, live) {
+            (true, _) => Watched::Recording(None),
+            (false, true) => Watched::Clock,
+            (false, false) => Watched::Unknown,
+        }
+    }
+}
+
 /// Keeps what [`Stats`] says.
 #[derive(Debug)]
 pub struct Meter {
     began: Duration,
+    watched: Watched,
     every: Option<Duration>,
     events: u64,
     /// Drops that results have reported.
@@ -25,14 +48,18 @@ pub struct Meter {
 
 impl Meter {
     /// Begins now; statistics are due `every` so often.
-    pub fn new(every: Option<Duration>) -> Meter {
+    pub fn new(every: Option<Duration>, watched: Watched) -> Meter {
         let began = now();
         let (events, dropped, captured_before, interval) = Default::default();
-        Meter { began, every, events, dropped, interval_began: began, captured_before, interval }
+        Meter { began, watched, every, events, dropped, interval_began: began, captured_before, interval }
     }
 
-    /// A frame was classified.
-    pub fn classified(&mut self, age: Duration) {
+    /// A frame of the time `time` was classified.
+    pub fn classified(&mut self, time: Duration, age: Duration) {
+        if let Watched::Recording(span) = &mut self.watched {
+            let (first, last) = span.unwrap_or((time, time));
+            *span = Some((first.min(time), last.max(time)));
+        }
         let i = &mut self.interval;
         i.max_age = i.max_age.max(age);
         i.sum_age += age;
@@ -67,6 +94,11 @@ impl Meter {
         Stats {
             now,
             uptime: now.saturating_sub(self.began),
+            watched: match self.watched {
+                Watched::Clock => Some(now.saturating_sub(self.began)),
+                Watched::Recording(span) => Some(span.map_or(Duration::ZERO, |(first, last)| last - first)),
+                Watched::Unknown => None,
+            },
             captured: counts.captured,
             classified: counts.classified,
             dropped: counts.dropped,

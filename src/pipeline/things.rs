@@ -29,7 +29,7 @@ impl Consumer<'_> {
         }
         let times = stage.times();
         let age = now().saturating_sub(if self.recording { slot.arrived } else { time });
-        self.meter.classified(age);
+        self.meter.classified(time, age);
         self.meter.inferred(times.cuts, times.inference, times.longest);
         let names = self.classifier.names();
         let told = match stage.camera() {

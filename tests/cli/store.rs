@@ -112,6 +112,16 @@ fn a_stream_goes_on_where_nothing_can_be_kept() {
     }
 }
 
+/// A line of the store: its length, its checksum and what it says.
+fn framed(object: &str) -> String {
+    let mut crc = !0u32;
+    for byte in object.bytes() {
+        crc ^= u32::from(byte);
+        (0..8).for_each(|_| crc = crc >> 1 ^ if crc & 1 == 1 { 0xEDB8_8320 } else { 0 });
+    }
+    format!("{:08x} {:08x} {object}\n", object.len(), !crc)
+}
+
 #[test]
 fn decisions_make_labels_and_classes() {
     let folder = tempfile::tempdir().unwrap();
@@ -149,6 +159,18 @@ fn decisions_make_labels_and_classes() {
     };
     assert_eq!((&review(&open[0])["label"], &review(&open[0])["by"]), (&"new moon".into(), &"ann".into()));
     assert_eq!((&review(&known[1])["label"], &review(&known[1])["decision"]), (&Value::Null, &"nothing".into()));
+    // Which classes are known, the bundle says that saw the events.
+    let other = folder.path().join("other");
+    std::fs::create_dir_all(other.join("segments")).unwrap();
+    for file in ["segments/000000000001.jsonl", "reviews.jsonl"] {
+        // As another network would have written it, with the checksums of its lines.
+        let text = std::fs::read_to_string(dir.join(file)).unwrap();
+        let graph = listed[0]["graph_sha256"].as_str().unwrap();
+        let lines: String = text.lines().map(|line| framed(&line[18..].replace(graph, &"0".repeat(64)))).collect();
+        std::fs::write(other.join(file), lines).unwrap();
+    }
+    store(&["review", "labels", "DIR"], &other).code(65).says(&["everyday", "another network", "--model"]);
+    store(&["review", "labels", "--model", super::BUNDLE, "DIR"], &other).code(0);
     let labels = store(&["review", "labels", "DIR"], &dir).code(0).stdout;
     let mut rows = labels.lines().map(|row| row.split('\t').collect::<Vec<_>>());
     assert_eq!(rows.next().unwrap(), ["path", "class", "role", "split", "cluster"]);

@@ -57,6 +57,8 @@ pub struct Summary {
     pub without_picture: u64,
     /// Times of clocks that were not set, or whose offset nobody told, so that they count as UTC.
     pub uncertain_times: u64,
+    /// Events before the start or after the end of the deployment.
+    pub outside: u64,
 }
 
 /// Writes the records among `lines` to `out`.
@@ -196,7 +198,10 @@ impl Events<'_> {
         let first = moment(&record.first.wall)?;
         let last = moment(&record.last.wall)?.max(first);
         let best = if record.best.wall.is_empty() { first } else { moment(&record.best.wall)? };
+        let (starts, ends) = self.settings.deployment.map_or((None, None), |d| (d.starts(), d.ends()));
+        let outside = starts.is_some_and(|starts| last < starts) || ends.is_some_and(|ends| ends < first);
         self.summary.events += 1;
+        self.summary.outside += u64::from(outside);
         self.summary.uncertain_times += u64::from(uncertain);
         let event = Event { record, first, last, best, uncertain };
         self.summary.reviewed += u64::from(event.reviewed().is_some());

@@ -142,7 +142,9 @@ impl Review {
 }
 
 /// A field that is there, null or not.
-fn told<'de, D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<Option<Taxon>>, D::Error> {
+fn told<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> std::result::Result<Option<Option<T>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }
 
@@ -169,6 +171,9 @@ pub struct Stats {
     pub boot_id: Option<String>,
     /// Milliseconds since the run began.
     pub uptime_ms: f64,
+    /// Milliseconds that were watched: `None` where the line does not speak of it, `Some(None)` where nobody knows.
+    #[serde(deserialize_with = "told")]
+    pub watched_ms: Option<Option<f64>>,
     /// Frames taken from the source.
     pub captured: u64,
     /// Frames that were lost because others came.

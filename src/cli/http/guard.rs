@@ -1,6 +1,6 @@
 //! Who may see a page: this machine, or who has the token.
 
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 
 use oltr::Error;
 
@@ -108,14 +108,41 @@ impl Guard {
     }
 }
 
-/// The address as a browser on this machine writes it.
+/// The address as a browser writes it.
 fn shown(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(own_address().unwrap_or(Ipv4Addr::LOCALHOST)),
+        IpAddr::V6(ip) if ip.is_unspecified() => own_address().map_or(IpAddr::V6(Ipv6Addr::LOCALHOST), IpAddr::V4),
         ip => ip,
     };
     SocketAddr::new(ip, address.port())
+}
+
+/// The address of this machine that others of its network know: that from which it would reach a far one, else, where no
+/// way leads out, as in a network of the device's own, the first that the kernel calls local. Sends nothing.
+fn own_address() -> Option<Ipv4Addr> {
+    let far = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 9));
+    let way_out = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
+        socket.connect(far)?;
+        socket.local_addr()
+    });
+    let way_out = way_out.ok().and_then(|address| match address.ip() {
+        IpAddr::V4(ip) => Some(ip),
+        IpAddr::V6(_) => None,
+    });
+    let table = || std::fs::read_to_string("/proc/net/fib_trie").unwrap_or_default();
+    way_out.filter(|ip| !ip.is_loopback() && !ip.is_unspecified()).or_else(|| first_local(&table()))
+}
+
+/// The first address in the kernel's table of routes that is this machine's and not its loop.
+fn first_local(table: &str) -> Option<Ipv4Addr> {
+    let mut last = None;
+    table.lines().find_map(|line| {
+        if let Some(address) = line.trim_start().strip_prefix("|-- ") {
+            last = address.trim().parse::<Ipv4Addr>().ok();
+        }
+        last.filter(|ip| line.trim() == "/32 host LOCAL" && !ip.is_loopback())
+    })
 }
 
 /// Thirty-two hexadecimal digits that nobody can guess.
@@ -159,6 +186,22 @@ mod tests {
         let request = Request { method: "GET".into(), headers: vec![("cookie".into(), both)], ..Request::default() };
         assert!(one.refuse(&request).is_none() && other.refuse(&request).is_none());
         assert_eq!(guard(8080).refuse(&request).unwrap().status, 401, "another token");
+    }
+
+    #[test]
+    fn the_address_that_others_know_is_told() {
+        let table = "Main:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 0.0.0.0\n        /0 universe UNICAST\n     +-- 127.0.0.0/8 2 0 2\n        |-- 127.0.0.1\n\
+            /32 host LOCAL\n        |-- 10.42.0.0\n           /24 link UNICAST\n        |-- 10.42.0.1\n           /32 host LOCAL\n";
+        assert_eq!(first_local(table), Some(Ipv4Addr::new(10, 42, 0, 1)));
+        assert_eq!(first_local("Main:\n |-- 127.0.0.1\n /32 host LOCAL\n |-- x\n /32 host LOCAL\n"), None);
+        assert_eq!(first_local(""), None);
+        // Of this machine, whatever its networks are.
+        if let Some(own) = own_address() {
+            assert!(!own.is_loopback() && UdpSocket::bind((own, 0)).is_ok(), "{own}");
+        }
+        let url = Guard::new(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)), "x").unwrap().url();
+        let shown = own_address().unwrap_or(Ipv4Addr::LOCALHOST);
+        assert!(url.starts_with(&format!("http://{shown}:8080/?token=")), "{url}");
     }
 
     #[test]

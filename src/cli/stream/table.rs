@@ -9,9 +9,10 @@ use oltr::decide::events::{Event, Phase};
 use oltr::sink::{CameraResult, EventResult, Failure, FrameResult, SceneResult, Sink, Stats, Times};
 use oltr::text::counted;
 use oltr::things::Area;
-use oltr::{DisplayNames, Error, Names, Result};
+use oltr::{DisplayNames, Error, Names, Result, Told};
 
 use super::super::exit;
+use super::super::naming::with_name;
 use super::super::output::{GOOD, NOTABLE, Output, PLAIN};
 use super::super::table::{Align, Cell, Column, Shrink, Table, printable, shorten};
 
@@ -69,6 +70,16 @@ impl TableSink {
         self.names.of_decision(decision).into()
     }
 
+    /// The same, with the name above it where the bundle tells names.
+    fn named(&self, decision: Decision, told: Option<Option<Told>>) -> Cell<'static> {
+        let text = match decision {
+            Decision::Known(_) => with_name(Some(self.names.of_decision(decision)), told),
+            Decision::Open => with_name(None, told),
+            Decision::Enrolled(_) | Decision::Unclassified => self.name(decision),
+        };
+        shows(text, decision)
+    }
+
     fn row(&mut self, cells: &[Cell]) -> Result<()> {
         let row = self.table.row(cells);
         self.clear().and_then(|()| self.out.line(&row)).map_err(failed)
@@ -90,7 +101,7 @@ impl Sink for TableSink {
         self.row(&[
             time_of_day(Duration::from_nanos(f.stamp.mono_ns)).into(),
             if self.photos { f.source.to_string().into() } else { format!("frame {}", f.stamp.seq).into() },
-            shows(self.name(answer.decision), answer.decision),
+            self.named(answer.decision, answer.told()),
             percent(answer.probability),
             format!("{:.2} {sign} {:.2}", answer.reachability, answer.threshold).into(),
             self.names.of(answer.nearest.class).to_string().into(),
@@ -149,7 +160,7 @@ impl Sink for TableSink {
         self.row(&[
             time_of_day_by(e.times, time).into(),
             what.into(),
-            shows(self.name(event.label), event.label),
+            self.named(event.label, e.names.told_of(event)),
             if is_classified { percent(event.mean_probability()) } else { "".into() },
             if is_classified { format!("{:.2}", event.mean_reachability()).into() } else { "".into() },
             resembles.unwrap_or_default().into(),

@@ -341,6 +341,7 @@ pub struct StatsLine<'a> {
     store: Option<StoreStats>,
     #[serde(skip_serializing_if = "Option::is_none")]
     things: Option<ThingsFields>,
+    watched_ms: Option<f64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -406,6 +407,7 @@ impl<'a> StatsLine<'a> {
             silent_ms: millis(s.silent),
             store: None,
             things: s.things.map(ThingsFields::new),
+            watched_ms: s.watched.map(millis),
         }
     }
 }

@@ -16,6 +16,8 @@ pub struct Effort {
 #[derive(Clone, Copy, Debug, Default)]
 struct Sum {
     runs: u64,
+    /// Those that say how long was watched.
+    timed: u64,
     hours: f64,
     captured: u64,
     dropped: u64,
@@ -28,7 +30,8 @@ impl Sum {
     fn with(self, run: &Stats) -> Sum {
         Sum {
             runs: self.runs + 1,
-            hours: self.hours + run.uptime_ms.max(0.0) / 3.6e6,
+            timed: self.timed + u64::from(run.watched_ms != Some(None)),
+            hours: self.hours + run.watched_ms.unwrap_or(Some(run.uptime_ms)).unwrap_or(0.0).max(0.0) / 3.6e6,
             captured: self.captured + run.captured,
             dropped: self.dropped + run.dropped,
             damaged: self.damaged + run.decode_errors,
@@ -56,10 +59,11 @@ impl Effort {
 
     /// All of it in words; `None` where nothing is known.
     pub fn text(&self) -> Option<String> {
-        let Sum { runs, hours, captured, dropped, damaged, reconnects } = self.sum();
+        let Sum { runs, timed, hours, captured, dropped, damaged, reconnects } = self.sum();
         (runs > 0).then(|| {
+            let watched = if timed > 0 { format!("watched {hours:.2} h in ") } else { String::new() };
             format!(
-                "effort: watched {hours:.2} h in {}; {} taken, {dropped} of them dropped, {damaged} damaged; the source \
+                "effort: {watched}{}; {} taken, {dropped} of them dropped, {damaged} damaged; the source \
                  came back {}",
                 counted(runs, "run"),
                 counted(captured, "frame"),
@@ -71,6 +75,6 @@ impl Effort {
     /// Hours watched so far, where they are known.
     pub fn hours(&self) -> Option<f64> {
         let sum = self.sum();
-        (sum.runs > 0).then_some(sum.hours)
+        (sum.timed > 0).then_some(sum.hours)
     }
 }

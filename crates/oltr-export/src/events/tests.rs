@@ -92,7 +92,7 @@ fn camtrap_dp_is_honest() {
     let package: serde_json::Value = serde_json::from_str(&made.text("datapackage.json")).unwrap();
     assert_eq!(package["temporal"], serde_json::json!({"start": "2024-05-01", "end": "2024-05-01"}));
     assert_eq!(package["taxonomic"].as_array().unwrap().len(), 2);
-    let summary = Summary { events: 4, reviewed: 2, pictures: 2, without_picture: 2, uncertain_times: 0 };
+    let summary = Summary { events: 4, reviewed: 2, pictures: 2, without_picture: 2, uncertain_times: 0, outside: 0 };
     assert_eq!(made.summary, summary);
 }
 
@@ -191,6 +191,21 @@ fn a_picture_of_the_right_length_is_not_yet_the_picture() {
 }
 
 #[test]
+fn events_beside_the_deployment_are_counted() {
+    // Events are of 06:00 to 09:00 in UTC; the one of 06:12:30 to 06:12:40.5 is over after 06:12:40.
+    for (times, outside) in [
+        ("start = 2024-05-01T08:00:00+02:00\nend = 2024-05-01T11:00:00+02:00", 0),
+        ("start = 2024-05-01T08:12:40+02:00", 1),
+        ("start = 2024-05-01T08:12:41+02:00", 2),
+        ("end = 2024-05-01T10:59:59+02:00", 1),
+        ("start = 2020-01-01T00:00:00Z\nend = 2020-02-01T00:00:00Z", 4),
+    ] {
+        let deployment = DEPLOYMENT.replace("[taxa]", &format!("{times}\n[taxa]"));
+        assert_eq!(made(Format::Csv, Some(&deployment)).unwrap().summary.outside, outside, "{times}");
+    }
+}
+
+#[test]
 fn camtrap_dp_needs_a_place() {
     for deployment in [None, Some("id = 'a'")] {
         let error = made(Format::CamtrapDp, deployment).err().unwrap().to_string();
@@ -252,6 +267,13 @@ fn hours_are_those_of_all_lines_wherever_they_stand() {
         effort.add(&crate::record::Stats { seq: uptime_ms as u64, uptime_ms, ..Default::default() });
         assert_eq!(effort.hours(), Some(uptime_ms / 3.6e6));
     }
+    // A recording says how long it is, whatever its run took; of photos nobody knows.
+    let run = |watched_ms| crate::record::Stats { seq: 9, uptime_ms: 5.0, watched_ms, ..Default::default() };
+    let mut effort = Effort::default();
+    effort.add(&run(Some(None)));
+    assert_eq!((effort.hours(), effort.text().unwrap().starts_with("effort: 1 run;")), (None, true));
+    effort.add(&run(Some(Some(7.2e6))));
+    assert!(effort.text().unwrap().starts_with("effort: watched 2.00 h in 2 runs;"), "{:?}", effort.text());
 }
 
 #[test]
