@@ -110,6 +110,23 @@ impl Const<'_> {
         }
     }
 
+    /// Integers of 16 bits, and whether they have a sign; `None` for any other type.
+    pub fn wide(&self) -> Option<(Vec<i32>, bool)> {
+        let Values::Other(tensor) = &self.values else { return None };
+        let signed = match pb::tensor_proto::DataType::try_from(tensor.data_type) {
+            Ok(pb::tensor_proto::DataType::Uint16) => false,
+            Ok(pb::tensor_proto::DataType::Int16) => true,
+            _ => return None,
+        };
+        let number = |bits: u16| if signed { i32::from(bits as i16) } else { i32::from(bits) };
+        let raw = tensor.raw_data.chunks_exact(2).map(|b| number(u16::from_le_bytes([b[0], b[1]])));
+        let values: Vec<i32> = match tensor.raw_data.is_empty() {
+            true => tensor.int32_data.iter().map(|v| number(*v as u16)).collect(),
+            false => raw.collect(),
+        };
+        (values.len() == self.len()).then_some((values, signed))
+    }
+
     pub fn len(&self) -> usize {
         self.shape.iter().product()
     }
@@ -214,7 +231,12 @@ pub(super) struct Graph<'a> {
     pub outputs: Vec<String>,
     /// Version of ONNX's own operators.
     pub opset: i64,
+    /// Tensors that the file quantises as no int8 layer computes with: why what reads them runs in float.
+    pub why: HashMap<String, Why>,
 }
+
+/// A reason, and what to change in the export.
+pub(super) type Why = (&'static str, &'static str);
 
 /// What a file holds.
 #[derive(Debug)]
@@ -426,6 +448,16 @@ pub(super) fn constant<'a>(
             let v = if is_raw { raw } else { Raw::Own(int32.iter().map(|x| *x as u8).collect()) };
             let n = v.len();
             (Values::I8(v), n)
+        }
+        Ok(dtype @ (DataType::Int4 | DataType::Uint4)) => {
+            let packed = if is_raw { raw.get().into_owned() } else { int32.iter().map(|x| *x as u8).collect() };
+            // Two to a byte, the lower half first; the last half may be left over.
+            let n = if packed.len() == volume.div_ceil(2) { volume } else { packed.len() * 2 };
+            let halves = packed.iter().flat_map(|b| [b & 15, b >> 4]).take(n);
+            match dtype {
+                DataType::Int4 => (Values::I8(Raw::Own(halves.map(|v| (v ^ 8).wrapping_sub(8)).collect())), n),
+                _ => (Values::U8(Raw::Own(halves.collect())), n),
+            }
         }
         Ok(DataType::Int32) => {
             let v = if is_raw { wide(&raw.get(), i32::from_le_bytes) } else { int32 };

@@ -220,7 +220,8 @@ impl Change {
         let dq = &view.graph.nodes[*view.producers.get(node.input(1)?)?];
         let zero = view.graph.consts.get(dq.input(2)?)?.with_integers(&[channels], &zeros)?;
         let (own_scale, own_zero) = (format!("{name}.scale"), format!("{name}.zero"));
-        let weights = Node::new(DEQUANTISE, &name, &[&values, &own_scale, &own_zero], &name).with_int("axis", axis as i64);
+        let weights =
+            Node::new(DEQUANTISE, &name, &[&values, &own_scale, &own_zero], &name).with_int("axis", axis as i64);
         self.consts.insert(own_scale, Const::floats(&[channels], scale));
         self.consts.insert(own_zero, Arc::new(zero));
         self.before.entry(conv).or_default().push(weights);
