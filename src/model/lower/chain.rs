@@ -16,6 +16,9 @@ use oltr_int8::quant::Quant;
 /// Nodes of a chain; more than any activation function has, quantised after each step.
 const MOST: usize = 32;
 
+/// Tensors that are looked at for one chain: what leads nowhere is looked at again for each operand that reads it.
+const LOOKS: usize = 256;
+
 /// Most channels with tables of their own.
 const MOST_CHANNELS: usize = 4096;
 
@@ -58,8 +61,8 @@ impl Chain {
 
     fn of(view: &View, shapes: &Shapes, name: &str, through: bool) -> Option<Chain> {
         let shape = shapes.get(name)?;
-        let (activation, nodes, channels, within) = (None, Vec::new(), 1, false);
-        let mut finder = Finder { view, shapes, shape, activation, nodes, channels, through, within };
+        let (activation, nodes, channels, within, looks) = (None, Vec::new(), 1, false, LOOKS);
+        let mut finder = Finder { view, shapes, shape, activation, nodes, channels, through, within, looks };
         let tree = finder.tree(name)?;
         let nodes = finder.nodes;
         let last = view.graph.nodes.get(*nodes.first()?)?;
@@ -130,10 +133,13 @@ struct Finder<'a> {
     /// Whether to look through quantised tensors for what they are functions of.
     through: bool,
     within: bool,
+    /// How many tensors may still be looked at.
+    looks: usize,
 }
 
 impl Finder<'_> {
     fn tree(&mut self, name: &str) -> Option<Tree> {
+        self.looks = self.looks.checked_sub(1)?;
         if let Some((q, quant)) = self.view.activation(name) {
             if self.through
                 && let Some(tree) = self.behind(q, quant)

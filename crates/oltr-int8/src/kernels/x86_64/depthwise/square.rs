@@ -265,8 +265,11 @@ impl<S: Interleave> Square<S> {
                             let first_pixel = (y + row) * width + x;
                             let mut to = to.part((first_pixel - pixels.start) * self.output.stride);
                             let sums = &mut sums[row * STRIP * Self::BLOCK * 4..][..outputs * Self::BLOCK * 4];
-                            let channels = Self::BLOCK.min(self.output.channels - lane);
-                            let sums = self.in_order(sums, channels.div_ceil(4));
+                            if let Destination::F32(to) = &mut to {
+                                self.finish_f32(sums, lane, place.stride, &mut to[lane - place.first..]);
+                                continue;
+                            }
+                            let sums = self.in_order(sums);
                             let lanes = lane..lane + Self::BLOCK;
                             let avx2 = self.simd.avx2();
                             let map = self.epilogue.map();
@@ -279,18 +282,35 @@ impl<S: Interleave> Square<S> {
         }
     }
 
-    /// Brings the sums of the first so many `fours` of channels of pixels from the order of steps to that of channels.
-    fn in_order<'a>(&self, sums: &'a mut [u8], fours: usize) -> &'a [i32] {
+    /// Where the channels from `4 * i` on are in the order of steps: four neighbours of a vector are neighbours there too.
+    fn four(i: usize) -> usize {
+        i % S::STEP * S::V::LANES + i / S::STEP * 4
+    }
+
+    /// The sums of pixels in the order of steps as numbers, of the channels from `lane` on; the first pixel's begins `to`.
+    fn finish_f32(&self, sums: &[u8], lane: usize, stride: usize, to: &mut [f32]) {
+        // SAFETY: every pattern of bits is a number; `align_to` sees to the alignment.
+        let sums = unsafe { sums.align_to::<i32>().1 };
+        let multiplier = &self.epilogue.multiplier()[lane..self.output.channels.min(lane + Self::BLOCK)];
+        for (to, pixel) in to.chunks_mut(stride).zip(sums.chunks_exact(Self::BLOCK)) {
+            for (i, (to, multiplier)) in to.chunks_mut(4).zip(multiplier.chunks(4)).enumerate() {
+                for ((to, sum), multiplier) in to.iter_mut().zip(&pixel[Self::four(i)..][..4]).zip(multiplier) {
+                    *to = *sum as f32 * multiplier;
+                }
+            }
+        }
+    }
+
+    /// Brings the sums of pixels from the order of steps to that of channels.
+    fn in_order<'a>(&self, sums: &'a mut [u8]) -> &'a [i32] {
         // SAFETY: every pattern of bits is a number; `align_to_mut` sees to the alignment.
         let sums = unsafe { sums.align_to_mut::<i32>().1 };
         for pixel in sums.chunks_exact_mut(Self::BLOCK) {
-            let mut ordered = [0; 64];
-            // Four neighbours of a vector are neighbours in order too.
-            for (i, four) in ordered[..Self::BLOCK].chunks_exact_mut(4).enumerate().take(fours) {
-                let (vector, lane) = (i % S::STEP, i / S::STEP * 4);
-                four.copy_from_slice(&pixel[vector * S::V::LANES + lane..][..4]);
+            let mut by_steps = [0; 64];
+            by_steps[..Self::BLOCK].copy_from_slice(pixel);
+            for (i, four) in pixel.chunks_exact_mut(4).enumerate() {
+                four.copy_from_slice(&by_steps[Self::four(i)..][..4]);
             }
-            pixel[..fours * 4].copy_from_slice(&ordered[..fours * 4]);
         }
         sums
     }
