@@ -20,6 +20,7 @@ mod guard;
 mod load;
 mod lower;
 mod metadata;
+mod narrow;
 mod normalise;
 mod operators;
 mod ops;

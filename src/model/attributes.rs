@@ -87,7 +87,7 @@ const ATTRIBUTES: &[(&str, &str, Kind, Range<i64>)] = &[
     ("DequantizeLinear QuantizeLinear", "axis", Kind::Int, since(13)),
     ("Gemm HardSigmoid LRN", "beta", Kind::Float, ALWAYS),
     ("LRN Shrink", "bias", Kind::Float, ALWAYS),
-    // `normalise` refuses blocks.
+    // `normalise` dequantises constants of blocks, and refuses other blocks.
     ("DequantizeLinear QuantizeLinear", "block_size", Kind::Int, since(21)),
     ("DepthToSpace SpaceToDepth", "blocksize", Kind::Int, ALWAYS),
     ("AveragePool MaxPool", "ceil_mode", Kind::Flag, since(10)),
@@ -166,7 +166,7 @@ const ATTRIBUTES: &[(&str, &str, Kind, Range<i64>)] = &[
     ("GroupNormalization", "num_groups", Kind::Int, ALWAYS),
     ("Split", "num_outputs", Kind::Int, since(18)),
     ("com.microsoft.QLinearSoftmax", "opset", Kind::Int, ALWAYS),
-    // `normalise` compares it with the zero point, and refuses what is not 8 bits.
+    // `normalise` compares it with the zero point, and refuses what is neither 8 nor 16 bits.
     ("QuantizeLinear", "output_dtype", Kind::Int, since(21)),
     ("DequantizeLinear", "output_dtype", Kind::Ints(&[0, FLOAT32]), since(23)),
     ("ConvTranspose", "output_padding", Kind::List, ALWAYS),

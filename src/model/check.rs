@@ -93,7 +93,12 @@ pub(super) fn nodes(model: &str, graph: &Graph) -> Result<Vec<UnsupportedNode>> 
     let mut unsupported = Vec::new();
     for node in &graph.nodes {
         let Some((least, most)) = inputs(node) else {
-            unsupported.push(node.unsupported("oltr has no such operator"));
+            let blocks = matches!(node.op.as_str(), "MatMulNBits" | "MatMulBnb4" | "GatherBlockQuantized");
+            unsupported.push(node.unsupported(if blocks {
+                "keeps weights of few bits in blocks, which oltr reads from DequantizeLinear only; quantise to 8 bits as QDQ"
+            } else {
+                "oltr has no such operator"
+            }));
             continue;
         };
         if let Some(reason) = attributes::fault(node, graph.opset) {

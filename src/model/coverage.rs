@@ -124,6 +124,9 @@ fn follows_dynamic(view: &View, node: &Node) -> bool {
 /// Why a product runs in float, and what to change in the export.
 fn why(view: &View, shapes: &Shapes, node: &Node) -> (String, &'static str) {
     let graph = view.graph;
+    if let Some((reason, remedy)) = node.inputs.iter().take(2).find_map(|input| graph.why.get(input)) {
+        return ((*reason).into(), remedy);
+    }
     if matches!(node.op.as_str(), "ConvInteger" | "MatMulInteger") || follows_dynamic(view, node) {
         return (
             "its input is quantised anew for each frame, so it runs in float over the same integers".into(),

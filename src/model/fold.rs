@@ -26,6 +26,11 @@ impl Budget {
         Budget(volume.saturating_mul(6).min(limits.computed_constants(volume)))
     }
 
+    /// Whether so many more elements may be computed; they then are.
+    pub fn spend(&mut self, elements: usize) -> bool {
+        self.take(elements).is_some()
+    }
+
     fn take(&mut self, elements: usize) -> Option<()> {
         self.0 = self.0.checked_sub((elements as u64).checked_add(1)?)?;
         Some(())

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use prost::Message;
 use tract_onnx::pb;
 
+use super::narrow;
 use super::operators::MAX_RANK;
 use super::origin::{F32Values, Origin, Raw, wide};
 use super::skim::{self, Initializer, Skeleton};
@@ -74,11 +75,7 @@ impl Const<'_> {
         if tensor.data_type != pb::tensor_proto::DataType::Float16 as i32 {
             return None;
         }
-        let raw = tensor.raw_data.chunks_exact(2).map(|b| single(u16::from_le_bytes([b[0], b[1]])));
-        let values: Vec<f32> = match tensor.raw_data.is_empty() {
-            true => tensor.int32_data.iter().map(|v| single(*v as u16)).collect(),
-            false => raw.collect(),
-        };
+        let values = narrow::sixteens(tensor, narrow::single);
         (values.len() == self.len()).then_some(values)
     }
 
@@ -115,6 +112,18 @@ impl Const<'_> {
             Values::I32(v) => mapped(v, f),
             _ => None,
         }
+    }
+
+    /// Integers of 16 bits, and whether they have a sign; `None` for any other type.
+    pub fn wide(&self) -> Option<(Vec<i32>, bool)> {
+        let Values::Other(tensor) = &self.values else { return None };
+        let signed = match pb::tensor_proto::DataType::try_from(tensor.data_type) {
+            Ok(pb::tensor_proto::DataType::Uint16) => false,
+            Ok(pb::tensor_proto::DataType::Int16) => true,
+            _ => return None,
+        };
+        let values = narrow::sixteens(tensor, |bits| if signed { i32::from(bits as i16) } else { i32::from(bits) });
+        (values.len() == self.len()).then_some((values, signed))
     }
 
     pub fn len(&self) -> usize {
@@ -230,7 +239,12 @@ pub(super) struct Graph<'a> {
     pub outputs: Vec<String>,
     /// Version of ONNX's own operators.
     pub opset: i64,
+    /// Tensors that the file quantises as no int8 layer computes with: why what reads them runs in float.
+    pub why: HashMap<String, Why>,
 }
+
+/// A reason, and what to change in the export.
+pub(super) type Why = (&'static str, &'static str);
 
 /// What a file holds.
 #[derive(Debug)]
@@ -353,7 +367,7 @@ fn graph_of<'a>(
     if let Some(missing) = outputs.iter().find(|o| !defined.contains(*o)) {
         return Err(bad(format!("its output '{missing}' is computed by no node")));
     }
-    Ok(Graph { nodes, consts, inputs, outputs, opset })
+    Ok(Graph { nodes, consts, inputs, outputs, opset, why: HashMap::new() })
 }
 
 /// Name and shape of a graph input; an unnamed or symbolic batch counts as 1.
@@ -443,6 +457,12 @@ pub(super) fn constant<'a>(
             let n = v.len();
             (Values::I8(v), n)
         }
+        Ok(dtype @ (DataType::Int4 | DataType::Uint4)) => {
+            let packed = if is_raw { raw.get().into_owned() } else { int32.iter().map(|x| *x as u8).collect() };
+            let bytes = narrow::fours(&packed, volume, dtype == DataType::Int4);
+            let n = bytes.len();
+            (if dtype == DataType::Int4 { Values::I8(Raw::Own(bytes)) } else { Values::U8(Raw::Own(bytes)) }, n)
+        }
         Ok(DataType::Int32) => {
             let v = if is_raw { wide(&raw.get(), i32::from_le_bytes) } else { int32 };
             let n = v.len();
@@ -456,7 +476,7 @@ pub(super) fn constant<'a>(
         Ok(DataType::Undefined) | Err(_) => return Err(bad(format!("has the unknown type {}", tensor.data_type))),
         Ok(other) => {
             let raw = raw.get();
-            if let Some(i) = first_nan(other, &raw, &int32, &tensor.double_data) {
+            if let Some(i) = narrow::first_nan(other, &raw, &int32, &tensor.double_data) {
                 return Err(bad(nan(i)));
             }
             tensor.raw_data = raw.into_owned();
@@ -472,36 +492,6 @@ pub(super) fn constant<'a>(
 
 fn nan(element: usize) -> String {
     format!("holds NaN at element {element}; the training or export went wrong")
-}
-
-/// The first element that is no number, of the floating-point types that are left to tract.
-fn first_nan(dtype: pb::tensor_proto::DataType, raw: &[u8], int32: &[i32], doubles: &[f64]) -> Option<usize> {
-    use pb::tensor_proto::DataType;
-    // Half precision lies in the raw bytes, or one number in each int32.
-    let half = |is_nan: fn(u16) -> bool| {
-        let mut raw = raw.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]]));
-        raw.position(is_nan).or_else(|| int32.iter().position(|v| is_nan(*v as u16)))
-    };
-    match dtype {
-        DataType::Double => {
-            let mut raw = raw.chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().expect("a whole chunk")));
-            raw.position(f64::is_nan).or_else(|| doubles.iter().position(|v| v.is_nan()))
-        }
-        DataType::Float16 => half(|bits| bits & 0x7fff > 0x7c00),
-        DataType::Bfloat16 => half(|bits| bits & 0x7fff > 0x7f80),
-        _ => None,
-    }
-}
-
-/// A number of half precision (IEEE 754 binary16).
-fn single(bits: u16) -> f32 {
-    let sign = if bits & 0x8000 == 0 { 1.0 } else { -1.0 };
-    let (exponent, fraction) = (i32::from(bits >> 10 & 0x1f), f32::from(bits & 0x3ff));
-    sign * match exponent {
-        0 => fraction * 2f32.powi(-24),
-        0x1f => f32::INFINITY,
-        _ => (1.0 + fraction / 1024.0) * 2f32.powi(exponent - 15),
-    }
 }
 
 /// The protobuf of a constant, for tract.

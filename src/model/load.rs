@@ -22,10 +22,14 @@ use super::shapes;
 use super::softmax;
 use super::{Engine, Options, Port, Step, Summary};
 use crate::bundle::Bundle;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, UnsupportedNode};
 use crate::limits::Limits;
 use crate::preprocess::Normaliser;
 use oltr_int8::kernels;
+
+/// Readers that a small constant has at most, and elements of a small one.
+const READERS: usize = 8;
+const SMALL: usize = 64;
 
 /// A plan of tract's, shared by sessions.
 pub(super) type Plan = Arc<TypedSimplePlan>;
@@ -115,7 +119,7 @@ pub(super) fn load(name: &str, origin: &Origin, options: &Options) -> Result<Loa
     let (parts, coverage) = match options.engine {
         Engine::Int8 if quantised => lower::lower(&mut graph, kernels)?,
         engine => {
-            let told = engine == Engine::Int8 && coverage::is_dynamic(&graph);
+            let told = engine == Engine::Int8 && (coverage::is_dynamic(&graph) || !graph.why.is_empty());
             (Vec::new(), coverage::of(&graph, &shapes::infer(&graph), &HashSet::new(), told))
         }
     };
@@ -127,8 +131,7 @@ pub(super) fn load(name: &str, origin: &Origin, options: &Options) -> Result<Loa
     }
     let onnx = ops::onnx();
     let unknown = |n: &&graph::Node| !knows(&onnx, n);
-    let unsupported: Vec<_> =
-        graph.nodes.iter().filter(unknown).map(|n| n.unsupported("tract has no such operator")).collect();
+    let unsupported: Vec<_> = graph.nodes.iter().filter(unknown).map(unsupported_by_tract).collect();
     if !unsupported.is_empty() {
         return Err(Error::UnsupportedNodes { model: name.into(), nodes: unsupported });
     }
@@ -195,6 +198,17 @@ pub(super) fn load(name: &str, origin: &Origin, options: &Options) -> Result<Loa
     })
 }
 
+/// What is said of an operator that no program computes and tract does not know.
+fn unsupported_by_tract(node: &graph::Node) -> UnsupportedNode {
+    match node.op.as_str() {
+        operators::RESIZE_BYTES => UnsupportedNode {
+            operator: "Resize".into(),
+            ..node.unsupported("is computed on the bytes of one map only; quantise the model with it between DQ and Q")
+        },
+        _ => node.unsupported("tract has no such operator"),
+    }
+}
+
 /// Whether tract, with our operators, knows this one.
 fn knows(onnx: &tract_onnx::Onnx, node: &graph::Node) -> bool {
     is_onnx(&node.domain) && onnx.op_register.0.contains_key(&node.op)
@@ -244,6 +258,7 @@ impl Source {
         }
         let tables = picture.map(|p| p.0);
         let mut typed = model.into_typed()?;
+        share_less(&mut typed)?;
         let computed = typed.nodes().iter().filter(|node| node.op_as::<Const>().is_none()).count();
         let readers = typed.nodes().iter().flat_map(|node| &node.outputs).map(|outlet| outlet.successors.len()).max();
         check_float_nodes(&file, computed, readers.unwrap_or(0), &limits)?;
@@ -274,6 +289,26 @@ impl Source {
         ops::install(&mut typed, &ops);
         typed.into_optimized()?.into_runnable()
     }
+}
+
+/// Gives a small constant that very many nodes read, such as the 0 of every Relu, to a few of them each: tract changes the
+/// list of a tensor's readers with each node that it optimises, which takes the square of their number.
+fn share_less(model: &mut TypedModel) -> TractResult<()> {
+    for id in 0..model.nodes().len() {
+        let node = model.node(id);
+        let Some(value) = node.op_as::<Const>().map(|c| c.val().clone()) else { continue };
+        let Some(outlet) = node.outputs.first().filter(|o| o.successors.len() > READERS && value.len() <= SMALL) else {
+            continue;
+        };
+        let (name, fact, readers) = (node.name.clone(), outlet.fact.clone(), outlet.successors.to_vec());
+        for (i, readers) in readers.chunks(READERS).enumerate().skip(1) {
+            let copy = model.add_node(format!("{name}.{i}"), Const::new(value.clone())?, tvec![fact.clone()])?;
+            for reader in readers {
+                model.add_edge(OutletId::new(copy, 0), *reader)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Tells the program nodes the shapes of their results.

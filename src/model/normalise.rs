@@ -9,12 +9,13 @@
 mod bytes;
 mod dynamic;
 mod weights;
+mod wide;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::fold::{Budget, fold};
-use super::graph::{Const, Graph, Node, Values, constant, is_onnx};
+use super::graph::{Const, Graph, Node, Values, Why, constant, is_onnx};
 use super::operators::{DEQUANTISE, QUANTISE};
 use super::origin::Raw;
 use super::shapes::{self, Shapes};
@@ -91,6 +92,8 @@ pub(super) fn normalise(model: &str, graph: &mut Graph, limits: &Limits) -> Resu
         lost: HashSet::new(),
         weights: HashMap::new(),
         sums: HashMap::new(),
+        ranges: HashMap::new(),
+        why: HashMap::new(),
         fresh: 0,
         seen: 0,
         opset: graph.opset,
@@ -120,6 +123,7 @@ pub(super) fn normalise(model: &str, graph: &mut Graph, limits: &Limits) -> Resu
     }
     graph.nodes = pass.out;
     graph.consts = pass.consts;
+    graph.why = pass.why;
     Ok(pass.unsupported)
 }
 
@@ -145,6 +149,10 @@ struct Pass<'a> {
     weights: HashMap<String, Node>,
     /// Integer sums that are computed as floats, and those floats.
     sums: HashMap<String, String>,
+    /// Scale and zero point of activations of 16 bits, which are numbers kept within their range.
+    ranges: HashMap<String, (f32, i32)>,
+    /// As in [`Graph`].
+    why: HashMap<String, Why>,
     fresh: usize,
     /// How many nodes of `out` were looked at.
     seen: usize,
@@ -267,8 +275,8 @@ impl Pass<'_> {
 
     /// A Q or DQ node of the file itself: its zero point is spelt out.
     fn quantiser(&mut self, mut node: Node, is_output: bool) {
-        if node.int("block_size", 0) != 0 {
-            return self.refuse(&node, "blocked quantisation is not supported; quantise per tensor or per channel");
+        if self.wide(&node, is_output) {
+            return;
         }
         let Some(scale) = node.input(1).map(str::to_string) else {
             return self.refuse(&node, "has no scale");

@@ -12,5 +12,9 @@ pub(super) const DISTANCES: &str = "OltrDistances";
 /// Operator that stands for a Softmax over the last dimension.
 pub(super) const SOFTMAX: &str = "OltrSoftmax";
 
+/// Operator that stands for a linear Resize of the bytes themselves, between a DQ and a Q of one scale: what lies between two
+/// bytes is cut off, not rounded.
+pub(super) const RESIZE_BYTES: &str = "OltrResizeBytes";
+
 /// Most dimensions of a tensor.
 pub(super) const MAX_RANK: usize = 64;

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::graph::{Const, Graph, Node, Values};
-use super::operators::{DEQUANTISE, DISTANCES, MAX_RANK, PROGRAM, QUANTISE, SOFTMAX};
+use super::operators::{DEQUANTISE, DISTANCES, MAX_RANK, PROGRAM, QUANTISE, RESIZE_BYTES, SOFTMAX};
 pub(super) use window::Sliding;
 use window::slid;
 
@@ -238,7 +238,7 @@ fn of_node(graph: Known, shapes: &Shapes, node: &Node) -> Option<Vec<usize>> {
             }
             Some(shape)
         }
-        "Resize" => resize(graph, node, x),
+        "Resize" | RESIZE_BYTES => resize(graph, node, x),
         "DepthToSpace" | "SpaceToDepth" => {
             let block = usize::try_from(node.int("blocksize", 0)).ok().filter(|b| *b > 0)?;
             let [n, c, h, w] = x[..] else { return None };

@@ -160,24 +160,39 @@ fn types_that_are_not_computed_with_are_refused() {
     all_are_refused(&[
         case(
             tiny::graph,
-            "uint16 activations",
-            |m| raw(m, "image.z", dtype::UINT16, &[], &[0, 1]),
-            &["'image.q'", "8 bits"],
-        ),
-        case(
-            tiny::graph,
             "int32 activations",
             |m| raw(m, "image.z", dtype::INT32, &[], &[0; 4]),
             &["'image.q'", "8 bits"],
         ),
         case(
             tiny::graph,
-            "int4 weights",
+            "int4 weights of which some are missing",
             |m| {
-                raw(m, "conv.w", dtype::INT4, &[4, 3, 3, 3], &[0x12; 54]);
+                raw(m, "conv.w", dtype::INT4, &[4, 3, 3, 3], &[0x12; 53]);
                 raw(m, "conv.wz", dtype::INT4, &[4], &[0; 2]);
             },
-            &["'conv.dq'", "8 bits"],
+            &["'conv.w'", "106 values"],
+        ),
+        case(
+            tiny::graph,
+            "uint16 read back with another zero point",
+            |m| {
+                raw(m, "image.z", dtype::UINT16, &[], &[0, 1]);
+                m.tensors.push(Tensor::new("other", dtype::UINT16, &[], &[1, 1]));
+                m.node("image.dq").inputs[2] = "other".into();
+            },
+            &["'image.dq'", "another scale or zero point"],
+        ),
+        case(
+            tiny::graph,
+            "blocks that do not fit the weights",
+            |m| {
+                let dq = m.node("conv.dq");
+                dq.attributes.clear();
+                dq.attributes.push(Message::default().bytes(1, "block_size").int(3, 3).int(20, 2));
+                m.opset = Some(21);
+            },
+            &["'conv.dq'", "scales of shape"],
         ),
         case(
             tiny::graph,

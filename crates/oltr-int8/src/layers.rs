@@ -93,9 +93,4 @@ pub(crate) trait Layer: Debug + Send + Sync {
     fn input(&self) -> Option<(usize, bool)> {
         None
     }
-
-    /// Whether it only moves bytes, so that it can be left out where nothing reads them.
-    fn is_copy(&self) -> bool {
-        false
-    }
 }

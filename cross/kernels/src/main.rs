@@ -6,12 +6,15 @@
 //!   costs is the difference of two N, which preparations are not in.
 
 mod networks;
+mod others;
 
 use std::process::ExitCode;
 
 use networks::{Layer, NETWORKS, QUANT, layers};
 use oltr_int8::float::{Panels, distances, softmax};
 use oltr_int8::kernels::{Cuts, Destination, Job, KernelSet, available, select};
+use oltr_int8::{Builder, Input};
+use others::Built;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -48,7 +51,7 @@ fn run(network: &str, class: &str, times: &str) -> Result<(), String> {
     let chosen = layers(network).ok_or("no such network")?.into_iter().filter(|(of, _)| *of == class);
     let mut any = false;
     for (_, layer) in chosen {
-        compute(set, layer, times);
+        compute(set, layer, times).map_err(|error| error.to_string())?;
         any = true;
     }
     if any { Ok(()) } else { Err(format!("{network} has no layers of the class '{class}'")) }
@@ -62,7 +65,7 @@ fn f32_values(count: usize) -> Vec<f32> {
     vec![0.3; count]
 }
 
-fn compute(set: &dyn KernelSet, layer: Layer, times: usize) {
+fn compute(set: &'static dyn KernelSet, layer: Layer, times: usize) -> oltr_int8::Result<()> {
     match layer {
         Layer::Conv(conv) => {
             let (map, channels) = (conv.output, conv.output.channels);
@@ -114,5 +117,18 @@ fn compute(set: &dyn KernelSet, layer: Layer, times: usize) {
             let (v, c, mut y) = (f32_values(length), f32_values(centroids * length), f32_values(centroids));
             (0..times).for_each(|_| distances(&v, &c, &mut y));
         }
+        Layer::Built(Built { shape, build }) => {
+            let mut builder = Builder::new(set);
+            let x = builder.quantise(&shape, QUANT);
+            let y = build(&mut builder, x)?;
+            builder.output(y);
+            let program = builder.finish();
+            let (input, mut state) = (f32_values(shape.iter().product()), program.state(1));
+            let mut output = f32_values(program.outputs()[0].iter().product());
+            for _ in 0..times {
+                program.run(&mut state, &[Input::F32(&input)], &mut [&mut output])?;
+            }
+        }
     }
+    Ok(())
 }

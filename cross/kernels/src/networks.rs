@@ -1,7 +1,9 @@
-//! The layers of three networks, by class, for counting what they cost.
+//! The layers of three networks, and others, by class, for counting what they cost.
 
 use oltr_int8::kernels::{AveragePool, Conv, Map, MaxPool, Output, Residual, Window};
 use oltr_int8::quant::{AddQuant, Quant, Requant};
+
+use crate::others::{self, Built};
 
 /// A layer of a network.
 #[derive(Debug)]
@@ -22,13 +24,15 @@ pub enum Layer {
     Softmax([usize; 2]),
     /// Distances to so many centroids of so many numbers.
     Distances([usize; 2]),
+    /// A program of one layer.
+    Built(Built),
 }
 
 /// A class of layers that are alike in what they cost.
 pub type Class = &'static str;
 
 /// The networks that can be counted.
-pub const NETWORKS: [&str; 3] = ["resnet10", "mobilenet_v2", "everyday"];
+pub const NETWORKS: [&str; 4] = ["resnet10", "mobilenet_v2", "everyday", "others"];
 
 /// The layers of a network at 224×224, with their classes; `None` if there is no such network.
 pub fn layers(network: &str) -> Option<Vec<(Class, Layer)>> {
@@ -36,6 +40,7 @@ pub fn layers(network: &str) -> Option<Vec<(Class, Layer)>> {
         "resnet10" => Some(resnet10()),
         "mobilenet_v2" => Some(mobilenet_v2()),
         "everyday" => Some(everyday()),
+        "others" => Some(others::layers()),
         _ => None,
     }
 }
@@ -50,22 +55,22 @@ fn map(size: usize, channels: usize) -> Map {
 }
 
 /// A convolution of a square map, with padding that keeps its size at stride 1.
-struct Shape {
+pub struct Shape {
     size: usize,
     inputs: usize,
     outputs: usize,
     kernel: usize,
     stride: usize,
-    groups: usize,
+    pub groups: usize,
     residual: bool,
 }
 
 impl Shape {
-    fn new(size: usize, inputs: usize, outputs: usize, kernel: usize, stride: usize) -> Shape {
+    pub fn new(size: usize, inputs: usize, outputs: usize, kernel: usize, stride: usize) -> Shape {
         Shape { size, inputs, outputs, kernel, stride, groups: 1, residual: false }
     }
 
-    fn layer(self) -> Layer {
+    pub fn layer(self) -> Layer {
         let Shape { size, inputs, outputs, kernel, stride, groups, residual } = self;
         let output = map(size.div_ceil(stride), outputs);
         let terms = kernel * kernel * inputs / groups;

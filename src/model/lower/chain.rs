@@ -2,7 +2,7 @@
 //! where constants differ from channel to channel (BatchNormalization, PRelu, a scale).
 //!
 //! GELU as exporters write it is five nodes, SiLU two, a hard-swish three: whatever the file computes from one byte, step
-//! by step in single precision, is computed for all 256 at load.
+//! by step in single precision, is computed for all 256 at load. Where it quantises in between, the table does so too.
 
 use std::collections::HashSet;
 
@@ -11,9 +11,13 @@ use super::super::operators::{DEQUANTISE, QUANTISE};
 use super::super::quantised::{View, f32_values};
 use super::super::shapes::Shapes;
 use super::pointwise;
+use oltr_int8::quant::Quant;
 
-/// Nodes of a chain; more than any activation function has.
-const MOST: usize = 24;
+/// Nodes of a chain; more than any activation function has, quantised after each step.
+const MOST: usize = 32;
+
+/// Tensors that are looked at for one chain: what leads nowhere is looked at again for each operand that reads it.
+const LOOKS: usize = 256;
 
 /// Most channels with tables of their own.
 const MOST_CHANNELS: usize = 4096;
@@ -40,18 +44,31 @@ pub(super) struct Chain {
     nodes: Vec<usize>,
     channels: usize,
     name: String,
+    /// Whether a quantised tensor lies within it.
+    within: bool,
 }
 
 impl Chain {
-    /// The chain that ends in the float tensor `name`.
+    /// The chain that ends in the float tensor `name`: as long as can be, or one without a quantisation within it.
     pub fn find(view: &View, shapes: &Shapes, name: &str) -> Option<Chain> {
+        Chain::through(view, shapes, name).or_else(|| Chain::of(view, shapes, name, false))
+    }
+
+    /// A chain of functions that all channels share, with a quantised tensor or more within it.
+    pub fn through(view: &View, shapes: &Shapes, name: &str) -> Option<Chain> {
+        Chain::of(view, shapes, name, true).filter(|chain| chain.channels == 1 && chain.within)
+    }
+
+    fn of(view: &View, shapes: &Shapes, name: &str, through: bool) -> Option<Chain> {
         let shape = shapes.get(name)?;
-        let mut finder = Finder { view, shapes, shape, activation: None, nodes: Vec::new(), channels: 1 };
+        let (activation, nodes, channels, within, looks) = (None, Vec::new(), 1, false, LOOKS);
+        let mut finder = Finder { view, shapes, shape, activation, nodes, channels, through, within, looks };
         let tree = finder.tree(name)?;
         let nodes = finder.nodes;
         let last = view.graph.nodes.get(*nodes.first()?)?;
         let name = last.op.to_lowercase();
-        Some(Chain { tree, activation: finder.activation?, channels: finder.channels, name, nodes })
+        let (channels, within) = (finder.channels, finder.within);
+        Some(Chain { tree, activation: finder.activation?, channels, name, nodes, within })
     }
 
     /// Nodes that nobody reads but the chain and Q node `end`.
@@ -113,11 +130,23 @@ struct Finder<'a> {
     activation: Option<String>,
     nodes: Vec<usize>,
     channels: usize,
+    /// Whether to look through quantised tensors for what they are functions of.
+    through: bool,
+    within: bool,
+    /// How many tensors may still be looked at.
+    looks: usize,
 }
 
 impl Finder<'_> {
     fn tree(&mut self, name: &str) -> Option<Tree> {
-        if let Some((q, _)) = self.view.activation(name) {
+        self.looks = self.looks.checked_sub(1)?;
+        if let Some((q, quant)) = self.view.activation(name) {
+            if self.through
+                && let Some(tree) = self.behind(q, quant)
+            {
+                self.within = true;
+                return Some(tree);
+            }
             // A second activation makes it no function of one number.
             let own = self.activation.get_or_insert_with(|| q.to_string());
             return (own == q && self.shapes.get(name)? == self.shape).then_some(Tree::Leaf);
@@ -132,6 +161,26 @@ impl Finder<'_> {
         }
         self.nodes.push(index);
         self.node(node)
+    }
+
+    /// What the quantised tensor `q` is a function of; `None`, with nothing noted, where it is none.
+    fn behind(&mut self, q: &str, quant: Quant) -> Option<Tree> {
+        let index = *self.view.producers.get(q)?;
+        let (nodes, activation, channels, within) =
+            (self.nodes.len(), self.activation.clone(), self.channels, self.within);
+        self.nodes.push(index);
+        let tree = self.view.graph.nodes[index].input(0).and_then(|x| self.tree(x));
+        match tree {
+            // A constant is none, nor what is another map.
+            Some(tree) if !matches!(tree, Tree::Constant(_)) && self.nodes.len() <= MOST => {
+                Some(Tree::Function(Box::new(move |x| quant.dequantise(quant.quantise(x))), Box::new(tree)))
+            }
+            _ => {
+                self.nodes.truncate(nodes);
+                (self.activation, self.channels, self.within) = (activation, channels, within);
+                None
+            }
+        }
     }
 
     fn constant(&mut self, values: &[f32], shape: &[usize]) -> Option<Tree> {

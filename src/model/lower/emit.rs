@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::super::graph::Node;
+use super::super::operators::RESIZE_BYTES;
 use super::super::quantised::{View, entry};
 use super::super::shapes::{Shapes, Sliding};
 use super::chain::Chain;
@@ -273,13 +274,24 @@ impl Emitter<'_> {
                 let epsilon = node.float("epsilon", 1e-5);
                 self.builder.normalise(x, Norm { epsilon, scale, bias, y: quant, bounds })?
             }
-            Kind::Interpolate(between) => b.interpolate(x, between.clone(), quant, bounds)?,
+            Kind::Interpolate(between) => {
+                let node = &self.view.graph.nodes[unit.node];
+                // Bytes are cut off in the type that the file has them in.
+                let cut = (node.op == RESIZE_BYTES).then(|| self.file_zero(name)).transpose()?;
+                self.builder.interpolate(x, between.clone(), (quant, bounds), cut)?
+            }
             Kind::Conv { .. } | Kind::Dense { .. } | Kind::Transposed { .. } | Kind::ToBytes | Kind::Float(_) => {
                 unreachable!("handled above")
             }
         };
         self.tensors.insert(name.clone(), id);
         Ok(())
+    }
+
+    /// The byte, in the engine's unsigned domain, that the file has as 0 of the quantised tensor `q`.
+    fn file_zero(&self, q: &str) -> Result<u8> {
+        let params = self.view.producers.get(q).and_then(|index| self.view.params(*index));
+        Ok(if params.ok_or_else(|| lost(q))?.dtype == "i8" { 128 } else { 0 })
     }
 
     fn window(&self, sliding: &Sliding, x: TensorId) -> Result<Window> {

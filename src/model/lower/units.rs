@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::super::graph::Node;
-use super::super::operators::{DEQUANTISE, QUANTISE};
+use super::super::operators::{DEQUANTISE, QUANTISE, RESIZE_BYTES};
 use super::super::quantised::View;
 use super::super::shapes::{Shapes, Sliding, axes, wrap};
 use super::chain::Chain;
@@ -187,6 +187,11 @@ impl Finder<'_> {
             return None;
         }
         let Some((kind, operands)) = self.kind(node) else { return self.chain(index) };
+        if matches!(kind, Kind::Binary(_) | Kind::Pointwise)
+            && let Some(longer) = self.longer_chain(index)
+        {
+            return Some(longer);
+        }
         let shape = self.shape(node.output())?.to_vec();
         if is_batch(&shape) && !kind.takes_batches() || shape.contains(&0) {
             return None;
@@ -249,7 +254,7 @@ impl Finder<'_> {
                 norm::of(self.view, self.shapes, node)?;
                 Some((Kind::Norm, vec![x()?]))
             }
-            "Resize" if node.text("mode") == "linear" => {
+            "Resize" | RESIZE_BYTES if node.text("mode") == "linear" => {
                 Some((Kind::Interpolate(resize::between(self.view.graph, self.shapes, node)?), vec![x()?]))
             }
             "Add" | "Mul" => {
@@ -303,6 +308,16 @@ impl Finder<'_> {
             }
             _ => None,
         }
+    }
+
+    /// The chain that ends with node `index` and its quantisation, if it goes through quantised tensors: one table is less
+    /// than a layer for each step.
+    fn longer_chain(&self, index: usize) -> Option<Unit> {
+        let node = &self.view.graph.nodes[index];
+        let end = if node.is(QUANTISE) { index } else { self.view.only_consumer(node.output())? };
+        let x = self.view.graph.nodes.get(end).filter(|end| end.is(QUANTISE))?.input(0)?;
+        Chain::through(self.view, self.shapes, x)?;
+        self.chain(end)
     }
 
     /// A chain of functions of single numbers that ends at Q node `index`.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::super::graph::{Const, Node, Values, is_onnx};
-use super::super::operators::QUANTISE;
+use super::super::operators::{QUANTISE, RESIZE_BYTES};
 use super::super::shapes;
 use super::{FLOAT16, FLOAT32, INT8, Pass, UINT8};
 
@@ -95,7 +95,8 @@ impl Pass<'_> {
         if node.op == "MaxPool" && node.outputs.len() > 1 {
             return self.refuse(&node, "has a second output, which oltr does not compute on bytes");
         }
-        if node.op == "Resize" && !matches!(node.text("mode"), "" | "nearest") {
+        let linear = node.op == "Resize" && node.text("mode") == "linear";
+        if node.op == "Resize" && !linear && !matches!(node.text("mode"), "" | "nearest") {
             return self.refuse(&node, "computes with bytes; quantise the model with it between DQ and Q");
         }
         // Which inputs are bytes, where they are not sizes or places.
@@ -105,6 +106,9 @@ impl Pass<'_> {
         };
         let filler = (node.op == "Pad").then_some(2).filter(|i| node.input(*i).is_some());
         let mut float = node.clone();
+        if linear {
+            float.op = RESIZE_BYTES.into();
+        }
         for i in bytes.chain(filler) {
             let Some(x) = node.input(i) else { continue };
             let own = self.quantised.get(x).map_or((&scale, &zero), |(s, z)| (s, z));

@@ -29,10 +29,6 @@ impl Layer for Copy {
     fn compute(&self, call: Call) {
         self.run(call.operands[0], call.output);
     }
-
-    fn is_copy(&self) -> bool {
-        true
-    }
 }
 
 /// The copy that ONNX Reshape is: the same order of elements in another layout. One side is always row-major.

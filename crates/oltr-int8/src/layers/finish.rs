@@ -125,9 +125,14 @@ impl Layer for Repeat {
         let range = call.part.range();
         let x = call.operands[0];
         let own = self.from.channels;
+        let whole = self.from.stride % 16 == 0 && self.to.stride % 16 == 0;
         for (pixel, y) in range.zip(call.output.chunks_exact_mut(self.to.stride.max(1))) {
-            let x = &x[pixel * self.from.stride..][..own];
-            y[..own].copy_from_slice(x);
+            let x = &x[pixel * self.from.stride..][..if whole { self.from.stride } else { own }];
+            // Whole vectors where pixels are such, what lies between them too.
+            match whole {
+                true => x.chunks_exact(16).zip(y.chunks_exact_mut(16)).for_each(|(x, y)| y.copy_from_slice(x)),
+                false => y[..own].copy_from_slice(x),
+            }
             for (y, channel) in y[own..].iter_mut().zip(&self.channels) {
                 *y = x[*channel];
             }

@@ -27,6 +27,8 @@ pub(crate) struct Interpolate {
     pub x: Quant,
     pub y: Quant,
     pub bounds: (u8, u8),
+    /// Whether what lies between two bytes is cut off towards the zero point, not rounded.
+    pub cut: bool,
 }
 
 impl Layer for Interpolate {
@@ -47,7 +49,7 @@ impl Layer for Interpolate {
             };
             let shares = [0, 1, 2, 3].map(|i| row.shares[i / 2] * column.shares[i % 2]);
             let around = [at(0, 0), at(0, 1), at(1, 0), at(1, 1)];
-            between(mask, around, shares, (self.x, self.y, self.bounds), &mut y[..from.channels]);
+            between(mask, around, shares, (self.x, self.y, self.bounds, self.cut), &mut y[..from.channels]);
         }
     }
 }
@@ -58,12 +60,13 @@ fn between(
     mask: u8,
     [a, b, c, d]: [&[u8]; 4],
     s: [f32; 4],
-    (from, to, (lo, hi)): (Quant, Quant, (u8, u8)),
+    (from, to, (lo, hi), cut): (Quant, Quant, (u8, u8), bool),
     y: &mut [u8],
 ) {
     let number = |q: u8| from.dequantise(q ^ mask);
     for ((((y, a), b), c), d) in y.iter_mut().zip(a).zip(b).zip(c).zip(d) {
         let v = number(*a) * s[0] + number(*b) * s[1] + number(*c) * s[2] + number(*d) * s[3];
-        *y = round_saturate(v / to.scale, to.zero_point, lo, hi) ^ mask;
+        let v = if cut { v.trunc() } else { v / to.scale };
+        *y = round_saturate(v, to.zero_point, lo, hi) ^ mask;
     }
 }

@@ -238,6 +238,13 @@ impl Builder {
         y: Quant,
         bounds: (u8, u8),
     ) -> Result<TensorId> {
+        // Of two whole operands that lie in different ways, the map becomes rows: elements then follow each other in both.
+        let lies = |id: TensorId| Some(&self.tensors[id.0]).filter(|t| t.shape == shape).map(Tensor::is_as_new);
+        let (a, b) = match (lies(a), lies(b)) {
+            (Some(false), Some(true)) => (a, self.rows(b)?),
+            (Some(true), Some(false)) => (self.rows(a)?, b),
+            _ => (a, b),
+        };
         let ((ta, qa), (tb, qb)) = (self.bytes(a)?, self.bytes(b)?);
         let rows = [ta, tb].iter().any(|t| t.shape == shape && !t.is_as_new());
         let output = if rows { Tensor::rows } else { Tensor::new }(shape, Element::Bytes(y));
@@ -459,13 +466,16 @@ impl Builder {
         output
     }
 
-    /// Removes copies that no step reads.
-    fn drop_unread_copies(&mut self) {
+    /// Removes layers and constants that no step reads.
+    fn drop_unread(&mut self) {
+        let constant = |step: &Step| matches!(step.work, Work::Constant(_));
         let mut read: BTreeSet<TensorId> = BTreeSet::new();
         for at in (0..self.steps.len()).rev() {
             let step = &self.steps[at];
             match step.writes {
-                Some(id) if step.work.is_copy() && !read.contains(&id) => drop(self.steps.remove(at)),
+                Some(id) if !read.contains(&id) && (constant(step) || !step.reads.is_empty()) => {
+                    drop(self.steps.remove(at));
+                }
                 _ => read.extend(&step.reads),
             }
         }
@@ -473,7 +483,7 @@ impl Builder {
 
     /// Plans the arena and closes the program.
     pub fn finish(mut self) -> Program {
-        self.drop_unread_copies();
+        self.drop_unread();
         let buffers: Vec<Buffer> = self
             .tensors
             .iter()

@@ -14,8 +14,19 @@ impl Builder {
     /// # Errors
     /// [`Error::Internal`](crate::Error::Internal) for a tensor of numbers.
     pub fn reshape(&mut self, x: TensorId, shape: &[usize], permutation: Option<&[usize]>) -> Result<TensorId> {
-        let (_, quant) = self.bytes(x)?;
-        self.laid(x, Tensor::new(shape, Element::Bytes(quant)), permutation)
+        let (tensor, quant) = self.bytes(x)?;
+        let (map, rows) = (Tensor::new(shape, Element::Bytes(quant)), Tensor::rows(shape, Element::Bytes(quant)));
+        let (_, strides) = self.source(x, tensor);
+        let view = viewed(tensor, &strides, shape, permutation);
+        // As it lies, where that is ONNX's order and not the map's.
+        let lies = |to: &Tensor| view.as_ref().is_some_and(|view| same_strides(shape, view, &to.strides()));
+        let rows_as_they_lie = !map.is_row_major() && lies(&rows) && !lies(&map);
+        self.laid(x, if rows_as_they_lie { rows } else { map }, permutation)
+    }
+
+    /// Where a tensor was copied from, and its strides there; itself, if it is no copy.
+    fn source(&self, x: TensorId, tensor: &Tensor) -> (TensorId, Vec<usize>) {
+        self.views.get(&x.0).cloned().unwrap_or_else(|| (x, tensor.strides()))
     }
 
     /// A tensor's bytes as layers want them that look at pixels: of rank 4 a map.
@@ -41,21 +52,16 @@ impl Builder {
 
     fn laid(&mut self, x: TensorId, output: Tensor, permutation: Option<&[usize]>) -> Result<TensorId> {
         let tensor = self.tensors[x.0].clone();
-        let (source, strides) = self.views.get(&x.0).cloned().unwrap_or_else(|| (x, tensor.strides()));
-        let view = match permutation {
-            Some(permutation) => Some(permutation.iter().map(|p| strides[*p]).collect::<Vec<_>>()),
-            None => reshape_view(&tensor.shape, &strides, &output.shape),
-        };
-        let Some(from) = view else {
+        let (source, strides) = self.source(x, &tensor);
+        let Some(from) = viewed(&tensor, &strides, &output.shape, permutation) else {
             // Between two maps of different shapes there is ONNX's order.
             let between = !tensor.is_row_major() && !output.is_row_major();
             let x = if between { self.rows(x)? } else { x };
             let copy = reshape_copy(&self.tensors[x.0], &output);
             return Ok(self.push("copy".into(), 0, Work::layer(copy), &[x], output));
         };
-        let real = |i: &usize| output.shape[*i] != 1;
         let to = output.strides();
-        let same = (0..to.len()).filter(real).all(|i| from[i] == to[i]);
+        let same = same_strides(&output.shape, &from, &to);
         let of = &self.tensors[source.0];
         if same && of.shape == output.shape && of.map == output.map {
             return Ok(source);
@@ -67,11 +73,25 @@ impl Builder {
     }
 }
 
+/// Strides of `tensor` along the dimensions of another shape or order; `None` where none say it.
+fn viewed(tensor: &Tensor, strides: &[usize], shape: &[usize], permutation: Option<&[usize]>) -> Option<Vec<usize>> {
+    match permutation {
+        Some(permutation) => Some(permutation.iter().map(|p| strides[*p]).collect()),
+        None => reshape_view(&tensor.shape, strides, shape),
+    }
+}
+
+/// Whether strides are the same wherever there is a step.
+fn same_strides(shape: &[usize], from: &[usize], to: &[usize]) -> bool {
+    (0..shape.len()).filter(|i| shape[*i] != 1).all(|i| from[i] == to[i])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::kernels::scalar::SCALAR;
     use crate::layers::Input;
+    use crate::layers::elementwise::Binary;
     use crate::quant::Quant;
 
     /// Runs `build` on a map of 5 channels, 3 × 2 pixels, that holds its elements' numbers in ONNX order.
@@ -149,6 +169,39 @@ mod tests {
         });
         assert_eq!(ops.iter().filter(|op| *op == "copy").count(), 3, "{ops:?}");
         assert_eq!(outputs, [&f32_values[..]; 3]);
+    }
+
+    #[test]
+    fn what_lies_in_order_stays_in_order() {
+        let f32_values: Vec<f32> = (0..30u8).map(f32::from).collect();
+        let (ops, outputs) = run(|builder, x| {
+            let rows = builder.reshape(x, &[5, 6], None).unwrap();
+            let copied = builder.table("same", rows, Quant { scale: 1.0, zero_point: 0 }, |q| q).unwrap();
+            // Of rank 4, but no map: its rows are those of the matrix.
+            let wide = builder.reshape(copied, &[1, 5, 2, 3], None).unwrap();
+            assert!(builder.tensor(wide).is_row_major() && builder.tensor(wide).map.pixels() == 1);
+            // Added to a map it is added as rows.
+            let y = Quant { scale: 1.0, zero_point: 0 };
+            let map = builder.reshape(x, &[1, 5, 2, 3], None).unwrap();
+            let sum = builder.binary(Binary::Add, map, wide, &[1, 5, 2, 3], y, (0, 255)).unwrap();
+            assert!(!builder.tensor(sum).is_as_new());
+            builder.output(sum);
+        });
+        assert!(ops.iter().any(|op| op == "add"), "{ops:?}");
+        assert_eq!(outputs, [f32_values.iter().map(|v| 2.0 * v).collect::<Vec<_>>()]);
+    }
+
+    #[test]
+    fn what_nobody_reads_is_left_out() {
+        let (ops, outputs) = run(|builder, x| {
+            let one = Quant { scale: 1.0, zero_point: 0 };
+            let unread = builder.table("unread", x, one, |q| q).unwrap();
+            let more = builder.constant(&[1, 5, 3, 2], one, &[1; 30]);
+            builder.binary(Binary::Add, unread, more, &[1, 5, 3, 2], one, (0, 255)).unwrap();
+            builder.output(x);
+        });
+        assert_eq!(ops, ["quantise", "dequantise"]);
+        assert_eq!(outputs, [(0..30u8).map(f32::from).collect::<Vec<_>>()]);
     }
 
     #[test]

@@ -29,7 +29,8 @@ impl Builder {
         Ok(self.push("normalise".into(), 0, Work::layer(Normalise { norm, x: quant }), &[x], output))
     }
 
-    /// A map of as many rows and columns as the lists say, each between two of `x`.
+    /// A map of as many rows and columns as the lists say, each between two of `x`. With `cut` the bytes themselves are
+    /// weighted, as distances from that one, and what lies between two bytes is cut off towards it.
     ///
     /// # Errors
     /// [`Error::Internal`] for a tensor of numbers or of another rank, or places that there are not.
@@ -37,8 +38,8 @@ impl Builder {
         &mut self,
         x: TensorId,
         [rows, columns]: [Vec<Between>; 2],
-        y: Quant,
-        bounds: (u8, u8),
+        (y, bounds): (Quant, (u8, u8)),
+        cut: Option<u8>,
     ) -> Result<TensorId> {
         let x = self.map(x)?;
         let (tensor, quant) = self.bytes(x)?;
@@ -51,7 +52,10 @@ impl Builder {
             return Err(Error::Internal(format!("{}: pixels that are not there", self.name)));
         }
         let output = Tensor::new(&[1, channels, rows.len(), columns.len()], Element::Bytes(y));
-        let layer = Interpolate { input, output: output.map, rows, columns, x: quant, y, bounds };
+        let one = |zero_point| Quant { scale: 1.0, zero_point };
+        let (from, to) = cut.map_or((quant, y), |zero| (one(zero), one(zero)));
+        let layer =
+            Interpolate { input, output: output.map, rows, columns, x: from, y: to, bounds, cut: cut.is_some() };
         Ok(self.push("interpolate".into(), 0, Work::layer(layer), &[x], output))
     }
 
@@ -132,7 +136,9 @@ mod tests {
         let columns = vec![whole(0), half(0), whole(1), half(1), whole(2)];
         let found = run(&[1, 20, 2, 3], &f32_values, |builder, x| {
             let rows = vec![half(0), whole(1)];
-            builder.interpolate(x, [rows, columns.clone()], Quant { scale: 0.5, zero_point: 0 }, (0, 255)).unwrap()
+            builder
+                .interpolate(x, [rows, columns.clone()], (Quant { scale: 0.5, zero_point: 0 }, (0, 255)), None)
+                .unwrap()
         });
         let expected: Vec<f32> = (0..20 * 10)
             .map(|i| {
@@ -143,6 +149,20 @@ mod tests {
             })
             .collect();
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn bytes_between_bytes_are_cut_off_towards_the_zero_of_their_type() {
+        // Bytes 4, 5 and 6 of one pixel each; half-way between the first two, and between the last two.
+        let half = |i: usize| Between { positions: [i, i + 1], shares: [0.5, 0.5] };
+        let rows = vec![Between { positions: [0, 0], shares: [1.0, 0.0] }];
+        let between = |zero| {
+            run(&[1, 1, 1, 3], &[-3.0, -2.0, -1.0], |builder, x| {
+                builder.interpolate(x, [rows.clone(), vec![half(0), half(1)]], (ONE, (0, 255)), Some(zero)).unwrap()
+            })
+        };
+        // Unsigned bytes go down; signed ones, which are negative here, go up.
+        assert_eq!((between(0), between(128)), (vec![-3.0, -2.0], vec![-2.0, -1.0]));
     }
 
     #[test]

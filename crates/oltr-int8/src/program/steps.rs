@@ -61,15 +61,6 @@ impl Work {
         Work::Layer(Box::new(layer))
     }
 
-    /// Whether it only moves bytes.
-    pub fn is_copy(&self) -> bool {
-        match self {
-            Work::Layer(layer) => layer.is_copy(),
-            Work::Concat(_) => true,
-            Work::Constant(_) | Work::Output(_) => false,
-        }
-    }
-
     /// The input that it reads, and whether it does so as f32 values.
     pub fn input(&self) -> Option<(usize, bool)> {
         if let Work::Layer(layer) = self { layer.input() } else { None }

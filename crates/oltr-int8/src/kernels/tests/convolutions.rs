@@ -148,7 +148,7 @@ fn groups() {
 fn depthwise() {
     let mut cases = Vec::new();
     for (i, channels) in EDGES.into_iter().enumerate().skip(1) {
-        for size in [3, 5] {
+        for size in [3, 5, 7] {
             for stride in [1, 2] {
                 for (height, width) in [(1, 1), (2, 3), (5, 4), (8, 9), (7, 7), (9, 17), (6, 33)] {
                     let base = ConvCase {
@@ -194,7 +194,7 @@ fn products_beyond_32_bits_saturate() {
 #[test]
 fn depthwise_with_any_two_weights_the_smallest() {
     let requant = Requant { multiplier: vec![1e-3; 16], zero_point: 128, lo: 0, hi: 255 };
-    for size in [3, 5] {
+    for size in [3, 5, 7] {
         let taps = size * size;
         let case = ConvCase { input: [size, size, 16], kernel: [size; 2], pad: [0; 4], ..DEPTH };
         let mut conv = case.layer(&mut Rng(1));

@@ -1,4 +1,4 @@
-//! Square 3×3 and 5×5 convolutions, 16, 32 or 64 channels at a time.
+//! Square 3×3, 5×5 and 7×7 convolutions, 16, 32 or 64 channels at a time.
 //!
 //! As many rows as a step of the set has activations are interleaved column by column, so that what the multiply-add
 //! sums belongs to one channel: two rows as 16-bit numbers for `vpmaddwd`, four rows as bytes for `vpdpbusd`. Weights
@@ -59,7 +59,7 @@ const ROWS_IN: usize = 8;
 const fn rows_of(step: usize, size: usize, stride: usize) -> usize {
     match (step, size, stride) {
         (2, _, _) => 2,
-        (_, 3, 1) => 2,
+        (_, 3 | 7, 1) => 2,
         (_, 3, _) => 1,
         (_, _, 1) => 4,
         (_, _, _) => 2,
@@ -147,7 +147,8 @@ impl<S: Interleave> Square<S> {
     pub fn new(simd: S, conv: &Conv) -> Option<Square<S>> {
         let window = conv.window;
         let ([size, width], [stride, across]) = (window.kernel, window.stride);
-        let fits = size == width && (size == 3 || size == 5) && stride == across && stride <= 2;
+        let fits =
+            size == width && stride == across && (matches!(size, 3 | 5) && stride <= 2 || size == 7 && stride == 1);
         (conv.is_depthwise() && fits && window.dilation == [1, 1]).then(|| Square::pack(simd, conv, size, stride))
     }
 
@@ -264,6 +265,10 @@ impl<S: Interleave> Square<S> {
                             let first_pixel = (y + row) * width + x;
                             let mut to = to.part((first_pixel - pixels.start) * self.output.stride);
                             let sums = &mut sums[row * STRIP * Self::BLOCK * 4..][..outputs * Self::BLOCK * 4];
+                            if let Destination::F32(to) = &mut to {
+                                self.finish_f32(sums, lane, place.stride, &mut to[lane - place.first..]);
+                                continue;
+                            }
                             let sums = self.in_order(sums);
                             let lanes = lane..lane + Self::BLOCK;
                             let avx2 = self.simd.avx2();
@@ -277,16 +282,35 @@ impl<S: Interleave> Square<S> {
         }
     }
 
+    /// Where the channels from `4 * i` on are in the order of steps: four neighbours of a vector are neighbours there too.
+    fn four(i: usize) -> usize {
+        i % S::STEP * S::V::LANES + i / S::STEP * 4
+    }
+
+    /// The sums of pixels in the order of steps as numbers, of the channels from `lane` on; the first pixel's begins `to`.
+    fn finish_f32(&self, sums: &[u8], lane: usize, stride: usize, to: &mut [f32]) {
+        // SAFETY: every pattern of bits is a number; `align_to` sees to the alignment.
+        let sums = unsafe { sums.align_to::<i32>().1 };
+        let multiplier = &self.epilogue.multiplier()[lane..self.output.channels.min(lane + Self::BLOCK)];
+        for (to, pixel) in to.chunks_mut(stride).zip(sums.chunks_exact(Self::BLOCK)) {
+            for (i, (to, multiplier)) in to.chunks_mut(4).zip(multiplier.chunks(4)).enumerate() {
+                for ((to, sum), multiplier) in to.iter_mut().zip(&pixel[Self::four(i)..][..4]).zip(multiplier) {
+                    *to = *sum as f32 * multiplier;
+                }
+            }
+        }
+    }
+
     /// Brings the sums of pixels from the order of steps to that of channels.
     fn in_order<'a>(&self, sums: &'a mut [u8]) -> &'a [i32] {
         // SAFETY: every pattern of bits is a number; `align_to_mut` sees to the alignment.
         let sums = unsafe { sums.align_to_mut::<i32>().1 };
         for pixel in sums.chunks_exact_mut(Self::BLOCK) {
-            let mut ordered = [0; 64];
-            for (i, sum) in pixel.iter().enumerate() {
-                ordered[channel_of(S::STEP, i / S::V::LANES, i % S::V::LANES)] = *sum;
+            let mut by_steps = [0; 64];
+            by_steps[..Self::BLOCK].copy_from_slice(pixel);
+            for (i, four) in pixel.chunks_exact_mut(4).enumerate() {
+                four.copy_from_slice(&by_steps[Self::four(i)..][..4]);
             }
-            pixel.copy_from_slice(&ordered[..Self::BLOCK]);
         }
         sums
     }
@@ -344,6 +368,8 @@ pub(crate) unsafe fn strip<S: Interleave>(strip: &Strip, window: [usize; 2]) {
     // SAFETY: ENABLED and ROWS_STRIP.
     unsafe {
         match (window, S::SIDE) {
+            ([7, _], 2) => square::<S, 7, 1, 2, 1>(strip),
+            ([7, _], _) => square::<S, 7, 1, 4, 3>(strip),
             ([3, 1], 2) => square::<S, 3, 1, 2, 1>(strip),
             ([3, _], 2) => square::<S, 3, 2, 2, 1>(strip),
             ([_, 1], 2) => square::<S, 5, 1, 2, 1>(strip),
