@@ -36,6 +36,10 @@ const FILL: u32 = 140;
 const CHANGE: i64 = 33;
 /// A thing goes in steps, not in one leap: two ways are so many of its longest steps at least.
 const LEAPS: i64 = 5;
+/// A thing leaps no further than so many of its sizes from one frame to the next, and its luma and chroma stay as they are but
+/// for so much together, in sixteenths of a level.
+const LEAP: i64 = 2;
+const LEAP_TINT: i32 = 24 << 4;
 /// How long a ghost must stand still to be one.
 const GHOST: Duration = Duration::from_secs(2);
 /// How long the ground is young, and a thing must come further.
@@ -217,6 +221,23 @@ impl Track {
         width * 4 <= self.width * 5 + (4 << FRACTION) && height * 4 <= self.height * 5 + (4 << FRACTION)
     }
 
+    /// How far a thing would have leapt if it were what is seen in a box, which looks like it.
+    pub fn leaps_to(&self, area: Area, colour: Option<[i16; 3]>) -> Option<i64> {
+        let is_like = |own: i64, other: u32| {
+            let other = i64::from(other) << FRACTION;
+            (own - other).abs() * 4 <= own.max(other)
+        };
+        let (own, seen) = (self.colour?, colour?);
+        let tint: i32 = own.iter().zip(seen).map(|(own, seen)| i32::from(*own) - i32::from(seen)).map(i32::abs).sum();
+        let leap = Place::of(area).distance(self.place);
+        (self.thing.seen >= 2 * HITS
+            && is_like(self.width, area.width)
+            && is_like(self.height, area.height)
+            && tint <= LEAP_TINT
+            && leap <= self.size() * LEAP)
+            .then_some(leap)
+    }
+
     /// How long it has been in one piece with others.
     pub fn merges(&self, time: Duration) -> Duration {
         self.merged.map_or(Duration::ZERO, |since| time.saturating_sub(since))
@@ -248,6 +269,11 @@ impl Track {
         if self.thing.seen == 1 {
             self.place = seen;
             self.speed = Place { x: dx * 1000 / past * 3 / 4, y: dy * 1000 / past * 3 / 4 };
+        } else if self.is_thing() && !border && seen.distance(foreseen) * 4 > self.size() * 3 {
+            // It took off: what it did before says nothing.
+            let last = Place::of(self.thing.last_area);
+            self.speed = Place { x: (seen.x - last.x) * 1000 / past, y: (seen.y - last.y) * 1000 / past };
+            self.place = seen;
         } else {
             self.place = Place { x: ahead.x + dx * PLACE / 16, y: ahead.y + dy * PLACE / 16 };
             self.speed.x += dx * SPEED * 1000 / (16 * past);

@@ -156,6 +156,9 @@ impl Tracker {
                 sights[index] = Sight::Own(region);
                 owners[region] = Some(index);
             }
+            if things {
+                self.leap(regions, &areas, &mut sights, &mut owners);
+            }
         }
         for (index, track) in self.tracks.iter().enumerate() {
             if sights[index] != Sight::Nothing {
@@ -174,6 +177,35 @@ impl Tracker {
             }
         }
         (sights, areas, owners)
+    }
+
+    /// Gives things that nothing was found for the region that they may have leapt to: a bird that takes off goes at once by
+    /// more than was to be expected. It looks the same, and nothing else was expected there.
+    fn leap(
+        &self,
+        regions: &Regions,
+        areas: &Vec<Area, MOST_REGIONS>,
+        sights: &mut Vec<Sight, MOST_TRACKS>,
+        owners: &mut Vec<Option<usize>, MOST_REGIONS>,
+    ) {
+        for (index, track) in self.tracks.iter().enumerate() {
+            if !track.is_thing() || sights[index] != Sight::Nothing || track.missed > 0 {
+                continue;
+            }
+            let is_expected = |region: usize| {
+                (self.tracks.iter().enumerate()).any(|(other, track)| {
+                    other != index && cost(track, areas[region], regions[region].colour, self.size).is_some()
+                })
+            };
+            let found = (0..areas.len())
+                .filter(|&region| owners[region].is_none() && !is_expected(region))
+                .filter_map(|region| Some((track.leaps_to(areas[region], regions[region].colour)?, region)))
+                .min();
+            if let Some((_, region)) = found {
+                sights[index] = Sight::Own(region);
+                owners[region] = Some(index);
+            }
+        }
     }
 
     /// Joins regions without a track to the one next to them, where both together are no larger than the thing is.

@@ -55,17 +55,15 @@ fn waves_of_light_are_nothing() {
     assert_eq!(watch.ended.len(), 0, "{:?}", watch.ended);
 }
 
-/// Leaves and blades sway: they go nowhere. Of 16 such fields of dark blades on a ground of strong contrast, 40 seconds each,
-/// two gave a thing.
+/// Leaves and blades sway: they go nowhere. 17 fields of dark blades on a ground of strong contrast, 40 seconds each.
 #[test]
-fn leaves_are_hardly_anything() {
-    let mut told = Vec::new();
-    for seed in 0..6 {
-        let back = ground(seed);
+fn leaves_are_nothing() {
+    for (field, blades) in (0..16).map(|seed| (seed, seed)).chain([(23, 5)]) {
+        let back = ground(field);
         let mut watch = Watch::new(&Settings::default());
         for step in 0..400 {
             let mut picture = back.clone();
-            let mut random = Random::new(seed);
+            let mut random = Random::new(blades);
             for _ in 0..25 {
                 let (x, y) = (random.below(WIDTH as u32) as f32, 60.0 + random.below(140) as f32);
                 let (phase, bend) = (random.below(628) as f32 / 100.0, 3.0 + random.below(9) as f32);
@@ -75,9 +73,8 @@ fn leaves_are_hardly_anything() {
             watch.show(&picture);
         }
         watch.finish();
-        told.extend(watch.ended);
+        assert_eq!(watch.ended.len(), 0, "field {field}: {:?}", watch.ended);
     }
-    assert!(told.len() <= 1, "{told:?}");
 }
 
 /// Snow falls, rain too: each flake is too small to be a thing.

@@ -32,8 +32,17 @@ const FADE: u32 = 16;
 const FORGET: u32 = 128;
 
 /// How often a second ground must come back before it is one, and how much of the time it must be there, in 1/255.
-const RETURNS: u8 = 3;
+const RETURNS: u8 = 2;
 const OFTEN: u8 = 12;
+/// What comes back later than after so many times [`MEASURE`] updates, some 4 seconds, is no leaf or wave but a visitor.
+const SOON: u8 = 12;
+/// Of so many updates one lengthens the time that a second ground is away.
+const MEASURE: u32 = 4;
+/// Parts of [`Ground::returns`]: how long the second ground is away, and one return.
+const AWAY: u8 = 15;
+const RETURN: u8 = 16;
+/// Returns that are counted, at most.
+const MOST_RETURNS: u8 = 15 * RETURN;
 
 /// One value a cell.
 type Plane<T> = Box<[T]>;
@@ -49,7 +58,7 @@ pub struct Ground {
     second: Plane<[i8; 3]>,
     /// Share of the time that the second ground was seen, in 1/255.
     share: Plane<u8>,
-    /// Twice the times that the second ground came back, and whether it was there in the last frame.
+    /// How often the second ground came back soon, in the upper half, and how long it is away, in the lower.
     returns: Plane<u8>,
     /// What differs though nothing is there, in quarter levels.
     noise: Plane<u8>,
@@ -185,13 +194,16 @@ impl Ground {
             let apart = |i: usize| (i32::from(now[i]) - i32::from(second[i])).abs();
             let tolerance = 8 + i32::from(self.noise[cell]) / 2;
             let is_second = self.share[cell] > 0 && apart(0) * 5 / 8 + apart(1) + apart(2) <= tolerance;
-            let known = is_second && self.returns[cell] >= 2 * RETURNS && self.share[cell] >= OFTEN;
+            let known = is_second && self.returns[cell] >= RETURNS * RETURN && self.share[cell] >= OFTEN;
             if learns && kept[cell] == 0 {
                 if is_second {
                     let share = &mut self.share[cell];
                     *share = share.saturating_add((255 - *share).div_ceil(64));
-                    if self.returns[cell] & 1 == 0 && self.returns[cell] < 62 {
-                        self.returns[cell] += 3;
+                    let returns = &mut self.returns[cell];
+                    let away = *returns & AWAY;
+                    *returns -= away;
+                    if (1..=SOON).contains(&away) && *returns < MOST_RETURNS {
+                        *returns += RETURN;
                     }
                     for i in 0..3 {
                         self.second[cell][i] +=
@@ -201,11 +213,11 @@ impl Ground {
                         self.change_places(cell);
                     }
                 } else if self.score[cell] >= CLEAR {
-                    self.returns[cell] &= !1;
-                    let is_known = self.returns[cell] >= 2 * RETURNS;
+                    self.goes_away(cell);
+                    let is_known = self.returns[cell] >= RETURNS * RETURN;
                     self.share[cell] = self.share[cell].saturating_sub(if is_known { 1 } else { SHARE });
                     if self.share[cell] == 0 {
-                        (self.second[cell], self.share[cell], self.returns[cell]) = (now, SHARE, 1);
+                        (self.second[cell], self.share[cell], self.returns[cell]) = (now, SHARE, 0);
                     }
                 }
             }
@@ -227,7 +239,12 @@ impl Ground {
         (self.y[cell], self.u[cell], self.v[cell]) = (fine(y + 128), fine(u), fine(v));
         self.second[cell] = old;
         self.share[cell] = 255 - self.share[cell];
-        self.returns[cell] &= !1;
+        self.goes_away(cell);
+    }
+
+    /// The second ground was not seen.
+    fn goes_away(&mut self, cell: usize) {
+        self.returns[cell] |= u8::from(self.returns[cell] & AWAY == 0);
     }
 
     /// Learns what is ground: cells of score 0 by `2^-speed`, all of them the light of the whole.
@@ -248,7 +265,8 @@ impl Ground {
         learn_noise(noise, residual, score);
         self.updates = self.updates.wrapping_add(1);
         let fades = u8::from(self.updates.is_multiple_of(FADE));
-        fade(&mut self.share[..cells], &mut self.returns[..cells], score, fades);
+        let longer = u8::from(self.updates.is_multiple_of(MEASURE));
+        fade(&mut self.share[..cells], &mut self.returns[..cells], score, [fades, longer]);
         if self.updates.is_multiple_of(FORGET) {
             forget(&mut self.returns[..cells]);
         }
@@ -258,7 +276,7 @@ impl Ground {
 /// Forgets a little of how often second grounds came back.
 fn forget(returns: &mut [u8]) {
     for returns in returns {
-        *returns -= 2 * u8::from(*returns >= 2);
+        *returns -= RETURN * u8::from(*returns >= RETURN);
     }
 }
 
@@ -520,7 +538,7 @@ fn learn_noise(noise: &mut [u8], residual: &[u8], score: &[u8]) {
 
 /// The first ground was seen: the second is seen less often.
 #[multiversion(targets("x86_64+avx2"))]
-fn fade(share: &mut [u8], returns: &mut [u8], score: &[u8], fades: u8) {
+fn fade(share: &mut [u8], returns: &mut [u8], score: &[u8], [fades, longer]: [u8; 2]) {
     let length = share.len();
     let (returns, score) = (&mut returns[..length], &score[..length]);
     for x in 0..length {
@@ -528,6 +546,8 @@ fn fade(share: &mut [u8], returns: &mut [u8], score: &[u8], fades: u8) {
         let first = 0u8.wrapping_sub(u8::from(score[x] < WEAK));
         let less = (share[x] >> 6) + fades;
         share[x] = share[x].saturating_sub(less & first);
-        returns[x] &= !(first & 1);
+        let away = returns[x] & AWAY;
+        let more = (u8::from(away == 0) | longer) & u8::from(away < AWAY);
+        returns[x] += more & first;
     }
 }
