@@ -132,6 +132,9 @@ pub struct FrameLine<'a> {
     taxon: Option<Option<Taxon<'a>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     species_list: Option<SpeciesList>,
+    /// Whether the photo may have been told of already.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    again: bool,
 }
 
 /// The narrowest name that is right as often as the bundle promises.
@@ -198,6 +201,7 @@ impl<'a> FrameLine<'a> {
                 told.map(|Told { rank, name, probability, ids }| Taxon { rank, name: texts.of(name), probability, ids })
             }),
             species_list: names.listed().map(|listed| SpeciesList { classes: listed.classes(), of: listed.of() }),
+            again: f.again,
         }
     }
 }
