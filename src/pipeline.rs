@@ -362,7 +362,9 @@ impl Consumer<'_> {
                 let (source_url, stamp) = (slot.frame.url(), slot.frame.stamp());
                 let origin = Some(slot.frame.origin()).filter(|_| !slot.frame.label().is_empty());
                 let still = self.mode.stills().map(|stills| stills.last());
-                let result = FrameResult { source, source_url, stamp, answer, agreed, age, dropped, origin, still };
+                let again = slot.frame.is_again();
+                let result =
+                    FrameResult { source, source_url, stamp, answer, agreed, age, dropped, origin, still, again };
                 let told = self.sink.frame(&result);
                 self.groups.add(&*self.classifier);
                 let told = told.and_then(|()| self.tell_changes(self.groups.times(), &changes));

@@ -39,6 +39,8 @@ pub struct FrameResult<'a> {
     pub origin: Option<&'a Origin>,
     /// What was cut out, of a photo in which things are looked for; the answer is then that of one of them.
     pub still: Option<&'a Still>,
+    /// Whether it may have been told of already: [`Frame::is_again`].
+    pub again: bool,
 }
 
 /// By which clock the times of an event are.

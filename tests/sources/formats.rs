@@ -223,6 +223,14 @@ fn raw_frames_as_gstreamer_pads_them_are_read() {
             let seen = drain(&mut *open_with(Cursor::new(bytes.clone()), &settings).unwrap()).unwrap();
             assert!(pictures(&seen) == [a.1, b.1], "{format} {width}x{height}");
             assert!(trickle(&bytes, 7, &settings) == seen, "{format} {width}x{height}");
+            // Its stride of the first plane alone, where nobody else has it.
+            let stride = format.row_bytes(width).next_multiple_of(4);
+            if format.planes() > 1 && stride % 8 == 4 && stride != format.row_bytes(width) {
+                let raw = Some(RawFormat { layout: Layout::Stride(stride), ..RawFormat::new(format, width, height) });
+                let settings = Settings { raw, ..Settings::default() };
+                let seen = drain(&mut *open_with(Cursor::new(bytes), &settings).unwrap()).unwrap();
+                assert!(pictures(&seen) == [a.1, b.1], "{format} {width}x{height} by its stride");
+            }
         }
     }
 }

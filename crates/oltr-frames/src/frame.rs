@@ -60,6 +60,7 @@ pub struct Frame {
     coded: bool,
     stamp: Stamp,
     label: Label,
+    again: bool,
     origin: Origin,
     /// The picture as it was encoded, where that was asked for.
     encoded: Vec<u8>,
@@ -203,6 +204,17 @@ impl Frame {
         self.reshape(Geometry::new(PixelFormat::Rgb24, side, side), limits)?;
         self.input = true;
         Ok(&mut self.data)
+    }
+
+    /// Whether its source gave it to an earlier run that was killed before it said what became of it: it may have been
+    /// told of already.
+    pub fn is_again(&self) -> bool {
+        self.again
+    }
+
+    /// Says so.
+    pub(crate) fn set_again(&mut self, again: bool) {
+        self.again = again;
     }
 
     /// Whether it is the input of a network already, which preprocessing passes on as it is.
@@ -366,10 +378,24 @@ impl Frame {
 impl Default for Frame {
     fn default() -> Self {
         let geometry = Geometry::new(PixelFormat::Rgb24, 1, 1);
-        let (filled, input, coded, stamp, label, origin) = Default::default();
+        let (filled, input, coded, stamp, label, again, origin) = Default::default();
         let (stride, data, bound) = (3, vec![0; 3], usize::MAX);
         let (encoded, encoded_bound) = Default::default();
-        Frame { geometry, stride, data, bound, filled, input, coded, stamp, label, origin, encoded, encoded_bound }
+        Frame {
+            geometry,
+            stride,
+            data,
+            bound,
+            filled,
+            input,
+            coded,
+            stamp,
+            label,
+            again,
+            origin,
+            encoded,
+            encoded_bound,
+        }
     }
 }
 

@@ -132,6 +132,9 @@ pub struct FrameLine<'a> {
     taxon: Option<Option<Taxon<'a>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     species_list: Option<SpeciesList>,
+    /// Whether the photo may have been told of already.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    again: bool,
 }
 
 /// The narrowest name that is right as often as the bundle promises.
@@ -213,6 +216,7 @@ impl<'a> FrameLine<'a> {
             still: f.still.map(|still| StillFields::new(still, names, texts)),
             taxon: answer.told().map(|told| told.map(|told| Taxon::new(told, texts))),
             species_list: names.listed().map(|listed| SpeciesList { classes: listed.classes(), of: listed.of() }),
+            again: f.again,
         }
     }
 }

@@ -30,6 +30,7 @@ fn frame<'a>(source: &'a str, bundle: &'a Bundle) -> FrameResult<'a> {
         age: Duration::from_micros(12_345),
         dropped: 3,
         origin: None,
+        again: false,
     }
 }
 

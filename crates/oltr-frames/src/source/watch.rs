@@ -56,7 +56,8 @@ const STEPS: usize = 256;
 /// Each photo is taken once, also across restarts: what was [confirmed](FrameSource::confirm) is remembered in a state
 /// file. A photo is the same one if its path within the folder, its size and its content are the same, whatever its time
 /// of modification, or if it is the same file under another name: renamed, moved within the folder, or linked. Another
-/// photo under the same name is a new one, and so is a copy under another name.
+/// photo under the same name is a new one, and so is a copy under another name. Where a run was killed between telling of
+/// a photo and remembering it, the next one gives it once more, and [`Frame::is_again`] says so.
 ///
 /// # What cannot be taken
 /// A photo that cannot be read, or exceeds the limits, is reported once and not remembered: it is tried again when it changes
@@ -273,8 +274,9 @@ impl Watch {
             Ok(()) => {
                 self.waiting.remove(path);
                 let seq = self.next_seq();
-                self.ledger.hand_out(Handed { seq, path: path.into(), seen, keys });
+                let again = self.ledger.hand_out(Handed { seq, path: path.into(), seen, keys });
                 frame.set_path(&label);
+                frame.set_again(again);
                 frame.set_stamp(Stamp { seq, mono_ns: monotonic_ns() });
                 Ok(Some(Next::Frame))
             }
@@ -499,7 +501,7 @@ impl FrameSource for Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        if let Err(e) = self.ledger.sync() {
+        if let Err(e) = self.ledger.take_back_all().and_then(|()| self.ledger.sync()) {
             log::warn!("{e}; after a loss of power, photos may be taken again");
         }
     }
@@ -538,8 +540,8 @@ mod tests {
         count
     }
 
-    #[test]
-    fn what_was_noted_is_not_told_again_though_it_was_never_confirmed() {
+    /// Three photos.
+    fn three() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         let old = SystemTime::now() - SETTLE;
         for name in ["a.pgm", "b.pgm", "c.pgm"] {
@@ -547,6 +549,12 @@ mod tests {
             fs::write(folder.path().join(name), text).unwrap();
             fs::File::options().write(true).open(folder.path().join(name)).unwrap().set_modified(old).unwrap();
         }
+        folder
+    }
+
+    #[test]
+    fn what_was_noted_is_not_told_again_though_it_was_never_confirmed() {
+        let folder = three();
         let mut watch = Watch::open(folder.path(), None, &Limits::default()).unwrap();
         let mut note = watch.note().unwrap();
         assert_eq!(taken(&mut watch), 3);
@@ -559,6 +567,37 @@ mod tests {
         watch.confirm(1).unwrap();
         drop(watch);
         assert_eq!(taken(&mut Watch::open(folder.path(), None, &Limits::default()).unwrap()), 0);
+    }
+
+    #[test]
+    fn what_was_in_hand_when_a_run_was_killed_is_marked() {
+        let (folder, files) = (three(), tempfile::tempdir().unwrap());
+        let state = |name: &str| files.path().join(name);
+        let open = |name: &str| Watch::open(folder.path(), Some(&state(name)), &Limits::default()).unwrap();
+        let marks = |watch: &mut Watch| {
+            let (mut frame, mut marks) = (Frame::default(), Vec::new());
+            while watch.next(&mut frame, Duration::from_millis(100)).unwrap() == Next::Frame {
+                marks.push((frame.label().rsplit('/').next().unwrap().to_string(), frame.is_again()));
+            }
+            marks
+        };
+        let mark = |name: &str, again| (name.to_string(), again);
+        let mut watch = open("first");
+        assert_eq!(marks(&mut watch), ["a.pgm", "b.pgm", "c.pgm"].map(|name| mark(name, false)));
+        watch.note().unwrap()(1).unwrap();
+        watch.refuse(2);
+        // As a kill leaves it, and as an end in order does.
+        fs::copy(state("first"), state("killed")).unwrap();
+        drop(watch);
+        assert_eq!(marks(&mut open("first")), [mark("a.pgm", false), mark("c.pgm", false)]);
+        let mut watch = open("killed");
+        assert_eq!(marks(&mut watch), [mark("a.pgm", true), mark("c.pgm", false)]);
+        // Still not known to be told of, through another kill; then it is.
+        fs::copy(state("killed"), state("again")).unwrap();
+        watch.confirm(1).unwrap();
+        fs::copy(state("killed"), state("told")).unwrap();
+        assert_eq!(marks(&mut open("again")), [mark("a.pgm", true), mark("c.pgm", true)]);
+        assert_eq!(marks(&mut open("told")), []);
     }
 
     /// Writes a photo below `folder`, of which only the system tells: the next search is hours away.

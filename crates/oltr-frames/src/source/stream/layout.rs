@@ -9,7 +9,8 @@ pub enum Layout {
     #[default]
     Tight,
     /// Bytes from one row of the first plane to the next. Chroma rows are padded in proportion, as rpicam and
-    /// Video4Linux do it: luma to a multiple of 64 bytes and halved chroma to half of that.
+    /// Video4Linux do it: luma to a multiple of 64 bytes and halved chroma to half of that; as GStreamer does it where
+    /// nobody else pads to so many.
     Stride(usize),
     /// Bytes from one row to the next in each plane; those of planes that a format lacks do not matter.
     Strides([usize; 3]),
@@ -28,6 +29,20 @@ pub struct Rows {
 }
 
 impl Layout {
+    /// What is meant for pictures of this size. A stride of luma alone that is longer than a row and a multiple of 4, not of 8, is GStreamer's:
+    /// hardware pads to 8 and more, and half of it would be no multiple of 4, to which GStreamer pads chroma too. Strides of
+    /// all planes say something else.
+    pub fn for_size(self, format: PixelFormat, width: u32, height: u32) -> Layout {
+        let Layout::Stride(stride) = self else { return self };
+        if stride % 8 != 4 || stride == format.row_bytes(width) {
+            return self;
+        }
+        match Layout::Gstreamer.rows(format, width, height) {
+            Ok(Some(padded)) if padded.count > 1 && padded.stride() == stride => Layout::Gstreamer,
+            _ => self,
+        }
+    }
+
     /// The planes of a picture of `format`; `None` if its rows follow each other as [`PixelFormat::plane`] has them.
     /// Width, height and strides must be such that no number overflows.
     ///
@@ -130,6 +145,29 @@ mod tests {
         for (format, width, height) in [(PixelFormat::Yuv420p, 328, 242), (PixelFormat::Yuyv422, 321, 241)] {
             assert_eq!(Layout::Gstreamer.rows(format, width, height), Ok(None), "{format}");
         }
+    }
+
+    #[test]
+    fn a_stride_that_only_gstreamer_has_means_its_layout() {
+        use PixelFormat::{Nv12, Rgb24, Yuv420p};
+        for (format, width, height, stride, gstreamer) in [
+            (Yuv420p, 322, 242, 324, true),
+            (Yuv420p, 321, 241, 324, true),
+            (Nv12, 322, 242, 324, true),
+            // Others pad so too: to 8, to 64, not at all, and to what is no multiple of anything.
+            (Yuv420p, 326, 242, 328, false),
+            (Yuv420p, 318, 241, 320, false),
+            (Yuv420p, 322, 242, 384, false),
+            (Yuv420p, 322, 242, 322, false),
+            (Yuv420p, 322, 242, 326, false),
+            (Yuv420p, 324, 242, 324, false),
+            // Of one plane a stride says all.
+            (Rgb24, 321, 241, 964, false),
+        ] {
+            let right = if gstreamer { Layout::Gstreamer } else { Layout::Stride(stride) };
+            assert_eq!(Layout::Stride(stride).for_size(format, width, height), right, "{format} {width} {stride}");
+        }
+        assert_eq!(Layout::Strides([324, 162, 162]).for_size(Yuv420p, 322, 242), Layout::Strides([324, 162, 162]));
     }
 
     #[test]

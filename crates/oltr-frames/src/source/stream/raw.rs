@@ -66,10 +66,11 @@ impl Raw {
     /// without pixels, [`Error::Limit`] beyond `limits`.
     pub fn new(input: Box<dyn ByteInput>, settings: &Settings, limits: &Limits) -> Result<Raw> {
         let name = input.name();
-        let Some(raw) = settings.raw else {
+        let Some(mut raw) = settings.raw else {
             return Err(Error::BadInput { subject: name.into(), reason: "raw frames need a format and a size".into() });
         };
         crate::frame::check_size(name, raw.width, raw.height, limits)?;
+        raw.layout = raw.layout.for_size(raw.format, raw.width, raw.height);
         let (stride, row) = (raw.stride(), raw.format.row_bytes(raw.width));
         let unsuitable = |stride: usize| stride > limits.frame_bytes;
         let too_long = matches!(raw.layout, Layout::Strides(strides) if strides.into_iter().any(unsuitable));

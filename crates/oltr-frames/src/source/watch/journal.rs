@@ -7,10 +7,13 @@
 //! …
 //! ```
 //!
+//! Before a photo is told of, a line beside the entries says that it is going to be ([`begun`]).
+//!
 //! Entries are appended and are on the disk before it is said that they are. When there are many, they and the blocks are
 //! merged into new blocks, in a new file that takes the place of this one. So memory holds the last entries and one key
 //! of each block, whatever the number of photos, and looking a photo up reads one block.
 
+mod begun;
 mod blocks;
 
 use std::collections::HashSet;
@@ -27,6 +30,7 @@ use rustix::fs::OFlags;
 use super::identity::{Key, Keys};
 use crate::atomic::{Temporary, clean, folder_of};
 use crate::error::{Error, Result};
+use begun::Begun;
 use blocks::{BLOCK, Blocks};
 
 /// What the first line begins with, and what it was in the first version: entries of 32 digits without a checksum.
@@ -67,6 +71,9 @@ pub struct Journal {
     end: u64,
     blocks: Blocks,
     recent: HashSet<Key>,
+    begun: Begun,
+    /// Whether something could not be written in this run.
+    failed: bool,
     /// Entries that are kept in memory.
     most: usize,
     /// Times that entries and blocks were merged.
@@ -78,7 +85,7 @@ pub struct Journal {
 impl Journal {
     /// Bytes of memory that a journal takes which keeps `most` entries.
     pub fn bytes(most: usize) -> usize {
-        most.saturating_mul(ENTRY_BYTES * OVERDUE).saturating_add(blocks::BYTES)
+        most.saturating_mul(ENTRY_BYTES * OVERDUE).saturating_add(blocks::BYTES + begun::BYTES)
     }
 
     /// Opens or creates the journal at `path`, which keeps `most` entries in memory.
@@ -104,10 +111,11 @@ impl Journal {
         let file = opened.ok_or_else(|| failed(io::Error::other("is replaced again and again")))?;
         let place = fs::canonicalize(path).map_err(failed)?;
         clean(folder_of(&place));
-        let (blocks, recent) = (Blocks::default(), HashSet::new());
+        let (blocks, recent, begun, failed) = (Blocks::default(), HashSet::new(), Begun::default(), false);
         let (path, most, end, merges, told) = (path.into(), most.max(1), 0, 0, false);
         let (file, unsynced) = (Arc::new(file), false);
-        let mut journal = Journal { path, place, file, unsynced, end, blocks, recent, most, merges, told };
+        let mut journal =
+            Journal { path, place, file, unsynced, end, blocks, recent, begun, failed, most, merges, told };
         journal.load()?;
         Ok(journal)
     }
@@ -123,6 +131,39 @@ impl Journal {
         self.blocks.contains(&self.file, HEADER as u64, key).map_err(|e| Error::io(&self.path, e))
     }
 
+    /// Says that a photo is going to be told of; whether an earlier run said so, and did not come to record it: then it may
+    /// have been told of already.
+    ///
+    /// # Errors
+    /// As [`Journal::record`].
+    pub fn begin(&mut self, photo: Keys) -> Result<bool> {
+        if self.begun.has(photo) {
+            return Ok(true);
+        }
+        self.append(&Begun::line(photo))?;
+        self.begun.add(photo);
+        Ok(false)
+    }
+
+    /// Says that photos which were begun were not told of.
+    ///
+    /// # Errors
+    /// As [`Journal::record`].
+    pub fn take_back(&mut self, photos: &[Keys]) -> Result<()> {
+        let begun: Vec<Keys> = photos.iter().copied().filter(|photo| self.begun.has(*photo)).collect();
+        if begun.is_empty() {
+            return Ok(());
+        }
+        // What could not be recorded may have been told of.
+        if !self.failed {
+            self.append(&begun.iter().map(|photo| Begun::back(*photo)).collect::<String>())?;
+        }
+        begun.iter().for_each(|photo| {
+            self.begun.settle(*photo);
+        });
+        Ok(())
+    }
+
     /// Records photos. They survive the end of this process; a loss of power they survive when what
     /// [`Journal::unsynced`] gives was written to the disk.
     ///
@@ -132,17 +173,28 @@ impl Journal {
         if photos.is_empty() {
             return Ok(());
         }
-        self.check()?;
-        let text: String = photos.iter().map(|keys| line(*keys)).collect();
-        if let Err(e) = self.file.write_all_at(text.as_bytes(), self.end) {
-            // What was written of it would hide the next entry.
-            let _ = self.file.set_len(self.end);
-            return Err(Error::io(&self.path, e));
+        self.append(&photos.iter().map(|keys| line(*keys)).collect::<String>())?;
+        for keys in photos {
+            self.recent.extend(keys.0);
+            self.begun.settle(*keys);
         }
+        self.merge_if_many()
+    }
+
+    /// Writes lines behind those that are there.
+    fn append(&mut self, text: &str) -> Result<()> {
+        let written = self.check().and_then(|()| {
+            self.file.write_all_at(text.as_bytes(), self.end).map_err(|e| {
+                // What was written of it would hide the next entry.
+                let _ = self.file.set_len(self.end);
+                Error::io(&self.path, e)
+            })
+        });
+        self.failed |= written.is_err();
+        written?;
         self.unsynced = true;
         self.end += text.len() as u64;
-        photos.iter().for_each(|keys| self.recent.extend(keys.0));
-        self.merge_if_many()
+        Ok(())
     }
 
     /// The file, where entries were recorded since it was last asked for: to be written to the disk by whoever can wait.
@@ -210,7 +262,7 @@ impl Journal {
         let end = self.entries(&file, first, entry)?;
         if self.merges > 0 {
             // There were more entries than are kept: those that followed the last merge are in the file of before only.
-            return if self.recent.is_empty() { Ok(()) } else { self.merge() };
+            return if self.recent.is_empty() && self.begun.is_empty() { Ok(()) } else { self.merge() };
         }
         // What a loss of power cut off is no entry; the next one is written over it.
         self.end = end;
@@ -299,9 +351,11 @@ impl Journal {
             match parse(&line) {
                 Some(keys) => {
                     self.recent.extend(keys);
+                    self.begun.settle(Keys(keys));
                     end = position;
                     self.merge_if_many()?;
                 }
+                None if self.begun.read(&line) => end = position,
                 None => damaged += 1,
             }
         }
@@ -336,10 +390,12 @@ impl Journal {
             let new = Temporary::beside(&self.place)?;
             let blocks = self.blocks.merge(&self.file, &recent, new.file(), HEADER as u64)?;
             new.file().write_all_at(header(blocks.count()).as_bytes(), 0)?;
-            Ok((new.commit(&self.place)?, blocks))
+            let (begun, first) = (self.begun.text(), HEADER as u64 + u64::from(blocks.count()) * BLOCK as u64);
+            new.file().write_all_at(begun.as_bytes(), first)?;
+            Ok((new.commit(&self.place)?, blocks, first + begun.len() as u64))
         })();
-        let (file, blocks) = merged.map_err(|e: io::Error| Error::io(&self.path, e))?;
-        self.end = HEADER as u64 + u64::from(blocks.count()) * BLOCK as u64;
+        let (file, blocks, end) = merged.map_err(|e: io::Error| Error::io(&self.path, e))?;
+        self.end = end;
         (self.file, self.unsynced) = (Arc::new(file), false);
         (self.blocks, self.told) = (blocks, false);
         self.merges += 1;
@@ -354,15 +410,26 @@ fn header(count: u32) -> String {
     format!("{text} {:08x}\n", crc32fast::hash(text.as_bytes()))
 }
 
-fn line(Keys([a, b, c]): Keys) -> String {
-    let text = format!("{a:016x} {b:016x} {c:016x}");
-    format!("{text} {:08x}\n", crc32fast::hash(text.as_bytes()))
+/// The line of an entry.
+fn line(photo: Keys) -> String {
+    text_of(photo, 0)
 }
 
 /// The keys of an entry that is whole.
 fn entry(line: &[u8]) -> Option<[Key; 3]> {
+    keys_of(line, 0)
+}
+
+/// A line of a photo's keys, of the kind that `turned` makes of the checksum.
+fn text_of(Keys([a, b, c]): Keys, turned: u32) -> String {
+    let text = format!("{a:016x} {b:016x} {c:016x}");
+    format!("{text} {:08x}\n", crc32fast::hash(text.as_bytes()) ^ turned)
+}
+
+/// The keys of a line of this kind that is whole.
+fn keys_of(line: &[u8], turned: u32) -> Option<[Key; 3]> {
     let (text, sum) = std::str::from_utf8(line).ok()?.strip_suffix('\n')?.rsplit_once(' ')?;
-    if line.len() != ENTRY || u32::from_str_radix(sum, 16).ok()? != crc32fast::hash(text.as_bytes()) {
+    if line.len() != ENTRY || u32::from_str_radix(sum, 16).ok()? != crc32fast::hash(text.as_bytes()) ^ turned {
         return None;
     }
     let mut keys = text.split(' ').map(|key| Key::from_str_radix(key, 16).ok());

@@ -33,9 +33,15 @@ impl Ledger {
         Ledger(Arc::new(Mutex::new(Entries { journal, handed: VecDeque::new() })))
     }
 
-    /// Remembers a photo until it is reported.
-    pub fn hand_out(&self, photo: Handed) {
-        self.lock().handed.push_back(photo);
+    /// Remembers a photo until it is reported; whether it may have been reported in an earlier run that was killed.
+    pub fn hand_out(&self, photo: Handed) -> bool {
+        let mut entries = self.lock();
+        let again = entries.journal.begin(photo.keys).unwrap_or_else(|e| {
+            log::debug!("{e}; should this program be killed now, a photo is reported again without a word");
+            false
+        });
+        entries.handed.push_back(photo);
+        again
     }
 
     /// Whether an entry is that of a photo that was taken or handed out.
@@ -113,7 +119,21 @@ impl Ledger {
     pub fn take_back(&self, seq: u64) -> Option<Handed> {
         let mut entries = self.lock();
         let at = entries.handed.iter().position(|photo| photo.seq == seq)?;
-        entries.handed.remove(at)
+        let photo = entries.handed.remove(at)?;
+        if let Err(e) = entries.journal.take_back(&[photo.keys]) {
+            log::debug!("{e}");
+        }
+        Some(photo)
+    }
+
+    /// Forgets all that was handed out and not told of, because this run ends.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn take_back_all(&self) -> Result<()> {
+        let mut entries = self.lock();
+        let photos: Vec<Keys> = entries.handed.drain(..).map(|photo| photo.keys).collect();
+        entries.journal.take_back(&photos)
     }
 
     /// Writes the state file anew where somebody removed or changed it.

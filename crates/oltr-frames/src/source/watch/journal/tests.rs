@@ -336,3 +336,51 @@ fn a_file_that_only_begins_with_zeros_is_left_alone() {
     fs::write(&path, [0; 4096]).unwrap();
     assert!(Journal::open(&path, 3).is_ok());
 }
+
+#[test]
+fn what_was_begun_and_not_recorded_is_known_through_merges_and_torn_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("taken");
+    let mut journal = Journal::open(&path, 4).unwrap();
+    for i in 100..103 {
+        assert!(!journal.begin(photo(i)).unwrap(), "{i} is new");
+    }
+    journal.take_back(&[photo(101), photo(7)]).unwrap();
+    // So many that they are merged, the third of those that were begun among them.
+    (0..10).for_each(|i| journal.record(&[photo(i)]).unwrap());
+    journal.record(&[photo(102)]).unwrap();
+    assert!(journal.merges > 1);
+    drop(journal);
+    for end in [&b""[..], b"96c2", &[0; 70]] {
+        fs::write(&path, [&fs::read(&path).unwrap()[..], end].concat()).unwrap();
+        let mut journal = Journal::open(&path, 4).unwrap();
+        let begun = [100, 101, 102].map(|i| journal.begun.has(photo(i)));
+        assert_eq!(begun, [true, false, false]);
+        assert!(!has(&journal, 100) && has(&journal, 102), "a photo that was begun is not recorded");
+        // Any of its keys tells.
+        let Keys([_, second, _]) = photo(100);
+        assert!(journal.begin(Keys([1, second, 3])).unwrap());
+    }
+    let mut journal = Journal::open(&path, 4).unwrap();
+    journal.record(&[photo(100)]).unwrap();
+    drop(journal);
+    let mut journal = Journal::open(&path, 4).unwrap();
+    assert!(has(&journal, 100) && journal.begun.is_empty());
+    // No more are kept than can be in hand.
+    (1000..1100).for_each(|i| assert!(!journal.begin(photo(i)).unwrap()));
+    assert_eq!([1000, 1035, 1036, 1099].map(|i| journal.begun.has(photo(i))), [false, false, true, true]);
+}
+
+#[test]
+fn what_could_not_be_recorded_is_not_taken_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("taken");
+    let mut journal = Journal::open(&path, 4).unwrap();
+    journal.begin(photo(1)).unwrap();
+    let whole = std::mem::replace(&mut journal.file, Arc::new(File::open(&path).unwrap()));
+    journal.record(&[photo(1)]).unwrap_err();
+    journal.file = whole;
+    journal.take_back(&[photo(1)]).unwrap();
+    drop(journal);
+    assert!(Journal::open(&path, 4).unwrap().begun.has(photo(1)), "its line may have been written");
+}
