@@ -56,13 +56,13 @@ fn map(size: usize, channels: usize) -> Map {
 
 /// A convolution of a square map, with padding that keeps its size at stride 1.
 pub struct Shape {
-    size: usize,
-    inputs: usize,
-    outputs: usize,
-    kernel: usize,
-    stride: usize,
+    pub size: usize,
+    pub inputs: usize,
+    pub outputs: usize,
+    pub kernel: usize,
+    pub stride: usize,
     pub groups: usize,
-    residual: bool,
+    pub residual: bool,
 }
 
 impl Shape {
@@ -256,6 +256,6 @@ mod tests {
     #[test]
     fn networks_are_as_large_as_the_graphs_that_they_stand_for() {
         // What `oltr inspect` says of the graphs' layers of bytes, added up.
-        assert_eq!(NETWORKS.map(macs), [917_185_024, 300_774_272, 395_366_432]);
+        assert_eq!(NETWORKS.map(macs), [917_185_024, 300_774_272, 395_366_432, 921_984]);
     }
 }
