@@ -6,6 +6,7 @@ use super::super::graph::{Const, Node, Why};
 use super::super::operators::QUANTISE;
 use super::super::shapes::wrap;
 use super::Pass;
+use std::borrow::Cow;
 
 /// Why products of activations of 16 bits run in float.
 const WIDE: Why = ("its input is quantised to 16 bits", "quantise activations to 8 bits");
@@ -46,7 +47,7 @@ impl Pass<'_> {
     /// Scale and zero point of 16 bits of an activation.
     fn range(&self, node: &Node) -> Result<(f32, i32), String> {
         let scales = node.input(1).and_then(|s| self.consts.get(s)).and_then(|s| s.as_f32());
-        let Some([scale]) = scales else { return Err("is of 16 bits and has not one float32 scale".into()) };
+        let Some([scale]) = scales.as_deref() else { return Err("is of 16 bits and has not one float32 scale".into()) };
         if !(scale.is_finite() && *scale > 0.0) {
             return Err(format!("has a scale of {scale}; scales are positive numbers"));
         }
@@ -112,7 +113,9 @@ impl Pass<'_> {
         };
         let Some(values) = integers(&x) else { return Err("reads what are no integers".into()) };
         let halves = scale.halves();
-        let Some(scales) = scale.as_f32().or(halves.as_deref()) else { return Err("its scale is not float32".into()) };
+        let Some(scales) = scale.as_f32().or(halves.map(Cow::Owned)) else {
+            return Err("its scale is not float32".into());
+        };
         if let Some(s) = scales.iter().find(|s| !(s.is_finite() && **s > 0.0)) {
             return Err(format!("has a scale of {s}; scales are positive numbers"));
         }
