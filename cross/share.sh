@@ -23,7 +23,7 @@ beside() {
     program=$(native)
     mkdir -p "$1/doc/oltr" "$1/man/man1"
     install -Dm 644 models/everyday.onnx "$1/oltr/everyday.onnx"
-    install -m 644 models/everyday.card.md README.md CHANGELOG.md docs/guide/{boards,link}.md "$1/doc/oltr/"
+    install -m 644 models/everyday.card.md README.md CHANGELOG.md docs/guide/{aim,boards,link}.md "$1/doc/oltr/"
     cat LICENSE-MIT LICENSE-APACHE >"$1/doc/oltr/copyright"
     "$program" generate manual "$1/man/man1"
     gzip -9n "$1"/man/man1/*.1 "$1/doc/oltr/CHANGELOG.md"

@@ -16,20 +16,52 @@ struct Channel {
 }
 
 impl Channel {
-    /// The mean of the samples of the pixels `columns` × `rows`, at least one.
+    /// Rows of the plane that the rows of pixels `rows` lie in, at least one: the first, and the one after the last.
+    fn rows(&self, rows: (usize, usize)) -> (usize, usize) {
+        let top = rows.0 / self.down;
+        (top, rows.1.div_ceil(self.down).max(top + 1).min(self.plane.rows).max(top))
+    }
+
+    /// The mean of the samples of the pixels `columns`, at least one, in the `rows` of the plane.
+    #[inline(always)]
     fn mean(&self, data: &[u8], columns: (usize, usize), rows: (usize, usize)) -> i32 {
-        let (left, right) = (columns.0 / self.across, columns.1.div_ceil(self.across).max(columns.0 / self.across + 1));
-        let (top, bottom) = (rows.0 / self.down, rows.1.div_ceil(self.down).max(rows.0 / self.down + 1));
+        // One or two, so that no division is needed.
+        let shift = self.across.trailing_zeros();
+        let left = columns.0 >> shift;
+        let right = ((columns.1 + self.across - 1) >> shift).max(left + 1);
+        let at = |x: usize, y: usize| {
+            let place = self.plane.offset + y * self.plane.stride + self.first + x * self.step;
+            u32::from(data.get(place).copied().unwrap_or(0))
+        };
+        if right - left == 1 && rows.1 - rows.0 == 1 {
+            return at(left, rows.0) as i32;
+        }
         let mut sum = 0u32;
-        for y in top..bottom.min(self.plane.rows) {
-            let row = self.plane.offset + y * self.plane.stride + self.first;
+        for y in rows.0..rows.1 {
             for x in left..right {
-                sum += u32::from(data.get(row + x * self.step).copied().unwrap_or(0));
+                sum += at(x, y);
             }
         }
-        let n = ((right - left) * (bottom.min(self.plane.rows) - top).max(1)) as u32;
+        let n = ((right - left) * (rows.1 - rows.0).max(1)) as u32;
         ((sum + n / 2) / n) as i32
     }
+}
+
+/// The parts that `length` pixels from `start` fall into, if they fall into `parts`: the first pixel of each, and the one
+/// after its last.
+fn parts(start: u32, length: u32, parts: u32) -> impl Iterator<Item = (usize, usize)> {
+    let (whole, rest) = (length / parts, length % parts);
+    let (mut edge, mut over) = (start, 0u64);
+    (0..parts).map(move |_| {
+        let first = edge;
+        edge += whole;
+        over += u64::from(rest);
+        if over >= u64::from(parts) {
+            over -= u64::from(parts);
+            edge += 1;
+        }
+        (first as usize, edge.max(first + 1) as usize)
+    })
 }
 
 impl Frame {
@@ -51,26 +83,27 @@ impl Frame {
         let gray = conversion.gray();
         out.clear();
         out.resize(out_width as usize * out_height as usize * 3, 0);
-        // First and last pixel of part `i` of `n` parts of `length` pixels from `start`.
-        let part = |start: u32, length: u32, n: u32, i: u32| {
-            let edge = |i: u32| (u64::from(start) + u64::from(length) * u64::from(i) / u64::from(n)) as usize;
-            (edge(i), edge(i + 1).max(edge(i) + 1))
-        };
-        for (at, pixel) in out.as_chunks_mut::<3>().0.iter_mut().enumerate() {
-            let (px, py) = (at as u32 % out_width, at as u32 / out_width);
-            let (column, row) = match rotation {
-                Rotation::None => (px, py),
-                Rotation::Quarter => (py, rows - 1 - px),
-                Rotation::Half => (columns - 1 - px, rows - 1 - py),
-                Rotation::ThreeQuarters => (columns - 1 - py, px),
+        let (out_columns, format) = (out_width as usize, self.format());
+        let pixels = out.as_chunks_mut::<3>().0;
+        for (row, ys) in parts(y, h, rows).enumerate() {
+            let rows_of = channels.map(|channel| channel.rows(ys));
+            // Where the row goes, and how far it is there from a pixel to the next.
+            let (last_row, last_column) = (rows as usize - 1, columns as usize - 1);
+            let (start, step) = match rotation {
+                Rotation::None => (row * out_columns, 1),
+                Rotation::Quarter => (last_row - row, out_columns as isize),
+                Rotation::Half => ((last_row - row) * out_columns + last_column, -1),
+                Rotation::ThreeQuarters => (last_column * out_columns + row, -(out_columns as isize)),
             };
-            let (xs, ys) = (part(x, w, columns, column), part(y, h, rows, row));
-            let [a, b, c] = channels.map(|channel| channel.mean(self.data(), xs, ys));
-            *pixel = match self.format() {
-                PixelFormat::Gray => [gray[a as usize]; 3],
-                format if format.is_yuv() => conversion.pixel(a, b, c, 0),
-                _ => [a as u8, b as u8, c as u8],
-            };
+            for (column, xs) in parts(x, w, columns).enumerate() {
+                let mean = |channel: usize| channels[channel].mean(self.data(), xs, rows_of[channel]);
+                let pixel = match format {
+                    PixelFormat::Gray => [gray[mean(0) as usize]; 3],
+                    format if format.is_yuv() => conversion.pixel(mean(0), mean(1), mean(2), 0),
+                    _ => [mean(0) as u8, mean(1) as u8, mean(2) as u8],
+                };
+                pixels[start.wrapping_add_signed(column as isize * step)] = pixel;
+            }
         }
         (out_width, out_height)
     }
@@ -143,6 +176,71 @@ mod tests {
             let right = Rect { x: 11, y: 2, width: 99, height: 3 };
             assert_eq!(frame.shrink(Some(right), Rotation::None, 1000, &mut out), (11, 3));
             assert!(out.iter().all(|b| *b == 128), "{format}");
+        }
+    }
+
+    /// The definition, pixel by pixel: the mean of all samples that a pixel stands for, each plane by its own size.
+    fn defined(frame: &Frame, area: Rect, rotation: Rotation, columns: u32, rows: u32) -> Vec<u8> {
+        let (width, _) = if rotation.swaps_sides() { (rows, columns) } else { (columns, rows) };
+        let (channels, conversion) = (channels(frame), Conversion::new(frame.geometry().color));
+        let part = |start: u32, length: u32, n: u32, i: u32| {
+            let edge = |i: u32| (u64::from(start) + u64::from(length) * u64::from(i) / u64::from(n)) as usize;
+            (edge(i), edge(i + 1).max(edge(i) + 1))
+        };
+        let mut out = Vec::new();
+        for i in 0..columns * rows {
+            let (px, py) = (i % width, i / width);
+            let (column, row) = match rotation {
+                Rotation::None => (px, py),
+                Rotation::Quarter => (py, rows - 1 - px),
+                Rotation::Half => (columns - 1 - px, rows - 1 - py),
+                Rotation::ThreeQuarters => (columns - 1 - py, px),
+            };
+            let (xs, ys) = (part(area.x, area.width, columns, column), part(area.y, area.height, rows, row));
+            let [a, b, c] = channels.map(|c| {
+                let (mut sum, mut n) = (0u32, 0u32);
+                for y in ys.0 / c.down..ys.1.div_ceil(c.down).max(ys.0 / c.down + 1).min(c.plane.rows) {
+                    for x in xs.0 / c.across..xs.1.div_ceil(c.across).max(xs.0 / c.across + 1) {
+                        sum += u32::from(frame.data()[c.plane.offset + y * c.plane.stride + c.first + x * c.step]);
+                        n += 1;
+                    }
+                }
+                ((sum + n / 2) / n) as i32
+            });
+            out.extend(match frame.format() {
+                PixelFormat::Gray => [conversion.gray()[a as usize]; 3],
+                format if format.is_yuv() => conversion.pixel(a, b, c, 0),
+                _ => [a as u8, b as u8, c as u8],
+            });
+        }
+        out
+    }
+
+    #[test]
+    fn each_pixel_is_the_mean_that_it_is_defined_as() {
+        let mut state = 1u64;
+        let mut random = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as u32
+        };
+        let mut out = Vec::new();
+        for format in PixelFormat::ALL {
+            for (width, height) in [(22, 12), (64, 48), (2, 2), (34, 90)] {
+                let mut frame = Frame::default();
+                let data = frame.reshape(Geometry::new(format, width, height), &Limits::default()).unwrap();
+                data.iter_mut().for_each(|byte| *byte = random() as u8);
+                for rotation in [Rotation::None, Rotation::Quarter, Rotation::Half, Rotation::ThreeQuarters] {
+                    for most in [1, 7, 50, 300, 100_000] {
+                        let (x, y) = (random() % width, random() % height);
+                        let (w, h) = (1 + random() % (width - x), 1 + random() % (height - y));
+                        let area = Rect { x, y, width: w, height: h };
+                        let (across, down) = frame.shrink(Some(area), rotation, most, &mut out);
+                        let (columns, rows) = if rotation.swaps_sides() { (down, across) } else { (across, down) };
+                        let defined = defined(&frame, area, rotation, columns, rows);
+                        assert!(out == defined, "{format} {width}x{height} {area:?} {rotation:?} {most}");
+                    }
+                }
+            }
         }
     }
 

@@ -197,7 +197,7 @@ mod tests {
         // The same, less sharp.
         let mut drift = Drift::new(USUAL);
         for _ in 0..WINDOW {
-            drift.count(false, around(1.3, 0.7, &mut state));
+            drift.count(false, around(1.2, 0.7, &mut state));
         }
         assert!(drift.signal().reachability.worry && !drift.signal().open.worry, "{:?}", drift.signal());
     }
