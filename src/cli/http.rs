@@ -135,8 +135,7 @@ pub fn serve(
         let (mine, answer) = (busy.clone(), answer.clone());
         let started = std::thread::Builder::new().name("http".into()).stack_size(STACK).spawn(move || {
             let _left = Left(mine);
-            // Whoever looks, frames come first: this thread gets what they leave of the processor.
-            let _ = rustix::process::setpriority_process(None, NICE);
+            yield_to_frames();
             let _ = handle(&stream, answer.as_ref());
         });
         if started.is_err() {
@@ -144,6 +143,11 @@ pub fn serve(
         }
     }
     Ok(())
+}
+
+/// Whoever looks, frames come first: the calling thread gets what they leave of the processor.
+pub fn yield_to_frames() {
+    let _ = rustix::process::setpriority_process(None, NICE);
 }
 
 /// Counts a connection off, also where an answer panics.

@@ -150,7 +150,7 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
         if args.scene.save_crops.is_some() {
             plan = plan.with("saved cuts", Crops::bytes() as u64);
         }
-        let plan = match Reach::memory(args) {
+        let plan = match Reach::memory(args, source.bounds().frame_bytes) {
             Some(bytes) => plan.with("page", bytes),
             None => plan,
         };

@@ -1,8 +1,10 @@
 //! `oltr stream --listen`: what the camera sees and what the network makes of it, for a browser beside the camera.
 //!
-//! The thread that classifies never waits for a client: it copies what is asked for into memory that is taken once, and
-//! only while somebody looks and nobody else holds it. Pictures are encoded by the threads that answer.
+//! The thread that classifies never waits for a client: it copies frames and what the network sees into memory that is
+//! taken once, and only while somebody looks and nobody else holds it. Pictures are made by a thread of their own
+//! ([`desk`]), and encoded by those that answer.
 
+mod desk;
 mod drift;
 mod metrics;
 mod site;
@@ -16,20 +18,18 @@ use oltr::bundle::Bundle;
 use oltr::decide::Decision;
 use oltr::decide::events::Phase;
 use oltr::sink::{CutResult, EventResult, FrameResult, SceneResult, Stats, StoreStats};
-use oltr::{Answer, Error, Frame, Names, Rect, Result, Rotation, clock};
+use oltr::{Answer, Error, Frame, Limits, Names, Rect, Result, clock};
 use serde::Serialize;
 
 use super::super::exit;
 use super::super::http::{self, guard};
 use super::mask::{self, Drawn};
+use desk::{Desk, Seen};
 use drift::{Drift, Usual};
 use metrics::Tally;
 
 /// Pixels of the picture of the camera that is shown.
 const PIXELS: u32 = 640 * 480;
-
-/// Side of the middle of a frame that sharpness is measured in, in pixels of the camera.
-const MIDDLE: u32 = 256;
 
 /// Pixels on a side of what a network sees, at most, where it is shown.
 const INPUT: usize = 512;
@@ -97,7 +97,6 @@ struct State {
     camera: Pixels,
     /// What the network sees: all of it, or the last cut of a thing.
     input: Pixels,
-    middle: Vec<u8>,
     /// Counts up with each frame of the camera that was copied, and when that was last done.
     version: u64,
     copied: Duration,
@@ -123,6 +122,7 @@ struct Shared {
     refused: AtomicU64,
     skipped: AtomicU64,
     stop: AtomicBool,
+    desk: Desk,
     about: About,
 }
 
@@ -150,6 +150,8 @@ pub struct Served<'a> {
     pub ignored: &'a [Rect],
     /// What things are looked for in, where `--mask` says it.
     pub mask: Option<Arc<Drawn>>,
+    /// What frames are bounded by.
+    pub limits: &'a Limits,
     pub quiet: bool,
 }
 
@@ -161,9 +163,10 @@ pub struct Live {
 }
 
 impl Live {
-    /// Bytes of memory that it takes, threads that answer among them, with what saving a mask takes if that is `allowed`.
+    /// Bytes of memory that it takes beside a frame, threads that answer among them, with what saving a mask takes if that is
+    /// `allowed`.
     pub fn bytes(allowed: bool) -> u64 {
-        let pictures = PIXELS as usize * 3 + INPUT * INPUT * 3 + (MIDDLE * MIDDLE * 3) as usize;
+        let pictures = PIXELS as usize * 3 + INPUT * INPUT * 3 + desk::BYTES;
         let pictures = pictures + LINES * (SMALL * SMALL * 3) as usize;
         // Each thread copies a picture and encodes it.
         let threads = http::MAX_CONNECTIONS * (http::STACK + PIXELS as usize * 3 + (512 << 10));
@@ -175,7 +178,7 @@ impl Live {
     /// # Errors
     /// [`Error::Unavailable`] where it cannot be listened at.
     pub fn start(served: Served) -> Result<Live> {
-        let Served { listen, source, bundle, region, ignored, mask, quiet } = served;
+        let Served { listen, source, bundle, region, ignored, mask, limits, quiet } = served;
         let (listener, guard) =
             guard::listen(listen, "open the page with the address that 'oltr stream --listen' printed")?;
         let address = guard.address();
@@ -185,7 +188,6 @@ impl Live {
         let state = State {
             camera: Pixels { bytes: Vec::with_capacity(PIXELS as usize * 3), ..Pixels::default() },
             input: Pixels { bytes: Vec::with_capacity(INPUT * INPUT * 3), ..Pixels::default() },
-            middle: Vec::with_capacity((MIDDLE * MIDDLE * 3) as usize),
             lines: std::collections::VecDeque::with_capacity(LINES),
             ..State::default()
         };
@@ -206,9 +208,15 @@ impl Live {
             refused: AtomicU64::new(0),
             skipped: AtomicU64::new(0),
             stop: AtomicBool::new(false),
+            desk: Desk::new(limits),
             about,
         });
         let mine = shared.clone();
+        let seen = shared.clone();
+        let worker = std::thread::Builder::new().name("look".into()).stack_size(desk::STACK).spawn(move || {
+            seen.desk.work(&seen.stop, &mut |new| seen.lock().see_camera(new));
+        });
+        worker.map_err(|cause| Error::Io { path: "the thread that makes pictures for browsers".into(), cause })?;
         let answer = Arc::new({
             let shared = shared.clone();
             move |request: &http::Request| site::answer(&shared, &guard, request)
@@ -250,8 +258,8 @@ impl Live {
     /// Things were looked for in a frame.
     pub fn scene(&mut self, s: &SceneResult) {
         self.tally.looked(s.times.inference, s.age);
+        self.shared.lay(s.frame);
         let Some(mut state) = self.shared.watched() else { return };
-        state.see_camera(s.frame);
         let numbers = &mut state.numbers;
         (numbers.frame, numbers.age_ms) = (s.stamp.seq, s.age.as_millis() as u64);
         numbers.things.clear();
@@ -363,8 +371,8 @@ pub struct Eye(Arc<Shared>);
 impl Eye {
     /// A frame was classified as a whole; `pixels` is what the network saw of it. Copies it if somebody looks.
     pub fn see(&self, frame: &Frame, pixels: &[u8], answer: &Answer) {
+        self.0.lay(frame);
         let Some(mut state) = self.0.watched() else { return };
-        state.see_camera(frame);
         state.numbers.region = frame.geometry().roi.region.map(|r| [r.x, r.y, r.width, r.height]);
         state.see_input(pixels, self.0.about.side, answer);
     }
@@ -377,23 +385,14 @@ impl Eye {
 }
 
 impl State {
-    /// Copies what the camera sees, if it is time.
-    fn see_camera(&mut self, frame: &Frame) {
-        let now = Duration::from_nanos(clock::monotonic_ns());
-        if now.saturating_sub(self.copied) < EVERY {
-            return;
-        }
-        let (width, height) = frame.shrink(None, Rotation::default(), PIXELS, &mut self.camera.bytes);
-        (self.camera.width, self.camera.height) = (width, height);
-        let middle = |side: u32| (side.saturating_sub(MIDDLE) / 2, side.min(MIDDLE));
-        let ((x, w), (y, h)) = (middle(frame.width()), middle(frame.height()));
-        let area = Rect { x, y, width: w, height: h };
-        let (w, h) = frame.shrink(Some(area), Rotation::default(), MIDDLE * MIDDLE, &mut self.middle);
+    /// Takes what the camera sees, for what it had.
+    fn see_camera(&mut self, seen: &mut Seen) {
+        std::mem::swap(&mut self.camera, &mut seen.camera);
         let numbers = &mut self.numbers;
-        numbers.sharpness = sharpness(&self.middle, w as usize, h as usize);
-        (numbers.brightness, numbers.clipped) = exposure(&self.camera.bytes);
-        (numbers.width, numbers.height) = (frame.width(), frame.height());
-        self.copied = now;
+        numbers.sharpness = seen.sharpness;
+        (numbers.brightness, numbers.clipped) = seen.exposure;
+        (numbers.width, numbers.height) = seen.size;
+        self.copied = seen.time;
         self.version += 1;
     }
 
@@ -419,10 +418,22 @@ impl Shared {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
+    /// Whether somebody looks.
+    fn is_watched(&self) -> bool {
+        let asked = self.asked.load(Ordering::Relaxed);
+        asked != 0 && clock::monotonic_ns().saturating_sub(asked) <= WATCHED.as_nanos() as u64
+    }
+
+    /// Has a picture made of `frame`, if somebody looks.
+    fn lay(&self, frame: &Frame) {
+        if self.is_watched() {
+            self.desk.lay(frame);
+        }
+    }
+
     /// The state, if somebody looks and nobody holds it.
     fn watched(&self) -> Option<std::sync::MutexGuard<'_, State>> {
-        let asked = self.asked.load(Ordering::Relaxed);
-        if asked == 0 || clock::monotonic_ns().saturating_sub(asked) > WATCHED.as_nanos() as u64 {
+        if !self.is_watched() {
             return None;
         }
         match self.state.try_lock() {
@@ -439,44 +450,6 @@ impl Shared {
     fn watch(&self) {
         self.asked.store(clock::monotonic_ns().max(1), Ordering::Relaxed);
     }
-}
-
-fn luma(pixel: &[u8]) -> i32 {
-    (i32::from(pixel[0]) * 77 + i32::from(pixel[1]) * 150 + i32::from(pixel[2]) * 29) >> 8
-}
-
-/// How much neighbouring pixels differ, whatever the contrast: the variance of the Laplacian by that of the picture. The
-/// more, the sharper.
-fn sharpness(pixels: &[u8], width: usize, height: usize) -> f32 {
-    if width < 3 || height < 3 || pixels.len() < width * height * 3 {
-        return 0.0;
-    }
-    let at = |x: usize, y: usize| luma(&pixels[(y * width + x) * 3..][..3]);
-    let (mut sum, mut squares, mut laplacian) = (0f64, 0f64, 0f64);
-    for y in 1..height - 1 {
-        for x in 1..width - 1 {
-            let middle = at(x, y);
-            let differs = 4 * middle - at(x - 1, y) - at(x + 1, y) - at(x, y - 1) - at(x, y + 1);
-            sum += f64::from(middle);
-            squares += f64::from(middle * middle);
-            laplacian += f64::from(differs * differs);
-        }
-    }
-    let n = ((width - 2) * (height - 2)) as f64;
-    let variance = squares / n - (sum / n) * (sum / n);
-    if variance < 1.0 { 0.0 } else { (100.0 * laplacian / n / variance) as f32 }
-}
-
-/// The mean brightness, 0..1, and the share of pixels that are black or white.
-fn exposure(pixels: &[u8]) -> (f32, f32) {
-    let (mut sum, mut clipped, mut n) = (0u64, 0u64, 0u64);
-    for pixel in pixels.chunks_exact(3) {
-        let luma = luma(pixel) as u64;
-        sum += luma;
-        clipped += u64::from(!(3..=252).contains(&luma));
-        n += 1;
-    }
-    if n == 0 { (0.0, 0.0) } else { (sum as f32 / n as f32 / 255.0, clipped as f32 / n as f32) }
 }
 
 #[cfg(test)]
@@ -499,21 +472,5 @@ mod tests {
         // Of what nobody looked at there is none.
         state.picture(999, Duration::from_secs(100));
         assert_eq!(state.pictures.back().unwrap().0, 3 * LINES as u64 - 1);
-    }
-
-    #[test]
-    fn a_sharper_picture_has_a_higher_number() {
-        let picture = |blur: usize| -> Vec<u8> {
-            let edge = |x: usize| (x as i32 - 32).clamp(-(blur as i32), blur as i32) * 100 / blur as i32 + 128;
-            (0..64 * 64).flat_map(|i| [edge(i % 64) as u8; 3]).collect()
-        };
-        let of: Vec<f32> = [1, 2, 4, 8, 16].into_iter().map(|blur| sharpness(&picture(blur), 64, 64)).collect();
-        assert!(of.is_sorted_by(|a, b| a > b), "{of:?}");
-        // A plain wall is neither, and half the contrast no blur.
-        assert_eq!(sharpness(&[7; 64 * 64 * 3], 64, 64), 0.0);
-        let half: Vec<u8> = picture(2).into_iter().map(|v| v / 2).collect();
-        assert!((sharpness(&half, 64, 64) / of[1] - 1.0).abs() < 0.1);
-        assert_eq!(sharpness(&[], 0, 0), 0.0);
-        assert_eq!(exposure(&[255, 255, 255, 0, 0, 0]), (0.5, 1.0));
     }
 }

@@ -37,7 +37,7 @@ impl Reach {
     ) -> Result<Reach> {
         let served = args.listen.map(|listen| {
             let (region, ignored, mask) = (args.roi, args.scene.ignore.as_slice(), mask.cloned());
-            Served { listen, source, bundle: names.bundle(), region, ignored, mask, quiet }
+            Served { listen, source, bundle: names.bundle(), region, ignored, mask, limits, quiet }
         });
         let live = served.map(Live::start).transpose()?;
         let runner = args.on_event.as_deref().map(Runner::start).transpose()?;
@@ -47,9 +47,9 @@ impl Reach {
         Ok(Reach { live, runner, lines })
     }
 
-    /// Bytes of memory that all of it takes, if there is any of it.
-    pub fn memory(args: &StreamArgs) -> Option<u64> {
-        let live = args.listen.map_or(0, |_| Live::bytes(args.scene.allow_mask));
+    /// Bytes of memory that all of it takes where frames have up to `frame` bytes, if there is any of it.
+    pub fn memory(args: &StreamArgs, frame: usize) -> Option<u64> {
+        let live = args.listen.map_or(0, |_| Live::bytes(args.scene.allow_mask) + frame as u64);
         let runner = args.on_event.as_ref().map_or(0, |_| Runner::bytes());
         Some(live + runner).filter(|bytes| *bytes > 0)
     }
