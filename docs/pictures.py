@@ -207,7 +207,7 @@ def drawn(program: Path, folder: Path) -> None:
     pump.start()
     try:
         time.sleep(3)                                           # it begins
-        shoot(folder, f"http://127.0.0.1:{port}/", "aim-mask", 500, 1000, "dark", DRAW)
+        shoot(folder, f"http://127.0.0.1:{port}/", "aim-mask", 500, 1300, "dark", DRAW)
     finally:
         watched.terminate()
         watched.wait()
