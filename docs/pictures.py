@@ -28,7 +28,7 @@ KNOWN = {"cup": "cup", "face": "Faces_easy", "motorbike": "Motorbikes"}
 # The page is long: two parts of it stand side by side, each of this size, with the sections of these titles.
 WIDTH, HEIGHT = 860, 1236
 PARTS = [["Known against unknown"], ["What is taken for what", "Unknown things taken for known", "Class by class"]]
-BYTES = 300_000                      # of all pictures together
+BYTES = 350_000                      # of all pictures together
 
 # Three photos, for some seconds each, as a camera would show them.
 SCENES = ("cup", "moon", "motorbike")
@@ -191,6 +191,41 @@ def pages(program: Path, folder: Path) -> None:
     finally:
         watched.terminate()
         watched.wait()
+    drawn(program, folder)
+
+
+def drawn(program: Path, folder: Path) -> None:
+    """Photographs the page on a phone while a mask is drawn over the scene of `scene`."""
+    mask, port = folder / "mask.png", free_port()
+    film = (folder / "scene.rgb").read_bytes()
+    size = FRAME[0] * FRAME[1] * 3
+    frames = [film[i:i + size] for i in range(0, len(film), size)]
+    watched = subprocess.Popen([program, "stream", "--quiet", "--json", "--things", "--listen", f"127.0.0.1:{port}", "--mask", mask,
+                                "--allow-mask", "--format", "rgb24", "--size", f"{FRAME[0]}x{FRAME[1]}", "--overflow", "block", "-"],
+                               stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    pump = threading.Thread(target=play, args=(watched.stdin, frames[:LEARN] + frames[LEARN:] * 60, 1, 0.1), daemon=True)
+    pump.start()
+    try:
+        time.sleep(3)                                           # it begins
+        shoot(folder, f"http://127.0.0.1:{port}/", "aim-mask", 500, 1300, "dark", DRAW)
+    finally:
+        watched.terminate()
+        watched.wait()
+
+
+# Opens the tools of the page, sets four corners and closes the area, as a hand would.
+DRAW = """(async () => {
+  const pause = () => new Promise((done) => setTimeout(done, 300));
+  document.getElementById("draw").click();
+  document.querySelector("input[value=corners]").click();
+  await pause();
+  const canvas = document.getElementById("mask"), r = canvas.getBoundingClientRect();
+  for (const [x, y] of [[0.02, 0.03], [0.98, 0.03], [0.98, 0.16], [0.02, 0.2]]) {
+    canvas.dispatchEvent(new PointerEvent("pointerdown", { clientX: r.left + x * r.width, clientY: r.top + y * r.height, isPrimary: true }));
+    await pause();
+  }
+  document.getElementById("close").click();
+})()"""
 
 
 def free_port() -> int:
@@ -199,20 +234,22 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-def play(out, frames: list[bytes]) -> None:
-    """Each frame for three seconds, until nobody reads."""
+def play(out, frames: list[bytes], times: int = 30, pause: float = 0) -> None:
+    """Each frame so many times, with a pause between them, until nobody reads."""
     try:
         while True:
             for frame in frames:
-                for _ in range(30):
+                for _ in range(times):
                     out.write(frame)
                     out.flush()
+                    time.sleep(pause)
     except OSError:
         pass
 
 
-def shoot(folder: Path, url: str, name: str, width: int, height: int, scheme: str) -> None:
-    """Photographs a page some seconds after it was opened: --screenshot alone does so before its pictures have come."""
+def shoot(folder: Path, url: str, name: str, width: int, height: int, scheme: str, script: str = "") -> None:
+    """Photographs a page some seconds after it was opened: --screenshot alone does so before its pictures have come. A
+    `script` runs before."""
     shot, profile, port = folder / f"{name}.png", folder / f"profile-{name}", free_port()
     browser = subprocess.Popen(["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
                                 "--hide-scrollbars", "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -228,6 +265,9 @@ def shoot(folder: Path, url: str, name: str, width: int, height: int, scheme: st
             except OSError:
                 pass                                            # it begins
         time.sleep(8)
+        if script:
+            ask_browser(pages[0], "Runtime.evaluate", expression=script, awaitPromise=True)
+            time.sleep(1)
         shot.write_bytes(base64.b64decode(ask_browser(pages[0], "Page.captureScreenshot")["data"]))
     finally:
         browser.terminate()
@@ -235,7 +275,7 @@ def shoot(folder: Path, url: str, name: str, width: int, height: int, scheme: st
     run("ffmpeg", "-nostdin", "-v", "error", "-y", "-i", shot, "-c:v", "libwebp", "-quality", "60", "-preset", "text", OUT / f"{name}.webp")
 
 
-def ask_browser(address: str, method: str) -> dict:
+def ask_browser(address: str, method: str, **parameters) -> dict:
     """What Chromium answers to one question of its DevTools, over a WebSocket."""
     place, path = address.removeprefix("ws://").split("/", 1)
     host, port = place.split(":")
@@ -245,9 +285,10 @@ def ask_browser(address: str, method: str) -> dict:
         stream = connection.makefile("rb")
         while stream.readline().strip():
             pass
-        question = json.dumps({"id": 1, "method": method}).encode()
-        # One short frame, masked by zeros.
-        connection.sendall(bytes([0x81, 0x80 | len(question)]) + bytes(4) + question)
+        question = json.dumps({"id": 1, "method": method, "params": parameters}).encode()
+        # One frame, masked by zeros.
+        length = bytes([0x80 | len(question)]) if len(question) < 126 else b"\xfe" + len(question).to_bytes(2, "big")
+        connection.sendall(b"\x81" + length + bytes(4) + question)
         text = b""
         while True:
             first, length = stream.read(2)
