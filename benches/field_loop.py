@@ -133,21 +133,25 @@ def share(part: int, whole: int) -> str:
 
 def learn(loop: Loop, species: str, decisions: int, of: dict[int, Event]) -> dict | None:
     """Names open events of `species` in the store and enrols them; what a person did and was told."""
-    groups = loop.run("review", "groups", "--json", loop.store)
     own = lambda ids: [id for id in ids if of[id].passage and of[id].passage.species == species]
-    groups.sort(key=lambda group: -len(own(group["ids"])))
-    chosen = [group["ids"] for group in groups[:decisions] if own(group["ids"])]
-    ids = [id for group in chosen for id in own(group)]
     name = f"new {species}"
-    told = {"open": sum(len(own(group["ids"])) for group in groups), "named": len(ids), "taken_out": sum(map(len, chosen)) - len(ids),
-            "decisions": len(chosen)}
-    if len(ids) < 2:
-        return told
-    for group in chosen:
+    told = {"open": 0, "named": 0, "taken_out": 0, "decisions": 0}
+    for _ in range(decisions):
+        # Anew for each decision: what was taken out of a group joins others.
+        groups = [group["ids"] for group in loop.run("review", "groups", "--json", loop.store)]
+        told["open"] = told["open"] or len(own(id for group in groups for id in group))
+        group = max(groups, key=lambda group: len(own(group)), default=[])
+        if not own(group):
+            break
         # The whole group by one of its events, without those whose ticks a person takes away.
         which = [f"alike:{group[0]}", *(f"-{id}" for id in group if id not in own(group))]
         named = loop.run("review", "set", "--json", "--by", "ann", loop.store, ",".join(which), name)
         assert {line["id"] for line in named} == set(own(group)), (named, group)
+        told["named"] += len(named)
+        told["taken_out"] += len(group) - len(named)
+        told["decisions"] += 1
+    if told["named"] < 2:
+        return told
     dry = loop.enrol(name, "--dry-run")
     if loop.enrolled.exists():
         sys.exit("a dry run wrote the file of enrolled classes")

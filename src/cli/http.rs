@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 pub const MAX_CONNECTIONS: usize = 8;
 
 /// How long a connection waits for its turn. A browser opens several for the pictures of a page, and asks for none twice.
-const TURN: Duration = Duration::from_millis(500);
+const TURN: Duration = Duration::from_secs(2);
 
 /// Connections that were told to come back.
 pub static REFUSED: AtomicU64 = AtomicU64::new(0);

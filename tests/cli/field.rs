@@ -163,8 +163,8 @@ fn events_have_the_name_that_most_of_their_frames_were_told() {
     }
     assert_eq!((&frame["taxon"]["name"], &frame["taxon"]["gbif"]), (&"Felidae".into(), &9703.into()));
     assert_eq!(records(&dir)[0]["taxon"]["name"], "Felidae");
-    let table =
-        oltr(&["stream", "--model", &named, "--fps", "2", "--max-frame", "1600x1600", "--per-frame", &clip]).code(0);
+    let args = ["stream", "--model", &named, "--fps", "2", "--max-frame", "1600x1600", "--per-frame", &clip];
+    let table: Ran = super::command(&args).env("COLUMNS", "160").output().unwrap().into();
     assert_eq!(table.stdout.matches("Felidae (family)").count(), 6 + 2, "of frames and of the event: {}", table.stdout);
     let (deployment, package) = (files.file("north.toml", DEPLOYMENT.as_bytes()), files.path("package"));
     oltr(&["export", "camtrap-dp", "--store", &dir, "--deployment", &deployment, &package]).code(0);

@@ -19,6 +19,7 @@ with model.session() as session:
     same: oltr.Answer = session.classify(Path("photo.jpg"))
 events: Iterator[oltr.Event] = oltr.stream(model, ["a.jpg"], fps=5)
 labels: list[str] = [known.label for known in model.classes]
+taxon: Optional[oltr.Taxon] = answer.taxon
 threshold: float = oltr.calibrate([1.0], numpy.zeros(2)).threshold
 try:
     model.enrol("cup", ["a.jpg", b""]).radius

@@ -281,6 +281,13 @@ fn warn(report: &Report, own: &Own) {
             printable(report.name)
         );
     }
+    if report.open.of > 0 && report.open.taken == 0 {
+        log::warn!(
+            "it takes none of the other open events ({}): if some of them show it too, name those as well; a class of few \
+             views finds only these",
+            report.open.of
+        );
+    }
     if report.others.taken > 0 {
         log::warn!("it takes {} that a person named otherwise", counted(report.others.taken, "event"));
     }

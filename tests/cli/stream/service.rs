@@ -156,7 +156,8 @@ fn the_shipped_service_starts_the_program_and_writes_little() {
         // The conf's comment shows an empty one first.
         let kept = if kept.starts_with('"') { kept.split_once("OLTR_STORE=\"").unwrap().1 } else { kept };
         let words: Vec<&str> = kept.split(['"', '\n']).next().unwrap().split_whitespace().collect();
-        assert_eq!(words, ["--store", "store", "--store-size", "256MiB", "--store-free", "500MiB"], "{place}");
+        let bounds = ["--store", "store", "--store-size", "256MiB", "--store-free", "500MiB", "--store-day", "512MiB"];
+        assert_eq!(words, [&bounds[..], &["--deployment", "/etc/oltr/deployment.toml"]].concat(), "{place}");
         super::super::oltr(&[&["stream", "--json"], &words[..], &["--help"]].concat()).code(0);
     }
     assert!(read("oltr.service").contains("$OLTR_STORE $OLTR_SOURCE") && read("pipe.conf").contains("$$OLTR_STORE -"));

@@ -165,13 +165,14 @@ def answer(
         tuple(Candidate(*candidate) for candidate in top),
         None if enrolled is None else EnrolledAs(*enrolled),
     ]
-    return Answer(*values, **({} if origin is None else json.loads(origin)), taxon=taxon and Taxon(*taxon))
+    more: dict[str, Any] = {} if origin is None else json.loads(origin)
+    return Answer(*values, **{**more, "taxon": taxon and Taxon(*taxon)})
 
 
 def event(first: Any, reason: Optional[str], span: Any, scores: Any, taxon: Any) -> Event:
     """An event of what the extension module tells."""
-    values: list[Any] = [*first, reason, *span, *scores]
-    return Event(*values, taxon=taxon and Taxon(*taxon))
+    values: list[Any] = [*first, reason, *span, *scores, taxon and Taxon(*taxon)]
+    return Event(*values)
 
 
 def model(path: Optional[str], enrolled: Optional[str], threads: int) -> _oltr.Model:
