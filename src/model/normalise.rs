@@ -149,8 +149,8 @@ struct Pass<'a> {
     weights: HashMap<String, Node>,
     /// Integer sums that are computed as floats, and those floats.
     sums: HashMap<String, String>,
-    /// Scale and zero point of activations of 16 bits, which are numbers kept within their range.
-    ranges: HashMap<String, (f32, i32)>,
+    /// Activations of 16 bits, which are numbers kept within their range.
+    ranges: HashMap<String, wide::Range>,
     /// As in [`Graph`].
     why: HashMap<String, Why>,
     fresh: usize,
@@ -250,6 +250,9 @@ impl Pass<'_> {
         if quantiser && (is_onnx(&node.domain) || node.domain == "com.microsoft") {
             node.domain.clear();
             return self.quantiser(node, is_output);
+        }
+        if self.moves_wide(&node, is_output) {
+            return;
         }
         let microsoft = node.domain == "com.microsoft";
         match node.op.as_str() {

@@ -51,6 +51,10 @@ def main():
         c.write(f"gelu-steps-{suffix}", c.op("Mul", y, c.const(0.5)))
         c = new(X)
         c.write(f"silu-steps-{suffix}", c.op("Mul", c.x, c.qdq(c.op("Sigmoid", c.x), 2.0**-8)))
+        # Bytes that are clamped once more before the steps.
+        c = new(X)
+        y = c.qdq(c.op("Relu", c.qdq(c.op("Conv", c.x, c.weights(6, 6, 1, 1)), QUARTER)), QUARTER)
+        c.write(f"clamped-steps-{suffix}", c.op("Mul", y, c.qdq(c.op("Sigmoid", y), 2.0**-8)))
         # The weights of pixels are sixteenths, so sums are exact and only what is cut off matters.
         c = new(X)
         sizes = c.const([1, 6, 14, 10], np.int64)

@@ -166,6 +166,14 @@ impl Finder<'_> {
     /// What the quantised tensor `q` is a function of; `None`, with nothing noted, where it is none.
     fn behind(&mut self, q: &str, quant: Quant) -> Option<Tree> {
         let index = *self.view.producers.get(q)?;
+        // Bytes that are clamped once more are no tensor of their own: what clamps them goes into the layer before.
+        let clamp = self.view.graph.nodes[index].input(0).and_then(|x| self.view.producers.get(x));
+        let clamp = clamp.map(|clamp| &self.view.graph.nodes[*clamp]);
+        if let Some(clamp) = clamp.filter(|clamp| pointwise::bounds(self.view.graph, clamp).is_some())
+            && clamp.input(0).and_then(|x| self.view.activation(x)).is_some_and(|(_, own)| own == quant)
+        {
+            return None;
+        }
         let (nodes, activation, channels, within) =
             (self.nodes.len(), self.activation.clone(), self.channels, self.within);
         self.nodes.push(index);

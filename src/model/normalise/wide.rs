@@ -21,6 +21,32 @@ const WIDE_WEIGHTS: Why = ("its weights are quantised to 16 bits, so they were d
 /// ONNX's numbers of uint16 and int16.
 const WIDE_TYPES: [i64; 2] = [4, 5];
 
+/// Operators that move or choose numbers of one tensor.
+const WIDE_MOVES: [&str; 11] = [
+    "DepthToSpace",
+    "Expand",
+    "Flatten",
+    "Gather",
+    "MaxPool",
+    "Reshape",
+    "Slice",
+    "SpaceToDepth",
+    "Squeeze",
+    "Transpose",
+    "Unsqueeze",
+];
+
+/// Why anything else that reads them is refused.
+const READS_WIDE: &str = "reads integers of 16 bits; dequantise them before";
+
+/// An activation of 16 bits: the numbers that it stands for, its scale and zero point.
+#[derive(Clone, Debug)]
+pub(super) struct Range {
+    f32_values: String,
+    scale: f32,
+    zero: i32,
+}
+
 impl Pass<'_> {
     /// Whether a Q or DQ node is of 16 bits or of blocks; it is then brought into float, or refused.
     pub(super) fn wide(&mut self, node: &Node, is_output: bool) -> bool {
@@ -32,6 +58,7 @@ impl Pass<'_> {
             return false;
         }
         let done = match node.op.as_str() {
+            QUANTISE if reads_wide => Err(READS_WIDE.into()),
             QUANTISE if blocks => Err("quantises in blocks at run time; quantise activations per tensor".into()),
             QUANTISE => self.keep_in_range(node, is_output),
             _ if self.consts.contains_key(&node.inputs[0]) => self.dequantise_constant(node, is_output),
@@ -81,25 +108,47 @@ impl Pass<'_> {
             name
         };
         let [low, high] = [bound(least), bound(most)];
-        self.ranges.insert(node.output().to_string(), (scale, zero));
-        self.why.insert(node.output().to_string(), WIDE);
-        self.out.push(Node::new("Clip", &node.name, &[&node.inputs[0], &low, &high], node.output()));
+        let f32_values = self.fresh(node.output());
+        self.out.push(Node::new("Clip", &node.name, &[&node.inputs[0], &low, &high], &f32_values));
+        self.why.insert(f32_values.clone(), WIDE);
+        self.ranges.insert(node.output().to_string(), Range { f32_values, scale, zero });
         Ok(())
+    }
+
+    /// Whether a node that is no quantiser reads an activation of 16 bits: what moves it moves its numbers, all else is
+    /// refused.
+    pub(super) fn moves_wide(&mut self, node: &Node, is_output: bool) -> bool {
+        let read: Vec<usize> = (0..node.inputs.len()).filter(|i| self.ranges.contains_key(&node.inputs[*i])).collect();
+        if read.is_empty() {
+            return false;
+        }
+        if read != [0] || !WIDE_MOVES.contains(&node.op.as_str()) || is_output || node.outputs.len() != 1 {
+            self.refuse(node, READS_WIDE);
+            return true;
+        }
+        let range = self.ranges[&node.inputs[0]].clone();
+        let f32_values = self.fresh(node.output());
+        let mut moved = node.clone();
+        (moved.inputs[0], moved.outputs[0]) = (range.f32_values.clone(), f32_values.clone());
+        self.out.push(moved);
+        self.why.insert(f32_values.clone(), WIDE);
+        self.ranges.insert(node.output().to_string(), Range { f32_values, ..range });
+        true
     }
 
     /// A DQ node of 16 bits: its operand are numbers already.
     fn back_from_range(&mut self, node: &Node, is_output: bool) -> Result<(), String> {
         let own = self.range(node)?;
         let x = &node.inputs[0];
-        match self.ranges.get(x) {
-            Some(range) if *range == own => {}
+        let f32_values = match self.ranges.get(x) {
+            Some(range) if (range.scale, range.zero) == own => range.f32_values.clone(),
             Some(_) => return Err(format!("reads '{x}' with another scale or zero point than it was quantised with")),
             None => return Err(format!("reads '{x}', which nothing before it quantises")),
-        }
+        };
         if is_output {
-            self.out.push(Node::new("Identity", &node.name, &[x], node.output()));
+            self.out.push(Node::new("Identity", &node.name, &[&f32_values], node.output()));
         } else {
-            self.renamed.insert(node.output().to_string(), x.clone());
+            self.renamed.insert(node.output().to_string(), f32_values);
         }
         Ok(())
     }
