@@ -30,6 +30,11 @@ const RESTLESS: u32 = 8;
 /// Of the outline of a thing so much is its own at least, and so much where the ground is young or restless, in 1/255.
 const OUTLINE: u32 = 115;
 const CLEAR_OUTLINE: u32 = 125;
+/// What is larger than so many hundredths of the frame's width needs to come no further than what is of that size: there is no room.
+/// Where nearly all of its outline is its own it may fill less of its box.
+const LARGE: i64 = 40;
+const OWN_OUTLINE: u32 = 170;
+const LIMB: u32 = 100;
 /// It fills so much of its box, in 1/256, and its sides change from frame to frame by less than so many hundredths of its
 /// size.
 const FILL: u32 = 140;
@@ -358,7 +363,11 @@ impl Track {
         let way = i64::from(self.thing.way) << FRACTION;
         let times = |factor: f32| (self.size() as f64 * f64::from(factor)) as i64;
         let share = |hundredths: i64| (i64::from(width) << FRACTION) * hundredths / 100;
+        let large = share(LARGE);
         let mut wanted = times(settings.min_way);
+        if self.size() > large {
+            wanted = (large as f64 * f64::from(settings.min_way)) as i64;
+        }
         let is_doubtful = !warm || self.restless >= RESTLESS.saturating_mul(self.seen_alone);
         if settings.min_way > 0.0 {
             wanted = wanted.max(share(if is_doubtful { VERY_FAR } else { FAR }));
@@ -375,15 +384,18 @@ impl Track {
             && way * 10 >= self.length * straight
             && way * 2 >= self.leap * LEAPS
             && u64::from(self.thing.seen) * 10 >= u64::from(self.frames) * 6
-            && self.looks_like_one(if is_doubtful { CLEAR_OUTLINE } else { OUTLINE })
+            && self.looks_like_one(if is_doubtful { CLEAR_OUTLINE } else { OUTLINE }, self.size() > large)
     }
 
     /// Whether it looks like one thing that is in front of the ground: its outline is its own, it keeps its size, and it
     /// fills its box. Blades that come and go do not.
-    fn looks_like_one(&self, outline: u32) -> bool {
+    fn looks_like_one(&self, outline: u32, large: bool) -> bool {
         let seen = self.seen_alone.max(1);
+        // An arm lies across its box.
+        let is_limb = large && self.outline >= OWN_OUTLINE.saturating_mul(seen);
+        let fill = if is_limb { LIMB } else { FILL };
         self.outline >= outline.saturating_mul(seen)
-            && self.fill >= FILL.saturating_mul(seen)
+            && self.fill >= fill.saturating_mul(seen)
             && self.change * 100 < self.size().saturating_mul(CHANGE * i64::from(seen))
     }
 

@@ -55,6 +55,27 @@ fn waves_of_light_are_nothing() {
     assert_eq!(watch.ended.len(), 0, "{:?}", watch.ended);
 }
 
+/// The shadow of a cloud that takes a fifth of the light: its edges are soft. Of one that takes a quarter comes a thing.
+#[test]
+fn the_shadow_of_a_cloud_is_nothing() {
+    for width in [90.0, 160.0] {
+        let back = ground(35);
+        let mut watch = Watch::new(&Settings::default());
+        watch.rest(&back, 110);
+        for step in 0..150 {
+            let mut picture = back.clone();
+            let (x, y) = (-200.0 + step as f32 * 5.0, 90.0);
+            picture.light(|column, row| {
+                let apart = ((column - x) / width).hypot((row - y) / 70.0);
+                1.0 - 0.2 * (2.0 - 2.0 * apart).clamp(0.0, 1.0)
+            });
+            watch.show(&picture);
+        }
+        watch.finish();
+        assert_eq!(watch.ended.len(), 0, "{:?}", watch.ended);
+    }
+}
+
 /// Leaves and blades sway: they go nowhere. 17 fields of dark blades on a ground of strong contrast, 40 seconds each.
 #[test]
 fn leaves_are_nothing() {

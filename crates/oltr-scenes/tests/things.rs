@@ -239,6 +239,26 @@ fn sizes_are_kept_to() {
     assert_eq!([found(0.02, 0.9), found(0.3, 0.9), found(0.0, 0.05)], [1, 0, 0]);
 }
 
+/// An arm reaches into the picture from above: it is larger than two fifths of the frame, lies across its box, and has no room to
+/// come as far as it is long.
+#[test]
+fn an_arm_that_reaches_in_is_a_thing() {
+    let back = ground(15);
+    let mut watch = Watch::new(&Settings::default());
+    watch.rest(&back, 110);
+    for step in 0..60 {
+        let mut picture = back.clone();
+        let reach = (step * 6).min(200);
+        for row in 0..reach {
+            let x = 330.0 - row as f32 * 1.1 - reach as f32 * 0.3;
+            picture.rectangle(x, row as f32, 70.0, 1.0, FISH);
+        }
+        watch.show(&picture);
+    }
+    watch.finish();
+    assert_eq!(watch.ended.len(), 1, "{:?}", watch.ended);
+}
+
 /// More things than wanted are counted and passed over.
 #[test]
 fn a_crowd_is_counted() {
