@@ -3,7 +3,8 @@
 Convolutions, shortcuts, pooling, the matrix products of the attention and the fully connected layer
 get uint8 activations and per-channel int8 weights. The outputs of the matrix products and all that
 follows the fully connected layer (the direct feature's norm and the open-world head) stay float: a
-direct feature rounded to 8 bits would lose reachability. Biases take back the mean error of the
+direct feature rounded to 8 bits would lose reachability. With `--small-head` the head's largest weight, the memory
+selector's, is kept in bytes and its arithmetic stays float. Biases take back the mean error of the
 rounded weights. Calibration photos come from the training split only. The reachability threshold is
 then set with the int8 graph on the val split.
 """
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from onnx import helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from tqdm import tqdm
 
@@ -65,8 +67,10 @@ def float_nodes(model: onnx.ModelProto) -> list[str]:
     return [n.name for n in model.graph.node if n.name.startswith(head) and n.name != "direct.fc" or n.name == ATTENTION]
 
 
-def quantise(source: Path, target: Path, samples: list[Sample], method: str, correct: bool = True, spread: bool = False) -> None:
-    """Writes the QDQ graph of `source`, its metadata included, to `target`; `spread` equalises first."""
+def quantise(source: Path, target: Path, samples: list[Sample], method: str, correct: bool = True, spread: bool = False,
+             small_head: bool = False) -> None:
+    """Writes the QDQ graph of `source`, its metadata included, to `target`; `spread` equalises first, `small_head` keeps
+    the selector in bytes."""
     model = onnx.load(source)
     del model.graph.value_info[:]
     preprocess = Runner(source).preprocess
@@ -93,8 +97,26 @@ def quantise(source: Path, target: Path, samples: list[Sample], method: str, cor
         extra_options={"OpTypesToExcludeOutputQuantization": FLOAT_OUTPUT_OPERATORS},
     )
     quantised = onnx.load(target)
+    if small_head:
+        store_as_bytes(quantised, "head.selector.weight")
     set_metadata(quantised, **metadata(model))
     onnx.save(quantised, target)
+
+
+def store_as_bytes(model: onnx.ModelProto, name: str) -> None:
+    """Keeps a weight `[outputs, inputs]` as int8 with a scale for each output; what reads it computes with floats as before."""
+    graph = model.graph
+    weight = next(i for i in graph.initializer if i.name == name)
+    readers = [n for n in graph.node if name in n.input]
+    values = numpy_helper.to_array(weight).astype(np.float64)
+    largest = np.abs(values).max(1)
+    scale = np.where(largest > 0, largest, 127) / 127
+    steps = np.round(values / scale[:, None]).astype(np.int8)
+    graph.initializer.remove(weight)
+    parts = {"steps": steps, "scale": scale.astype(np.float32), "zero": np.zeros(len(steps), np.int8)}
+    graph.initializer.extend(numpy_helper.from_array(value, f"{name}.{part}") for part, value in parts.items())
+    node = helper.make_node("DequantizeLinear", [f"{name}.{part}" for part in parts], [name], name=name, axis=0)
+    graph.node.insert(min(list(graph.node).index(reader) for reader in readers), node)
 
 
 def calibrate_threshold(path: Path, samples: list[Sample], share: float, labels: str) -> dict:
@@ -138,6 +160,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--method", choices=sorted(METHODS), default="minmax", help="activation ranges (default: %(default)s)")
     parser.add_argument("--no-bias-correction", action="store_true", help="leave the biases as trained")
     parser.add_argument("--equalise", action="store_true", help="spread channels over the range of their tensor first")
+    parser.add_argument("--small-head", action="store_true", help="keep the memory selector's weights in bytes: 0.8 MB less of 512 features")
     parser.add_argument("--photos", type=int, default=304, help="calibration photos from the training split (default: %(default)s)")
     parser.add_argument("--accept", type=float, default=0.95, help="share of known val photos to accept (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
@@ -150,7 +173,7 @@ def main() -> None:
     logging.getLogger().setLevel(logging.ERROR)  # the quantiser advises a pass that this graph does not need
     samples = read_samples(args.images, args.labels, args.seed)
     quantise(args.source, args.target, calibration_samples(samples, args.photos, args.seed), args.method,
-             not args.no_bias_correction, args.equalise)
+             not args.no_bias_correction, args.equalise, args.small_head)
     rule = calibrate_threshold(args.target, samples, args.accept, (args.labels or args.images).name)
     print(f"{args.target}: {args.target.stat().st_size / 1e6:.2f} MB, reachability threshold {rule['reachability']}")
 

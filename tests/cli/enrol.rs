@@ -159,7 +159,7 @@ fn an_explanation_names_rule_margin_and_neighbours() {
     let ran = oltr(&["classify", "--explain", &photo("cup"), &photo("moon")]).code(0);
     let why: Vec<&str> = ran.stdout.lines().filter(|line| line.starts_with("    ")).collect();
     assert!(
-        why[0].contains("cup: the reachability, 1.00") && why[0].contains("is at least the threshold of 0.838"),
+        why[0].contains("cup: the reachability, 1.00") && why[0].contains("is at least the threshold of 0.832"),
         "{why:?}"
     );
     assert!(why[1].contains("Open: the reachability, 0.5") && why[1].contains("is below the threshold"), "{why:?}");
