@@ -219,9 +219,9 @@ fn raw_frames_as_gstreamer_pads_them_are_read() {
             let (a, b) = (padded(format, width, height, 1), padded(format, width, height, 2));
             let raw = Some(RawFormat { layout: Layout::Gstreamer, ..RawFormat::new(format, width, height) });
             let settings = Settings { raw, ..Settings::default() };
-            let bytes = [a.0, b.0].concat();
+            let (bytes, wanted) = ([a.0, b.0].concat(), [a.1, b.1]);
             let seen = drain(&mut *open_with(Cursor::new(bytes.clone()), &settings).unwrap()).unwrap();
-            assert!(pictures(&seen) == [a.1, b.1], "{format} {width}x{height}");
+            assert!(pictures(&seen) == wanted, "{format} {width}x{height}");
             assert!(trickle(&bytes, 7, &settings) == seen, "{format} {width}x{height}");
             // Its stride of the first plane alone, where nobody else has it.
             let stride = format.row_bytes(width).next_multiple_of(4);
@@ -229,7 +229,7 @@ fn raw_frames_as_gstreamer_pads_them_are_read() {
                 let raw = Some(RawFormat { layout: Layout::Stride(stride), ..RawFormat::new(format, width, height) });
                 let settings = Settings { raw, ..Settings::default() };
                 let seen = drain(&mut *open_with(Cursor::new(bytes), &settings).unwrap()).unwrap();
-                assert!(pictures(&seen) == [a.1, b.1], "{format} {width}x{height} by its stride");
+                assert!(pictures(&seen) == wanted, "{format} {width}x{height} by its stride");
             }
         }
     }
