@@ -1,9 +1,9 @@
 //! What the program takes of the machine with the bundle that it ships, as the kernel counts it.
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
-use super::{command, oltr, package};
+use super::{Folder, command, oltr, package};
 
 const MB: u64 = 1 << 20;
 
@@ -63,4 +63,49 @@ fn memory_stays_within_its_bars() {
     let peak = field(&status, "VmHWM") - field(&status, "RssFile") + file;
     let bar = 3 * file + 24 * MB;
     assert!(peak <= bar, "{peak} bytes at the peak, the bar is {bar}");
+}
+
+/// A photo of 12 megapixels with something in each of its blocks.
+fn large_photo() -> Vec<u8> {
+    let (width, height) = (4000_u32, 3000_u32);
+    let shade = |i: u32| ((i % width / 9 * (i / width / 7)) ^ i % 13 * 5) as u8;
+    let pixels: Vec<u8> = (0..width * height).flat_map(|i| [shade(i), shade(i / 3), (i / 50_000) as u8]).collect();
+    let mut photo = Vec::new();
+    let encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut photo, 90);
+    image::ImageEncoder::write_image(encoder, &pixels, width, height, image::ExtendedColorType::Rgb8).unwrap();
+    assert!(photo.len() > 2_000_000, "{} bytes", photo.len());
+    photo
+}
+
+/// The system gives no more than so many KiB of data (RLIMIT_DATA) to a program that classifies a large photo. A FIFO into
+/// which nobody writes keeps it alive to be looked at.
+#[test]
+fn a_large_photo_takes_the_memory_of_a_small_one() {
+    const DATA: u64 = 20 << 10;
+    let files = Folder::new();
+    let photo = files.file("photo.jpg", &large_photo());
+    let fifo = files.path("fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let line = format!("ulimit -d {DATA}; exec {} \"$@\"", env!("CARGO_BIN_EXE_oltr"));
+    let mut child = Command::new("sh")
+        .args(["-c", &line, "sh", "classify", "--json", "--jobs", "1", &photo, &fifo])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let first = lines.next().unwrap().unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(first.contains("oltr.classification/1"), "{first}");
+    println!("{} bytes at the peak, {} of data", field(&status, "VmHWM"), field(&status, "VmData"));
+    // All but the pages of the program file, which are the kernel's cache of it.
+    let held = field(&status, "RssAnon");
+    assert!(held <= 18 * MB, "{held} bytes held");
+    if !ordered() {
+        eprintln!("NOT TESTED: pages of code, which only programs of the release profile have in order (see build.rs)");
+    } else if cfg!(target_arch = "x86_64") {
+        assert!(field(&status, "VmHWM") <= 32_000_000, "{status}");
+    }
 }

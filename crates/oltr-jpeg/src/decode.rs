@@ -12,7 +12,7 @@ use multiversion::multiversion;
 use super::bits::{Bits, Coded, State};
 use super::blocks::{self, Block};
 use super::fault::{Failure, Fault};
-use super::header::{Color, Header, MAX_COMPONENTS, Planned, Survey};
+use super::header::{Color, Header, MAX_COMPONENTS, MAX_SCANS, Planned, Survey};
 use super::huffman::{Skips, Table};
 use super::raw::{Raw, ReadAt};
 use super::transform;
@@ -21,6 +21,10 @@ use super::upsample::{Lines, Plane};
 /// Bytes of coded data that are held where there is one scan, and for each of several; as many are asked for at a time.
 const WINDOW: usize = 64 << 10;
 const WINDOW_OF_MANY: usize = 8 << 10;
+
+/// Bytes that a picture of as many scans as are read takes at most beside its rows: for each what is held of it, twice and
+/// with room to grow, the tables that it may define, and those by which coefficients are passed over.
+pub const MOST_FOR_SCANS: usize = MAX_SCANS * (4 * WINDOW_OF_MANY + 8 * size_of::<Table>() + 4 * Skips::BYTES);
 
 /// Takes the rows of a picture from the top to the bottom.
 pub trait Rows {

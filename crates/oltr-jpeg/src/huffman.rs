@@ -172,6 +172,9 @@ impl Skip {
 }
 
 impl Skips {
+    /// Bytes that they take.
+    pub const BYTES: usize = size_of::<Skip>() << SKIP_BITS;
+
     pub fn new(table: &Table) -> Skips {
         let mut skips = Box::new([Skip::NONE; 1 << SKIP_BITS]);
         for (bits, skip) in skips.iter_mut().enumerate() {

@@ -39,7 +39,7 @@ mod tables;
 mod transform;
 mod upsample;
 
-pub use decode::{Data, Room, Rows, Scale, decode};
+pub use decode::{Data, MOST_FOR_SCANS, Room, Rows, Scale, decode};
 pub use fault::{Failure, Fault};
 pub use header::{Beginning, Color, Header, Survey, begin, size};
 pub use markers::{Segment, Segments, name};

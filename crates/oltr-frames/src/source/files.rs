@@ -126,7 +126,8 @@ impl Reader {
     pub fn bounds(&self) -> Bounds {
         let pixels = usize::try_from(self.limits.photo_pixels).unwrap_or(usize::MAX);
         let file = usize::try_from(self.limits.photo_bytes).unwrap_or(usize::MAX);
-        let decoder = file.saturating_add(pixels.saturating_mul(16));
+        // Small pictures of another format may take less than the scans and tables of a JPEG.
+        let decoder = file.saturating_add(pixels.saturating_mul(16).max(oltr_jpeg::MOST_FOR_SCANS));
         match &self.input {
             None => Bounds { frame_bytes: pixels.saturating_mul(3), decoder_bytes: decoder },
             // Beside the decoder's own: a frame, which may be turned, and frames that wait.
