@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes docs/results/producers.md: networks that nobody here designed, as each producer of quantised files writes them, with
+"""Writes docs/results/producers.md: networks of others, as each producer of quantised files writes them, with
 what oltr makes of each.
 
     python -m venv networks && networks/bin/pip install onnx onnxruntime numpy
