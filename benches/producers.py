@@ -18,7 +18,7 @@ from pathlib import Path
 
 import onnx
 import onnxruntime as ort
-from coverage import bad, latency, line, measure
+from coverage import TURNS, bad, latency, line, measure
 from networks import NETWORKS, SETTINGS, quantised
 
 HERE = Path(__file__).parent
@@ -61,6 +61,8 @@ def main() -> int:
         settings = ORT + (["nncf"] if options.nncf else [])
         found = [row(name, setting, plain, options) for setting in settings]
         rows[name] = [r for r in found if r]
+        if options.report:  # as far as it got
+            options.report.write_text(page(rows, options))
     if options.brevitas:
         found = [brevitas(weights, options) for weights in ("tensor", "channels")]
         rows["small"] = [r for r in found if r]
@@ -133,7 +135,7 @@ def page(rows: dict, options) -> str:
     head = HEAD.format(
         short="\n".join(short),
         version=ort.__version__,
-        runs=90,
+        runs=30 * TURNS,
         date=date.today(),
         machine=machine(),
         missing="\n" + "\n".join(missing) + "\n",
