@@ -129,7 +129,7 @@ def page(rows: dict, options) -> str:
         ]
     missing = [f"{n} was not measured." for n, there in (("NNCF", options.nncf), ("Brevitas", options.brevitas)) if not there]
     missing.append(
-        "PyTorch's FX export was not measured: PyPI has PyTorch with CUDA only. Its forms (casts, computed zero points, weights that are"
+        "PyTorch's FX export was not measured. Its forms (casts, computed zero points, weights that are"
         "\ntransposed behind DequantizeLinear) are in `tests/graphs/ops`."
     )
     head = HEAD.format(
