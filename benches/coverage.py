@@ -27,7 +27,7 @@ import onnxruntime as ort
 from networks import NETWORKS, SETTINGS, quantised
 
 SAMPLES = 3
-TURNS = 3
+TURNS = 2
 NEVER = float("inf")
 LEVEL = ort.GraphOptimizationLevel
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes docs/results/producers.md: networks that nobody here designed, as each producer of quantised files writes them, with
+"""Writes docs/results/producers.md: networks of others, as each producer of quantised files writes them, with
 what oltr makes of each.
 
     python -m venv networks && networks/bin/pip install onnx onnxruntime numpy
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import onnx
 import onnxruntime as ort
-from coverage import bad, latency, line, measure
+from coverage import TURNS, bad, latency, line, measure
 from networks import NETWORKS, SETTINGS, quantised
 
 HERE = Path(__file__).parent
@@ -61,6 +61,8 @@ def main() -> int:
         settings = ORT + (["nncf"] if options.nncf else [])
         found = [row(name, setting, plain, options) for setting in settings]
         rows[name] = [r for r in found if r]
+        if options.report:  # as far as it got
+            options.report.write_text(page(rows, options))
     if options.brevitas:
         found = [brevitas(weights, options) for weights in ("tensor", "channels")]
         rows["small"] = [r for r in found if r]
@@ -127,13 +129,13 @@ def page(rows: dict, options) -> str:
         ]
     missing = [f"{n} was not measured." for n, there in (("NNCF", options.nncf), ("Brevitas", options.brevitas)) if not there]
     missing.append(
-        "PyTorch's FX export was not measured: PyPI has PyTorch with CUDA only. Its forms (casts, computed zero points, weights that are"
+        "PyTorch's FX export was not measured. Its forms (casts, computed zero points, weights that are"
         "\ntransposed behind DequantizeLinear) are in `tests/graphs/ops`."
     )
     head = HEAD.format(
         short="\n".join(short),
         version=ort.__version__,
-        runs=90,
+        runs=30 * TURNS,
         date=date.today(),
         machine=machine(),
         missing="\n" + "\n".join(missing) + "\n",
