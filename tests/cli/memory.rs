@@ -104,7 +104,7 @@ fn a_large_photo_takes_the_memory_of_a_small_one() {
     let held = field(&status, "RssAnon");
     assert!(held <= 18 * MB, "{held} bytes held");
     if !ordered() {
-        eprintln!("NOT TESTED: pages of code, which only programs of the release profile have in order (see build.rs)");
+        eprintln!("NOT TESTED: pages of code, which only packaged programs have in order (see cross/build)");
     } else if cfg!(target_arch = "x86_64") {
         assert!(field(&status, "VmHWM") <= 32_000_000, "{status}");
     }
