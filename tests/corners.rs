@@ -215,7 +215,7 @@ fn a_quantiser_without_a_zero_point_makes_what_it_says() {
     };
     corner.check("int8", &[-3.0, -0.5, 1.0, 3.0], &[-3.0, -0.5, 2.0, 6.0]);
     let mut model = corner.model();
-    *model.node("c.q") = Node::new("QuantizeLinear", &["a", "s"], &["c.q"]).int("output_dtype", 5);
+    *model.node("c.q") = Node::new("QuantizeLinear", &["a", "s"], &["c.q"]).int("output_dtype", 17);
     let error = Model::from_bytes("corner.onnx", &model.encode(), &Options::default()).unwrap_err().to_string();
     assert!(error.contains("output_dtype"), "{error}");
 }

@@ -259,7 +259,7 @@ fn people_get_a_row_when_a_thing_comes_and_one_when_it_ends() {
     let rows: Vec<&str> = text.lines().collect();
     assert_eq!(rows.len(), 3, "{text}");
     assert!(rows[1].contains("thing 1") && rows[2].contains("end of 1"), "{text}");
-    assert!(String::from_utf8_lossy(&ran.stderr).contains("1 things"), "{ran:?}");
+    assert!(String::from_utf8_lossy(&ran.stderr).contains("; 1 thing,"), "{ran:?}");
     let ran = place.run(&["stream", "--things", "--per-frame", "--model", "tiny.onnx", "scene.y4m"]);
     assert!(String::from_utf8_lossy(&ran.stdout).lines().count() > 30);
 }

@@ -15,7 +15,8 @@ pub(super) struct ToldNames {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Count {
-    name: Named,
+    rank: Rank,
+    class: u32,
     frames: u32,
     /// Of the probabilities.
     sum: f32,
@@ -24,10 +25,10 @@ struct Count {
 impl ToldNames {
     /// A frame was told this name.
     pub fn add(&mut self, name: Named) {
-        let is_same = |count: &Count| (count.name.rank, count.name.class) == (name.rank, name.class);
+        let is_same = |count: &Count| (count.rank, count.class) == (name.rank, name.class);
         let place = self.counts.iter_mut().find(|place| place.as_ref().is_none_or(is_same));
         if let Some(place) = place {
-            let count = place.get_or_insert(Count { name, frames: 0, sum: 0.0 });
+            let count = place.get_or_insert(Count { rank: name.rank, class: name.class, frames: 0, sum: 0.0 });
             count.frames = count.frames.saturating_add(1);
             count.sum += name.probability;
         }
@@ -48,7 +49,7 @@ impl ToldNames {
                 let taxon = Taxon {
                     rank,
                     name: name.0,
-                    class: count.name.class as usize,
+                    class: count.class as usize,
                     probability: (sum / shared as f32).min(1.0),
                 };
                 (2 * shared > frames).then_some(taxon)
@@ -60,10 +61,10 @@ impl ToldNames {
 impl Count {
     /// Its name at `rank`, and the class where that is the name of one: several may be called the same.
     fn at<'a>(&self, rank: Rank, bundle: &'a Bundle) -> Option<(&'a str, Option<u32>)> {
-        let class = bundle.classes.get(self.name.class as usize)?;
+        let class = bundle.classes.get(self.class as usize)?;
         match rank {
-            rank if rank < self.name.rank => None,
-            Rank::Label => Some((class.name.as_str(), Some(self.name.class))),
+            rank if rank < self.rank => None,
+            Rank::Label => Some((class.name.as_str(), Some(self.class))),
             rank => Some((bundle.taxonomy.as_ref()?.of(&class.id, rank)?, None)),
         }
     }

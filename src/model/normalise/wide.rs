@@ -52,7 +52,7 @@ impl Pass<'_> {
     pub(super) fn wide(&mut self, node: &Node, is_output: bool) -> bool {
         let dtype = |i: usize| node.input(i).and_then(|name| self.consts.get(name)).and_then(|c| c.wide());
         let wide = dtype(2).is_some() || dtype(0).is_some() || WIDE_TYPES.contains(&node.int("output_dtype", 0));
-        let reads_wide = self.ranges.contains_key(&node.inputs[0]);
+        let reads_wide = node.input(0).is_some_and(|x| self.ranges.contains_key(x));
         let blocks = node.int("block_size", 0) != 0;
         if !wide && !reads_wide && !blocks {
             return false;
@@ -61,7 +61,9 @@ impl Pass<'_> {
             QUANTISE if reads_wide => Err(READS_WIDE.into()),
             QUANTISE if blocks => Err("quantises in blocks at run time; quantise activations per tensor".into()),
             QUANTISE => self.keep_in_range(node, is_output),
-            _ if self.consts.contains_key(&node.inputs[0]) => self.dequantise_constant(node, is_output),
+            _ if node.input(0).is_some_and(|x| self.consts.contains_key(x)) => {
+                self.dequantise_constant(node, is_output)
+            }
             _ if blocks => Err("dequantises activations in blocks; quantise them per tensor".into()),
             _ => self.back_from_range(node, is_output),
         };
