@@ -258,7 +258,11 @@ fn the_packaged_services_start_with_what_they_say() {
         for (store, kept) in [(setting(&settings, "OLTR_STORE"), true), ("", false)] {
             let words = start.split_once("/usr/bin/oltr ").unwrap().1.split(" < <").next().unwrap();
             let words = words.replace("$OLTR_ARGUMENTS", setting(&settings, "OLTR_ARGUMENTS"));
-            let words = words.replace("$OLTR_STORE", store).replace("$OLTR_SOURCE", "-").replace(" - ", " ");
+            let words = words
+                .replace("$OLTR_STORE", store)
+                .replace("$OLTR_PAGE", setting(&service, "OLTR_PAGE"))
+                .replace("$OLTR_SOURCE", "-")
+                .replace(" - ", " ");
             let words = words.replace("/etc/oltr/deployment.toml", deployment.to_str().unwrap());
             let args: Vec<&str> =
                 words.split_whitespace().filter(|word| *word != "--reconnect" && *word != "-").collect();
