@@ -59,11 +59,15 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
     let photos = open::is_photos(args);
     let mut limits = args.scene.limits(args.limits(options.limits.clone(), common.max_memory, photos));
     let mut settings = args.settings(&limits, photos)?;
-    let scene = args.scene.things.then(|| args.scene.settings(args.roi, &settings.events, &limits)).transpose()?;
+    let scene = args
+        .scene
+        .things
+        .then(|| args.scene.settings(args.roi, &settings.events, &limits, args.allow_mask))
+        .transpose()?;
     // Photos that make no events are told themselves.
     let grouped = args.consensus.is_some() || args.burst.is_some();
     let frames = args.per_frame || photos && !grouped;
-    let drawn = args.scene.drawn(scene.as_ref(), args.listen.is_some(), photos)?;
+    let drawn = args.scene.drawn(args.allow_mask, scene.as_ref(), args.listen.is_some(), photos)?;
     let (stop, name) = (|| control.stop.load(Ordering::Relaxed), open::name(args));
     let mut opening = Opening::begin(args, &limits, &control.stop)?;
     // Before the model: what is wrong with the source shows at once.

@@ -207,7 +207,7 @@ fn what_an_enrolment_named_is_open_again_once_it_is_undone() {
     let group = format!("alike:{}", moons[1]);
     oltr(&["review", "set", &dir, &format!("{group},-{}", moons[0]), "nothing"]).code(0).says(&["1 record: nothing"]);
     let said: Vec<Value> = records(&dir).into_iter().filter(|record| !record["review"].is_null()).collect();
-    assert!(said.len() == 1 && said[0]["id"].to_string() == moons[1], "{said:?}");
+    assert!(said.len() == 1 && said[0]["id"].as_u64() == moons[1].parse().ok(), "{said:?}");
     oltr(&["review", "set", &dir, &moons.join(","), "new moon"]).code(0).says(&["2 records: new moon"]);
     let enrol = |more: &[&str]| {
         oltr(&[&["review", "enrol", "--enrolled", &enrolled][..], more, &[&dir, "new moon"]].concat()).code(0)
@@ -246,7 +246,7 @@ fn the_packaged_services_start_with_what_they_say() {
     let deployment = package("cross/debian/deployment.toml");
     for (unit, settings) in [("oltr.service", "oltr.conf"), ("pipe.conf", "oltr.pipe.conf")] {
         let (unit, settings) = (read(unit), read(settings));
-        let start = unit.lines().filter(|line| line.starts_with("ExecStart=")).next_back().unwrap().replace("$$", "$");
+        let start = unit.lines().rfind(|line| line.starts_with("ExecStart=")).unwrap().replace("$$", "$");
         // The unit says the same as the file beside it, which may be gone.
         let service = read("oltr.service");
         for (name, of) in [("OLTR_ARGUMENTS", &unit), ("OLTR_STORE", &service)] {
@@ -258,8 +258,11 @@ fn the_packaged_services_start_with_what_they_say() {
         for (store, kept) in [(setting(&settings, "OLTR_STORE"), true), ("", false)] {
             let words = start.split_once("/usr/bin/oltr ").unwrap().1.split(" < <").next().unwrap();
             let words = words.replace("$OLTR_ARGUMENTS", setting(&settings, "OLTR_ARGUMENTS"));
-            let words = words.replace("$OLTR_STORE", store).replace("$OLTR_PAGE", "");
-            let words = words.replace("$OLTR_SOURCE", "-").replace(" - ", " ");
+            let words = words
+                .replace("$OLTR_STORE", store)
+                .replace("$OLTR_PAGE", setting(&service, "OLTR_PAGE"))
+                .replace("$OLTR_SOURCE", "-")
+                .replace(" - ", " ");
             let words = words.replace("/etc/oltr/deployment.toml", deployment.to_str().unwrap());
             let args: Vec<&str> =
                 words.split_whitespace().filter(|word| *word != "--reconnect" && *word != "-").collect();

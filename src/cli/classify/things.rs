@@ -52,7 +52,7 @@ impl Photos {
         }
         let options = common.options();
         let limits = args.scene.limits(options.limits.clone());
-        let settings = args.scene.settings(None, &Default::default(), &limits)?;
+        let settings = args.scene.settings(None, &Default::default(), &limits, false)?;
         let named = |input: &Input| match input {
             Input::File(path) | Input::Unusable { input: path, .. } => (path.clone(), false),
             Input::Stdin => (PathBuf::from("-"), true),

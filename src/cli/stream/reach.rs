@@ -49,7 +49,7 @@ impl Reach {
 
     /// Bytes of memory that all of it takes where frames have up to `frame` bytes, if there is any of it.
     pub fn memory(args: &StreamArgs, frame: usize) -> Option<u64> {
-        let live = args.listen.map_or(0, |_| Live::bytes(args.scene.allow_mask) + frame as u64);
+        let live = args.listen.map_or(0, |_| Live::bytes(args.allow_mask) + frame as u64);
         let runner = args.on_event.as_ref().map_or(0, |_| Runner::bytes());
         Some(live + runner).filter(|bytes| *bytes > 0)
     }

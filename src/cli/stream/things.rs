@@ -33,9 +33,6 @@ pub struct ThingsArgs {
     /// With --things: a picture of what is looked at, stretched over the frame; black is ignored
     #[arg(long, value_name = "FILE", requires = "things")]
     pub mask: Option<PathBuf>,
-    /// With --mask and --listen: let the mask be drawn on the page and saved to the file, which need not be there yet
-    #[arg(long, requires_all = ["mask", "listen"], conflicts_with = "detector_alone")]
-    pub allow_mask: bool,
     /// With --things: ignore this part of each frame, in pixels; may be given several times
     #[arg(long, value_name = "X,Y,W,H", value_parser = region, requires = "things")]
     pub ignore: Vec<Rect>,
@@ -85,17 +82,23 @@ pub struct ThingsArgs {
 }
 
 impl ThingsArgs {
-    /// The mask of a stream with these `settings` whose page is served, or `None` where there is none.
+    /// The mask of a stream with these `settings` whose page is served, or `None` where there is none; `allow` it to be drawn.
     ///
     /// # Errors
     /// [`Error::Config`] where it may be drawn over photos; as [`Drawn::new`].
-    pub fn drawn(&self, settings: Option<&things::Settings>, served: bool, photos: bool) -> Result<Option<Arc<Drawn>>> {
-        if self.allow_mask && photos {
+    pub fn drawn(
+        &self,
+        allow: bool,
+        settings: Option<&things::Settings>,
+        served: bool,
+        photos: bool,
+    ) -> Result<Option<Arc<Drawn>>> {
+        if allow && photos {
             let reason = "--allow-mask is said of video, and these are photos; leave it out";
             return Err(Error::Config(reason.into()));
         }
         let mask = settings.zip(self.mask.as_deref()).filter(|_| served);
-        mask.map(|(settings, path)| Drawn::new(path, self.allow_mask, settings.scene.mask.clone())).transpose()
+        mask.map(|(settings, path)| Drawn::new(path, allow, settings.scene.mask.clone())).transpose()
     }
 
     /// The stage that finds, follows and cuts out things; where `drawn` changes, it looks at what that shows.
@@ -203,11 +206,17 @@ impl ThingsArgs {
         })
     }
 
-    /// How things are found and told; of the frames only `roi` counts.
+    /// How things are found and told; of the frames only `roi` counts. A mask that is `drawn` need not be there yet.
     ///
     /// # Errors
     /// [`Error::Config`] for what makes no sense; as [`mask::read`].
-    pub fn settings(&self, roi: Option<Rect>, events: &events::Settings, limits: &Limits) -> Result<things::Settings> {
+    pub fn settings(
+        &self,
+        roi: Option<Rect>,
+        events: &events::Settings,
+        limits: &Limits,
+        drawn: bool,
+    ) -> Result<things::Settings> {
         let (update_every, gap) = (events.update_every, events.gap);
         let mut settings = things::Settings { update_every, gap, ..Default::default() };
         settings.margin = self.crop_margin.unwrap_or(settings.margin);
@@ -220,7 +229,7 @@ impl ThingsArgs {
         scene.sensitivity = self.sensitivity.unwrap_or(scene.sensitivity);
         scene.stay = self.stay.unwrap_or(scene.stay);
         // One that is yet to be drawn hides nothing.
-        let there = |path: &&Path| !self.allow_mask || path.symlink_metadata().is_ok();
+        let there = |path: &&Path| !drawn || path.symlink_metadata().is_ok();
         scene.mask = self.mask.as_deref().filter(there).map(|path| mask::read(path, limits)).transpose()?;
         scene.ignore = ignored(&self.ignore)?;
         if let Some(region) = roi {

@@ -21,8 +21,8 @@ fn tracker(settings: Settings) -> Tracker {
 }
 
 /// All changes of a stream, with those of its end.
-fn run(mut tracker: Tracker, frames: &[Observation]) -> Vec<Change, 4096> {
-    let mut all = Vec::new();
+fn run(mut tracker: Tracker, frames: &[Observation]) -> std::vec::Vec<Change> {
+    let mut all = std::vec::Vec::new();
     for o in frames {
         all.extend(tracker.observe(o).1);
     }

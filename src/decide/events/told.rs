@@ -99,9 +99,9 @@ mod tests {
     #[test]
     fn most_frames_share_the_name() {
         use Rank::{Genus, Label, Order};
-        assert_eq!(shared(A, 3, &[(Label, 0, 0.9), (Label, 0, 0.8), (Genus, 0, 0.7)]), Some((Label, "a", 0.85)));
+        assert_eq!(shared(A, 3, &[(Label, 0, 0.875), (Label, 0, 0.625), (Genus, 0, 0.5)]), Some((Label, "a", 0.75)));
         // Half is not most; a narrower name says the wider one too.
-        assert_eq!(shared(A, 2, &[(Label, 0, 0.9), (Genus, 0, 0.7)]), Some((Genus, "G", 0.8)));
+        assert_eq!(shared(A, 2, &[(Label, 0, 0.875), (Genus, 0, 0.625)]), Some((Genus, "G", 0.75)));
         assert_eq!(shared(A, 2, &[(Label, 0, 1.0), (Label, 1, 0.5)]), Some((Genus, "G", 0.75)));
         // A rank that the bundle does not tell is passed over.
         assert_eq!(shared(A, 2, &[(Label, 0, 1.0), (Label, 2, 0.5)]), Some((Order, "O", 0.75)));

@@ -160,8 +160,10 @@ fn the_shipped_service_starts_the_program_and_writes_little() {
         assert_eq!(words, [&bounds[..], &["--deployment", "/etc/oltr/deployment.toml"]].concat(), "{place}");
         super::super::oltr(&[&["stream", "--json"], &words[..], &["--help"]].concat()).code(0);
     }
-    assert!(read("oltr.service").contains("$OLTR_STORE $OLTR_PAGE $OLTR_SOURCE"));
-    assert!(read("pipe.conf").contains("$$OLTR_STORE $$OLTR_PAGE -"));
+    assert!(
+        read("oltr.service").contains("$OLTR_STORE $OLTR_PAGE $OLTR_SOURCE")
+            && read("pipe.conf").contains("$$OLTR_STORE $$OLTR_PAGE -")
+    );
     let unit = read("oltr.service");
     let number = |key: &str| {
         let value = unit.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
