@@ -354,7 +354,7 @@ impl Consumer<'_> {
                     decision: answer.decision,
                     probability: answer.probability,
                     reachability: answer.reachability,
-                    nearest: answer.nearest.class,
+                    nearest: answer.nearest.class as u32,
                     named: answer.taxon.map(Into::into),
                 };
                 let (agreed, changes) = self.groups.observe(&slot.frame, observation);

@@ -215,6 +215,11 @@ fn what_is_quantised_runs_in_int8_programs() {
         };
         let summary = model.summary();
         let in_program = |s: &&Step| s.program.is_some();
+        // Convolutions of 16 bits run in float, between programs of what is in bytes.
+        if case.name.starts_with("ops/qdq-wide-") {
+            let is_float = summary.coverage.int8_macs < summary.coverage.macs;
+            return if is_float { vec![] } else { vec!["is no exception any more: take it out".into()] };
+        }
         if LEFT_TO_TRACT.iter().any(|name| case.name.starts_with(name)) {
             let count = summary.steps.iter().filter(in_program).count();
             return if count == 0 { vec![] } else { vec!["is no exception any more: take it off the list".into()] };

@@ -118,7 +118,7 @@ pub struct Observation {
     /// 10 / distance to the nearest centroid.
     pub reachability: f32,
     /// The class of that centroid: what it resembles.
-    pub nearest: usize,
+    pub nearest: u32,
     /// The name that it was told, where the bundle tells names.
     pub named: Option<Named>,
 }

@@ -278,7 +278,7 @@ impl Stage {
                             decision: answer.decision,
                             probability: answer.probability,
                             reachability: answer.reachability,
-                            nearest: answer.nearest.class,
+                            nearest: answer.nearest.class as u32,
                             named: answer.taxon.map(Into::into),
                         },
                         area: track.area,

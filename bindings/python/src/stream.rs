@@ -54,7 +54,7 @@ impl Watcher {
                 best.frame,
                 best.time.as_secs_f64(),
             );
-            let nearest = names.class(best.nearest).map(|class| class.id.as_str());
+            let nearest = names.class(best.nearest as usize).map(|class| class.id.as_str());
             let scores = (number(event.mean_probability()), number(event.mean_reachability()), nearest);
             let taxon = taxon(names.told_of(&event));
             list.append(of.bind(py).call1((first, reason, span, scores, taxon))?)?;
@@ -125,7 +125,7 @@ impl Watcher {
                     decision: answer.decision,
                     probability: answer.probability,
                     reachability: answer.reachability,
-                    nearest: answer.nearest.class,
+                    nearest: answer.nearest.class as u32,
                     named: answer.taxon.map(Into::into),
                 };
                 let (_, changes) = tracker.observe(&observation);

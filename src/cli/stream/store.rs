@@ -371,7 +371,7 @@ impl<'k> Storing<'k> {
             event_id: format!("{}-{}", self.lines.run(), event.id),
             decision: event.label.word(),
             label: label.map(String::from),
-            nearest: e.names.class(event.best.nearest).map(|class| class.id.clone()),
+            nearest: e.names.class(event.best.nearest as usize).map(|class| class.id.clone()),
             special: few || event.label == Decision::Open,
             day,
             graph: self.graph.clone(),

@@ -156,7 +156,7 @@ impl Sink for TableSink {
             Phase::End(_) => (format!("end of {id}"), event.last, seconds(event.duration())),
         };
         let is_classified = event.label != Decision::Unclassified;
-        let resembles = is_classified.then(|| self.name(Decision::Known(event.best.nearest)));
+        let resembles = is_classified.then(|| self.name(Decision::Known(event.best.nearest as usize)));
         self.row(&[
             time_of_day_by(e.times, time).into(),
             what.into(),

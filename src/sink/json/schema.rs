@@ -292,7 +292,8 @@ impl<'a> EventLine<'a> {
         let Observation { frame, time, probability, reachability, nearest, .. } = event.best;
         let is_classified = event.label != Decision::Unclassified;
         let number = |number: f32| is_classified.then_some(number);
-        let resembled = Resembled { label: names.class(nearest).map(|class| texts.of(&class.id)), class: nearest };
+        let class = nearest as usize;
+        let resembled = Resembled { label: names.class(class).map(|class| texts.of(&class.id)), class };
         EventLine {
             source: texts.of(result.source),
             id: EventId(run, event.id),
