@@ -68,7 +68,7 @@ fn memory_stays_within_its_bars() {
 /// A photo of 12 megapixels with something in each of its blocks.
 fn large_photo() -> Vec<u8> {
     let (width, height) = (4000_u32, 3000_u32);
-    let shade = |i: u32| ((i % width / 9 * (i / width / 7)) ^ i % 13 * 5) as u8;
+    let shade = |i: u32| (((i % width / 9) * (i / width / 7)) ^ (i % 13 * 5)) as u8;
     let pixels: Vec<u8> = (0..width * height).flat_map(|i| [shade(i), shade(i / 3), (i / 50_000) as u8]).collect();
     let mut photo = Vec::new();
     let encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut photo, 90);

@@ -81,7 +81,7 @@ pub fn layers() -> Vec<(Class, Layer)> {
 /// Rows or columns twice as many as `n`, linear between pixels.
 fn twice(n: usize) -> Vec<Between> {
     let between = |i: usize| {
-        let (near, far) = (i / 2, if i % 2 == 0 { (i / 2).saturating_sub(1) } else { (i / 2 + 1).min(n - 1) });
+        let (near, far) = (i / 2, if i.is_multiple_of(2) { (i / 2).saturating_sub(1) } else { (i / 2 + 1).min(n - 1) });
         Between { positions: [near.min(far), near.max(far)], shares: [0.25, 0.75] }
     };
     (0..2 * n).map(between).collect()

@@ -58,7 +58,8 @@ struct Change {
 /// another dimension.
 fn weights<'a>(view: &View<'a>, node: &Node) -> Option<(QConst<'a>, usize)> {
     let transposed = node.is("ConvTranspose");
-    if !node.is("Conv") && !(transposed && node.int("group", 1) == 1) || node.outputs.len() != 1 {
+    let is_one = node.is("Conv") || transposed && node.int("group", 1) == 1;
+    if !is_one || node.outputs.len() != 1 {
         return None;
     }
     let constant = view.constant(node.input(1)?)?;

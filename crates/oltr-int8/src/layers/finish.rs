@@ -125,7 +125,7 @@ impl Layer for Repeat {
         let range = call.part.range();
         let x = call.operands[0];
         let own = self.from.channels;
-        let whole = self.from.stride % 16 == 0 && self.to.stride % 16 == 0;
+        let whole = self.from.stride.is_multiple_of(16) && self.to.stride.is_multiple_of(16);
         for (pixel, y) in range.zip(call.output.chunks_exact_mut(self.to.stride.max(1))) {
             let x = &x[pixel * self.from.stride..][..if whole { self.from.stride } else { own }];
             // Whole vectors where pixels are such, what lies between them too.
