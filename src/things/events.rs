@@ -36,8 +36,8 @@ pub struct Track {
     /// What it looks like.
     pub likeness: Likeness,
     event: Event,
-    /// The best frame where nothing was classified: the one that shows most of it.
-    largest: (Area, Observation),
+    /// The best frame where nothing was classified, the one that shows most of it: where it was, number and time.
+    largest: (Area, u64, Duration),
     announced: bool,
     /// When it became a thing.
     since: Duration,
@@ -48,7 +48,7 @@ pub struct Track {
 impl Track {
     /// A thing that was found in frame `frame`.
     pub fn new(thing: &Thing, frame: u64) -> Track {
-        let seen = observation(thing, frame);
+        let seen = observation(frame, thing.last);
         let (votes, likeness, announced) = Default::default();
         let mut track = Track {
             id: thing.id,
@@ -59,7 +59,7 @@ impl Track {
             votes,
             likeness,
             event: Event::of_thing(Decision::Unclassified, thing.first, seen),
-            largest: (thing.area, seen),
+            largest: (thing.area, frame, thing.last),
             announced,
             since: thing.last,
             told: thing.last,
@@ -74,7 +74,7 @@ impl Track {
         self.clean = thing.clean;
         self.frames = self.frames.saturating_add(u32::from(thing.clean));
         if thing.state == ThingState::Seen && thing.area.pixels() > self.largest.0.pixels() {
-            self.largest = (thing.area, observation(thing, frame));
+            self.largest = (thing.area, frame, thing.last);
         }
         self.event.last = thing.last;
     }
@@ -163,7 +163,8 @@ impl Track {
     /// Makes the event what the cuts say now.
     fn sum_up(&mut self) {
         let label = self.votes.decision();
-        let mut event = Event::of_thing(label, self.event.first, self.largest.1);
+        let (_, frame, time) = self.largest;
+        let mut event = Event::of_thing(label, self.event.first, observation(frame, time));
         for look in self.votes.supporters(label) {
             event.add_cut(&look.answer);
         }
@@ -192,8 +193,8 @@ pub fn reason_of(reason: oltr_scenes::EndReason) -> EndReason {
 }
 
 /// A frame that shows `thing` and was not classified.
-fn observation(thing: &Thing, frame: u64) -> Observation {
+fn observation(frame: u64, time: Duration) -> Observation {
     let (probability, reachability, nearest) = Default::default();
     let decision = Decision::Unclassified;
-    Observation { frame, time: thing.last, decision, probability, reachability, nearest, named: None }
+    Observation { frame, time, decision, probability, reachability, nearest, named: None }
 }
