@@ -36,12 +36,10 @@ pub struct Track {
     /// What it looks like.
     pub likeness: Likeness,
     event: Event,
-    /// The best frame where nothing was classified, the one that shows most of it: where it was, number and time.
-    largest: (Area, u64, Duration),
+    /// The best frame where nothing was classified, the one that shows most of it: where it was, number and nanoseconds.
+    largest: (Area, u64, u64),
     announced: bool,
-    /// When it became a thing.
-    since: Duration,
-    /// When it was last told of.
+    /// When it was last reported; before that, when it became a thing.
     told: Duration,
 }
 
@@ -59,9 +57,8 @@ impl Track {
             votes,
             likeness,
             event: Event::of_thing(Decision::Unclassified, thing.first, seen),
-            largest: (thing.area, frame, thing.last),
+            largest: (thing.area, frame, nanoseconds(thing.last)),
             announced,
-            since: thing.last,
             told: thing.last,
         };
         track.follow(thing, frame);
@@ -74,7 +71,7 @@ impl Track {
         self.clean = thing.clean;
         self.frames = self.frames.saturating_add(u32::from(thing.clean));
         if thing.state == ThingState::Seen && thing.area.pixels() > self.largest.0.pixels() {
-            self.largest = (thing.area, frame, thing.last);
+            self.largest = (thing.area, frame, nanoseconds(thing.last));
         }
         self.event.last = thing.last;
     }
@@ -138,7 +135,7 @@ impl Track {
     /// What is to be told of a thing that is present, if it is time.
     pub fn go_on(&mut self, time: Duration, update_every: Duration, announced: &mut u64) -> Option<Change> {
         let change = if !self.announced {
-            let named = self.cuts() > 0 || time.saturating_sub(self.since) >= PATIENCE;
+            let named = self.cuts() > 0 || time.saturating_sub(self.told) >= PATIENCE;
             named.then(|| self.announce(announced))
         } else if time.saturating_sub(self.told) >= update_every {
             self.sum_up();
@@ -164,7 +161,7 @@ impl Track {
     fn sum_up(&mut self) {
         let label = self.votes.decision();
         let (_, frame, time) = self.largest;
-        let mut event = Event::of_thing(label, self.event.first, observation(frame, time));
+        let mut event = Event::of_thing(label, self.event.first, observation(frame, Duration::from_nanos(time)));
         for look in self.votes.supporters(label) {
             event.add_cut(&look.answer);
         }
@@ -192,7 +189,12 @@ pub fn reason_of(reason: oltr_scenes::EndReason) -> EndReason {
     }
 }
 
-/// A frame that shows `thing` and was not classified.
+/// Until the clock has run for 584 years.
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// A frame that was not classified.
 fn observation(frame: u64, time: Duration) -> Observation {
     let (probability, reachability, nearest) = Default::default();
     let decision = Decision::Unclassified;

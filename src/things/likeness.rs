@@ -3,6 +3,8 @@
 //! Two things that merge are followed on by their ways. Where both turned round meanwhile, each goes on under the other's number.
 //! Cuts after the meeting are held against those before: where they fit crosswise, the numbers are changed.
 
+use std::num::NonZeroU64;
+
 /// Numbers of a sketch of a feature.
 const NUMBERS: usize = 128;
 
@@ -67,8 +69,10 @@ pub struct Likeness {
     before: Sketch,
     /// Since it.
     after: Sketch,
-    /// Whom it met, and how many cuts it had then.
-    met: Option<(u64, usize)>,
+    /// Whom it met; numbers of things begin at 1.
+    met: Option<NonZeroU64>,
+    /// How many cuts it had then.
+    cuts: u32,
 }
 
 impl Likeness {
@@ -79,17 +83,17 @@ impl Likeness {
 
     /// It is in one piece with the thing `other`, and has `cuts` so far.
     pub fn meet(&mut self, other: u64, cuts: usize) {
+        // Where it was not settled who is who since the last meeting, what was seen between belongs to neither.
         match self.met {
-            // Another one before it was settled who is who: what was seen between is of nobody.
-            Some((known, _)) if known == other => self.after = Sketch::default(),
-            Some((_, since)) => (self.met, self.after) = (Some((other, since)), Sketch::default()),
-            None => self.met = Some((other, cuts)),
+            Some(_) => self.after = Sketch::default(),
+            None => self.cuts = u32::try_from(cuts).unwrap_or(u32::MAX),
         }
+        self.met = NonZeroU64::new(other);
     }
 
     /// Whom it met, and the cuts that it had then.
     pub fn met(&self) -> Option<(u64, usize)> {
-        self.met
+        self.met.map(|other| (other.get(), self.cuts as usize))
     }
 
     /// Whether a cut is wanted to tell who it is.
