@@ -34,6 +34,8 @@ BUNDLE = ROOT / "models/everyday.onnx"
 SIZES = {"12 MP": (4000, 3000), "24 MP": (6000, 4000), "2 MP": (1632, 1224)}
 QUALITIES = range(88, 96)
 SCENES = 6
+# How often the memory of a running program is read.
+POLL_S = 0.01
 
 
 def scene(width: int, height: int, seed: int) -> Image.Image:
@@ -90,14 +92,33 @@ def by_python(folder: Path, draft: bool) -> None:
         assert part.exitcode == 0
 
 
+def peak_of(pid: int) -> int:
+    """The peak of memory in KiB of the largest process among `pid` and its children so far; 0 where they have ended.
+
+    What the system counts at a program's end (`ru_maxrss`) begins with the size of the process that started it, this one."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return 0
+    own = next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")), 0)
+    return max(own, *(peak_of(int(child)) for child in children)) if children else own
+
+
 def measure(command: list[str]) -> tuple[float, float, int]:
     """Seconds, CPU seconds and the peak of memory in KiB; of programs with children that of the largest process."""
     begin = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = status
-    assert os.waitstatus_to_exitcode(status) == 0, command
-    return time.monotonic() - begin, usage.ru_utime + usage.ru_stime, usage.ru_maxrss
+    peak = 0
+    while True:
+        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+        if pid:
+            break
+        peak = max(peak, peak_of(process.pid))
+        time.sleep(POLL_S)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0, command
+    return time.monotonic() - begin, usage.ru_utime + usage.ru_stime, peak
 
 
 def programs(args: argparse.Namespace, folder: Path) -> dict[str, list[str]]:
@@ -192,7 +213,7 @@ def main() -> None:
             count = args.photos // 3 if name == "24 MP" else args.photos
             if len(list(folder.glob("*.jpg"))) != count:
                 folder.mkdir(parents=True, exist_ok=True)
-                # In a process of its own: the peak that a program is told begins with that of the process which starts it.
+                # In a process of its own, which gives its memory back.
                 making = multiprocessing.Process(target=make, args=(folder, width, height, count))
                 making.start()
                 making.join()
