@@ -75,6 +75,26 @@ impl QConst<'_> {
 
     /// The numbers that it stands for; `None` where its scales lie along no axis of it.
     pub fn f32_values(&self) -> Option<Vec<f32>> {
+        let scale = self.scale()?;
+        self.map_centred(|place, value| Some(value as f32 * scale(place)))
+    }
+
+    /// What `f` makes of [`QConst::f32_values`] given one by one, so that large weights are never all there as floats.
+    pub fn with_f32_values<R>(&self, f: impl FnOnce(&dyn Fn(usize) -> f32) -> R) -> Option<R> {
+        match (&self.value.values, self.params.zeros.split_first()) {
+            (Values::I8(bytes), Some((zero, rest))) if rest.iter().all(|other| other == zero) => {
+                let (bytes, scale) = (bytes.signed(), self.scale()?);
+                Some(f(&|place| (i32::from(bytes[place]) - zero) as f32 * scale(place)))
+            }
+            _ => {
+                let values = self.f32_values()?;
+                Some(f(&|place| values[place]))
+            }
+        }
+    }
+
+    /// The scale of the value at a place; `None` where the scales lie along no axis of the constant.
+    fn scale(&self) -> Option<impl Fn(usize) -> f32> {
         let (shape, scales) = (&self.value.shape, &self.params.scales);
         let inner: usize = match wrap(self.params.axis, shape.len()) {
             Some(axis) if scales.len() > 1 && shape.get(axis) == Some(&scales.len()) => {
@@ -83,7 +103,7 @@ impl QConst<'_> {
             _ if scales.len() == 1 => 1,
             _ => return None,
         };
-        self.map_centred(|i, v| Some(v as f32 * scales[i / inner % scales.len()]))
+        Some(move |place| scales[place / inner % scales.len()])
     }
 
     /// The bytes in the engine's unsigned domain.

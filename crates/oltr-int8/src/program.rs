@@ -9,5 +9,6 @@ mod run;
 mod steps;
 
 pub use build::{Builder, Piece};
+pub use float::Matrix;
 pub use run::{State, Threads};
 pub use steps::{LayerInfo, Program};

@@ -46,7 +46,18 @@ impl<'a> Panels<'a> {
         }
     }
 
-    /// What [`Panels::pack`] made.
+    /// As [`Panels::pack`], of elements that `b` gives by their place, one by one.
+    pub fn pack_from([k, n]: [usize; 2], b: &dyn Fn(usize) -> f32, strides: [usize; 2], to: &mut [f32]) {
+        for (panel, to) in to.chunks_exact_mut((PANEL * k).max(1)).enumerate() {
+            for (row, to) in to.chunks_exact_mut(PANEL).enumerate() {
+                for (column, to) in (PANEL * panel..).zip(to) {
+                    *to = if column < n { b(row * strides[0] + column * strides[1]) } else { 0.0 };
+                }
+            }
+        }
+    }
+
+    /// What [`Panels::pack`] or [`Panels::pack_from`] made.
     ///
     /// # Panics
     /// If `values` is shorter than [`Panels::volume`].

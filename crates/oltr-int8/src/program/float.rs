@@ -26,6 +26,17 @@ use crate::program::steps::Work;
 use crate::quant::Quant;
 use crate::tensor::{Element, Tensor, TensorId, broadcast, row_major};
 
+/// A constant matrix of floats, `[k, n]`, whose elements are given one by one: quantised weights are not all there as
+/// floats twice.
+pub struct Matrix<'a> {
+    /// The element at a place among `count`.
+    pub at: &'a dyn Fn(usize) -> f32,
+    /// How many elements there are.
+    pub count: usize,
+    /// Steps in places from a row to the next, and from a column to the next.
+    pub strides: [usize; 2],
+}
+
 impl Builder {
     /// A new input of numbers that is read as numbers.
     pub fn input(&mut self, shape: &[usize]) -> TensorId {
@@ -140,8 +151,7 @@ impl Builder {
         Ok(self.float("distances", (rows * d) as u64, Distances, &[v, centroids], shape))
     }
 
-    /// `x × weights + bias` with the `[m, k, n]` of `size`; `weights[row * strides[0] + column * strides[1]]` is one
-    /// of `k × n`.
+    /// `x × weights + bias` with the `[m, k, n]` of `size`.
     ///
     /// # Errors
     /// [`Error::Internal`] where sizes and tensors do not fit.
@@ -149,19 +159,19 @@ impl Builder {
         &mut self,
         x: TensorId,
         size: [usize; 3],
-        (weights, strides): (&[f32], [usize; 2]),
+        weights: &Matrix<'_>,
         bias: Option<Vec<f32>>,
         shape: &[usize],
     ) -> Result<TensorId> {
         let [m, k, n] = size;
         self.expect(x, m * k)?;
-        if weights.len() != k * n
+        if weights.count != k * n
             || bias.as_ref().is_some_and(|b| b.len() != n)
             || shape.iter().product::<usize>() != m * n
         {
             return Err(Error::Internal(format!("{}: weights do not fit", self.name)));
         }
-        let layer = Dense::new(size, weights, strides, bias);
+        let layer = Dense::new(size, weights.at, weights.strides, bias);
         Ok(self.float("matmul", (m * k * n) as u64, layer, &[x], shape))
     }
 

@@ -211,6 +211,7 @@ mod tests {
     use crate::kernels::{available, best};
     use crate::layers::elementwise::Binary;
     use crate::program::build::Builder;
+    use crate::program::float::Matrix;
     use crate::quant::Quant;
 
     const PLANE: [usize; 4] = [1, 160, 15, 15];
@@ -236,7 +237,8 @@ mod tests {
         let first = b.f32_values(&[1, 225], (0..225u8).map(f32::from).collect());
         let distances = b.distances(first, planes, &[160]).unwrap();
         let weights: Vec<f32> = (0..160 * 200).map(|i| (i % 13) as f32 - 6.0).collect();
-        let dense = b.dense(distances, [1, 160, 200], (&weights, [200, 1]), None, &[1, 200]).unwrap();
+        let weights = Matrix { at: &|place| weights[place], count: weights.len(), strides: [200, 1] };
+        let dense = b.dense(distances, [1, 160, 200], &weights, None, &[1, 200]).unwrap();
         for output in [sum, shares, float_shares, bytes, dense] {
             b.output(output);
         }

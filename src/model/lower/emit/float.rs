@@ -8,7 +8,7 @@ use super::super::product::operand_shape;
 use super::super::units::{Operand, Sink};
 use super::{Emitter, clipped, lost};
 use crate::error::Error;
-use oltr_int8::TensorId;
+use oltr_int8::{Matrix, TensorId};
 
 impl Emitter<'_> {
     /// An operand as numbers in ONNX order.
@@ -104,7 +104,6 @@ impl Emitter<'_> {
                 b.float_matmul([x, ids[1]], [m, k, shape[shape.len() - 1]], shape)?
             }
             FloatOp::Dense { weights, bias, transposed } => {
-                let (values, _) = f32_values(self.view, weights).ok_or_else(|| lost(weights))?;
                 let (k, n) = (from[from.len() - 1], shape[shape.len() - 1]);
                 let m = shape.iter().product::<usize>() / n;
                 let bias = match bias {
@@ -114,7 +113,20 @@ impl Emitter<'_> {
                 // A bias of one number is one for all.
                 let bias = bias.map(|b| if b.len() == 1 { vec![b[0]; n] } else { b });
                 let strides = if *transposed { [1, k] } else { [n, 1] };
-                b.dense(x, [m, k, n], (&values, strides), bias, shape)?
+                let dense = |at: &dyn Fn(usize) -> f32, count| {
+                    b.dense(x, [m, k, n], &Matrix { at, count, strides }, bias, shape)
+                };
+                match self.view.graph.consts.get(weights) {
+                    Some(value) => {
+                        let values = value.as_f32().ok_or_else(|| lost(weights))?;
+                        dense(&|place| values[place], values.len())?
+                    }
+                    None => {
+                        let constant = self.view.constant(weights).ok_or_else(|| lost(weights))?;
+                        let id = constant.with_f32_values(|at| dense(at, constant.value.len()));
+                        id.ok_or_else(|| lost(weights))??
+                    }
+                }
             }
         };
         self.f32_values.insert(name.clone(), id);

@@ -10,17 +10,17 @@ use crate::threads::Cut;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Dense {
     size: [usize; 3],
-    /// As [`Panels::pack`] lays them out.
+    /// As [`Panels`] are laid out.
     weights: Vec<f32>,
     bias: Option<Vec<f32>>,
 }
 
 impl Dense {
-    /// For `[m, k]` times the `[k, n]` weights of which `weights[row * strides[0] + column * strides[1]]` is one.
-    pub fn new(size: [usize; 3], weights: &[f32], strides: [usize; 2], bias: Option<Vec<f32>>) -> Dense {
+    /// For `[m, k]` times the `[k, n]` weights of which `weights(row * strides[0] + column * strides[1])` is one.
+    pub fn new(size: [usize; 3], weights: &dyn Fn(usize) -> f32, strides: [usize; 2], bias: Option<Vec<f32>>) -> Dense {
         let [_, k, n] = size;
         let mut packed = vec![0.0; Panels::volume(k, n)];
-        Panels::pack([k, n], weights, strides, &mut packed);
+        Panels::pack_from([k, n], weights, strides, &mut packed);
         Dense { size, weights: packed, bias }
     }
 
