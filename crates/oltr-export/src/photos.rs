@@ -51,7 +51,12 @@ pub struct About {
     pub sha256: String,
     /// Names of the classes for people, in their order, and then those of the enrolled classes.
     pub classes: Vec<String>,
+    /// The taxa of the classes, in the same order. A class behind the last has none.
+    pub lineages: Vec<Lineage>,
 }
+
+/// The taxa of a class from the widest to the narrowest: kingdom, phylum, class, order, family, genus, species.
+pub type Lineage = [Option<String>; 7];
 
 /// What is told of one photo.
 #[derive(Clone, Copy, Debug)]

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use oltr::bundle::Shot;
+use oltr::bundle::{Class, Rank, Shot};
 use oltr::source::photos::Input;
 use oltr::text::counted;
 use oltr::{DisplayNames, Error, Names};
@@ -83,12 +83,21 @@ impl Report {
             PhotosFormat::Speciesnet => Format::SpeciesNet,
         };
         let known = names.bundle().classes.len();
+        let taxonomy = names.bundle().taxonomy.as_ref();
+        let lineage = |class: &Class| {
+            // From the widest to the narrowest.
+            let mut ranks = Rank::OF_TAXA;
+            ranks.reverse();
+            ranks.map(|rank| taxonomy.and_then(|taxonomy| taxonomy.of(&class.id, rank)).map(String::from))
+        };
+        let lineages = names.bundle().classes.iter().map(lineage).collect();
         let names = DisplayNames::of_all(names);
         let about = About {
             version: env!("CARGO_PKG_VERSION").into(),
             model: model.name.into(),
             sha256: model.sha256.into(),
             classes: names.all().map(String::from).collect(),
+            lineages,
         };
         let journal = Journal::begin(path, format, about, args.resume)?;
         let before = journal.len();

@@ -11,7 +11,7 @@ use std::path::Path;
 use oltr_frames::Result;
 use serde_json::{Map, Value, json};
 
-use super::{About, Each, Entries, Format, Layout, OTHER_MODEL, Photo, number};
+use super::{About, Each, Entries, Format, Layout, Lineage, OTHER_MODEL, Photo, number};
 use crate::time;
 
 pub struct MegaDetector;
@@ -51,6 +51,14 @@ fn categories(about: &About) -> BTreeMap<usize, &str> {
     names.chain(["open"]).enumerate().map(|(at, name)| (at + 1, name)).collect()
 }
 
+/// Of the classes whose taxa are known: `kingdom;phylum;class;order;family;genus;species`, by their ids.
+fn descriptions(about: &About) -> BTreeMap<usize, String> {
+    let plain = |taxon: &Option<String>| taxon.as_deref().unwrap_or_default().replace(';', ",");
+    let line = |lineage: &Lineage| lineage.each_ref().map(plain).join(";");
+    let known = about.lineages.iter().enumerate().filter(|(_, lineage)| lineage.iter().any(Option::is_some));
+    known.map(|(at, lineage)| (at + 1, line(lineage).to_lowercase())).collect()
+}
+
 impl Layout for MegaDetector {
     fn entry(&self, about: &About, photo: &Photo) -> io::Result<String> {
         let mut image = Map::from_iter([("file".to_string(), photo.name.into())]);
@@ -88,6 +96,11 @@ impl Layout for MegaDetector {
         writeln!(out, "{{\n \"info\": {},", info(&about.version, &about.model, Some(&about.sha256)))?;
         writeln!(out, " \"detection_categories\": {{\"{ANIMAL}\": \"animal\"}},")?;
         writeln!(out, " \"classification_categories\": {},", serde_json::to_string(&categories(about))?)?;
+        let descriptions = descriptions(about);
+        if !descriptions.is_empty() {
+            let json = serde_json::to_string(&descriptions)?;
+            writeln!(out, " \"classification_category_descriptions\": {json},")?;
+        }
         write!(out, " \"images\": [")?;
         super::journal::list(entries, out)?;
         writeln!(out, "]\n}}")

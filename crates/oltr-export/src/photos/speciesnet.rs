@@ -1,8 +1,8 @@
 //! SpeciesNet's predictions.
 //!
-//! A label of SpeciesNet is `uuid;class;order;family;genus;species;common name`. oltr knows no taxonomy: a name that is a
-//! genus with a species stands in their places, any other as common name. The uuid follows from model and class. An open
-//! photo has the label `…;;;;;;open`.
+//! A label of SpeciesNet is `uuid;class;order;family;genus;species;common name`, in small letters. The taxa are the bundle's.
+//! Without them a name that is a genus with a species fills these two. The uuid follows from model and name. An open photo has
+//! the label `…;;;;;;open`.
 
 use std::collections::HashSet;
 use std::io::{self, Write};
@@ -12,21 +12,35 @@ use oltr_frames::Result;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{About, Each, Entries, Format, Layout, OTHER_MODEL, Photo, number};
+use super::{About, Each, Entries, Format, Layout, Lineage, OTHER_MODEL, Photo, number};
 
 pub struct SpeciesNet;
 
+/// What an open photo is called.
+const OPEN: &str = "open";
+
 /// The label of something called `name` by the model `sha256`.
-fn label(sha256: &str, name: &str) -> String {
+fn label(sha256: &str, name: &str, lineage: Option<&Lineage>) -> String {
     let hash = Sha256::digest(format!("oltr/{sha256}/{name}"));
     let hex: String = hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
     // As a name-based uuid is written (version 8 leaves the hash to its maker).
     let uuid = format!("{}-{}-8{}-a{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..32]);
-    let plain = name.replace(';', ",");
-    match binomial(&plain) {
-        Some((genus, species)) => format!("{uuid};;;;{};{};{}", genus.to_lowercase(), species, plain.to_lowercase()),
-        None => format!("{uuid};;;;;;{}", plain.to_lowercase()),
-    }
+    let plain = |name: &str| name.replace(';', ",").to_lowercase();
+    let [class, order, family, genus, species] = taxa(name, lineage).map(|taxon| plain(&taxon));
+    format!("{uuid};{class};{order};{family};{genus};{species};{}", plain(name))
+}
+
+/// Class, order, family, genus and the second word of the species; empty where it is not known.
+fn taxa(name: &str, lineage: Option<&Lineage>) -> [String; 5] {
+    let [_, _, class, order, family, genus, species] =
+        lineage.map(|lineage| lineage.each_ref().map(|taxon| taxon.as_deref().unwrap_or_default())).unwrap_or_default();
+    // The bundle may not know the species of a class that is named after it.
+    let species = if species.is_empty() && (genus.is_empty() || name.starts_with(genus)) { name } else { species };
+    let (genus, species) = match binomial(species) {
+        Some(both) => both,
+        None => (genus, ""),
+    };
+    [class, order, family, genus, species].map(String::from)
 }
 
 /// Genus and species of a name like `Vulpes vulpes`.
@@ -40,7 +54,9 @@ pub fn binomial(name: &str) -> Option<(&str, &str)> {
 impl Layout for SpeciesNet {
     fn entry(&self, about: &About, photo: &Photo) -> io::Result<String> {
         let mut image = Map::from_iter([("filepath".to_string(), photo.name.into())]);
-        let named = |class: usize| label(&about.sha256, about.classes.get(class).map_or("", String::as_str));
+        let named = |class: usize| {
+            label(&about.sha256, about.classes.get(class).map_or("", String::as_str), about.lineages.get(class))
+        };
         match &photo.outcome {
             Ok(shown) => {
                 if let Some(place) = shown.origin.place {
@@ -53,7 +69,7 @@ impl Layout for SpeciesNet {
                 image.insert("classifications".into(), json!({"classes": classes, "scores": scores}));
                 image.insert("detections".into(), json!([]));
                 let (prediction, score) = match shown.class {
-                    None => (label(&about.sha256, "open"), 1.0.into()),
+                    None => (label(&about.sha256, OPEN, None), 1.0.into()),
                     Some(class) if shown.enrolled => (named(class), 1.0.into()),
                     Some(class) => (named(class), number(shown.probability)),
                 };
@@ -77,8 +93,10 @@ impl Layout for SpeciesNet {
 
     fn entries(&self, about: &About, path: &Path, each: &mut Each) -> Result<()> {
         // The labels follow from the model: one that it does not have is of another.
-        let names = about.classes.iter().map(String::as_str).chain(["open"]);
-        let labels: HashSet<String> = names.map(|name| label(&about.sha256, name)).collect();
+        let lineages = about.lineages.iter().map(Some).chain(std::iter::repeat(None));
+        let classes = about.classes.iter().zip(lineages).map(|(name, lineage)| (name.as_str(), lineage));
+        let labels = classes.chain([(OPEN, None)]).map(|(name, lineage)| label(&about.sha256, name, lineage));
+        let labels: HashSet<String> = labels.collect();
         let entry = |image: &Map<String, Value>| {
             let name = image.get("filepath").and_then(Value::as_str).ok_or("an element without a name")?.to_string();
             match image.get("prediction").and_then(Value::as_str) {

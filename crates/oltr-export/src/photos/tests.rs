@@ -6,7 +6,7 @@ const FORMATS: [Format; 4] = [Format::Json, Format::Csv, Format::MegaDetector, F
 
 fn about() -> About {
     let classes = ["Vulpes vulpes", "cup, large", "my moth"].map(String::from).to_vec();
-    About { version: "0.1.0".into(), model: "everyday".into(), sha256: "00ff".into(), classes }
+    About { version: "0.1.0".into(), model: "everyday".into(), sha256: "00ff".into(), classes, lineages: Vec::new() }
 }
 
 fn origin() -> Origin {
@@ -179,6 +179,47 @@ fn speciesnet_tells_open_and_failures() {
     assert_eq!((of(0)[0].len(), of(0)[0] != of(1)[0]), (36, true));
     assert_eq!(predictions[3]["failures"], serde_json::json!(["CLASSIFIER"]));
     assert_eq!((&predictions[0]["latitude"], &predictions[0]["prediction_score"]), (&52.5.into(), &0.93.into()));
+}
+
+/// Taxa of the first two classes: all of them of one, the family of the other.
+fn lineages() -> Vec<Lineage> {
+    let all = ["Animalia", "Chordata", "Mammalia", "Carnivora", "Canidae", "Vulpes", "Vulpes vulpes"];
+    let mut family = [const { None }; 7];
+    family[4] = Some("Cup;idae".to_string());
+    vec![all.map(|taxon| Some(taxon.to_string())), family]
+}
+
+#[test]
+fn speciesnet_has_the_taxa_of_the_bundle() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out");
+    let about = || About { lineages: lineages(), ..about() };
+    let mut journal = Journal::begin(&path, Format::SpeciesNet, about(), false).unwrap();
+    add(&mut journal, &NAMES);
+    journal.finish(NAMES.into_iter()).unwrap();
+    let json: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    let classes = json["predictions"][0]["classifications"]["classes"].as_array().unwrap();
+    let labels: Vec<&str> = classes.iter().map(|label| label.as_str().unwrap().split_once(';').unwrap().1).collect();
+    assert_eq!(labels, ["mammalia;carnivora;canidae;vulpes;vulpes;vulpes vulpes", ";;cup,idae;;;cup, large"]);
+    // The file is found to be of this model.
+    assert!(Journal::begin(&path, Format::SpeciesNet, about(), true).unwrap().is_done(NAMES[0]));
+}
+
+#[test]
+fn megadetector_describes_classes_whose_taxa_are_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out");
+    let about = || About { lineages: lineages(), ..about() };
+    let mut journal = Journal::begin(&path, Format::MegaDetector, about(), false).unwrap();
+    add(&mut journal, &NAMES);
+    journal.finish(NAMES.into_iter()).unwrap();
+    let json: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    let expected = serde_json::json!({
+        "1": "animalia;chordata;mammalia;carnivora;canidae;vulpes;vulpes vulpes",
+        "2": ";;;;cup,idae;;"
+    });
+    assert_eq!(json["classification_category_descriptions"], expected);
+    assert!(Journal::begin(&path, Format::MegaDetector, about(), true).unwrap().is_done(NAMES[0]));
 }
 
 #[test]
