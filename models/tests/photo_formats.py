@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import struct
 import zlib
@@ -444,6 +445,14 @@ def bmp(
 
 
 def bmps() -> Iterator[Variant]:
+    """Bitmaps, and the same without the place of their pixels, which then lie behind all headers."""
+    for variant in placed_bmps():
+        yield variant
+        data = variant.data[:10] + bytes(4) + variant.data[14:]
+        yield dataclasses.replace(variant, name=f"{variant.name}-no-place", data=data)
+
+
+def placed_bmps() -> Iterator[Variant]:
     for mode, data in by_mode("BMP", ("1", "L", "P", "RGB", "RGBA")):
         yield Variant(f"bmp/{mode}", data)
     random = np.random.default_rng(4)

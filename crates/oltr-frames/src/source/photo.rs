@@ -259,7 +259,14 @@ impl Decoder {
             let reason = "the palette of the PNG is damaged; copy or download it again".into();
             return Err(Error::BadImage { subject: subject.into(), reason });
         }
-        let bytes = if format == ImageFormat::Bmp { &bmp::for_windows(bytes)[..] } else { bytes };
+        let bitmap = match format {
+            ImageFormat::Bmp => bmp::readable(bytes).map_err(|reason| {
+                let reason = format!("the BMP is damaged ({reason}); copy it again or save it anew");
+                Error::BadImage { subject: subject.into(), reason }
+            })?,
+            _ => bytes.into(),
+        };
+        let bytes = &bitmap[..];
         let mut limits = image::Limits::no_limits();
         limits.max_alloc = Some(decoder_bytes(&self.limits));
         let decoder = decoder(bytes, format, limits).map_err(failed)?;

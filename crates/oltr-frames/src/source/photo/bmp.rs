@@ -1,31 +1,69 @@
-//! Bitmaps of OS/2 2, whose header the decoder does not know: it begins as that of Windows does.
+//! Headers of bitmaps that the decoder does not know or misreads: those of OS/2 2, and those that do not say where the pixels
+//! begin.
 
 use std::borrow::Cow;
 
-/// Where the pixels lie, where the header begins, and its length in the second version of OS/2 and in Windows.
+/// Where the file says at which place its pixels begin.
 const PIXELS: usize = 10;
+/// Where the header begins, and its length in both versions of OS/2 and in Windows.
 const HEADER: usize = 14;
+const OS_2_FIRST: u32 = 12;
 const OS_2: u32 = 64;
 const WINDOWS: u32 = 40;
 
-/// Where the header says how the pixels are compressed, and from which number on OS/2 means something of its own.
+/// Where the header has the bits of a pixel, its compression and its number of colours.
+const BITS: usize = HEADER + 14;
+const BITS_OS_2_FIRST: usize = HEADER + 10;
 const COMPRESSION: usize = HEADER + 16;
+const COLORS: usize = HEADER + 32;
+
+/// The compression whose three masks lie behind a header of Windows, and from which number on OS/2 means something of its own.
+const MASKS: u32 = 3;
 const OWN_COMPRESSIONS: u32 = 3;
 
-/// A bitmap of OS/2 2 as one of Windows, any other as it is.
-pub fn for_windows(bytes: &[u8]) -> Cow<'_, [u8]> {
+/// A bitmap of OS/2 2 as one of Windows, one without a place of its pixels with it, any other as it is.
+///
+/// # Errors
+/// What is wrong, where the pixels begin within the header.
+pub fn readable(bytes: &[u8]) -> Result<Cow<'_, [u8]>, String> {
     let number = |at: usize| Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
+    let (Some(pixels), Some(size)) = (number(PIXELS), number(HEADER)) else { return Ok(bytes.into()) };
+    let begin = match pixels {
+        // Writers that leave it out mean the place behind all headers.
+        0 => headers(bytes, size),
+        _ if pixels < size.saturating_add(HEADER as u32) => return Err("its pixels begin within its header".into()),
+        _ => Some(pixels),
+    };
+    let Some(begin) = begin else { return Ok(bytes.into()) };
     let own = number(COMPRESSION).is_none_or(|compression| compression >= OWN_COMPRESSIONS);
-    if own || number(HEADER) != Some(OS_2) {
-        return bytes.into();
+    let mut file: Cow<[u8]> = bytes.into();
+    if size == OS_2 && !own {
+        let left_out = OS_2 - WINDOWS;
+        let (first, behind) = (HEADER + WINDOWS as usize, bytes.get(HEADER + OS_2 as usize..).unwrap_or_default());
+        file = [&bytes[..first.min(bytes.len())], behind].concat().into();
+        file.to_mut()[PIXELS..PIXELS + 4].copy_from_slice(&(begin - left_out).to_le_bytes());
+        file.to_mut()[HEADER..HEADER + 4].copy_from_slice(&WINDOWS.to_le_bytes());
+    } else if begin != pixels {
+        file.to_mut()[PIXELS..PIXELS + 4].copy_from_slice(&begin.to_le_bytes());
     }
-    let left_out = OS_2 - WINDOWS;
-    let Some(pixels) = number(PIXELS).and_then(|pixels| pixels.checked_sub(left_out)) else { return bytes.into() };
-    let (first, behind) = (HEADER + WINDOWS as usize, bytes.get(HEADER + OS_2 as usize..).unwrap_or_default());
-    let mut file = [&bytes[..first.min(bytes.len())], behind].concat();
-    file[PIXELS..PIXELS + 4].copy_from_slice(&pixels.to_le_bytes());
-    file[HEADER..HEADER + 4].copy_from_slice(&WINDOWS.to_le_bytes());
-    file.into()
+    Ok(file)
+}
+
+/// Bytes before the pixels of a bitmap with a header of `size` bytes; `None` where the file is too short or says too much.
+fn headers(bytes: &[u8], size: u32) -> Option<u32> {
+    let number = |at: usize| Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
+    let short = |at: usize| Some(u32::from(u16::from_le_bytes(*bytes.get(at..)?.first_chunk()?)));
+    let (bits, colors, entry) = match size {
+        OS_2_FIRST => (short(BITS_OS_2_FIRST)?, 0, 3),
+        _ => (short(BITS)?, number(COLORS)?, 4),
+    };
+    let colors = match bits {
+        1..=8 if colors == 0 => 1 << bits,
+        1..=8 => colors,
+        _ => 0,
+    };
+    let masks = if size == WINDOWS && number(COMPRESSION)? == MASKS { 12 } else { 0 };
+    (HEADER as u32).checked_add(size)?.checked_add(masks)?.checked_add(colors.checked_mul(entry)?)
 }
 
 #[cfg(test)]
@@ -60,6 +98,17 @@ mod tests {
             let whole = bitmap(64, palette);
             for length in 2..whole.len() - 1 {
                 decode("a.bmp", &whole[..length], &Limits::default()).unwrap_err();
+            }
+            // Without its place, the pixels lie behind all headers.
+            for size in [40, 64] {
+                let mut file = bitmap(size, palette);
+                file[10..14].fill(0);
+                assert_eq!(decode("a.bmp", &file, &Limits::default()).unwrap().data(), right.data());
+                for within in [1, 20, 13 + size as u8] {
+                    file[10] = within;
+                    let error = decode("a.bmp", &file, &Limits::default()).unwrap_err().to_string();
+                    assert!(error.contains("within its header"), "{error}");
+                }
             }
             // What means something else in OS/2 is refused.
             let mut own = whole;
