@@ -19,8 +19,10 @@ from tqdm import tqdm
 from .augment import random_view
 from .backbone import Lite
 from .data import Preprocess, Sample, load_photo
+from .grounds import Grounds
 
 BATCH = 16
+GROUND = 7  # tells the random numbers of a ground from those of the view
 
 
 def keep_freed_memory() -> None:
@@ -36,14 +38,16 @@ def keep_freed_memory() -> None:
 
 
 def activations(path: Path, net: Lite, blocks: int, samples: list[Sample], preprocess: Preprocess,
-                view: int | None, seed: int, what: str, turn: bool = False) -> np.ndarray:
+                view: int | None, seed: int, what: str, turn: bool = False, grounds: Grounds | None = None) -> np.ndarray:
     """Float16 activations `[n, C, H, W]` behind `blocks` blocks, from `path` or computed into it.
 
     `view` None is the preprocessing of the test; a number is that random view of each photo, turned
-    by quarters too if `turn`.
+    by quarters too if `turn`, and on another photo's ground where `grounds` says so.
     """
     key = {"blocks": blocks, "preprocess": preprocess.to_json(), "view": view, "seed": seed,
            "photos": [str(s.path) for s in samples]} | ({"turn": True} if turn else {})
+    if grounds is not None and view is not None:
+        key["grounds"] = grounds.key()
     if net.name != "lite0":
         key["backbone"] = net.name
     key_path = path.with_suffix(".json")
@@ -54,7 +58,7 @@ def activations(path: Path, net: Lite, blocks: int, samples: list[Sample], prepr
 
     @torch.no_grad()
     def run(start: int) -> np.ndarray:
-        images = [_input(s, preprocess, view, seed, start + i, turn) for i, s in enumerate(samples[start:start + BATCH])]
+        images = [_input(s, preprocess, view, seed, start + i, turn, grounds) for i, s in enumerate(samples[start:start + BATCH])]
         batch = torch.from_numpy(np.stack(images)).to(device).contiguous(memory_format=torch.channels_last)
         return net.early(batch, blocks).cpu().numpy()
 
@@ -73,8 +77,11 @@ def activations(path: Path, net: Lite, blocks: int, samples: list[Sample], prepr
     return np.load(path, mmap_mode="r")
 
 
-def _input(sample: Sample, preprocess: Preprocess, view: int | None, seed: int, index: int, turn: bool) -> np.ndarray:
+def _input(sample: Sample, preprocess: Preprocess, view: int | None, seed: int, index: int, turn: bool,
+           grounds: Grounds | None) -> np.ndarray:
     photo = load_photo(sample.path)
     if view is None:
         return preprocess(photo)
+    if grounds is not None:
+        photo = grounds.view(photo, sample.path, np.random.default_rng((seed, view, index, GROUND)))
     return random_view(photo, preprocess, np.random.default_rng((seed, view, index)), turn)

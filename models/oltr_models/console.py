@@ -25,10 +25,13 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "metric": ("metric", "give a bundle distances in the metric of its training photos"),
         "average": ("average", "average the weights of two trainings"),
     },
+    "for cuts of a camera's pictures": {
+        "cutouts": ("cutouts", "cut the subjects of training photos from their grounds"),
+        "subject": ("subject", "say whether training photos show the whole frame or cuts"),
+    },
     "others": {
         "import-checkpoint": ("import_checkpoint", "make a float bundle of a published checkpoint"),
         "card": ("card", "embed a model card"),
-        "subject": ("subject", "say whether training photos show the whole frame or cuts"),
         "golden": ("golden", "write input and outputs of a bundle on a photo"),
         "summary": ("summary", "write one page on a training"),
         "softmax": ("softmax", "train the plain baseline in place of stage 2"),

@@ -35,6 +35,9 @@ def arguments(prog: str, description: str) -> argparse.ArgumentParser:
     add("--stage2-views", type=int, default=0, help="views that stage 2 takes; 0 is all of them")
     add("--most", type=int, default=0, help="training photos of a class; more are left out. 0 takes all")
     add("--turn", action="store_true", help="views turned by quarters too: for subjects without an upright side")
+    add("--cutouts", type=Path, help="folder of `cutouts`: what each training photo shows without its ground")
+    add("--foreign-grounds", type=float, default=0.0, help="share of the views whose subject lies on another photo's ground: for cuts "
+        "from a camera that saw none of the training photos; needs --cutouts")
     add("--batch", type=int, default=32, help="photos of a training step")
     add("--start", type=Path, help="stage1.pt of an earlier run to train on from; else the start is a discriminant")
     add("--shrinkage", type=float, default=0.8, help="of the covariance in the discriminant start")

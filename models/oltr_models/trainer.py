@@ -29,6 +29,7 @@ from .checkpoint import save
 from .data import Preprocess, Sample, class_ids, read_samples, remarks, select, train_counts, write_labels
 from .discriminant import class_means, whitening
 from .evaluation import Answers, class_indices, figures
+from .grounds import Grounds
 from .network import ABLATIONS, Architecture, Oltr, on_sphere
 
 BATCH = 64  # of a pass without gradients
@@ -68,6 +69,10 @@ class Trainer:
         self.samples = samples
         train, known, unknown = (select(samples, *which) for which in (("train", True), ("val", True), ("val", False)))
         train = thinned(train, args.most, args.seed)
+        self.grounds = None
+        if args.foreign_grounds:
+            self.grounds = Grounds(args.cutouts, args.images, train, args.foreign_grounds)
+            print(f"note: {len(self.grounds.paths)} of {len(train)} training photos have a cutout", file=sys.stderr)
         self.labels = class_indices(train, self.classes)
         self.clean = self._cached(train, None, "train")
         self.views = [self._cached(train, view, f"train view {view}") for view in range(args.views)]
@@ -84,7 +89,7 @@ class Trainer:
     def _cached(self, samples, view: int | None, what: str) -> np.ndarray:
         path = self.args.work / (what.replace(" ", "-") + ".npy")
         return activations(path, self.net.backbone, self.cut, samples, self.preprocess, view, self.args.seed, what,
-                           self.args.turn and view is not None)
+                           self.args.turn and view is not None, self.grounds)
 
     @torch.no_grad()
     def advance(self) -> None:
