@@ -17,8 +17,11 @@ use oltr::{Limits, Model, Result};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-/// Photos that a class is enrolled from.
+/// Photos that a class is enrolled from in the table of classes.
 const PHOTOS: usize = 5;
+
+/// Numbers of photos in the table of all classes together.
+const NUMBERS: [usize; 6] = [2, 3, 5, 10, 20, 40];
 
 /// Times that everything is drawn anew.
 const DRAWS: u64 = 50;
@@ -58,21 +61,46 @@ fn main() -> Result<()> {
     let options = inference::Options { jobs: 2, features: true, ..inference::Options::default() };
     let records = inference::run(&model, Path::new(images), &photos, &truths, &limits, &options)?.records;
     let decider = Decider::new(bundle);
-    println!(
-        "| class | photos tested | open before | named | still open | other unknown taken | known taken | of them right before |"
-    );
+    let limit = 10.0 / bundle.open.reachability;
+    const COLUMNS: &str = "photos tested | open before | named | still open | other unknown taken | known taken | \
+                           of them right before |";
+    println!("| class | {COLUMNS}");
     println!("|---|---|---|---|---|---|---|---|");
+    for (class, row) in &study(&photos, &records, &decider, limit, PHOTOS)? {
+        println!("| {class} | {row}");
+    }
+    println!("\n| enrolled from | classes | {COLUMNS}");
+    println!("|---|---|---|---|---|---|---|---|---|");
+    for number in NUMBERS {
+        let rows = study(&photos, &records, &decider, limit, number)?;
+        let mut all = Row::default();
+        rows.values().for_each(|row| all.add(row));
+        println!("| {number} | {} | {all}", rows.len());
+    }
+    Ok(())
+}
+
+/// Each unknown class enrolled alone from `number` photos, [`DRAWS`] times; `limit` is the distance at which frames turn
+/// open.
+fn study<'a>(
+    photos: &'a [Label],
+    records: &'a [Record],
+    decider: &Decider,
+    limit: f32,
+    number: usize,
+) -> Result<BTreeMap<&'a str, Row>> {
     let mut rows: BTreeMap<&str, Row> = BTreeMap::new();
     for seed in 0..DRAWS {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        for (class, clusters) in unknown(&photos, &records) {
-            let Some((enrolled_from, tested)) = draw(clusters, &mut rng) else { continue };
+        for (class, clusters) in unknown(photos, records) {
+            let Some((enrolled_from, tested)) = draw(clusters, number, &mut rng) else { continue };
             let features: Vec<Vec<f32>> = enrolled_from.iter().map(|r| r.features.clone()).collect();
+            // Photos that have too little in common are refused, as `oltr enrol` does.
+            let Ok(enrolled) = Enrolled::new(class, &features, limit) else { continue };
             let mut enrolments = Enrolments::new("");
-            let limit = 10.0 / bundle.open.reachability;
-            enrolments.add(Enrolled::new(class, &features, limit)?)?;
+            enrolments.add(enrolled)?;
             let is_open = |r: &Record| decider.decide(&r.scores).decision == Decision::Open;
-            let taken = |r: &Record| enrolments.find(&r.features, &r.distances, &decider).is_some();
+            let taken = |r: &Record| enrolments.find(&r.features, &r.distances, decider).is_some();
             let row = rows.entry(class).or_default();
             row.draws += 1;
             for r in tested {
@@ -81,7 +109,7 @@ fn main() -> Result<()> {
                 row.named += usize::from(taken(r));
                 row.open += usize::from(is_open(r) && !taken(r));
             }
-            for r in &records {
+            for r in records {
                 match r.truth {
                     Some(truth) => {
                         row.known += 1;
@@ -97,20 +125,41 @@ fn main() -> Result<()> {
             }
         }
     }
-    for (class, row) in &rows {
-        let percent = |part: usize, whole: usize| format!("{:.1} %", 100.0 * part as f64 / whole.max(1) as f64);
-        println!(
-            "| {class} | {} | {} | {} | {} | {} | {} | {} |",
-            row.photos / row.draws,
-            percent(row.open_before, row.photos),
-            percent(row.named, row.photos),
-            percent(row.open, row.photos),
-            percent(row.others_taken, row.others),
-            percent(row.known_taken, row.known),
-            percent(row.known_spoilt, row.known_taken),
-        );
+    Ok(rows)
+}
+
+impl Row {
+    /// Photos of another class beside these.
+    fn add(&mut self, other: &Row) {
+        self.draws = self.draws.max(other.draws);
+        self.photos += other.photos;
+        self.named += other.named;
+        self.open_before += other.open_before;
+        self.open += other.open;
+        self.others += other.others;
+        self.others_taken += other.others_taken;
+        self.known += other.known;
+        self.known_taken += other.known_taken;
+        self.known_spoilt += other.known_spoilt;
     }
-    Ok(())
+}
+
+impl std::fmt::Display for Row {
+    /// `195 | 72.8 % | 62.2 % | …|`, photos as the mean of the draws.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let percent = |part: usize, whole: usize| format!("{:.1} %", 100.0 * part as f64 / whole.max(1) as f64);
+        write!(
+            f,
+            "{} | {} | {} | {} | {} | {} | {} |",
+            self.photos / self.draws.max(1),
+            percent(self.open_before, self.photos),
+            percent(self.named, self.photos),
+            percent(self.open, self.photos),
+            percent(self.others_taken, self.others),
+            percent(self.known_taken, self.known),
+            percent(self.known_spoilt, self.known_taken),
+        )
+    }
 }
 
 /// The photos of each unknown class by cluster.
@@ -125,16 +174,20 @@ fn unknown<'a>(photos: &'a [Label], records: &'a [Record]) -> BTreeMap<&'a str, 
 }
 
 /// Photos to enrol from, one of a cluster in turn, and those of all other clusters; `None` if nothing is left to test.
-fn draw<'a>(mut clusters: Vec<Vec<&'a Record>>, rng: &mut ChaCha8Rng) -> Option<(Vec<&'a Record>, Vec<&'a Record>)> {
+fn draw<'a>(
+    mut clusters: Vec<Vec<&'a Record>>,
+    number: usize,
+    rng: &mut ChaCha8Rng,
+) -> Option<(Vec<&'a Record>, Vec<&'a Record>)> {
     let n = clusters.len();
     for i in (1..n).rev() {
         clusters.swap(i, (rng.next_u64() % (i as u64 + 1)) as usize);
     }
     // At most half of the clusters, so that something is left.
-    let used = PHOTOS.min(n / 2);
+    let used = number.min(n / 2);
     let tested: Vec<&Record> = clusters[used..].iter().flatten().copied().collect();
     let longest = clusters[..used].iter().map(Vec::len).max()?;
     let turns = (0..longest).flat_map(|i| clusters[..used].iter().filter_map(move |c| c.get(i).copied()));
-    let enrolled: Vec<&Record> = turns.take(PHOTOS).collect();
-    (enrolled.len() == PHOTOS && !tested.is_empty()).then_some((enrolled, tested))
+    let enrolled: Vec<&Record> = turns.take(number).collect();
+    (enrolled.len() == number && !tested.is_empty()).then_some((enrolled, tested))
 }

@@ -48,9 +48,15 @@ const SLACK: f32 = 1.1;
 const ROUNDING: f32 = 1.0 / 1024.0;
 
 /// Largest spread over the distance at which the bundle calls everything open: photos of several things lie as far from
-/// each other as from known classes, and would take in half of the world. (Photos of one class come to 0.6 or 0.7, of
-/// unrelated things to 0.9 and more.)
+/// each other as from known classes, and would take in half of the world. (On everyday photos of one class come to 0.5,
+/// of unrelated things to 0.7 and more.)
 const MAX_SPREAD: f32 = 0.8;
+
+/// Largest scatter of the photos about their mean, over the length of their features. The distance above is in the
+/// bundle's metric, where a network that knows few and similar things calls open what lies closer than photos of one
+/// unknown species do; so a class must be scattered by both measures to be refused. (Photos of one unknown class come to
+/// 0.34 on fish, 0.56 on everyday and 0.62 on plankton, unrelated ones to 0.44, 0.72 and 0.78.)
+const MAX_SCATTER: f32 = 0.7;
 
 /// One enrolled class.
 #[derive(Clone, Debug, PartialEq)]
@@ -119,7 +125,11 @@ impl Enrolled {
             f.iter().enumerate().map(square).sum::<f64>().sqrt()
         };
         let own = (features.iter().map(to_others).sum::<f64>() / n as f64) as f32;
-        if own > MAX_SPREAD * limit {
+        let norm = |f: &Vec<f32>| f.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
+        let long = (features.iter().map(norm).sum::<f64>() / n as f64) as f32;
+        // To the mean of the others it is farther than to that of all.
+        let scatter = own * ((n - 1) as f32 / n as f32).sqrt();
+        if own > MAX_SPREAD * limit && scatter > MAX_SCATTER * long {
             return Err(bad(format!(
                 "its photos have little in common for this network: they lie {own:.1} from each other, and what is \
                  {limit:.1} from a class is not of it; take photos that show the thing alike and large"
@@ -322,6 +332,18 @@ mod tests {
         assert!(message.contains("'b'") && message.contains("enrolled are: a"), "{message}");
         assert_eq!(all.remove("a").unwrap().name(), "a");
         assert!(all.classes().is_empty());
+    }
+
+    #[test]
+    fn photos_of_no_one_thing_are_refused_where_both_measures_say_so() {
+        // Each of these lies 12.2 from the mean of the others, and 8.2 from that of all.
+        let unlike = [vec![10.0, 0.0, 0.0], vec![0.0, 10.0, 0.0], vec![0.0, 0.0, 10.0]];
+        let message = Enrolled::new("a", &unlike, 15.0).unwrap_err().to_string();
+        assert!(message.contains("little in common") && message.contains("12.2"), "{message}");
+        assert!(Enrolled::new("a", &unlike, 16.0).is_ok(), "near, for this bundle");
+        // A network of a few similar things calls open what lies 2 from them.
+        let alike = [vec![10.0, 2.0], vec![10.0, -2.0]];
+        assert!(Enrolled::new("a", &alike, 2.0).is_ok(), "in one direction");
     }
 
     #[test]

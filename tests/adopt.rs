@@ -125,6 +125,36 @@ fn a_metric_is_replaced_by_another() {
 }
 
 #[test]
+fn a_new_metric_leaves_the_factor_for_pictures_of_nothing() {
+    let limits = Limits::default();
+    let everyday = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("models/everyday.onnx")).unwrap();
+    let model = Model::undivided("m", &everyday, &Default::default()).unwrap();
+    let train = records(&model);
+    let mut none = |_: &_, _: &[Record]| None;
+    let photos = Photos { train: &train, val: &train, temperature: 0.5 };
+    let bundle = model.bundle().unwrap();
+    let (with, shape, _) = with_metric("m", &everyday, bundle, &photos, &limits, &mut none).unwrap();
+    // The same metric, fitted here: the graph's distances are longer by the factor, for coins and the moon alone.
+    let energy = |r: &Record| oltr::scores::log_sum_exp(r.logits.iter().copied().map(f64::from));
+    let example = |r: &'_ Record| (r.features.clone(), energy(r), r.truth.unwrap());
+    let owned: Vec<_> = train.iter().map(example).collect();
+    let examples: Vec<_> =
+        owned.iter().map(|(f, e, k)| oltr::adopt::metric::Example { feature: f, energy: *e, class: *k }).collect();
+    let classes = bundle.classes.len();
+    let edit = oltr::model::edit::Edit::new("m", &everyday, &limits).unwrap();
+    let (_, trained) = oltr::adopt::metric::trained_centroids(&edit).unwrap();
+    let metric = oltr::adopt::metric::Metric::fit(&examples, classes, Some(&trained), 0.5, shape).unwrap();
+    let factors: Vec<f32> = records(&Model::undivided("m", &with, &Default::default()).unwrap())
+        .iter()
+        .map(|r| r.distances[0] / metric.distances(&r.features, energy(r))[0])
+        .collect();
+    for (name, factor) in PHOTOS.iter().zip(&factors) {
+        let drawn = ["coins.jpg", "moon.jpg"].contains(name);
+        assert!(if drawn { *factor > 1.3 } else { (factor - 1.0).abs() < 1e-3 }, "{name}: {factor}");
+    }
+}
+
+#[test]
 fn a_classifier_may_be_judged_by_its_logits_alone() {
     let reading = Reading { logits_only: true, ..Reading::default() };
     let limits = Limits::default();

@@ -23,6 +23,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "refit": ("refit", "fit the classifier of a bundle anew to all training photos"),
         "lift": ("lift", "raise the logits of rare classes"),
         "metric": ("metric", "give a bundle distances in the metric of its training photos"),
+        "nothing": ("nothing", "teach a bundle what pictures of nothing look like"),
         "average": ("average", "average the weights of two trainings"),
     },
     "for cuts of a camera's pictures": {

@@ -40,22 +40,26 @@ METRIC: dict[str, tuple[str, ...]] = {
     "fish": ("--uncertainty", "0", "--energy", "0.07"),
     "plankton": ("--energy", "0.2"),
 }
+# Taught what pictures of nothing look like (`nothing`): where photos of the other sets passed for known, by val.
+NOTHING = {"everyday"}
 # Of nobody's set: what a bundle answers to them matters only to other runtimes. A class must not hang on rounding:
 # the cup is what everyday knows; on it fish's largest logit leads by 0.06, and fish and plankton take the photo
 # of examples/photos on which it leads by most, as ONNX Runtime computes it (docs/why/quantisation.md).
 GOLDEN_PHOTOS = {"everyday": "cup.jpg", "fish": "retina.jpg", "plankton": "face.jpg"}
 
 
-def commands(name: str, images: Path, labels: Path, work: Path, folder: Path) -> list[list[str]]:
-    """The commands in their order, as arguments of `python -m`."""
+def commands(name: str, images: Path, labels: Path, work: Path, folder: Path, seed: int = 0) -> list[list[str]]:
+    """The commands in their order, as arguments of `python -m`. The seed is that of whatever is drawn; 0, the commands' own, made the
+    shipped bundles."""
     photos = ["--images", str(images), "--labels", str(labels)]
+    seeded = ["--seed", str(seed)] if seed else []
     names = folder / f"{name}.names.tsv"  # without one, ids are names
     bundle, original, report = folder / f"{name}.onnx", work / f"{name}.float.onnx", work / "check.json"
     trainings, start, best = [], [], work / "best.pt"
     for index, options in enumerate(TRAINING[name], start=1):
         last = index == len(TRAINING[name])
         here = work if last else work / f"start{index}"
-        trainings.append(["oltr_models.train", *photos, "--work", str(here), *start, *options])
+        trainings.append(["oltr_models.train", *photos, "--work", str(here), *start, *options, *seeded])
         if name not in APART:
             start = ["--start", str(here / "stage1.pt")]
     if name in SHARE:
@@ -64,15 +68,16 @@ def commands(name: str, images: Path, labels: Path, work: Path, folder: Path) ->
     exported, tail = original, []
     if name in TAIL:
         exported, fitted = work / f"{name}.exported.onnx", work / f"{name}.refit.onnx"
-        tail = [["oltr_models.refit", str(exported), str(fitted), *photos, *TAIL[name][0]],
+        tail = [["oltr_models.refit", str(exported), str(fitted), *photos, *TAIL[name][0], *seeded],
                 ["oltr_models.lift", str(fitted), str(original), *TAIL[name][1]]]
     return trainings + [
         ["oltr_models.export", str(best), str(exported), "--name", name,
          *(["--names", str(names)] if names.exists() else [])],
         *tail,
-        ["oltr_models.quantise", str(original), str(bundle), *photos],
+        ["oltr_models.quantise", str(original), str(bundle), *photos, *seeded],
         *([["oltr_models.subject", str(bundle), SUBJECT[name]]] if name in SUBJECT else []),
         ["oltr_models.metric", str(bundle), str(bundle), *photos, *METRIC[name]],
+        *([["oltr_models.nothing", str(bundle), str(bundle), *photos]] if name in NOTHING else []),
         ["oltr_models.check", str(original), str(bundle), *photos, "--output", str(report)],
         ["oltr_models.card", str(bundle), str(folder / f"{name}.card.md"), "--report", str(report)],
         ["oltr_models.golden", str(bundle), str(folder / "../examples/photos" / GOLDEN_PHOTOS[name]), str(folder / f"{name}.golden.npz")],
@@ -89,8 +94,9 @@ def main() -> None:
     parser.add_argument("--labels", type=Path, required=True, help=".tsv with path, class, role, split")
     parser.add_argument("--work", type=Path, required=True, help="folder for caches, history and checkpoints")
     parser.add_argument("--folder", type=Path, default=Path(), help="holds NAME.names.tsv and NAME.card.md and gets the bundle (default: here)")
+    parser.add_argument("--seed", type=int, default=0, help="of the trainings and of what is drawn after them (default: %(default)s, as shipped)")
     args = parser.parse_args()
-    for command in commands(args.name, args.images, args.labels, args.work, args.folder):
+    for command in commands(args.name, args.images, args.labels, args.work, args.folder, args.seed):
         print("python -m " + shlex.join(command), flush=True)
         if subprocess.run([sys.executable, "-m", *command]).returncode != 0:
             raise ValueError(f"{command[0]} failed; what it needs is said above. Run this again to go on from there")

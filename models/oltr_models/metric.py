@@ -23,6 +23,7 @@ from onnx import helper, numpy_helper
 from .bundle import Runner
 from .cli import prog, run
 from .data import load_photo, read_samples, select
+from .nothing import remove
 
 PREFIX = "oltr.metric."
 SHRINKAGE = 0.4  # of the scatter towards the identity
@@ -95,8 +96,10 @@ def trained_centroids(model: onnx.ModelProto) -> np.ndarray:
 
 
 def install(model: onnx.ModelProto, constants: dict[str, np.ndarray], beta: float) -> None:
-    """Puts the metric behind the graph's `features` and `logits`; what was put there before is replaced."""
+    """Puts the metric behind the graph's `features` and `logits`; what was put there before is replaced, and a factor of
+    `oltr_models.nothing` is taken out."""
     graph = model.graph
+    remove(model)
     for nodes in (graph.node, graph.initializer):
         names = [n.output[0] if hasattr(n, "output") else n.name for n in nodes]
         for index in reversed(range(len(nodes))):

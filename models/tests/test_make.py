@@ -15,8 +15,9 @@ class MakeTest(unittest.TestCase):
             averaged = [] if name == "fish" else ["average"]
             tail = ["refit", "lift"] if name == "plankton" else []
             subject = [] if name == "everyday" else ["subject"]
+            nothing = ["nothing"] if name == "everyday" else []
             self.assertEqual([c[0].split(".")[1] for c in listed if c[0] != "oltr_models.train"],
-                             [*averaged, "export", *tail, "quantise", *subject, "metric", "check", "card", "golden"])
+                             [*averaged, "export", *tail, "quantise", *subject, "metric", *nothing, "check", "card", "golden"])
             for command in listed:
                 self.assertTrue(callable(importlib.import_module(command[0]).main))
                 if command[0] == "oltr_models.train":
@@ -44,6 +45,13 @@ class MakeTest(unittest.TestCase):
         self.assertEqual(lift[1], refit[2])
         self.assertEqual([quantise[1], check[1]], [lift[2]] * 2)
         self.assertEqual(metric[1:3], [quantise[2]] * 2)
+
+    def test_a_seed_goes_to_whatever_draws(self):
+        for name in TRAINING:
+            listed = commands(name, Path("photos"), Path("labels.tsv"), Path("work"), Path("."), 7)
+            seeded = [c[0].split(".")[1] for c in listed if c[-2:] == ["--seed", "7"]]
+            tail = ["refit"] if name == "plankton" else []
+            self.assertEqual(seeded, ["train"] * len(TRAINING[name]) + tail + ["quantise"])
 
     def test_golden_photos_are_there(self):
         examples = Path(__file__).resolve().parents[2] / "examples" / "photos"

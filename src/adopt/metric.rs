@@ -127,11 +127,13 @@ impl Metric {
     }
 
     /// Puts the metric behind the tensors `features [1, D]` and `logits [1, K]` of `edit`, as its `distances`. What a metric
-    /// put there before is replaced; other distances go on serving the nodes that read them.
+    /// put there before is replaced; other distances go on serving the nodes that read them. A factor for pictures of
+    /// nothing, which depends on the features alone, stays behind the new distances.
     pub fn install(&self, edit: &mut Edit) {
         let classes = self.factor.len();
         let again = is_installed(edit);
-        edit.remove(|name| name.starts_with(PREFIX) || again && name == "distances");
+        let nothing = edit.producer("distances").is_some_and(|node| node.inputs.iter().any(|i| i == NOTHING));
+        edit.remove(|name| name.starts_with(PREFIX) || again && ["distances", BEFORE_NOTHING].contains(&name));
         edit.rename("distances", TRAINED);
         let dim = self.dim;
         let name = |part: &str| format!("{PREFIX}{part}");
@@ -189,7 +191,10 @@ impl Metric {
         node("Sub", &["energy", "mu"], "surplus", &[]);
         node("Mul", &["surplus", "beta"], "exponent", &[]);
         node("Exp", &["exponent"], "surprise", &[]);
-        node("Mul", &["sure", "surprise"], "distances", &[]);
+        node("Mul", &["sure", "surprise"], if nothing { BEFORE_NOTHING } else { "distances" }, &[]);
+        if nothing {
+            node("Mul", &[BEFORE_NOTHING, NOTHING], "distances", &[]);
+        }
     }
 }
 
@@ -300,14 +305,19 @@ impl Whitener {
 
 /// Whether the graph's distances are those of a metric.
 fn is_installed(edit: &Edit) -> bool {
-    edit.producer("distances").is_some_and(|node| node.inputs.iter().any(|input| input.starts_with(PREFIX)))
+    let ours = |input: &String| input.starts_with(PREFIX) || input == NOTHING;
+    edit.producer("distances").is_some_and(|node| node.inputs.iter().any(ours))
 }
 
 /// Name of the distances that the graph had before.
 const TRAINED: &str = "distances.trained";
 
+/// What `oltr_models.nothing` multiplies distances with, and the distances before that.
+const NOTHING: &str = "oltr.nothing.factor";
+const BEFORE_NOTHING: &str = "oltr.nothing.before";
+
 /// Tensors of the graph that the metric's nodes read and write under their own names.
-const PLAIN: [&str; 3] = ["features", "logits", "distances"];
+const PLAIN: [&str; 5] = ["features", "logits", "distances", NOTHING, BEFORE_NOTHING];
 
 /// The centroids `[K, D]` that the graph's own distances are taken from, if it has such.
 pub fn trained_centroids(edit: &Edit) -> Option<(Vec<usize>, Vec<f32>)> {
