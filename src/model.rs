@@ -10,6 +10,7 @@
 
 mod attributes;
 mod builtin;
+mod channels;
 mod check;
 mod coverage;
 mod distances;

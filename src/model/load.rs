@@ -7,6 +7,7 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::ensure;
 use tract_onnx::tract_core::ops::konst::Const;
 
+use super::channels;
 use super::check;
 use super::coverage;
 use super::distances;
@@ -125,6 +126,7 @@ pub(super) fn load(name: &str, origin: &Origin, options: &Options) -> Result<Loa
     };
     lower::fold_constants(&mut graph);
     lower::prune(&mut graph);
+    channels::put_first(&mut graph);
     write_shapes(&mut graph, &parts);
     if options.engine == Engine::Int8 {
         softmax::fuse(&mut graph);
