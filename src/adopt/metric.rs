@@ -72,7 +72,7 @@ const FAR: f32 = 1e6;
 pub const MAX_WHITENED: usize = 2048;
 
 /// What names of the metric's nodes and constants begin with.
-const PREFIX: &str = "oltr.metric.";
+pub(crate) const PREFIX: &str = "oltr.metric.";
 
 /// One training photo.
 #[derive(Clone, Debug)]

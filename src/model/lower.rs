@@ -220,7 +220,9 @@ pub(super) fn fold_constants(graph: &mut Graph) {
     });
 }
 
-/// Whether the graph quantises anything.
+/// Whether the graph quantises anything. The bytes of a metric, which `oltr adopt` appends to float classifiers too, do not
+/// count: what reads them was never meant for integers.
 pub(super) fn is_quantised(graph: &Graph) -> bool {
-    graph.nodes.iter().any(|n| n.is(QUANTISE) || n.is(DEQUANTISE))
+    let of_metric = |n: &Node| n.output().starts_with(crate::adopt::metric::PREFIX);
+    graph.nodes.iter().any(|n| n.is(QUANTISE) || n.is(DEQUANTISE) && !of_metric(n))
 }

@@ -4,6 +4,7 @@ Three classes, pictures of 32 x 32, weights drawn from a seed: nothing is traine
 
     nchw.onnx        float, channels first, input `x`, a free batch, logits of a Gemm
     nhwc.onnx        float, channels last, a MatMul with a bias, then a softmax, as TensorFlow exports
+    steps.onnx       the same, its bias as Add, Sub, Mul and Add by channel behind a transposition to channels last
     conv.onnx        float, logits of a 1 x 1 convolution on a pooled map
     qdq.onnx         nchw.onnx quantised with QuantizeLinear and DequantizeLinear, behind a softmax
     qoperator.onnx   the same as QOperator
@@ -41,6 +42,25 @@ def features(x: str) -> list:
             helper.make_node("Relu", ["map"], ["relu"]), helper.make_node("GlobalAveragePool", ["relu"], ["pooled"])]
 
 
+def steps(rng: np.random.Generator, conv: dict, last: dict, flat: onnx.NodeProto) -> tuple[list, dict[str, np.ndarray]]:
+    """The network with channels last, whose convolution has a normalisation by channel behind it."""
+    scale, mean, beta = (rng.uniform(0.5, 2, CHANNELS).astype(np.float32) for _ in range(3))
+    by_channel = {"beta": beta, "mean": mean, "scale": scale, "shift": conv["b"] - (beta - mean) * scale}
+    nodes = [helper.make_node("Transpose", ["image"], ["first"], perm=[0, 3, 1, 2]),
+             helper.make_node("Conv", ["first", "w"], ["map"], strides=[4, 4], pads=[1, 1, 1, 1]),
+             helper.make_node("Transpose", ["map"], ["last"], perm=[0, 2, 3, 1]),
+             helper.make_node("Add", ["last", "beta"], ["plus"]), helper.make_node("Cast", ["plus"], ["same"], to=TensorProto.FLOAT),
+             helper.make_node("Sub", ["same", "mean"], ["less"]), helper.make_node("Mul", ["less", "scale"], ["times"]),
+             helper.make_node("Add", ["times", "shift"], ["normal"]), helper.make_node("Relu", ["normal"], ["relu"]),
+             helper.make_node("Transpose", ["relu"], ["again"], perm=[0, 3, 1, 2]),
+             helper.make_node("GlobalAveragePool", ["again"], ["pooled"]), flat,
+             helper.make_node("MatMul", ["feature", "vt"], ["product"]), helper.make_node("Add", ["product", "c"], ["biased"]),
+             helper.make_node("Softmax", ["biased"], ["out"], axis=-1)]
+    constants = {"w": conv["w"] / scale[:, None, None, None], "vt": last["v"].T.copy(), "c": last["c"],
+                 **{name: value.reshape(1, 1, 1, -1) for name, value in by_channel.items()}}
+    return nodes, constants
+
+
 def build(folder: Path) -> None:
     rng = np.random.default_rng(5)
     conv = {"w": weights(rng, CHANNELS, 3, 5, 5), "b": weights(rng, CHANNELS, 1)[:, 0]}
@@ -53,6 +73,7 @@ def build(folder: Path) -> None:
             helper.make_node("MatMul", ["feature", "vt"], ["product"]), helper.make_node("Add", ["product", "c"], ["biased"]),
             helper.make_node("Softmax", ["biased"], ["out"], axis=-1)]
     onnx.save(model(nhwc, {**conv, "vt": last["v"].T.copy(), "c": last["c"]}, ("image", [1, SIDE, SIDE, 3]), "out"), folder / "nhwc.onnx")
+    onnx.save(model(*steps(np.random.default_rng(6), conv, last, flat), ("image", [1, SIDE, SIDE, 3]), "out"), folder / "steps.onnx")
     by_conv = [*features("x"), helper.make_node("Conv", ["pooled", "k", "c"], ["ones"]), helper.make_node("Flatten", ["ones"], ["logits"])]
     onnx.save(model(by_conv, {**conv, "k": last["v"][:, :, None, None], "c": last["c"]}, nchw, "logits"), folder / "conv.onnx")
     soft = [*features("x"), flat, gemm, helper.make_node("Softmax", ["out"], ["probabilities"], axis=-1)]
