@@ -162,7 +162,7 @@ fn an_explanation_names_rule_margin_and_neighbours() {
         why[0].contains("cup: the reachability, 1.00") && why[0].contains("is at least the threshold of 0.832"),
         "{why:?}"
     );
-    assert!(why[1].contains("Open: the reachability, 0.5") && why[1].contains("is below the threshold"), "{why:?}");
+    assert!(why[1].contains("Open: the reachability, 0.3") && why[1].contains("is below the threshold"), "{why:?}");
     let json = oltr(&["classify", "--json", "--explain", &photo("moon")]).code(0).json().remove(0);
     let e = &json["explanation"];
     assert_eq!((&e["decided_by"], e["nearest"].as_array().unwrap().len()), (&"reachability".into(), 3));
