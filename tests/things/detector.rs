@@ -1,17 +1,19 @@
 //! Boxes from a tiny detector in ONNX.
 
+use std::process::Command;
 use std::time::Duration;
 
 use oltr::decide::events::Phase;
 use oltr::model::Options;
 use oltr::pipeline::{self, Control};
 use oltr::things::detector::{Detector, DetectorFinder, Form, Settings as Boxes};
-use oltr::things::{AnyFinder, Budget, Finder, Gate, Regions, Settings, Stage};
-use oltr::{Classifier, Error, Frame, Limits, Model};
+use oltr::things::{AnyFinder, Budget, Finder, Gate, Mask, Regions, Settings, Stage, only};
+use oltr::{Classifier, Error, Frame, Limits, Model, Rect};
 
 use super::common::counting_allocator::{held_by, taken_by};
 use super::common::onnx::{self, Node, Tensor, dtype, value};
-use super::scene::{Film, HEIGHT, SIDE, Shot, WIDTH, draw, passage};
+use super::common::tiny;
+use super::scene::{Film, HEIGHT, SIDE, Shot, WIDTH, draw, passage, y4m};
 use super::{Notes, tiny_model};
 
 /// Cells of the tiny detector along a side, and pixels of a cell.
@@ -104,6 +106,89 @@ fn run(score: f32, moving: bool, stands: bool, spacing: Duration) -> (usize, usi
     pipeline::run_things(&mut film, &mut stage, &mut classifier, &mut notes, &control, &pipeline, &limits).unwrap();
     notes.check();
     (notes.of(|phase| *phase == Phase::New).len(), notes.cuts.len())
+}
+
+/// A mask of eight columns that shows those of `shown`.
+fn columns(shown: std::ops::Range<usize>) -> Mask {
+    let luma: Vec<u8> = (0..64).map(|place| if shown.contains(&(place % 8)) { 255 } else { 0 }).collect();
+    Mask::new(8, 8, &luma).unwrap()
+}
+
+#[test]
+fn a_detector_alone_looks_where_it_is_told_to() {
+    let found = |change: &dyn Fn(&mut oltr::things::Settings)| {
+        let mut settings = Settings::default();
+        change(&mut settings);
+        let mut finder = DetectorFinder::new(detector(0.6), None, Duration::ZERO).within(&settings.scene);
+        let mut regions = Regions::new();
+        finder.find(&picture(150), Duration::ZERO, &[], &mut regions).unwrap();
+        regions.len()
+    };
+    let all = found(&|_| ());
+    assert!(all > 0);
+    let rect = |x, y, width, height| Rect { x, y, width, height };
+    let ignore = |settings: &mut Settings, x: i32| {
+        settings.scene.ignore.push(oltr::things::Area { x, y: 0, width: WIDTH / 2, height: HEIGHT }).unwrap();
+    };
+    assert_eq!(found(&|settings| settings.scene.mask = Some(columns(2..6))), all);
+    assert_eq!(found(&|settings| settings.scene.mask = Some(columns(0..2))), 0);
+    assert_eq!(found(&|settings| ignore(settings, 230)), all);
+    assert_eq!(found(&|settings| ignore(settings, 100)), 0);
+    assert_eq!(found(&|settings| only(&mut settings.scene, rect(60, 20, 250, 200)).unwrap()), all);
+    assert_eq!(found(&|settings| only(&mut settings.scene, rect(0, 0, 100, HEIGHT)).unwrap()), 0);
+    assert_eq!(found(&|settings| settings.scene.min_size = 0.5), 0);
+    assert_eq!(found(&|settings| (settings.scene.min_size, settings.scene.max_size) = (0.0, 0.05)), 0);
+}
+
+#[test]
+fn a_detector_alone_looks_anew_where_the_mask_changed() {
+    let mut finder = DetectorFinder::new(detector(0.6), None, Duration::from_secs(3600));
+    let mut found = |mask: Option<Option<Mask>>, seconds: u64| {
+        if let Some(mask) = mask {
+            finder.set_mask(mask);
+        }
+        let mut regions = Regions::new();
+        finder.find(&picture(150), Duration::from_secs(seconds), &[], &mut regions).unwrap();
+        regions.len()
+    };
+    let all = found(None, 0);
+    assert!(all > 0);
+    assert_eq!(found(Some(Some(columns(0..2))), 1), 0);
+    assert_eq!(found(None, 2), 0);
+    assert_eq!(found(Some(Some(columns(2..6))), 3), all);
+    assert_eq!(found(Some(None), 4), all);
+}
+
+#[test]
+fn the_program_looks_where_it_is_told_to_with_a_detector_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
+    write("tiny.onnx", &tiny::bundle().encode());
+    write("bright.onnx", &bright(around).encode());
+    write("scene.y4m", &y4m(40, |_| vec![(150, 90, SIDE, SIDE)]));
+    let mask = image::ImageBuffer::from_fn(8, 2, |x, _| image::Luma([if x < 2 { 255u8 } else { 0 }]));
+    mask.save(folder.path().join("left.png")).unwrap();
+    let events = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_oltr"));
+        command.current_dir(folder.path()).env_remove("OLTR_MODEL");
+        command.args(["stream", "--things", "--json", "--recording", "--model", "tiny.onnx"]);
+        command.args(["--detector", "bright.onnx", "--detector-alone", "--detector-score", "0.6"]).args(more);
+        let ran = command.arg("scene.y4m").output().unwrap();
+        assert!(ran.status.success(), "{more:?}: {}", String::from_utf8_lossy(&ran.stderr));
+        String::from_utf8(ran.stdout).unwrap().lines().filter(|line| line.contains("\"new\"")).count()
+    };
+    let all = events(&[]);
+    assert!(all > 0);
+    assert_eq!(events(&["--ignore", "240,0,80,80", "--roi", "80,20,220,200"]), all);
+    for elsewhere in [
+        &["--mask", "left.png"][..],
+        &["--ignore", "100,50,150,150"],
+        &["--roi", "0,0,90,240"],
+        &["--min-size", "50%"],
+        &["--max-size", "5%"],
+    ] {
+        assert_eq!(events(elsewhere), 0, "{elsewhere:?}");
+    }
 }
 
 /// A frame without anything bright.

@@ -320,6 +320,4 @@ fn a_place_for_no_file_is_refused_at_the_start() {
     for wrong in [&["--allow-mask", "scene.y4m"][..], &["--mask", "real.png", "--allow-mask", "scene.y4m"]] {
         assert_eq!(run(wrong).0, Some(2), "{wrong:?}");
     }
-    let (code, said) = run(&[&page[..], &["--mask", "real.png", "--detector", "x", "--detector-alone", "-"]].concat());
-    assert!(code == Some(2) && said.contains("--detector-alone"), "{said}");
 }

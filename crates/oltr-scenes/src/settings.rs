@@ -96,8 +96,41 @@ impl Settings {
         }
         Ok(())
     }
+
+    /// Whether a box in frames of this size is looked at: at least half of it lies where the mask shows the frame and nothing is
+    /// ignored. What is beyond the frame's edge does not count.
+    pub fn shows(&self, area: Area, width: u32, height: u32) -> bool {
+        if self.mask.is_none() && self.ignore.is_empty() {
+            return true;
+        }
+        let area = area.clipped(width, height);
+        if area.is_empty() {
+            return false;
+        }
+        let middle = |start: i32, length: u32, part: u64| {
+            i64::from(start) as u64 + (part * 2 + 1) * u64::from(length) / (2 * PROBES)
+        };
+        let probes = (0..PROBES).flat_map(|row| (0..PROBES).map(move |column| (row, column)));
+        let seen = probes.filter(|&(row, column)| {
+            let (x, y) = (middle(area.x, area.width, column), middle(area.y, area.height, row));
+            let at = |place: u64| i32::try_from(place).unwrap_or(i32::MAX);
+            let mask = |mask: &Mask| mask.shows(x as usize, width as usize, y as usize, height as usize);
+            self.mask.as_ref().is_none_or(mask) && !self.ignore.iter().any(|area| area.holds(at(x), at(y)))
+        });
+        2 * seen.count() as u64 >= PROBES * PROBES
+    }
+
+    /// Whether a box in frames of this width is neither smaller nor larger than a thing may be; a largest size of 1 bounds
+    /// nothing.
+    pub fn fits(&self, area: Area, width: u32) -> bool {
+        let size = f64::from(area.size());
+        let share = |share: f32| f64::from(share) * f64::from(width);
+        size >= share(self.min_size) && (self.max_size >= 1.0 || size <= share(self.max_size))
+    }
 }
 
+/// Places along each side of a box that are asked whether they are looked at.
+const PROBES: u64 = 16;
 /// Sides of a mask as it is kept.
 const SIDE: usize = 320;
 
@@ -136,5 +169,41 @@ impl Mask {
         let at = |index: usize, of: usize| ((index * 2 + 1) * SIDE / (2 * of.max(1))).min(SIDE - 1);
         let place = at(row, rows) * SIDE + at(column, columns);
         self.bits[place / 64] >> (place % 64) & 1 != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_box_is_looked_at_where_half_of_it_is_shown() {
+        let area = |x: i32, y: i32, width: u32, height: u32| Area { x, y, width, height };
+        let mut settings = Settings::default();
+        assert!(settings.shows(area(0, 0, 4, 4), 640, 480));
+        // The left half is black.
+        let luma: Vec<u8, 64> = (0..64).map(|place| if place % 8 < 4 { 0 } else { 255 }).collect();
+        settings.mask = Some(Mask::new(8, 8, &luma).unwrap());
+        for (x, expected) in [(0, false), (250, false), (270, true), (400, true), (639, true)] {
+            assert_eq!(settings.shows(area(x, 100, 120, 200), 640, 480), expected, "{x}");
+        }
+        assert!(!settings.shows(area(-200, -200, 100, 100), 640, 480), "beside the frame");
+        assert!(settings.shows(area(500, 400, 4000, 4000), 640, 480), "beyond its edge");
+        settings.ignore.push(area(320, 0, 320, 240)).unwrap();
+        for (y, expected) in [(0, false), (125, false), (155, true), (300, true)] {
+            assert_eq!(settings.shows(area(400, y, 1, 200), 640, 480), expected, "{y}");
+        }
+        assert!(settings.shows(area(400, 240, 1, 1), 640, 480) && !settings.shows(area(400, 239, 1, 1), 640, 480));
+    }
+
+    #[test]
+    fn a_largest_size_of_the_whole_width_bounds_nothing() {
+        let area = |width, height| Area { x: 0, y: 0, width, height };
+        let mut settings = Settings { min_size: 0.1, max_size: 0.5, ..Settings::default() };
+        for (width, height, expected) in [(63, 10, false), (65, 10, true), (10, 319, true), (321, 10, false)] {
+            assert_eq!(settings.fits(area(width, height), 640), expected, "{width}x{height}");
+        }
+        settings.max_size = 1.0;
+        assert!(settings.fits(area(480, 800), 640));
     }
 }

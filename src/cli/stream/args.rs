@@ -163,7 +163,7 @@ pub struct StreamArgs {
     #[command(flatten)]
     pub scene: ThingsArgs,
     /// With --mask and --listen: let the mask be drawn on the page and saved to the file, which need not be there yet
-    #[arg(long, requires_all = ["mask", "listen"], conflicts_with = "detector_alone", help_heading = "Things")]
+    #[arg(long, requires_all = ["mask", "listen"], help_heading = "Things")]
     pub allow_mask: bool,
 
     /// Print each frame too

@@ -36,10 +36,12 @@ pub struct ThingsArgs {
     /// With --things: ignore this part of each frame, in pixels; may be given several times
     #[arg(long, value_name = "X,Y,W,H", value_parser = region, requires = "things")]
     pub ignore: Vec<Rect>,
-    /// With --things: the longer side of the smallest thing, as a share of the frame's width [default: 2%]
+    /// With --things: the longer side of the smallest thing, as a share of the frame's width [default: 2%;
+    /// with --detector-alone 0]
     #[arg(long, value_name = "P%", value_parser = share, requires = "things")]
     pub min_size: Option<f32>,
-    /// With --things: the longer side of the largest thing, as a share of the frame's width [default: 90%]
+    /// With --things: the longer side of the largest thing, as a share of the frame's width [default: 90%;
+    /// with --detector-alone any]
     #[arg(long, value_name = "P%", value_parser = share, requires = "things")]
     pub max_size: Option<f32>,
     /// With --things: how far something must come to be a thing, in multiples of its size [default: 0.7; with
@@ -123,7 +125,7 @@ impl ThingsArgs {
         let detector = self.load_detector(path, model, options, limits)?;
         let gate = (!self.detector_alone).then(|| Gate::new(&settings.scene)).transpose()?;
         let spacing = self.detector_fps.map_or(Duration::ZERO, |fps| Duration::from_secs_f64(1.0 / fps));
-        let finder = DetectorFinder::new(detector, gate, spacing);
+        let finder = DetectorFinder::new(detector, gate, spacing).within(&settings.scene);
         let finder = match drawn {
             Some(drawn) => AnyFinder::new(Following::new(finder, drawn.clone())),
             None => AnyFinder::new(finder),
@@ -221,10 +223,13 @@ impl ThingsArgs {
         let mut settings = things::Settings { update_every, gap, ..Default::default() };
         settings.margin = self.crop_margin.unwrap_or(settings.margin);
         let scene = &mut settings.scene;
+        if self.detector_alone {
+            // What a detector sees is a thing of any size, also where it stands.
+            (scene.min_size, scene.max_size, scene.min_way) = (0.0, 1.0, 0.0);
+        }
         scene.min_size = self.min_size.unwrap_or(scene.min_size);
         scene.max_size = self.max_size.unwrap_or(scene.max_size);
-        // What a detector sees is a thing also where it stands.
-        scene.min_way = self.min_way.unwrap_or(if self.detector_alone { 0.0 } else { scene.min_way });
+        scene.min_way = self.min_way.unwrap_or(scene.min_way);
         scene.max_things = self.max_things.unwrap_or(scene.max_things);
         scene.sensitivity = self.sensitivity.unwrap_or(scene.sensitivity);
         scene.stay = self.stay.unwrap_or(scene.stay);

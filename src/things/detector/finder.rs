@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use heapless::Vec;
-use oltr_scenes::{Area, Camera, Expected, Finder, Gate, MOST_REGIONS, Region, Regions, State};
+use oltr_scenes::{Area, Camera, Expected, Finder, Gate, MOST_REGIONS, Region, Regions, Settings, State};
 
 use super::Detector;
 use crate::error::Result;
@@ -20,6 +20,8 @@ const WITHIN: f64 = 0.5;
 pub struct DetectorFinder {
     detector: Detector,
     gate: Option<Gate>,
+    /// Without a gate: which boxes count.
+    places: Option<Settings>,
     /// The least time between two runs.
     spacing: Duration,
     last: Option<Duration>,
@@ -30,16 +32,28 @@ pub struct DetectorFinder {
 }
 
 impl DetectorFinder {
-    /// Runs `detector` at most once in `spacing`; with a `gate` only when something moves.
+    /// Runs `detector` at most once in `spacing`; with a `gate` only when something moves. Without one all of its boxes count:
+    /// [`DetectorFinder::within`] leaves some out.
     pub fn new(detector: Detector, gate: Option<Gate>, spacing: Duration) -> DetectorFinder {
         let (last, boxes, moving, size) = Default::default();
-        DetectorFinder { detector, gate, spacing, last, boxes, moving, size }
+        DetectorFinder { detector, gate, places: None, spacing, last, boxes, moving, size }
     }
 
-    /// As [`Gate::set_mask`]. Without a gate no mask is looked at.
+    /// Without a gate: only boxes count that [`Settings::shows`] and [`Settings::fits`] of `settings` say yes to. A gate has
+    /// settings of its own.
+    pub fn within(mut self, settings: &Settings) -> DetectorFinder {
+        self.places = Some(settings.clone());
+        self
+    }
+
+    /// As [`Gate::set_mask`]; without a gate the detector looks at the next frame anew.
     pub fn set_mask(&mut self, mask: Option<oltr_scenes::Mask>) {
-        if let Some(gate) = &mut self.gate {
-            gate.set_mask(mask);
+        match &mut self.gate {
+            Some(gate) => gate.set_mask(mask),
+            None => {
+                self.places.get_or_insert_default().mask = mask;
+                self.forget();
+            }
         }
     }
 
@@ -58,7 +72,15 @@ impl DetectorFinder {
     fn detect(&mut self, frame: &Frame, time: Duration) -> Result<()> {
         self.last = Some(time);
         self.boxes.clear();
+        let places = self.places.as_ref().filter(|_| self.gate.is_none());
+        let (width, height) = (frame.width(), frame.height());
+        let counts =
+            |area: Area| places.is_none_or(|places| places.shows(area, width, height) && places.fits(area, width));
         for (area, _) in self.detector.detect(frame)? {
+            // Before there is room for no more.
+            if !counts(area) {
+                continue;
+            }
             if self.boxes.push(area).is_err() {
                 break;
             }

@@ -44,6 +44,8 @@ impl StillTimes {
 pub struct Stills {
     finds: Finds,
     margin: f32,
+    /// Which boxes of a detector count.
+    places: oltr_scenes::Settings,
     /// What finds things, and whether it does so alone.
     detector: Option<(Detector, bool)>,
     most: usize,
@@ -62,11 +64,12 @@ impl Stills {
         let most = settings.scene.max_things.min(MOST_SHOWN);
         let (margin, detector, things, still, times) =
             (settings.margin, None, 0, Still::default(), StillTimes::default());
-        Ok(Stills { finds, margin, detector, most, things, still, times })
+        let places = settings.scene.clone();
+        Ok(Stills { finds, margin, places, detector, most, things, still, times })
     }
 
     /// With a detector: what differs in its boxes is cut out, and all of its boxes where there is no ground or `alone` says
-    /// so.
+    /// so. Boxes do not count where [`Settings`] ignore or mask the photo, nor, `alone`, those of other sizes than things have.
     pub fn with_detector(mut self, detector: Detector, alone: bool) -> Stills {
         self.detector = Some((detector, alone));
         self
@@ -138,6 +141,10 @@ impl Stills {
         let mut boxes = Vec::new();
         let mut left_out = 0;
         for (area, _) in detector.detect(frame)? {
+            let (width, height) = (frame.width(), frame.height());
+            if !self.places.shows(area, width, height) || (*alone && !self.places.fits(area, width)) {
+                continue;
+            }
             if !every && !areas.iter().any(|differs| is_within(*differs, area)) {
                 continue;
             }
