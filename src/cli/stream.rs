@@ -90,7 +90,8 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
         classifier = classifier.with_listed(listed);
     }
     let (names, line_limits) = (classifier.names(), limits.clone());
-    let mut reach = Reach::start(args, &name, drawn.as_ref(), names, &line_limits, common.quiet)?;
+    let graph = model.graph_sha256();
+    let mut reach = Reach::start(args, &name, drawn.as_ref(), names, graph, &line_limits, common.quiet)?;
     let keeper = args.store.is_on().then(|| RefCell::new(Keeper::new(args.gap.max(args.linger))));
     let mut classifier = Keeping::new(classifier, keeper.as_ref(), reach.eye());
     let mut output = || -> anyhow::Result<Out<'_>> {
@@ -195,7 +196,6 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
     if let To::Json(lines) = &out.to {
         out.reach.name_as(lines);
     }
-    let graph = model.graph_sha256();
     out.store = Storing::start(&args.store, keeper.as_ref(), graph, names, drops, &line_limits)?;
     if let Some(store) = &mut out.store {
         store.set_source(source.name());

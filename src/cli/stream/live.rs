@@ -6,10 +6,12 @@
 
 mod desk;
 mod drift;
+mod kept;
 mod metrics;
 mod site;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, TryLockError};
 use std::time::Duration;
@@ -150,6 +152,9 @@ pub struct Served<'a> {
     pub ignored: &'a [Rect],
     /// What things are looked for in, where `--mask` says it.
     pub mask: Option<Arc<Drawn>>,
+    /// The folder of the store, if there is one, and what the bundle's graph is known by.
+    pub store: Option<&'a Path>,
+    pub graph: Option<&'a str>,
     /// What frames are bounded by.
     pub limits: &'a Limits,
     pub quiet: bool,
@@ -160,6 +165,8 @@ pub struct Live {
     shared: Arc<Shared>,
     tally: Tally,
     drift: Drift,
+    /// Keeps what the signal of drift is of.
+    kept: Option<kept::Keeper>,
 }
 
 impl Live {
@@ -170,7 +177,7 @@ impl Live {
         let pictures = pictures + LINES * (SMALL * SMALL * 3) as usize;
         // Each thread copies a picture and encodes it.
         let threads = http::MAX_CONNECTIONS * (http::STACK + PIXELS as usize * 3 + (512 << 10));
-        (pictures + LINES * LINE_BYTES + threads) as u64 + if allowed { mask::BYTES } else { 0 }
+        (pictures + LINES * LINE_BYTES + threads) as u64 + kept::BYTES + if allowed { mask::BYTES } else { 0 }
     }
 
     /// Begins to answer.
@@ -178,17 +185,27 @@ impl Live {
     /// # Errors
     /// [`Error::Unavailable`] where it cannot be listened at.
     pub fn start(served: Served) -> Result<Live> {
-        let Served { listen, source, bundle, region, ignored, mask, limits, quiet } = served;
+        let Served { listen, source, bundle, region, ignored, mask, store, graph, limits, quiet } = served;
         let (listener, guard) =
             guard::listen(listen, "open the page with the address that 'oltr stream --listen' printed")?;
         let address = guard.address();
         if !quiet {
             exit::say(&format!("watch {source} at {}", guard.url()));
         }
+        let usual = Usual::of(&bundle.open);
+        // Before anybody asks.
+        let (mut drift, mut tally, mut keeper) = (Drift::new(usual), Tally::default(), None);
+        if let Some(folder) = store {
+            let of = format!("{} {usual:?}", graph.unwrap_or_default());
+            drift.resume(kept::read(folder, &of));
+            tally.drift = drift.signal();
+            keeper = kept::Keeper::start(folder, of);
+        }
         let state = State {
             camera: Pixels { bytes: Vec::with_capacity(PIXELS as usize * 3), ..Pixels::default() },
             input: Pixels { bytes: Vec::with_capacity(INPUT * INPUT * 3), ..Pixels::default() },
             lines: std::collections::VecDeque::with_capacity(LINES),
+            tally,
             ..State::default()
         };
         let about = About {
@@ -231,7 +248,7 @@ impl Live {
                 }
             })
             .map_err(|cause| Error::Io { path: "the thread that answers browsers".into(), cause })?;
-        Ok(Live { shared, tally: Tally::default(), drift: Drift::new(Usual::of(&bundle.open)) })
+        Ok(Live { shared, tally, drift, kept: keeper })
     }
 
     /// Takes note of how much memory was planned.
@@ -287,6 +304,9 @@ impl Live {
         if let Phase::End(_) = e.change.phase {
             self.drift.add(&e.change.event);
             self.tally.ended(&e.change.event, self.drift.signal());
+            if let Some(kept) = &mut self.kept {
+                kept.changed(self.drift.last());
+            }
         }
         if e.change.phase == Phase::Update || line.len() > LINE_BYTES {
             return;
@@ -315,6 +335,9 @@ impl Live {
 
 impl Drop for Live {
     fn drop(&mut self) {
+        if let Some(kept) = &mut self.kept {
+            kept.finish(self.drift.last());
+        }
         self.shared.stop.store(true, Ordering::Relaxed);
     }
 }

@@ -32,12 +32,14 @@ impl Reach {
         source: &str,
         mask: Option<&Arc<Drawn>>,
         names: Names,
+        graph: Option<&str>,
         limits: &Limits,
         quiet: bool,
     ) -> Result<Reach> {
         let served = args.listen.map(|listen| {
             let (region, ignored, mask) = (args.roi, args.scene.ignore.as_slice(), mask.cloned());
-            Served { listen, source, bundle: names.bundle(), region, ignored, mask, limits, quiet }
+            let store = args.store.store.as_deref();
+            Served { listen, source, bundle: names.bundle(), region, ignored, mask, store, graph, limits, quiet }
         });
         let live = served.map(Live::start).transpose()?;
         let runner = args.on_event.as_deref().map(Runner::start).transpose()?;

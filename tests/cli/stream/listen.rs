@@ -77,6 +77,38 @@ impl Watched {
 }
 
 #[test]
+fn the_signal_of_drift_goes_on_after_a_restart_beside_a_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store").display().to_string();
+    let options = ["--linger", "100ms", "--store", &store, "--store-size", "8MiB"];
+    let events = |more: &[&str], least: u64| {
+        // Pictures that the events change with.
+        let coins = std::fs::read("examples/photos/coins.jpg").unwrap();
+        let watched = Watched::of("127.0.0.1:0", more, vec![super::super::cup(), coins]);
+        let begin = std::time::Instant::now();
+        loop {
+            let (_, body) = watched.get("/metrics");
+            let body = String::from_utf8(body).unwrap();
+            let line = body.lines().find_map(|line| line.strip_prefix("oltr_drift_events ")).unwrap().to_string();
+            let now: u64 = line.parse().unwrap();
+            if now >= least {
+                watched.end();
+                return now;
+            }
+            assert!(begin.elapsed() < Duration::from_secs(90), "{now} events");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    };
+    assert!(events(&options, 2) >= 2);
+    let kept: Value = serde_json::from_slice(&std::fs::read(folder.path().join("store/drift.json")).unwrap()).unwrap();
+    let last = kept["last"].as_array().unwrap().len() as u64;
+    assert!(kept["schema"] == "oltr.drift/1" && last >= 2, "{kept}");
+    // At once, with no event of its own.
+    assert!(events(&options, 0) >= last);
+    assert_eq!(events(&[], 0), 0, "without a store");
+}
+
+#[test]
 fn a_page_shows_what_the_network_sees() {
     let watched = Watched::start("127.0.0.1:0", &[]);
     let (head, page) = watched.get("/");

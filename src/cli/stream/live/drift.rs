@@ -90,6 +90,19 @@ impl Drift {
         }
     }
 
+    /// Counts events that were counted before, oldest first, as another [`Drift`] told them.
+    pub fn resume(&mut self, last: impl IntoIterator<Item = (bool, f32)>) {
+        for (open, reachability) in last {
+            self.count(open, reachability);
+        }
+    }
+
+    /// The last events, oldest first: whether each was open, and its reachability.
+    pub fn last(&self) -> impl Iterator<Item = (bool, f32)> {
+        let oldest = self.events.saturating_sub(WINDOW);
+        (oldest..self.events).map(|event| self.last[event % WINDOW])
+    }
+
     fn count(&mut self, open: bool, reachability: f32) {
         let reachability = if reachability.is_finite() { reachability } else { 0.0 };
         self.last[self.events % WINDOW] = (open, reachability);
@@ -223,6 +236,22 @@ mod tests {
         let mut drift = Drift::new(Usual::default());
         (0..WINDOW).for_each(|_| drift.count(true, 0.1));
         assert!(!drift.signal().open.worry && drift.signal().open.usual.is_none());
+    }
+
+    #[test]
+    fn what_is_resumed_says_the_same() {
+        for events in [0, 1, 19, WINDOW, WINDOW + 37] {
+            let mut drift = Drift::new(USUAL);
+            (0..events).for_each(|i| drift.count(i % 9 == 0, 1.0 + i as f32 / 100.0));
+            let mut next = Drift::new(USUAL);
+            next.resume(drift.last());
+            assert_eq!(next.signal().events, drift.signal().events, "{events}");
+            assert_eq!(next.last().collect::<Vec<_>>(), drift.last().collect::<Vec<_>>(), "{events}");
+            // The oldest goes first in both.
+            drift.count(true, 0.1);
+            next.count(true, 0.1);
+            assert_eq!(next.last().collect::<Vec<_>>(), drift.last().collect::<Vec<_>>(), "{events}");
+        }
     }
 
     #[test]
