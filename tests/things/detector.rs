@@ -168,18 +168,25 @@ fn the_program_looks_where_it_is_told_to_with_a_detector_alone() {
     write("scene.y4m", &y4m(40, |_| vec![(150, 90, SIDE, SIDE)]));
     let mask = image::ImageBuffer::from_fn(8, 2, |x, _| image::Luma([if x < 2 { 255u8 } else { 0 }]));
     mask.save(folder.path().join("left.png")).unwrap();
-    let events = |more: &[&str]| {
+    image::GrayImage::from_raw(WIDTH, HEIGHT, picture(150).data().to_vec())
+        .unwrap()
+        .save(folder.path().join("photo.png"))
+        .unwrap();
+    let count = |source: &[&str], of: &str, more: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_oltr"));
         command.current_dir(folder.path()).env_remove("OLTR_MODEL");
-        command.args(["stream", "--things", "--json", "--recording", "--model", "tiny.onnx"]);
+        command.args(["stream", "--things", "--json", "--model", "tiny.onnx"]);
         command.args(["--detector", "bright.onnx", "--detector-alone", "--detector-score", "0.6"]).args(more);
-        let ran = command.arg("scene.y4m").output().unwrap();
+        let ran = command.args(source).output().unwrap();
         assert!(ran.status.success(), "{more:?}: {}", String::from_utf8_lossy(&ran.stderr));
-        String::from_utf8(ran.stdout).unwrap().lines().filter(|line| line.contains("\"new\"")).count()
+        String::from_utf8(ran.stdout).unwrap().matches(of).count()
     };
-    let all = events(&[]);
-    assert!(all > 0);
-    assert_eq!(events(&["--ignore", "240,0,80,80", "--roi", "80,20,220,200"]), all);
+    let events = |more: &[&str]| count(&["--recording", "scene.y4m"], "\"new\"", more);
+    let cuts = |more: &[&str]| count(&["photo.png"], "\"box\":", more);
+    let (all, boxes) = (events(&[]), cuts(&[]));
+    assert!(all > 0 && boxes > 0, "{all} {boxes}");
+    let beside = ["--ignore", "240,0,80,80", "--roi", "80,20,220,200"];
+    assert_eq!((events(&beside), cuts(&beside)), (all, boxes));
     for elsewhere in [
         &["--mask", "left.png"][..],
         &["--ignore", "100,50,150,150"],
@@ -187,7 +194,7 @@ fn the_program_looks_where_it_is_told_to_with_a_detector_alone() {
         &["--min-size", "50%"],
         &["--max-size", "5%"],
     ] {
-        assert_eq!(events(elsewhere), 0, "{elsewhere:?}");
+        assert_eq!((events(elsewhere), cuts(elsewhere)), (0, 0), "{elsewhere:?}");
     }
 }
 
