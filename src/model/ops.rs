@@ -275,10 +275,17 @@ impl Eq for LinearOp {}
 impl LinearOp {
     /// Calls `f` with each value, its scale and its zero point.
     fn map<T: Copy, U>(&self, shape: &[usize], values: &[T], f: impl Fn(T, f32, i32) -> U) -> Vec<U> {
-        let inner: usize = shape.get(self.axis + 1..).unwrap_or(&[]).iter().product();
-        let n = self.scales.len();
-        let channel = |i: usize| if n == 1 { 0 } else { i / inner % n };
-        values.iter().enumerate().map(|(i, v)| f(*v, self.scales[channel(i)], self.zeros[channel(i)])).collect()
+        let inner: usize = match self.scales.len() {
+            1 => values.len(),
+            _ => shape.get(self.axis + 1..).unwrap_or(&[]).iter().product(),
+        };
+        let mut out = Vec::with_capacity(values.len());
+        for (i, values) in values.chunks(inner.max(1)).enumerate() {
+            let channel = i % self.scales.len();
+            let (scale, zero) = (self.scales[channel], self.zeros[channel]);
+            out.extend(values.iter().map(|v| f(*v, scale, zero)));
+        }
+        out
     }
 
     /// `saturate(round(x / scale) + zero point)`, ties to even (ONNX QuantizeLinear).
@@ -286,7 +293,9 @@ impl LinearOp {
         let (lo, hi) = if self.dtype == u8::datum_type() { (0, 255) } else { (-128, 127) };
         let v = x / scale;
         let v = if v.is_nan() { 0.0 } else { v };
-        v.max((lo - zero) as f32).min((hi - zero) as f32).round_ties_even() as i32 + zero
+        // Rounds to even what is far smaller than the difference of neighbours at this size: no call of a library for each.
+        const ROUND: f32 = 12_582_912.0;
+        (v.max((lo - zero) as f32).min((hi - zero) as f32) + ROUND - ROUND) as i32 + zero
     }
 }
 

@@ -61,6 +61,20 @@ def main():
         bytes = c.op("Resize", c.q(c.x, XS), "", "", sizes, mode="linear")
         c.write(f"linear-bytes-{suffix}", c.dq(bytes, XS), scale=XS)
     wide_and_blocks(random)
+    for kind, suffix in [(np.uint8, "u8"), (np.int8, "s8")]:
+        floats_between(random, kind, suffix)
+
+
+def floats_between(random, kind, suffix):
+    """Maps of several scales one behind the other, and a PRelu, of which nothing is quantised before a sum."""
+    c = Case(X, kind=kind)
+    part = lambda n, scale: c.qdq(c.op("Conv", c.x, c.weights(n, 6, 1, 1)), scale)
+    y = c.op("Concat", part(4, QUARTER), part(2, 2.0**-3), axis=1)
+    slope = c.const(2.0 ** random.integers(-3, 0, (6, 1, 1)))
+    y = c.op("Add", c.op("PRelu", y, slope), c.x)
+    mean = c.op("GlobalAveragePool", c.op("Slice", y, *(c.const(v, np.int64) for v in ([0, 0], [4, 4], [2, 3]))))
+    y = c.op("Conv", c.qdq(y, YS), c.weights(5, 6, 3, 3))
+    c.write(f"floats-between-{suffix}", y, c.op("Mul", mean, c.const(1.0)), scale=QUARTER)
 
 
 def wide_and_blocks(random):

@@ -24,6 +24,7 @@ pub(crate) mod pool;
 pub(crate) mod quantise;
 pub(crate) mod softmax;
 pub(crate) mod table;
+pub(crate) mod wide;
 
 use std::fmt::Debug;
 

@@ -23,5 +23,6 @@ pub use layers::elementwise::Binary;
 pub use layers::finish::Finish;
 pub use layers::interpolate::Between;
 pub use layers::normalise::Norm;
+pub use layers::wide::WideDepthwise;
 pub use program::{Builder, LayerInfo, Matrix, Piece, Program, State, Threads};
 pub use tensor::{Element, Tensor, TensorId};

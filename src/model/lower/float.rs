@@ -106,6 +106,22 @@ impl Finder<'_> {
                 self.computed_operand(a).or_else(|| self.computed_operand(b))?;
                 (FloatOp::Binary(binary(&node.op)?), vec![self.operand(a)?, self.operand(b)?])
             }
+            "PRelu" => {
+                let slope = self.operand(node.input(1)?)?;
+                (self.shape(node.input(0)?)? == shape).then_some(())?;
+                (FloatOp::Binary(Binary::PRelu), vec![x()?, slope])
+            }
+            "Concat" => {
+                let axis = wrap(node.int("axis", 0), rank()?)?;
+                let parts: Vec<Operand> = node.inputs.iter().map(|i| self.operand(i)).collect::<Option<_>>()?;
+                // Constants alone are for tract to fold.
+                node.inputs.iter().find_map(|i| self.computed_operand(i))?;
+                (FloatOp::Concat(axis), parts)
+            }
+            "GlobalAveragePool" if rank()? > 2 => {
+                let width = self.shape(node.input(0)?)?[2..].iter().product();
+                (FloatOp::Reduce(Reduction::Mean, width), vec![x()?])
+            }
             "Pow" => {
                 let (exponent, _) = f32_values(self.view, node.input(1)?)?;
                 let function = match exponent[..] {

@@ -28,4 +28,6 @@ pub(crate) enum FloatOp {
         start: Vec<usize>,
     },
     Transpose(Vec<usize>),
+    /// One behind the other along this dimension.
+    Concat(usize),
 }

@@ -100,6 +100,8 @@ pub enum Binary {
     Max,
     /// The smaller.
     Min,
+    /// a, times b where it is negative.
+    PRelu,
 }
 
 impl Binary {
@@ -118,6 +120,7 @@ fn run_two(binary: Binary, a: &[f32], b: &[f32], y: &mut [f32]) {
         Binary::Div => pairs(a, b, y, |a, b| a / b),
         Binary::Max => pairs(a, b, y, |a, b| if a > b || a.is_nan() { a } else { b }),
         Binary::Min => pairs(a, b, y, |a, b| if a < b || a.is_nan() { a } else { b }),
+        Binary::PRelu => pairs(a, b, y, |a, b| if a < 0.0 { a * b } else { a }),
     }
 }
 

@@ -29,26 +29,34 @@ pub struct Finish {
 pub(crate) struct Finishing {
     finish: Finish,
     map: Map,
-    /// One multiplier and one bias for each channel, whatever `finish` leaves out.
+    /// One multiplier and one bias for each value of as many pixels as make long rows, whatever `finish` leaves out; none
+    /// that matters for what lies between pixels.
     scale: Vec<f32>,
     bias: Vec<f32>,
 }
 
 impl Finishing {
     pub fn new(finish: Finish, map: Map) -> Finishing {
-        let scale = finish.scale.clone().unwrap_or_else(|| vec![1.0; map.channels]);
+        // Narrow maps are walked several pixels at a time.
+        const LONG: usize = 128;
+        let stride = map.stride.max(1);
+        let values = stride * (LONG / stride).clamp(1, map.pixels().max(1));
+        let all = |list: &Option<Vec<f32>>, none: f32| -> Vec<f32> {
+            let of = |c: usize| list.as_ref().map_or(none, |list| list.get(c).copied().unwrap_or(none));
+            (0..values).map(|i| of(i % stride)).collect()
+        };
         // -0 is what no number changes by.
-        let bias = finish.bias.clone().unwrap_or_else(|| vec![-0.0; map.channels]);
+        let (scale, bias) = (all(&finish.scale, 1.0), all(&finish.bias, -0.0));
         Finishing { finish, map, scale, bias }
     }
 
-    /// f32 values from sums `a`, and `b` added to them if there are any.
-    fn floats(&self, [a, b]: [&[f32]; 2], y: &mut [f32]) {
-        let stride = self.map.stride.max(1);
-        for (i, y) in y.chunks_exact_mut(stride).enumerate() {
-            let sums = |x: &'_ [f32], c: usize| x.get(i * stride + c).copied().unwrap_or(-0.0);
-            for (c, y) in y[..self.map.channels].iter_mut().enumerate() {
-                *y = (sums(a, c) + sums(b, c)) * self.scale[c] + self.bias[c];
+    /// The results of whole pixels, from their sums `a`, and `b` added to them if there are any.
+    pub fn row(&self, operands: [&[f32]; 2], mask: u8, y: &mut [u8]) {
+        match self.finish.bytes {
+            None => floats(operands, [&self.scale, &self.bias], bytemuck::cast_slice_mut(y)),
+            Some((step, quant, lo, hi)) => {
+                let rounding = (step, quant.zero_point, lo, hi, mask);
+                bytes(operands, [&self.scale, &self.bias], rounding, y);
             }
         }
     }
@@ -67,14 +75,7 @@ impl Layer for Finishing {
             let values: &[f32] = bytemuck::cast_slice(x);
             if values.is_empty() { values } else { &values[start * stride..end * stride] }
         });
-        let mask = call.kernels.storage().mask();
-        match self.finish.bytes {
-            None => self.floats(operands, bytemuck::cast_slice_mut(call.output)),
-            Some((step, quant, lo, hi)) => {
-                let rounding = (step, quant.zero_point, lo, hi, mask);
-                bytes(operands, [&self.scale, &self.bias], stride, rounding, call.output);
-            }
-        }
+        self.row(operands, call.kernels.storage().mask(), call.output);
     }
 
     fn weights_bytes(&self) -> usize {
@@ -86,23 +87,41 @@ impl Layer for Finishing {
 fn bytes(
     [a, b]: [&[f32]; 2],
     [scale, bias]: [&[f32]; 2],
-    stride: usize,
     (step, zero, lo, hi, mask): (f32, u8, u8, u8, u8),
     y: &mut [u8],
 ) {
-    let channels = scale.len();
+    let length = scale.len();
     let finish = |sum: f32, scale: f32, bias: f32| round_saturate((sum * scale + bias) / step, zero, lo, hi) ^ mask;
-    for (i, y) in y.chunks_exact_mut(stride.max(1)).enumerate() {
-        let (y, a) = (&mut y[..channels], &a[i * stride..][..channels]);
+    for (i, y) in y.chunks_mut(length).enumerate() {
+        let a = &a[i * length..];
         let parameters = scale.iter().zip(bias);
         if b.is_empty() {
             for ((y, a), (scale, bias)) in y.iter_mut().zip(a).zip(parameters) {
                 *y = finish(*a, *scale, *bias);
             }
         } else {
-            let b = &b[i * stride..][..channels];
+            let b = &b[i * length..];
             for (((y, a), b), (scale, bias)) in y.iter_mut().zip(a).zip(b).zip(parameters) {
                 *y = finish(*a + *b, *scale, *bias);
+            }
+        }
+    }
+}
+
+#[multiversion(targets("x86_64+avx2+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+fn floats([a, b]: [&[f32]; 2], [scale, bias]: [&[f32]; 2], y: &mut [f32]) {
+    let length = scale.len();
+    for (i, y) in y.chunks_mut(length).enumerate() {
+        let a = &a[i * length..];
+        let parameters = scale.iter().zip(bias);
+        if b.is_empty() {
+            for ((y, a), (scale, bias)) in y.iter_mut().zip(a).zip(parameters) {
+                *y = *a * *scale + *bias;
+            }
+        } else {
+            let b = &b[i * length..];
+            for (((y, a), b), (scale, bias)) in y.iter_mut().zip(a).zip(b).zip(parameters) {
+                *y = (*a + *b) * *scale + *bias;
             }
         }
     }
@@ -125,6 +144,15 @@ impl Layer for Repeat {
         let range = call.part.range();
         let x = call.operands[0];
         let own = self.from.channels;
+        if self.to.channels == 4 && own == 3 && self.from.stride == 3 && self.to.stride == 4 {
+            // A picture: too little of each pixel for a call.
+            let again = self.channels[0];
+            let pixels = x[3 * range.start..].as_chunks::<3>().0;
+            for (x, y) in pixels.iter().zip(call.output.as_chunks_mut::<4>().0) {
+                *y = [x[0], x[1], x[2], x[again]];
+            }
+            return;
+        }
         let whole = self.from.stride.is_multiple_of(16) && self.to.stride.is_multiple_of(16);
         for (pixel, y) in range.zip(call.output.chunks_exact_mut(self.to.stride.max(1))) {
             let x = &x[pixel * self.from.stride..][..if whole { self.from.stride } else { own }];

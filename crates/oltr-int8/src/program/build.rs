@@ -18,6 +18,7 @@ use crate::layers::panels::Panels;
 use crate::layers::quantise::QuantiseInput;
 use crate::layers::softmax::Softmax;
 use crate::layers::table::{Table, Tables};
+use crate::layers::wide::{Depthwise, WideDepthwise};
 use crate::plan::{self, Buffer};
 use crate::program::steps::{LayerInfo, Program, Step, Work};
 use crate::quant::{AddQuant, Quant};
@@ -184,6 +185,24 @@ impl Builder {
         let layer = Work::layer(Finishing::new(finish, map));
         let reads: Vec<TensorId> = [Some(sums), more].into_iter().flatten().collect();
         Ok(self.push("finish".into(), 0, layer, &reads, Tensor { element, ..tensor }))
+    }
+
+    /// A depthwise convolution with wide weights or a float bias; `shape` is the ONNX shape of the result.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if tensor and maps are not what `conv` says, or if it does not [fit](WideDepthwise::fits).
+    pub fn wide_depthwise(&mut self, x: TensorId, conv: WideDepthwise, shape: &[usize]) -> Result<TensorId> {
+        let (tensor, _) = self.bytes(x)?;
+        let element = conv.finish.bytes.map_or(Element::F32, |(_, quant, _, _)| Element::Bytes(quant));
+        let output = Tensor::new(shape, element);
+        if tensor.map.volume() != conv.input.volume() || output.map != conv.output || !conv.fits() {
+            return Err(Error::Internal(format!("convolution {}: its maps do not fit", self.name)));
+        }
+        let [kh, kw] = conv.window.kernel;
+        let step = conv.window.stride[0].max(conv.window.stride[1]);
+        let op = format!("depthwise {kh}x{kw}{}", if step > 1 { format!(" s{step}") } else { String::new() });
+        let macs = (output.map.pixels() * conv.weights.len()) as u64;
+        Ok(self.push(op, macs, Work::layer(Depthwise::new(conv)), &[x], output))
     }
 
     /// A tensor whose pixels, or rows of `width` where it is none, have some of their channels once more at their end.

@@ -5,7 +5,9 @@
 use crate::error::{Error, Result};
 use crate::float::{self, Function, Panels, Reduction};
 use crate::layers::broadcast::Broadcast;
+use crate::layers::concat::Concat;
 use crate::layers::constant::Constant;
+use crate::layers::copy::Copy;
 use crate::layers::dequantise::Dequantise;
 use crate::layers::f32::binary::Binary;
 use crate::layers::f32::dense::Dense;
@@ -240,6 +242,35 @@ impl Builder {
         let tensors = [&Tensor::f32_values(from), &Tensor::f32_values(shape)];
         let (first, moves) = self.steps_of(tensors, pieces, start)?;
         Ok(self.float("copy", 0, Transpose(moves, first), &[x], shape))
+    }
+
+    /// Tensors of numbers of these shapes, one behind the other along `axis`.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] where shapes and tensors do not fit.
+    pub fn float_concat(&mut self, parts: &[(TensorId, &[usize])], axis: usize, shape: &[usize]) -> Result<TensorId> {
+        // In bytes, of which each number is four.
+        let bytes = |strides: Vec<usize>| -> Vec<usize> { strides.iter().map(|s| 4 * s).chain([1]).collect() };
+        let strides = bytes(row_major(shape));
+        let (mut copies, mut at) = (Vec::new(), 0);
+        for (id, own) in parts {
+            self.expect(*id, own.iter().product())?;
+            let others =
+                |dims: &[usize]| dims.iter().enumerate().filter(|(i, _)| *i != axis).map(|(_, n)| *n).collect();
+            let (others, expected): (Vec<usize>, Vec<usize>) = (others(own), others(shape));
+            if own.len() != shape.len() || axis >= shape.len() || others != expected {
+                return Err(Error::Internal(format!("{}: parts that do not fit", self.name)));
+            }
+            let extents: Vec<usize> = own.iter().copied().chain([4]).collect();
+            let moves = Move::new(&extents, &bytes(row_major(own)), &strides, at * strides[axis]);
+            copies.push(Copy { first: 0, moves, table: None });
+            at += own[axis];
+        }
+        if shape.get(axis) != Some(&at) {
+            return Err(Error::Internal(format!("{}: parts that do not fill it", self.name)));
+        }
+        let reads: Vec<TensorId> = parts.iter().map(|(id, _)| *id).collect();
+        Ok(self.push("concat".into(), 0, Work::Concat(Concat(copies)), &reads, Tensor::f32_values(shape)))
     }
 
     fn float(

@@ -8,7 +8,7 @@ use super::super::weights::Weights;
 use super::{Emitter, lost};
 use oltr_int8::kernels::{Map, Output, Residual};
 use oltr_int8::quant::Requant;
-use oltr_int8::{Element, Finish, TensorId};
+use oltr_int8::{Element, Finish, Tensor, TensorId, WideDepthwise};
 
 impl Emitter<'_> {
     /// A convolution or matrix product, with the addition behind it if that is its only reader.
@@ -96,6 +96,9 @@ impl Emitter<'_> {
     /// With bytes or numbers as its result, as kernels have them, or in parts.
     fn product(&mut self, x: TensorId, mut layer: Dense, sink: &Sink, shape: &[usize]) -> Result<TensorId> {
         if !layer.is_whole() {
+            if let Some(conv) = wide(&layer, sink, shape) {
+                return Ok(self.builder.wide_depthwise(x, conv, shape)?);
+            }
             return self.in_parts(x, layer, sink, shape);
         }
         let element = match (sink, requant(&layer, sink)) {
@@ -143,18 +146,10 @@ impl Emitter<'_> {
             }
         }
         let sums = sums.ok_or_else(|| lost("weights"))?;
-        let finish = match sink {
-            Sink::F32(_) => Finish { scale: (!whole).then_some(scales), bias: float_bias, bytes: None },
-            Sink::Bytes { quant, lo, hi, .. } => {
-                // With a bias as the graph has it; without, in one product as QLinearConv has it.
-                let (scale, step) = match (&float_bias, whole) {
-                    (Some(_), true) => (None, quant.scale),
-                    (Some(_), false) => (Some(scales), quant.scale),
-                    (None, _) => (Some(scales.iter().map(|s| s / quant.scale).collect()), 1.0),
-                };
-                Finish { scale, bias: float_bias, bytes: Some((step, *quant, *lo, *hi)) }
-            }
-        };
+        let mut finish = finish(scales, float_bias, sink);
+        if whole {
+            finish.scale = None;
+        }
         Ok(self.builder.finishing(sums, more, map, finish)?)
     }
 
@@ -200,6 +195,45 @@ impl Dense<'_> {
     fn is_whole(&self) -> bool {
         !self.conv.weights.is_empty() && self.float_bias.is_none()
     }
+}
+
+/// What becomes of sums that are integers as numbers.
+fn finish(scales: Vec<f32>, float_bias: Option<Vec<f32>>, sink: &Sink) -> Finish {
+    match sink {
+        Sink::F32(_) => Finish { scale: Some(scales), bias: float_bias, bytes: None },
+        Sink::Bytes { quant, lo, hi, .. } => {
+            // With a bias as the graph has it; without, in one product as QLinearConv has it.
+            let (scale, step) = match float_bias {
+                Some(_) => (scales, quant.scale),
+                None => (scales.iter().map(|s| s / quant.scale).collect(), 1.0),
+            };
+            Finish { scale: Some(scale), bias: float_bias, bytes: Some((step, *quant, *lo, *hi)) }
+        }
+    }
+}
+
+/// A depthwise convolution whose weights do not fit signed bytes, in one layer. Where only its bias is no integer, the
+/// kernel and a pass over its sums take less.
+fn wide(layer: &Dense, sink: &Sink, shape: &[usize]) -> Option<WideDepthwise> {
+    let conv = &layer.conv;
+    let as_map = Tensor::new(shape, Element::F32).map == conv.output;
+    if layer.rests.is_empty() || !conv.is_depthwise() || !as_map {
+        return None;
+    }
+    let mut weights: Vec<i32> = layer.weights.ordered().into_iter().map(i32::from).collect();
+    for rest in &layer.rests {
+        weights.iter_mut().zip(rest.ordered()).for_each(|(w, more)| *w += i32::from(more));
+    }
+    let conv = WideDepthwise {
+        input: conv.input,
+        output: conv.output,
+        window: conv.window,
+        input_zero: conv.input_zero,
+        weights,
+        bias: conv.bias.clone(),
+        finish: finish(layer.scales.clone(), layer.float_bias.clone(), sink),
+    };
+    conv.fits().then_some(conv)
 }
 
 /// How its sums become bytes.

@@ -98,6 +98,11 @@ impl Emitter<'_> {
                 let (scale, bias) = norm::of(self.view, self.shapes, node).ok_or_else(|| lost(name))?;
                 self.builder.name(&label).float_normalise(x, epsilon, [scale, bias], shape)?
             }
+            FloatOp::Concat(axis) => {
+                let parts: Vec<(TensorId, &[usize])> =
+                    ids.iter().copied().zip(shapes.iter().map(Vec::as_slice)).collect();
+                b.float_concat(&parts, *axis, shape)?
+            }
             FloatOp::Transpose(permutation) => b.float_transpose(x, from, permutation, shape)?,
             FloatOp::MatMul => {
                 let [m, k] = [from[from.len() - 2], from[from.len() - 1]];
