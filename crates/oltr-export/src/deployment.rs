@@ -1,4 +1,4 @@
-//! `deployment.toml`: where a camera stood, when, and what its clock meant.
+//! `deployment.toml`: where a camera stood, when, and what its clock showed.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,16 +9,17 @@ use serde::Deserialize;
 
 use crate::time::Moment;
 
-/// Bytes of the largest file that is read: those of people are a thousand times smaller.
+/// Most bytes of the file. Real files are a thousand times smaller.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// One camera at one place for one time. Everything but the id may be left out; exports that need more say so.
+/// One camera at one place for one period. Only the id is required. Exports that need more fields report what is
+/// missing.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Deployment {
     /// Names the deployment among others.
     pub id: String,
-    /// Name of the project, of which the deployment is a part.
+    /// Name of the project that the deployment belongs to.
     pub project: Option<String>,
     /// Name of the place.
     pub place: Option<String>,
@@ -28,11 +29,11 @@ pub struct Deployment {
     pub longitude: Option<f64>,
     /// How far the place may be off, in metres.
     pub uncertainty: Option<f64>,
-    /// Offset to UTC of a clock that does not tell its own: `+02:00` or `Z`.
+    /// UTC offset of the clock, if its times have none: `+02:00` or `Z`.
     pub zone: Option<String>,
-    /// Seconds to add to every time, where the camera's clock was wrong.
+    /// Seconds to add to every time, if the camera's clock was wrong.
     pub clock_add: Option<i64>,
-    /// When it began: `2024-05-01T06:00:00+02:00`.
+    /// Start: `2024-05-01T06:00:00+02:00`.
     pub start: Option<Text>,
     /// When it ended.
     pub end: Option<Text>,
@@ -44,7 +45,7 @@ pub struct Deployment {
     pub camera_model: Option<String>,
     /// Metres above the ground.
     pub height: Option<f64>,
-    /// Metres below the surface; not together with `height`.
+    /// Metres below the surface. Excludes `height`.
     pub depth: Option<f64>,
     /// Degrees up (positive) or down, -90 to 90.
     pub tilt: Option<f64>,
@@ -54,17 +55,17 @@ pub struct Deployment {
     pub detection_distance: Option<f64>,
     /// Seconds that the camera rests after a picture.
     pub delay: Option<f64>,
-    /// Whether bait was laid out.
+    /// Whether bait was used.
     pub bait: Option<bool>,
-    /// What is special about the place, one of [`FEATURES`].
+    /// A feature of the place, one of [`FEATURES`].
     pub feature: Option<String>,
-    /// What grows and lives there.
+    /// The habitat.
     pub habitat: Option<String>,
     /// Words to find it by.
     pub tags: Option<Vec<String>>,
-    /// Anything else.
+    /// Free text.
     pub comments: Option<String>,
-    /// Scientific names of classes: `red_fox = "Vulpes vulpes"`. A class that has `""` here has none.
+    /// Scientific names of classes: `red_fox = "Vulpes vulpes"`. The value `""` means that the class is no taxon.
     #[serde(default)]
     pub taxa: BTreeMap<String, String>,
 }
@@ -79,7 +80,7 @@ pub enum Text {
     Date(toml::value::Datetime),
 }
 
-/// What may be special about a place, in the words of Camtrap DP.
+/// The features of a place in Camtrap DP's vocabulary.
 pub const FEATURES: [&str; 13] = [
     "roadPaved",
     "roadDirt",
@@ -116,10 +117,10 @@ impl Deployment {
         Deployment::parse(&subject, text.strip_prefix('\u{feff}').unwrap_or(&text))
     }
 
-    /// What `text` says; `subject` stands for it in messages.
+    /// Parses `text`. Messages name it `subject`.
     ///
     /// # Errors
-    /// [`Error::BadInput`] for what is no TOML, has unknown keys, or values that cannot be; with line and remedy.
+    /// [`Error::BadInput`] for invalid TOML, unknown keys or impossible values, with line and remedy.
     pub fn parse(subject: &str, text: &str) -> Result<Deployment> {
         let bad = |reason: String| Error::BadInput { subject: subject.into(), reason };
         let deployment: Deployment = toml::from_str(text).map_err(|e| {
@@ -184,12 +185,12 @@ impl Deployment {
         Moment::parse(&text.replacen(' ', "T", 1)).map(Some).ok_or_else(wrong)
     }
 
-    /// When it began, in UTC, where the file says so.
+    /// Start in UTC, if the file has it.
     pub fn starts(&self) -> Option<Moment> {
         Some(self.moment("start", &self.start).ok()??.in_utc(self.minutes().unwrap_or(0)))
     }
 
-    /// When it ended, in UTC, where the file says so.
+    /// End in UTC, if the file has it.
     pub fn ends(&self) -> Option<Moment> {
         Some(self.moment("end", &self.end).ok()??.in_utc(self.minutes().unwrap_or(0)))
     }

@@ -1,4 +1,4 @@
-//! Events of a store, with what persons said of them, as files of other programs.
+//! Exports the events of a store, with people's reviews, to the formats of other programs.
 
 mod camtrap;
 mod ecotaxa;
@@ -23,39 +23,39 @@ const COMPARED: usize = 64 << 10;
 /// Files that events are written as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// A folder: Camtrap DP 1.0.2 with its pictures.
+    /// A folder: Camtrap DP 1.0.2 with the pictures.
     CamtrapDp,
-    /// A file: MegaDetector's batch output 1.6, of the pictures.
+    /// A file: MegaDetector's batch output 1.6 about the pictures.
     MegaDetector,
-    /// A file: a row an event.
+    /// A file: one row for each event.
     Csv,
-    /// A folder: EcoTaxa's table with its pictures.
+    /// A folder: EcoTaxa's table with the pictures.
     EcoTaxa,
 }
 
-/// What is exported, beside the records.
+/// Inputs of an export besides the records.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings<'a> {
-    /// What is known of the camera.
+    /// The deployment of the camera.
     pub deployment: Option<&'a Deployment>,
-    /// The folder that the paths of pictures begin at; without one no picture is copied.
+    /// The base folder of the pictures' paths. Without it no picture is copied.
     pub pictures: Option<&'a Path>,
     /// Version of the program.
     pub version: &'a str,
 }
 
-/// What was exported.
+/// Counts of an export.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Events that were written.
     pub events: u64,
-    /// Those that a person had judged.
+    /// Events with a review.
     pub reviewed: u64,
     /// Pictures that were written or named.
     pub pictures: u64,
-    /// Events that the format cannot tell, as they have no picture.
+    /// Events left out because the format needs a picture.
     pub without_picture: u64,
-    /// Times of clocks that were not set, or whose offset nobody told, so that they count as UTC.
+    /// Times of clocks that were not set or have no UTC offset. They count as UTC.
     pub uncertain_times: u64,
     /// Events before the start or after the end of the deployment.
     pub outside: u64,
@@ -64,8 +64,8 @@ pub struct Summary {
 /// Writes the records among `lines` to `out`.
 ///
 /// # Errors
-/// Those of `lines`; [`Error::Io`]; [`Error::BadInput`] for a record whose times are none; [`Error::Config`] where the
-/// format needs to know more of the deployment.
+/// Errors of `lines`; [`Error::Io`]; [`Error::BadInput`] for a record with invalid times; [`Error::Config`] if the
+/// format needs more fields of the deployment.
 pub fn write(
     format: Format,
     lines: &mut dyn Iterator<Item = Result<Line>>,
@@ -82,7 +82,7 @@ pub fn write(
     Ok(events.summary)
 }
 
-/// The events, one after another.
+/// Iterator over the events.
 struct Events<'a> {
     lines: &'a mut dyn Iterator<Item = Result<Line>>,
     settings: &'a Settings<'a>,
@@ -90,16 +90,16 @@ struct Events<'a> {
     summary: Summary,
 }
 
-/// What an event is of, in the end.
+/// What an event shows: the review, or else the decision.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum What<'a> {
     /// The class of this label.
     Class(&'a str),
-    /// Something that nobody has named.
+    /// Something without a name.
     Open,
-    /// Nothing, as a person said.
+    /// Nothing, by a review.
     Nothing,
-    /// Nobody said anything.
+    /// Neither a review nor a decision.
     Unclassified,
 }
 
@@ -115,7 +115,7 @@ struct Event {
 }
 
 impl Event {
-    /// What a person said, or else the machine.
+    /// The review, or else the model's decision.
     fn what(&self) -> What<'_> {
         match self.reviewed() {
             Some("open") => What::Open,
@@ -125,7 +125,7 @@ impl Event {
         }
     }
 
-    /// What the machine said.
+    /// The model's decision.
     fn machine(&self) -> What<'_> {
         match (self.record.decision.as_str(), self.record.label.as_deref()) {
             ("known", Some(label)) => What::Class(label),
@@ -138,7 +138,7 @@ impl Event {
         self.record.review.as_ref()?.said()
     }
 
-    /// The name that the machine is sure of, where it is sure of one.
+    /// The name that the model is sure of, if any.
     fn taxon(&self) -> Option<&Taxon> {
         self.record.taxon.as_ref()?.as_ref()
     }
@@ -147,7 +147,7 @@ impl Event {
         self.record.review.as_ref()?.by.as_deref().filter(|by| !by.is_empty())
     }
 
-    /// What the machine said, in words.
+    /// The model's decision as text.
     fn machine_text(&self) -> String {
         let Record { mean, best, .. } = &self.record;
         match self.machine() {
@@ -208,7 +208,7 @@ impl Events<'_> {
         Ok(event)
     }
 
-    /// The path of an event's picture within the store, where it has one that a path within a folder can name.
+    /// Path of an event's picture within the store. `None` without a picture, or if the path is not valid in a package.
     fn picture<'e>(&mut self, event: &'e Event) -> Option<&'e str> {
         let there = |picture: &&str| self.settings.pictures.is_none_or(|store| is_plain(store, picture));
         let found = event.record.picture.as_deref().filter(|picture| is_inside(picture)).filter(there);
@@ -219,7 +219,7 @@ impl Events<'_> {
         found
     }
 
-    /// The same, copied to `folder` within `out`, and then its path in `out`.
+    /// As [`Events::picture`], but copies it to `folder` within `out`. Returns its path within `out`.
     fn copied(&mut self, event: &Event, out: &Path, folder: &str) -> Result<Option<String>> {
         let Some(picture) = event.record.picture.as_deref().filter(|picture| is_inside(picture)) else {
             self.summary.without_picture += 1;
@@ -231,31 +231,31 @@ impl Events<'_> {
         };
         let name = format!("{folder}/{picture}");
         let copied = if is_plain(store, picture) { copy(&store.join(picture), &out.join(&name)) } else { Ok(false) };
-        // A store gives up pictures to make room.
+        // The store may have evicted the picture.
         let there = copied?;
         *if there { &mut self.summary.pictures } else { &mut self.summary.without_picture } += 1;
         Ok(there.then_some(name))
     }
 
-    /// Whose events these are.
+    /// Id of the deployment.
     fn deployment_id(&self) -> &str {
         self.settings.deployment.map_or("oltr", |deployment| deployment.id.as_str())
     }
 
-    /// The scientific name of what `event` is of; none for what is open, is no taxon by the deployment, or was told no name
-    /// by a bundle that tells names.
+    /// Scientific name of `event`. `None` for open events, for classes that the deployment calls no taxon, and if a
+    /// bundle with a taxonomy gave no name.
     ///
-    /// A person's word comes first. Where there is none, a name above the class stands for it: the machine is sure of that one
-    /// only. A class has the name that the deployment gives it, else that of its bundle's taxon, else its label.
+    /// A review comes first. Without one, a name above the class replaces the class, because the model is sure of that
+    /// name only. A class takes its name from the deployment, else from its bundle's taxon, else its label.
     fn scientific<'e>(&'e self, event: &'e Event) -> Option<Scientific<'e>> {
         let What::Class(label) = event.what() else { return None };
-        // What the machine knows of its class holds for a person who says the same.
-        let told = event.record.taxon.as_ref().filter(|_| event.machine() == What::Class(label));
-        let told = match told.map(Option::as_ref) {
+        // A review that names the model's class keeps the model's taxon.
+        let taxon = event.record.taxon.as_ref().filter(|_| event.machine() == What::Class(label));
+        let taxon = match taxon.map(Option::as_ref) {
             Some(None) if event.reviewed().is_none() => return None,
-            told => told.flatten(),
+            taxon => taxon.flatten(),
         };
-        if let Some(taxon) = told.filter(|taxon| taxon.rank != LABEL && event.reviewed().is_none()) {
+        if let Some(taxon) = taxon.filter(|taxon| taxon.rank != LABEL && event.reviewed().is_none()) {
             return Some(Scientific { name: &taxon.name, rank: Some(&taxon.rank), ids: Some(taxon) });
         }
         let plain = |name| Scientific { name, rank: None, ids: None };
@@ -271,7 +271,7 @@ impl Events<'_> {
     }
 }
 
-/// The rank of a name that is one class's.
+/// Rank of a name that stands for one class.
 const LABEL: &str = "label";
 
 /// A scientific name.
@@ -280,7 +280,7 @@ struct Scientific<'a> {
     name: &'a str,
     /// How much it takes in, where that is known.
     rank: Option<&'a str>,
-    /// What has its numbers in catalogues.
+    /// The taxon with catalogue numbers.
     ids: Option<&'a Taxon>,
 }
 
@@ -293,7 +293,7 @@ impl Scientific<'_> {
     }
 }
 
-/// Whether `picture` is a path that stays within its folder, in the form that Camtrap DP asks for.
+/// Whether `picture` is a path that stays within its folder, in the form that Camtrap DP requires.
 fn is_inside(picture: &str) -> bool {
     let path = Path::new(picture);
     !picture.is_empty()
@@ -303,7 +303,8 @@ fn is_inside(picture: &str) -> bool {
         && path.components().all(|part| matches!(part, Component::Normal(_)))
 }
 
-/// Whether `picture` is a file below `store` to which no link leads: what lies elsewhere is no picture of the store.
+/// Whether `picture` is a plain file below `store`, reached without symbolic links. Files elsewhere do not belong to
+/// the store.
 fn is_plain(store: &Path, picture: &str) -> bool {
     let mut path = PathBuf::from(store);
     let mut parts = Path::new(picture).components().peekable();
@@ -317,7 +318,7 @@ fn is_plain(store: &Path, picture: &str) -> bool {
     true
 }
 
-/// Copies a file where none like it is yet; `false` if it is gone.
+/// Copies a file unless an equal copy exists. Returns `false` if the source is gone.
 fn copy(from: &Path, to: &Path) -> Result<bool> {
     if let Some(folder) = to.parent() {
         fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
@@ -333,15 +334,15 @@ fn copy(from: &Path, to: &Path) -> Result<bool> {
     };
     let part = PathBuf::from(part);
     let mut target = File::create(&part).map_err(|e| Error::io(&part, e))?;
-    // Which of the two failed, the system does not tell: the one that is written to runs out of room.
+    // The system does not say which file failed. The target is more likely, because a disk can be full.
     io::copy(&mut source, &mut target).map_err(|e| Error::io(to, e))?;
     fs::rename(&part, to).map_err(|e| Error::io(to, e))?;
     Ok(true)
 }
 
-/// Whether `to` holds what `from` holds. After a power cut a file can be as long as it should be and hold zeros.
+/// Whether the files have equal contents. After a power cut a copy can have the right length and contain zeros.
 fn is_copied(from: &Path, to: &Path) -> io::Result<bool> {
-    // Most are not there yet, or are another file.
+    // In most cases the copy is missing or has another length.
     if fs::metadata(to)?.len() != fs::metadata(from)?.len() {
         return Ok(false);
     }
@@ -361,7 +362,7 @@ fn is_copied(from: &Path, to: &Path) -> io::Result<bool> {
     }
 }
 
-/// Makes the folder `out`, which may be there, where it is empty or holds `sign`, the sign of an earlier export.
+/// Creates the folder `out`. It may exist if it is empty, or contains `sign`, the marker of an earlier export.
 fn folder(out: &Path, sign: &str) -> Result<()> {
     fs::create_dir_all(out).map_err(|e| Error::io(out, e))?;
     let mut entries = fs::read_dir(out).map_err(|e| Error::io(out, e))?;
@@ -372,12 +373,12 @@ fn folder(out: &Path, sign: &str) -> Result<()> {
     Ok(())
 }
 
-/// Writes a file of which `fill` says what it holds.
+/// Writes a file with the contents from `fill`.
 fn file(path: &Path, fill: impl FnOnce(&mut dyn io::Write) -> Result<()>) -> Result<()> {
     let mut failed = None;
     let written = oltr_frames::atomic::write_with(path, |out| {
         fill(out).map_err(|e| match e {
-            // The path is known here; an error of another file keeps its own.
+            // Adds the path. An error of another file already has one.
             Error::Io { path, cause } if path.as_os_str().is_empty() => cause,
             e => {
                 failed = Some(e);
@@ -391,12 +392,12 @@ fn file(path: &Path, fill: impl FnOnce(&mut dyn io::Write) -> Result<()>) -> Res
     }
 }
 
-/// An error of the file that [`file`] writes, which knows its path.
+/// An I/O error without a path; [`file`] adds it.
 fn of_this_file(cause: io::Error) -> Error {
     Error::Io { path: PathBuf::new(), cause }
 }
 
-/// The same, of a writer of rows.
+/// As [`of_this_file`], for CSV errors.
 fn csv_error(e: csv::Error) -> Error {
     of_this_file(e.into())
 }

@@ -1,10 +1,10 @@
-//! What [oltr](https://crates.io/crates/oltr) found, as the files that ecologists' programs read.
+//! Exports results of [oltr](https://crates.io/crates/oltr) to the formats of ecologists' programs.
 //!
-//! [`photos`] writes one file about many photos, and goes on with it after any interruption. [`events`] turns the records
-//! of a store into Camtrap DP, MegaDetector's JSON, EcoTaxa's table or CSV, with what a [`Deployment`] says of the camera.
-//! Everything is written piece by piece: memory does not grow with photos and events, but for one number of each photo.
+//! [`photos`] writes one file about many photos, and resumes after any interruption. [`events`] exports the records of
+//! a store to Camtrap DP, MegaDetector's JSON, EcoTaxa's table or CSV, with the fields of a [`Deployment`]. Output is
+//! streamed: memory grows by one number for each photo, and not with events.
 //!
-//! In no format is an open thing given a name: `docs/guide/exports.md` says how each tells it.
+//! No format gives an open photo or event a name. `docs/guide/exports.md` explains how each represents it.
 
 pub mod deployment;
 pub mod events;

@@ -1,4 +1,4 @@
-//! One file about many photos, in the format of another program, that an interruption never harms.
+//! Writes one file about many photos in the format of another program. An interruption never damages it.
 
 mod csv_rows;
 mod journal;
@@ -40,7 +40,7 @@ impl Format {
     }
 }
 
-/// What a file says beside its photos.
+/// Header of a file.
 #[derive(Clone, Debug)]
 pub struct About {
     /// Version of the program.
@@ -49,47 +49,47 @@ pub struct About {
     pub model: String,
     /// Names the model's content.
     pub sha256: String,
-    /// Names of the classes for people, in their order, and then those of the enrolled classes.
+    /// Display names of the classes, in order, followed by the enrolled classes.
     pub classes: Vec<String>,
-    /// The taxa of the classes, in the same order. A class behind the last has none.
+    /// The taxa of the classes, in the same order. Classes after the last have none.
     pub lineages: Vec<Lineage>,
 }
 
 /// The taxa of a class from the widest to the narrowest: kingdom, phylum, class, order, family, genus, species.
 pub type Lineage = [Option<String>; 7];
 
-/// What is told of one photo.
+/// Entry of one photo.
 #[derive(Clone, Copy, Debug)]
 pub struct Photo<'a> {
     /// Its name in the file.
     pub name: &'a str,
     /// The line of JSON about it.
     pub line: &'a str,
-    /// What it shows, or why that cannot be said.
+    /// The answer, or the failure.
     pub outcome: std::result::Result<Shown<'a>, Failed<'a>>,
 }
 
-/// Why nothing is said of a photo.
+/// Why a photo has no answer.
 #[derive(Clone, Copy, Debug)]
 pub struct Failed<'a> {
     /// The kind of error, for programs.
     pub kind: &'a str,
-    /// What is wrong, for people.
+    /// Reason, for people.
     pub reason: &'a str,
 }
 
-/// What a photo shows.
+/// Answer for a photo.
 #[derive(Clone, Copy, Debug)]
 pub struct Shown<'a> {
     /// `known` or `open`.
     pub decision: &'a str,
-    /// Id of the class or name of the enrolled one; `None` if open.
+    /// Id of the class, or name of the enrolled class; `None` if open.
     pub label: Option<&'a str>,
     /// Index in [`About::classes`]; `None` if open.
     pub class: Option<usize>,
-    /// Whether the class was enrolled: the probabilities of the network say nothing of it.
+    /// Whether the class is enrolled. The network's probabilities do not cover it then.
     pub enrolled: bool,
-    /// Of the most probable class.
+    /// Probability of the most probable class.
     pub probability: f32,
     /// 10 / distance of the nearest centroid.
     pub reachability: f32,
@@ -101,22 +101,22 @@ pub struct Shown<'a> {
     pub shot: Option<&'a str>,
     /// The most probable classes with their probabilities, the most probable first.
     pub top: &'a [(usize, f32)],
-    /// When, where and with what it was taken.
+    /// Time, place and camera of the photo.
     pub origin: &'a Origin,
-    /// The narrowest name that is sure enough, where there is one.
+    /// The narrowest name that is sure enough, if any.
     pub taxon: Option<Taxon<'a>>,
 }
 
 /// A name with its rank.
 #[derive(Clone, Copy, Debug)]
 pub struct Taxon<'a> {
-    /// How much it takes in: `species` to `kingdom`, or `label` for one class.
+    /// Its rank: `species` to `kingdom`, or `label` for one class.
     pub rank: &'a str,
-    /// The taxon; of one class its name for people.
+    /// The taxon, or the display name of a class.
     pub name: &'a str,
     /// Sum of the probabilities of its classes.
     pub probability: f32,
-    /// Of one class: the narrowest taxon that it is of.
+    /// For a class: the narrowest taxon that it belongs to.
     pub of: Option<&'a str>,
     /// Key of the GBIF backbone.
     pub gbif: Option<u64>,
@@ -124,23 +124,23 @@ pub struct Taxon<'a> {
     pub worms: Option<u64>,
 }
 
-/// What a format writes of each photo and around all of them.
+/// A file format: the entry of each photo, and the file around them.
 trait Layout {
     /// One photo, as one line without its end.
     fn entry(&self, about: &About, photo: &Photo) -> io::Result<String>;
-    /// The whole file, of `entries` one after another.
+    /// Writes the whole file from `entries`.
     fn file(&self, about: &About, entries: &mut Entries, out: &mut dyn Write) -> io::Result<()>;
-    /// The entries of a file that was written by [`Layout::file`], with their names and whether they failed.
+    /// Reads the entries of a file written by [`Layout::file`], with names and whether they failed.
     ///
     /// # Errors
-    /// Why it is no such file, or that another model wrote it.
+    /// The file has another format, or another model wrote it.
     fn entries(&self, about: &About, path: &Path, each: &mut Each) -> Result<()>;
 }
 
-/// Gives the entries, one after another, to whom it is told.
+/// Calls its argument with each entry.
 type Entries<'a> = dyn FnMut(&mut dyn FnMut(&str) -> io::Result<()>) -> io::Result<()> + 'a;
 
-/// Takes the name, whether it failed, and the entry.
+/// Called with the name, whether it failed, and the entry.
 type Each<'a> = dyn FnMut(&str, bool, &str) -> Result<()> + 'a;
 
 impl Format {
@@ -154,10 +154,10 @@ impl Format {
     }
 }
 
-/// The name of the photo at `path` in a file: relative to `base` where there is one, with forward slashes.
+/// Name of the photo at `path` in a file: relative to `base` if given, with forward slashes.
 ///
 /// # Errors
-/// [`Error::Config`] for a photo that does not lie below `base`.
+/// [`Error::Config`] for a photo outside `base`.
 pub fn name_of(path: &Path, base: Option<&Path>) -> Result<String> {
     let Some(base) = base else { return Ok(slashed(path)) };
     let plain = |path: &Path| std::path::absolute(path).map(|path| without_dots(&path));
@@ -167,7 +167,7 @@ pub fn name_of(path: &Path, base: Option<&Path>) -> Result<String> {
     {
         return Ok(slashed(below));
     }
-    // By what links lead to: a photo that is none of its own folder is named by its folder.
+    // Resolves symbolic links of the folder, but not of the photo itself.
     let real = |path: &Path| -> io::Result<_> {
         let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
         Ok(folder.canonicalize()?.join(path.file_name().unwrap_or_default()))
@@ -196,8 +196,8 @@ fn without_dots(path: &Path) -> std::path::PathBuf {
     plain
 }
 
-/// The path as a text of its own: a byte that is no UTF-8 is a replacement character with its value, `\u{fffd}E9`, so that two
-/// such names never become one.
+/// The path as text. A byte that is not UTF-8 becomes a replacement character and its value, `\u{fffd}E9`, so that two
+/// names never become equal.
 fn slashed(path: &Path) -> String {
     let mut text = String::new();
     for chunk in path.as_os_str().as_encoded_bytes().utf8_chunks() {
@@ -208,17 +208,17 @@ fn slashed(path: &Path) -> String {
     text.strip_prefix("./").map(str::to_string).unwrap_or(text)
 }
 
-/// Why a file cannot be gone on with.
+/// Error: the file cannot be resumed.
 fn not_ours(path: &Path, format: Format, why: impl std::fmt::Display) -> Error {
     let reason =
-        format!("is no file of --format {} that can be gone on with ({why}); name another --output", format.name());
+        format!("is no file of --format {} that can be resumed ({why}); name another --output", format.name());
     Error::BadInput { subject: path.display().to_string(), reason }
 }
 
-/// Why, where the model that wrote the file is not the one at hand.
+/// Reason if the file is from a different model.
 const OTHER_MODEL: &str = "another model wrote it";
 
-/// Shortest decimal of `value` that means it, as a number of JSON that is never an integer.
+/// The shortest decimal of `value` that parses back to it, as a JSON number that is never an integer.
 fn number(value: f32) -> serde_json::Value {
     let text = value.clamp(f32::MIN, f32::MAX).to_string();
     text.parse::<f64>().map(Into::into).unwrap_or_default()

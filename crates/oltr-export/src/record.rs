@@ -5,21 +5,21 @@ use std::io::{BufRead, Read};
 use oltr_frames::{Error, Result};
 use serde::Deserialize;
 
-/// Bytes of the longest line that is read; those of oltr are a twentieth of it.
+/// Most bytes of a line. oltr's lines are a twentieth of it.
 const MAX_LINE: u64 = 1 << 20;
 
 /// One event that is over, as the machine saw it and as a person judged it.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Record {
-    /// Names the record among all of a store: a number there, a text in the line of an event.
+    /// Id of the record: a number in a store, a text in the line of an event.
     #[serde(deserialize_with = "text_or_number")]
     pub id: String,
     /// The source that it was seen by.
     pub source: String,
     /// `known`, `open` or `unclassified`.
     pub decision: String,
-    /// Id of the class, or the name of an enrolled one; `None` if open.
+    /// Id of the class, or name of the enrolled class; `None` if open.
     pub label: Option<String>,
     /// Shot group of the class.
     pub shot: Option<String>,
@@ -29,7 +29,7 @@ pub struct Record {
     pub last: When,
     /// Milliseconds from the first frame to the last.
     pub duration_ms: f64,
-    /// Frames that said so.
+    /// Frames that agreed with the decision.
     pub frames: u64,
     /// The most telling frame.
     pub best: Best,
@@ -37,17 +37,17 @@ pub struct Record {
     pub mean: Mean,
     /// When the line was written.
     pub wall: Option<String>,
-    /// Whether the clock could be trusted then.
+    /// Whether the clock was synchronised then.
     pub clock_synchronised: Option<bool>,
     /// Path of the best picture within the store.
     pub picture: Option<String>,
-    /// What a person said.
+    /// A person's review.
     pub review: Option<Review>,
-    /// Whether nothing of its kind was in the store before.
+    /// Whether it was the first record of its class in the store.
     pub first_ever: bool,
-    /// The narrowest name that the machine is sure of: `None` where its bundle tells no names, `Some(None)` where none is sure
-    /// enough.
-    #[serde(deserialize_with = "told")]
+    /// The narrowest name that the model is sure of. `None` if its bundle has no taxonomy, `Some(None)` if no name is
+    /// sure enough.
+    #[serde(deserialize_with = "present")]
     pub taxon: Option<Option<Taxon>>,
 }
 
@@ -55,17 +55,17 @@ pub struct Record {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Taxon {
-    /// How much it takes in: `species` to `kingdom`, or `label` for one class.
+    /// Its rank: `species` to `kingdom`, or `label` for one class.
     pub rank: String,
-    /// The taxon; of one class its name for people.
+    /// The taxon, or the display name of a class.
     pub name: String,
-    /// Of the frames that were told it.
+    /// Probability over the frames that have a name.
     pub probability: f64,
     /// Key of the GBIF backbone.
     pub gbif: Option<u64>,
     /// AphiaID of the World Register of Marine Species.
     pub worms: Option<u64>,
-    /// Of one class: the narrowest taxon that it is of.
+    /// For a class: the narrowest taxon that it belongs to.
     pub of: Option<Of>,
 }
 
@@ -83,7 +83,7 @@ pub struct Of {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct When {
-    /// As date and time.
+    /// Date and time.
     pub wall: String,
 }
 
@@ -93,11 +93,11 @@ pub struct When {
 pub struct Best {
     /// When it was taken.
     pub wall: String,
-    /// Of the most probable class.
+    /// Probability of the most probable class.
     pub probability: f64,
     /// 10 / distance to the nearest centroid.
     pub reachability: f64,
-    /// What it resembles.
+    /// The nearest class.
     pub nearest: Nearest,
 }
 
@@ -113,19 +113,19 @@ pub struct Nearest {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Mean {
-    /// Of the most probable class.
+    /// Probability of the most probable class.
     pub probability: f64,
     /// 10 / distance to the nearest centroid.
     pub reachability: f64,
 }
 
-/// What a person said of an event.
+/// A person's review of an event.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Review {
-    /// A class, `open` or `nothing`; `None` where `decision` says it.
+    /// A class, `open` or `nothing`; `None` if `decision` holds it.
     pub label: Option<String>,
-    /// `open` or `nothing`, where that is what was said.
+    /// `open` or `nothing`, if that is the review.
     pub decision: Option<String>,
     /// Who.
     pub by: Option<String>,
@@ -134,15 +134,15 @@ pub struct Review {
 }
 
 impl Review {
-    /// A class, `open` or `nothing`; `None` where nothing was said.
+    /// The review: a class, `open` or `nothing`; `None` if there is none.
     pub fn said(&self) -> Option<&str> {
         let word = self.decision.as_deref().filter(|word| matches!(*word, "open" | "nothing"));
         self.label.as_deref().filter(|label| !label.is_empty()).or(word)
     }
 }
 
-/// A field that is there, null or not.
-fn told<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(
+/// Deserialises a field that is present, null or not.
+fn present<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> std::result::Result<Option<Option<T>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
@@ -161,7 +161,7 @@ fn text_or_number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> std::res
     })
 }
 
-/// Counts of a run: the fields of `oltr.stats/1` that tell how long was watched.
+/// Counters of a run: the fields of `oltr.stats/1` about the time watched.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Stats {
@@ -171,32 +171,32 @@ pub struct Stats {
     pub boot_id: Option<String>,
     /// Milliseconds since the run began.
     pub uptime_ms: f64,
-    /// Milliseconds that were watched: `None` where the line does not speak of it, `Some(None)` where nobody knows.
-    #[serde(deserialize_with = "told")]
+    /// Milliseconds watched. `None` if the line has no such field, `Some(None)` if the time is unknown.
+    #[serde(deserialize_with = "present")]
     pub watched_ms: Option<Option<f64>>,
     /// Frames taken from the source.
     pub captured: u64,
-    /// Frames that were lost because others came.
+    /// Frames dropped in favour of newer ones.
     pub dropped: u64,
     /// Frames that were damaged.
     pub decode_errors: u64,
-    /// Times that the source went away and came back.
+    /// How many times the source was lost and opened again.
     pub reconnects: u64,
 }
 
-/// What a line says.
+/// A parsed line.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Line {
     /// An event that is over.
     Record(Box<Record>),
     /// Counts of a run.
     Stats(Stats),
-    /// Something that exports do not need.
+    /// A line that exports do not need.
     Other,
 }
 
 impl Line {
-    /// What the JSON `text` says: `oltr.record/1`, the end of an `oltr.event/1`, `oltr.stats/1`, or another line of oltr.
+    /// Parses a line of JSON: `oltr.record/1`, the end of an `oltr.event/1`, `oltr.stats/1`, or another line of oltr.
     ///
     /// # Errors
     /// Why it is none of them.
@@ -224,7 +224,7 @@ impl Line {
     }
 }
 
-/// The lines of a file, one after another.
+/// Iterator over the lines of a file.
 pub struct Lines<R> {
     name: String,
     reader: R,

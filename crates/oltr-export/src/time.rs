@@ -2,17 +2,17 @@
 
 use oltr_frames::frame::origin::{Taken, offset};
 
-/// A moment of a record: by UTC, or by a clock whose offset nobody told.
+/// Time of a record: in UTC, or by a clock whose offset is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment {
     /// Milliseconds since 1970, by UTC or by that clock.
     pub ms: i64,
-    /// Whether `ms` counts in UTC.
+    /// Whether `ms` is in UTC.
     pub utc: bool,
 }
 
 impl Moment {
-    /// `2024-05-01T06:12:33.250Z`, with an offset in place of `Z`, or without either.
+    /// Parses `2024-05-01T06:12:33.250Z`. `Z` may be an offset, or be missing.
     pub fn parse(text: &str) -> Option<Moment> {
         let (head, rest) = text.split_at_checked(19)?;
         let zone = rest.find(['Z', '+', '-']).unwrap_or(rest.len());
@@ -32,7 +32,7 @@ impl Moment {
         Some(Moment { ms: utc.unwrap_or(taken.local_ms()), utc: utc.is_some() })
     }
 
-    /// The same moment in UTC, where a clock without an offset is `minutes` ahead of it.
+    /// Converts to UTC. A clock without an offset counts as `minutes` ahead of UTC.
     pub fn in_utc(self, minutes: i16) -> Moment {
         match self.utc {
             true => self,
@@ -52,7 +52,8 @@ impl Moment {
         (date(days), [of_day / 3600, of_day / 60 % 60, of_day % 60])
     }
 
-    /// `2024-05-01T06:12:33+02:00`, or with `Z`, on a clock that is `minutes` ahead of UTC.
+    /// Formats as `2024-05-01T06:12:33+02:00`, or with `Z`, for a clock that is `minutes` ahead of
+    /// UTC.
     pub fn text(self, minutes: i16) -> String {
         let ([year, month, day], [hour, minute, second]) = self.parts(minutes);
         let zone = match minutes {
@@ -74,7 +75,7 @@ impl Moment {
         [format!("{year:04}{month:02}{day:02}"), format!("{hour:02}{minute:02}{second:02}")]
     }
 
-    /// `2024-05-01 06:12:33`, in UTC.
+    /// Formats as `2024-05-01 06:12:33`, in UTC.
     pub fn plain(self) -> String {
         let ([year, month, day], [hour, minute, second]) = self.parts(0);
         format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
@@ -83,7 +84,7 @@ impl Moment {
 
 /// Year, month and day of a day counted from 1970.
 fn date(days: i64) -> [i64; 3] {
-    // Years begin in March here, so that the day that is put in comes last.
+    // Years begin in March here, so that the leap day comes last.
     let days = days + 719_468;
     let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
     let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;

@@ -1,15 +1,15 @@
 //! The address of a broker.
 
-/// Where a broker is.
+/// Address of a broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
-    /// Name or number of the host, without brackets.
+    /// Host name or IP address, without brackets.
     pub host: String,
     /// Its port.
     pub port: u16,
     /// Whether the connection is encrypted.
     pub tls: bool,
-    /// User and password, where the address says them.
+    /// User and password, if the address contains them.
     pub login: Option<(String, Option<String>)>,
 }
 
@@ -17,7 +17,7 @@ impl Address {
     /// Reads `mqtt://[USER[:PASSWORD]@]HOST[:PORT][/]`, or `mqtts://`.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// A text that says what is wrong with the address.
     pub fn parse(text: &str) -> Result<Address, String> {
         let (scheme, rest) = text.split_once("://").ok_or("begins with neither mqtt:// nor mqtts://")?;
         let (tls, default) = match scheme.to_ascii_lowercase().as_str() {
@@ -34,7 +34,7 @@ impl Address {
             return Err("has something behind the port; topics follow from --device".into());
         }
         let (host, port) = match place.strip_prefix('[') {
-            // A number of IPv6.
+            // An IPv6 address.
             Some(rest) => {
                 let (host, behind) = rest.split_once(']').ok_or("has no ] behind its host")?;
                 (host, behind.strip_prefix(':').or(behind.is_empty().then_some("")).ok_or("has no port behind ]")?)
@@ -66,7 +66,7 @@ impl Address {
 }
 
 impl std::fmt::Display for Address {
-    /// Without the password.
+    /// Leaves out the password.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let scheme = if self.tls { "mqtts" } else { "mqtt" };
         match self.host.contains(':') {
@@ -76,7 +76,7 @@ impl std::fmt::Display for Address {
     }
 }
 
-/// Text with `%41` for bytes.
+/// Decodes `%41` and the like.
 fn decode(text: &str) -> Result<String, String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
@@ -105,7 +105,7 @@ mod tests {
         assert_eq!(parse("mqtt://127.0.0.1:18"), of("127.0.0.1", 18, false, "mqtt://127.0.0.1:18"));
         assert_eq!(parse("mqtt://[::1]:18"), of("::1", 18, false, "mqtt://[::1]:18"));
         assert_eq!(parse("mqtt://[fe80::1]"), of("fe80::1", 1883, false, "mqtt://[fe80::1]:1883"));
-        // What is said of an address never says its password.
+        // The displayed address leaves out the password.
         assert_eq!(parse("mqtt://me:p%40ss@h"), of("h", 1883, false, "mqtt://h:1883"));
         let login = Address::parse("mqtt://m%65:p%40:s@h").unwrap().login;
         assert_eq!(login, Some(("me".into(), Some("p@:s".into()))));

@@ -1,4 +1,4 @@
-//! Which records wait to be sent. They are read from the store beside the process that writes it.
+//! The backlog: records that were not sent yet. It reads the store while another process writes it.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -10,13 +10,13 @@ use serde_json::Value;
 
 use crate::memory::Known;
 
-/// Records that are read at once.
+/// Records that one batch reads.
 pub const BATCH: usize = 64;
 
-/// Bytes of payloads that are held before they are sent.
+/// Bytes of payload that the backlog buffers.
 pub const BATCH_BYTES: usize = 512 << 10;
 
-/// A record on its way.
+/// A record that is being sent.
 #[derive(Clone, Debug)]
 pub struct Outgoing {
     /// Its number.
@@ -27,40 +27,40 @@ pub struct Outgoing {
     pub record: Value,
 }
 
-/// The records that wait.
+/// Records that still have to be sent.
 #[derive(Debug)]
 pub struct Backlog {
     store: PathBuf,
-    /// Numbers of the records that were not acknowledged, in order. Those that are on their way come first. Of more than
-    /// [`MAX_RECORDS`] the rest is found when there is room.
+    /// Ids of unacknowledged records, in order. Records that are being sent come first. It lists at most
+    /// [`MAX_RECORDS`] and finds the rest when there is room.
     waiting: VecDeque<u64>,
-    /// The last record that was found.
+    /// Id of the last record that was found.
     seen: u64,
-    /// Records after those on their way, ready to be sent.
+    /// The next records, already read.
     ready: VecDeque<Outgoing>,
-    /// What the store's folder was like when it was looked at last.
+    /// Fingerprint of the store's folder at the last refresh.
     print: Fingerprint,
-    /// Records that the store gave up before they were sent.
+    /// Records that the store evicted before they were sent.
     pub lost: u64,
 }
 
-/// What the store says of records that were acknowledged.
+/// Whether the folder still contains the store that the acknowledgements refer to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Identity {
-    /// The same one as before, or nothing speaks against it.
+    /// The same store, as far as its records show.
     Same,
-    /// Another store lies in the folder now.
+    /// A different store.
     Other,
 }
 
 impl Backlog {
-    /// The records of the store in `store` after the last one that is `known` to be acknowledged.
+    /// The records of `store` that come after the last acknowledged one in `known`.
     pub fn new(store: &Path, known: &Known) -> Backlog {
         let (waiting, ready, print) = Default::default();
         Backlog { store: store.into(), waiting, seen: known.acknowledged, ready, print, lost: 0 }
     }
 
-    /// Whether the store is the one that records of were acknowledged.
+    /// Compares the store's records with the acknowledged ones in `known`.
     ///
     /// # Errors
     /// As [`Reader::open`].
@@ -77,7 +77,7 @@ impl Backlog {
             last = listed.record.id;
             Ok(false)
         })?;
-        // A power cut takes records that were not synced, and their numbers are not given again: no more than so many.
+        // A power cut loses unsynced records, and the store skips their ids. It skips no more than this.
         let next = reader.next_id().max(last.saturating_add(1)).saturating_add(2 * oltr_store::MAX_UNSYNCED as u64);
         other |= last == 0 && next <= known.acknowledged && reader.stats()?.records > 0;
         Ok(if other { Identity::Other } else { Identity::Same })
@@ -88,7 +88,7 @@ impl Backlog {
         self.waiting.len()
     }
 
-    /// Looks for records that are new, if the store's files have changed; whether they have.
+    /// Looks for new records if the store's files have changed. Returns whether they have.
     ///
     /// # Errors
     /// As [`Reader::open`].
@@ -108,12 +108,12 @@ impl Backlog {
             }
             Ok(!full)
         })?;
-        // What did not fit is looked for again.
+        // The backlog was full: look again next time.
         self.print = if full { Fingerprint::default() } else { print };
         Ok(true)
     }
 
-    /// The next record to send, where `sent` of them are on their way. Those that the store has given up are passed over.
+    /// The next record to send, when `sent` records are already being sent. Skips evicted records.
     ///
     /// # Errors
     /// As [`Reader::some`].
@@ -141,27 +141,27 @@ impl Backlog {
         if bytes <= BATCH_BYTES {
             looked = ids.len();
         }
-        // Those that were asked for and are not there.
-        let gone: Vec<u64> =
+        // Records that the store no longer has.
+        let evicted: Vec<u64> =
             ids[..looked].iter().filter(|id| !ready.iter().any(|outgoing| outgoing.id == **id)).copied().collect();
-        if !gone.is_empty() {
-            self.lost += gone.len() as u64;
-            self.waiting.retain(|id| gone.binary_search(id).is_err());
+        if !evicted.is_empty() {
+            self.lost += evicted.len() as u64;
+            self.waiting.retain(|id| evicted.binary_search(id).is_err());
             log::warn!(
                 "the store gave up records before they were sent: {}, the first of them {}; a larger --store-size keeps more",
-                gone.len(),
-                gone[0]
+                evicted.len(),
+                evicted[0]
             );
         }
         Ok(())
     }
 
-    /// The first that waits was acknowledged.
+    /// The broker acknowledged the first record of the backlog.
     pub fn acknowledged(&mut self) {
         self.waiting.pop_front();
     }
 
-    /// Nothing is on its way any more: what was not acknowledged is sent again.
+    /// The connection was lost: sends all unacknowledged records again.
     pub fn again(&mut self) {
         self.ready.clear();
     }
@@ -171,7 +171,7 @@ impl Backlog {
         oltr_store::read_picture(&RealDisk, &self.store, record["picture"].as_str()?).ok()
     }
 
-    /// How many records there are, and how many of them are open and nobody has decided about.
+    /// The number of records, and the number of open records without a review.
     ///
     /// # Errors
     /// As [`Reader::each`].
@@ -262,7 +262,7 @@ mod tests {
         }
         first.close().unwrap();
         assert_eq!(Backlog::identity(folder.path(), &known).unwrap(), Identity::Same);
-        // A start of the same store passes numbers over.
+        // A restart of the same store skips ids.
         let mut again = store(folder.path());
         append(&mut again, 10);
         again.close().unwrap();

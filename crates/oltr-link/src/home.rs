@@ -1,13 +1,13 @@
-//! What Home Assistant is told: one device with its entities, and their states.
+//! Messages for Home Assistant: one device, its entities and their states.
 //!
-//! Field names are those of its MQTT integration; `tests` below checks them against its tables.
+//! Field names are those of its MQTT integration. The tests below compare them with its tables.
 
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
-/// An event is told to the event entity, which has the time of its arrival, only if it is no older than this. Older ones
-/// are on the topic `event`, with their own time.
+/// Oldest event that is published to the event entity, which shows the time of arrival as the event's time. Older
+/// events are on the topic `event`, with their own time.
 pub const FRESH: Duration = Duration::from_secs(600);
 
 /// Bytes of the largest picture that is published.
@@ -20,20 +20,20 @@ pub struct Topics {
     pub status: String,
     /// `oltr.record/1`, one a message.
     pub event: String,
-    /// For the event entity.
+    /// Messages for the event entity.
     pub moment: String,
-    /// For the sensors.
+    /// Messages for the sensors.
     pub state: String,
-    /// A JPEG.
+    /// Topic of the picture, a JPEG.
     pub image: String,
-    /// Where the device is announced.
+    /// Topic of the device's discovery message.
     pub config: String,
-    /// Where Home Assistant says that it is there.
+    /// Topic of Home Assistant's birth message.
     pub birth: String,
 }
 
 impl Topics {
-    /// Those of `device`, with `prefix` of Home Assistant.
+    /// Topics of `device` under Home Assistant's `prefix`.
     pub fn new(device: &str, prefix: &str) -> Topics {
         let of = |name: &str| format!("oltr/{device}/{name}");
         Topics {
@@ -48,7 +48,7 @@ impl Topics {
     }
 }
 
-/// What announces `device`.
+/// The discovery message of `device`.
 pub fn discovery(device: &str, topics: &Topics) -> Value {
     let id = |name: &str| format!("oltr_{device}_{name}");
     let diagnostic = |name: &str, title: &str, value: &str, icon: &str| {
@@ -87,7 +87,7 @@ pub fn discovery(device: &str, topics: &Topics) -> Value {
                 "p": "image", "unique_id": id("image"), "name": "Last picture", "image_topic": topics.image,
                 "content_type": "image/jpeg",
             },
-            // It says so itself where all others are unavailable.
+            // This entity reports the status itself, so it must stay available when the others are not.
             "status": {
                 "p": "binary_sensor", "unique_id": id("status"), "name": "Link", "state_topic": topics.status,
                 "payload_on": "online", "payload_off": "offline", "device_class": "connectivity",
@@ -103,7 +103,7 @@ pub fn discovery(device: &str, topics: &Topics) -> Value {
 /// Types of the event entity's events: the decisions.
 pub const EVENT_TYPES: [&str; 3] = ["known", "open", "unclassified"];
 
-/// What sensors and the event entity are told of `record`.
+/// State of the sensors and the event entity for `record`.
 pub fn summary(record: &Value) -> Value {
     let decision = record["decision"].as_str().unwrap_or("unclassified");
     // An enrolled class is known.
@@ -129,7 +129,7 @@ pub fn summary(record: &Value) -> Value {
     })
 }
 
-/// Whether `record` ended so shortly before `now` that it is news.
+/// Whether `record` ended less than [`FRESH`] before `now`.
 pub fn is_fresh(record: &Value, now: SystemTime) -> bool {
     let wall = record.pointer("/last/wall").and_then(Value::as_str);
     let Some(time) = wall.and_then(|wall| humantime::parse_rfc3339(wall).ok()) else { return false };
@@ -142,8 +142,7 @@ pub fn is_fresh(record: &Value, now: SystemTime) -> bool {
 mod tests {
     use super::*;
 
-    /// Keys of each platform that Home Assistant's documentation lists, as far as they are used here, and those that it
-    /// requires.
+    /// For each platform: the keys that Home Assistant's documentation lists and this file uses, and the required keys.
     const TABLE: [(&str, &[&str], &[&str]); 4] = [
         ("event", &["state_topic", "event_types"], &["icon"]),
         (
@@ -170,22 +169,22 @@ mod tests {
     fn the_announcement_has_the_fields_of_the_tables() {
         let topics = Topics::new("trap-1", "homeassistant");
         assert_eq!(topics.config, "homeassistant/device/oltr_trap-1/config");
-        let told = discovery("trap-1", &topics);
-        for key in told.as_object().unwrap().keys() {
+        let message = discovery("trap-1", &topics);
+        for key in message.as_object().unwrap().keys() {
             assert!(["dev", "o", "cmps", "availability", "qos", "state_topic"].contains(&key.as_str()), "{key}");
         }
-        for key in told["dev"].as_object().unwrap().keys() {
+        for key in message["dev"].as_object().unwrap().keys() {
             assert!(["ids", "name", "mf", "mdl", "sw", "sn", "hw"].contains(&key.as_str()), "{key}");
         }
-        assert!(told["dev"]["ids"][0].is_string() && told["o"]["name"].is_string());
-        let availability = &told["availability"][0];
+        assert!(message["dev"]["ids"][0].is_string() && message["o"]["name"].is_string());
+        let availability = &message["availability"][0];
         assert_eq!(
             (&availability["topic"], &availability["payload_available"]),
             (&json!("oltr/trap-1/status"), &json!("online"))
         );
         assert_eq!(availability["payload_not_available"], "offline");
         let mut ids = std::collections::BTreeSet::new();
-        for (key, of) in told["cmps"].as_object().unwrap() {
+        for (key, of) in message["cmps"].as_object().unwrap() {
             let platform = of["p"].as_str().unwrap();
             let (_, required, allowed) = TABLE.iter().find(|(name, ..)| *name == platform).unwrap();
             required.iter().for_each(|name| assert!(!of[*name].is_null(), "{key} lacks {name}"));
@@ -202,10 +201,10 @@ mod tests {
                 assert_eq!(category, "diagnostic");
             }
         }
-        // What an event's payload says is one of its types.
+        // The event type in a payload is always one of the announced types.
         for decision in ["known", "enrolled", "open", "unclassified", "something new"] {
-            let told = summary(&json!({ "decision": decision, "label": "cup" }));
-            assert!(EVENT_TYPES.contains(&told["event_type"].as_str().unwrap()), "{decision}");
+            let state = summary(&json!({ "decision": decision, "label": "cup" }));
+            assert!(EVENT_TYPES.contains(&state["event_type"].as_str().unwrap()), "{decision}");
         }
     }
 

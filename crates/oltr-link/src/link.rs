@@ -1,4 +1,4 @@
-//! The loop: keep a connection, send what waits, remember what was acknowledged.
+//! The loop: keeps a connection, sends the backlog, stores acknowledgements.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -16,34 +16,34 @@ use crate::memory::{self, Memory};
 use crate::pause::Pauses;
 use crate::wire::{self, Client, Heard, Lost, Session, TICK, Tls};
 
-/// Records on their way at once.
+/// Most unacknowledged records at one time.
 pub const WINDOW: usize = 32;
 
-/// Bytes on their way at once, but for one more record.
+/// Most unacknowledged bytes at one time. One more record may exceed it.
 pub const WINDOW_BYTES: usize = 256 << 10;
 
-/// How often it is looked for new records.
+/// Interval between looks for new records.
 const LOOK: Duration = Duration::from_millis(300);
 
-/// How long an acknowledgement may take; then the connection is made anew.
+/// Timeout of an acknowledgement. After it the program reconnects.
 const ACKNOWLEDGED: Duration = Duration::from_secs(60);
 
-/// How long what is on its way may take when the program ends.
+/// How long the program waits for acknowledgements when it ends.
 const GOODBYE: Duration = Duration::from_secs(3);
 
-/// A connection that lasted so long was of use: the next pause is short.
+/// A connection that lasted this long resets the pauses.
 const LASTED: Duration = Duration::from_secs(60);
 
 /// How long a broker may take to forget.
 const WITHDRAWN: Duration = Duration::from_secs(15);
 
-/// How often records are counted for Home Assistant: all of a store is read for that.
+/// Interval between counts for Home Assistant. A count reads the whole store.
 const COUNT: Duration = Duration::from_secs(300);
 
 /// How often sensors change while a backlog is sent.
 const STATE: Duration = Duration::from_secs(5);
 
-/// Runs until a stop is asked for.
+/// Runs until `stop` is set.
 ///
 /// # Errors
 /// [`Failure`].
@@ -52,7 +52,7 @@ pub fn run(args: &Args, stop: &AtomicBool) -> Result<(), Failure> {
     let device = device(args)?;
     let tls = address.tls.then(|| wire::tls(args.ca.as_deref())).transpose().map_err(Failure::Config)?;
     if args.ca.is_some() && tls.is_none() {
-        return Err(Failure::Config("--ca is said of mqtts://, and the address is mqtt://".into()));
+        return Err(Failure::Config("--ca needs mqtts://, but the address is mqtt://".into()));
     }
     let topics = Topics::new(&device, &args.discovery_prefix);
     let (user, password) = match (args.user.clone(), address.login.take()) {
@@ -64,7 +64,7 @@ pub fn run(args: &Args, stop: &AtomicBool) -> Result<(), Failure> {
     let client = Client { id: format!("oltr-{device}"), user, password, will };
     let state = args.state.clone().unwrap_or_else(|| args.store.join(format!("link-{device}.json")));
     if args.withdraw {
-        // A program that runs would be disconnected by this one, come back, and announce the device again.
+        // A running program would be disconnected by this one, reconnect, and announce the device again.
         let there = state.parent().is_some_and(|folder| folder.as_os_str().is_empty() || folder.is_dir());
         let _held = there.then(|| memory::hold(&state)).transpose().map_err(Failure::Unavailable)?;
         return withdraw(&address, tls.as_ref(), &client, &topics, stop);
@@ -93,7 +93,7 @@ pub fn run(args: &Args, stop: &AtomicBool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Waits for the folder that `state` lies in, where that is the store's: a stream may not have begun yet.
+/// Waits for the store's folder if `state` is inside it: the stream may start later.
 fn wait_for(store: &Path, state: &Path, stop: &AtomicBool) -> Result<(), Failure> {
     let mut said = false;
     while state.starts_with(store) && !store.is_dir() {
@@ -130,7 +130,7 @@ fn password(file: Option<&Path>) -> Result<Option<String>, Failure> {
     Ok(Some(text.lines().next().unwrap_or_default().into()))
 }
 
-/// Takes back what Home Assistant was told.
+/// Removes the device from Home Assistant.
 fn withdraw(
     address: &Address,
     tls: Option<&Tls>,
@@ -139,18 +139,18 @@ fn withdraw(
     stop: &AtomicBool,
 ) -> Result<(), Failure> {
     let stop = || stop.load(Ordering::Relaxed);
-    let gone = |e: Lost| Failure::Unavailable(format!("{address}: {e}"));
-    let mut session = Session::open(address, tls, client, &stop).map_err(gone)?;
+    let unavailable = |e: Lost| Failure::Unavailable(format!("{address}: {e}"));
+    let mut session = Session::open(address, tls, client, &stop).map_err(unavailable)?;
     let mut waiting = Vec::new();
     for topic in [&topics.config, &topics.state, &topics.image, &topics.status] {
-        waiting.push(session.publish(topic, b"", true).map_err(gone)?);
+        waiting.push(session.publish(topic, b"", true).map_err(unavailable)?);
     }
     let end = Instant::now() + WITHDRAWN;
     while !waiting.is_empty() {
         if Instant::now() > end || stop() {
             return Err(Failure::Unavailable(format!("{address}: the broker does not acknowledge")));
         }
-        for heard in session.listen().map_err(gone)? {
+        for heard in session.listen().map_err(unavailable)? {
             if let Heard::Acknowledged(number) = heard {
                 waiting.retain(|other| *other != number);
             }
@@ -161,18 +161,18 @@ fn withdraw(
     Ok(())
 }
 
-/// What Home Assistant is told, beside the records.
+/// State of the messages to Home Assistant.
 #[derive(Debug, Default)]
 struct Home {
-    /// What was said of the last fresh record.
+    /// Summary of the last fresh record.
     last: Option<Value>,
-    /// Records, and how many are to be reviewed.
+    /// The number of records, and the number without a review.
     counts: (u64, u64),
     counted: Option<Instant>,
-    /// When sensors were told last, and what.
-    told: Option<Instant>,
+    /// When the sensors were last updated.
+    published: Option<Instant>,
     state: String,
-    /// A record whose picture is to be shown.
+    /// Record whose picture has to be published.
     picture: Option<Value>,
     /// When it is announced again.
     announce: Option<Instant>,
@@ -202,7 +202,7 @@ struct Link<'a> {
     flying: VecDeque<Flying>,
     flying_bytes: usize,
     looked: Option<Instant>,
-    /// What was last said of the store, so that it is said once.
+    /// Last logged error of the store, so that it is logged once.
     said: String,
     /// Why there was no connection the last time.
     failed: String,
@@ -239,11 +239,11 @@ impl Link<'_> {
         if stop() {
             return;
         }
-        let (pause, told) = pauses.next();
+        let (pause, warn) = pauses.next();
         let text = e.to_string();
-        let told = told || text != self.failed;
+        let warn = warn || text != self.failed;
         self.failed = text;
-        let level = if told { log::Level::Warn } else { log::Level::Debug };
+        let level = if warn { log::Level::Warn } else { log::Level::Debug };
         log::log!(level, "{}: {e}; trying again in {:.1} s", self.address, pause.as_secs_f64());
         let until = Instant::now() + pause;
         while Instant::now() < until && !stop() {
@@ -251,7 +251,8 @@ impl Link<'_> {
         }
     }
 
-    /// As [`Link::serve`]; what the broker acknowledged before the connection broke is not sent again.
+    /// As [`Link::serve`]. Also handles acknowledgements that arrived before the connection broke, so that
+    /// these records are not sent again.
     fn serve_to_the_end(
         &mut self,
         mut session: Session,
@@ -274,7 +275,7 @@ impl Link<'_> {
         ended
     }
 
-    /// Sends what waits, until a stop is asked for or the connection is lost.
+    /// Sends the backlog until `stop` is set or the connection is lost.
     fn serve(&mut self, session: &mut Session, pauses: &mut Pauses, stop: &dyn Fn() -> bool) -> Result<(), Lost> {
         self.check_store();
         session.publish(&self.topics.status, b"online", true)?;
@@ -290,8 +291,8 @@ impl Link<'_> {
             }
             self.look();
             self.send(session)?;
-            self.tell_home(session)?;
-            if self.args.once && self.backlog.len() == 0 && self.looked.is_some() && self.is_told() {
+            self.publish_home(session)?;
+            if self.args.once && self.backlog.len() == 0 && self.looked.is_some() && self.is_up_to_date() {
                 self.goodbye(session);
                 return Ok(());
             }
@@ -302,7 +303,7 @@ impl Link<'_> {
         }
     }
 
-    /// Says goodbye: what is on its way gets a moment.
+    /// Disconnects, after a short wait for acknowledgements.
     fn goodbye(&mut self, session: &mut Session) {
         let end = Instant::now() + GOODBYE;
         let mut pauses = Pauses::new(TICK);
@@ -317,7 +318,7 @@ impl Link<'_> {
         log::info!("{}: waiting records: {}", self.address, self.backlog.len());
     }
 
-    /// Looks for new records now and then.
+    /// Looks for new records at intervals of [`LOOK`].
     fn look(&mut self) {
         if self.looked.is_some_and(|looked| looked.elapsed() < LOOK) {
             return;
@@ -334,7 +335,7 @@ impl Link<'_> {
         }
     }
 
-    /// Says what is wrong with the store, once.
+    /// Logs an error of the store, once.
     fn say(&mut self, e: &oltr_store::Error) {
         let text = e.to_string();
         if text != self.said {
@@ -343,7 +344,7 @@ impl Link<'_> {
         }
     }
 
-    /// Begins anew where another store lies in the folder now.
+    /// Starts from the first record if the folder contains a different store.
     fn check_store(&mut self) {
         match Backlog::identity(&self.args.store, self.memory.known()) {
             Ok(Identity::Other) => {
@@ -358,7 +359,7 @@ impl Link<'_> {
         }
     }
 
-    /// Sends as many records as may be on their way.
+    /// Sends records up to the limits of [`WINDOW`] and [`WINDOW_BYTES`].
     fn send(&mut self, session: &mut Session) -> Result<(), Lost> {
         while self.flying.len() < WINDOW && (self.flying.is_empty() || self.flying_bytes < WINDOW_BYTES) {
             let Outgoing { id, event, record } = match self.backlog.next(self.flying.len()) {
@@ -377,16 +378,16 @@ impl Link<'_> {
             if let Some(home) = &mut self.home
                 && home::is_fresh(&record, SystemTime::now())
             {
-                let told = home::summary(&record);
-                session.publish(&self.topics.moment, told.to_string().as_bytes(), false)?;
-                home.last = Some(told);
+                let summary = home::summary(&record);
+                session.publish(&self.topics.moment, summary.to_string().as_bytes(), false)?;
+                home.last = Some(summary);
                 home.picture = Some(record).filter(|record| record["picture"].is_string());
             }
         }
         Ok(())
     }
 
-    /// Hears what the broker says, and remembers what it acknowledged.
+    /// Reads messages from the broker and stores acknowledgements.
     fn hear(&mut self, session: &mut Session, pauses: &mut Pauses) -> Result<(), Lost> {
         for heard in session.listen()? {
             match heard {
@@ -430,18 +431,18 @@ impl Link<'_> {
         Ok(())
     }
 
-    /// Whether Home Assistant knows all that there is to say.
-    fn is_told(&self) -> bool {
+    /// Whether Home Assistant is up to date.
+    fn is_up_to_date(&self) -> bool {
         self.home.as_ref().is_none_or(|home| home.announce.is_none() && home.picture.is_none())
     }
 
-    /// Announces this device, and tells sensors and the picture.
-    fn tell_home(&mut self, session: &mut Session) -> Result<(), Lost> {
+    /// Publishes the discovery message, the sensors' state and the picture.
+    fn publish_home(&mut self, session: &mut Session) -> Result<(), Lost> {
         let Some(home) = &mut self.home else { return Ok(()) };
         if home.announce.is_some_and(|when| Instant::now() >= when) {
             home.announce = None;
-            let told = home::discovery(&self.device, &self.topics);
-            session.publish(&self.topics.config, told.to_string().as_bytes(), true)?;
+            let discovery = home::discovery(&self.device, &self.topics);
+            session.publish(&self.topics.config, discovery.to_string().as_bytes(), true)?;
             session.publish(&self.topics.status, b"online", true)?;
         }
         // While many records are sent only the last picture matters.
@@ -461,19 +462,19 @@ impl Link<'_> {
                 Err(e) => log::debug!("{e}"),
             }
         }
-        if home.told.is_none_or(|told| told.elapsed() >= STATE) || home.state.is_empty() {
+        if home.published.is_none_or(|published| published.elapsed() >= STATE) || home.state.is_empty() {
             let (records, to_review) = home.counts;
             let waiting = self.backlog.len() - self.flying.len();
-            let told = json!({
+            let state = json!({
                 "last": home.last, "records": records, "to_review": to_review, "waiting": waiting,
                 "lost": self.backlog.lost,
             })
             .to_string();
-            if told != home.state {
-                session.publish(&self.topics.state, told.as_bytes(), true)?;
-                home.state = told;
+            if state != home.state {
+                session.publish(&self.topics.state, state.as_bytes(), true)?;
+                home.state = state;
             }
-            home.told = Some(Instant::now());
+            home.published = Some(Instant::now());
         }
         Ok(())
     }

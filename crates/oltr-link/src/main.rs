@@ -1,11 +1,11 @@
 //! `oltr-link`: publishes the events of a store over MQTT, in order, each at least once.
 //!
-//! - [`backlog`] knows which records wait, and reads them beside the process that writes the store.
-//! - [`wire`] is one connection to a broker; [`link`] is the loop that keeps one, sends, and waits between attempts.
-//! - [`memory`] is what was acknowledged, on the disk.
-//! - [`home`] is what Home Assistant is told.
+//! - [`backlog`] lists the records to send. It reads the store while another process writes it.
+//! - [`wire`] is one connection to a broker. [`link`] is the loop that connects, sends and retries.
+//! - [`memory`] keeps on disk which records were acknowledged.
+//! - [`home`] makes the messages for Home Assistant.
 //!
-//! One thread does all of this: there is never a second connection.
+//! One thread does all of this, so there is never a second connection.
 
 mod address;
 mod args;
@@ -27,7 +27,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use args::Args;
 
-/// Exit codes, as sysexits has them.
+/// Exit codes of sysexits.h.
 const USAGE: u8 = 64;
 const UNAVAILABLE: u8 = 69;
 const CONFIG: u8 = 78;
@@ -35,9 +35,9 @@ const CONFIG: u8 = 78;
 /// Why the program ends with an error.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// What was asked for cannot be.
+    /// The options or files cannot be used.
     Config(String),
-    /// What is needed is not there.
+    /// Something that the program needs is missing.
     Unavailable(String),
 }
 
@@ -52,7 +52,7 @@ fn main() -> ExitCode {
     log_to_stderr(&args);
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {
-        // The second one ends the program at once: the first may find it waiting for a network.
+        // A second signal ends the program at once: after the first it may still wait for a network.
         let registered = signal_hook::flag::register_conditional_shutdown(signal, 0, stop.clone())
             .and_then(|_| signal_hook::flag::register(signal, stop.clone()));
         if let Err(e) = registered {
@@ -82,7 +82,7 @@ fn log_to_stderr(args: &Args) {
     let mut builder = env_logger::Builder::new();
     builder.filter_level(LevelFilter::Error).filter_module("oltr_link", level).filter_module("oltr_store", level);
     builder.format(|out, record| {
-        // Names of files and texts of a broker must not begin lines of their own.
+        // File names and a broker's texts must not start new log lines.
         let said: String = record.args().to_string().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         match record.level() {
             Level::Info => writeln!(out, "oltr-link: {said}"),

@@ -1,4 +1,5 @@
-//! What was acknowledged, on the disk: written whole or not at all, and synced before more is taken for acknowledged.
+//! The acknowledgements on disk. The file is replaced atomically and synced before later records count as
+//! acknowledged.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -8,27 +9,27 @@ use oltr_store::disk::{RealDisk, replace};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Records whose events are remembered, to see whether the store is still the same one.
+/// Acknowledged records whose event ids are kept. They show whether the store is still the same one.
 pub const RECENT: usize = 64;
 
 /// Most bytes of the file.
 const MAX_BYTES: u64 = 64 << 10;
 
-/// What is remembered.
+/// What the file contains.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Known {
     schema: String,
-    /// All records up to this one were acknowledged, or were given up by the store.
+    /// All records up to this one were acknowledged by the broker or evicted from the store.
     pub acknowledged: u64,
     /// The last records that were acknowledged, each with the id of its event.
     pub recent: Vec<(u64, String)>,
-    /// What Home Assistant was told last of a record.
+    /// The last record that was published to Home Assistant.
     #[serde(default)]
     pub last: Option<Value>,
 }
 
 impl Known {
-    /// Takes note that the broker has record `id`, of the event `event`.
+    /// The broker acknowledged record `id` of event `event`.
     pub fn acknowledge(&mut self, id: u64, event: String) {
         self.acknowledged = id;
         if self.recent.len() >= RECENT {
@@ -37,7 +38,7 @@ impl Known {
         self.recent.push((id, event));
     }
 
-    /// Whether record `id` of the event `event` is another one than that which was acknowledged.
+    /// Whether the acknowledged record `id` belonged to a different event.
     pub fn contradicts(&self, id: u64, event: &str) -> bool {
         self.recent.iter().any(|(known, of)| *known == id && of != event)
     }
@@ -48,20 +49,20 @@ impl Known {
 pub struct Memory {
     path: PathBuf,
     known: Known,
-    /// Held as long as this lives, so that no second program sends the same records.
+    /// Prevents a second program from sending the same records.
     _lock: File,
 }
 
 const SCHEMA: &str = "oltr.link/1";
 
 fn trouble(path: &Path, e: io::Error) -> String {
-    format!("{}: {e}; --state says where else to remember what was sent", path.display())
+    format!("{}: {e}; --state chooses another file for acknowledgements", path.display())
 }
 
-/// Holds the file at `path` for one program at a time, as long as what is returned lives.
+/// Locks the file at `path` until the returned file is dropped.
 ///
 /// # Errors
-/// What is wrong: another program has it, or its lock cannot be written.
+/// A text: another program holds the lock, or it cannot be written.
 pub fn hold(path: &Path) -> Result<File, String> {
     let failed = |e: io::Error| trouble(path, e);
     let lock = OpenOptions::new().create(true).append(true).open(path.with_extension("lock")).map_err(failed)?;
@@ -78,7 +79,7 @@ impl Memory {
     /// Opens or makes the file at `path`.
     ///
     /// # Errors
-    /// What is wrong: another program has it, or it cannot be read or written.
+    /// A text: another program has it, or it cannot be read or written.
     pub fn open(path: &Path) -> Result<Memory, String> {
         let lock = hold(path)?;
         let failed = |e: io::Error| trouble(path, e);
@@ -88,7 +89,7 @@ impl Memory {
             }
             Ok(_) => match serde_json::from_slice(&fs::read(path).map_err(failed)?) {
                 Ok(known) => Known { schema: SCHEMA.into(), ..known },
-                // Sent twice is better than not at all.
+                // An unreadable file counts as empty: sending twice is better than losing records.
                 Err(e) => {
                     log::warn!("{}: is damaged ({e}); all records are sent again", path.display());
                     Known { schema: SCHEMA.into(), ..Known::default() }
@@ -98,26 +99,26 @@ impl Memory {
             Err(e) => return Err(failed(e)),
         };
         let memory = Memory { path: path.into(), known, _lock: lock };
-        // That it cannot be written shows before anything is sent.
+        // Fail before the first record is sent if the file cannot be written.
         memory.save().map_err(failed)?;
         Ok(memory)
     }
 
-    /// What is known.
+    /// The contents.
     pub fn known(&self) -> &Known {
         &self.known
     }
 
-    /// Changes what is known, and keeps it.
+    /// Changes the contents and writes the file.
     ///
     /// # Errors
-    /// Those of the file system: then it is known in memory alone.
+    /// Errors of the file system. The change then holds in memory only.
     pub fn change(&mut self, change: impl FnOnce(&mut Known)) -> io::Result<()> {
         change(&mut self.known);
         self.save()
     }
 
-    /// Forgets all but the schema: the store is another one.
+    /// Clears the contents, because the folder contains a different store.
     ///
     /// # Errors
     /// As [`Memory::change`].
@@ -144,7 +145,7 @@ mod tests {
             memory.change(|known| known.acknowledge(id, format!("e{id}"))).unwrap();
         }
         drop(memory);
-        // What a power cut left of the next one hides nothing.
+        // A leftover temporary file of a power cut does no harm.
         fs::write(path.with_extension("tmp"), "{\"schema\"").unwrap();
         let memory = Memory::open(&path).unwrap();
         assert_eq!((memory.known().acknowledged, memory.known().recent.len()), (100, RECENT));

@@ -1,4 +1,4 @@
-//! How long to wait before a broker is tried again.
+//! Pauses between attempts to connect.
 
 use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
@@ -6,7 +6,8 @@ use std::time::Duration;
 /// The longest pause.
 pub const LONGEST: Duration = Duration::from_secs(300);
 
-/// Pauses that grow, each shortened by chance, so that the devices of a site do not all come back at once.
+/// Growing pauses. Each is shortened at random, so that the devices of a site do not reconnect all at
+/// once.
 #[derive(Clone, Debug)]
 pub struct Pauses {
     first: Duration,
@@ -14,27 +15,27 @@ pub struct Pauses {
 }
 
 impl Pauses {
-    /// The first one takes `first` at most.
+    /// Starts with a pause of at most `first`.
     pub fn new(first: Duration) -> Pauses {
         Pauses { first: first.max(Duration::from_millis(1)), attempts: 0 }
     }
 
-    /// The next one, and whether the failure is to be said: of a long row only some are.
+    /// The next pause, and whether to log the failure: a long series of failures logs only some.
     pub fn next(&mut self) -> (Duration, bool) {
         let attempt = self.attempts;
         self.attempts = attempt.saturating_add(1);
         let longest = self.first.saturating_mul(1 << attempt.min(20)).min(LONGEST);
-        let told = attempt < 3 || attempt.is_multiple_of(10);
-        (longest.mul_f64(0.5 + chance() / 2.0), told)
+        let warn = attempt < 3 || attempt.is_multiple_of(10);
+        (longest.mul_f64(0.5 + chance() / 2.0), warn)
     }
 
-    /// The connection was of use: the next pause is short again.
+    /// The connection worked: the next pause is short again.
     pub fn reset(&mut self) {
         self.attempts = 0;
     }
 }
 
-/// A number from 0 to 1 that nobody knows before.
+/// A random number from 0 to 1.
 fn chance() -> f64 {
     let random = std::collections::hash_map::RandomState::new().build_hasher().finish();
     (random >> 11) as f64 / (1u64 << 53) as f64

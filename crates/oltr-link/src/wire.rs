@@ -1,4 +1,5 @@
-//! One connection to a broker, by MQTT 3.1.1. The protocol is `mqtt-protocol-core`'s; what is here is sockets and time.
+//! One MQTT 3.1.1 connection to a broker. `mqtt-protocol-core` implements the protocol; this file adds sockets and
+//! timeouts.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -15,45 +16,46 @@ use rustls::pki_types::{CertificateDer, ServerName};
 
 use crate::address::Address;
 
-/// How long the broker may be silent on the socket before the caller gets the word.
+/// Read timeout: how long the socket may be silent before control returns to the caller.
 pub const TICK: Duration = Duration::from_millis(100);
 
-/// How long a connection may take to be made, and the broker to accept it.
+/// Timeout for making a connection, including the broker's acceptance.
 const CONNECT: Duration = Duration::from_secs(15);
 
-/// How long a write may take.
+/// Timeout of a write.
 const WRITE: Duration = Duration::from_secs(30);
 
-/// A connection on which nothing came for so long is lost. The broker is asked for a sign of life before.
+/// A connection that was silent for this long counts as lost. Pings are sent before that.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// When the broker is asked for a sign of life.
+/// Silence after which a ping is sent.
 const PING: Duration = Duration::from_secs(20);
 
-/// Seconds after which the broker takes this device for lost, and publishes its last will.
+/// Seconds of silence after which the broker counts this device as lost and publishes its last will.
 const KEEP_ALIVE: u16 = 60;
 
-/// Bytes of the largest packet that is taken from a broker: it sends acknowledgements, and births of Home Assistant.
+/// Largest packet accepted from a broker, in bytes. A broker sends acknowledgements and Home Assistant's birth
+/// messages.
 const MAX_PACKET: u32 = 64 << 10;
 
-/// Most things that are heard at once.
+/// Messages that one read yields.
 type Heards = Vec<Heard>;
 
-/// What a broker said.
+/// A message from the broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Heard {
-    /// It has what was published by this number.
+    /// The broker acknowledged the publication with this packet id.
     Acknowledged(u16),
-    /// A message that was subscribed to.
+    /// A message of a subscribed topic: topic and payload.
     Message(String, Vec<u8>),
 }
 
-/// Why there is no connection.
+/// Why the connection ended.
 #[derive(Debug)]
 pub enum Lost {
-    /// It broke, or could not be made.
+    /// The connection broke or could not be made.
     Connection(String),
-    /// The broker refuses this client.
+    /// The broker refused this client.
     Refused(String),
 }
 
@@ -65,10 +67,10 @@ impl std::fmt::Display for Lost {
     }
 }
 
-/// Who asks for a connection, and what is published when it breaks.
+/// Identity of this client, and its last will.
 #[derive(Clone, Debug)]
 pub struct Client {
-    /// Its id.
+    /// Client id.
     pub id: String,
     /// User.
     pub user: Option<String>,
@@ -81,10 +83,10 @@ pub struct Client {
 /// Settings of TLS.
 pub type Tls = Arc<rustls::ClientConfig>;
 
-/// Reads the certificates to trust: those in `file`, or those of the system.
+/// Loads the trusted certificates: from `file`, or those of the system.
 ///
 /// # Errors
-/// What is wrong with them.
+/// A text that says what is wrong with them.
 pub fn tls(file: Option<&Path>) -> Result<Tls, String> {
     let mut roots = rustls::RootCertStore::empty();
     match file {
@@ -131,7 +133,7 @@ fn lost(e: impl std::fmt::Display) -> Lost {
     Lost::Connection(e.to_string())
 }
 
-/// Agrees on keys, which takes two ways to the broker and back: longer than [`TICK`] on a slow network.
+/// Performs the TLS handshake. It takes two round trips: longer than [`TICK`] on a slow network.
 fn shake_hands(
     tls: &mut rustls::ClientConnection,
     mut stream: &TcpStream,
@@ -154,13 +156,13 @@ fn shake_hands(
     Ok(())
 }
 
-/// Whether nothing came within [`TICK`].
+/// Whether the error is a timeout of [`TICK`].
 fn is_no_answer_yet(e: &io::Error) -> bool {
     matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
 }
 
 impl Session {
-    /// Connects, and waits until the broker accepts; `stop` is asked meanwhile whether to give up.
+    /// Connects and waits until the broker accepts. Gives up when `stop` returns true.
     ///
     /// # Errors
     /// [`Lost`].
@@ -252,7 +254,7 @@ impl Session {
         }
     }
 
-    /// Publishes with QoS 1; the number by which it will be acknowledged.
+    /// Publishes with QoS 1. Returns the packet id that the acknowledgement will carry.
     ///
     /// # Errors
     /// [`Lost`].
@@ -273,7 +275,7 @@ impl Session {
         Ok(id)
     }
 
-    /// Asks for messages of `topic`.
+    /// Subscribes to `topic`.
     ///
     /// # Errors
     /// [`Lost`].
@@ -287,7 +289,7 @@ impl Session {
         self.obey(events, &mut Vec::new())
     }
 
-    /// Waits up to [`TICK`] for what the broker says.
+    /// Waits up to [`TICK`] for messages from the broker.
     ///
     /// # Errors
     /// [`Lost`].
@@ -305,7 +307,7 @@ impl Session {
                     result = self.obey(events, &mut heards);
                 }
                 self.buffer = buffer;
-                // What came before it broke counts.
+                // Handle the bytes that arrived before the connection broke.
                 if let Err(e) = result
                     && heards.is_empty()
                 {
@@ -327,7 +329,7 @@ impl Session {
         Ok(heards)
     }
 
-    /// Says goodbye, so that the last will is not published.
+    /// Disconnects properly, so that the broker does not publish the last will.
     pub fn close(mut self) {
         if let Ok(goodbye) = v3_1_1::Disconnect::builder().build() {
             let events = self.mqtt.checked_send(goodbye);
@@ -335,7 +337,7 @@ impl Session {
         }
     }
 
-    /// Does what the protocol asks for.
+    /// Carries out the protocol's events.
     fn obey(&mut self, events: Vec<Event>, heards: &mut Heards) -> Result<(), Lost> {
         for event in events {
             match event {
@@ -361,7 +363,7 @@ impl Session {
         Ok(())
     }
 
-    /// The bytes that came into the buffer; `None` if none came.
+    /// Reads into the buffer. Returns the number of bytes, or `None` on a timeout.
     fn read(&mut self) -> Result<Option<usize>, Lost> {
         match self.socket.read(&mut self.buffer) {
             Ok(0) => Err(lost("the broker ended the connection")),

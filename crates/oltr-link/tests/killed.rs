@@ -1,10 +1,10 @@
-//! Mosquitto and the program, both killed with SIGKILL while records are kept, and paho as the one who listens.
+//! Kills mosquitto and the program with SIGKILL while records are stored. A paho client subscribes.
 //!
-//! What the program promises is seen between it and the broker: every record is acknowledged, in order, without a gap,
-//! and no more are repeated than were on their way. What arrives at paho is all of it but for what mosquitto said that it
-//! had at the very moment when it was killed: it acknowledges first and saves then.
+//! The test observes the program's promise between program and broker: every record is acknowledged, in order and
+//! without a gap, and at most the unacknowledged ones are repeated. Paho receives every record except those that
+//! mosquitto had acknowledged but not saved when it was killed.
 //!
-//! Needs Debian's mosquitto, and a Python with paho-mqtt 2: `python3`, or what `OLTR_TEST_PYTHON` names.
+//! Needs mosquitto, and a Python with paho-mqtt 2: `python3`, or the one that `OLTR_TEST_PYTHON` names.
 
 mod common;
 
@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use common::{Filled, Link, packet, record, wait_until};
 
-/// Records that are on their way at once, at most; see `WINDOW` of the program.
+/// Most unacknowledged records; see `WINDOW` of the program.
 const WINDOW: usize = 32;
 
 const KILLS: usize = 14;
@@ -31,12 +31,12 @@ struct Killed {
 }
 
 impl Killed {
-    /// With or without a memory on its disk.
+    /// With or without persistence on disk.
     fn start(persistence: bool) -> Option<Killed> {
         let program = Self::program()?;
         let folder = tempfile::tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        // Whatever is acknowledged to one is on its way to the other, or on the disk.
+        // An acknowledged message is then on its way to the subscriber, or on disk.
         let settings = format!(
             "listener {port} 127.0.0.1\nallow_anonymous true\nuser root\nmax_queued_messages 0\nmax_inflight_messages 0\n\
              persistence {persistence}\npersistence_location {}/\nautosave_on_changes true\nautosave_interval 1\n",
@@ -76,7 +76,7 @@ impl Drop for Killed {
     }
 }
 
-/// Stands between the program and a broker, and notes which records the broker acknowledged.
+/// A proxy between the program and a broker. It records which messages the broker acknowledged.
 struct Tap {
     port: u16,
     acknowledged: Arc<Mutex<Vec<u64>>>,
@@ -89,7 +89,7 @@ impl Tap {
         let acknowledged = tap.acknowledged.clone();
         std::thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
-                // One that is not there is one that closes at once.
+                // If the broker is down, the connection closes at once.
                 let Ok(server) = TcpStream::connect(("127.0.0.1", broker)) else { continue };
                 let numbers: Arc<Mutex<HashMap<[u8; 2], u64>>> = Arc::default();
                 let (known, noted) = (numbers.clone(), acknowledged.clone());
@@ -122,7 +122,7 @@ impl Tap {
     }
 }
 
-/// Hands packets on, each told before; ends both where one ends.
+/// Forwards packets and reports each one first. Closes both sides when one closes.
 fn pass(mut from: TcpStream, mut to: TcpStream, told: &mut dyn FnMut(u8, &[u8])) {
     let (mut bytes, mut part) = (Vec::new(), [0; 65_536]);
     while let Ok(n) = from.read(&mut part) {
@@ -218,7 +218,7 @@ fn killed_at_random(persistence: bool) {
             store.fill(10);
             std::thread::sleep(Duration::from_millis((random >> 40) % 40));
         }
-        // Some are on their way at that moment.
+        // The broker is killed while some records are unacknowledged.
         store.fill(100);
         std::thread::sleep(Duration::from_millis((random >> 50) % 12));
         if random >> 62 & 1 == 0 {
@@ -231,7 +231,8 @@ fn killed_at_random(persistence: bool) {
             if persistence {
                 broker.start_anew();
             } else {
-                // A broker without a memory keeps nothing for who is not there: the one who listens comes first.
+                // A broker without persistence keeps nothing for an absent subscriber, so the subscriber connects
+                // first.
                 drop(link.take());
                 broker.start_anew();
             }
@@ -260,11 +261,11 @@ fn killed_at_random(persistence: bool) {
     );
     assert!(brokers > 2 && links > 2);
     assert!(lost.iter().all(|id| said.contains(id)), "{lost:?} are lost, and the broker did not say that it had them");
-    // What was on its way when one of them was killed.
+    // Only records that were unacknowledged at a kill may repeat.
     assert!(repeats.0 <= KILLS * WINDOW, "{} repeats", repeats.0);
 }
 
-/// The ids that came, in the order in which they came for the first time: that of their numbers.
+/// The ids in the order of their first arrival.
 fn in_turn(came: &[u64]) -> Vec<u64> {
     let mut first = Vec::new();
     for id in came {

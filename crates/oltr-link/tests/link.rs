@@ -1,5 +1,5 @@
-//! The program with brokers that fail: every record arrives, in order, without a gap, and only those that were not
-//! acknowledged twice.
+//! The program with faulty brokers. Every record arrives, in order and without a gap. Only unacknowledged records
+//! arrive twice.
 
 mod common;
 
@@ -12,7 +12,7 @@ use common::{Broker, Filled, Link, Mosquitto, ids, wait_until};
 fn records_arrive_in_order_and_only_the_unacknowledged_twice() {
     let store = Filled::new(500);
     let broker = Broker::start();
-    // The broker goes away between a message and its acknowledgement, again and again.
+    // The broker repeatedly disconnects between a message and its acknowledgement.
     broker.set(|faults| faults.close_after = Some(37));
     let link = Link::start(&store, &broker.url(), &[]);
     wait_until("all records", || broker.acknowledged().last() == store.ids().last());
@@ -37,7 +37,7 @@ fn what_was_acknowledged_is_not_sent_again_by_the_next_program() {
         broker.set(|faults| faults.silent_after = Some(20 + 13 * round as usize));
         let link = Link::start(&store, &broker.url(), &[]);
         wait_until("some records", || broker.acknowledged().len() >= before + 20);
-        // What the broker acknowledged the program may or may not have read: it gets the time to.
+        // Give the program time to read the acknowledgements that the broker has sent.
         std::thread::sleep(Duration::from_millis(500));
         link.kill();
         before = broker.acknowledged().len();
@@ -83,7 +83,7 @@ fn a_broker_that_is_no_broker_or_not_there_is_tried_again_with_pauses() {
     let (code, said) = link.terminate();
     assert_eq!(code, Some(0));
     assert!(said.contains("trying again") && said.contains("refuses"), "{said}");
-    // One that is not there: the program ends at once when it is told to.
+    // Without a broker, the program still ends at once on a signal.
     let link = Link::start(&store, "mqtt://127.0.0.1:1", &[]);
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(link.terminate().0, Some(0));
@@ -103,12 +103,12 @@ fn home_assistant_is_told_and_forgets() {
     let state: serde_json::Value =
         serde_json::from_slice(broker.messages("oltr/a/home/state").last().unwrap()).unwrap();
     assert_eq!((state["records"].as_u64(), state["to_review"].as_u64()), (Some(4), Some(1)));
-    // It was started anew.
+    // Home Assistant restarted.
     let before = broker.messages(config).len();
     broker.send("homeassistant/status", b"online");
     wait_until("the announcement again", || broker.messages(config).len() > before);
     assert_eq!(link.terminate().0, Some(0));
-    // Not beside a program that would announce it again.
+    // Withdrawal is refused while a program runs that would announce the device again.
     let before = broker.messages(config).len();
     let running = Link::start(&store, &broker.url(), &["--device", "a", "--home-assistant"]);
     wait_until("the announcement", || broker.messages(config).len() > before);
@@ -138,7 +138,7 @@ fn a_long_backlog_takes_no_more_memory_than_a_short_one() {
 }
 
 #[test]
-fn wrong_usage_is_said() {
+fn wrong_usage_is_reported() {
     let store = Filled::new(1);
     for (url, arguments, code) in [
         ("http://a", &[][..], 78),
@@ -158,7 +158,7 @@ fn wrong_usage_is_said() {
     assert_eq!(first.terminate().0, Some(0));
 }
 
-/// Over TLS, of which each answer takes longer than the program waits for any other.
+/// A TLS connection whose answers each take longer than the read timeout.
 #[test]
 fn a_slow_network_does_not_prevent_tls() {
     let Some(certificates) = Certificates::new() else {
@@ -173,7 +173,7 @@ fn a_slow_network_does_not_prevent_tls() {
     let link = Link::start(&store, &url, &["--once", "--ca", ca.to_str().unwrap()]);
     assert_eq!(link.wait(), Some(0));
     assert_eq!((broker.acknowledged(), broker.connections()), (store.ids(), 1));
-    // One that says nothing is given up by a stop at once.
+    // A stop ends the wait for a silent broker at once.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("mqtts://{}", silent.local_addr().unwrap());
     let link = Link::start(&store, &url, &["--ca", ca.to_str().unwrap()]);
@@ -181,7 +181,7 @@ fn a_slow_network_does_not_prevent_tls() {
     assert_eq!(link.terminate().0, Some(0));
 }
 
-/// What a sensor shows is there after a restart, until something else is seen.
+/// A sensor shows its last state after a restart, until the next event.
 #[test]
 fn the_last_one_is_remembered() {
     let mut store = Filled::new(0);
@@ -224,14 +224,14 @@ fn mosquitto_with_tls_and_a_password() {
     assert_eq!(Link::start(&store, &mosquitto.tls_url(), &[&["--once"], &login[..]].concat()).wait(), Some(0));
     let received = mosquitto.subscriber(|received| ids(received).last() == store.ids().last());
     in_order_but_for_repeats(&ids(&received), &store.ids());
-    // One that nobody vouches for.
+    // A certificate that no trusted CA has signed.
     let link = Link::start(&store, &mosquitto.tls_url(), &login[..4]);
     std::thread::sleep(Duration::from_secs(1));
     let said = link.terminate().1;
     assert!(said.contains("ertificate"), "{said}");
 }
 
-/// Broker and program end at any moment, again and again, while records are kept.
+/// Broker and program end at random moments while records are stored.
 #[test]
 fn broker_and_program_that_end_at_random_lose_nothing() {
     let Some(mut mosquitto) = Mosquitto::start() else {
@@ -297,7 +297,7 @@ fn mosquitto_killed_at_random_gets_all() {
     assert_eq!(link.terminate().0, Some(0));
 }
 
-/// Whether `received` has all `expected` ones: where it goes back, it repeats what it had in the same order.
+/// Whether `received` contains all `expected` ids in order. Repeats must keep the order too.
 fn in_order_but_for_repeats(received: &[u64], expected: &[u64]) {
     let mut next = 0;
     for id in received {

@@ -1,4 +1,5 @@
-//! Fills a store with made-up events and says what it took: cargo run -p oltr-store --example fill -- DIR EVENTS MIB [PICTURE.jpg]
+//! Fills a store with made-up events and reports the cost: cargo run -p oltr-store --example fill -- DIR EVENTS MIB
+//! [PICTURE.jpg]
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,10 +1,10 @@
-//! How much is written a day: a scene that flickers must not wear a card out. Pure; time is passed in.
+//! A daily limit of bytes written, so that a flickering scene does not wear out a card. Pure: time is passed in.
 
 use std::time::Duration;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// What may be written now.
+/// What may be written at this moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Allowance {
     /// The record and its picture.
@@ -15,8 +15,8 @@ pub enum Allowance {
     Nothing,
 }
 
-/// Bytes that may be written: a quarter of a day's at once, the rest as the day goes on. Within any 24 hours no more than a
-/// day's, and one record, are written.
+/// A token bucket. It holds a quarter of a day's bytes and fills as the day goes on. Any 24 hours see at most a day's
+/// bytes and one record.
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
     day: u64,
@@ -27,7 +27,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// Of `day` bytes in 24 hours.
+    /// A budget of `day` bytes in 24 hours.
     pub fn new(day: u64, now: Duration) -> Budget {
         Budget { day, left: day as f64 / 4.0, at: now }
     }
@@ -37,8 +37,8 @@ impl Budget {
         self.day
     }
 
-    /// What may be written of an event. What is worth little goes first: pictures of ordinary classes below a half of what
-    /// may be written at once, their records below a quarter, all others where nothing is left.
+    /// What may be written of an event. Below half of the bucket, pictures of ordinary classes are left out. Below a
+    /// quarter, their records too. Special events are left out only when it is empty.
     pub fn allows(&mut self, special: bool, now: Duration) -> Allowance {
         let most = self.day as f64 / 4.0;
         let passed = now.saturating_sub(self.at).as_secs_f64() / DAY.as_secs_f64();
@@ -52,7 +52,7 @@ impl Budget {
         }
     }
 
-    /// So many bytes were written.
+    /// Spends `bytes`.
     pub fn spend(&mut self, bytes: u64) {
         self.left -= bytes as f64;
     }
@@ -94,7 +94,7 @@ mod tests {
             written.iter().enumerate().filter(of).filter(|(_, b)| **b > 0).count() as f64 / all as f64
         };
         assert!(kept(true) > 0.99 && kept(false) < 0.5, "{} {}", kept(true), kept(false));
-        // A clock that stands still, or goes back, gives nothing.
+        // A clock that stops or goes back adds nothing.
         let mut budget = Budget::new(day, now);
         budget.spend(day);
         assert_eq!(budget.allows(true, Duration::ZERO), Allowance::Nothing);

@@ -1,4 +1,4 @@
-//! What the store asks of a file system, behind a trait, so that tests can take power and room away.
+//! The operations that the store needs of a file system, as a trait. Tests simulate power cuts and full disks with it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -6,14 +6,14 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-/// Most entries of a folder that are looked at: more are foreign for certain.
+/// Most entries of a folder that are listed. The store never has more, so the rest is foreign.
 pub const MAX_LISTED: usize = 16_384;
 
 /// A file that is written to its end.
 pub trait DiskFile: Send {
-    /// Appends all of `bytes`; after an error some of them may be there.
+    /// Appends all of `bytes`. After an error a part of them may have been written.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
-    /// Returns when what was appended survives a power cut.
+    /// Returns when the appended bytes survive a power cut.
     fn sync(&mut self) -> io::Result<()>;
     /// Cuts the file to `length` bytes.
     fn truncate(&mut self, length: u64) -> io::Result<()>;
@@ -30,11 +30,11 @@ pub struct Space {
 
 /// A file system, as far as the store needs one. Symbolic links within the store are not followed.
 pub trait Disk: Send + Sync {
-    /// Makes the folder `path` and what is missing above it. One that is there is left as it is.
+    /// Creates the folder `path` and its missing parents. An existing one is left as it is.
     fn create_folders(&self, path: &Path) -> io::Result<()>;
-    /// Makes the folder `path`, below one that is there; whether it was not there before. What is no folder is an error.
+    /// Creates the folder `path` in an existing one. Returns whether it was missing. A file of that name is an error.
     fn create_folder(&self, path: &Path) -> io::Result<bool>;
-    /// Names of what lies in the folder `path`, [`MAX_LISTED`] at most.
+    /// Names of the entries of the folder `path`, [`MAX_LISTED`] at most.
     fn list(&self, path: &Path) -> io::Result<Vec<String>>;
     /// All of the plain file `path`, which has `most` bytes at most.
     fn read(&self, path: &Path, most: u64) -> io::Result<Vec<u8>>;
@@ -42,7 +42,7 @@ pub trait Disk: Send + Sync {
     fn length(&self, path: &Path) -> io::Result<u64>;
     /// Makes the file `path`, which must not be there.
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
-    /// Opens the plain file `path`, which must be there, to append to it.
+    /// Opens the existing plain file `path` for appending.
     fn append(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
     /// Puts `from` in the place of `to`.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
@@ -59,15 +59,15 @@ pub trait Disk: Send + Sync {
         let _ = path;
         false
     }
-    /// Holds the file `path` for one holder at a time; `None` if another one has it.
+    /// Locks the file `path`. Returns `None` if another process holds the lock.
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Send>>>;
 }
 
-/// Puts a file of `bytes` in the place of `path`: after a power cut the old one is there or the new one, whole. `temporary`
-/// lies in the same folder, and is written over.
+/// Replaces `path` by a file of `bytes`. After a power cut either the old or the new file is there, whole. `temporary`
+/// must be in the same folder and is overwritten.
 ///
 /// # Errors
-/// Those of the file system; then `path` is as it was, unless only its folder could not be synced.
+/// Errors of the file system. `path` is then unchanged, except where only the sync of its folder failed.
 pub fn replace(disk: &dyn Disk, temporary: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let _ = disk.remove(temporary);
     let write = || {
@@ -89,7 +89,7 @@ pub struct RealDisk;
 
 fn plain(options: &mut OpenOptions) -> &mut OpenOptions {
     use std::os::unix::fs::OpenOptionsExt;
-    // Not blocking: a FIFO in the place of a file has no reader.
+    // Non-blocking: opening a FIFO without a reader would hang.
     options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC).bits() as i32)
 }
 
@@ -199,7 +199,7 @@ impl Disk for RealDisk {
         match file.try_lock() {
             Ok(()) => Ok(Some(Box::new(file))),
             Err(fs::TryLockError::WouldBlock) => Ok(None),
-            // Where nothing can be locked, on some network file systems, one process at a time must write.
+            // Some network file systems have no locks. There the user must see to it that one process writes.
             Err(fs::TryLockError::Error(e)) if e.kind() == io::ErrorKind::Unsupported => Ok(Some(Box::new(file))),
             Err(fs::TryLockError::Error(e)) => Err(e),
         }

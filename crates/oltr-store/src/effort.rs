@@ -1,4 +1,5 @@
-//! What each run says of itself: how long was watched, what was lost. Without it a count of events says nothing.
+//! A log of the runs' statistics: how long was watched, and what was lost. Counts of events mean little without
+//! them.
 //!
 //! A log of its own, which the process alone writes that has the store. The last line of a run holds.
 
@@ -12,11 +13,11 @@ use crate::disk::{Disk, replace};
 use crate::error::{Error, Result};
 use crate::line::{self, Piece};
 
-/// Name of the log in the store's folder, and while it is written anew.
+/// Name of the log in the store's folder, and of the temporary file that replaces it.
 pub const FILE: &str = "stats.jsonl";
 const TEMPORARY: &str = "stats.tmp";
 
-/// Most bytes of the log: some 1,000 runs. Of more the oldest are forgotten.
+/// Most bytes of the log: some 1,000 runs. The oldest are dropped beyond that.
 pub const MAX_BYTES: u64 = 1 << 20;
 
 /// Most bytes of one line.
@@ -66,12 +67,12 @@ fn line_of(told: &Told) -> Result<Vec<u8>> {
     Ok(out)
 }
 
-/// What each run said last, as `oltr.stats/1`.
+/// The last statistics of each run, as `oltr.stats/1`.
 pub(crate) fn read(disk: &dyn Disk, folder: &Path) -> Result<Vec<String>> {
     Ok(last(&bytes(disk, folder)?).into_iter().map(|told| told.stats.to_string()).collect())
 }
 
-/// Writes down that `run` says `stats`; the bytes that the log has, and those that were written.
+/// Logs the statistics `stats` of `run`. Returns the log's length and the bytes written.
 pub(crate) fn add(disk: &dyn Disk, folder: &Path, run: &str, stats: &str) -> Result<(u64, u64)> {
     let stats = serde_json::from_str(stats).map_err(|e| Error::bad("statistics", e.to_string()))?;
     let new = line_of(&Told { run: run.into(), stats })?;
@@ -80,7 +81,7 @@ pub(crate) fn add(disk: &dyn Disk, folder: &Path, run: &str, stats: &str) -> Res
     let failed = |e| Error::io(&path, e);
     let mut written = new.len() as u64;
     if (there.len() + new.len()) as u64 > MAX_BYTES {
-        // Half of it, so that this is seldom done.
+        // Keep only half of the log, so that this happens rarely.
         let mut lines: Vec<Vec<u8>> = last(&there).iter().map(line_of).collect::<Result<_>>()?;
         let mut length: usize = lines.iter().map(Vec::len).sum();
         let mut first = 0;
@@ -135,7 +136,7 @@ mod tests {
             add(run, n);
         }
         assert_eq!(captured(), [4, 3]);
-        // Torn by a power cut: the next line cuts it off.
+        // Torn by a power cut: the next write truncates the file.
         let path = folder.path().join(FILE);
         let whole = std::fs::read(&path).unwrap();
         std::fs::write(&path, &whole[..whole.len() - 7]).unwrap();

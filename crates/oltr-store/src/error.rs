@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 /// A result of the store.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What failed, where, and what to do about it.
+/// What failed, where, and the remedy.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
     /// The operating system failed to read or write.
     Io {
-        /// What was read or written.
+        /// The file or folder.
         path: PathBuf,
         /// Why it failed.
         cause: io::Error,
@@ -23,19 +23,19 @@ pub enum Error {
         /// The store's folder.
         path: PathBuf,
     },
-    /// Another process holds the log of reviews for long.
+    /// Another process holds the lock of the reviews for too long.
     Deciding {
         /// The lock that it holds.
         path: PathBuf,
     },
-    /// What is asked for cannot be kept within the quota, the free space or the bounds of the store.
+    /// The quota, the free space or a limit of the store leaves no room.
     Full {
         /// The store's folder.
         path: PathBuf,
         /// What has no room, and the remedy.
         reason: String,
     },
-    /// Something that was handed in, or that lies in the folder, is not what it should be.
+    /// An argument, or a file in the folder, is invalid.
     Bad {
         /// The file, the record or the setting.
         subject: String,

@@ -1,21 +1,21 @@
-//! Features of a network in a record: numbers of 16 bits in Base64, and a signature that tells likeness.
+//! Features of a record: 16-bit floats in Base64, and a signature for comparing them.
 //!
-//! Sixteen bits (IEEE binary16) keep eleven bits of precision: distances between features change by less than a thousandth,
-//! far below the distance between two pictures of one thing, and take half of the bytes that 32 bits do. Eight bits would
-//! save as much again, but a class that is enrolled from a store shall be the one that its photos give.
+//! IEEE binary16 has eleven bits of precision. It changes distances between features by less than a thousandth, far
+//! below the distance between two pictures of one object, and takes half the bytes of 32-bit floats. Eight bits would
+//! halve that again, but a class enrolled from a store should equal the class enrolled from its photos.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use half::f16;
 
-/// Most numbers of a feature that is kept: ResNet-152 has 2048.
+/// Most numbers of a feature vector that is stored: ResNet-152 has 2048.
 pub const MAX_FEATURES: usize = 2048;
 
-/// Signatures that differ in no more bits than this are of near-identical pictures: an angle of some 20 degrees.
+/// Signatures of near-identical pictures differ in at most this many bits: an angle of some 20 degrees.
 pub const NEAR: u32 = 8;
 
-/// `features` as a record keeps them; `None` where they cannot be kept: none, too many, or one that is no number or larger
-/// than 65504.
+/// Encodes `features` for a record. Returns `None` if there are none or too many, or if a number is not finite or
+/// larger than 65504.
 pub fn encode(features: &[f32]) -> Option<String> {
     if features.is_empty() || features.len() > MAX_FEATURES {
         return None;
@@ -31,7 +31,7 @@ pub fn encode(features: &[f32]) -> Option<String> {
     Some(STANDARD.encode(bytes))
 }
 
-/// The features of a record; `None` if they are none.
+/// Decodes the features of a record. Returns `None` if the text is invalid.
 pub fn decode(text: &str) -> Option<Vec<f32>> {
     let bytes = STANDARD.decode(text).ok()?;
     if bytes.is_empty() || bytes.len() % 2 != 0 || bytes.len() > 2 * MAX_FEATURES {
@@ -41,9 +41,9 @@ pub fn decode(text: &str) -> Option<Vec<f32>> {
     Some(numbers.collect())
 }
 
-/// Sixty-four bits, of which two pictures share the more the more alike their features are: each is the side of a plane
-/// through the origin that the feature lies on. As many numbers count for a plane as against it, so that what all
-/// features have in common does not count. Never 0, which stands for none.
+/// A signature of 64 bits: the more alike two features are, the more bits they share. Each bit is the side of a plane
+/// through the origin on which the feature lies. Each plane has as many positive as negative coefficients, so an offset
+/// that all features share cancels out. Never 0, which means "no signature".
 pub fn signature(features: &[f32]) -> u64 {
     let mut sums = [0f32; 64];
     for (i, x) in features.iter().enumerate() {
@@ -61,12 +61,12 @@ pub fn signature(features: &[f32]) -> u64 {
     std::cmp::max(bits, 1)
 }
 
-/// Bits in which two signatures differ; 64 where there is none.
+/// Number of bits in which two signatures differ; 64 if one is missing.
 pub fn apart(a: u64, b: u64) -> u32 {
     if a == 0 || b == 0 { 64 } else { (a ^ b).count_ones() }
 }
 
-/// SplitMix64, whose bits are as good as random.
+/// SplitMix64: its bits are practically random.
 fn mix(i: u64) -> u64 {
     let mut z = i.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -74,7 +74,7 @@ fn mix(i: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// Euclidean distance of two features of one length; infinite for others.
+/// Euclidean distance of two features of the same length; infinite for different lengths.
 pub fn distance(a: &[f32], b: &[f32]) -> f32 {
     if a.len() != b.len() {
         return f32::INFINITY;

@@ -1,4 +1,4 @@
-//! A record as others read it: `oltr.record/1`.
+//! The public form of a record: `oltr.record/1`.
 
 use serde_json::{Map, Value, json};
 
@@ -7,8 +7,8 @@ use crate::reader::Listed;
 use crate::reviews::Said;
 
 impl Listed<'_> {
-    /// `oltr.record/1`: the event's last line with the record's number in the place of the event's id; with `features` too
-    /// what the network made of its picture.
+    /// `oltr.record/1`: the event's last line, with the record's id in place of the event's. `features` adds the
+    /// network's features of the picture.
     pub fn to_json(&self, features: bool) -> Value {
         let record = &self.record;
         let mut line: Map<String, Value> = self.event().unwrap_or_default();

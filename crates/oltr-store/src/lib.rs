@@ -1,14 +1,13 @@
 //! Events of oltr with their pictures and features, kept through power cuts and within a quota.
 //!
-//! [`Store`] is what the one process has that writes; [`Reader`] reads beside it, from a copied card too; [`Reviews`] is
-//! what people decided. `docs/reference/store.md` documents the format.
+//! [`Store`] is for the one process that writes. [`Reader`] reads at the same time, and from a copied card. [`Reviews`]
+//! is the log of people's decisions. `docs/reference/store.md` documents the format.
 //!
-//! - A record is one line of an append-only segment, with its length and a checksum. What was synced is not touched again,
-//!   but to leave out what was given up: then a new file takes the place of the old one.
-//! - [`Store::sync`] is the border: what was kept before it survives a power cut, what comes after it may be lost.
+//! - A record is one line of an append-only segment, with its length and a checksum. Synced bytes are never changed. To
+//!   drop evicted records, a new file replaces the segment.
+//! - Records stored before a [`Store::sync`] survive a power cut. Later ones may be lost.
 //! - Every number of bytes and records has a bound: [`MAX_RECORDS`], [`MAX_CLASSES`](tally::MAX_CLASSES), [`MEMORY_BYTES`].
-//! - Time is passed in. The order of records is that of their numbers, so that a clock that jumps changes nothing but what
-//!   is said of days.
+//! - Time is passed in. Records are ordered by id, so a clock that jumps affects nothing but the days.
 
 pub mod budget;
 pub mod disk;

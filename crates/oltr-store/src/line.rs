@@ -1,12 +1,13 @@
 //! One line of a file of the store: a length, a checksum, and a JSON object.
 //!
-//! `0000001f 9ae0daaf {"id":1,…}` and a line feed: eight hexadecimal digits of the object's length in bytes, a space, eight of its
-//! CRC-32, a space, the object. A line is whole if length, checksum and line feed agree; anything else is no line.
+//! Example: `0000001f 9ae0daaf {"id":1,…}` and a line feed. That is the object's length in bytes as eight hexadecimal
+//! digits, a space, its CRC-32 as eight digits, a space, the object. A line is whole if length, checksum and line feed
+//! agree. Everything else is damage.
 
 /// Bytes before the object.
 pub const HEAD: usize = 18;
 
-/// Bytes of the longest object: the longest line of an event, with features of 2048 numbers.
+/// Bytes of the longest object: the longest line of an event with features of 2048 numbers.
 pub const MAX_OBJECT: usize = 64 << 10;
 
 /// Appends the line of `object` to `out`.
@@ -17,7 +18,7 @@ pub fn write(object: &[u8], out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-/// The object of the line that `bytes` begin with; `None` if they begin with none.
+/// The object of the line at the start of `bytes`; `None` if there is no whole line.
 fn first(bytes: &[u8]) -> Option<&[u8]> {
     let hex = |at: usize| {
         let digits = bytes.get(at..at + 8)?;
@@ -32,18 +33,18 @@ fn first(bytes: &[u8]) -> Option<&[u8]> {
     (bytes.get(HEAD + length) == Some(&b'\n') && crc32fast::hash(object) == sum).then_some(object)
 }
 
-/// What a file of lines consists of.
+/// A part of a file of lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Piece<'a> {
-    /// A whole line: its object, and all its bytes.
+    /// A whole line: its object and its length in bytes.
     Line(&'a [u8], usize),
-    /// So many bytes that are no whole line, with a whole one behind them.
+    /// This many damaged bytes, followed by a whole line.
     Damaged(usize),
-    /// So many bytes at the end of the file that are no whole line.
+    /// This many damaged bytes at the end of the file.
     Torn(usize),
 }
 
-/// The pieces of a file's bytes.
+/// Iterator over the parts of a file.
 #[derive(Clone, Debug)]
 pub struct Pieces<'a> {
     rest: &'a [u8],
@@ -66,8 +67,8 @@ impl<'a> Iterator for Pieces<'a> {
             self.rest = &self.rest[length..];
             return Some(Piece::Line(object, length));
         }
-        // A line may begin anywhere: also where the line feed before it was lost. Within a line none begins, as texts in it
-        // have no line feed.
+        // Search at every byte, because the line feed before a line may be lost. No line can begin within another one:
+        // its text has no line feed.
         let found = (1..self.rest.len()).find(|at| first(&self.rest[*at..]).is_some());
         let length = found.unwrap_or(self.rest.len());
         let piece = if found.is_some() { Piece::Damaged(length) } else { Piece::Torn(length) };

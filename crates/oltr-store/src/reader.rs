@@ -1,4 +1,4 @@
-//! Reading a store, beside the process that writes it, or from a copied card. Nothing is changed.
+//! Reads a store while another process writes it, or from a copied card. Changes nothing.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -16,12 +16,12 @@ use crate::store::{MAX_SEGMENT_FILE, Opened, SEGMENTS, open, segments};
 use crate::tally::Tally;
 use crate::times::Clocks;
 
-/// How often it is looked again where something seems broken, and after what time.
+/// How many times a check looks again at what seems broken, and the pause between looks.
 const LOOKS: usize = 3;
 /// As [`LOOKS`].
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
-/// How often a reader begins anew because a segment was written anew meanwhile.
+/// How many times a reader starts over because the writer replaced a segment.
 const ATTEMPTS: usize = 20;
 
 /// Reads the store in one folder.
@@ -36,24 +36,24 @@ pub struct Reader {
 
 /// One record as it is listed.
 pub struct Listed<'a> {
-    /// What its line says.
+    /// Its parsed line.
     pub record: Record<'a>,
-    /// The text of its line, of which [`event_of`](crate::event_of) is the event.
+    /// The text of its line; [`event_of`](crate::event_of) finds the event in it.
     pub text: &'a str,
-    /// What a person decided.
+    /// Its review.
     pub review: Option<&'a Review>,
     reader: &'a Reader,
 }
 
 impl Listed<'_> {
-    /// The event's last line, with its times put right as far as [`Reader::learn_times`] knows them.
+    /// The event's last line, with corrected times as far as [`Reader::learn_times`] knows them.
     pub fn event(&self) -> Option<Map<String, Value>> {
         let mut event = serde_json::from_str(event_of(self.text)?).ok()?;
         self.reader.clocks.mend(&mut event);
         Some(event)
     }
 
-    /// Its picture, below the store's folder, if that is there as long as it was written.
+    /// Path of its picture below the store's folder, if the file exists with its full length.
     pub fn picture(&self) -> Option<&str> {
         let Picture { path, bytes, .. } = self.record.picture.as_ref()?;
         let there =
@@ -67,22 +67,22 @@ impl Listed<'_> {
 pub struct Finding {
     /// The file.
     pub path: PathBuf,
-    /// What is wrong, and what a start does about it.
+    /// What is wrong, and how the next start repairs it.
     pub what: String,
-    /// Whether something of the store's is not whole; else it only does not belong there.
+    /// Whether a part of the store is damaged. Otherwise the file is merely foreign.
     pub broken: bool,
 }
 
-/// What was found in a store.
+/// Result of a check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Checked {
     /// Whole records.
     pub records: u64,
-    /// What is not as it should be.
+    /// All deviations.
     pub findings: Vec<Finding>,
 }
 
-/// What a store holds.
+/// Contents of a store.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Stats {
     /// Records.
@@ -97,7 +97,7 @@ pub struct Stats {
     pub oldest: Option<String>,
     /// As `oldest`.
     pub newest: Option<String>,
-    /// What was seen, kept or not, by class; open events have the empty class.
+    /// Counts of each class, including evicted events. Open events have the empty class.
     pub classes: Vec<Tally>,
 }
 
@@ -105,7 +105,7 @@ impl Reader {
     /// Reads the store in `folder`.
     ///
     /// # Errors
-    /// [`Error::Bad`] where there is no store; [`Error::Io`].
+    /// [`Error::Bad`] if there is no store; [`Error::Io`].
     pub fn open(folder: &Path, disk: Arc<dyn Disk>) -> Result<Reader> {
         let segments = folder.join(SEGMENTS);
         match disk.list(&segments) {
@@ -125,8 +125,8 @@ impl Reader {
         Ok(Reader { disk, folder: folder.into(), state, dead, decided, clocks: Clocks::default() })
     }
 
-    /// Learns when the clock became known of each boot in which it was not at first; then [`Listed::event`] has the right
-    /// times of what was before.
+    /// Learns, for each boot whose clock was unknown at first, when it became known. After that [`Listed::event`]
+    /// corrects the times of earlier events.
     ///
     /// # Errors
     /// As [`Reader::each`].
@@ -150,7 +150,7 @@ impl Reader {
         Ok(())
     }
 
-    /// What each run said of itself last, as `oltr.stats/1`, in the order in which they began.
+    /// The last statistics of each run, as `oltr.stats/1`, in the order in which the runs began.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -175,12 +175,12 @@ impl Reader {
     /// Calls `f` with each record, oldest first, until it returns false.
     ///
     /// # Errors
-    /// [`Error::Io`], and those of `f`.
+    /// [`Error::Io`], and errors of `f`.
     pub fn each(&self, f: &mut dyn FnMut(Listed) -> Result<bool>) -> Result<()> {
         self.after(0, f)
     }
 
-    /// As [`Reader::each`], for those after record `last`. Segments that end before it are not read.
+    /// As [`Reader::each`], for the records after `last`. Skips segments that end before it.
     ///
     /// # Errors
     /// As [`Reader::each`].
@@ -198,7 +198,7 @@ impl Reader {
         self.state.next_id
     }
 
-    /// As [`Reader::each`], for those after record `last`; whether all were read.
+    /// As [`Reader::each`], for the records after `last`. Returns whether all were read.
     fn each_from(&self, last: &mut u64, f: &mut dyn FnMut(Listed) -> Result<bool>) -> Result<bool> {
         let names = self.names()?;
         let next = segments::name_of(last.saturating_add(1));
@@ -231,7 +231,7 @@ impl Reader {
         Listed { record, text, review, reader: self }
     }
 
-    /// Calls `f` with the records `ids` that are there, in order.
+    /// Calls `f` with those of the records `ids` that exist, in order.
     ///
     /// # Errors
     /// As [`Reader::each`].
@@ -277,7 +277,7 @@ impl Reader {
         Err(Error::bad(self.folder.display().to_string(), "changes too fast to be read; try again"))
     }
 
-    /// Whether record `id` is there.
+    /// Whether record `id` exists.
     ///
     /// # Errors
     /// As [`Reader::each`].
@@ -293,14 +293,13 @@ impl Reader {
     /// The bytes of the picture at `path` below the store's folder, as a record names it.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Bad`] for a path that leads elsewhere.
+    /// [`Error::Io`]; [`Error::Bad`] for a path that leads out of the store.
     pub fn picture(&self, path: &str) -> Result<Vec<u8>> {
         read_picture(self.disk.as_ref(), &self.folder, path)
     }
 
-    /// What is not as it should be, and what a start would do about it. Everything is read, pictures too: more than once
-    /// where something seems broken, as a stream that keeps events meanwhile gives others up, and is seen in the middle of
-    /// a line.
+    /// Lists everything that is wrong, and how a start would repair it. Reads all files, pictures too. Looks again at
+    /// what seems broken, because a running stream may be evicting a record or writing a line at that moment.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -312,14 +311,14 @@ impl Reader {
             }
             std::thread::sleep(LOOK_AGAIN);
             let again = Reader::open(&self.folder, self.disk.clone())?.check_at_rest()?;
-            // What is broken stays so.
+            // Real damage stays the same on each look.
             let stays = |finding: &Finding| !finding.broken || checked.findings.contains(finding);
             checked = Checked { findings: again.findings.into_iter().filter(stays).collect(), ..again };
         }
         Ok(checked)
     }
 
-    /// As [`Reader::check`], where nobody writes the store for certain: all is read once.
+    /// As [`Reader::check`], for a store that no process writes: reads all files once.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -401,7 +400,7 @@ impl Reader {
         Ok(Checked { records: ids.len() as u64, findings })
     }
 
-    /// What the store holds.
+    /// Counts the store's contents.
     ///
     /// # Errors
     /// As [`Reader::each`].
@@ -433,13 +432,13 @@ impl Reader {
     }
 }
 
-/// Names, lengths and times of the files that say what a store holds: equal as long as nothing changes.
+/// Names, lengths and times of the files that list the store's records. It stays equal as long as none changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fingerprint(Vec<(PathBuf, u64, Option<SystemTime>)>);
 
 impl Fingerprint {
-    /// That of the store in `folder`, of its last `segments` alone: new records come into the last one, and one before may be
-    /// written anew. Nothing where there is no store.
+    /// Fingerprint of the last `segments` segments of the store in `folder`: new records are appended to the last one,
+    /// and the one before may be compacted. Empty if there is no store.
     pub fn of(folder: &Path, segments: usize) -> Fingerprint {
         let of = |path: PathBuf| {
             let meta = std::fs::symlink_metadata(&path).ok()?;
@@ -453,13 +452,13 @@ impl Fingerprint {
         Fingerprint(last.into_iter().chain(others).filter_map(of).collect())
     }
 
-    /// Whether there is nothing.
+    /// Whether there is no store.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-/// The bytes of the picture at `path` below the store's `folder`, without reading anything else.
+/// Reads the picture at `path` below the store's `folder`, and no other file.
 ///
 /// # Errors
 /// As [`Reader::picture`].
@@ -471,13 +470,13 @@ pub fn read_picture(disk: &dyn Disk, folder: &Path, path: &str) -> Result<Vec<u8
     disk.read(&path, crate::MAX_PICTURE as u64).map_err(|e| Error::io(&path, e))
 }
 
-/// Whether one of the folders that `path` names below `folder` is a symbolic link.
+/// Whether one of the folders of `path` below `folder` is a symbolic link.
 fn is_linked(disk: &dyn Disk, folder: &Path, path: &str) -> bool {
     let above = Path::new(path).ancestors().skip(1).filter(|above| !above.as_os_str().is_empty());
     above.map(|above| folder.join(above)).any(|above| disk.is_link(&above))
 }
 
-/// Whether `path` stays within the folder that it is relative to, by what it says.
+/// Whether the text of `path` stays within its base folder.
 fn is_inside(path: &str) -> bool {
     Path::new(path).components().all(|part| matches!(part, std::path::Component::Normal(_)))
 }

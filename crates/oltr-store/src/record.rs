@@ -9,20 +9,20 @@ use crate::feature;
 use crate::line::MAX_OBJECT;
 use crate::tally::Novelty;
 
-/// An event that is to be kept.
+/// An event to store.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NewRecord<'a> {
     /// The event's last line, a JSON object.
     pub event: &'a str,
     /// The id that the line gives the event.
     pub event_id: &'a str,
-    /// `known`, `open` or another word.
+    /// `known`, `open` or another decision.
     pub decision: &'a str,
-    /// Id of the class, or the name of an enrolled one; `None` if open.
+    /// Id of the class, or name of the enrolled class; `None` if open.
     pub label: Option<&'a str>,
     /// The class that it resembles most.
     pub nearest: Option<&'a str>,
-    /// Whether it is worth more than others: an open one, or of a class with few training photos.
+    /// Whether the event is special: open, or of a class with few training photos.
     pub special: bool,
     /// Days since 1970 by the clock on the wall.
     pub day: u32,
@@ -30,12 +30,12 @@ pub struct NewRecord<'a> {
     pub graph: Option<&'a str>,
     /// The direct feature of its best frame.
     pub features: Option<&'a [f32]>,
-    /// Distance of that to the nearest known class, in that class's own unit: the distance at which the bundle calls a
-    /// frame open.
+    /// The distance at which the bundle calls a frame of the nearest known class open. Distances are divided by it to
+    /// compare classes.
     pub unit: Option<f32>,
     /// The distance at which the bundle calls a frame open.
     pub limit: Option<f32>,
-    /// What is new about it.
+    /// Whether it is the first of its class.
     pub novelty: Novelty,
 }
 
@@ -50,10 +50,10 @@ pub struct Picture {
     pub crc32: u32,
 }
 
-/// What a line of a segment says, but for the event itself, which [`event_of`] gives.
+/// A line of a segment, without the event itself, which [`event_of`] gives.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Record<'a> {
-    /// Its number: later events have higher ones, and none is given twice.
+    /// Its id: ids increase and are never reused.
     pub id: u64,
     /// As [`NewRecord::event_id`].
     #[serde(borrow)]
@@ -71,11 +71,11 @@ pub struct Record<'a> {
     pub special: bool,
     /// As [`NewRecord::day`].
     pub day: u32,
-    /// Whether no event of this class was kept before.
+    /// Whether it is the first stored event of this class.
     pub first_ever: bool,
     /// Whether it is the first of its class on this day.
     pub first_today: bool,
-    /// Days since the last one of its class; `None` for the first, and where the clock went back.
+    /// Days since the last event of its class. `None` for the first one, or if the clock went back.
     pub days_since: Option<u32>,
     /// The picture, if there is one.
     pub picture: Option<Picture>,
@@ -94,14 +94,14 @@ pub struct Record<'a> {
     pub features: Option<Cow<'a, str>>,
 }
 
-/// What begins the event in the text of a record. No text within the record contains it: quotes in texts are escaped.
+/// Marks the start of the event in a record's text. It occurs only once, because quotes within texts are escaped.
 const EVENT: &str = ",\"event\":{";
 
 impl<'a> Record<'a> {
     /// The record `id` of `new`.
     pub fn new(id: u64, new: &NewRecord<'a>, picture: Option<Picture>) -> Record<'a> {
         let features = new.features.and_then(feature::encode);
-        // Of features that cannot be kept no signature either.
+        // Features that cannot be encoded have no signature either.
         let signature = features.as_ref().and(new.features).map(feature::signature);
         Record {
             id,
@@ -126,7 +126,7 @@ impl<'a> Record<'a> {
     /// The text of the record with `event` in it.
     ///
     /// # Errors
-    /// [`Error::Bad`] for an event that is no object of one line, or is too long.
+    /// [`Error::Bad`] if the event is not a JSON object on one line, or is too long.
     pub fn to_text(&self, event: &str) -> Result<String> {
         let bad = |reason: &str| Error::bad(format!("event {}", self.event_id), reason);
         let event = event.trim();
@@ -135,7 +135,7 @@ impl<'a> Record<'a> {
         }
         let mut text = serde_json::to_string(self).map_err(|e| bad(&e.to_string()))?;
         text.pop();
-        // What the event says of texts cannot be taken for its own beginning.
+        // Texts within the event cannot contain the marker.
         debug_assert!(!text.contains(EVENT));
         text.push_str(&EVENT[..EVENT.len() - 1]);
         text.push_str(event);
@@ -146,7 +146,7 @@ impl<'a> Record<'a> {
         Ok(text)
     }
 
-    /// Reads a record; `None` if `text` is none.
+    /// Parses a record. Returns `None` if `text` is invalid.
     pub fn parse(text: &'a [u8]) -> Option<Record<'a>> {
         serde_json::from_slice(text).ok()
     }
@@ -156,12 +156,12 @@ impl<'a> Record<'a> {
         self.signature.as_ref().and_then(|hex| u64::from_str_radix(hex, 16).ok()).unwrap_or(0)
     }
 
-    /// The class as the tallies count it: the label, or nothing for what has none.
+    /// The class in the tallies: the label, or empty if there is none.
     pub fn class(&self) -> &str {
         self.label.as_deref().unwrap_or("")
     }
 
-    /// What eviction takes turns among: the class, or what an open event resembles.
+    /// The group for eviction: the class, or the class that an open event resembles.
     pub fn group(&self) -> String {
         group(self.label.as_deref(), self.nearest.as_deref())
     }
@@ -171,7 +171,7 @@ impl<'a> Record<'a> {
 pub fn group(label: Option<&str>, nearest: Option<&str>) -> String {
     match label {
         Some(label) => label.into(),
-        // No class begins so: control characters are in no id.
+        // No class id begins with this character: ids have no control characters.
         None => format!("\u{1}{}", nearest.unwrap_or("")),
     }
 }

@@ -1,6 +1,6 @@
-//! What people decided of events: a log of its own beside the segments, of which no decision that holds is ever lost.
+//! Reviews: the log of people's decisions on events, next to the segments. A decision in force is never lost.
 //!
-//! It has a lock of its own, so that a person can decide while a stream is kept.
+//! The log has its own lock, so that a person can decide while a stream writes events.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,38 +15,38 @@ use crate::line::{self, Piece};
 /// Name of the log in the store's folder.
 pub const FILE: &str = "reviews.jsonl";
 
-/// The log while it is written anew.
+/// The temporary file that replaces the log.
 const TEMPORARY: &str = "reviews.tmp";
 
 /// Name of its lock.
 const LOCK: &str = "reviews.lock";
 
-/// Most bytes of the log, which is read as a whole: some 30,000 decisions that hold.
+/// Most bytes of the log, which is read as a whole: some 30,000 decisions in force.
 pub const MAX_BYTES: u64 = 4 << 20;
 
-/// How long the lock is waited for: one decision takes no longer than it takes to read some segments.
+/// How long to wait for the lock. A decision holds it no longer than reading some segments takes.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How often it is asked for meanwhile.
+/// Pause between attempts to lock.
 const TICK: Duration = Duration::from_millis(10);
 
-/// Most bytes of a name that a person gives.
+/// Most bytes of a name.
 pub const MAX_NAME: usize = 64;
 
-/// What a person says of an event.
+/// A person's decision on an event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Said {
-    /// It shows this.
+    /// It shows this class.
     Label(String),
-    /// It is of no class that there is a name for.
+    /// It shows something without a class.
     Open,
     /// It shows nothing.
     Nothing,
 }
 
 impl Said {
-    /// What the word or name `text` says.
+    /// Parses `open`, `nothing` or a name.
     ///
     /// # Errors
     /// [`Error::Bad`] for a name that is empty or too long, or has control characters.
@@ -64,7 +64,7 @@ impl Said {
         }
     }
 
-    /// The name, or `open` or `nothing`.
+    /// The name, `open` or `nothing`.
     pub fn text(&self) -> &str {
         match self {
             Said::Label(name) => name,
@@ -73,7 +73,7 @@ impl Said {
         }
     }
 
-    /// Whether what it was said of is kept for good.
+    /// Whether the event is protected from eviction.
     pub fn protects(&self) -> bool {
         *self != Said::Nothing
     }
@@ -84,15 +84,15 @@ impl Said {
 pub struct Review {
     /// The record.
     pub id: u64,
-    /// What the person says.
+    /// The decision.
     pub said: Said,
-    /// Who it was.
+    /// Who decided.
     pub by: String,
     /// When, in RFC 3339.
     pub wall: String,
 }
 
-/// The log of one store.
+/// The log of reviews of one store.
 #[derive(Clone, Debug)]
 pub struct Reviews {
     folder: PathBuf,
@@ -111,7 +111,7 @@ impl Reviews {
         self.folder.join(FILE)
     }
 
-    /// All decisions in the order in which they were made; none where there is no log. What is no whole line is left out.
+    /// All decisions in order; none if there is no log. Skips lines that are not whole.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -121,7 +121,7 @@ impl Reviews {
         Ok(all)
     }
 
-    /// What holds now of each record that was decided about.
+    /// The decision in force for each reviewed record.
     ///
     /// # Errors
     /// As [`Reviews::all`].
@@ -136,7 +136,8 @@ impl Reviews {
         }
     }
 
-    /// Holds the log, so that no decision is made until what is returned is dropped; `None` if another process holds it.
+    /// Locks the log, so that no decision is made until the result is dropped. `None` if another process holds the
+    /// lock.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -145,10 +146,10 @@ impl Reviews {
         disk.lock(&path).map_err(|e| Error::io(&path, e))
     }
 
-    /// As [`Reviews::hold`]; waits for another process that holds it.
+    /// As [`Reviews::hold`], but waits for another process.
     ///
     /// # Errors
-    /// [`Error::Deciding`] where it is held for long; [`Error::Io`].
+    /// [`Error::Deciding`] on timeout; [`Error::Io`].
     pub fn hold_soon(&self, disk: &dyn Disk) -> Result<Box<dyn Send>> {
         let end = Instant::now() + PATIENCE;
         loop {
@@ -160,7 +161,7 @@ impl Reviews {
         }
     }
 
-    /// Calls `f` with each decision, in the order in which they were made; nothing of them is kept in memory.
+    /// Calls `f` with each decision, in order. Keeps none in memory.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -176,11 +177,11 @@ impl Reviews {
         Ok(())
     }
 
-    /// Adds `reviews`, which are there when this returns, through a power cut too. `exists` says, once no record can go
-    /// any more, whether a record is there; others are refused.
+    /// Adds `reviews`. They survive a power cut once this returns. `exists` is called while eviction is locked out;
+    /// reviews of missing records are refused.
     ///
     /// # Errors
-    /// [`Error::Deciding`] where another process holds the log for long; [`Error::Bad`] for a record that is not there;
+    /// [`Error::Deciding`] if another process holds the lock for too long; [`Error::Bad`] for a missing record;
     /// [`Error::Full`], [`Error::Io`].
     pub fn add(&self, disk: &dyn Disk, reviews: &[Review], exists: &mut dyn FnMut(u64) -> Result<bool>) -> Result<()> {
         let _held = self.hold_soon(disk)?;
@@ -222,7 +223,7 @@ impl Reviews {
             file.truncate(whole).map_err(failed)?;
         }
         if let Err(e) = file.append(&lines).and_then(|()| file.sync()) {
-            // Half a line would hide nothing, but a whole one would say what was refused.
+            // Truncate: a half-written line would do no harm, but a whole one would record a refused decision.
             let _ = file.truncate(whole);
             return Err(failed(e));
         }
@@ -233,7 +234,7 @@ impl Reviews {
     }
 }
 
-/// The lines of those decisions that hold, each in the place of the first about its record.
+/// The lines of the decisions in force, each at the position of the first decision on its record.
 fn holding(bytes: &[u8]) -> Vec<u8> {
     let of = |piece| match piece {
         Piece::Line(object, _) => Some((serde_json::from_slice::<Review>(object).ok()?.id, object)),
@@ -296,7 +297,7 @@ mod tests {
         let all = [(5, "newt"), (3, "cup"), (7, "open"), (3, "nothing")].map(|(id, said)| (id, said.to_string()));
         assert_eq!(said(&reviews), all);
         assert!(!folder.path().join(TEMPORARY).exists());
-        // Nothing but what holds: it is full, says so, and stays as it is.
+        // All decisions are in force, so the full log cannot shrink: it refuses more and stays as it is.
         let mut full = Vec::new();
         for id in 0.. {
             line::write(&serde_json::to_vec(&review(id, "a long name of something")).unwrap(), &mut full);

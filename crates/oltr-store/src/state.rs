@@ -1,4 +1,4 @@
-//! What the store remembers beside its segments: which of their records were given up, and what was seen of each class.
+//! State that is kept next to the segments: which records were evicted, and the tallies of the classes.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::line::{self, Piece};
 use crate::tally::Tallies;
 
-/// Name of the file in the store's folder, and of the one that takes its place.
+/// Name of the file in the store's folder, and of the temporary file that replaces it.
 pub const FILE: &str = "state.json";
 /// As [`FILE`].
 pub const TEMPORARY: &str = "state.tmp";
@@ -18,7 +18,7 @@ pub const MAX_BYTES: u64 = 4 << 20;
 /// The one schema that is read.
 const SCHEMA: &str = "oltr.store-state/1";
 
-/// What the file says.
+/// Contents of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     /// Set when it is written.
@@ -27,13 +27,13 @@ pub struct State {
     pub next_id: u64,
     /// The tallies count all records up to this one.
     pub counted: u64,
-    /// Records that were given up and whose lines are still there.
+    /// Evicted records whose lines are still in a segment.
     #[serde(with = "ids")]
     pub dead: Vec<u64>,
-    /// Records whose pictures were about to be removed.
+    /// Records whose pictures are being removed.
     #[serde(with = "ids")]
     pub removing: Vec<u64>,
-    /// What was seen of each class.
+    /// Tallies of the classes.
     pub tallies: Tallies,
 }
 
@@ -49,7 +49,7 @@ impl State {
         out
     }
 
-    /// Reads the file; `None` if it is none.
+    /// Parses the file. Returns `None` if it is invalid.
     pub fn parse(bytes: &[u8]) -> Option<State> {
         let object = match line::pieces(bytes).next() {
             Some(Piece::Line(object, _)) => object,

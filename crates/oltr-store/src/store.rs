@@ -1,4 +1,4 @@
-//! The store as the one process has it that writes.
+//! The store, for the one process that writes.
 
 pub(crate) mod open;
 mod room;
@@ -23,14 +23,14 @@ use crate::worth::{Entry, Reviewed};
 /// The smallest quota.
 pub const MIN_QUOTA: u64 = 256 << 10;
 
-/// Most records, whatever the quota: each takes some 40 bytes of memory, and as many while room is made.
+/// Most records, regardless of the quota. Each takes some 40 bytes of memory, and as many again during eviction.
 pub const MAX_RECORDS: usize = 131_072;
 
-/// Most groups that eviction takes turns among; the events of more are one group.
+/// Most groups for eviction. Events of further groups share one.
 pub const MAX_GROUPS: usize = 4096;
 
-/// Most events that a power cut can cost: more are not left unsynced. As many numbers are passed over at each start, so
-/// that none that was lost is given again.
+/// Most events that a power cut can lose: the store syncs at this number. Each start skips this many ids, so that a
+/// lost id is never reused.
 pub const MAX_UNSYNCED: usize = 64;
 
 /// Bytes of the largest segment, but for one more line.
@@ -45,11 +45,11 @@ pub const MAX_PICTURE: usize = 8 << 20;
 /// Records whose pictures share a folder.
 const PER_FOLDER: u64 = 256;
 
-/// Blocks that such a folder takes.
+/// Blocks of such a folder.
 const FOLDER_BLOCKS: u64 = 4;
 
-/// Bytes of memory that a store takes: its index, one segment while it is read or written anew, the log of
-/// reviews while it is read, what is said of classes.
+/// Bytes of memory that a store takes: its index, one segment while it is read or compacted, the log of reviews while
+/// it is read, and the tallies.
 pub const MEMORY_BYTES: u64 = (MAX_RECORDS * (size_of::<Entry>() + 4 * size_of::<usize>())) as u64
     + 3 * MAX_SEGMENT_FILE
     + crate::reviews::MAX_BYTES
@@ -58,22 +58,22 @@ pub const MEMORY_BYTES: u64 = (MAX_RECORDS * (size_of::<Entry>() + 4 * size_of::
 /// How much a store may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Bytes of the store, files and folders in whole blocks of the file system; at least [`MIN_QUOTA`].
+    /// Quota in bytes: files and folders, in whole blocks of the file system; at least [`MIN_QUOTA`].
     pub quota: u64,
     /// Bytes of the file system that stay free.
     pub free: u64,
 }
 
-/// What has become of records since the store was opened.
+/// Counters since the store was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Records that were kept.
+    /// Stored records.
     pub kept: u64,
-    /// Pictures that could not be kept with their records.
+    /// Pictures that could not be stored with their records.
     pub pictures_lost: u64,
-    /// Records that were given up to make room.
+    /// Evicted records.
     pub evicted: u64,
-    /// Bytes written to files, pictures and what was written anew among them.
+    /// Bytes written to files, including pictures and compaction.
     pub written: u64,
     /// Times that writing was waited for.
     pub syncs: u64,
@@ -86,10 +86,10 @@ pub struct Store {
     settings: Settings,
     /// Bytes of the smallest file.
     block: u64,
-    /// In the order of their numbers.
+    /// Sorted by id.
     entries: Vec<Entry>,
     groups: Vec<String>,
-    /// In the order of their records.
+    /// Sorted by their first id.
     segments: Vec<Segment>,
     /// The last segment, as long as it is appended to.
     current: Option<Box<dyn DiskFile>>,
@@ -101,7 +101,7 @@ pub struct Store {
     next_id: u64,
     /// Bytes of the state's file.
     state_bytes: u64,
-    /// Bytes of the log of reviews, and of what runs say of themselves.
+    /// Bytes of the log of reviews and of the runs' statistics.
     review_bytes: u64,
     effort_bytes: u64,
     reviews: Reviews,
@@ -111,7 +111,7 @@ pub struct Store {
     _lock: Box<dyn Send>,
 }
 
-/// What would not survive a power cut yet.
+/// What a power cut would lose now.
 #[derive(Default)]
 struct Unsynced {
     records: usize,
@@ -130,22 +130,22 @@ impl Store {
         self.entries.len()
     }
 
-    /// What was seen of each class.
+    /// Counts of each class.
     pub fn tallies(&self) -> &Tallies {
         &self.tallies
     }
 
-    /// What has become of records since the store was opened.
+    /// Counters since the store was opened.
     pub fn counts(&self) -> Counts {
         self.counts
     }
 
-    /// Whether there is something that would not survive a power cut.
+    /// Whether a power cut would lose something now.
     pub fn is_unsynced(&self) -> bool {
         self.unsynced.records > 0
     }
 
-    /// Bytes of the store now: its files in whole blocks, its folders, and what is set aside for both.
+    /// Bytes of the store: files and folders in whole blocks, and the reserve for both.
     pub fn bytes(&self) -> u64 {
         let lines: u64 = self.segments.iter().map(|segment| self.blocks(segment.bytes)).sum();
         let folders = (self.folders.len() as u64 + 2) * FOLDER_BLOCKS * self.block;
@@ -169,16 +169,16 @@ impl Store {
         most_records(self.settings.quota)
     }
 
-    /// Keeps an event and its picture, and returns the record's number. It survives the program at once, a power cut from
-    /// the next [`Store::sync`] on. A picture that cannot be kept does not cost the record.
+    /// Stores an event and its picture, and returns the record's id. The record survives the end of the program at
+    /// once, and a power cut after the next [`Store::sync`]. The record is stored even if its picture cannot be.
     ///
     /// # Errors
-    /// [`Error::Full`] where nothing more may be given up for it; [`Error::Bad`] for an event that is too long;
-    /// [`Error::Io`]. The store is as it was.
+    /// [`Error::Full`] if nothing more may be evicted; [`Error::Bad`] for an event that is too long; [`Error::Io`]. The
+    /// store is unchanged.
     pub fn append(&mut self, new: &NewRecord, picture: Option<&[u8]>) -> Result<u64> {
         let mut id = self.next_id;
         let picture = picture.filter(|bytes| !bytes.is_empty() && bytes.len() <= MAX_PICTURE);
-        // With the longest that could be said of the picture.
+        // Estimated with the longest picture fields.
         let of_picture = |id| picture.map(|bytes| picture_of(id, bytes));
         let mut record = Record::new(id, new, of_picture(id));
         let mut text = record.to_text(new.event)?;
@@ -225,10 +225,10 @@ impl Store {
         Ok(id)
     }
 
-    /// Returns when all that was kept survives a power cut.
+    /// Returns when all stored records survive a power cut.
     ///
     /// # Errors
-    /// [`Error::Io`]: then it is not known what survives. The next record begins a new segment.
+    /// [`Error::Io`]: it is then unknown which records survive. The next record begins a new segment.
     pub fn sync(&mut self) -> Result<()> {
         if self.unsynced.records == 0 && self.unsynced.pictures.is_empty() {
             return Ok(());
@@ -244,7 +244,7 @@ impl Store {
     fn sync_all(&mut self) -> Result<()> {
         self.counts.syncs += 1;
         let folder = self.folder.join(PICTURES);
-        // Pictures before what says that they are there.
+        // Pictures are synced before the records that refer to them.
         for picture in &mut self.unsynced.pictures {
             picture.sync().map_err(|e| Error::io(&folder, e))?;
         }
@@ -258,12 +258,12 @@ impl Store {
         }
     }
 
-    /// Writes down that `run` says `stats` of itself, an object `oltr.stats/1`; it survives a power cut.
+    /// Logs the statistics `stats` (an `oltr.stats/1` object) of `run`. They survive a power cut.
     ///
     /// # Errors
-    /// [`Error::Full`]; [`Error::Bad`] for what is no object, or too long; [`Error::Io`].
+    /// [`Error::Full`]; [`Error::Bad`] if `stats` is no object or too long; [`Error::Io`].
     pub fn note_run(&mut self, run: &str, stats: &str) -> Result<()> {
-        // The log is written anew now and then.
+        // The log is compacted now and then.
         self.make_room(2 * self.block)?;
         let (bytes, written) = crate::effort::add(self.disk.as_ref(), &self.folder, run, stats)?;
         self.effort_bytes = bytes;
@@ -310,7 +310,7 @@ impl Store {
         }
     }
 
-    /// Removes the picture of a record, and its folder where that was the last one; whether it is gone.
+    /// Removes the picture of a record, and its folder if that is empty then. Returns whether the picture is gone.
     fn remove_picture(&mut self, id: u64) -> bool {
         let path = self.folder.join(picture_path(id));
         let gone = match self.disk.remove(&path) {
@@ -343,7 +343,7 @@ impl Store {
         place as u16
     }
 
-    /// What is to be remembered beside the segments. `removing` are in order.
+    /// The state to write. `removing` must be sorted.
     fn state(&self, removing: Vec<u64>) -> State {
         let mut dead: Vec<u64> = self.segments.iter().flat_map(|segment| segment.dead.iter().copied()).collect();
         dead.sort_unstable();
@@ -357,7 +357,7 @@ impl Store {
         }
     }
 
-    /// Writes the state, so that a power cut leaves the old or the new one. `removing` are records whose pictures go next.
+    /// Replaces the state file atomically. `removing` are the records whose pictures are removed next.
     fn write_state(&mut self, removing: Vec<u64>) -> Result<()> {
         let bytes = self.state(removing).to_bytes();
         let (path, temporary) = (self.folder.join(crate::state::FILE), self.folder.join(crate::state::TEMPORARY));
@@ -382,14 +382,14 @@ fn most_records(quota: u64) -> usize {
 pub(crate) const PICTURES: &str = "pictures";
 /// As [`PICTURES`].
 pub(crate) const SEGMENTS: &str = "segments";
-/// What the process holds that writes.
+/// The lock of the writing process.
 pub(crate) const LOCK: &str = "lock";
 
 fn folder_name(id: u64) -> String {
     format!("{:09}", id / PER_FOLDER)
 }
 
-/// Where the picture of record `id` lies below the store's folder, if it has one.
+/// Path of the picture of record `id` below the store's folder.
 pub fn picture_path(id: u64) -> String {
     format!("{PICTURES}/{}/{id:012}.jpg", folder_name(id))
 }

@@ -1,39 +1,39 @@
-//! What was seen of each class, for as long as the store exists: also of events that were given up since.
+//! Counts per class over the whole life of the store, including evicted events.
 
 use serde::{Deserialize, Serialize};
 
-/// Most classes that are told apart; the events of more count as of one class without a name.
+/// Most classes that are counted separately. Events of further classes count as one class without a name.
 pub const MAX_CLASSES: usize = 4096;
 
-/// What is new about an event.
+/// Whether an event is the first of its class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Novelty {
-    /// Whether no event of this class was kept before.
+    /// Whether it is the first stored event of this class.
     pub first_ever: bool,
     /// Whether it is the first of its class on this day.
     pub first_today: bool,
-    /// Days since the last one of its class; `None` for the first, and where the clock went back.
+    /// Days since the last event of its class. `None` for the first one, or if the clock went back.
     pub days_since: Option<u32>,
 }
 
-/// What was seen of one class.
+/// Counts of one class.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// The class; empty for open events.
     pub class: String,
-    /// Events that were kept.
+    /// Stored events.
     pub seen: u64,
-    /// Events that were given up since.
+    /// Evicted events.
     pub evicted: u64,
     /// The day of the last one, in days since 1970.
     pub last_day: u32,
 }
 
-/// What was seen of all classes.
+/// Counts of all classes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Tallies {
-    /// By class, in order.
+    /// Sorted by class.
     all: Vec<Tally>,
 }
 
@@ -43,8 +43,8 @@ impl Tallies {
         self.all.iter()
     }
 
-    /// What is new about an event of `class` on `day`. Of open events, whose class is the empty text, none is the first
-    /// ever: each may be of another thing.
+    /// Novelty of an event of `class` on `day`. Open events have an empty class and are never the first ever: each may
+    /// show a different thing.
     pub fn novelty(&self, class: &str, day: u32) -> Novelty {
         match self.all.binary_search_by(|tally| tally.class.as_str().cmp(class)) {
             Ok(i) => {
@@ -52,7 +52,7 @@ impl Tallies {
                 Novelty { first_ever: false, first_today: last != day, days_since: day.checked_sub(last) }
             }
             Err(_) => Novelty {
-                // Where no more classes can be told apart nobody knows.
+                // Beyond the limit the answer is unknown.
                 first_ever: !class.is_empty() && self.all.len() < MAX_CLASSES,
                 first_today: true,
                 days_since: None,
@@ -68,7 +68,7 @@ impl Tallies {
         }
     }
 
-    /// Events of `class` were given up.
+    /// Counts `events` of `class` as evicted.
     pub fn evict(&mut self, class: &str, events: u64) {
         if let Some(tally) = self.of(class) {
             tally.evicted += events;
@@ -86,7 +86,7 @@ impl Tallies {
         }
     }
 
-    /// Puts into order what a file said, and drops what is twice or too much.
+    /// Sorts tallies read from a file, and drops duplicates and those beyond the limit.
     pub(crate) fn settle(&mut self) {
         self.all.sort_by(|a, b| a.class.cmp(&b.class));
         self.all.dedup_by(|a, b| a.class == b.class);
@@ -107,7 +107,7 @@ mod tests {
         all.see("cup", 10);
         assert_eq!(all.novelty("cup", 10), new(false, false, Some(0)));
         assert_eq!(all.novelty("cup", 13), new(false, true, Some(3)));
-        // The clock went back by a year: how long ago it was nobody knows.
+        // The clock went back by a year, so the number of days is unknown.
         all.see("cup", 400);
         assert_eq!(all.novelty("cup", 35), new(false, true, None));
         all.see("cup", 35);

@@ -1,5 +1,5 @@
-//! Times of a machine that did not know them: one without a clock chip counts from 1970 until a network tells it the time.
-//! The monotonic clock of the same boot says by how much each earlier moment was wrong.
+//! Corrects times from before the clock was set. A machine without a clock chip counts from 1970 until a network gives
+//! it the time. The monotonic clock of the same boot gives the error of each earlier time.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, UNIX_EPOCH};
@@ -7,10 +7,10 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-/// Boots whose clocks are known, at most.
+/// Most boots whose clocks are kept.
 const MAX_BOOTS: usize = 4096;
 
-/// What each line of oltr says of its moment.
+/// The time fields of every line of oltr.
 #[derive(Deserialize)]
 pub(crate) struct Head {
     #[serde(default)]
@@ -26,7 +26,7 @@ pub(crate) struct Head {
 /// The first moment of each boot at which the clock was known.
 #[derive(Clone, Debug, Default)]
 pub struct Clocks {
-    /// By boot: nanoseconds of the monotonic clock, and since 1970.
+    /// By boot: a monotonic time and its wall time since 1970, both in nanoseconds.
     boots: BTreeMap<String, (i64, i64)>,
 }
 
@@ -36,7 +36,7 @@ fn nanoseconds(wall: &str) -> Option<i64> {
 }
 
 impl Clocks {
-    /// Takes note of the moment of the line `text`, if the clock was known then.
+    /// Learns the clock of a boot from the line `text`, if the clock was synchronised then.
     pub fn learn(&mut self, text: &str) {
         let Ok(head) = serde_json::from_str::<Head>(text) else { return };
         let (Some(boot), Some(mono), Some(true)) = (head.boot_id, head.mono_ns, head.clock_synchronised) else {
@@ -52,7 +52,8 @@ impl Clocks {
         }
     }
 
-    /// Puts the times of `line` right where the clock was not known and its boot's is since; whether it did.
+    /// Corrects the times of `line` if its clock was not synchronised and its boot's clock is known now. Returns
+    /// whether it did.
     pub fn mend(&self, line: &mut Map<String, Value>) -> bool {
         if line.get("clock_synchronised") == Some(&Value::Bool(true)) {
             return false;
@@ -100,17 +101,17 @@ mod tests {
         assert_eq!(mend(&clocks, &early), (false, early.clone()), "nothing is known yet");
         clocks.learn(&early.to_string());
         clocks.learn(&line("a", 3630, "2026-05-01T13:00:00.000Z", json!(true)).to_string());
-        // Later ones change nothing, nor does another boot, nor what is no line.
+        // Later lines, lines of another boot and invalid lines change nothing.
         clocks.learn(&line("a", 7230, "2026-05-01T15:00:00.000Z", json!(true)).to_string());
         clocks.learn(&line("b", 30, "2026-06-01T15:00:00.000Z", json!(true)).to_string());
         clocks.learn("{");
-        let (mended, told) = mend(&clocks, &early);
-        assert!(mended && told["clock_mended"] == true && told["clock_synchronised"] == true);
+        let (mended, mended_line) = mend(&clocks, &early);
+        assert!(mended && mended_line["clock_mended"] == true && mended_line["clock_synchronised"] == true);
         assert_eq!(
-            (told["wall"].as_str(), told["first"]["wall"].as_str()),
+            (mended_line["wall"].as_str(), mended_line["first"]["wall"].as_str()),
             (Some("2026-05-01T12:00:00.000Z"), Some("2026-05-01T11:59:50.000Z"))
         );
-        assert_eq!(told["last"], early["last"], "a photo's own time stays");
+        assert_eq!(mended_line["last"], early["last"], "a photo's own time stays");
         let known = line("a", 40, "2026-05-01T12:00:10.000Z", json!(true));
         assert_eq!(mend(&clocks, &known), (false, known.clone()));
         let other = line("c", 40, "1970-01-01T00:00:40.000Z", json!(null));

@@ -1,13 +1,15 @@
-//! What goes first where room is needed. Pure: records in, records to give up out.
+//! Eviction order. Pure: takes the records, returns those to evict.
 //!
-//! 1. What a person called nothing.
-//! 2. Of the ordinary classes, the one that takes most room, down to [`LEAST`] events each: common classes before rare ones.
-//! 3. Of what is special (open, or of a class with few training photos) likewise, by the class or by what an open event
-//!    resembles.
-//! 4. What is left of ordinary classes, then of special ones.
+//! 1. Records that a person reviewed as "nothing".
+//! 2. Ordinary classes: always from the class that uses most bytes, down to [`LEAST`] events each. Common classes lose
+//!    events before rare ones.
+//! 3. Special events (open ones, and those of a class with few training photos) in the same way. Open events are
+//!    grouped by the class that they resemble.
+//! 4. The remaining events of ordinary classes, then the remaining special ones.
 //!
-//! Within a class the day that has most events gives one up, and of these the one whose picture is most like another's,
-//! by the signatures of their features; of equals the oldest. What a person has named, or called open, never goes.
+//! Within a class, the day with most events loses one: the event whose picture is most like another's by the signatures
+//! of their features. The oldest goes first among equals. Events that a person named, or called open, are never
+//! evicted.
 
 use std::collections::{BTreeMap, BinaryHeap};
 
@@ -19,7 +21,7 @@ pub const LEAST: usize = 8;
 /// Most pictures of a class and day that others are held against.
 const LEADERS: usize = 64;
 
-/// What is kept in memory of each record.
+/// What the index keeps in memory for each record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Entry {
     /// The record.
@@ -32,30 +34,30 @@ pub struct Entry {
     pub line: u32,
     /// Which group it is of.
     pub group: u16,
-    /// Its day: days since 1970, as far as 16 bits say it.
+    /// Its day: days since 1970, truncated to 16 bits.
     pub day: u16,
-    /// Whether it is worth more than others.
+    /// Whether the record is special: open, or of a class with few training photos.
     pub special: bool,
-    /// What a person said of it.
+    /// Its review.
     pub review: Reviewed,
 }
 
-/// What a person said of a record.
+/// The review of a record, as far as eviction needs it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reviewed {
-    /// Nobody has looked.
+    /// No review.
     #[default]
     Not,
     /// Somebody named it, or called it open.
     Kept,
-    /// Somebody said that it shows nothing.
+    /// Reviewed as "nothing".
     Nothing,
 }
 
-/// What is left of one group.
+/// The remaining records of one group.
 #[derive(Default)]
 struct Group {
-    /// By day: places among the entries, those to go first at the end.
+    /// By day: positions among the entries; the first to evict is last.
     days: BTreeMap<u16, Day>,
     records: usize,
     bytes: u64,
@@ -67,8 +69,8 @@ struct Day {
     ordered: bool,
 }
 
-/// Places among `entries` of records to give up, so that at least `need` bytes come free; fewer where no more may go.
-/// Where `ordinary` is set, only records go that are not special.
+/// Positions in `entries` of the records to evict, so that at least `need` bytes become free. Fewer if the rest is
+/// protected. With `ordinary` set, no special record is chosen.
 pub fn choose(entries: &[Entry], need: u64, ordinary: bool) -> Vec<usize> {
     let (mut chosen, mut freed) = (Vec::new(), 0u64);
     let mut groups: [BTreeMap<u16, Group>; 2] = Default::default();
@@ -130,10 +132,10 @@ impl Group {
     }
 }
 
-/// Brings the records of one class and day into order: those that are most like others last, of equals the oldest last.
+/// Sorts the records of one class and day. Records most like others come last, and the oldest last among equals.
 fn order(positions: &mut Vec<usize>, entries: &[Entry]) {
     let mut leaders: Vec<u64> = Vec::with_capacity(LEADERS);
-    // The newest stays rather than those that it is like.
+    // The newest record stays, and the records like it go.
     let mut likeness: Vec<(u32, u64, usize)> = Vec::with_capacity(positions.len());
     for place in positions.iter().rev() {
         let Entry { signature, id, .. } = entries[*place];
@@ -212,7 +214,7 @@ mod tests {
 
     #[test]
     fn near_identical_pictures_go_before_different_ones() {
-        // Fifty of one picture, a bit or two apart, and five others, of one class and day.
+        // Fifty events with nearly the same picture (a bit or two apart) and five others, of one class and day.
         let mut entries: Vec<Entry> = (0..55u64).map(|i| entry(i + 1, 0, 0, false)).collect();
         for (i, entry) in entries.iter_mut().enumerate() {
             entry.signature = match i % 11 {

@@ -1,7 +1,7 @@
-//! A thread that keeps events, so that the one that sees them never waits for a disk.
+//! A thread that writes events to a store, so that the stream never waits for a disk.
 //!
-//! A store that cannot be opened or written (a second process, a full or read-only card) is tried again now and then; what
-//! came meanwhile is counted as not kept, and that is said.
+//! If the store cannot be opened or written (a second process, a full or read-only card), the thread retries at
+//! intervals. It counts and logs the events that were not stored in between.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,31 +16,31 @@ use crate::record::NewRecord;
 use crate::store::{self, Settings, Store};
 use crate::tally::{Novelty, Tallies};
 
-/// Events that wait for the thread.
+/// Length of the queue of events.
 pub const QUEUE: usize = 16;
 
-/// The longest that an event is kept without surviving a power cut.
+/// The longest time that a stored event stays unsynced.
 pub const SYNC_EVERY: Duration = Duration::from_millis(500);
 
-/// How long a store that cannot be written is left alone.
+/// Pause before a failed store is tried again.
 pub const RETRY: Duration = Duration::from_secs(10);
 
-/// How often is looked whether something was done.
+/// Pause between polls of the thread's progress.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// How often trouble that stays is said.
+/// Pause between log lines about the same error.
 const SAY_EVERY: Duration = Duration::from_secs(600);
 
 /// Stack of the thread.
 pub const STACK: usize = 512 << 10;
 
-/// A picture on its way to the store.
+/// A picture in the queue.
 pub trait Picture: Send + 'static {
-    /// Its bytes as JPEG, encoded now if they are not yet; `None` if it cannot be had.
+    /// Its bytes as JPEG, encoded on first use. `None` if that fails.
     fn jpeg(&mut self) -> Option<&[u8]>;
 }
 
-/// An event on its way to the store: [`NewRecord`] with texts of its own.
+/// An event in the queue: an owned [`NewRecord`].
 #[derive(Clone, Debug, Default)]
 pub struct Job {
     /// As in [`NewRecord`].
@@ -65,28 +65,28 @@ pub struct Job {
     pub unit: Option<f32>,
     /// As in [`NewRecord`].
     pub limit: Option<f32>,
-    /// As in [`NewRecord`]; `None` where the store was not open yet.
+    /// As in [`NewRecord`]; `None` if the store was not open yet.
     pub novelty: Option<Novelty>,
 }
 
-/// What has become of events.
+/// Counters of events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Whether the store is open.
     pub open: bool,
-    /// Records that are in the store.
+    /// Records in the store.
     pub records: u64,
     /// Bytes of the store.
     pub bytes: u64,
-    /// Events that were kept.
+    /// Stored events.
     pub kept: u64,
-    /// Events that found no place in the queue.
+    /// Events dropped because the queue was full.
     pub dropped: u64,
-    /// Events that could not be kept.
+    /// Events that could not be stored.
     pub not_kept: u64,
-    /// Pictures that could not be kept with their events.
+    /// Pictures that could not be stored with their events.
     pub pictures_lost: u64,
-    /// Records that were given up to make room.
+    /// Evicted records.
     pub evicted: u64,
     /// Bytes that were written.
     pub written: u64,
@@ -101,12 +101,12 @@ struct Shared {
 
 enum Message<P> {
     Keep(Box<Job>, Option<P>),
-    /// What a run says of itself.
+    /// Statistics of a run.
     Note(String, String),
     Close,
 }
 
-/// The thread's other end.
+/// The handle of the thread.
 pub struct Writer<P: Picture> {
     queue: SyncSender<Message<P>>,
     shared: Arc<Shared>,
@@ -114,12 +114,12 @@ pub struct Writer<P: Picture> {
 }
 
 impl<P: Picture> Writer<P> {
-    /// Opens the store in `folder` on a thread of its own. Pictures come back through `done` when they are written.
+    /// Opens the store in `folder` on a thread. Returns pictures through `done` when they are written.
     ///
     /// # Errors
-    /// Those of the system where it starts no thread.
+    /// Errors of the system if it cannot start a thread.
     ///
-    /// Where there is a `day`, no more bytes than so many are written in 24 hours.
+    /// With `day`, writes at most that many bytes in 24 hours.
     pub fn start(
         folder: &Path,
         settings: Settings,
@@ -153,7 +153,7 @@ impl<P: Picture> Writer<P> {
         Ok(Writer { queue, shared, thread: Some(thread) })
     }
 
-    /// Hands an event to the thread, and never waits: gives its picture back where the queue is full.
+    /// Queues an event and never waits. Gives the picture back if the queue is full.
     pub fn keep(&self, job: Job, picture: Option<P>) -> Option<P> {
         match self.queue.try_send(Message::Keep(Box::new(job), picture)) {
             Ok(()) => None,
@@ -167,12 +167,12 @@ impl<P: Picture> Writer<P> {
         }
     }
 
-    /// Hands the thread what `run` says of itself, an object `oltr.stats/1`; the next one has it too where the queue is full.
+    /// Queues the statistics of `run`, an `oltr.stats/1` object. A full queue drops them: the next ones include them.
     pub fn note(&self, run: &str, stats: &str) {
         let _ = self.queue.try_send(Message::Note(run.into(), stats.into()));
     }
 
-    /// Waits until the store was read, so that [`Writer::novelty`] knows of the first event already; no longer than `patience`.
+    /// Waits up to `patience` until the store was read, so that [`Writer::novelty`] is right for the first event.
     pub fn wait_until_read(&self, patience: Duration) {
         let end = Instant::now() + patience;
         let is_read = || self.shared.tallies.lock().unwrap_or_else(PoisonError::into_inner).is_some();
@@ -181,8 +181,7 @@ impl<P: Picture> Writer<P> {
         }
     }
 
-    /// What is new about an event of `class` (the empty text for open) on `day`, and takes note of it; `None` as long as the
-    /// store was not read.
+    /// Novelty of an event of `class` (empty for open) on `day`, and counts the event. `None` until the store was read.
     pub fn novelty(&self, class: &str, day: u32) -> Option<Novelty> {
         let mut tallies = self.shared.tallies.lock().unwrap_or_else(PoisonError::into_inner);
         let tallies = tallies.as_mut()?;
@@ -191,14 +190,14 @@ impl<P: Picture> Writer<P> {
         Some(novelty)
     }
 
-    /// What has become of events so far.
+    /// Counters of events.
     pub fn counts(&self) -> Counts {
         let counts = *self.shared.counts.lock().unwrap_or_else(PoisonError::into_inner);
         Counts { dropped: self.shared.dropped.load(Ordering::Relaxed), ..counts }
     }
 
-    /// Has what waits written and closes the store; whether that was done within `patience`. A disk that no longer answers
-    /// is left alone.
+    /// Writes the queue and closes the store. Returns whether that was done within `patience`. Abandons a disk that no
+    /// longer answers.
     pub fn finish(&mut self, patience: Duration) -> bool {
         let Some(thread) = self.thread.take() else { return true };
         let end = Instant::now() + patience;
@@ -224,19 +223,19 @@ struct Keeper {
     disk: Arc<dyn Disk>,
     shared: Arc<Shared>,
     store: Option<Store>,
-    /// When it was last tried to open it.
+    /// When it last tried to open the store.
     tried: Option<Instant>,
-    /// What trouble was last said, and when.
+    /// The last logged error, and when.
     said: Option<(String, Instant)>,
-    /// Since when something is kept that would not survive a power cut.
+    /// When the oldest unsynced event was stored.
     since: Option<Instant>,
-    /// What stores counted that were closed since.
+    /// Sum of the counters of stores that were closed.
     before: store::Counts,
-    /// Pictures that could not be encoded, or were not to be written.
+    /// Pictures that were not encoded: encoding failed, or the budget left them out.
     unencoded: u64,
     began: Instant,
     budget: Option<Budget>,
-    /// Bytes that the budget knows of.
+    /// Bytes already charged to the budget.
     spent: u64,
 }
 
@@ -334,7 +333,7 @@ impl Keeper {
             Some(Err(e)) => {
                 self.change(|counts| counts.not_kept += 1);
                 self.trouble(&format!("{e}; the event is not kept"));
-                // What is wrong with the event is not wrong with the store; a full one may get room.
+                // An invalid event or a full store does not mean that the store has failed.
                 if matches!(e, crate::Error::Io { .. }) && !e.is_full() {
                     self.give_up();
                 }
@@ -343,7 +342,7 @@ impl Keeper {
         }
     }
 
-    /// What may be written of an event today.
+    /// What the budget allows for an event.
     fn allowance(&mut self, special: bool) -> Allowance {
         let written = self.before.written + self.store.as_ref().map_or(0, |store| store.counts().written);
         let Some(budget) = &mut self.budget else { return Allowance::All };
@@ -375,7 +374,7 @@ impl Keeper {
         }
     }
 
-    /// Closes a store that cannot be written, to open it anew later.
+    /// Closes a store that cannot be written. It is opened again later.
     fn give_up(&mut self) {
         self.count();
         if let Some(of) = self.store.take().map(|store| store.counts()) {
@@ -389,7 +388,7 @@ impl Keeper {
         self.since = None;
     }
 
-    /// Says what is wrong, once in a while if it stays.
+    /// Logs an error; a lasting one only once in [`SAY_EVERY`].
     fn trouble(&mut self, what: &str) {
         let again = self.said.as_ref().is_none_or(|(said, when)| said != what || when.elapsed() >= SAY_EVERY);
         if again {
@@ -402,7 +401,7 @@ impl Keeper {
         change(&mut self.shared.counts.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Tells the counts of the store.
+    /// Publishes the store's counters.
     fn count(&self) {
         let Some(store) = &self.store else { return };
         let (of, before) = (store.counts(), &self.before);

@@ -1,4 +1,5 @@
-//! Full and read-only disks, foreign files, links, other processes, clocks that jump: the store says what it cannot keep.
+//! Full and read-only disks, foreign files, links, other processes, clocks that jump: the store reports what it cannot
+//! store.
 
 mod common;
 
@@ -43,7 +44,7 @@ fn a_disk_that_is_full_costs_what_does_not_fit_and_nothing_else() {
     let picture = vec![7; 3000];
     let kept = (0..200).filter(|_| store.append(&new("{\"a\":1}", None, 1), Some(&picture)).is_ok()).count();
     assert!(kept > 10 && kept < 200, "{kept}");
-    // Room again: it goes on.
+    // With room again, it continues.
     disk.set_room(None);
     assert!(store.append(&new("{\"a\":1}", None, 1), Some(&picture)).is_ok());
     let records = store.records();
@@ -65,7 +66,7 @@ fn ordinary_records_make_room_where_others_fill_the_disk() {
         assert!(disk.space(Path::new("/")).unwrap().free >= free.free, "{i}");
     }
     assert!(store.counts().evicted > 0 && store.records() < 400);
-    // Others fill the rest: what is special stays, and new events are refused.
+    // Other files fill the rest: special events stay, and new events are refused.
     disk.plant(Path::new("/other"), &vec![0; 110 << 10]);
     let refused = (0..5).filter(|_| store.append(&new("{\"a\":1}", None, 1), Some(&[7; 3000])).is_err()).count();
     let open = store.tallies().iter().find(|tally| tally.class.is_empty()).unwrap();
@@ -132,7 +133,7 @@ fn foreign_files_and_links_are_left_alone() {
     assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 1);
     let all = ids(folder.path(), Arc::new(RealDisk));
     assert_eq!((all.first(), all.last()), (Some(&1), Some(&299)));
-    // What lies behind the link is read by nobody, whatever its name.
+    // The store does not follow the link, even if the file behind it has a picture's name.
     std::fs::write(outside.path().join("000000000299.jpg"), b"picture").unwrap();
     assert!(oltr_store::read_picture(&RealDisk, folder.path(), "pictures/000000001/000000000299.jpg").is_err());
     for elsewhere in ["../x.jpg", "/etc/passwd", "pictures/../../x"] {
@@ -178,7 +179,7 @@ fn what_was_named_is_never_given_up() {
     let last: Vec<Review> = all.iter().map(|id| review(*id, "newt")).collect();
     reviews.add(&disk, &last, &mut |_| Ok(true)).unwrap();
     let refused = (0..200).find_map(|_| store.append(&new("{\"a\":1}", None, 1), Some(&[7; 2000])).err());
-    // The few that came since make room for a while.
+    // The few new records can be evicted first.
     let mut refused = refused;
     for _ in 0..200 {
         let id = store.next_id() - 1;
@@ -201,7 +202,7 @@ fn a_decision_that_takes_long_is_no_full_store() {
     assert!(store.counts().evicted > 0);
 }
 
-/// A stream gives records up while all is checked: a picture that has just gone, or half a line, is nothing broken.
+/// A stream evicts records during a check. A picture removed at that moment, or half a line, is not reported as broken.
 #[test]
 fn a_check_beside_a_stream_finds_nothing_broken() {
     let folder = tempfile::tempdir().unwrap();
@@ -259,7 +260,7 @@ fn job() -> Job {
 fn the_writer_goes_on_where_nothing_can_be_kept() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
-    // A file in the place of the folder; and, for whom permissions hold, a folder that cannot be written.
+    // A file in place of the folder. And, unless the user is root, a read-only folder.
     let file = folder.path().join("file");
     std::fs::write(&file, "mine").unwrap();
     let locked = folder.path().join("locked");
@@ -277,7 +278,7 @@ fn the_writer_goes_on_where_nothing_can_be_kept() {
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "mine");
 }
 
-/// A scene that flickers does not wear a card out: ordinary pictures go first, then ordinary events.
+/// A flickering scene does not wear out a card: ordinary pictures are left out first, then ordinary events.
 #[test]
 fn a_day_has_a_bound() {
     let folder = tempfile::tempdir().unwrap();
@@ -305,11 +306,11 @@ fn a_day_has_a_bound() {
             Ok(true)
         })
         .unwrap();
-    // Of those that are open more have found a place than are a sixth of all.
+    // Open events are a sixth of all, but a larger share of them was stored.
     assert!(open * 5 > others + 20, "{open} {others}");
 }
 
-/// A machine that does not know the time at first: what it kept is put right once it does.
+/// The clock is unknown at first. Times are corrected once it is known.
 #[test]
 fn times_are_mended_by_what_the_same_boot_says_later() {
     let disk = SimDisk::default();
@@ -337,7 +338,7 @@ fn times_are_mended_by_what_the_same_boot_says_later() {
         all.remove(0)
     };
     assert_eq!(last(&disk), ("1970-01-01T00:00:10.000Z".into(), false));
-    // No event since, but the run said of itself when it was.
+    // No event followed, but the run's statistics had the time.
     store.note_run("r", &line(3610, "2026-05-01T13:00:00.000Z", true)).unwrap();
     store.note_run("r", &line(7210, "2026-05-01T14:00:00.000Z", true)).unwrap();
     assert_eq!(last(&disk), ("2026-05-01T12:00:00.000Z".into(), true));
@@ -346,7 +347,7 @@ fn times_are_mended_by_what_the_same_boot_says_later() {
     assert_eq!(reader.efforts().unwrap().len(), 1);
 }
 
-/// A card that has become read-only: the stream goes on, says so, and all that was kept can be read.
+/// A card becomes read-only. The stream continues and reports it, and the stored events stay readable.
 #[test]
 fn a_read_only_card_costs_what_comes_since() {
     let disk = SimDisk::default();
@@ -368,7 +369,7 @@ fn a_read_only_card_costs_what_comes_since() {
     assert_eq!(sim(&disk, ROOMY).unwrap().records(), 10);
 }
 
-/// A disk that does not answer makes nobody wait: what finds no place is counted.
+/// The writer does not wait for a hanging disk. It counts the events that did not fit into the queue.
 #[test]
 fn the_writer_never_waits() {
     let folder = tempfile::tempdir().unwrap();

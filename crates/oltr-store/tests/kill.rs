@@ -1,4 +1,5 @@
-//! A program that is killed at any moment: what it said to be kept for a second is there.
+//! Kills a program at random moments. Events that it reported as stored a second earlier must be
+//! there.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -11,7 +12,7 @@ use oltr_store::{NewRecord, Reader, Settings, Store, event_of};
 
 const FOLDER: &str = "OLTR_STORE_TEST_FOLDER";
 
-/// The program that is killed: keeps events and says which, one a line.
+/// The program under test: stores events and prints each one.
 #[test]
 fn keeps_until_killed() {
     let Some(folder) = std::env::var_os(FOLDER) else { return };

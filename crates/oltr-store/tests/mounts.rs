@@ -1,5 +1,5 @@
-//! The same as `bad_places.rs` on file systems of the machine: full ones, read-only ones, ones without inodes, and a card that
-//! fails under a stream. Needs to mount; where that is not allowed, each test says so and passes.
+//! The tests of `bad_places.rs` on real file systems: full, read-only or without inodes, and a card that fails during a
+//! stream. Needs permission to mount; without it each test prints that and passes.
 
 #![cfg(target_os = "linux")]
 
@@ -25,7 +25,7 @@ fn succeeds(command: &mut Command) -> bool {
 }
 
 impl Mount {
-    /// A file system with these options, or a word that there can be none.
+    /// A file system with these options, or `None` with a message.
     fn new(make: impl FnOnce(&Path, &Path) -> bool) -> Option<Mount> {
         let folder = tempfile::tempdir().unwrap();
         let at = folder.path().join("card");
@@ -50,7 +50,7 @@ impl Mount {
         })
     }
 
-    /// Mounts it anew with these options.
+    /// Remounts it with these options.
     fn remount(&self, options: &str) {
         let options = format!("remount,{options}");
         assert!(succeeds(Command::new("mount").args(["-o", &options]).arg(&self.at)), "{options}");
@@ -90,7 +90,7 @@ fn open(folder: &Path, settings: Settings) -> Store {
     Store::open(folder, settings, Arc::new(RealDisk)).unwrap().0
 }
 
-/// Records, and pictures among them, of a store in which nothing is broken.
+/// Number of records and of pictures in a store without damage.
 fn whole(folder: &Path) -> (usize, usize) {
     let reader = Reader::open(folder, Arc::new(RealDisk)).unwrap();
     let check = reader.check().unwrap();
@@ -98,7 +98,7 @@ fn whole(folder: &Path) -> (usize, usize) {
     (check.records as usize, reader.stats().unwrap().pictures as usize)
 }
 
-/// Appends until nothing is taken any more: what was kept.
+/// Appends until the store refuses. Returns the number of stored records.
 fn fill(store: &mut Store, picture: &[u8]) -> usize {
     (0..5000).take_while(|_| store.append(&new(None), Some(picture)).is_ok()).count()
 }
@@ -113,7 +113,7 @@ fn a_full_disk(card: &Mount, more: u64) {
     let records = store.records();
     drop(store);
     assert_eq!(whole(&card.store()).0, records, "as it is on the disk");
-    // It starts on a full disk; and goes on where there is room again.
+    // The store opens on a full disk, and continues when there is room again.
     let mut store = open(&card.store(), ROOMY);
     assert_eq!(store.records(), records);
     assert!(store.append(&new(None), Some(&vec![7; 1 << 20])).is_err());
@@ -148,7 +148,7 @@ fn a_full_ext4_keeps_its_floor_and_its_open_events() {
     let open_ones =
         |store: &Store| store.tallies().iter().find(|tally| tally.class.is_empty()).map(|t| (t.seen, t.evicted));
     assert_eq!(open_ones(&store), Some((40, 0)));
-    // Something else takes the rest: nothing special goes for it, and nothing is broken.
+    // Another file fills the rest. No special event is evicted for it, and nothing is damaged.
     let mut filler = std::fs::File::create(card.at.join("filler")).unwrap();
     while std::io::Write::write_all(&mut filler, &[1; 4096]).is_ok() {}
     let refused = (0..600).filter(|_| store.append(&new(None), Some(&picture)).is_err()).count();
@@ -228,7 +228,7 @@ fn a_card_that_is_mounted_read_only_is_read() {
     assert!(writer.finish(Duration::from_secs(60)));
     assert_eq!((writer.counts().kept, writer.counts().not_kept, writer.counts().open), (0, 5, false));
     assert_eq!(whole(&card.store()), (10, 10));
-    // Nor can anybody decide; that is an error of the card's, not a loss.
+    // Reviews fail too, with an error of the card, and nothing is lost.
     let error = Reviews::of(&card.store()).add(&RealDisk, &[review(3)], &mut |_| Ok(true)).unwrap_err();
     assert!(error.to_string().contains("ead-only"), "{error}");
     card.remount("rw");
@@ -236,7 +236,7 @@ fn a_card_that_is_mounted_read_only_is_read() {
     assert_eq!(open(&card.store(), ROOMY).records(), 10);
 }
 
-/// As a kernel does to a file system in which it finds an error: from one moment to the next nothing can be written.
+/// Remounts read-only at a random moment, as a kernel does when it finds an error in a file system.
 #[test]
 fn a_card_that_fails_under_a_stream_keeps_what_was_synced() {
     let Some(card) = Mount::ext4(16, &[]) else { return };
@@ -247,7 +247,7 @@ fn a_card_that_fails_under_a_stream_keeps_what_was_synced() {
         assert!(Instant::now() < end, "{:?}", writer.counts());
         std::thread::sleep(Duration::from_millis(10));
     }
-    // What was kept is synced half a second later at most.
+    // Stored events are synced within half a second.
     std::thread::sleep(Duration::from_millis(1500));
     let options = "remount,abort,ro";
     if !succeeds(Command::new("mount").args(["-o", options]).arg(&card.at)) {

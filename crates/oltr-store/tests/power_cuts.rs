@@ -1,4 +1,5 @@
-//! Power cuts and ends at any moment: nothing that was synced is lost, nothing wrong is read, no start is refused.
+//! Power cuts and kills at random moments: synced records are never lost, damage is never read as data, and every
+//! start succeeds.
 
 mod common;
 
@@ -11,7 +12,7 @@ use oltr_store::{NewRecord, Novelty, Reader, Review, Reviews, Said, Settings, St
 
 const FOLDER: &str = "/store";
 
-/// What the test knows of a record that it handed in.
+/// What the test knows of a record that it stored.
 struct Written {
     event: String,
     picture: Option<Vec<u8>>,
@@ -32,7 +33,7 @@ fn picture(rng: &mut Rng) -> Option<Vec<u8>> {
     rng.chance(2, 3).then(|| (0..length + 1).map(|_| rng.next() as u8).collect())
 }
 
-/// Keeps events until the power goes, or `n` are kept.
+/// Stores events until the power cut, or until `n` are stored.
 fn run(disk: &SimDisk, rng: &mut Rng, settings: Settings, known: &mut Known, n: u64) {
     let Ok((mut store, _)) = Store::open(Path::new(FOLDER), settings, Arc::new(disk.clone())) else {
         assert!(disk.is_cut(), "a start was refused");
@@ -110,7 +111,7 @@ fn run(disk: &SimDisk, rng: &mut Rng, settings: Settings, known: &mut Known, n: 
     }
 }
 
-/// Reads all and holds it against what was handed in.
+/// Reads everything and compares it with what was stored.
 fn check(disk: &SimDisk, known: &mut Known, what: &str, settled: bool) {
     let Ok(reader) = Reader::open(Path::new(FOLDER), Arc::new(disk.clone())) else { return };
     let (mut last, mut found) = (0, BTreeMap::new());
@@ -124,7 +125,7 @@ fn check(disk: &SimDisk, known: &mut Known, what: &str, settled: bool) {
             if let Some(path) = listed.picture() {
                 let (bytes, said) = (reader.picture(path)?, listed.record.picture.as_ref().unwrap());
                 let whole = Some(&bytes) == written.picture.as_ref();
-                // One that was not synced may be torn, which the checksum shows.
+                // An unsynced picture may be torn, which the checksum shows.
                 assert!(!settled || whole, "{what}: a start left a torn picture of {id}");
                 assert!(whole || (!written.synced && said.crc32 != crc32fast::hash(&bytes)), "{what}: picture of {id}");
             } else if listed.record.picture.is_some() && written.picture.is_some() {
@@ -141,7 +142,7 @@ fn check(disk: &SimDisk, known: &mut Known, what: &str, settled: bool) {
         assert!(!known.records[id].named, "{what}: {id} was named and is lost");
     }
     if settled {
-        // What a start found is as good as synced.
+        // Records found at a start count as synced.
         for (id, written) in &mut known.records {
             if let Some(picture) = found.get(id) {
                 written.picture = written.picture.take().filter(|_| *picture);
@@ -149,12 +150,12 @@ fn check(disk: &SimDisk, known: &mut Known, what: &str, settled: bool) {
             }
         }
     }
-    // Those that are gone are gone.
+    // Missing records were evicted: stop counting them.
     known.evicted -= missing.len() as u64;
     missing.iter().for_each(|id| {
         known.records.remove(id);
     });
-    // A number is not given twice: what was lost stays known.
+    // Lost ids stay in the list, because ids are never reused.
 }
 
 fn cuts(seeds: std::ops::Range<u64>, quota: u64, most: u64) -> u64 {
@@ -173,7 +174,7 @@ fn cuts(seeds: std::ops::Range<u64>, quota: u64, most: u64) -> u64 {
             cuts += 1;
             let what = format!("seed {seed}, round {round}, {}", if kill { "kill" } else { "cut" });
             check(&disk, &mut known, &what, false);
-            // A start puts in order what the cut left, and loses nothing by it.
+            // A start repairs the damage without losing records.
             let opened = Store::open(Path::new(FOLDER), settings, Arc::new(disk.clone()));
             let (store, _) = opened.unwrap_or_else(|e| panic!("{what}: a start was refused: {e}"));
             known.evicted += store.counts().evicted;
@@ -183,7 +184,8 @@ fn cuts(seeds: std::ops::Range<u64>, quota: u64, most: u64) -> u64 {
             let findings = reader.check_at_rest().unwrap().findings;
             let broken: Vec<_> = findings
                 .iter()
-                // The log of reviews is mended by the next decision; a record may name a picture that was never whole.
+                // The next decision repairs the log of reviews. A record may refer to a picture that was never
+                // complete.
                 .filter(|f| {
                     f.broken && f.path.extension().is_none_or(|e| e == "jsonl") && !f.path.ends_with("reviews.jsonl")
                 })

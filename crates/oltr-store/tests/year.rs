@@ -1,4 +1,4 @@
-//! A year of events in a small store: the quota is held at every moment, and what is rare is still there.
+//! A year of events in a small store: the quota holds at every moment, and rare events are still there.
 
 mod common;
 
@@ -17,7 +17,7 @@ fn on_processor() -> u64 {
     text.split_whitespace().next().and_then(|n| n.parse().ok()).unwrap_or(0)
 }
 
-/// Keeps `events` skewed events within `quota` and says what it took.
+/// Stores `events` events of skewed classes within `quota` and prints the cost.
 fn year(events: u64, quota: u64, features: usize) {
     let disk = SimDisk::steady();
     let settings = Settings { quota, free: 0 };
@@ -28,7 +28,8 @@ fn year(events: u64, quota: u64, features: usize) {
     let mut before = on_processor();
     let mut rare = Vec::new();
     for i in 0..events {
-        // Half are of one class, a quarter of the next, and so on; one in a thousand is open, two hundred are of a rare class.
+        // Half are of one class, a quarter of the next, and so on. One in a thousand is open, and two hundred are of a
+        // rare class.
         let class = (rng.next() | 1 << 20).trailing_zeros();
         let open = i % 1000 == 7;
         let is_rare = i % (events / 200) == 3;
@@ -89,12 +90,12 @@ fn year(events: u64, quota: u64, features: usize) {
         counts.syncs
     );
     assert_eq!((kept_rare, open), (rare.len(), events / 1000), "what is rare and what is open is all there");
-    // Classes 14 and up come a few times in two hundred thousand events.
+    // Classes 14 and up have a few events in two hundred thousand.
     assert!(classes.len() >= 10, "{classes:?}");
-    // An event is written once, what is written anew included less than twice.
+    // Compaction included, each event is written less than twice.
     let given = 500.0 + 200.0 + 400.0 + features as f64 * 2.7 + 200.0;
     assert!(per_event < 2.5 * given, "{per_event} bytes an event");
-    // The state is written once more at the end.
+    // The state is written again at the end.
     let more = disk.written() - counts.written;
     assert!(more < 64 << 10, "{more} bytes were written that were not counted");
 }
@@ -104,7 +105,7 @@ fn a_year_of_a_few_thousand_events() {
     year(20_000, 4 << 20, 32);
 }
 
-/// The full size: cargo test -p oltr-store --release --test year -- --ignored --nocapture
+/// Full size: cargo test -p oltr-store --release --test year -- --ignored --nocapture
 #[test]
 #[ignore = "takes minutes"]
 fn a_year_in_an_hour() {

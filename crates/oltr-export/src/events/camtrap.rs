@@ -12,7 +12,7 @@ use crate::time::{self, Moment};
 /// The version that is written.
 const VERSION: &str = "1.0.2";
 
-/// Names of taxa in the package: classes and what persons named. More are a mistake.
+/// Most taxa of a package: classes and names from reviews. More are a mistake.
 const MAX_TAXA: usize = 100_000;
 
 const DEPLOYMENTS: [&str; 24] = [
@@ -87,12 +87,12 @@ const OBSERVATIONS: [&str; 28] = [
     "observationComments",
 ];
 
-/// What the tables say together.
+/// Data that the tables share.
 #[derive(Default)]
 struct Package {
     first: Option<Moment>,
     last: Option<Moment>,
-    /// By their names what else is known of them.
+    /// Further fields of each taxon, by name.
     taxa: BTreeMap<String, Value>,
     uncertain: bool,
 }
@@ -134,7 +134,7 @@ pub fn write(events: &mut Events, out: &Path) -> Result<()> {
         table.write_record(row).map_err(csv_error)?;
         table.flush().map_err(|e| csv_error(e.into()))
     })?;
-    // Last: a folder without it is no package.
+    // Written last: a folder without it is not a package.
     let json = description(events, &package, place, [start, end]);
     file(&out.join("datapackage.json"), |out| writeln!(out, "{json:#}").map_err(of_this_file))
 }
@@ -151,7 +151,7 @@ impl Package {
         Ok(())
     }
 
-    /// Takes note of a name that an observation has, and of what its first mention that knows more says of it.
+    /// Records the name of an observation, with the fields of the first mention that has any.
     fn name(&mut self, scientific: &Scientific) {
         let taxon =
             self.taxa.entry(scientific.name.into()).or_insert_with(|| json!({"scientificName": scientific.name}));
@@ -163,7 +163,7 @@ impl Package {
     }
 }
 
-/// The kind of a class, by the names that camera traps use for what is no animal.
+/// Observation type of a class. Recognises the names that camera trap projects use for what is not an animal.
 fn kind(label: &str) -> &'static str {
     match label.trim().to_lowercase().as_str() {
         "human" | "person" | "people" | "homo sapiens" => "human",
@@ -244,7 +244,7 @@ fn observation(events: &Events, event: &Event, minutes: i16, package: &mut Packa
     Ok(row)
 }
 
-/// How sure the machine is of a class; a person is, and of what is open nothing is said.
+/// Probability of the model's class. A person's review has 1, an open event none.
 fn probability(event: &Event, human: bool) -> String {
     match event.machine() {
         What::Class(_) if !human => format!("{:.4}", event.record.mean.probability.clamp(0.0, 1.0)),
@@ -273,7 +273,7 @@ fn medium(events: &Events, event: &Event, path: &str, minutes: i16) -> Vec<Strin
         "activityDetection",
         &event.best.text(minutes),
         path,
-        // Persons may be seen in it: whoever publishes it decides.
+        // The picture may show people, so whoever publishes it decides.
         "false",
         name,
         kind,

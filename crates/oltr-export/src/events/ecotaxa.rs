@@ -1,7 +1,7 @@
 //! EcoTaxa's table with the pictures that it names.
 //!
-//! A class is `predicted` until a person has said it, then `validated` in that person's name. Something open has neither
-//! status nor category, which EcoTaxa shows as not yet sorted. What a person called nothing is left out.
+//! A class is `predicted` until a person reviews it, then `validated` in that person's name. An open event has neither
+//! status nor category, and EcoTaxa shows it as not yet sorted. Events reviewed as nothing are left out.
 
 use std::io::{BufRead, BufReader, BufWriter, Seek};
 use std::path::Path;
@@ -10,7 +10,8 @@ use oltr_frames::{Error, Result};
 
 use super::{Events, What, file, folder, of_this_file};
 
-/// The columns and their types, as EcoTaxa reads them from the first two rows: `object_` and `acq_` before names of one's own.
+/// Columns and their types, as EcoTaxa reads them from the first two rows. Free columns have the prefix `object_` or
+/// `acq_`.
 const COLUMNS: [(&str, &str); 32] = [
     ("object_id", "[t]"),
     ("object_lat", "[f]"),
@@ -43,7 +44,7 @@ const COLUMNS: [(&str, &str); 32] = [
     ("sample_place", "[t]"),
     ("sample_habitat", "[t]"),
     ("process_software", "[t]"),
-    // Last: it is known when all lines are read, and put behind the rows then.
+    // Known only after all lines are read, so it is added to the rows at the end.
     ("sample_hours_watched", "[f]"),
 ];
 
@@ -69,7 +70,7 @@ pub fn write(events: &mut Events, out: &Path) -> Result<()> {
             let human = event.reviewed().is_some();
             let category = match (what, events.scientific(&event)) {
                 (_, Some(scientific)) => scientific.name,
-                // What is no taxon has its label, unless the machine is sure of no name.
+                // A class that is no taxon has its label, unless the model is sure of no name.
                 (What::Class(label), None) if human || event.record.taxon != Some(None) => label,
                 _ => "",
             };

@@ -1,9 +1,10 @@
-//! How long was watched, and what was missed: without it a count of animals says nothing.
+//! Sampling effort: how long was watched, and what was missed. Counts of animals mean little
+//! without it.
 
 use crate::record::Stats;
 use oltr_frames::text::counted;
 
-/// The runs that `oltr.stats/1` lines tell of.
+/// Effort of the runs in `oltr.stats/1` lines.
 #[derive(Debug, Default)]
 pub struct Effort {
     /// The last line of the run that is read.
@@ -12,11 +13,11 @@ pub struct Effort {
     over: Sum,
 }
 
-/// What several runs come to.
+/// Sum over several runs.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sum {
     runs: u64,
-    /// Those that say how long was watched.
+    /// Runs whose time watched is known.
     timed: u64,
     hours: f64,
     captured: u64,
@@ -52,12 +53,12 @@ impl Effort {
         self.run = Some(stats.clone());
     }
 
-    /// All runs, with the one that may go on as far as it is known.
+    /// Sum of all runs, including the current one so far.
     fn sum(&self) -> Sum {
         self.run.as_ref().map_or(self.over, |run| self.over.with(run))
     }
 
-    /// All of it in words; `None` where nothing is known.
+    /// Effort as text; `None` if nothing is known.
     pub fn text(&self) -> Option<String> {
         let Sum { runs, timed, hours, captured, dropped, damaged, reconnects } = self.sum();
         (runs > 0).then(|| {
@@ -72,7 +73,7 @@ impl Effort {
         })
     }
 
-    /// Hours watched so far, where they are known.
+    /// Hours watched, if known.
     pub fn hours(&self) -> Option<f64> {
         let sum = self.sum();
         (sum.timed > 0).then_some(sum.hours)

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{Events, What, file, of_this_file};
 use crate::photos::{MEGADETECTOR_ANIMAL as ANIMAL, megadetector_info as info, whole_picture};
 
-/// Kinds of things: classes and the names that persons gave. More are a mistake.
+/// Most categories: classes and names from reviews. More are a mistake.
 const MAX_CATEGORIES: usize = 100_000;
 
 pub fn write(events: &mut Events, out: &Path) -> Result<()> {

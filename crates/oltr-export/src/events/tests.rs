@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::record::Lines;
 
-/// A store of four events: a class, something open, something open that a person named, and a class that was nothing.
+/// A store of four events: a class, open, open but named in a review, and a class reviewed as nothing.
 const LINES: &str = r#"
 {"schema":"oltr.stats/1","seq":3,"boot_id":"b","uptime_ms":1800000.0,"captured":50,"dropped":2,"last":false}
 {"schema":"oltr.stats/1","seq":9,"boot_id":"b","uptime_ms":3600000.0,"captured":100,"dropped":5,"last":true}
@@ -96,8 +96,8 @@ fn camtrap_dp_is_honest() {
     assert_eq!(made.summary, summary);
 }
 
-/// The same store by a bundle that tells names: of a class, above one, of something open, and none.
-fn told() -> String {
+/// The same store by a bundle with a taxonomy: a name of a class, a name above a class, an open event, and no name.
+fn with_taxonomy() -> String {
     let taxa = [
         r#"{"rank":"label","name":"red fox","probability":0.9,"of":{"rank":"species","name":"Vulpes fulva"},"gbif":5219243}"#,
         r#"{"rank":"family","name":"Felidae","probability":0.7,"worms":9703}"#,
@@ -128,11 +128,11 @@ fn told() -> String {
 #[test]
 fn a_name_above_the_class_stands_for_it() {
     let named = |taxa: &str| DEPLOYMENT.replace("fox = 'Vulpes vulpes'", taxa);
-    let made = |format| made_of(&told(), format, Some(&named("dog = 'Canis'"))).unwrap();
+    let made = |format| made_of(&with_taxonomy(), format, Some(&named("dog = 'Canis'"))).unwrap();
     let camtrap = made(Format::CamtrapDp);
     let rows = camtrap.rows("observations.csv", b',');
     let column = |name: &str| rows.iter().map(|row| row[name].clone()).collect::<Vec<_>>();
-    // What a person said is the class itself; by its label, as the machine knew another taxon of the event.
+    // A review names the class. Its label is used, because the model's taxon was of another class.
     assert_eq!(column("scientificName"), ["Vulpes fulva", "Felidae", "", "", "cat", "cat"]);
     assert_eq!(column("observationType"), ["animal", "animal", "unknown", "animal", "animal", "animal"]);
     assert_eq!(rows[2]["observationTags"], "open | near:Carnivora");
@@ -158,8 +158,8 @@ fn a_name_above_the_class_stands_for_it() {
     assert_eq!(of(0), ["fox", "red fox", "label", "0.9", "Vulpes fulva", "5219243", ""]);
     assert_eq!(of(1), ["cat", "Felidae", "family", "0.7", "", "", "9703"]);
     assert_eq!(of(3), ["fox", "", "", "", "", "", ""]);
-    // The deployment says that a class is no taxon: that it is of none is not known where the machine is not sure of the class.
-    let camtrap = made_of(&told(), Format::CamtrapDp, Some(&named("cat = ''"))).unwrap();
+    // The deployment calls a class no taxon. That does not apply to an event whose class the model is not sure of.
+    let camtrap = made_of(&with_taxonomy(), Format::CamtrapDp, Some(&named("cat = ''"))).unwrap();
     let names: Vec<String> = camtrap
         .rows("observations.csv", b',')
         .into_iter()
@@ -192,7 +192,7 @@ fn a_picture_of_the_right_length_is_not_yet_the_picture() {
 
 #[test]
 fn events_beside_the_deployment_are_counted() {
-    // Events are of 06:00 to 09:00 in UTC; the one of 06:12:30 to 06:12:40.5 is over after 06:12:40.
+    // Events are from 06:00 to 09:00 UTC. The one of 06:12:30 to 06:12:40.5 ends after 06:12:40.
     for (times, outside) in [
         ("start = 2024-05-01T08:00:00+02:00\nend = 2024-05-01T11:00:00+02:00", 0),
         ("start = 2024-05-01T08:12:40+02:00", 1),
@@ -224,7 +224,7 @@ fn megadetector_has_the_pictures() {
         json["classification_categories"][id].as_str().unwrap()
     };
     assert_eq!([name(0), name(1)], ["fox", "open"]);
-    // Nobody said by what clock the third was.
+    // The third time has no UTC offset.
     assert_eq!(made.summary.uncertain_times, 1);
 }
 
@@ -232,7 +232,7 @@ fn megadetector_has_the_pictures() {
 fn ecotaxa_has_no_category_where_nobody_knows() {
     let made = made(Format::EcoTaxa, Some(DEPLOYMENT)).unwrap();
     let rows = made.rows("ecotaxa_oltr.tsv", b'\t');
-    // The first row says of what type the columns are.
+    // The first row contains the types of the columns.
     assert!(rows[0].values().all(|kind| kind == "[t]" || kind == "[f]"));
     let column = |name: &str| rows[1..].iter().map(|row| row[name].clone()).collect::<Vec<_>>();
     assert_eq!(column("object_annotation_status"), ["predicted", ""]);
@@ -246,7 +246,7 @@ fn ecotaxa_has_no_category_where_nobody_knows() {
 
 #[test]
 fn hours_are_those_of_all_lines_wherever_they_stand() {
-    // Two runs, of an hour and of half an hour, whose lines stand between those of their events.
+    // Two runs of an hour and half an hour. Their lines are between those of their events.
     let mut lines: Vec<&str> = LINES.trim().lines().collect();
     lines.swap(1, 4);
     lines.swap(2, 5);
@@ -267,7 +267,7 @@ fn hours_are_those_of_all_lines_wherever_they_stand() {
         effort.add(&crate::record::Stats { seq: uptime_ms as u64, uptime_ms, ..Default::default() });
         assert_eq!(effort.hours(), Some(uptime_ms / 3.6e6));
     }
-    // A recording says how long it is, whatever its run took; of photos nobody knows.
+    // A recording knows its duration, however long the run took. For photos the time is unknown.
     let run = |watched_ms| crate::record::Stats { seq: 9, uptime_ms: 5.0, watched_ms, ..Default::default() };
     let mut effort = Effort::default();
     effort.add(&run(Some(None)));
@@ -283,7 +283,7 @@ fn an_error_names_the_file_that_it_is_of() {
     std::fs::create_dir_all(store.join("day")).unwrap();
     std::fs::write(store.join("day/1.jpg"), "x").unwrap();
     let out = folder.path().join("out");
-    // The picture cannot take its place: a folder with something in it has it.
+    // A non-empty folder is where the picture belongs.
     std::fs::create_dir_all(out.join("media/day/1.jpg/x")).unwrap();
     std::fs::write(out.join("datapackage.json"), "{}").unwrap();
     let deployment = Deployment::parse("d.toml", DEPLOYMENT).unwrap();

@@ -1,4 +1,4 @@
-//! A row a photo, as RFC 4180 writes it: UTF-8, a header, commas, quotes where they are needed.
+//! CSV with one row for each photo, by RFC 4180: UTF-8, a header, commas, quotes where needed.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -44,17 +44,18 @@ const COLUMNS: [&str; 29] = [
     "taxon_worms",
 ];
 
-/// The column that says by which model.
+/// Column of the model.
 const MODEL: usize = 20;
 
-/// The column that says why nothing is said.
+/// Column of the failure's kind.
 const KIND: usize = 21;
 
-/// Columns of texts from outside, which could begin like a formula; the others are numbers and words of oltr's own.
+/// Columns with texts from outside, which could start like a formula. The others hold only oltr's own numbers and
+/// words.
 const TEXTS: [usize; 11] = [0, 2, 3, 7, 16, 17, 18, 19, 22, 23, 26];
 
 impl Layout for Rows {
-    /// As a list of JSON, so that a line break in a name does not end the entry.
+    /// A JSON list, so that a line break in a name does not end the entry.
     fn entry(&self, about: &About, photo: &Photo) -> io::Result<String> {
         let mut row: Vec<String> = vec![String::new(); COLUMNS.len()];
         row[0] = photo.name.into();

@@ -1,7 +1,7 @@
-//! What was found so far, beside the file that it will become.
+//! Journal of the answers so far, next to the final file.
 //!
-//! `FILE.part` has one line a photo and is only appended to, so that whatever ends the program harms the last line at
-//! most. In the end all lines go to `FILE`, in the order of the photos, which takes its place at once.
+//! `FILE.part` has one line for each photo and is append-only, so an interruption damages at most the last line. At the
+//! end all lines are written to `FILE` in the order of the photos, and it is replaced atomically.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -20,11 +20,11 @@ use sha2::{Digest, Sha256};
 
 use super::{About, Each, Entries, Format, Photo, not_ours};
 
-/// Bytes of the longest line, with its end. One of five classes takes a kilobyte; what is longer is not written, because it
-/// would not be read back.
+/// Most bytes of a line, with its line feed. An answer of five classes takes a kilobyte. Longer lines are refused,
+/// because they could not be read back.
 pub const MAX_LINE: u64 = 1 << 20;
 
-/// How often what was found is forced onto the disk: a power cut costs the photos of so long, a kill none.
+/// Interval between syncs. A power cut loses at most this much work, a kill nothing.
 const SYNC_EVERY: Duration = Duration::from_secs(5);
 
 /// A file about many photos, while it is being made.
@@ -36,7 +36,7 @@ pub struct Journal {
     end: u64,
     format: Format,
     about: About,
-    /// Where the last line about each photo begins, by the hash of its name, and whether it failed.
+    /// Offset of the last line of each photo, by the hash of its name, and whether it failed.
     photos: HashMap<u128, (u64, bool)>,
     synced: Instant,
 }
@@ -48,17 +48,17 @@ struct Head {
     format: String,
     model: String,
     classes: String,
-    /// Whether what the finished file holds is part of it.
+    /// Whether the entries of the finished file were imported.
     resumed: bool,
 }
 
 impl Journal {
-    /// Begins the file at `path`. With `resume` it goes on where an earlier run ended, be it finished or not; photos that
-    /// failed then are tried again.
+    /// Begins the file at `path`. With `resume` it continues an earlier run, finished or not, and retries the photos
+    /// that failed.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Busy`] where another process makes the same file; [`Error::BadInput`] where `resume` finds a
-    /// file of another format or of other classes; [`Error::Config`] for a `path` that is no regular file.
+    /// [`Error::Io`]; [`Error::Busy`] if another process writes the same file; [`Error::BadInput`] if `resume` finds a
+    /// file of another format or other classes; [`Error::Config`] if `path` is not a regular file.
     pub fn begin(path: &Path, format: Format, about: About, resume: bool) -> Result<Journal> {
         let meta = fs::metadata(path).ok();
         if meta.as_ref().is_some_and(|meta| !meta.is_file()) {
@@ -90,7 +90,7 @@ impl Journal {
             && head.is_none_or(|head| head.resumed)
             && let Err(e) = journal.import()
         {
-            // Nothing was found yet that is not in the finished file.
+            // The journal has no entries beyond the finished file.
             let _ = fs::remove_file(&journal.part);
             return Err(e);
         }
@@ -110,7 +110,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Reads what an earlier run left, up to the first line that is not whole; `None` if it left nothing.
+    /// Reads the journal of an earlier run up to the first damaged line. `None` if there is none.
     fn read(&mut self) -> Result<Option<Head>> {
         let io = |e| Error::io(&self.part, e);
         let mut reader = BufReader::new(&self.file);
@@ -148,7 +148,7 @@ impl Journal {
         Ok(head)
     }
 
-    /// Takes over what the finished file says of photos that are not in the journal.
+    /// Imports entries of the finished file for photos that are not in the journal.
     fn import(&mut self) -> Result<()> {
         let (path, about, layout) = (self.path.clone(), self.about.clone(), self.format.layout());
         layout.entries(&about, &path, &mut |name, failed, entry| match self.photos.contains_key(&hash(name)) {
@@ -183,35 +183,34 @@ impl Journal {
         Ok(())
     }
 
-    /// Whether the photo called `name` was classified, in this run or an earlier one.
+    /// Whether the photo `name` was classified, in this run or an earlier one.
     pub fn is_done(&self, name: &str) -> bool {
         self.photos.get(&hash(name)).is_some_and(|(_, failed)| !failed)
     }
 
-    /// Photos of which something is said.
+    /// Number of photos with an entry.
     pub fn len(&self) -> usize {
         self.photos.len()
     }
 
-    /// Whether nothing is said of any photo.
+    /// Whether no photo has an entry.
     pub fn is_empty(&self) -> bool {
         self.photos.is_empty()
     }
 
-    /// Adds what is told of one photo.
+    /// Adds the entry of one photo.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Config`] where that is longer than a line may be.
+    /// [`Error::Io`]; [`Error::Config`] if the line is too long.
     pub fn add(&mut self, photo: &Photo) -> Result<()> {
         let entry = self.format.layout().entry(&self.about, photo).map_err(|e| Error::io(&self.part, e))?;
         self.keep(photo.name, photo.outcome.is_err(), &entry)
     }
 
-    /// Writes the file: the photos called `names` in their order, and behind them those that earlier runs found and this
-    /// one did not name.
+    /// Writes the file: the photos `names` in their order, followed by photos of earlier runs that are not among them.
     ///
     /// # Errors
-    /// [`Error::Io`]; then the file is as it was, and another run can go on.
+    /// [`Error::Io`]; the file is then unchanged, and another run can resume.
     pub fn finish<'a>(mut self, names: impl Iterator<Item = &'a str>) -> Result<()> {
         self.file.sync_data().map_err(|e| Error::io(&self.part, e))?;
         let mut order = Vec::with_capacity(self.photos.len());
@@ -228,7 +227,7 @@ impl Journal {
                 let mut line = Vec::new();
                 let mut place = reader.stream_position()?;
                 for at in &order {
-                    // Most lines follow each other: then what is buffered is used.
+                    // Most lines follow each other, so the buffer can be kept.
                     reader.seek_relative(at.wrapping_sub(place) as i64)?;
                     line.clear();
                     place = at + (&mut reader).take(MAX_LINE).read_until(b'\n', &mut line)? as u64;
@@ -239,7 +238,7 @@ impl Journal {
             };
             layout.file(about, &mut entries, out)
         })?;
-        // What is left of it would be taken for a run that was interrupted.
+        // A leftover journal would look like an interrupted run.
         fs::remove_file(&self.part).map_err(|e| Error::io(&self.part, e))
     }
 }
@@ -260,8 +259,8 @@ pub fn list(entries: &mut Entries, out: &mut dyn Write) -> io::Result<()> {
     if first { Ok(()) } else { writeln!(out) }
 }
 
-/// Gives the elements of the list `key` of the JSON file at `path` to `each`, one after another, by what `name` says of them:
-/// name and whether it failed, or why it is none of ours. `same` says of the rest why what they mean is not the same.
+/// Calls `each` with every element of the list `key` in the JSON file at `path`. `name` returns the element's name and
+/// whether it failed, or why it is invalid. `same` checks the rest of the file, and returns why it does not match.
 pub fn entries_of(
     path: &Path,
     key: &'static str,
@@ -295,7 +294,7 @@ pub fn entries_of(
 
 type Element<'a> = dyn FnMut(Map<String, Value>) -> std::result::Result<(), String> + 'a;
 
-/// A JSON object whose list `key` is taken element by element.
+/// A JSON object whose list `key` is read element by element.
 struct Document<'a, 'b> {
     key: &'static str,
     element: &'a mut Element<'b>,

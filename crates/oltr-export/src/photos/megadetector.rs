@@ -1,8 +1,8 @@
 //! MegaDetector's batch output, version 1.6.
 //!
-//! oltr says what a picture shows, and not where: each photo has one detection, of the whole picture, in the category
-//! `animal`, which is what programs look for. What it shows is the classification; that of an open photo is `open`, alone,
-//! so that no program takes it for the class that it resembles.
+//! oltr says what a picture shows, not where. So each photo has one detection: the whole picture, in the category
+//! `animal`, which other programs look for. The class is the classification. An open photo has the classification
+//! `open` alone, so that no program mistakes it for the class that it resembles.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -16,13 +16,13 @@ use crate::time;
 
 pub struct MegaDetector;
 
-/// The key of `info` that says what only oltr reads.
+/// Key of `info` for data that only oltr reads.
 const OURS: &str = "oltr";
 
 /// The category of all detections.
 pub const ANIMAL: &str = "1";
 
-/// `info` of a file that `version` of oltr wrote, with a model whose content `sha256` names, where it was one.
+/// `info` of a file by `version` of oltr, with the model's name and `sha256` if known.
 pub fn info(version: &str, model: &str, sha256: Option<&str>) -> Value {
     let now = time::now().plain();
     let mut info = json!({
@@ -31,7 +31,7 @@ pub fn info(version: &str, model: &str, sha256: Option<&str>) -> Value {
         "detection_completion_time": now,
         "classifier": model,
         "classification_completion_time": now,
-        // Every detection has the confidence 1: a program that wants to filter does so by the classification.
+        // Every detection has confidence 1, so programs filter by the classification.
         "detector_metadata": {"typical_detection_threshold": 0.2, "conservative_detection_threshold": 0.1},
     });
     if let Some(sha256) = sha256 {
@@ -40,7 +40,7 @@ pub fn info(version: &str, model: &str, sha256: Option<&str>) -> Value {
     info
 }
 
-/// The one detection of a picture, of what `classifications` say.
+/// The detection of a whole picture with `classifications`.
 pub fn whole_picture(classifications: Vec<(String, Value)>) -> Value {
     json!([{"category": ANIMAL, "conf": 1.0, "bbox": [0.0, 0.0, 1.0, 1.0], "classifications": classifications}])
 }
@@ -72,7 +72,7 @@ impl Layout for MegaDetector {
                     Some(class) => {
                         let found = shown.top.iter().find(|(top, _)| *top == class);
                         let most = found.map_or(shown.probability, |(_, probability)| *probability);
-                        // The one that was decided for comes first, and none is more probable.
+                        // The decided class comes first, and no other has a higher probability.
                         let others = shown.top.iter().filter(|(top, p)| *top != class && *p <= most);
                         let first = (class, most);
                         let all = std::iter::once(&first).chain(others);

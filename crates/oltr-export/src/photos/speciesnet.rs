@@ -1,8 +1,8 @@
 //! SpeciesNet's predictions.
 //!
-//! A label of SpeciesNet is `uuid;class;order;family;genus;species;common name`, in small letters. The taxa are the bundle's.
-//! Without them a name that is a genus with a species fills these two. The uuid follows from model and name. An open photo has
-//! the label `…;;;;;;open`.
+//! A SpeciesNet label is `uuid;class;order;family;genus;species;common name`, in lower case. The taxa are the bundle's.
+//! Without them, a name that consists of genus and species fills these two fields. The uuid is derived from model and
+//! name. An open photo has the label `…;;;;;;open`.
 
 use std::collections::HashSet;
 use std::io::{self, Write};
@@ -16,14 +16,14 @@ use super::{About, Each, Entries, Format, Layout, Lineage, OTHER_MODEL, Photo, n
 
 pub struct SpeciesNet;
 
-/// What an open photo is called.
+/// Name of an open photo.
 const OPEN: &str = "open";
 
-/// The label of something called `name` by the model `sha256`.
+/// The label of the class `name` of the model `sha256`.
 fn label(sha256: &str, name: &str, lineage: Option<&Lineage>) -> String {
     let hash = Sha256::digest(format!("oltr/{sha256}/{name}"));
     let hex: String = hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    // As a name-based uuid is written (version 8 leaves the hash to its maker).
+    // Formatted as a name-based uuid. Version 8 leaves the choice of the hash open.
     let uuid = format!("{}-{}-8{}-a{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..32]);
     let plain = |name: &str| name.replace(';', ",").to_lowercase();
     let [class, order, family, genus, species] = taxa(name, lineage).map(|taxon| plain(&taxon));
@@ -92,7 +92,7 @@ impl Layout for SpeciesNet {
     }
 
     fn entries(&self, about: &About, path: &Path, each: &mut Each) -> Result<()> {
-        // The labels follow from the model: one that it does not have is of another.
+        // The labels are derived from the model, so an unknown label is from another model.
         let lineages = about.lineages.iter().map(Some).chain(std::iter::repeat(None));
         let classes = about.classes.iter().zip(lineages).map(|(name, lineage)| (name.as_str(), lineage));
         let labels = classes.chain([(OPEN, None)]).map(|(name, lineage)| label(&about.sha256, name, lineage));

@@ -16,7 +16,7 @@ fn origin() -> Origin {
     Origin { taken: Some(taken), place: Some(place), camera: Some(camera) }
 }
 
-/// Photos of every kind: a class, open, an enrolled class, and one that cannot be read.
+/// Adds photos of every kind: a class, open, an enrolled class, and an unreadable one.
 fn add(journal: &mut Journal, names: &[&str]) {
     let (origin, none) = (origin(), Origin::default());
     for name in names {
@@ -77,7 +77,7 @@ fn a_run_that_is_cut_anywhere_gives_the_same_file_when_it_goes_on() {
         let part = std::fs::read(at("whole.part")).unwrap();
         whole.finish(NAMES.into_iter()).unwrap();
         let expected = without_times(&std::fs::read_to_string(at("whole")).unwrap());
-        // Each end is forced onto the disk, which takes its time: not every byte.
+        // Each end is synced to disk, which is slow, so not every byte is tried.
         for cut in (0..part.len()).step_by(part.len() / 40).chain([part.len() - 1, part.len()]) {
             let _ = std::fs::remove_file(at("cut"));
             std::fs::write(at("cut.part"), &part[..cut]).unwrap();
@@ -102,7 +102,7 @@ fn a_finished_file_is_gone_on_with() {
         add(&mut journal, &NAMES);
         journal.finish(NAMES.into_iter()).unwrap();
         let before = std::fs::read_to_string(&path).unwrap();
-        // Nothing to do, and then one more.
+        // Nothing is left to do, and then one more photo.
         let mut journal = Journal::begin(&path, format, about(), true).unwrap();
         let left: Vec<&str> = NAMES.into_iter().filter(|name| !journal.is_done(name)).collect();
         assert_eq!(left, ["bad.jpg"], "{format:?}");
@@ -114,7 +114,7 @@ fn a_finished_file_is_gone_on_with() {
         journal.finish(["0.jpg"].into_iter()).unwrap();
         let after = std::fs::read_to_string(&path).unwrap();
         assert!(after.contains("0.jpg") && after.contains("fox.jpg"), "{format:?}: {after}");
-        // One of another model, of other classes or another format is not.
+        // A file of another model, other classes or another format is refused.
         let model = About { sha256: "01".into(), ..about() };
         let error = Journal::begin(&path, format, model, true).unwrap_err().to_string();
         assert!(error.contains("another model") && error.contains("another --output"), "{format:?}: {error}");
@@ -140,7 +140,7 @@ fn what_another_run_left_is_told_apart() {
     assert!(matches!(Journal::begin(&path, Format::Json, about(), true), Err(Error::BadInput { .. })));
     let other = About { sha256: "01".into(), ..about() };
     assert!(matches!(Journal::begin(&path, Format::Csv, other, true), Err(Error::BadInput { .. })));
-    // Without --resume it begins anew.
+    // Without --resume it starts over.
     assert!(Journal::begin(&path, Format::Json, about(), false).unwrap().is_empty());
     assert!(matches!(Journal::begin(Path::new("/dev/null"), Format::Csv, about(), false), Err(Error::Config(_))));
 }
@@ -260,7 +260,7 @@ fn what_could_not_be_read_back_is_not_written() {
         let path = folder.path().join("out");
         let mut journal = Journal::begin(&path, format, about(), false).unwrap();
         add(&mut journal, &["a.jpg"]);
-        // As a line of very many classes is.
+        // A line with very many classes is this long.
         let long = "x".repeat(journal::MAX_LINE as usize);
         let failed = Failed { kind: "io", reason: &long };
         let error = journal.add(&Photo { name: "b.jpg", line: &long, outcome: Err(failed) });

@@ -1,4 +1,4 @@
-//! A broker that fails as it is told to, stores, and the program.
+//! A broker with configurable faults, stores, and the program.
 
 #![allow(dead_code)]
 
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use oltr_store::disk::RealDisk;
 use oltr_store::{NewRecord, Settings, Store};
 
-/// Waits for `what`; a guard against hanging.
+/// Waits until `done`, with a timeout. `what` names it in the failure message.
 pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(120);
     while !done() {
@@ -95,7 +95,7 @@ impl Link {
         self.0.wait().unwrap().code()
     }
 
-    /// Asks it to end; its exit code, and what it said.
+    /// Sends SIGTERM. Returns the exit code and the log.
     pub fn terminate(mut self) -> (Option<i32>, String) {
         let pid = rustix::process::Pid::from_child(&self.0);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
@@ -146,11 +146,12 @@ struct State {
     connections: usize,
     open: usize,
     most: usize,
-    /// What is to be sent to the client.
+    /// Bytes to send to the client.
     outgoing: Vec<u8>,
 }
 
-/// Takes what clients publish. One process, no disk: enough to see order, acknowledgements and repeats.
+/// Accepts what clients publish. One process without a disk is enough to test order, acknowledgements
+/// and repeats.
 pub struct Broker {
     port: u16,
     state: Arc<Mutex<State>>,
@@ -197,7 +198,7 @@ impl Broker {
         state.messages.iter().filter(|(of, _)| of == topic).map(|(_, payload)| payload.clone()).collect()
     }
 
-    /// Ids of all records that came.
+    /// Ids of all records that arrived.
     pub fn received(&self) -> Vec<u64> {
         let state = self.state.lock().unwrap();
         state.messages.iter().filter_map(|(topic, payload)| record(topic, payload)).collect()
@@ -273,7 +274,7 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
                         records += 1;
                         if state.faults.close_after.is_some_and(|n| records > n) {
                             drop(state);
-                            // What was acknowledged arrives before the end.
+                            // The acknowledgements arrive before the connection closes.
                             stream.shutdown(std::net::Shutdown::Write)?;
                             while stream
                                 .read(&mut part)
@@ -300,7 +301,7 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
     }
 }
 
-/// The first packet of `bytes`: its first byte, its body, its length.
+/// The first packet of `bytes`: first byte, body, length.
 pub fn packet(bytes: &[u8]) -> Option<(u8, Vec<u8>, usize)> {
     let (mut length, mut at) = (0usize, 1);
     loop {
@@ -320,7 +321,7 @@ pub fn ids(messages: &[String]) -> Vec<u64> {
     messages.iter().filter_map(id).collect()
 }
 
-/// Debian's broker, where it is installed.
+/// The mosquitto broker, if it is installed.
 pub struct Mosquitto {
     folder: tempfile::TempDir,
     port: u16,
@@ -334,7 +335,7 @@ impl Mosquitto {
         Mosquitto::with(None)
     }
 
-    /// With TLS, and a user and a password, where there are certificates.
+    /// With TLS, a user and a password if certificates are given.
     pub fn with(certificates: Option<&tls::Certificates>) -> Option<Mosquitto> {
         let there = |name| ["/usr/sbin", "/usr/bin"].iter().any(|folder| PathBuf::from(folder).join(name).exists());
         if !there("mosquitto") || !there("mosquitto_sub") {
@@ -403,7 +404,7 @@ impl Mosquitto {
         format!("mqtts://127.0.0.1:{}", self.port)
     }
 
-    /// Ends it, which has it write its sessions, and starts it anew.
+    /// Stops the broker, which makes it save its sessions, and starts it again.
     pub fn restart(&mut self) {
         let pid = rustix::process::Pid::from_child(&self.broker);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
@@ -411,7 +412,7 @@ impl Mosquitto {
         self.broker = Self::broker(self.folder.path(), self.port);
     }
 
-    /// What the subscriber received, once `done` says that it is all.
+    /// The messages that the subscriber received, once `done` returns true.
     pub fn subscriber(&self, mut done: impl FnMut(&[String]) -> bool) -> Vec<String> {
         wait_until("messages", || done(&self.received.lock().unwrap()));
         self.received.lock().unwrap().clone()

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-/// A certificate for 127.0.0.1, and the one that it is signed by.
+/// A certificate for 127.0.0.1, and the CA certificate that signed it.
 pub struct Certificates {
     folder: tempfile::TempDir,
 }
@@ -49,8 +49,8 @@ impl Certificates {
         Arc::new(config.with_no_client_auth().with_single_cert(chain, key).unwrap())
     }
 
-    /// Takes connections in TLS and hands what they say to the broker at `port`. What it says until keys are agreed on takes
-    /// `late` to arrive. Returns its port.
+    /// Accepts TLS connections and forwards their bytes to the broker at `port`. Delays each message of the handshake
+    /// by `late`. Returns its port.
     pub fn serve(&self, port: u16, late: Duration) -> u16 {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mine = listener.local_addr().unwrap().port();

@@ -1,4 +1,4 @@
-//! Opening a store: what a power cut left is put in order, and said.
+//! Opens a store. Repairs what a power cut left, and reports it.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::path::Path;
@@ -17,7 +17,7 @@ use crate::reviews::Reviews;
 use crate::state::{self, State};
 use crate::worth::{Entry, Reviewed};
 
-/// Most things that are said of a store when it is opened.
+/// Most notes about a store at its opening.
 const MAX_NOTES: usize = 32;
 
 /// Bytes of a file without a line that is taken for the beginning of a segment that a power cut prevented.
@@ -26,10 +26,10 @@ const STUB: usize = 256;
 /// The last records with a picture, newest first.
 type Recent = VecDeque<(u64, Picture)>;
 
-/// What was found when a store was opened.
+/// Result of opening a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Opened {
-    /// What was put in order, or left alone, for people.
+    /// What was repaired or left alone, for people.
     pub notes: Vec<String>,
 }
 
@@ -41,19 +41,19 @@ impl Opened {
     }
 }
 
-/// What lies in one segment.
+/// Contents of one segment.
 pub(crate) struct Scanned<'a> {
-    /// Its whole records with the bytes of their lines and their texts, in order, without those that came before.
+    /// Its whole records, in order, without repeated ones. With each: the bytes of its line and its text.
     pub records: Vec<(Record<'a>, u32, &'a str)>,
     /// Bytes that are no whole line, with whole ones behind them.
     pub damaged: usize,
     /// Bytes at the end that are no whole line.
     pub torn: usize,
-    /// Whether there were records that came before, in another segment.
+    /// Whether it repeats records of an earlier segment.
     pub repeated: bool,
 }
 
-/// Reads the bytes of a segment; `last` is the last record of those before.
+/// Parses the bytes of a segment. `last` is the last id of the segments before.
 pub(crate) fn scan<'a>(bytes: &'a [u8], last: &mut u64) -> Scanned<'a> {
     let mut found = Scanned { records: Vec::new(), damaged: 0, torn: 0, repeated: false };
     for (i, piece) in line::pieces(bytes).enumerate() {
@@ -78,11 +78,11 @@ pub(crate) fn scan<'a>(bytes: &'a [u8], last: &mut u64) -> Scanned<'a> {
 impl Store {
     /// Opens the store in `folder`, which is made if it is not there.
     ///
-    /// A line that a power cut tore off is cut off, and what lies between whole lines is left out; both are said. Files
-    /// that are not the store's are left alone.
+    /// Truncates a line that a power cut tore off, skips damage between whole lines, and reports both. Leaves foreign
+    /// files alone.
     ///
     /// # Errors
-    /// [`Error::Busy`] where another process has it open; [`Error::Bad`] for a quota that is too small; [`Error::Io`].
+    /// [`Error::Busy`] if another process has it open; [`Error::Bad`] for too small a quota; [`Error::Io`].
     pub fn open(folder: &Path, settings: Settings, disk: Arc<dyn Disk>) -> Result<(Store, Opened)> {
         if settings.quota < MIN_QUOTA {
             let reason = format!("is smaller than the least store, of {} KiB", MIN_QUOTA >> 10);
@@ -110,7 +110,7 @@ impl Store {
             disk,
             settings,
             block,
-            // Once, so that it never is there twice.
+            // Allocated once with its full size, so that growing never needs a second copy.
             entries: Vec::with_capacity(super::most_records(settings.quota) + 1),
             groups: Vec::new(),
             segments: Vec::new(),
@@ -142,7 +142,7 @@ impl Store {
         Ok((store, opened))
     }
 
-    /// Reads all segments; returns the last pictures.
+    /// Reads all segments. Returns the newest pictures.
     fn load(&mut self, state: &State, opened: &mut Opened) -> Result<Recent> {
         let mut recent = Recent::new();
         let folder = self.folder.join(SEGMENTS);
@@ -216,7 +216,7 @@ impl Store {
             }
         }
         self.next_id = (last + 1).max(state.next_id);
-        // The last segment goes on.
+        // Appending continues in the last segment.
         if let Some(segment) = self.segments.last().filter(|segment| segment.bytes < self.segment_bytes()) {
             let path = segment.path(&self.folder);
             self.current = Some(self.disk.append(&path).map_err(|e| Error::io(&path, e))?);
@@ -224,7 +224,7 @@ impl Store {
         Ok(recent)
     }
 
-    /// Makes survive a power cut what a program left that was ended before it could.
+    /// Syncs what a program wrote but did not sync before it ended.
     fn settle(&mut self, recent: &Recent) -> Result<()> {
         let mut folders = BTreeSet::from([self.folder.join(PICTURES), self.folder.join(SEGMENTS)]);
         for (_, picture) in recent {
@@ -266,8 +266,8 @@ impl Store {
         self.entries.push(entry);
     }
 
-    /// Removes what a power cut left of pictures: those that were about to go, those of records that are lost, and those of
-    /// the last records that are not whole.
+    /// Removes leftover pictures: those that were being removed, those of lost records, and incomplete ones of the last
+    /// records.
     fn clean_up(&mut self, state: &State, recent: &Recent, opened: &mut Opened) {
         let first = self.next_id;
         // Numbers that a run may have given before the power went, and that are not given again.
@@ -306,7 +306,7 @@ impl Store {
     }
 }
 
-/// The state of the store in `folder`; none where there is none.
+/// Reads the state of the store in `folder`; the default if there is none.
 pub(crate) fn read_state(disk: &dyn Disk, folder: &Path, opened: &mut Opened) -> Result<State> {
     let path = folder.join(state::FILE);
     match disk.read(&path, state::MAX_BYTES) {
@@ -322,7 +322,7 @@ pub(crate) fn read_state(disk: &dyn Disk, folder: &Path, opened: &mut Opened) ->
     }
 }
 
-/// Whether `bytes` are what is left of a segment that was begun when the power went.
+/// Whether `bytes` are the start of a segment's first line: a power cut came while the segment was begun.
 fn is_stub(bytes: &[u8], name: &str) -> bool {
     let named = name.strip_suffix(".jsonl").and_then(|number| number.parse().ok()).map(segments::header);
     let Some(header) = named.filter(|header| segments::first_of(header, name).is_some()) else { return false };

@@ -1,18 +1,18 @@
-//! Making room: within the quota, the number of records, and the free space of the file system.
+//! Makes room within the quota, the number of records, and the free space of the file system.
 
 use super::Store;
 use crate::error::{Error, Result};
 use crate::worth::{self, Entry, Reviewed};
 
 impl Store {
-    /// Gives up what is worth least until `need` bytes more have room.
+    /// Evicts the least valuable records until `need` more bytes fit.
     ///
     /// # Errors
-    /// [`Error::Full`] where no more may go: what is left was named, or the disk is filled by others.
+    /// [`Error::Full`] if nothing more may be evicted: the rest is protected by reviews, or other files fill the disk.
     pub(super) fn make_room(&mut self, need: u64) -> Result<()> {
         let path = self.folder.clone();
         let full = |reason: String| Error::Full { path: path.clone(), reason };
-        // People may have decided since.
+        // Reviews may have changed since.
         self.review_bytes = self.disk.length(&self.folder.join(crate::reviews::FILE)).unwrap_or(0);
         let mut extra = 0;
         while self.bytes() + need > self.most_bytes(self.state_bytes) || self.entries.len() >= self.most_records() {
@@ -24,10 +24,10 @@ impl Store {
                         .into(),
                 ));
             }
-            // What was foretold was too little.
+            // The estimate was too low.
             extra += self.settings.quota / 32;
         }
-        // A file system that does not say it has room.
+        // The file system does not report its free space.
         let Ok(space) = self.disk.space(&self.folder) else { return Ok(()) };
         let short = (self.settings.free + need).saturating_sub(space.free);
         if short == 0 {
@@ -45,29 +45,29 @@ impl Store {
         Ok(())
     }
 
-    /// What the store may take, with a state of `state` bytes: a segment or the state that is written anew lies there twice
-    /// meanwhile.
+    /// The limit for the store's bytes with a state of `state` bytes. It leaves room for a second copy of a segment or
+    /// the state while one is rewritten.
     fn most_bytes(&self, state: u64) -> u64 {
         let aside = self.segment_bytes() + self.blocks(state) + 4 * self.block;
         self.settings.quota.saturating_sub(aside)
     }
 
-    /// Gives records up until `room` is there, and some more, so that this is seldom done; whether there was enough to give
-    /// up.
+    /// Evicts records until `room` is free, and some more, so that this happens rarely. Returns whether enough could be
+    /// evicted.
     ///
     /// # Errors
-    /// [`Error::Deciding`] where a decision about records is not made an end of; [`Error::Io`].
+    /// [`Error::Deciding`] if another process holds the reviews for too long; [`Error::Io`].
     fn evict(&mut self, room: Room) -> Result<bool> {
-        // What is given up must have been kept before: tallies count it.
+        // Sync first: the tallies count only stored records.
         self.sync()?;
-        // A person who decides meanwhile waits, and a decision that is being made is waited for.
+        // Reviews must not change meanwhile: this waits for the lock, and other processes wait for this.
         let _held = self.reviews.hold_soon(self.disk.as_ref())?;
         self.learn_reviews()?;
         let more = self.settings.quota / 64;
         let mut gone: Vec<Entry> = Vec::new();
         let mut enough = true;
         loop {
-            // The state says what is given up, so it grows.
+            // The state lists evicted records, so it grows.
             let pictures = gone.iter().filter(|entry| entry.bytes > entry.line).map(|entry| entry.id);
             let mut removing: Vec<u64> = pictures.collect();
             removing.sort_unstable();
@@ -120,8 +120,8 @@ impl Store {
         let ids: Vec<u64> = gone.iter().map(|entry| entry.id).collect();
         let written = self.write_state(ids.clone());
         match &written {
-            // On a disk that is full to the last byte the pictures make the room for it: of a record that is still listed
-            // after a power cut then only the picture is gone.
+            // On a completely full disk, removing pictures makes the room for the state. After a power cut at that
+            // moment a record may be listed whose picture is gone.
             Err(e) if !e.is_full() => return written.map(|()| false),
             _ => {}
         }
@@ -137,7 +137,7 @@ impl Store {
         Ok(true)
     }
 
-    /// Bytes of the store once [`Store::compact`] has done its work.
+    /// Bytes of the store after [`Store::compact`].
     fn after_compaction(&self) -> u64 {
         let closed = self.segments.len() - usize::from(self.current.is_some());
         let sparse = self.segments[..closed].iter().filter(|segment| segment.is_sparse());
@@ -150,7 +150,7 @@ impl Store {
         if name.starts_with('\u{1}') { String::new() } else { name }
     }
 
-    /// Takes note of what people have decided.
+    /// Updates the index with the reviews.
     pub(super) fn learn_reviews(&mut self) -> Result<()> {
         let entries = &mut self.entries;
         entries.iter_mut().for_each(|entry| entry.review = Reviewed::Not);
@@ -165,14 +165,14 @@ impl Store {
     }
 }
 
-/// How much room there is to be.
+/// The room to make.
 struct Room {
-    /// Bytes beside those of the store.
+    /// Bytes needed in addition to the store's.
     bytes: u64,
-    /// What both may take; else what the quota allows.
+    /// Limit for both; `None` for the quota's.
     most: Option<u64>,
-    /// Records, one more than there are now among them.
+    /// Most records, including the next one.
     records: usize,
-    /// Whether only what is not special may go.
+    /// Whether special records are exempt.
     ordinary: bool,
 }

@@ -1,4 +1,4 @@
-//! Segments: files of lines, of which the last one is appended to.
+//! Segments: files of lines. Records are appended to the last one.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ use crate::record::Record;
 /// The one schema that is read.
 const SCHEMA: &str = "oltr.segment/1";
 
-/// A segment that is written anew, before it takes its place.
+/// The temporary file of a compacted segment.
 pub const TEMPORARY: &str = "compact.tmp";
 
 /// The first line of a segment.
@@ -24,18 +24,18 @@ struct Header {
     first: u64,
 }
 
-/// What is known of one file of lines.
+/// Index of one segment.
 #[derive(Clone, Debug, Default)]
 pub struct Segment {
-    /// No record in it has a lower number; its name says so too.
+    /// No record in it has a lower id. The file name states it too.
     pub first: u64,
     /// Bytes of the file.
     pub bytes: u64,
-    /// Of these, those of records that were given up.
+    /// Bytes of its evicted records.
     pub dead_bytes: u64,
     /// Records that are in the store.
     pub records: usize,
-    /// Records that were given up, in order.
+    /// Its evicted records, in order.
     pub dead: Vec<u64>,
 }
 
@@ -44,7 +44,7 @@ impl Segment {
         path_of(folder, self.first)
     }
 
-    /// Whether it is worth writing anew without what was given up.
+    /// Whether compacting it is worth the writes.
     pub fn is_sparse(&self) -> bool {
         self.dead_bytes * 2 >= self.bytes && !self.dead.is_empty()
     }
@@ -66,7 +66,7 @@ pub fn header(first: u64) -> Vec<u8> {
     line
 }
 
-/// The number with which the segment of these bytes begins; `None` if they are no segment, or `name` is not its name.
+/// The id with which a segment begins. `None` if `bytes` are no segment, or `name` is not its name.
 pub fn first_of(bytes: &[u8], name: &str) -> Option<u64> {
     let Some(Piece::Line(object, _)) = line::pieces(bytes).next() else { return None };
     let header: Header = serde_json::from_slice(object).ok()?;
@@ -74,8 +74,7 @@ pub fn first_of(bytes: &[u8], name: &str) -> Option<u64> {
 }
 
 impl Store {
-    /// Begins a new segment with record `id` where the last one is full, or not open; returns the number that the record
-    /// has then.
+    /// Begins a new segment with record `id` if the last one is full or closed. Returns the id, which may have changed.
     pub(super) fn roll(&mut self, mut id: u64) -> Result<u64> {
         let full = self.segments.last().is_none_or(|segment| segment.bytes >= self.segment_bytes());
         if self.current.is_some() && !full {
@@ -91,7 +90,7 @@ impl Store {
                 Ok(file) => break (path, file),
                 // Something foreign has that name.
                 Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists && id < self.next_id + 1000 => id += 1,
-                // No room for another file: the last one goes on, as long as it can be read in one piece.
+                // No room for another file: continue in the last segment while it can still be read in one piece.
                 Err(e) if self.current.is_some() && Error::io(&path, clone(&e)).is_full() && !self.is_too_long() => {
                     return Ok(self.next_id);
                 }
@@ -123,7 +122,7 @@ impl Store {
             return Err(Error::bad(self.folder.display().to_string(), "has no segment to append to"));
         };
         if let Err(e) = file.append(&bytes) {
-            // Half a line is cut off, or the segment is given up: the next start cuts it off.
+            // Truncate the half-written line. If that fails, close the segment: the next start truncates it.
             if file.truncate(segment.bytes).is_err() {
                 self.current = None;
             }
@@ -141,8 +140,8 @@ impl Store {
         self.segments.get_mut(after.checked_sub(1)?)
     }
 
-    /// Writes anew the segments that mostly consist of what was given up, together with a neighbour where both are small;
-    /// removes those that consist of nothing else. The last one stays as it is while it is appended to.
+    /// Compacts segments that consist mostly of evicted records, together with a neighbour if both are small. Removes
+    /// segments without live records. Leaves the last segment alone while it is open.
     pub(super) fn compact(&mut self) -> Result<()> {
         let mut place = 0;
         while place < self.closed() {
@@ -150,7 +149,7 @@ impl Store {
             if segment.records == 0 {
                 let path = segment.path(&self.folder);
                 self.disk.remove(&path).map_err(|e| Error::io(&path, e))?;
-                // Before the state forgets what was given up in it.
+                // Must come before the state forgets its evicted records.
                 let folder = self.folder.join(SEGMENTS);
                 self.disk.sync_folder(&folder).map_err(|e| Error::io(&folder, e))?;
                 self.segments.remove(place);
@@ -169,12 +168,12 @@ impl Store {
         Ok(())
     }
 
-    /// How many segments are not appended to.
+    /// Number of closed segments.
     fn closed(&self) -> usize {
         self.segments.len() - usize::from(self.current.is_some())
     }
 
-    /// Writes the live records of the segments `from` to `to` into the place of the first of them.
+    /// Rewrites the live records of the segments `from` to `to` into the first of them.
     pub(super) fn rewrite(&mut self, from: usize, to: usize) -> Result<()> {
         let first = self.segments[from].first;
         let mut out = header(first);
@@ -200,7 +199,7 @@ impl Store {
             let path = segment.path(&self.folder);
             self.disk.remove(&path).map_err(|e| Error::io(&path, e))?;
         }
-        // Before the state forgets what was given up in them.
+        // Must come before the state forgets their evicted records.
         if to > from {
             self.disk.sync_folder(&folder).map_err(|e| Error::io(&folder, e))?;
         }

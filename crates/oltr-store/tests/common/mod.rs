@@ -1,4 +1,4 @@
-//! A file system in memory whose power can be cut: what was not synced is lost, kept, or kept in part and out of order.
+//! A file system in memory with simulated power cuts: unsynced writes are lost, kept, or kept in part and out of order.
 
 #![allow(dead_code)]
 
@@ -57,7 +57,7 @@ struct Inner {
     durable: BTreeMap<PathBuf, Node>,
     /// Not synced, with the folder that they are in.
     pending: Vec<(PathBuf, Op)>,
-    /// Changes until the power goes.
+    /// Number of changes until the power cut.
     left: Option<u64>,
     locks: std::collections::BTreeSet<PathBuf>,
     /// Bytes that fit.
@@ -66,17 +66,17 @@ struct Inner {
     inodes: Option<usize>,
     /// Bytes that were written.
     written: u64,
-    /// Nothing can be changed.
+    /// Refuses all changes.
     read_only: bool,
-    /// The power never goes: what would survive a cut is not kept.
+    /// No power cuts: the state after a cut is not recorded.
     steady: bool,
 }
 
 #[derive(Clone, Default)]
 pub struct SimDisk(Arc<Mutex<Inner>>);
 
-fn gone() -> io::Error {
-    io::Error::other("the power is gone")
+fn power_is_off() -> io::Error {
+    io::Error::other("the power is off")
 }
 
 impl Inner {
@@ -85,10 +85,10 @@ impl Inner {
             return Err(io::ErrorKind::ReadOnlyFilesystem.into());
         }
         match &mut self.left {
-            Some(0) => Err(gone()),
+            Some(0) => Err(power_is_off()),
             Some(left) => {
                 *left -= 1;
-                if *left == 0 { Err(gone()) } else { Ok(()) }
+                if *left == 0 { Err(power_is_off()) } else { Ok(()) }
             }
             None => Ok(()),
         }
@@ -100,7 +100,7 @@ impl Inner {
 
     fn file(&self, path: &Path) -> io::Result<usize> {
         if self.is_dead() {
-            return Err(gone());
+            return Err(power_is_off());
         }
         match self.now.get(path) {
             Some(Node::File(i)) => Ok(*i),
@@ -128,7 +128,7 @@ impl Inner {
         }
     }
 
-    /// Takes note of what is not synced yet.
+    /// Records an unsynced change.
     fn note(&mut self, path: &Path, op: Op) {
         if !self.steady {
             self.pending.push((path.parent().unwrap_or(Path::new("")).into(), op));
@@ -148,7 +148,7 @@ impl Inner {
 }
 
 impl SimDisk {
-    /// A disk whose power never goes: it takes no longer the more was done to it.
+    /// A disk without power cuts. Its cost does not grow with the number of writes.
     pub fn steady() -> SimDisk {
         SimDisk(Arc::new(Mutex::new(Inner { steady: true, ..Inner::default() })))
     }
@@ -191,7 +191,7 @@ impl SimDisk {
         self.0.lock().unwrap().written
     }
 
-    /// Ends the program: what it wrote stays.
+    /// Ends the program. Its writes stay.
     pub fn kill(&self) -> SimDisk {
         let inner = self.0.lock().unwrap();
         let (files, now) = (inner.files.clone(), inner.now.clone());
@@ -199,7 +199,7 @@ impl SimDisk {
         SimDisk(Arc::new(Mutex::new(Inner { files, now, durable, pending, written, ..Inner::default() })))
     }
 
-    /// Cuts the power: of what was not synced some is lost, in whatever order.
+    /// Cuts the power. A random part of the unsynced writes is lost, in any order.
     pub fn cut(&self, rng: &mut Rng) -> SimDisk {
         let inner = self.0.lock().unwrap();
         let mut durable = inner.durable.clone();
@@ -240,7 +240,7 @@ impl SimDisk {
                         (None, None) => 0,
                     };
                 }
-                // What was there and synced stays.
+                // Synced bytes stay.
                 for (i, byte) in out.iter_mut().enumerate() {
                     let at = block * 64 + i;
                     if old.get(at) == new.get(at) && old.get(at).is_some() {
@@ -285,7 +285,7 @@ impl DiskFile for SimFile {
         if was_dead {
             return result;
         }
-        // The power goes in the middle of it.
+        // The power cut comes in the middle of a write.
         if result.is_err() {
             length /= 2;
         }
@@ -444,7 +444,7 @@ impl Disk for SimDisk {
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Send>>> {
         let mut inner = self.0.lock().unwrap();
         if inner.is_dead() {
-            return Err(gone());
+            return Err(power_is_off());
         }
         if inner.read_only {
             return Err(io::ErrorKind::ReadOnlyFilesystem.into());
