@@ -262,7 +262,7 @@ impl Events<'_> {
         if let Some(name) = self.settings.deployment.and_then(|deployment| deployment.taxa.get(label)) {
             return Some(plain(name.as_str())).filter(|scientific| !scientific.name.trim().is_empty());
         }
-        let of = told.filter(|taxon| taxon.rank == LABEL).and_then(|taxon| Some((taxon, taxon.of.as_ref()?)));
+        let of = taxon.filter(|taxon| taxon.rank == LABEL).and_then(|taxon| Some((taxon, taxon.of.as_ref()?)));
         Some(of.map_or(plain(label), |(taxon, of)| Scientific {
             name: &of.name,
             rank: Some(&of.rank),

@@ -210,8 +210,7 @@ fn slashed(path: &Path) -> String {
 
 /// Error: the file cannot be resumed.
 fn not_ours(path: &Path, format: Format, why: impl std::fmt::Display) -> Error {
-    let reason =
-        format!("is no file of --format {} that can be resumed ({why}); name another --output", format.name());
+    let reason = format!("is no file of --format {} that can be resumed ({why}); name another --output", format.name());
     Error::BadInput { subject: path.display().to_string(), reason }
 }
 

@@ -1,4 +1,4 @@
-//! Makes the input of a network of a photo, as often as told: for counting what that takes, see docs/why/decoder.md.
+//! Preprocesses a photo repeatedly, to count the instructions; see docs/why/decoder.md.
 //!
 //! ```sh
 //! cargo run --release -p oltr-frames --example photo_to_input -- exact 1 photo.jpg

@@ -1,7 +1,7 @@
-//! Files that are there whole or not at all, whatever fails in between; and locks where two processes may write.
+//! Atomic replacement of files, whatever fails in between, and locks against concurrent writers.
 //!
-//! Only regular files are replaced. A path that stands for something else gets what writing to it means: bytes go to a
-//! terminal, a pipe or `/dev/null`, and a symbolic link stays while the file it leads to is replaced.
+//! Only regular files are replaced. Other targets are written to: a terminal, a pipe or `/dev/null` gets the bytes. A
+//! symbolic link stays, and the file that it leads to is replaced.
 
 mod lock;
 mod target;
@@ -18,18 +18,18 @@ pub(crate) use temporary::{Temporary, clean, folder_of};
 /// Bytes that are written at once.
 const PIECE: usize = 64 << 10;
 
-/// Writes `bytes` to what `path` stands for.
+/// Writes `bytes` to the target of `path`.
 ///
-/// - A regular file, or none yet: the bytes go to a new file beside it, which takes its place when all of it is on the
-///   disk. An existing file keeps its permissions and, where the system lets it, its owner. A reader sees the old file
-///   or the new one; a power cut leaves one of them. What a killed process left beside it is removed.
-/// - A symbolic link: the file it leads to is replaced, the link stays.
-/// - A character device, a FIFO that is read, `/dev/stdout`, `/dev/fd/N`: the bytes are written to it, and nothing is
+/// - A regular file, or none yet: the bytes go to a temporary file next to it, which is synced and then replaces it. An
+///   existing file keeps its permissions and, if the system allows it, its owner. A reader sees the old file or the new
+///   one, and so does the next start after a power cut. Temporary files of killed processes are removed.
+/// - A symbolic link: the file that it leads to is replaced, and the link stays.
+/// - A character device, a FIFO with a reader, `/dev/stdout`, `/dev/fd/N`: the bytes are written to it, and nothing is
 ///   replaced.
 ///
 /// # Errors
-/// [`Error::Io`], also where the folder is not there, and for a FIFO that nobody reads or whose reader takes nothing for
-/// a minute: the file is as it was. [`Error::Config`] for a block device or a socket.
+/// [`Error::Io`], also for a missing folder, a FIFO without a reader, or a reader that takes nothing for a minute: the
+/// file is unchanged. [`Error::Config`] for a block device or a socket.
 pub fn write(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
     let path = path.as_ref();
     let io = |cause| Error::Io { path: path.into(), cause };
@@ -45,10 +45,10 @@ pub fn write(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
     }
 }
 
-/// As [`write()`], of what `fill` writes piece by piece, so that no more of it than a piece is in memory.
+/// As [`write()`], but `fill` writes piece by piece, so that only one piece is in memory.
 ///
 /// # Errors
-/// As [`write()`]; what `fill` returns, with the file as it was.
+/// As [`write()`], and errors of `fill`; the file is then unchanged.
 pub fn write_with(path: impl AsRef<Path>, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
     let path = path.as_ref();
     let io = |cause| Error::Io { path: path.into(), cause };
@@ -69,11 +69,11 @@ pub fn write_with(path: impl AsRef<Path>, fill: impl FnOnce(&mut dyn Write) -> i
     }
 }
 
-/// As [`write()`], to a regular file or none yet and to nothing else, for bytes that come from afar: a link, a device, a
-/// FIFO or a folder in its place is refused, and one that comes there meanwhile is not followed.
+/// As [`write()`], but only for a regular file or a new one: for bytes from an untrusted source. A link, a device, a
+/// FIFO or a folder is refused. A link that appears meanwhile is not followed.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::Config`] for what is no regular file.
+/// [`Error::Io`]; [`Error::Config`] if it is not a regular file.
 pub fn write_regular(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
     let path = path.as_ref();
     let io = |cause| Error::Io { path: path.into(), cause };
@@ -91,7 +91,7 @@ pub fn write_regular(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
     clean(folder_of(path));
     let mut file = Temporary::beside(path).map_err(io)?;
     file.write_all(bytes).map_err(io)?;
-    // Takes the place of whatever stands there, and follows no link.
+    // Replaces whatever has that name, without following links.
     file.commit(path).map_err(io)?;
     Ok(())
 }
@@ -191,7 +191,7 @@ mod tests {
         assert!(error.contains("without a reader"), "{error}");
         // More than a pipe holds, so that the writer has to wait.
         let bytes: Vec<u8> = (0..300_000).map(|i| (i % 251) as u8).collect();
-        // A FIFO that is open for both never waits to be opened.
+        // Opening a FIFO for reading and writing never blocks.
         let mut reader = std::fs::File::options().read(true).write(true).open(&fifo).unwrap();
         let writer = std::thread::spawn({
             let (fifo, bytes) = (fifo.clone(), bytes.clone());

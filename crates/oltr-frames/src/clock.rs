@@ -1,43 +1,41 @@
-//! Time that only goes forward, and how far the clock on the wall can be trusted.
+//! Monotonic time, and whether the wall clock can be trusted.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// Nanoseconds of the monotonic clock, which counts from the start of the machine and never jumps; cameras stamp their
-/// frames with it.
+/// Nanoseconds of the monotonic clock, which counts from boot and never jumps. Cameras stamp their frames with it.
 pub fn monotonic_ns() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
-/// The time of day at the monotonic time `mono`, as the clock on the wall has it now.
+/// Time of day at the monotonic time `mono`, by the wall clock's current setting.
 pub fn wall_at(mono: Duration) -> SystemTime {
     let (wall, now) = (SystemTime::now(), Duration::from_nanos(monotonic_ns()));
     if now >= mono { wall - (now - mono) } else { wall + (mono - now) }
 }
 
-/// Names the time since the machine was started: monotonic times of one boot can be compared, others cannot.
-/// `None` where the system has no such name.
+/// Id of the current boot. Monotonic times can be compared within one boot only. `None` if the system has no such id.
 pub fn boot_id() -> Option<String> {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     Some(id.trim().into()).filter(|id: &String| !id.is_empty())
 }
 
-/// Whether the clock is set by the network, or was since the machine was started: boards without a clock of their own
-/// begin at some time in the past. `None` where nothing keeps the time, so that nobody says.
+/// Whether the network has set the clock since boot. Boards without a clock chip start at some time in the past. `None`
+/// if no time daemon runs, so that it is unknown.
 ///
-/// The kernel knows whether a daemon keeps its clock, whichever it is: chrony, ntpd, systemd-timesyncd, one for PTP.
+/// The kernel knows whether any daemon keeps its clock: chrony, ntpd, systemd-timesyncd, or one for PTP.
 pub fn is_synchronised() -> Option<bool> {
-    // Asked while frames are taken: nothing is allocated for it.
+    // Called during capture, so it must not allocate.
     judge(kernel_is_synchronised(), |path| Path::new(path).exists())
 }
 
-/// What systemd-timesyncd leaves when it has set the clock.
+/// File that systemd-timesyncd creates when it has set the clock.
 const DONE: &str = "/run/systemd/timesync/synchronized";
 
-/// The signs of life of time daemons, that of systemd first.
+/// Files of running time daemons, systemd's first.
 const DAEMONS: [&str; 7] = [
     "/run/systemd/timesync",
     "/run/chrony",
@@ -48,18 +46,18 @@ const DAEMONS: [&str; 7] = [
     "/run/openntpd",
 ];
 
-/// What the kernel says together with the files that are there.
+/// Decides from the kernel's answer and the files that exist.
 fn judge(kernel: Option<bool>, there: impl Fn(&str) -> bool) -> Option<bool> {
     if kernel == Some(true) || there(DONE) {
         return Some(true);
     }
-    // The kernel says no as long as no daemon says yes, and then it is another question whether there is one. Where it may
-    // not be asked, only systemd's files say anything.
+    // The kernel says no until a daemon has synchronised it, so the question is then whether a daemon runs. If the
+    // kernel cannot be asked, only systemd's files are evidence.
     let daemons = if kernel.is_none() { &DAEMONS[..1] } else { &DAEMONS };
     daemons.iter().any(|sign| there(sign)).then_some(false)
 }
 
-/// Whether the kernel counts its clock as synchronised; `None` where it cannot be asked.
+/// Whether the kernel counts its clock as synchronised; `None` if it cannot be asked.
 #[cfg(target_os = "linux")]
 fn kernel_is_synchronised() -> Option<bool> {
     /// `STA_UNSYNC` of the kernel's interface.
@@ -92,7 +90,7 @@ mod tests {
     fn whoever_keeps_the_time_is_asked() {
         let kernels = [None, Some(false), Some(true)];
         let said = |sign: &str| kernels.map(|kernel| judge(kernel, |path| path == sign));
-        // Nobody keeps it, as far as files tell; the kernel's yes suffices.
+        // No file of a daemon exists; the kernel's yes is enough.
         assert_eq!(said("/run/lock"), [None, None, Some(true)]);
         for daemon in DAEMONS {
             let unasked = (daemon == DAEMONS[0]).then_some(false);
@@ -102,7 +100,7 @@ mod tests {
         assert_eq!(said(DONE), [Some(true); 3]);
     }
 
-    /// The kernel's own word, beside what another program reads out of it.
+    /// Compares the kernel's answer with what another program reads from it.
     #[cfg(target_os = "linux")]
     #[test]
     fn the_kernel_can_be_asked() {

@@ -1,8 +1,8 @@
 //! The one error type of the library.
 //!
-//! An [`Error`] says what failed, where (file, node, frame), and what to do about it. Programs branch on the
-//! variant or, coarser, on [`Error::kind`]; people read the message, in which names from outside are escaped and
-//! shortened where they have to be ([`text`](mod@crate::text)).
+//! An [`Error`] states what failed, where (file, node, frame), and the remedy. Programs branch on the variant or, more
+//! coarsely, on [`Error::kind`]. People read the message, which escapes and shortens names from outside where necessary
+//! ([`text`](mod@crate::text)).
 
 use std::fmt;
 use std::io;
@@ -21,17 +21,17 @@ pub enum ErrorKind {
     NotFound,
     /// The operating system failed to read or write.
     Io,
-    /// The bytes of a photo or a frame are not what their format promises.
+    /// The bytes of a photo or a frame do not match their format.
     BadImage,
     /// The model file is damaged, inconsistent or uses something that oltr cannot run.
     BadModel,
-    /// A bound of [`Limits`](crate::Limits) would have been exceeded.
+    /// A limit of [`Limits`](crate::Limits) would have been exceeded.
     Limit,
-    /// A value handed in by the caller does not fit: shape, name, range, a file of labels.
+    /// An argument does not fit: shape, name, range, a file of labels.
     BadInput,
     /// A camera or stream is not there, went silent or refused the format.
     Unavailable,
-    /// Another process holds what is needed; it may be had later.
+    /// Another process holds a needed file. A later attempt may succeed.
     Busy,
     /// Options or settings contradict each other.
     Config,
@@ -66,9 +66,9 @@ impl fmt::Display for ErrorKind {
 /// One node of a graph that oltr cannot run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnsupportedNode {
-    /// The node's name, or the name of its first output where the file gives none.
+    /// Name of the node, or of its first output if it has none.
     pub node: String,
-    /// Operator, with its domain unless that is ONNX's own: `com.microsoft.Attention`.
+    /// Operator, with its domain unless that is ONNX's: `com.microsoft.Attention`.
     pub operator: String,
     /// Why it is refused.
     pub reason: String,
@@ -83,7 +83,8 @@ impl fmt::Display for UnsupportedNode {
 /// Most nodes that a message lists.
 const MOST_NODES: usize = 100;
 
-/// What raises a limit at the command line, where the library's message is all that is reported.
+/// The command-line option that raises a limit. The program reports only the library's message, so it must contain the
+/// option.
 fn option(what: &str) -> &'static str {
     match what {
         "photo_pixels" | "photo_side" | "photo_bytes" => " (--max-frame, or --max-pixels where memory is not bounded)",
@@ -118,7 +119,7 @@ pub enum Error {
     Io {
         /// The file concerned.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the system.
         #[source]
         cause: io::Error,
     },
@@ -135,10 +136,10 @@ pub enum Error {
     BadModel {
         /// File name of the model.
         model: String,
-        /// What is wrong with which node or tensor, and the remedy.
+        /// The node or tensor, what is wrong with it, and the remedy.
         reason: String,
     },
-    /// The graph is valid ONNX but has nodes that oltr cannot run; all of them are listed.
+    /// The graph is valid ONNX but has nodes that oltr cannot run. Lists all of them.
     #[error("{}: {} unsupported node(s); export the model without them:{}", name(model), nodes.len(), list(nodes))]
     UnsupportedNodes {
         /// File name of the model.
@@ -156,7 +157,7 @@ pub enum Error {
         /// What is wrong, and the remedy.
         reason: String,
     },
-    /// A bound would have been exceeded; nothing was allocated for it.
+    /// A limit would have been exceeded. Nothing was allocated.
     #[error(
         "{}: {what} is {value}, the limit is {limit}; raise this limit if that is intended{}",
         name(subject),
@@ -165,18 +166,18 @@ pub enum Error {
     Limit {
         /// File, node or frame concerned.
         subject: String,
-        /// The field of [`Limits`](crate::Limits) that says no; `decoder_bytes` for the memory that decoding a photo takes,
-        /// which follows from `photo_pixels`.
+        /// The exceeded field of [`Limits`](crate::Limits); `decoder_bytes` for the memory of decoding a photo, which
+        /// is derived from `photo_pixels`.
         what: &'static str,
-        /// What was asked for.
+        /// The requested value.
         value: u64,
-        /// What is allowed.
+        /// The limit.
         limit: u64,
     },
-    /// A value handed in does not fit.
+    /// An argument does not fit.
     #[error("{}: {}", name(subject), message(reason))]
     BadInput {
-        /// What was handed in: a tensor's name, a file of labels.
+        /// The argument: a tensor's name, a file of labels.
         subject: String,
         /// What is wrong, and the remedy.
         reason: String,
@@ -189,7 +190,7 @@ pub enum Error {
         /// What happened, and the remedy.
         reason: String,
     },
-    /// Another process holds a file that only one may.
+    /// Another process holds a file that only one process may hold.
     #[error("{}: {reason}", path.display())]
     Busy {
         /// The file concerned.
@@ -200,7 +201,7 @@ pub enum Error {
     /// Options or settings contradict each other.
     #[error("{}", message(_0))]
     Config(String),
-    /// A defect of oltr itself: please report it.
+    /// A defect of oltr: please report it.
     #[error("internal error: {}; please report this with the model and the input", message(_0))]
     Internal(String),
 }
@@ -222,7 +223,7 @@ impl Error {
         }
     }
 
-    /// An I/O failure at `path`, as [`Error::NotFound`] where that is what it was.
+    /// An I/O error at `path`; [`Error::NotFound`] if the file does not exist.
     pub fn io(path: impl Into<PathBuf>, cause: io::Error) -> Error {
         let path = path.into();
         match cause.kind() {
@@ -236,7 +237,8 @@ impl Error {
 mod tests {
     use super::*;
 
-    /// Whatever names say, a message is of one line and commands no terminal; that of nodes has a line for each.
+    /// For any names, a message is one line and contains no terminal controls. The message about nodes has one line for
+    /// each.
     #[test]
     fn names_in_messages_are_escaped_and_bounded() {
         let bad = "a\x1b]0;t\x07\nb\u{202e}".to_string();

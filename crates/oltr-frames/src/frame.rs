@@ -1,4 +1,4 @@
-//! A picture in memory, wherever it came from.
+//! A picture in memory, from any source.
 
 mod color;
 mod format;
@@ -16,7 +16,7 @@ pub use region::{Rect, RegionOfInterest, Rotation};
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 
-/// What preprocessing must know of a frame to be planned: frames that agree in it are treated alike.
+/// What a preprocessing plan depends on. Frames with equal geometry are processed alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Geometry {
     /// Layout of the pixels.
@@ -25,11 +25,11 @@ pub struct Geometry {
     pub width: u32,
     /// Height in pixels.
     pub height: u32,
-    /// What luma and chroma mean.
+    /// Meaning of luma and chroma.
     pub color: Color,
-    /// Where halved chroma lies.
+    /// Position of halved chroma.
     pub siting: Siting,
-    /// What of the frame is preprocessed.
+    /// The part of the frame that is preprocessed.
     pub roi: RegionOfInterest,
 }
 
@@ -41,10 +41,10 @@ impl Geometry {
     }
 }
 
-/// One picture: the planes of its format, one after another, each with rows of `stride` bytes.
+/// One picture: the planes of its format, one after another. The rows of the first plane are `stride` bytes apart.
 ///
-/// Checked when made, so that whoever holds one may index it without looking again. A stream recycles a few: they are
-/// made once with [`Frame::with_capacity`] and never grow beyond it.
+/// Checked on creation, so code may index it without further checks. A stream recycles a few frames: they are created
+/// with [`Frame::with_capacity`] and never grow beyond it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     geometry: Geometry,
@@ -54,26 +54,26 @@ pub struct Frame {
     bound: usize,
     /// Bytes that a source has written of the picture that it is still reading.
     pub(crate) filled: usize,
-    /// Whether it is the input of a network, preprocessed.
+    /// Whether it is a network's preprocessed input.
     input: bool,
-    /// Whether its bytes are those of an encoded picture.
+    /// Whether its bytes are an encoded picture.
     coded: bool,
     stamp: Stamp,
     label: Label,
     again: bool,
     origin: Origin,
-    /// The picture as it was encoded, where that was asked for.
+    /// The encoded picture that it was decoded from, if requested.
     encoded: Vec<u8>,
-    /// Bytes that `encoded` may have; 0 where nobody asked.
+    /// Most bytes of `encoded`; 0 if not requested.
     encoded_bound: usize,
 }
 
-/// Where a frame stands in its stream.
+/// Position of a frame in its stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stamp {
-    /// Its number, from 0. Sources count what they saw: a gap is a frame that was lost before it came here.
+    /// Its number, from 0. Sources count all frames that they saw, so a gap means lost frames.
     pub seq: u64,
-    /// When its last byte arrived, or when the camera says that it was taken, in nanoseconds of the monotonic clock
+    /// Arrival of its last byte, or the camera's time, in nanoseconds of the monotonic clock
     /// ([`monotonic_ns`](crate::clock::monotonic_ns)).
     pub mono_ns: u64,
 }
@@ -104,38 +104,39 @@ impl Frame {
         Ok(Frame { geometry, stride, data, ..Frame::default() })
     }
 
-    /// A frame to be filled, of at most `bytes` bytes, whose memory is taken now.
+    /// An empty frame with a capacity of `bytes` bytes, allocated now.
     pub fn with_capacity(bytes: usize) -> Frame {
         let mut data = vec![0; bytes.max(3)];
         data.truncate(3);
         Frame { data, bound: bytes.max(3), ..Frame::default() }
     }
 
-    /// Has sources keep the JPEG that they decode this frame from, where it has `bytes` at most. Memory for it is taken now.
+    /// Requests that sources keep the JPEG that this frame is decoded from, up to `bytes` bytes. The memory is
+    /// allocated now.
     pub fn keep_encoded(&mut self, bytes: usize) {
         self.encoded = Vec::with_capacity(bytes);
         self.encoded_bound = bytes;
     }
 
-    /// The JPEG that the frame was decoded from, as the camera made it; `None` where there is none, or it was not
-    /// [asked for](Frame::keep_encoded) or too long.
+    /// The JPEG that the frame was decoded from. `None` if there is none, it was not [requested](Frame::keep_encoded),
+    /// or it is too long.
     pub fn encoded(&self) -> Option<&[u8]> {
         Some(self.encoded.as_slice()).filter(|bytes| !bytes.is_empty())
     }
 
-    /// Whether the picture that it is decoded from is to be kept.
+    /// Whether the encoded picture is to be kept.
     pub(crate) fn wants_encoded(&self) -> bool {
         self.encoded_bound > 0
     }
 
-    /// Keeps the encoded picture that its bytes are, where that was asked for.
+    /// Keeps the frame's own bytes as the encoded picture, if requested.
     pub(crate) fn set_encoded_itself(&mut self) {
         let data = std::mem::take(&mut self.data);
         self.set_encoded(&data);
         self.data = data;
     }
 
-    /// Keeps `bytes` as the encoded picture, where that was asked for.
+    /// Keeps `bytes` as the encoded picture, if requested.
     pub(crate) fn set_encoded(&mut self, bytes: &[u8]) {
         self.encoded.clear();
         if bytes.len() <= self.encoded_bound {
@@ -143,23 +144,24 @@ impl Frame {
         }
     }
 
-    /// Makes this a frame of `geometry` with rows that follow each other without a gap, and gives its bytes to be
-    /// written (planes as [`PixelFormat::plane`] lays them, of any content).
+    /// Makes this a frame of `geometry` with rows without gaps, and returns its bytes to write (planes as in
+    /// [`PixelFormat::plane`], with unspecified contents).
     ///
-    /// The memory of the frame is kept, and grown where it is too small and no capacity was set: this is how frames are
-    /// recycled.
+    /// The frame's memory is reused, and grows if it is too small and has no fixed capacity. Frames are recycled this
+    /// way.
     ///
     /// # Errors
-    /// [`Error::BadImage`] for an empty picture, [`Error::Limit`] beyond `limits` or the capacity; the frame is as it
-    /// was.
+    /// [`Error::BadImage`] for an empty picture, [`Error::Limit`] beyond `limits` or the capacity; the frame is then
+    /// unchanged.
     pub fn reshape(&mut self, geometry: Geometry, limits: &Limits) -> Result<&mut [u8]> {
         self.reshape_padded(geometry, geometry.format.row_bytes(geometry.width), limits)
     }
 
-    /// As [`Frame::reshape`], with rows of the first plane `stride` bytes apart; all rows are padded, the last too.
+    /// As [`Frame::reshape`], with rows of the first plane `stride` bytes apart. All rows are padded, including the
+    /// last.
     ///
     /// # Errors
-    /// As [`Frame::reshape`], and [`Error::BadInput`] for a stride that is shorter than a row.
+    /// As [`Frame::reshape`], and [`Error::BadInput`] for a stride shorter than a row.
     pub fn reshape_padded(&mut self, geometry: Geometry, stride: usize, limits: &Limits) -> Result<&mut [u8]> {
         let Geometry { format, width, height, .. } = geometry;
         check_size("frame", width, height, limits)?;
@@ -176,7 +178,8 @@ impl Frame {
         Ok(&mut self.data)
     }
 
-    /// As [`Frame::reshape`], with room for `bytes` bytes if that is more: for a picture that is packed after it was read.
+    /// As [`Frame::reshape`], with room for `bytes` bytes if that is more: for a picture whose padding is removed after
+    /// reading.
     ///
     /// # Errors
     /// As [`Frame::reshape`].
@@ -206,24 +209,24 @@ impl Frame {
         Ok(&mut self.data)
     }
 
-    /// Whether its source gave it to an earlier run that was killed before it said what became of it: it may have been
-    /// told of already.
+    /// Whether an earlier run received this frame and was killed before it reported what became of it. The frame may
+    /// have been reported already.
     pub fn is_again(&self) -> bool {
         self.again
     }
 
-    /// Says so.
+    /// Sets [`Frame::is_again`].
     pub(crate) fn set_again(&mut self, again: bool) {
         self.again = again;
     }
 
-    /// Whether it is the input of a network already, which preprocessing passes on as it is.
+    /// Whether it is already a network's input, which preprocessing passes on unchanged.
     pub fn is_input(&self) -> bool {
         self.input
     }
 
-    /// Keeps the encoded picture `bytes`, to be decoded by a [`LateDecoder`](crate::source::LateDecoder); of `geometry` then.
-    /// Whether they fit: decoded ones mostly are more.
+    /// Stores the encoded picture `bytes`, which a [`LateDecoder`](crate::source::LateDecoder) will decode to
+    /// `geometry`. Returns whether they fit: decoded pictures are usually larger.
     ///
     /// # Errors
     /// As [`Frame::reshape`].
@@ -238,12 +241,12 @@ impl Frame {
         Ok(true)
     }
 
-    /// Whether its bytes are those of an encoded picture: none of its rows and planes is there then.
+    /// Whether its bytes are an encoded picture, without rows and planes.
     pub fn is_coded(&self) -> bool {
         self.coded
     }
 
-    /// Takes the picture of `other`, which gets that of this frame; label and stamp stay.
+    /// Swaps the pictures of the two frames. Labels and stamps stay.
     pub(crate) fn swap_picture(&mut self, other: &mut Frame) {
         std::mem::swap(&mut self.geometry, &mut other.geometry);
         std::mem::swap(&mut self.stride, &mut other.stride);
@@ -253,7 +256,7 @@ impl Frame {
         std::mem::swap(&mut self.coded, &mut other.coded);
     }
 
-    /// Makes this the same picture as `other`, of the same origin; its memory, its label and its stamp are kept.
+    /// Copies the picture and origin of `other`. This frame keeps its memory, label and stamp.
     pub(crate) fn copy(&mut self, other: &Frame, limits: &Limits) -> Result<()> {
         self.reshape_padded(other.geometry, other.stride, limits)?.copy_from_slice(&other.data);
         self.input = other.input;
@@ -310,12 +313,12 @@ impl Frame {
         &self.data[start..start + self.format().row_bytes(self.width())]
     }
 
-    /// What luma and chroma mean and where chroma lies.
+    /// Sets the meaning of luma and chroma, and the position of chroma.
     pub fn set_color(&mut self, color: Color, siting: Siting) {
         (self.geometry.color, self.geometry.siting) = (color, siting);
     }
 
-    /// What of the frame is preprocessed.
+    /// Sets the part of the frame that is preprocessed.
     pub fn set_roi(&mut self, roi: RegionOfInterest) {
         self.geometry.roi = roi;
     }
@@ -330,12 +333,12 @@ impl Frame {
         self.stamp = stamp;
     }
 
-    /// What the picture is called, a photo's path for one; empty for most.
+    /// Label of the picture, such as a photo's path; empty for most.
     pub fn label(&self) -> &str {
         &self.label.text
     }
 
-    /// Names the picture; the memory of the last name is kept.
+    /// Sets the label. Reuses the last label's memory.
     pub fn set_label(&mut self, label: &str) {
         self.label.set(label);
     }
@@ -345,17 +348,17 @@ impl Frame {
         self.label.set_path(path);
     }
 
-    /// The path that the label stands for, where that is not UTF-8, as a relative URL: `%E9` for a byte.
+    /// The label's path as a relative URL, with `%E9` for a byte, if the path is not UTF-8.
     pub fn url(&self) -> Option<&str> {
         Some(self.label.url.as_str()).filter(|url| !url.is_empty())
     }
 
-    /// When, where and with what it was taken, where the frame is a photo that says so.
+    /// Time, place and camera, if the frame is a photo with EXIF data.
     pub fn origin(&self) -> &Origin {
         &self.origin
     }
 
-    /// Sets when, where and with what it was taken.
+    /// Sets the origin.
     pub fn set_origin(&mut self, origin: Origin) {
         self.origin = origin;
     }
@@ -365,7 +368,7 @@ impl Frame {
         self.data.capacity() + self.encoded.capacity() + self.label.text.capacity() + self.label.url.capacity()
     }
 
-    /// Swaps the pixels of two frames of one geometry's size in bytes; for transforms that cannot work in place.
+    /// Swaps the frame's data with `data` of the same size, for transforms that cannot work in place.
     pub(crate) fn swap_data(&mut self, geometry: Geometry, data: &mut Vec<u8>) {
         let stride = geometry.format.row_bytes(geometry.width);
         debug_assert_eq!(data.len(), geometry.format.frame_bytes(geometry.width, geometry.height, stride));
@@ -374,7 +377,7 @@ impl Frame {
     }
 }
 
-/// A single black pixel: a frame to be filled.
+/// A single black pixel: an empty frame to fill.
 impl Default for Frame {
     fn default() -> Self {
         let geometry = Geometry::new(PixelFormat::Rgb24, 1, 1);

@@ -1,9 +1,9 @@
-//! The frames of [oltr](https://crates.io/crates/oltr): where they come from, what they are in memory, and how they become
+//! The frames of [oltr](https://crates.io/crates/oltr): their sources, their form in memory, and their preprocessing to
 //! the input of a network.
 //!
-//! [`source`] reads photos, streams and cameras into [`Frame`]s; [`preprocess`] turns a frame into the square of RGB
+//! [`source`] reads photos, streams and cameras into [`Frame`]s. [`preprocess`] turns a frame into the square of RGB
 //! bytes that a network was trained on. Everything is bounded by [`Limits`] and fails with the typed [`Error`]. The
-//! crate knows no network: `oltr` exports all of this under its own name, which is how the examples here are written.
+//! crate contains no network. `oltr` exports all of this under its own name, which the examples here use.
 
 pub mod atomic;
 pub mod clock;

@@ -1,9 +1,9 @@
 //! Every bound of the library, each with its reason.
 
-/// The bounds that oltr keeps, whatever its input says.
+/// Limits that hold for any input.
 ///
-/// All are strict: exceeding one is a defect, reaching one is an [`Error::Limit`](crate::Error::Limit) that names
-/// the field. The defaults suit a board with 512 MiB.
+/// All limits are strict: exceeding one is a defect of oltr. Reaching one is an [`Error::Limit`](crate::Error::Limit)
+/// that names the field. The defaults suit a board with 512 MiB.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
@@ -13,28 +13,28 @@ pub struct Limits {
     pub graph_nodes: usize,
     /// Inputs and outputs of a graph, each: networks have a handful.
     pub graph_ports: usize,
-    /// Operators of a graph that no int8 program computes, with what a node has more than three inputs and one output.
-    /// ResNet-152 in float has some 500, the largest transformers for pictures some 3 000.
+    /// Operators of a graph that no int8 program computes. A node with more than three inputs or more than one output
+    /// counts more. ResNet-152 in float has some 500, the largest vision transformers some 3 000.
     pub float_nodes: usize,
-    /// Operators that read the same tensor where no int8 program does: tract takes the square of their number to load
-    /// them, two seconds for as many as this. Constants count that it shares, such as the zero of all Relus.
+    /// Operators outside int8 programs that read the same tensor: tract's loading time grows with the square of their
+    /// number, two seconds for this many. Constants that tract shares count, such as the zero of all Relus.
     pub tensor_readers: usize,
     /// Fields of the protobuf outside tensor data; each can take two hundred bytes once decoded.
     pub graph_fields: u64,
-    /// Elements of one tensor of a graph, constant or not: keeps a hostile shape from being allocated.
+    /// Elements of one tensor of a graph, constant or not: prevents the allocation of a hostile shape.
     pub tensor_elements: u64,
-    /// Elements of tensors that follow from constants alone, beyond four times as many as the file's constants have: they
-    /// are computed when the model is loaded, and held together for a while.
+    /// Elements of tensors that are computed from constants, in addition to four times the elements of the file's
+    /// constants. They are computed at load, and are all in memory for a while.
     pub constant_elements: u64,
     /// Known classes of a bundle.
     pub classes: usize,
     /// Bytes of one encoded photo; 108 megapixels take some 40 MB as JPEG.
     pub photo_bytes: u64,
-    /// Pixels of one decoded photo or frame (width × height). Memory is taken for the photo at hand, not for this bound: 12
-    /// megapixels take 36 MB as RGB, 108 megapixels 324 MB, and as much again where they are turned upright. What the
-    /// decoder takes beside that: see [`Decoder`](crate::source::photo::Decoder).
+    /// Pixels of one decoded photo or frame (width × height). Memory is allocated for the actual photo, not for this
+    /// limit: 12 megapixels take 36 MB as RGB, 108 megapixels 324 MB, and as much again if they are rotated. For the
+    /// decoder's own memory see [`Decoder`](crate::source::photo::Decoder).
     pub photo_pixels: u64,
-    /// Pixels of one side of a photo or frame.
+    /// Length of a side of a photo or frame, in pixels.
     pub photo_side: u32,
     /// Bytes of one decoded frame of a stream; 3840×2160 takes 12.4 MB as `yuv420p`.
     pub frame_bytes: usize,
@@ -42,32 +42,32 @@ pub struct Limits {
     pub encoded_frame_bytes: usize,
     /// Photos that one command accepts, so that a wrong folder does not fill the memory with names.
     pub photos: usize,
-    /// Frames of a stream that wait for the network: more are only staler.
+    /// Frames in the queue before the network: more would only be older.
     pub queue_frames: usize,
     /// Frames that a consensus looks back on.
     pub consensus_frames: usize,
-    /// Events in progress at the same time, one for each thing that is seen.
+    /// Open events at the same time, one for each object in view.
     pub open_events: usize,
-    /// Bytes of one line of output: a path of 4096 bytes takes up to six times as many in JSON, and three times as many
-    /// more where it is not UTF-8 and told as a URL too.
+    /// Bytes of one line of output. A path of 4096 bytes takes up to six times as many in JSON, and three times as many
+    /// again as a URL if it is not UTF-8.
     pub line_bytes: usize,
     /// Attempts in a row to open a source again that went away.
     pub retries: u32,
-    /// Photos of a watched folder whose entries are kept in memory; those of more are merged into the sorted part of the
+    /// Photos of a watched folder whose entries are in memory. Further entries are merged into the sorted part of the
     /// state file.
     pub watched_photos: usize,
-    /// Bytes that may be taken at run time, or `None` for no bound: by a session with its weights and buffers, or by all
-    /// of a streaming program (`oltr::pipeline::memory::Plan`).
+    /// Bytes that may be allocated at run time, or `None` for no limit: by a session with its weights and buffers, or
+    /// by a whole streaming program (`oltr::pipeline::memory::Plan`).
     pub memory_bytes: Option<u64>,
 }
 
 impl Limits {
-    /// The most elements that may follow from constants of so many elements.
+    /// The most elements that may be computed from `own` elements of constants.
     pub fn computed_constants(&self, own: u64) -> u64 {
         own.saturating_mul(4).saturating_add(self.constant_elements)
     }
 
-    /// The default bounds with some of them changed: `Limits::with(|limits| limits.photos = 100)`.
+    /// The default limits with changes: `Limits::with(|limits| limits.photos = 100)`.
     pub fn with(change: impl FnOnce(&mut Limits)) -> Limits {
         let mut limits = Limits::default();
         change(&mut limits);

@@ -1,14 +1,14 @@
-//! Source geometry to model input: the square of pixels that a bundle's network was trained on.
+//! Turns a frame into the model's input: the square of pixels that a bundle's network was trained on.
 //!
 //! Two steps, each planned once: a [`Preprocessor`] turns frames of one geometry into `size` × `size` RGB bytes, and a
-//! [`Normaliser`] turns those bytes into the float input, or a table for an input that is quantised at once. Both
-//! compute exactly what the training code computes with Pillow and numpy, so that a bundle sees in the field what it
-//! saw in training.
+//! [`Normaliser`] turns those bytes into the float input, or into a table for a quantised input. Both compute exactly
+//! what the training code computes with Pillow and numpy, so that a bundle sees the same pixels in the field as in
+//! training.
 //!
-//! Frames of luma and chroma are resampled plane by plane and converted at the size of the input, by the integer formula
-//! below; the result is within 2 levels of what the frame would give if it were converted first. A frame's
-//! [`RegionOfInterest`](crate::RegionOfInterest) is part of the plan: its region is resampled as if it were cropped,
-//! and turned when it is small.
+//! Frames of luma and chroma are resampled plane by plane and converted at the size of the input, by the integer
+//! formula below. The result differs by at most 2 levels from converting first. A frame's
+//! [`RegionOfInterest`](crate::RegionOfInterest) is part of the plan: its region is resampled as if cropped, and
+//! rotated at the small size.
 //!
 //! # Conversion
 //! With `y` = Y − black, `u` = U − 128, `v` = V − 128, and the weights of ITU-R BT.601 (`Kr` 0.299, `Kb` 0.114) or BT.709
@@ -20,8 +20,8 @@
 //! B = (ly·y + bu·u        + 2¹³) >> 14     gu = 2·Kb·(1 − Kb)/Kg·c    gv = 2·Kr·(1 − Kr)/Kg·c
 //! ```
 //!
-//! clamped to 0..=255; each factor is rounded to 14 bits of fraction. In full range black is 0, white 255, and `c` 1; in
-//! limited range 16, 235, and `c` 255/224. That is within 1 of the same formula in real numbers.
+//! clamped to 0..=255. Each factor is rounded to 14 bits of fraction. In full range black is 0, white 255, and `c` 1;
+//! in limited range 16, 235, and `c` 255/224. The result is within 1 of the same formula in real numbers.
 
 mod color;
 mod geometry;
@@ -46,9 +46,9 @@ use resample::{Resampler, Room, Span, reserve};
 
 /// Turns frames into the pixels of the model's input.
 ///
-/// Everything that depends on the geometry of the source is computed once and kept; a frame of the same geometry as the
-/// one before it takes no memory. Nor does one that differs only in its [`RegionOfInterest`](crate::RegionOfInterest),
-/// from the third on: what moves is cut out of each frame at another place and in another size.
+/// Everything that depends on the source's geometry is computed once. A further frame of the same geometry allocates
+/// nothing. Neither does one that differs only in its [`RegionOfInterest`](crate::RegionOfInterest), from the third on:
+/// a moving object is cut out at another place and size in each frame.
 ///
 /// # Example
 /// ```
@@ -81,12 +81,13 @@ pub struct Preprocessor {
 #[derive(Clone, Debug)]
 struct Plan {
     source: Geometry,
-    /// What of the source is examined, as it is stored.
+    /// The part of the stored source that is used.
     region: Rect,
-    /// In the region turned upright.
+    /// Placement within the upright region.
     placement: Placement,
     pixels: Pixels,
-    /// The placed picture before it is turned: (columns, rows) of the source's orientation, RGB. Empty if it is upright.
+    /// The placed picture before rotation: (columns, rows) in the source's orientation, RGB. Empty if the source is
+    /// upright.
     unturned: Vec<u8>,
 }
 
@@ -94,9 +95,9 @@ struct Plan {
 #[derive(Clone, Debug)]
 enum Pixels {
     Rgb(Resampler),
-    /// Resampled with their channels as they are: (rows, columns, 3 or 4).
+    /// Resampled in the source's channels: (rows, columns, 3 or 4).
     Other(Resampler, Vec<u8>),
-    /// One channel, (rows, columns), and what each value becomes.
+    /// One channel, (rows, columns), and the output of each value.
     Gray(Resampler, Vec<u8>, Box<[u8; 256]>),
     Planes(Planes),
 }
@@ -110,12 +111,12 @@ impl Preprocessor {
         Ok(Preprocessor { plan: Plan::new(settings, source)?, settings: settings.clone() })
     }
 
-    /// The geometry that is planned for: that of the last frame.
+    /// The planned geometry: that of the last frame.
     pub fn geometry(&self) -> Geometry {
         self.plan.source
     }
 
-    /// Which part of the source goes where: of its region, turned upright.
+    /// Which part of the upright region goes where.
     pub fn placement(&self) -> Placement {
         self.plan.placement
     }
@@ -130,18 +131,18 @@ impl Preprocessor {
         self.plan.bytes()
     }
 
-    /// Bytes that a plan for a square of `side` takes at most, for any frame within `limits`: the placed picture twice, the
-    /// rows of the highest frame narrowed to `side`, and weights for both of its sides.
+    /// Most bytes of a plan for a square of `side`, for any frame within `limits`: the placed picture twice, the rows
+    /// of the tallest frame narrowed to `side`, and weights for both sides.
     pub fn most_bytes(side: u32, limits: &Limits) -> u64 {
         let (side, highest) = (u64::from(side), u64::from(limits.photo_side).min(limits.frame_bytes as u64));
-        // Per pixel of the frame's sides: a narrowed row; eight rows side by side, at up to four bytes; weights.
+        // Per pixel of the frame's sides: a narrowed row; eight adjacent rows of up to four bytes; weights.
         const PER_PIXEL: u64 = 8 * 4 + 3 * 8;
         side * side * 3 * 2 + highest * (3 * side + 2 * PER_PIXEL)
     }
 
     /// Writes the input pixels of `frame` to `out`: interleaved RGB `(size, size, 3)`.
     ///
-    /// A frame of another geometry than the last one is planned for first, which takes memory.
+    /// A frame with a new geometry is planned for first, which allocates.
     ///
     /// # Errors
     /// [`Error::BadInput`] if `out` is not [`Preprocessor::output_len`] long.
@@ -175,15 +176,15 @@ impl Plan {
         Ok(Plan { source, region, placement, pixels, unturned: vec![0; unturned] })
     }
 
-    /// Plans for another `source`. The memory of the last plan is kept where the format is the same.
+    /// Plans for a new `source`. Reuses the last plan's memory if the format is the same.
     ///
     /// # Errors
-    /// As [`Preprocessor::new`]; the plan is as it was.
+    /// As [`Preprocessor::new`]; the plan is then unchanged.
     fn change(&mut self, settings: &Preprocess, source: Geometry) -> Result<()> {
         let Spans { region, placement, columns, rows, unturned } = Spans::new(settings, source)?;
         let only_roi = Geometry { roi: self.source.roi, ..source } == self.source;
         if only_roi {
-            // More parts of such frames will come.
+            // More regions of such frames will follow.
             let (columns, rows, output) = (source.width as usize, source.height as usize, settings.size as usize);
             self.pixels.reserve(source.format, Room { columns, rows, output });
             let turned = source.roi.rotation != Rotation::None;
@@ -223,7 +224,7 @@ impl Plan {
     }
 }
 
-/// What a plan follows from.
+/// Inputs of a plan.
 struct Spans {
     region: Rect,
     placement: Placement,
@@ -263,7 +264,7 @@ impl Pixels {
         pixels
     }
 
-    /// Plans anew for `source`, where the plan for `before` is of its format; whether it is.
+    /// Plans for `source` in place, if the plan for `before` has the same format. Returns whether it has.
     fn plan(&mut self, before: Geometry, source: Geometry, region: Rect, columns: Span, rows: Span) -> bool {
         if before.format != source.format {
             return false;
@@ -301,7 +302,7 @@ impl Pixels {
         }
     }
 
-    /// Resamples what was planned for to RGB: `out` of `columns`, rows `line` bytes apart.
+    /// Resamples the planned part to RGB: `out` of `columns`, rows `line` bytes apart.
     fn run(&mut self, frame: &Frame, region: Rect, out: &mut [u8], line: usize, columns: usize) {
         let (stride, channels) = (frame.stride(), frame.format().bytes_per_pixel());
         let plane = &frame.data()[region.y as usize * stride + region.x as usize * channels..];
@@ -320,7 +321,7 @@ impl Pixels {
                     }
                 }
             }
-            // One channel costs a third, and gives what three equal ones would.
+            // One channel costs a third of three equal ones and gives the same result.
             Pixels::Gray(resampler, placed, values) => {
                 resampler.run(plane, stride, placed, columns);
                 for (line, gray) in out.chunks_mut(line).zip(placed.chunks_exact(columns)) {
@@ -334,7 +335,7 @@ impl Pixels {
     }
 }
 
-/// What each luma of a grey `source` becomes.
+/// Output value of each luma of a grey `source`.
 fn values(source: Geometry) -> Box<[u8; 256]> {
     Box::new(match source.color.range {
         Range::Full => std::array::from_fn(|value| value as u8),
@@ -342,7 +343,7 @@ fn values(source: Geometry) -> Box<[u8; 256]> {
     })
 }
 
-/// What of a source is examined.
+/// The part of a source that is used.
 fn region(source: Geometry) -> Result<Rect> {
     let Geometry { width, height, roi, .. } = source;
     let Some(region) = roi.region else {
@@ -366,7 +367,7 @@ mod tests {
         Preprocess { size: 24, resize, resize_to: None, mean: [99.0; 3], std: [1.0; 3], pad_color: None }
     }
 
-    /// Whatever was planned before, a part of a frame gives what it gives by itself, and is planned in the same memory.
+    /// A part of a frame gives the same result after any earlier plan, and reuses its memory.
     #[test]
     fn parts_of_a_frame_are_planned_in_the_memory_of_the_last() {
         let part = |x, y, width, height| Some(Rect { x, y, width, height });

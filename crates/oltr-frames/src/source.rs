@@ -1,7 +1,7 @@
-//! Where pictures come from.
+//! Sources of pictures.
 //!
-//! Photos are found ([`photos`]) and decoded ([`photo`]) one by one. What gives frames one after another is a
-//! [`FrameSource`]: the pipeline reads any through it, a user's own too.
+//! Photos are found ([`photos`]) and decoded ([`photo`]) one by one. A [`FrameSource`] yields a sequence of frames. The
+//! pipeline reads any source through it, including a user's own.
 
 pub mod ahead;
 pub mod camera;
@@ -25,13 +25,13 @@ use crate::limits::Limits;
 use crate::preprocess::Preprocess;
 use crate::source::photo::Decode;
 
-/// Notes that the frame of a number was reported. Its error is that of [`FrameSource::confirm`].
+/// Records that the frame with this number was reported. Errors as [`FrameSource::confirm`].
 pub type Note = Box<dyn FnMut(u64) -> Result<()> + Send>;
 
-/// What gives frames one after another.
+/// A sequence of frames.
 ///
 /// # Example
-/// A source of its own: three gray frames.
+/// A user's source: three grey frames.
 /// ```
 /// # use oltr_frames as oltr;
 /// use std::time::Duration;
@@ -68,38 +68,38 @@ pub type Note = Box<dyn FnMut(u64) -> Result<()> + Send>;
 /// # Ok::<(), oltr::Error>(())
 /// ```
 pub trait FrameSource: Send {
-    /// What results call it: a path, `-`, `v4l2:/dev/video0`.
+    /// Name in results: a path, `-`, `v4l2:/dev/video0`.
     fn name(&self) -> &str;
 
-    /// Whether frames come at a pace of their own, so that an old one is better dropped than waited for.
+    /// Whether the source is live: frames come at their own pace, and old ones are dropped rather than queued.
     fn is_live(&self) -> bool;
 
-    /// Whether the times of frames are those of a recording, so that pauses in their arrival mean nothing.
+    /// Whether frames have a recording's times, so that pauses in their arrival mean nothing.
     fn is_recording(&self) -> bool {
         false
     }
 
-    /// What it needs of memory, known before the first frame.
+    /// Memory needs, known before the first frame.
     fn bounds(&self) -> Bounds;
 
-    /// Waits up to `patience` for a frame and reads it into `frame`, whose geometry, stamp and label it sets. The
-    /// [`RegionOfInterest`](crate::RegionOfInterest) is the caller's: it is reset.
+    /// Waits up to `patience` for a frame and reads it into `frame`. Sets geometry, stamp and label, and resets the
+    /// [`RegionOfInterest`](crate::RegionOfInterest), which belongs to the caller.
     ///
-    /// After [`Next::Waiting`] part of a frame may lie in `frame`: the same one must be handed in again, untouched (a
-    /// source that reads in parts refuses another with [`Error::BadInput`]). After [`Next::Damaged`], [`Next::End`] or
-    /// an error its content means nothing.
+    /// After [`Next::Waiting`], `frame` may contain a part of the next frame: pass the same one again, unchanged. (A
+    /// source that reads in parts refuses another with [`Error::BadInput`].) After [`Next::Damaged`], [`Next::End`] or
+    /// an error its contents are unspecified.
     ///
-    /// Frames may change in size and format from one to the next; none exceeds [`Bounds::frame_bytes`]: one that would is
-    /// [`Next::Damaged`], and an error where all that follow would.
+    /// Frames may change in size and format. None exceeds [`Bounds::frame_bytes`]: a larger one is [`Next::Damaged`],
+    /// or an error if all later ones would be larger.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] for a camera that is gone, from which [`FrameSource::reconnect`] may recover; anything else
-    /// is final, [`Error::Io`] for one.
+    /// [`Error::Unavailable`] for a camera that is gone; [`FrameSource::reconnect`] may recover it. All other errors,
+    /// such as [`Error::Io`], are final.
     fn next(&mut self, frame: &mut Frame, patience: Duration) -> Result<Next>;
 
-    /// What notes for a source that a frame was reported, given its number, from whichever thread reports it; asked for
-    /// once, before the first frame. What remembers across restarts what it gave has one, so that a process that is
-    /// killed tells nothing twice. [`FrameSource::confirm`] follows.
+    /// A callback that records a frame's number when the frame was reported, from the reporting thread. Requested once,
+    /// before the first frame. Sources with a memory across restarts have one, so that no frame is reported twice after
+    /// a kill. [`FrameSource::confirm`] follows.
     fn note(&mut self) -> Option<Note> {
         None
     }
@@ -111,17 +111,17 @@ pub trait FrameSource: Send {
         None
     }
 
-    /// Tells that all frames up to number `seq` are done with: classified and the results written, or dropped for good.
-    /// What remembers across restarts what it gave records it now; within a second it is on the disk.
+    /// All frames up to number `seq` are done: classified and written, or dropped for good. Sources with a memory
+    /// across restarts record them now and sync within a second.
     ///
     /// # Errors
-    /// [`Error::Io`] if that cannot be recorded.
+    /// [`Error::Io`] if they cannot be recorded.
     fn confirm(&mut self, seq: u64) -> Result<()> {
         let _ = seq;
         Ok(())
     }
 
-    /// Tells that `count` of the [`Next::Damaged`] it gave are done with: told, or dropped for good.
+    /// `count` more of the [`Next::Damaged`] are done: reported, or dropped for good.
     ///
     /// # Errors
     /// As [`FrameSource::confirm`].
@@ -130,76 +130,75 @@ pub trait FrameSource: Send {
         Ok(())
     }
 
-    /// Tells that frame `seq` could not be classified, for a reason that another run may not have: what remembers what it
-    /// gave does not remember this one. Called before [`FrameSource::confirm`] is for this frame.
+    /// Frame `seq` could not be classified for a reason that another run may not have. Sources with a memory do not
+    /// record it. Called before [`FrameSource::confirm`] for this frame.
     fn refuse(&mut self, seq: u64) {
         let _ = seq;
     }
 
-    /// Tells, before the first frame, that nothing but the input of a network with `settings` is made of frames. A source of
-    /// photos then gives that at once ([`Frame::is_input`]), decoded as `decode` says, with `jobs` threads; others do
-    /// nothing. [`FrameSource::bounds`] may be less afterwards.
+    /// Called before the first frame: only the input of a network with `settings` is needed. A source of photos then
+    /// yields that directly ([`Frame::is_input`]), decoded as `decode` states, with `jobs` threads. Other sources
+    /// ignore it. [`FrameSource::bounds`] may decrease.
     fn read_for(&mut self, settings: &Preprocess, decode: Decode, jobs: usize) {
         let _ = (settings, decode, jobs);
     }
 
-    /// Tells, before the first frame, that frames may be dropped before anyone examines them, so that decoding each were a
-    /// waste. Whether encoded frames are then given as they came ([`Frame::is_coded`]), for a [`LateDecoder`].
+    /// Called before the first frame: frames may be dropped unseen, so decoding each would be a waste. Returns whether
+    /// frames then stay encoded ([`Frame::is_coded`]), for a [`LateDecoder`].
     fn leave_coded(&mut self) -> bool {
         false
     }
 
-    /// Keeps to `limits` from now on, which are no larger than those that the source was opened with. What cannot be
-    /// opened within less does nothing.
+    /// Applies `limits` from now on. They are no larger than those that the source was opened with. A source that
+    /// cannot work within less ignores them.
     fn restrict(&mut self, limits: &Limits) {
         let _ = limits;
     }
 
-    /// Tries once to make the source deliver again after [`Error::Unavailable`], [`Next::End`] or a long silence; what
-    /// was read in part is dropped.
+    /// Tries once to make the source deliver again after [`Error::Unavailable`], [`Next::End`] or a long silence. Drops
+    /// a partly read frame.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] if that did not work (it may later), or if the source cannot do it at all.
+    /// [`Error::Unavailable`] if that failed (it may work later), or if the source does not support it.
     fn reconnect(&mut self) -> Result<()> {
         let reason = "this source cannot be opened again; start anew".into();
         Err(Error::Unavailable { subject: self.name().into(), reason })
     }
 }
 
-/// What a source needs of memory.
+/// Memory needs of a source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bounds {
-    /// Bytes of the largest frame: the capacity that [`Frame::with_capacity`] is to be called with.
+    /// Bytes of the largest frame, for [`Frame::with_capacity`].
     pub frame_bytes: usize,
-    /// Bytes that the source itself takes at most, for its buffers, a decoder, or those that a driver maps.
+    /// Most bytes that the source itself takes: its buffers, a decoder, or mapped buffers of a driver.
     pub decoder_bytes: usize,
 }
 
-/// What [`FrameSource::next`] found.
+/// Result of [`FrameSource::next`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Next {
     /// A frame.
     Frame,
-    /// Nothing yet, for as long as the caller had patience.
+    /// No frame yet within the caller's patience.
     Waiting,
-    /// A frame that is no picture was passed over; the next one may be good. It has a number of its own, so that
+    /// A damaged frame was skipped. The next one may be good. It has a number of its own, so that
     /// [`Stamp::seq`](crate::Stamp) shows the gap.
     Damaged(Damage),
-    /// The end of the input. One that ends in the middle of a frame gives [`Next::Damaged`] first, with the offset of
-    /// that frame.
+    /// The end of the input. If that is within a frame, [`Next::Damaged`] with the frame's offset comes first.
     End,
 }
 
-/// What was wrong with a frame, or with what lay between two.
+/// Damage of a frame, or between two frames.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage {
-    /// Where it began: bytes since the start of the input, for a source that is one.
+    /// Where it began: bytes since the start of the input, if the source has one.
     pub offset: Option<u64>,
-    /// What kind of error it is.
+    /// Kind of the error.
     pub kind: ErrorKind,
     /// What is wrong, and the remedy.
     pub reason: String,
-    /// The photo's path, where it was to be one.
+    /// Path of the damaged photo, for a source of photos.
     pub photo: Option<PathBuf>,
 }

@@ -1,10 +1,8 @@
-//! Text from outside on its way to people: names of files, classes, operators, labels and devices, which may hold
-//! anything.
+//! Escapes texts from outside for display: names of files, classes, operators, labels and devices may contain anything.
 //!
-//! What would command a terminal, begin a line of its own in a journal, or show a name other than it is, comes out as
-//! an escape that can be read: `\n`, `\u{1b}`, `\u{202e}`. Messages of [`Error`](crate::Error) are escaped as they are
-//! written; the program escapes everything else that it shows, by the functions of this module. JSON says every name
-//! exactly: [`Json`] escapes as JSON does what a terminal should not see.
+//! A character that controls a terminal, starts a new log line or disguises a name becomes a readable escape: `\n`,
+//! `\u{1b}`, `\u{202e}`. [`Error`](crate::Error) escapes its messages itself. The program escapes everything else that
+//! it shows with these functions. JSON keeps every name exact: [`Json`] uses JSON's escapes for these characters.
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
@@ -15,15 +13,15 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
 
-/// Most characters of a name in a message: a longer one loses its middle. Paths of Linux may be as long as 4096, but
-/// what is longer than a few lines of a terminal is no name any more.
+/// Most characters of a name in a message. A longer one loses its middle. Linux allows paths of 4096 bytes, but a name
+/// of more than a few lines is unreadable.
 const MOST_NAME: usize = 512;
 
-/// Most characters of what a message says, with the names in it.
+/// Most characters of a message, including the names in it.
 const MOST_MESSAGE: usize = 4096;
 
-/// Whether `c` is not to be shown as it is: a control character, one that changes the direction of text, one without
-/// width, or one that ends a line.
+/// Whether `c` must be escaped: a control character, one that changes the direction of text, one without width, or one
+/// that ends a line.
 pub fn is_hidden(c: char) -> bool {
     matches!(
         c,
@@ -56,7 +54,7 @@ fn push(c: char, to: &mut impl fmt::Write) -> fmt::Result {
     }
 }
 
-/// How many there are of what is called `one`: `1 photo`, `2 photos`, `0 classes`.
+/// A number with its noun: `1 photo`, `2 photos`, `0 classes`.
 pub fn counted(n: impl TryInto<u64>, one: &str) -> String {
     let n = n.try_into().unwrap_or(u64::MAX);
     let end = match one {
@@ -67,11 +65,11 @@ pub fn counted(n: impl TryInto<u64>, one: &str) -> String {
     format!("{n} {one}{end}")
 }
 
-/// What a spreadsheet takes for the beginning of a formula.
+/// Characters that start a formula in a spreadsheet.
 const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
 
-/// `text` as a cell of a table. A spreadsheet would compute what begins like a formula; an apostrophe before it keeps it a
-/// text. [`of_cell`] takes it away again, and no other.
+/// `text` as a cell of a table. An apostrophe before a text that starts like a formula stops a spreadsheet from
+/// computing it. [`of_cell`] removes that apostrophe, and no other.
 pub fn cell(text: &str) -> Cow<'_, str> {
     match text.trim_start_matches('\'').starts_with(FORMULA) {
         true => Cow::Owned(format!("'{text}")),
@@ -95,7 +93,7 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     Shown { text, most: usize::MAX }.to_string().into()
 }
 
-/// As [`printable`], for text of several lines: these stay.
+/// As [`printable`], but keeps line breaks.
 pub fn printable_lines(text: &str) -> Cow<'_, str> {
     if !text.chars().any(|c| c != '\n' && is_hidden(c)) {
         return text.into();
@@ -103,7 +101,7 @@ pub fn printable_lines(text: &str) -> Cow<'_, str> {
     text.split('\n').map(printable).collect::<Vec<_>>().join("\n").into()
 }
 
-/// A name as the system has it, in one line: bytes that are no UTF-8 come out as `\xff`.
+/// A file name as one line: bytes that are not UTF-8 become `\xff`.
 pub fn printable_os(name: &OsStr) -> String {
     let mut shown = String::new();
     for chunk in name.as_encoded_bytes().utf8_chunks() {
@@ -136,7 +134,7 @@ pub(crate) fn name(text: &str) -> impl fmt::Display + '_ {
     Shown { text, most: MOST_NAME }
 }
 
-/// What a message says, names among it.
+/// The text of a message with the names in it.
 pub(crate) fn message(text: &str) -> impl fmt::Display + '_ {
     Shown { text, most: MOST_MESSAGE }
 }
@@ -144,11 +142,11 @@ pub(crate) fn message(text: &str) -> impl fmt::Display + '_ {
 /// A path in a message.
 pub(crate) fn path(path: &Path) -> String {
     let shown = printable_os(path.as_os_str());
-    // Escapes are not escaped again: nothing of them is hidden.
+    // Existing escapes contain no hidden characters, so they are not escaped again.
     Shown { text: &shown, most: MOST_NAME }.to_string()
 }
 
-/// Text in one line; where it is longer than `most` characters, without its middle.
+/// Displays text in one line, without its middle if it is longer than `most` characters.
 struct Shown<'a> {
     text: &'a str,
     most: usize,
@@ -156,7 +154,7 @@ struct Shown<'a> {
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The number of bytes is enough where it is small.
+        // Counts bytes first, because that is cheap.
         if self.text.len() <= self.most || self.text.chars().nth(self.most).is_none() {
             return self.text.chars().try_for_each(|c| push(c, f));
         }
@@ -168,8 +166,8 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-/// JSON that says every text exactly and holds no character that [`is_hidden`]: those of a terminal's commands beyond
-/// ASCII, and those that turn text around, are escaped as `\u202e` is.
+/// A JSON formatter that keeps every text exact and writes no character that [`is_hidden`]: terminal controls beyond
+/// ASCII and direction marks become escapes such as `\u202e`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Json;
 

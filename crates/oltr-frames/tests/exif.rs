@@ -1,5 +1,5 @@
-//! When, where and with what photos were taken: EXIF data made here, byte by byte, in every container; and the files that
-//! exiftool writes, where it is installed.
+//! Time, place and camera of photos: EXIF data made here byte by byte in every container, and files written by exiftool
+//! if it is installed.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -88,17 +88,17 @@ fn origin(bytes: &[u8]) -> Origin {
     photo::decode("photo", bytes, &Limits::default()).unwrap().origin().clone()
 }
 
-fn told(origin: &Origin) -> Value {
+fn json_of(origin: &Origin) -> Value {
     serde_json::to_value(origin).unwrap()
 }
 
-/// What a photo with these fields of the folder EXIF says of its time.
+/// The time of a photo with these EXIF fields.
 fn time(exif: &[Field]) -> Value {
-    told(&origin(&jpeg(&tiff(&[], exif, &[], false))))["taken"].clone()
+    json_of(&origin(&jpeg(&tiff(&[], exif, &[], false))))["taken"].clone()
 }
 
 fn place(gps: &[Field]) -> Value {
-    told(&origin(&jpeg(&tiff(&[], &[], gps, false))))["place"].clone()
+    json_of(&origin(&jpeg(&tiff(&[], &[], gps, false))))["place"].clone()
 }
 
 const NORTH: [(u32, u32); 3] = [(52, 1), (30, 1), (36, 1)];
@@ -124,8 +124,8 @@ fn every_container_and_both_orders_of_bytes_say_the_same() {
             "place": {"latitude": 52.51, "longitude": -13.25, "altitude": -12.5},
             "camera": {"make": "Acme", "model": "Tü1", "serial": "S-7"},
         });
-        assert_eq!(told(&origin(&jpeg(&data))), expected, "JPEG {big}");
-        assert_eq!(told(&origin(&png(&data))), expected, "PNG {big}");
+        assert_eq!(json_of(&origin(&jpeg(&data))), expected, "JPEG {big}");
+        assert_eq!(json_of(&origin(&png(&data))), expected, "PNG {big}");
     }
 }
 
@@ -134,8 +134,8 @@ fn a_photo_without_exif_says_nothing() {
     let nothing = json!({"taken": null, "place": null, "camera": null});
     for name in ["baseline.jpg", "rgb.png", "plain.tif", "rgb.bmp", "rgb.ppm", "two-frames.gif", "two-frames.webp"] {
         let mut frame = photo::read(sample(name), &Limits::default()).unwrap();
-        assert_eq!(told(frame.origin()), nothing, "{name}");
-        // A frame that is used again does not keep what the photo before said.
+        assert_eq!(json_of(frame.origin()), nothing, "{name}");
+        // A reused frame does not keep the previous photo's origin.
         let mut decoder = photo::Decoder::new(&Limits::default());
         decoder.decode("a", &jpeg(&tiff(&[ascii(0x0110, "T1")], &[], &[], false)), &mut frame).unwrap();
         assert_eq!(frame.origin().camera.as_ref().unwrap().model.as_deref(), Some("T1"));
@@ -161,7 +161,7 @@ fn the_first_date_that_is_one_counts() {
     let changed =
         tiff(&[ascii(0x0132, "2022:01:01 00:00:00")], &[ascii(0x9010, "-03:30"), ascii(0x9290, "7 ")], &[], true);
     let expected = json!({"time": "2022-01-01T00:00:00", "offset": "-03:30", "subsecond": "7"});
-    assert_eq!(told(&origin(&jpeg(&changed)))["taken"], expected);
+    assert_eq!(json_of(&origin(&jpeg(&changed)))["taken"], expected);
     // Written behind the date, as some programs do.
     let expected = json!({"time": "2024-05-01T06:12:33", "offset": "+02:00", "subsecond": "12"});
     assert_eq!(time(&[original("2024:05:01 06:12:33.12+02:00")]), expected);
@@ -212,25 +212,25 @@ fn a_place_is_whole_or_none() {
 fn texts_are_clean_and_bounded() {
     let long = "x".repeat(500);
     let camera = tiff(&[(0x010F, 2, b"Ac\x1b[31mme\xe9 \0junk".to_vec()), ascii(0x0110, &long)], &[], &[], false);
-    let camera = told(&origin(&jpeg(&camera)))["camera"].clone();
+    let camera = json_of(&origin(&jpeg(&camera)))["camera"].clone();
     assert_eq!(camera["make"], "Ac[31mmeé");
     assert_eq!((camera["model"].as_str().unwrap().len(), &camera["serial"]), (64, &Value::Null));
     for empty in ["", "   ", "\0\0"] {
-        assert_eq!(told(&origin(&jpeg(&tiff(&[ascii(0x010F, empty)], &[], &[], false))))["camera"], Value::Null);
+        assert_eq!(json_of(&origin(&jpeg(&tiff(&[ascii(0x010F, empty)], &[], &[], false))))["camera"], Value::Null);
     }
 }
 
-/// Data that is cut off or whose places lie elsewhere says less, or nothing; never something else, and nothing panics.
+/// Truncated data, or data with wrong offsets, gives fewer fields or none, but never a wrong one, and no panic.
 #[test]
-fn damaged_data_says_nothing_wrong() {
+fn damaged_data_gives_no_wrong_field() {
     let exif = [ascii(0x9003, "2024:05:01 06:12:33"), ascii(0x9011, "+02:00"), ascii(0xA431, "S-7")];
     let gps = [ascii(1, "N"), rationals(2, &NORTH, false), ascii(3, "W"), rationals(4, &EAST, false)];
     let whole = tiff(&[ascii(0x010F, "Acme Traps"), ascii(0x0110, "T1 of 2020")], &exif, &gps, false);
-    let full = told(&origin(&jpeg(&whole)));
+    let full = json_of(&origin(&jpeg(&whole)));
     for length in 0..whole.len() {
-        let cut = told(&origin(&jpeg(&whole[..length])));
+        let cut = json_of(&origin(&jpeg(&whole[..length])));
         for part in ["taken", "place"] {
-            // A time whose offset is cut off is still a time.
+            // A time whose offset is truncated is still a time.
             let same = cut[part] == full[part] || cut[part]["time"] == full[part]["time"];
             assert!(cut[part].is_null() || same, "{length}: {cut}");
         }
@@ -252,10 +252,10 @@ fn damaged_data_says_nothing_wrong() {
     let mut round = tiff(&[ascii(0x0110, "T1")], &[ascii(0x9003, "2024:05:01 06:12:33")], &[], false);
     let at = round.windows(2).position(|two| two == 0x8769_u16.to_le_bytes()).unwrap();
     round[at + 8..at + 12].copy_from_slice(&8_u32.to_le_bytes());
-    assert_eq!(told(&origin(&jpeg(&round)))["taken"], Value::Null);
+    assert_eq!(json_of(&origin(&jpeg(&round)))["taken"], Value::Null);
 }
 
-/// What exiftool makes of a copy of `name` with `tags`; `None` where it is not installed.
+/// A copy of `name` with `tags` by exiftool; `None` if it is not installed.
 fn written(folder: &Path, name: &str, tags: &[&str]) -> Option<PathBuf> {
     let path = folder.join(name);
     std::fs::copy(sample(name), &path).unwrap();
@@ -289,19 +289,19 @@ fn what_exiftool_writes_is_read() {
     ];
     for name in ["baseline.jpg", "rgb.png", "plain.tif", "two-frames.webp"] {
         let path = written(folder.path(), name, &full).unwrap();
-        let told = told(photo::read(&path, &Limits::default()).unwrap().origin());
+        let found = json_of(photo::read(&path, &Limits::default()).unwrap().origin());
         let taken = json!({"time": "2024-05-01T06:12:33", "offset": "-03:30", "subsecond": "042"});
-        assert_eq!(told["taken"], taken, "{name}");
-        assert_eq!(told["camera"], json!({"make": "Acme", "model": "T1", "serial": "0042"}), "{name}");
-        let near = |key: &str, value: f64| (told["place"][key].as_f64().unwrap() - value).abs() < 1e-6;
+        assert_eq!(found["taken"], taken, "{name}");
+        assert_eq!(found["camera"], json!({"make": "Acme", "model": "T1", "serial": "0042"}), "{name}");
+        let near = |key: &str, value: f64| (found["place"][key].as_f64().unwrap() - value).abs() < 1e-6;
         assert!(
             near("latitude", -33.8567844) && near("longitude", 151.2152967) && near("altitude", -12.5),
-            "{name}: {told}"
+            "{name}: {found}"
         );
     }
     let one = |tags: &[&str]| {
         let path = written(folder.path(), "baseline.jpg", tags).unwrap();
-        told(photo::read(&path, &Limits::default()).unwrap().origin())
+        json_of(photo::read(&path, &Limits::default()).unwrap().origin())
     };
     assert_eq!(
         one(&["-EXIF:CreateDate=2020:02:29 23:59:59", "-EXIF:OffsetTimeDigitized=+05:45"])["taken"]["offset"],

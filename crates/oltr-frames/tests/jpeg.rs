@@ -1,4 +1,4 @@
-//! JPEGs on their way to a network: rows as they come against whole photos, and files that mean no good.
+//! JPEGs decoded to a network's input: row by row compared with whole photos, and hostile files.
 
 #[path = "../../../tests/common/counting_allocator.rs"]
 #[allow(dead_code, reason = "others use the rest")]
@@ -20,7 +20,7 @@ fn stretch(size: u32) -> Preprocess {
     settings(Resize::Stretch, size, None)
 }
 
-/// Photos of all kinds that tests know, and the samples.
+/// The samples and the photos of other tests.
 fn photos() -> Vec<PathBuf> {
     let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
     let mut paths = Vec::new();
@@ -68,9 +68,9 @@ fn rows_as_they_come_give_what_the_whole_photo_gives() {
     }
 }
 
-/// What is fast is as exact where there is nothing to gain, and close where there is.
+/// Fast decoding is exact where it saves nothing, and close elsewhere.
 #[test]
-fn fast_is_close_and_says_so() {
+fn fast_decoding_is_close_and_reported() {
     let photo = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/photos/cup.jpg"));
     for size in [16, 32, 64, 224, 600] {
         let settings = stretch(size);
@@ -120,7 +120,7 @@ fn headers_of_any_length_come_before_the_rows() {
     }
 }
 
-/// Bits, from the highest down; a 0xFF is followed by a 0.
+/// A bit writer, highest bit first; a 0xFF is followed by a 0.
 #[derive(Default)]
 struct Bits(Vec<u8>, u32, u32);
 
@@ -146,7 +146,7 @@ impl Bits {
     }
 }
 
-/// A table of one code, a single 0, for `symbol`.
+/// A Huffman table with one code, a single 0, for `symbol`.
 fn one_code(place: u8, symbol: u8) -> Vec<u8> {
     segment(0xC4, &[&[place, 1][..], &[0; 15], &[symbol]].concat())
 }
@@ -160,14 +160,14 @@ fn gray(marker: u8, width: u16, height: u16) -> Vec<u8> {
         .concat()
 }
 
-/// A gray picture of nothing, two bits a block.
+/// A uniform grey picture of two bits per block.
 fn sequential(width: u16, height: u16) -> Vec<u8> {
     let blocks = usize::from(width).div_ceil(8) * usize::from(height).div_ceil(8);
     let scan = segment(0xDA, &[1, 1, 0x00, 0, 63, 0]);
     [gray(0xC0, width, height), scan, vec![0; blocks.div_ceil(4)], vec![0xFF, 0xD9]].concat()
 }
 
-/// The same in two progressive scans, of which the second is runs of 32767 blocks.
+/// The same in two progressive scans. The second one consists of runs of 32767 blocks.
 fn progressive(width: u16, height: u16) -> Vec<u8> {
     let blocks = usize::from(width).div_ceil(8) * usize::from(height).div_ceil(8);
     let mut runs = Bits::default();
@@ -187,11 +187,11 @@ fn progressive(width: u16, height: u16) -> Vec<u8> {
     .concat()
 }
 
-/// Neither the file nor the pixels lie in memory.
+/// Neither the file nor the pixels are in memory as a whole.
 #[test]
 fn large_photos_take_the_memory_of_a_few_rows() {
     let settings = stretch(224);
-    // As much as a photo of this size takes on a card, of segments that nobody reads.
+    // As many bytes as a real photo of this size, in segments that the decoder skips.
     let mut long = progressive(12_000, 9_000);
     let end = long.len() - 2;
     long.splice(end..end, segment(0xFE, &[0x5A; 65_000]).repeat(400));
@@ -242,18 +242,18 @@ fn hostile_files_end_in_bounded_time() {
     let scan = segment(0xDA, &[1, 1, 0x00, 0, 0, 0]);
     let many = scan.repeat(5_000);
     assert!(refused(&[gray(0xC2, 800, 600), many].concat()).contains("scan"));
-    // Segments of no length, and nothing but fill bytes.
+    // Segments of length 0, and only fill bytes.
     let empty = b"\xFF\xE0\x00\x00".repeat(10_000);
     refused(&[b"\xFF\xD8\xFF".to_vec(), empty.clone()].concat());
     refused(&[gray(0xC0, 80, 60), empty].concat());
     refused(&[gray(0xC0, 80, 60), vec![0xFF; 3 << 20]].concat());
     refused(&[gray(0xC0, 80, 60), vec![0x5A; 3 << 20]].concat());
-    // A scan that ends at once, and one whose data is all markers that are not due.
+    // A scan without data, and one with only unexpected markers.
     let scan = segment(0xDA, &[1, 1, 0x00, 0, 63, 0]);
     refused(&[gray(0xC0, 8_000, 6_000), scan.clone(), b"\xFF\xD9".to_vec()].concat());
     let markers: Vec<u8> = (0..1 << 20).flat_map(|n| [0xFF, 0xD0 + (n % 8) as u8]).collect();
     refused(&[gray(0xC0, 8_000, 6_000), scan.clone(), markers.clone()].concat());
-    // Restart markers behind every block, with nothing between them.
+    // Restart markers after every block, with no data in between.
     let interval = segment(0xDD, &[0, 1]);
     refused(&[gray(0xC0, 8_000, 6_000), interval, scan, markers].concat());
 }
@@ -263,7 +263,7 @@ fn a_photo_cut_off_anywhere_is_refused_alike_from_a_file_and_from_memory() {
     let (width, height) = (640, 480);
     let scans = [sequential(width, height), progressive(width, height), bytes("subsampled.jpg"), bytes("restart.jpg")];
     for (number, picture) in scans.into_iter().enumerate() {
-        // Of the progressive one the last bytes are the lengths of runs that reach beyond the picture.
+        // The last bytes of the progressive picture are lengths of runs beyond the picture.
         for length in (3..picture.len() - 6).step_by(1 + picture.len() / 97) {
             let error = refused(&picture[..length]);
             assert!(error.contains(';'), "{number} at {length}: no remedy: {error}");

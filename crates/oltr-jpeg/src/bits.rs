@@ -1,36 +1,36 @@
-//! The coded data of one scan: taken from the file in pieces, freed of what is stuffed between its bytes, read bit by bit.
+//! The coded data of one scan: read from the file in pieces, without stuffed bytes, bit by bit.
 
 use super::fault::{Failure, Fault};
 use super::header::MAX_COMPONENTS;
 use super::huffman::{MAX_BITS, Table, extend};
 use super::raw::Raw;
 
-/// Bytes that the coded unit of a scan takes at most: 10 blocks of 64 coefficients of 32 bits are 2560.
+/// Most bytes of a coded unit of a scan: 10 blocks of 64 coefficients of 32 bits are 2560.
 const UNIT: usize = 4096;
 
-/// Bytes before the next one that are kept, to look back on.
+/// Bytes kept before the current position, to look back on.
 const KEPT: usize = 8;
 
-/// Zeros at the end of coded data that may belong to it; more are what a file is filled up with.
+/// Zeros at the end of coded data that may belong to it. More are padding of the file.
 const FINAL_ZEROS: usize = 2;
 
-/// What ends a piece of coded data.
+/// The end of a piece of coded data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     Marker(u8),
     Bytes,
 }
 
-/// The coded data of one scan with what is carried from one block to the next.
+/// The coded data of one scan, with the state that is carried from block to block.
 pub struct Coded<'a> {
     raw: Raw<'a>,
     /// The next byte of `raw`.
     at: usize,
-    /// Coded bytes without what was stuffed between them.
+    /// Coded bytes without stuffed bytes.
     window: Vec<u8>,
     /// Bytes that the window may hold.
     most: usize,
-    /// What follows the window; `None` for more of it.
+    /// What follows the window; `None` for more coded data.
     end: Option<End>,
     place: Place,
     /// Units between two restart markers, or 0, and until the next one.
@@ -40,7 +40,7 @@ pub struct Coded<'a> {
     pub state: State,
 }
 
-/// Where in the window the next bit is.
+/// Position of the next bit in the window.
 #[derive(Clone, Copy, Debug, Default)]
 struct Place {
     at: usize,
@@ -48,7 +48,7 @@ struct Place {
     count: u32,
 }
 
-/// What one block leaves for the next.
+/// State carried from one block to the next.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct State {
     pub last_dc: [i32; MAX_COMPONENTS],
@@ -57,7 +57,7 @@ pub struct State {
 }
 
 impl<'a> Coded<'a> {
-    /// The data that `raw` begins with, of which `most` bytes are held at a time; `restart` units between two markers.
+    /// The coded data at the start of `raw`, with at most `most` bytes in memory and `restart` units between markers.
     pub fn new(raw: Raw<'a>, most: usize, restart: u32) -> Coded<'a> {
         Coded {
             raw,
@@ -73,10 +73,10 @@ impl<'a> Coded<'a> {
         }
     }
 
-    /// Decodes units by `unit` until it has done `count` of them. In between restart markers are taken where they are due.
+    /// Decodes `count` units with `unit`, and consumes the restart markers in between.
     ///
     /// # Errors
-    /// What `unit` fails with; [`Fault::CutOff`] where the data ends before the units do.
+    /// Errors of `unit`; [`Fault::CutOff`] if the data ends early.
     #[inline(always)]
     pub fn units(
         &mut self,
@@ -123,7 +123,7 @@ impl<'a> Coded<'a> {
         Ok(())
     }
 
-    /// Passes over what is left before the next restart marker, which must be the one that is due.
+    /// Skips to the next restart marker, which must have the expected number.
     fn pass_restart(&mut self) -> Result<(), Failure> {
         while self.end.is_none() {
             self.place.at = self.window.len();
@@ -162,7 +162,7 @@ impl<'a> Coded<'a> {
         Ok(())
     }
 
-    /// Takes the 0xFF that comes next: itself where a 0 follows, which is stuffed behind it; otherwise the data ends.
+    /// Handles a 0xFF: a literal byte if a stuffed 0 follows, otherwise the end of the data.
     fn marker(&mut self) -> Result<(), Failure> {
         loop {
             match self.raw.bytes().get(self.at + 1).copied() {
@@ -186,11 +186,11 @@ impl<'a> Coded<'a> {
         }
     }
 
-    /// Looks at what follows the last unit. A file that was made in full length before it was written ends with zeros,
-    /// which are codes too.
+    /// Checks the bytes after the last unit. A file whose space was allocated before it was written ends with zeros,
+    /// which decode as codes.
     ///
     /// # Errors
-    /// [`Fault::CutOff`] where units were read from such zeros.
+    /// [`Fault::CutOff`] if units were decoded from such zeros.
     pub fn finish(&mut self) -> Result<(), Failure> {
         loop {
             let read = self.place.at - (self.place.count / 8) as usize;
@@ -205,7 +205,7 @@ impl<'a> Coded<'a> {
             if behind.is_empty() {
                 self.fill()?;
             } else {
-                // Nothing but zeros so far: what was read before them is kept.
+                // Only zeros so far: keep the bytes before them.
                 self.window.truncate(read);
                 self.place.at = self.place.at.min(read);
                 self.place.count = 0;
@@ -222,10 +222,10 @@ pub struct Bits<'a> {
 }
 
 impl Bits<'_> {
-    /// Bits that are ahead at least after [`Bits::refill`].
+    /// Bits available at least after [`Bits::refill`].
     pub const REFILLED: u32 = 56;
 
-    /// Makes sure that [`Bits::REFILLED`] bits at least are ahead; behind the end of the data they are zeros.
+    /// Makes at least [`Bits::REFILLED`] bits available. After the end of the data they are zeros.
     #[inline(always)]
     pub fn refill(&mut self) {
         let Place { at, ahead, count } = &mut self.place;
@@ -243,7 +243,7 @@ impl Bits<'_> {
     fn refill_at_end(&mut self) {
         let Place { at, ahead, count } = &mut self.place;
         while *count <= 56 {
-            // What was looked at before may lie there already.
+            // Bits that were seen before may be there already.
             let mask = (!0_u64).checked_shl(64 - *count).unwrap_or(0);
             *ahead &= mask;
             *ahead |= u64::from(self.data.get(*at).copied().unwrap_or(0)) << (56 - *count);
@@ -252,7 +252,7 @@ impl Bits<'_> {
         }
     }
 
-    /// Whether more was read than there is.
+    /// Whether more was read than exists.
     #[inline(always)]
     fn is_over(&self) -> bool {
         self.place.at > self.data.len() && self.place.at - (self.place.count / 8) as usize > self.data.len()
@@ -264,7 +264,7 @@ impl Bits<'_> {
         self.place.ahead
     }
 
-    /// The next bits, from the highest down: 32 at least.
+    /// The next bits, highest first: at least 32.
     #[inline(always)]
     pub fn ahead(&mut self) -> u64 {
         if self.place.count < 32 {
@@ -273,7 +273,7 @@ impl Bits<'_> {
         self.place.ahead
     }
 
-    /// Passes over `bits` of what is ahead.
+    /// Consumes `bits` bits.
     #[inline(always)]
     pub fn pass(&mut self, bits: u32) {
         self.place.ahead <<= bits;

@@ -27,19 +27,19 @@ fn difference(bits: &mut Bits, dc: &Table) -> Result<i32, Fault> {
     Ok(bits.signed(size.into()))
 }
 
-// Several looks follow one refill: whether bits are wanting at a look, no branch predictor could know.
+// Several lookups follow one refill: a branch predictor could not predict whether bits are missing at a lookup.
 
 /// Looks, and steps over several coefficients, for which the bits suffice that are ahead after a refill.
 const LOOKS: u32 = Bits::REFILLED / LOOKUP_BITS;
 const STEPS: u32 = Bits::REFILLED / SKIP_BITS;
 
-/// What is read of a sequential picture at once.
+/// Result of one lookup in a sequential picture.
 struct Step {
-    /// Zeros before the coefficient; [`Entry::END`] where the block ends.
+    /// Zeros before the coefficient; [`Entry::END`] at the end of the block.
     run: usize,
     /// The coefficient; zero for 16 zeros and for the end.
     value: i32,
-    /// Whether it took more bits than a look has.
+    /// Whether the code is longer than a lookup.
     long: bool,
 }
 
@@ -62,8 +62,8 @@ fn coefficient(bits: &mut Bits, ac: &Table) -> Result<Step, Fault> {
     Ok(Step { run: if ends { Entry::END } else { (symbol >> 4).into() }, value, long: true })
 }
 
-/// A block of a sequential picture; `block` is all zero before, `last_dc` the DC of the one before. Of each coefficient that
-/// is not zero a bit is set in what comes back. With `skips`, those after number `last` of the order in which they are coded
+/// Decodes a block of a sequential picture. `block` must be zero, and `last_dc` is the DC of the previous block.
+/// Returns a bit for each coefficient that is not zero. With `skips`, coefficients after number `last` in coding order
 /// may be left out.
 #[inline(always)]
 pub fn sequential(
@@ -142,7 +142,7 @@ pub fn dc_refine(bits: &mut Bits, low: u8, block: &mut Block) {
     block[0] |= (bits.take(1) << low) as i16;
 }
 
-/// The first bits of the coefficients from `first` to `last`; `run` counts the blocks that have none of them.
+/// Decodes the first bits of the coefficients from `first` to `last`. `run` counts the following blocks without any.
 #[inline(always)]
 pub fn ac_first(
     bits: &mut Bits,
@@ -209,7 +209,7 @@ pub fn ac_refine(
                     break;
                 }
                 0 => {}
-                // A new coefficient is one bit long, whatever its length is said to be.
+                // A new coefficient has one bit, whatever length its code states.
                 _ => new = if bits.take(1) == 1 { bit } else { -bit },
             }
             while index <= last {
@@ -261,7 +261,7 @@ mod tests {
     use super::super::tables::STANDARD;
     use super::*;
 
-    /// The beginnings of blocks, up to number `last`, that `bytes` hold, and what ended them.
+    /// Decodes the starts of blocks, up to number `last`, from `bytes`. Also returns what ended them.
     fn blocks(bytes: &[u8], dc: &Table, ac: &Table, skips: Option<&Skips>, last: usize) -> (Vec<Vec<i16>>, String) {
         let mut coded = Coded::new(Raw::Whole(bytes), 0, 0);
         let mut blocks = Vec::new();
@@ -294,13 +294,13 @@ mod tests {
         };
         let (mut all, mut ends) = (0, std::collections::BTreeSet::new());
         for round in 0..400 {
-            // Of few set bits in some rounds, whose codes are short, and of many in others, whose codes are long or none.
+            // Few set bits in some rounds (short codes), many in others (long or invalid codes).
             let byte = |_| match round % 3 {
                 0 => next() & next(),
                 1 => next() | next() & 0x55,
                 _ => next() | next(),
             };
-            // As a file has it, where 0xFF begins a marker.
+            // As in a file, where 0xFF begins a marker.
             let bytes = (0..600).map(byte).flat_map(|byte| [byte, 0].into_iter().take(1 + usize::from(byte == 0xFF)));
             let bytes: Vec<u8> = bytes.collect();
             for place in 0..2 {

@@ -1,7 +1,8 @@
 //! All scans of a picture side by side, a row of coded units after the other.
 //!
-//! Every scan codes its part of the picture from the top to the bottom. So a place is kept in each, all are read on by one row
-//! of units, and what they give together is shown: also a progressive picture takes the memory of a few rows.
+//! Each scan codes its part of the picture from top to bottom. So the decoder keeps a position in every scan, advances
+//! all of them by one row of units, and combines the results. Even a progressive picture needs only the memory of a few
+//! rows.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -12,37 +13,37 @@ use multiversion::multiversion;
 use super::bits::{Bits, Coded, State};
 use super::blocks::{self, Block};
 use super::fault::{Failure, Fault};
-use super::header::{Color, Header, MAX_COMPONENTS, MAX_SCANS, Planned, Survey};
+use super::header::{Color, Header, MAX_COMPONENTS, MAX_SCANS, Planned, ScanIndex};
 use super::huffman::{Skips, Table};
 use super::raw::{Raw, ReadAt};
 use super::transform;
 use super::upsample::{Lines, Plane};
 
-/// Bytes of coded data that are held where there is one scan, and for each of several; as many are asked for at a time.
+/// Bytes of coded data in memory for a single scan, and for each of several. Reads are of this size.
 const WINDOW: usize = 64 << 10;
 const WINDOW_OF_MANY: usize = 8 << 10;
 
-/// Bytes that a picture of as many scans as are read takes at most beside its rows: for each what is held of it, twice and
-/// with room to grow, the tables that it may define, and those by which coefficients are passed over.
+/// Most bytes of a picture with the maximum number of scans, in addition to its rows. For each scan: its coded data
+/// twice and with room to grow, the Huffman tables that it may define, and the tables for skipping coefficients.
 pub const MOST_FOR_SCANS: usize = MAX_SCANS * (4 * WINDOW_OF_MANY + 8 * size_of::<Table>() + 4 * Skips::BYTES);
 
 /// Takes the rows of a picture from the top to the bottom.
 pub trait Rows {
-    /// The next row: red, green and blue, each with bytes of no meaning behind the pixels.
+    /// Receives the next row: red, green and blue, each followed by unused bytes.
     fn row(&mut self, rows: [&[u8]; 3]);
 }
 
-/// By how much a picture is reduced while it is decoded.
+/// Reduction of a picture during decoding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Scale {
-    /// Not at all.
+    /// Full size.
     #[default]
     Full,
-    /// To a half of its sides.
+    /// Half of each side.
     Half,
-    /// To a quarter.
+    /// A quarter of each side.
     Quarter,
-    /// To an eighth: the mean of each block.
+    /// An eighth of each side: the mean of each block.
     Eighth,
 }
 
@@ -50,7 +51,7 @@ impl Scale {
     /// All of them, from the largest reduction on.
     pub const ALL: [Scale; 4] = [Scale::Eighth, Scale::Quarter, Scale::Half, Scale::Full];
 
-    /// Pixels of a side for one that is left.
+    /// Pixels of the original per decoded pixel, along a side.
     pub fn factor(self) -> u32 {
         8 / self.size() as u32
     }
@@ -65,23 +66,23 @@ impl Scale {
         }
     }
 
-    /// What is left of a side of `pixels`.
+    /// Decoded length of a side of `pixels`.
     pub fn side(self, pixels: u32) -> u32 {
         pixels.div_ceil(self.factor())
     }
 }
 
-/// Where the bytes of a picture are.
+/// Source of a picture's bytes.
 pub enum Data<'a> {
     /// All in memory.
     Whole(&'a [u8]),
-    /// The headers and perhaps more in memory, the rest still to be read: enough for a picture of one scan.
+    /// The headers and perhaps more in memory, and a reader for the rest: enough for a picture of one scan.
     Parts(&'a [u8], &'a mut dyn Read),
-    /// In a file, of which each scan is read at its own place.
+    /// A file, in which each scan is read at its own offset.
     At(ReadAt<'a>),
 }
 
-/// What decoding takes of memory, kept from one picture to the next.
+/// The decoder's buffers, reused from one picture to the next.
 #[derive(Clone, Debug, Default)]
 pub struct Room {
     samples: Vec<u8>,
@@ -103,17 +104,17 @@ struct Channel {
     v: usize,
     /// Samples of a side of a block.
     size: usize,
-    /// Blocks of a row, whole units included, and rows and columns of those that belong to the picture.
+    /// Blocks per row including padding to whole units; then the rows and columns of blocks in the picture.
     blocks: usize,
     own: (usize, usize),
     plane: Plane,
-    /// Where the coefficients of a row of units begin, if they are kept.
+    /// Offset of the coefficients of a row of units, if they are kept.
     coefficients: usize,
     steps: [u16; 64],
 }
 
 impl Channel {
-    /// Which of the rows of blocks that are kept row `y` of the units of row `unit_y` is.
+    /// Index in the ring of row `y` of the units of row `unit_y`.
     #[inline(always)]
     fn kept_row(&self, unit_y: usize, y: usize) -> usize {
         // Two rows of units are.
@@ -133,33 +134,33 @@ struct Part {
     channel: usize,
     dc: Option<Arc<Table>>,
     ac: Option<Arc<Table>>,
-    /// Where not all coefficients of a block are needed.
+    /// Tables for skipping, if some coefficients of a block are not needed.
     skips: Option<Arc<Skips>>,
 }
 
-/// Decodes the picture that `survey` describes, reduced by `scale`, and gives its rows to `rows`.
+/// Decodes the picture that `index` describes, reduced by `scale`, and gives its rows to `rows`.
 ///
 /// # Memory
-/// In `room`: two rows of coded units as samples, seven rows of pixels and, for a progressive picture, a row of units as
-/// coefficients. Beside that, 64 KiB of coded data twice, or 8 KiB twice for each of several scans; 8 KiB for each table of
-/// AC where the picture is reduced. [`Survey`] holds a Huffman table of 4.4 KiB for each that the file defines, and the four
-/// of the standard.
+/// `room` holds two rows of coded units as samples, seven rows of pixels and, for a progressive picture, a row of units
+/// as coefficients. In addition: 64 KiB of coded data twice, or 8 KiB twice for each of several scans; 8 KiB for each
+/// AC table if the picture is reduced. [`ScanIndex`] holds a Huffman table of 4.4 KiB for each one in the file, and the
+/// four of the standard.
 ///
 /// # Errors
-/// [`Fault`] where data is missing or damaged: rows may have been given before that. [`Failure::Io`] as the reader's.
+/// [`Fault`] for missing or damaged data; rows may have been delivered before. [`Failure::Io`] of the reader.
 pub fn decode<'a>(
-    survey: &'a Survey,
+    index: &'a ScanIndex,
     data: Data<'a>,
     scale: Scale,
     room: &mut Room,
     rows: &mut dyn Rows,
 ) -> Result<(), Failure> {
-    let header = &survey.header;
+    let header = &index.header;
     let (max_h, max_v) = header.max_factors();
     let (max_h, max_v) = (usize::from(max_h), usize::from(max_v));
     let (width, height) = (u32::from(header.width), u32::from(header.height));
     let units = (width.div_ceil(8 * max_h as u32) as usize, height.div_ceil(8 * max_v as u32) as usize);
-    let mut channels = channels(survey, scale, units);
+    let mut channels = channels(index, scale, units);
     let mut samples = 0;
     let mut coefficients = 0;
     for channel in &mut channels {
@@ -172,7 +173,7 @@ pub fn decode<'a>(
     all_samples.resize(samples, 0);
     all_coefficients.resize(if header.progressive { coefficients } else { 0 }, [0; 64]);
     lines.reserve(units.0 * max_h * scale.size());
-    let mut scans = scans(survey, data, &channels)?;
+    let mut scans = scans(index, data, &channels)?;
     let planes: Fixed<Plane, MAX_COMPONENTS> = channels.iter().map(|c| c.plane).collect();
     let (width, height) = (scale.side(width) as usize, scale.side(height) as usize);
     let mut y = 0;
@@ -202,15 +203,16 @@ pub fn decode<'a>(
     Ok(())
 }
 
-/// The components, whose places in memory are still to be given.
-fn channels(survey: &Survey, scale: Scale, units: (usize, usize)) -> Fixed<Channel, MAX_COMPONENTS> {
-    let header = &survey.header;
+/// The components, without their offsets in memory.
+fn channels(index: &ScanIndex, scale: Scale, units: (usize, usize)) -> Fixed<Channel, MAX_COMPONENTS> {
+    let header = &index.header;
     let (max_h, max_v) = header.max_factors();
     let (max_h, max_v) = (usize::from(max_h), usize::from(max_v));
     let (width, height) = (usize::from(header.width), usize::from(header.height));
     let channel = |(component, steps): (&super::header::Component, &[u16; 64])| {
         let (h, v) = (usize::from(component.h), usize::from(component.v));
-        // What is sampled more rarely is reduced less, rather than reduced and interpolated, as libjpeg does it.
+        // A component with a lower sampling rate is reduced less, instead of being reduced and interpolated, as in
+        // libjpeg.
         let mut size = scale.size();
         while size < 8
             && (max_h * scale.size()).is_multiple_of(h * size * 2)
@@ -239,18 +241,18 @@ fn channels(survey: &Survey, scale: Scale, units: (usize, usize)) -> Fixed<Chann
             steps: *steps,
         }
     };
-    header.components.iter().zip(&survey.steps).map(channel).collect()
+    header.components.iter().zip(&index.steps).map(channel).collect()
 }
 
 /// The scans, each at its beginning.
-fn scans<'a>(survey: &'a Survey, data: Data<'a>, channels: &[Channel]) -> Result<Vec<Scan<'a>>, Failure> {
+fn scans<'a>(index: &'a ScanIndex, data: Data<'a>, channels: &[Channel]) -> Result<Vec<Scan<'a>>, Failure> {
     let scan = |planned: &'a Planned, raw: Raw<'a>, window: usize| {
         let mut all_skips: [Option<Arc<Skips>>; 4] = Default::default();
         let part = |(channel, dc, ac): &(usize, u8, u8)| {
             let (dc, ac) = (usize::from(*dc & 3), usize::from(*ac & 3));
             let (dc, place, ac) = (planned.tables.dc[dc].clone(), ac, planned.tables.ac[ac].clone());
             let mut skips = None;
-            if let Some(ac) = ac.as_ref().filter(|_| channels[*channel].size < 8 && !survey.header.progressive) {
+            if let Some(ac) = ac.as_ref().filter(|_| channels[*channel].size < 8 && !index.header.progressive) {
                 skips = Some(all_skips[place].get_or_insert_with(|| Arc::new(Skips::new(ac))).clone());
             }
             Part { channel: *channel, dc, ac, skips }
@@ -258,8 +260,8 @@ fn scans<'a>(survey: &'a Survey, data: Data<'a>, channels: &[Channel]) -> Result
         let parts = planned.scan.components.iter().map(part).collect();
         Scan { coded: Coded::new(raw, window, planned.restart), planned, parts }
     };
-    let window = if survey.scans.len() == 1 { WINDOW } else { WINDOW_OF_MANY };
-    match (data, &survey.scans[..]) {
+    let window = if index.scans.len() == 1 { WINDOW } else { WINDOW_OF_MANY };
+    match (data, &index.scans[..]) {
         (Data::Parts(head, rest), [planned]) => {
             let part = head.get(planned.coded..).unwrap_or_default().to_vec();
             Ok(vec![scan(planned, Raw::parts(part, rest, WINDOW), WINDOW)])
@@ -278,7 +280,7 @@ fn scans<'a>(survey: &'a Survey, data: Data<'a>, channels: &[Channel]) -> Result
 
 // Written for the compiler to vectorise, and for the shifts that take their count from any register.
 
-/// Reads `scan` on by one row of units: into samples or, of a progressive picture, into coefficients.
+/// Advances `scan` by one row of units: into samples or, for a progressive picture, into coefficients.
 #[multiversion(targets("x86_64+avx2+bmi1+bmi2+lzcnt"))]
 fn read_on(
     scan: &mut Scan,
@@ -291,7 +293,7 @@ fn read_on(
 ) -> Result<(), Failure> {
     let Scan { coded, planned, parts } = scan;
     let progressive = header.progressive;
-    // A scan of one component leaves out what fills up the units of several.
+    // A scan of one component leaves out the padding to whole units.
     if let [part] = &parts[..] {
         let channel = &channels[part.channel];
         for y in 0..channel.v {
@@ -340,7 +342,7 @@ fn read_on(
 
 const NO_TABLE: Fault = Fault::Damaged("a Huffman table that is missing");
 
-/// The next block of a sequential scan, which lies in column `at.0` of its component and in row `at.1` of those that are kept.
+/// Decodes the next block of a sequential scan into column `at.0` and kept row `at.1` of its component.
 #[inline(always)]
 fn sequential(
     channel: &Channel,
@@ -376,7 +378,7 @@ fn refine(planned: &Planned, part: &Part, bits: &mut Bits, state: &mut State, bl
     }
 }
 
-/// Writes the samples of a row of units whose coefficients are all there.
+/// Writes the samples of a row of units from complete coefficients.
 #[multiversion(targets("x86_64+avx2+bmi1+bmi2+lzcnt"))]
 fn show(channels: &[Channel], unit_y: usize, samples: &mut [u8], coefficients: &[Block]) {
     for channel in channels {
@@ -397,7 +399,7 @@ fn show(channels: &[Channel], unit_y: usize, samples: &mut [u8], coefficients: &
     }
 }
 
-/// Writes the samples of `block`, the block of column `x` in row `y` of those that are kept.
+/// Writes the samples of `block` at column `x` and kept row `y`.
 #[inline(always)]
 fn show_block(channel: &Channel, block: &Block, used: u64, (x, y): (usize, usize), samples: &mut [u8]) {
     let (plane, size) = (&channel.plane, channel.size);

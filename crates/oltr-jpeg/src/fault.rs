@@ -1,4 +1,4 @@
-//! Why a JPEG is not read, and what to do about it.
+//! Errors of decoding, with the remedy.
 
 use std::fmt;
 use std::io;
@@ -10,14 +10,14 @@ pub enum Fault {
     CutOff,
     /// Scans are missing.
     LacksScans,
-    /// What is wrong.
+    /// What is damaged.
     Damaged(&'static str),
     /// A kind of JPEG that is sound, but not read.
     Unsupported(&'static str),
 }
 
 impl fmt::Display for Fault {
-    /// What is wrong, without a remedy.
+    /// The error without a remedy.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Fault::CutOff => f.write_str("the JPEG is cut off"),

@@ -1,4 +1,4 @@
-//! What the headers of a JPEG say: its size, its components, how it is coded and what its colours mean.
+//! The headers of a JPEG: size, components, coding and colour space.
 
 use heapless::Vec as Fixed;
 
@@ -8,10 +8,10 @@ use super::markers::{Segment, Segments, Walk, name};
 use super::raw::{Raw, ReadAt};
 use super::tables::{self, ZIGZAG};
 
-/// Components of one picture: CMYK has four.
+/// Most components of a picture: CMYK has four.
 pub const MAX_COMPONENTS: usize = 4;
 
-/// Scans of one picture: encoders write about 10, a picture made to waste time has thousands.
+/// Most scans of a picture: encoders write about 10; a hostile picture has thousands.
 pub const MAX_SCANS: usize = 64;
 
 /// Blocks of one coded unit of a scan, by T.81, B.2.3.
@@ -33,16 +33,16 @@ pub struct Component {
 pub struct Scan {
     /// Places in the frame's components, with the Huffman tables of each for DC and AC.
     pub components: Fixed<(usize, u8, u8), MAX_COMPONENTS>,
-    /// Coefficients that it codes, in zigzag order: first and last.
+    /// The coefficients that it codes, in zigzag order: first and last.
     pub first: u8,
     pub last: u8,
-    /// Bits below the ones that earlier scans gave, or 0 where it is the first scan of these coefficients.
+    /// Number of bits below those of earlier scans; 0 for the first scan of these coefficients.
     pub high: u8,
     /// Bits that later scans will give.
     pub low: u8,
 }
 
-/// What the samples stand for.
+/// The colour space of the samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Color {
     Gray,
@@ -52,7 +52,7 @@ pub enum Color {
     Ycck,
 }
 
-/// The header of the frame with what decides on the meaning of its samples.
+/// The header of the frame, with the fields that decide the colour space.
 #[derive(Clone, Debug, Default)]
 pub struct Header {
     pub progressive: bool,
@@ -72,7 +72,7 @@ impl Header {
         (h, v)
     }
 
-    /// What the samples stand for, by libjpeg's rules: JFIF goes before Adobe, Adobe before the names of components.
+    /// The colour space by libjpeg's rules: JFIF has priority over Adobe, Adobe over the names of components.
     pub fn color(&self) -> Color {
         match (self.components.len(), self.adobe) {
             (1, _) => Color::Gray,
@@ -86,11 +86,11 @@ impl Header {
         }
     }
 
-    /// Takes note of an application segment.
+    /// Reads an application segment.
     fn application(&mut self, segment: &Segment) {
         match (segment.marker, segment.body) {
             (name::APP0, [b'J', b'F', b'I', b'F', 0, rest @ ..]) if rest.len() >= 9 => self.jfif = true,
-            // A shorter one says nothing: it has no transform.
+            // A shorter segment has no transform field.
             (name::APP14, [b'A', b'd', b'o', b'b', b'e', rest @ ..]) if rest.len() >= 7 => self.adobe = Some(rest[6]),
             _ => {}
         }
@@ -165,7 +165,7 @@ impl Header {
         if count > 1 && blocks > MAX_BLOCKS {
             return damaged;
         }
-        // Of a sequential picture these fields say nothing.
+        // These fields are unused in a sequential picture.
         if self.progressive {
             (scan.first, scan.last, scan.high, scan.low) = (rest[0], rest[1], rest[2] >> 4, rest[2] & 15);
             let band = match scan.first {
@@ -180,7 +180,7 @@ impl Header {
     }
 }
 
-/// What a frame's marker stands for that is not read.
+/// Name of an unsupported kind of frame.
 fn unread_kind(marker: u8) -> Option<&'static str> {
     Some(match marker {
         0xF7 => "a JPEG-LS picture",
@@ -193,11 +193,10 @@ fn unread_kind(marker: u8) -> Option<&'static str> {
     })
 }
 
-/// Width and height by the frame's header, the first thing that is asked of a picture; [`Fault::CutOff`] where more bytes are
-/// needed to tell.
+/// Width and height by the frame's header. [`Fault::CutOff`] if more bytes are needed.
 ///
 /// # Errors
-/// [`Fault`] for a kind that is not read, and where there is no header.
+/// [`Fault`] for an unsupported kind, or if there is no header.
 pub fn size(bytes: &[u8]) -> Result<(u16, u16), Fault> {
     let mut header = Header::default();
     for segment in Segments::new(bytes) {
@@ -218,23 +217,24 @@ fn is_frame(marker: u8) -> bool {
     matches!(marker, 0xC0..=0xC3 | 0xC5..=0xC7 | 0xC9..=0xCB | 0xCD..=0xCF | 0xF7)
 }
 
-/// Bits of each coefficient of a component that scans so far have left open; `None` for none of its bits given.
+/// For each coefficient of a component: the number of its low bits that no scan has coded yet; `None` if no bit is
+/// coded.
 pub type Progress = [Option<u8>; 64];
 
 /// One scan with all that it is decoded with.
 #[derive(Clone, Debug)]
 pub struct Planned {
     pub scan: Scan,
-    /// Where its coded data begins.
+    /// Offset of its coded data.
     pub coded: usize,
     pub tables: Tables,
     /// Units between two restart markers, or 0.
     pub restart: u32,
 }
 
-/// All that the markers of a picture say, before anything is decoded.
+/// Index of a picture's scans: all information of its markers, gathered before decoding.
 #[derive(Clone, Debug)]
-pub struct Survey {
+pub struct ScanIndex {
     pub header: Header,
     /// The scans that are needed, in their order.
     pub scans: Vec<Planned>,
@@ -242,66 +242,66 @@ pub struct Survey {
     pub steps: [[u16; 64]; MAX_COMPONENTS],
 }
 
-/// What the beginning of a file gives.
+/// What the start of a file contains.
 #[derive(Clone, Debug)]
 pub enum Beginning {
-    /// The headers are not whole: more bytes are needed, if there are any.
+    /// The headers are incomplete: more bytes are needed, if there are any.
     Short,
-    /// One scan holds the whole picture, so that nothing behind its header is needed before it is decoded.
-    OneScan(Box<Survey>),
-    /// There are several scans, of which each is a part of every row: the whole file is needed.
+    /// A single scan contains the whole picture, so it can be decoded while it is read.
+    OneScan(Box<ScanIndex>),
+    /// There are several scans, and each row needs all of them: the whole file is needed.
     Scans,
 }
 
-/// Looks at `bytes`, which a file begins with.
+/// Reads the headers at the start of a file.
 ///
 /// # Errors
 /// [`Fault`] for a kind that is not read, and for damaged headers.
 pub fn begin(bytes: &[u8]) -> Result<Beginning, Fault> {
-    match Survey::in_memory(bytes, true) {
-        Ok(survey) if survey.is_one_scan() => Ok(Beginning::OneScan(Box::new(survey))),
+    match ScanIndex::in_memory(bytes, true) {
+        Ok(index) if index.is_one_scan() => Ok(Beginning::OneScan(Box::new(index))),
         Ok(_) => Ok(Beginning::Scans),
         Err(Fault::CutOff) => Ok(Beginning::Short),
         Err(fault) => Err(fault),
     }
 }
 
-impl Survey {
+impl ScanIndex {
     /// Walks the markers of the picture that `bytes`, a whole file, begins with.
     ///
     /// # Errors
-    /// [`Fault`] for a kind that is not read, and where the headers or the scans that they announce are missing.
-    pub fn new(bytes: &[u8]) -> Result<Survey, Fault> {
-        Survey::in_memory(bytes, false)
+    /// [`Fault`] for an unsupported kind, or if headers or scans are missing.
+    pub fn new(bytes: &[u8]) -> Result<ScanIndex, Fault> {
+        ScanIndex::in_memory(bytes, false)
     }
 
-    /// Walks the markers of the picture that a file begins with, which need not lie in memory: 64 KiB of it do, or twice that
-    /// where a segment is as long.
+    /// Reads the markers of the picture at the start of a file, with 64 KiB of it in memory, or twice that for a
+    /// segment of that length.
     ///
     /// # Errors
-    /// As [`Survey::new`], and [`Failure::Io`] as the file's.
-    pub fn of_file(file: ReadAt) -> Result<Survey, Failure> {
+    /// As [`ScanIndex::new`], and [`Failure::Io`] as the file's.
+    pub fn of_file(file: ReadAt) -> Result<ScanIndex, Failure> {
         const PIECE: usize = 64 << 10;
-        Survey::walk(Raw::at(file, 0, PIECE), false)
+        ScanIndex::walk(Raw::at(file, 0, PIECE), false)
     }
 
-    fn in_memory(bytes: &[u8], first: bool) -> Result<Survey, Fault> {
-        Survey::walk(Raw::Whole(bytes), first).map_err(|failure| match failure {
+    fn in_memory(bytes: &[u8], first: bool) -> Result<ScanIndex, Fault> {
+        ScanIndex::walk(Raw::Whole(bytes), first).map_err(|failure| match failure {
             Failure::Fault(fault) => fault,
-            // Memory does not fail.
+            // Reading memory cannot fail.
             Failure::Io(_) => Fault::CutOff,
         })
     }
 
-    /// Whether one scan holds all of a sequential picture.
+    /// Whether a single scan contains the whole sequential picture.
     pub fn is_one_scan(&self) -> bool {
         let components = self.header.components.len();
         !self.header.progressive && self.scans.len() == 1 && self.scans[0].scan.components.len() == components
     }
 
-    /// `first` asks for the first scan only, whether that is all or not.
-    fn walk(raw: Raw, first: bool) -> Result<Survey, Failure> {
-        let mut survey = Survey { header: Header::default(), scans: Vec::new(), steps: [[0; 64]; MAX_COMPONENTS] };
+    /// `first`: stops after the first scan.
+    fn walk(raw: Raw, first: bool) -> Result<ScanIndex, Failure> {
+        let mut index = ScanIndex { header: Header::default(), scans: Vec::new(), steps: [[0; 64]; MAX_COMPONENTS] };
         let (mut ends, mut ended) = (false, false);
         let mut tables = Tables::default();
         tables.define(&tables::STANDARD[4..])?;
@@ -320,7 +320,7 @@ impl Survey {
                 }
                 Err(e) => return Err(e),
             };
-            let header = &mut survey.header;
+            let header = &mut index.header;
             match segment.marker {
                 name::APP0 | name::APP14 => header.application(&segment),
                 marker if is_frame(marker) => {
@@ -346,37 +346,37 @@ impl Survey {
                         return Err(Fault::Damaged("a scan before the frame header").into());
                     }
                     let scan = header.scan(&segment)?;
-                    if survey.scans.len() == MAX_SCANS {
+                    if index.scans.len() == MAX_SCANS {
                         return Err(Fault::Damaged("too many scans").into());
                     }
                     for (place, ..) in &scan.components {
                         if progress[*place] == [None; 64] {
                             let table = steps[usize::from(header.components[*place].table)];
-                            survey.steps[*place] =
+                            index.steps[*place] =
                                 table.ok_or(Fault::Damaged("a quantisation table that is missing"))?;
                         }
                     }
                     follow(&scan, header.progressive, &mut progress)?;
-                    survey.scans.push(Planned { scan, coded: segment.end, tables: tables.clone(), restart });
-                    if first || survey.is_one_scan() {
-                        return Ok(survey);
+                    index.scans.push(Planned { scan, coded: segment.end, tables: tables.clone(), restart });
+                    if first || index.is_one_scan() {
+                        return Ok(index);
                     }
                     ends = segments.pass_coded()?;
                 }
                 _ => {}
             }
         }
-        if survey.scans.is_empty() {
+        if index.scans.is_empty() {
             return Err(broken.unwrap_or(if ended { Fault::Damaged("no scan") } else { fault }).into());
         }
-        let progress = &progress[..survey.header.components.len()];
-        // Where bits of the lowest frequencies are missing, libjpeg guesses them from the neighbours.
+        let progress = &progress[..index.header.components.len()];
+        // If bits of the lowest frequencies are missing, libjpeg guesses them from the neighbours.
         let needed = if ended { 10 } else { 64 };
         if progress.iter().any(|p| p[..needed].iter().any(|bits| *bits != Some(0))) {
             let lacks = if ended || ends { Fault::LacksScans } else { Fault::CutOff };
             return Err(broken.unwrap_or(lacks).into());
         }
-        Ok(survey)
+        Ok(index)
     }
 }
 
@@ -388,7 +388,7 @@ fn interval(body: &[u8]) -> Result<u32, Fault> {
     }
 }
 
-/// Takes the quantisation tables of one segment.
+/// Reads the quantisation tables of one segment.
 fn quantisation(mut body: &[u8], steps: &mut [Option<[u16; 64]>; 4]) -> Result<(), Fault> {
     while let Some((head, rest)) = body.split_first() {
         let wide = head >> 4 != 0;
@@ -410,7 +410,7 @@ fn quantisation(mut body: &[u8], steps: &mut [Option<[u16; 64]>; 4]) -> Result<(
     Ok(())
 }
 
-/// Takes note of what `scan` gives, which must follow from what was given before.
+/// Records the bits that `scan` codes. They must follow those of earlier scans.
 fn follow(scan: &Scan, progressive: bool, progress: &mut [Progress; MAX_COMPONENTS]) -> Result<(), Fault> {
     let misplaced = Fault::Damaged("a scan that does not follow from those before it");
     for (place, ..) in &scan.components {

@@ -1,11 +1,11 @@
-//! Huffman codes: tables that give a coefficient at one look.
+//! Huffman tables that decode a coefficient with one lookup.
 
 use std::sync::Arc;
 
 use super::fault::Fault;
 
-/// Bits that are looked up at once; longer codes are searched for. With 10, nine of ten coefficients of a photo of good
-/// quality come whole, and the tables of a picture stay in the first cache of small cores.
+/// Bits of one lookup. Longer codes are searched. With 10, nine of ten coefficients of a good photo need one lookup,
+/// and a picture's tables fit into the first-level cache of small cores.
 pub const LOOKUP_BITS: u32 = 10;
 
 /// Bits of the longest code.
@@ -14,26 +14,26 @@ pub const MAX_BITS: usize = 16;
 /// One table of codes.
 #[derive(Clone, Debug)]
 pub struct Table {
-    /// For all that begins with a short code, what it stands for.
+    /// Entries for all bits that begin with a short code.
     entries: [Entry; 1 << LOOKUP_BITS],
-    /// For each length the largest code, or -1 where there is none.
+    /// The largest code of each length, or -1.
     largest: [i32; MAX_BITS + 1],
-    /// For each length what is added to a code to find its symbol.
+    /// For each length, the offset from a code to its symbol.
     offset: [i32; MAX_BITS + 1],
     symbols: [u8; 256],
 }
 
-/// What the next bits stand for: a symbol, and the number behind it where the look held that too.
+/// Result of a lookup: a symbol, and the number after it if the lookup contained that too.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Entry(u32);
 
 impl Entry {
-    /// Says that a number follows which is to be read by itself.
+    /// Flag: a number follows that must be read separately.
     const MORE: u32 = 1 << 6;
-    /// What `run` is where no coefficient follows in the block.
+    /// Value of `run` if no coefficient follows in the block.
     pub const END: usize = 64;
 
-    /// An entry for `symbol`, whose code has `length` bits, before the `rest` of the bits that were looked at.
+    /// Entry of `symbol`, whose code has `length` bits, followed by the `rest` bits of the lookup.
     fn new(symbol: u8, length: u32, rest: u32) -> Entry {
         let (run, size) = (u32::from(symbol >> 4), u32::from(symbol & 15));
         match size {
@@ -47,19 +47,19 @@ impl Entry {
         }
     }
 
-    /// Bits that it took; 0 for a code that is longer than a look.
+    /// Bits consumed; 0 for a code longer than a lookup.
     #[inline(always)]
     pub fn length(self) -> u32 {
         self.0 & 63
     }
 
-    /// Whether [`Entry::size`] bits follow, rather than [`Entry::value`] being known.
+    /// Whether [`Entry::size`] bits follow; otherwise [`Entry::value`] is known.
     #[inline(always)]
     pub fn has_more(self) -> bool {
         self.0 & Entry::MORE != 0
     }
 
-    /// Coefficients that are zero before this one; [`Entry::END`] where none follow.
+    /// Number of zero coefficients before this one; [`Entry::END`] if none follow.
     #[inline(always)]
     pub fn run(self) -> usize {
         (self.0 >> 8 & 255) as usize
@@ -78,7 +78,7 @@ impl Entry {
     }
 }
 
-/// The number that `size` (1 to 15) `bits` stand for, by T.81, F.2.2.1: a leading 0 stands for a negative one.
+/// The number coded by `size` (1 to 15) `bits`, by T.81, F.2.2.1: a leading 0 means negative.
 #[inline(always)]
 pub fn extend(bits: u32, size: u32) -> i32 {
     let bits = bits as i32;
@@ -86,7 +86,7 @@ pub fn extend(bits: u32, size: u32) -> i32 {
 }
 
 impl Table {
-    /// A table as a segment gives it: how many codes there are of each length, and their symbols.
+    /// A table from a segment: the number of codes of each length, and the symbols.
     pub fn new(counts: &[u8; MAX_BITS], symbols: &[u8]) -> Result<Table, Fault> {
         let mut table = Table {
             entries: [Entry(Entry::MORE); 1 << LOOKUP_BITS],
@@ -116,13 +116,13 @@ impl Table {
         Ok(table)
     }
 
-    /// What `ahead`, bits from the highest down, begin with.
+    /// The entry of the bits at the start of `ahead` (highest first).
     #[inline(always)]
     pub fn entry(&self, ahead: u64) -> Entry {
         self.entries[(ahead >> (64 - LOOKUP_BITS)) as usize]
     }
 
-    /// Length and symbol of the code that `ahead` begins with, of whatever length; `None` for one that the table has not.
+    /// Length and symbol of the code at the start of `ahead`, of any length; `None` if the table has no such code.
     #[inline]
     pub fn search(&self, ahead: u64) -> Option<(u32, u8)> {
         for length in 1..=MAX_BITS {
@@ -135,21 +135,21 @@ impl Table {
     }
 }
 
-/// Bits that are looked up at once where coefficients are only passed over: two or three of a photo of good quality. With
-/// 13 a photo takes 1 % less time on x86-64, but the tables fill the first cache of a small core.
+/// Bits of one lookup for skipping coefficients: two or three of a good photo. With 13 a photo takes 1 % less time on
+/// x86-64, but the tables fill the first-level cache of a small core.
 pub const SKIP_BITS: u32 = 12;
 
 /// How far the next bits lead through the coefficients of a block, for a [`Table`] of AC.
 #[derive(Clone, Debug)]
 pub struct Skips(Box<[Skip; 1 << SKIP_BITS]>);
 
-/// Whole codes with their numbers: how many bits they take, how many coefficients they stand for, whether the last one ends
-/// the block.
+/// Result of a skip lookup: the bits and the coefficients of the whole codes in it, and whether the last one ends the
+/// block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Skip(u16);
 
 impl Skip {
-    /// What is to be read by itself: its coefficients are more than a block has.
+    /// Not skippable: more coefficients than a block has.
     const NONE: Skip = Skip(64 << 4);
 
     const END: u16 = 1 << 15;
@@ -159,7 +159,7 @@ impl Skip {
         u32::from(self.0 & 15)
     }
 
-    /// Coefficients, zeros included; those up to the end of a block not.
+    /// Number of coefficients including zeros, but not those after an end of block.
     #[inline(always)]
     pub fn coefficients(self) -> usize {
         usize::from(self.0 >> 4 & 127)
@@ -181,7 +181,7 @@ impl Skips {
             let (mut length, mut coefficients) = (0, 0);
             while length < SKIP_BITS && coefficients < 64 {
                 let entry = table.entry((bits as u64) << (64 - SKIP_BITS + length));
-                // What is shifted in are no bits that are known.
+                // The bits shifted in are unknown.
                 let taken = entry.length() + if entry.has_more() { entry.size() } else { 0 };
                 if entry.length() == 0 || length + taken > SKIP_BITS {
                     break;
@@ -198,14 +198,14 @@ impl Skips {
         Skips(skips)
     }
 
-    /// Where what `ahead` begins with leads to.
+    /// The skip entry of the bits at the start of `ahead`.
     #[inline(always)]
     pub fn at(&self, ahead: u64) -> Skip {
         self.0[(ahead >> (64 - SKIP_BITS)) as usize]
     }
 }
 
-/// The tables of a picture as they are at one place of it, those of DC and those of AC.
+/// The DC and AC tables in force at one position of a picture.
 #[derive(Clone, Debug, Default)]
 pub struct Tables {
     pub dc: [Option<Arc<Table>>; 4],
@@ -213,7 +213,7 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// Takes the tables of one segment.
+    /// Reads the tables of one segment.
     pub fn define(&mut self, mut body: &[u8]) -> Result<(), Fault> {
         let damaged = Fault::Damaged("a Huffman table of the wrong length");
         while let Some((head, rest)) = body.split_first_chunk::<17>() {

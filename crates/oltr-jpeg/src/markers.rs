@@ -22,25 +22,25 @@ pub mod name {
     pub const APP14: u8 = 0xEE;
 }
 
-/// One marker with what belongs to it.
+/// One marker and its segment.
 #[derive(Clone, Copy, Debug)]
 pub struct Segment<'a> {
     /// The byte behind the 0xFF.
     pub marker: u8,
-    /// What follows the two bytes of length.
+    /// The bytes after the length.
     pub body: &'a [u8],
-    /// Where in the picture what follows it lies: the coded data of a scan.
+    /// Offset in the picture of what follows the segment: the coded data of a scan.
     pub end: usize,
 }
 
-/// What is found from a place on.
+/// Result of a search for a marker.
 enum Found {
     Segment {
         marker: u8,
         body: Range<usize>,
         end: usize,
     },
-    /// Nothing that is whole; where a look at more bytes begins, and whether a segment does there.
+    /// Incomplete: where the next search begins, and whether a segment begins there.
     Short(usize, bool),
     Damaged(Fault),
 }
@@ -55,7 +55,7 @@ fn find(bytes: &[u8], mut at: usize) -> Found {
         let marker = bytes[start + fill];
         at = start + fill + 1;
         match marker {
-            // No marker, and markers without a length. A second start of the picture is what some cameras write.
+            // Not a marker, or a marker without a length. Some cameras write a second start of the picture.
             0x00 | 0x01 | 0xD0..=0xD7 | name::SOI => {}
             name::EOI => return Found::Segment { marker, body: at..at, end: at },
             _ => {
@@ -73,8 +73,8 @@ fn find(bytes: &[u8], mut at: usize) -> Found {
     Found::Short(bytes.len().max(at), false)
 }
 
-/// All segments from behind the start of the picture to its end-of-image marker, which comes last, or to the end of the
-/// bytes. Coded data is searched for markers as what lies between two segments is.
+/// All segments after the start of the picture, up to its end-of-image marker, which is the last item, or to the end of
+/// the bytes. Also finds markers after coded data, which it scans like any other gap.
 #[derive(Clone, Debug)]
 pub struct Segments<'a> {
     bytes: &'a [u8],
@@ -83,7 +83,7 @@ pub struct Segments<'a> {
 }
 
 impl<'a> Segments<'a> {
-    /// The segments of `bytes`, whose first two begin the picture.
+    /// The segments of `bytes`, which begin with the two bytes of SOI.
     pub fn new(bytes: &'a [u8]) -> Segments<'a> {
         Segments { bytes, at: 2, over: false }
     }
@@ -110,7 +110,7 @@ impl<'a> Iterator for Segments<'a> {
     }
 }
 
-/// The same of a picture that need not lie in memory as a whole, with a quick way past coded data.
+/// The same for a picture that is only partly in memory, with a faster way over coded data.
 pub struct Walk<'a> {
     raw: Raw<'a>,
     at: usize,
@@ -126,7 +126,7 @@ impl<'a> Walk<'a> {
     /// The next segment.
     ///
     /// # Errors
-    /// As the items of [`Segments`], and [`Failure::Io`].
+    /// Items as in [`Segments`], and [`Failure::Io`].
     pub fn next(&mut self) -> Option<Result<Segment<'_>, Failure>> {
         while !self.over {
             match find(self.raw.bytes(), self.at) {
@@ -155,7 +155,7 @@ impl<'a> Walk<'a> {
         None
     }
 
-    /// Passes over the coded data of a scan, which is next; whether a marker ends it, not the end of the bytes.
+    /// Skips the coded data of the current scan. Returns whether a marker ends it, and not the end of the bytes.
     ///
     /// # Errors
     /// [`Failure::Io`].

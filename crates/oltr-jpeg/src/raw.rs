@@ -1,39 +1,39 @@
-//! Where the bytes of a picture come from: memory, a reader, or a file that is read at several places.
+//! Sources of a picture's bytes: memory, a reader, or a file that is read at several offsets.
 
 use std::io::{self, Read};
 
 use super::fault::Failure;
 
-/// Reads a file from a place on, as much as it likes; nothing at its end.
+/// Reads from a file at an offset. Any length is allowed; 0 means the end.
 pub type ReadAt<'a> = &'a dyn Fn(&mut [u8], u64) -> io::Result<usize>;
 
 /// The bytes of a file from some place on.
 pub enum Raw<'a> {
     /// All of them.
     Whole(&'a [u8]),
-    /// Some of them, and where the others come from.
+    /// A part in memory, and a reader for the rest.
     Parts(Parts<&'a mut dyn Read>),
-    /// The same with a place in the file.
+    /// A part in memory, and a file with an offset.
     At(Parts<(ReadAt<'a>, u64)>),
 }
 
-/// Bytes that lie in memory, and where more come from.
+/// Bytes in memory, and the source of more.
 pub struct Parts<From> {
     part: Vec<u8>,
     /// Bytes before those.
     passed: usize,
-    /// Bytes that are asked for at a time.
+    /// Bytes per read.
     piece: usize,
     from: From,
 }
 
 impl<'a> Raw<'a> {
-    /// `part`, and then what `rest` gives, asked for `piece` bytes at a time.
+    /// `part`, followed by the bytes of `rest`, read `piece` bytes at a time.
     pub fn parts(part: Vec<u8>, rest: &'a mut dyn Read, piece: usize) -> Raw<'a> {
         Raw::Parts(Parts { part, passed: 0, piece, from: rest })
     }
 
-    /// What lies in a file from byte `first` on.
+    /// The bytes of a file from `first` on.
     pub fn at(file: ReadAt<'a>, first: u64, piece: usize) -> Raw<'a> {
         Raw::At(Parts { part: Vec::new(), passed: 0, piece, from: (file, first) })
     }
@@ -47,7 +47,7 @@ impl<'a> Raw<'a> {
         }
     }
 
-    /// How many came before those.
+    /// Number of bytes before those in memory.
     pub fn passed(&self) -> usize {
         match self {
             Raw::Whole(_) => 0,
@@ -56,7 +56,8 @@ impl<'a> Raw<'a> {
         }
     }
 
-    /// Brings more bytes behind those from `from` on, which become the first; whether there were any.
+    /// Appends more bytes to those from `from` on, which move to the front. Returns whether there were
+    /// any.
     pub fn advance(&mut self, from: &mut usize) -> Result<bool, Failure> {
         match self {
             Raw::Whole(_) => Ok(false),
@@ -76,7 +77,7 @@ impl<From> Parts<From> {
         from: &mut usize,
         mut read: impl FnMut(&mut From, &mut [u8]) -> io::Result<usize>,
     ) -> Result<bool, Failure> {
-        // A look may begin behind what lies in memory so far.
+        // A search may begin after the bytes in memory.
         let passed = (*from).min(self.part.len());
         self.part.drain(..passed);
         self.passed += passed;

@@ -1,6 +1,6 @@
-//! What the standard sets down: the order of coefficients, and the Huffman tables that Motion JPEG leaves out.
+//! Tables of the standard: the order of coefficients, and the Huffman tables that Motion JPEG leaves out.
 
-/// Where the coefficients lie that are coded one after another.
+/// Positions of the coefficients in coding order.
 #[rustfmt::skip]
 pub const ZIGZAG: [u8; 64] = [
      0,  1,  8, 16,  9,  2,  3, 10, 17, 24, 32, 25, 18, 11,  4,  5,

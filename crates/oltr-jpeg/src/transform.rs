@@ -1,13 +1,13 @@
-//! From coefficients to samples: the inverse cosine transform in whole numbers, to a block of 8, 4, 2 or 1 samples a side.
+//! Converts coefficients to samples: the integer inverse cosine transform to a block of 8, 4, 2 or 1 samples a side.
 //!
-//! The algorithm of Loeffler, Ligtenberg and Moschytz with 13 bits of fraction and with 2 bits kept between the columns and
-//! the rows, rounded where libjpeg rounds: every decoder that calls its transform "islow" gives the same samples. Nothing is
-//! rounded within a pass, so that a pass is a product with a matrix of whole numbers; that leaves out what is zero, needs no
-//! exchange of rows and columns, and is what the compiler makes vectors of.
+//! The algorithm of Loeffler, Ligtenberg and Moschytz with 13 bits of fraction, and with 2 bits kept between columns
+//! and rows. It rounds where libjpeg rounds, so every decoder that calls its transform "islow" gives the same samples.
+//! Nothing is rounded within a pass, so a pass is a product with an integer matrix. That form skips zeros, needs no
+//! transposition, and is one that the compiler vectorises.
 //!
-//! A sample of a smaller block is the mean of those in its place, as far as the lowest coefficients make it: as many as the
-//! block has samples. libjpeg-turbo (jidctred.c) takes the others in too, which are noise mostly and have to be decoded for
-//! that.
+//! A sample of a smaller block is the mean of the samples in its place, computed from the lowest coefficients only: as
+//! many as the block has samples. libjpeg-turbo (jidctred.c) uses the other coefficients too. They are mostly noise and
+//! would have to be decoded.
 
 use super::blocks::Block;
 
@@ -42,7 +42,7 @@ const fn pass(x: [i32; 8]) -> [i32; 8] {
     [a0 + o3, a1 + o2, a2 + o1, a3 + o0, a3 - o0, a2 - o1, a1 - o2, a0 - o3]
 }
 
-/// What each coefficient of a row adds to each of eight samples.
+/// Contribution of each coefficient of a row to each of eight samples.
 const FULL: [[i32; 8]; 8] = {
     let mut matrix = [[0; 8]; 8];
     let mut k = 0;
@@ -55,7 +55,7 @@ const FULL: [[i32; 8]; 8] = {
     matrix
 };
 
-/// The same for four samples, each the mean of two by two, of the four lowest coefficients.
+/// The same for four samples from the four lowest coefficients; each sample is the mean of two by two.
 const HALF: [[i32; 4]; 4] = {
     const fn odd(a: f64, b: f64) -> [i32; 4] {
         [fixed(a), fixed(b), -fixed(b), -fixed(a)]
@@ -64,10 +64,10 @@ const HALF: [[i32; 4]; 4] = {
     [[1 << FRACTION; 4], odd(1.281_457_724, 0.530_797_169), [c2, -c2, -c2, c2], odd(0.449_988_112, -1.086_367_402)]
 };
 
-/// The same for two samples, each the mean of four by four, of the two lowest.
+/// The same for two samples from the two lowest coefficients; each sample is the mean of four by four.
 const QUARTER: [[i32; 2]; 2] = [[1 << FRACTION; 2], [fixed(0.906_127_446), -fixed(0.906_127_446)]];
 
-/// The last coefficient, in the order in which they are coded, that a block of `size` samples a side is made of.
+/// The last coefficient, in coding order, that a block of `size` samples a side needs.
 pub fn last(size: usize) -> usize {
     match size {
         8 => 63,
@@ -77,8 +77,8 @@ pub fn last(size: usize) -> usize {
     }
 }
 
-/// Writes the `size`×`size` samples of `block`, whose coefficients count in steps of `steps`, into rows of `stride`. `used`
-/// has a bit for each coefficient that is not zero, and may have more.
+/// Writes the `size`×`size` samples of `block` into rows of `stride`. `steps` are the quantisation steps. `used` has a
+/// bit for each coefficient that is not zero, and may have more.
 #[inline(always)]
 pub fn samples(size: usize, block: &Block, steps: &[u16; 64], used: u64, to: &mut [u8], stride: usize) {
     let first = i32::from(block[0]).wrapping_mul(steps[0].into());
@@ -96,7 +96,7 @@ pub fn samples(size: usize, block: &Block, steps: &[u16; 64], used: u64, to: &mu
     }
 }
 
-/// Both passes with a `matrix`, whose rows are those of the lowest coefficients.
+/// Both passes with a `matrix` whose rows belong to the lowest coefficients.
 #[inline(always)]
 fn product<const N: usize>(
     matrix: &[[i32; N]; N],
@@ -119,7 +119,7 @@ fn product<const N: usize>(
     for ((row, steps), weights) in coefficients.iter().zip(steps).zip(matrix).take(rows) {
         let mut values = [0; N];
         for ((value, coefficient), step) in values.iter_mut().zip(row).zip(steps) {
-            // Damaged data may exceed 32 bits; what comes out of it does not matter.
+            // Damaged data may overflow 32 bits; its result does not matter.
             *value = i32::from(*coefficient).wrapping_mul(i32::from(*step));
         }
         for (sums, weight) in between.iter_mut().zip(weights) {
@@ -156,7 +156,7 @@ fn to_byte(value: i32) -> u8 {
 mod tests {
     use super::*;
 
-    /// The mean of the samples of T.81, A.3.3, that one of `size` a side stands for, of the lowest coefficients.
+    /// A sample of a block of `size` a side, by T.81, A.3.3: the mean of its area, from the lowest coefficients.
     fn exact(size: usize, block: &Block, x: usize, y: usize) -> f64 {
         let wave = |k: usize, at: usize| match k {
             0 => 1.0,

@@ -1,17 +1,17 @@
-//! From the samples of components to RGB, a row at a time.
+//! Converts the samples of components to RGB, row by row.
 //!
-//! A component of half the rate is interpolated as libjpeg does it ("fancy upsampling": a sample's own weight is 3/4, its
-//! neighbour's 1/4); one of a lower rate is repeated.
+//! A component at half the rate is interpolated as in libjpeg ("fancy upsampling": the own sample weighs 3/4, its
+//! neighbour 1/4). One at a lower rate is repeated.
 
 use super::header::Color;
 
-/// Where the samples of one component lie: its last rows, each in the place of one that is no longer needed.
+/// The last rows of one component: a ring buffer within the samples.
 #[derive(Clone, Copy, Debug)]
 pub struct Plane {
-    /// Where its first row lies among the samples.
+    /// Offset of its first row in the samples.
     pub offset: usize,
     pub stride: usize,
-    /// Rows that are kept.
+    /// Number of rows in the ring.
     pub kept: usize,
     /// Samples that belong to the picture.
     pub width: usize,
@@ -19,12 +19,12 @@ pub struct Plane {
     /// Columns and rows of the picture for one sample.
     pub across: usize,
     pub down: usize,
-    /// Whether a row between two is interpolated.
+    /// Whether rows in between are interpolated.
     pub fancy: bool,
 }
 
 impl Plane {
-    /// Where row `y` begins among the samples.
+    /// Offset of row `y` in the samples.
     #[inline(always)]
     pub fn place(&self, y: usize) -> usize {
         self.offset + y % self.kept * self.stride
@@ -40,12 +40,12 @@ impl Plane {
         (y / self.down + 2).min(self.height)
     }
 
-    /// Row `y` of the picture into `to`, which has room for `width * across` samples; `sums` has some for `width`.
+    /// Writes row `y` of the picture to `to`, which has room for `width * across` samples. `sums` has room for `width`.
     #[inline(always)]
     fn upsample(&self, samples: &[u8], y: usize, sums: &mut [u16], to: &mut [u8]) {
         let at = y / self.down;
         let own = self.row(samples, at);
-        // The nearer of the rows above and below; beyond the edge the row itself.
+        // The nearer of the rows above and below; at the edge the row itself.
         let near = || match y % 2 {
             0 => self.row(samples, at.saturating_sub(1)),
             _ => self.row(samples, (at + 1).min(self.height - 1)),
@@ -86,8 +86,8 @@ impl Plane {
     }
 }
 
-/// Two samples out of each of `values`, more than two: 3/4 of its own and 1/4 of a neighbour's. `LEFT` and `RIGHT` are
-/// added to the left and to the right one before the shift.
+/// Writes two samples for each of `values` (more than two): 3/4 of the value and 1/4 of a neighbour. `LEFT` and `RIGHT`
+/// are the rounding terms of the left and the right sample before the shift.
 #[inline(always)]
 fn interpolate<const LEFT: u16, const RIGHT: u16, const SHIFT: u32>(values: &[u16], to: &mut [u8]) {
     let pair = |before: u16, own: u16, behind: u16| {
@@ -131,7 +131,7 @@ impl Lines {
         lines + self.sums.capacity() * 2
     }
 
-    /// Makes row `y` of the picture whose components lie in `samples`, `width` pixels.
+    /// Makes row `y` of the picture, `width` pixels, from the components in `samples`.
     #[inline(always)]
     pub fn make(&mut self, planes: &[Plane], samples: &[u8], color: Color, width: usize, y: usize) {
         for (line, plane) in self.components.iter_mut().zip(planes) {
@@ -161,7 +161,7 @@ impl Lines {
         }
     }
 
-    /// The row that was made: red, green and blue, with [`Lines::SPARE`] bytes behind the pixels.
+    /// The last row: red, green and blue, with [`Lines::SPARE`] bytes after the pixels.
     pub fn rows(&self, color: Color) -> [&[u8]; 3] {
         let [a, b, c, _] = &self.components;
         let [red, green, blue] = &self.rgb;
@@ -173,7 +173,7 @@ impl Lines {
     }
 }
 
-/// T.871 with 16 bits of fraction, each product rounded by itself as libjpeg's tables are.
+/// T.871 with 16 bits of fraction. Each product is rounded separately, as libjpeg's tables are.
 #[inline(always)]
 fn from_ycc(y: u8, cb: u8, cr: u8) -> [u8; 3] {
     const fn fixed(value: f64) -> i32 {

@@ -1,10 +1,10 @@
-//! What libjpeg-turbo makes of pictures of all samplings, at every scale; and pictures that come in pieces.
+//! Compares with libjpeg-turbo for all samplings and scales, and for pictures that arrive in pieces.
 
 use std::fs;
 use std::io::{self, Read};
 use std::path::PathBuf;
 
-use oltr_jpeg::{Beginning, Data, Failure, Fault, Room, Rows, Scale, Survey, begin, decode};
+use oltr_jpeg::{Beginning, Data, Failure, Fault, Room, Rows, Scale, ScanIndex, begin, decode};
 
 struct Pixels {
     width: usize,
@@ -19,17 +19,17 @@ impl Rows for Pixels {
     }
 }
 
-fn pixels(survey: &Survey, data: Data, scale: Scale, room: &mut Room) -> Result<Vec<u8>, Failure> {
-    // The lifetimes of both are one.
-    fn inner<'a>(survey: &'a Survey, data: Data<'a>, scale: Scale, room: &mut Room) -> Result<Vec<u8>, Failure> {
-        let mut pixels = Pixels { width: scale.side(survey.header.width.into()) as usize, rgb: Vec::new() };
-        decode(survey, data, scale, room, &mut pixels)?;
+fn pixels(index: &ScanIndex, data: Data, scale: Scale, room: &mut Room) -> Result<Vec<u8>, Failure> {
+    // Both lifetimes must be the same.
+    fn inner<'a>(index: &'a ScanIndex, data: Data<'a>, scale: Scale, room: &mut Room) -> Result<Vec<u8>, Failure> {
+        let mut pixels = Pixels { width: scale.side(index.header.width.into()) as usize, rgb: Vec::new() };
+        decode(index, data, scale, room, &mut pixels)?;
         Ok(pixels.rgb)
     }
     match data {
-        Data::Whole(bytes) => inner(survey, Data::Whole(bytes), scale, room),
-        Data::Parts(head, rest) => inner(survey, Data::Parts(head, rest), scale, room),
-        Data::At(file) => inner(survey, Data::At(file), scale, room),
+        Data::Whole(bytes) => inner(index, Data::Whole(bytes), scale, room),
+        Data::Parts(head, rest) => inner(index, Data::Parts(head, rest), scale, room),
+        Data::At(file) => inner(index, Data::At(file), scale, room),
     }
 }
 
@@ -60,33 +60,33 @@ fn whole_pictures_and_means_of_blocks_are_libjpegs() {
     let mut room = Room::default();
     for name in names() {
         let bytes = picture(&name);
-        let survey = Survey::new(&bytes).unwrap();
-        let whole = pixels(&survey, Data::Whole(&bytes), Scale::Full, &mut room).unwrap();
+        let index = ScanIndex::new(&bytes).unwrap();
+        let whole = pixels(&index, Data::Whole(&bytes), Scale::Full, &mut room).unwrap();
         assert!(whole == ppm(&format!("{name}.1.ppm")), "{name}");
         // Chroma that is sampled more rarely both ways is reduced to means of its blocks in no scale.
         if ["gray", "422", "444"].contains(&&*name) {
-            let means = pixels(&survey, Data::Whole(&bytes), Scale::Eighth, &mut room).unwrap();
+            let means = pixels(&index, Data::Whole(&bytes), Scale::Eighth, &mut room).unwrap();
             assert!(means == ppm(&format!("{name}.8.ppm")), "{name}");
         }
     }
 }
 
-/// What a reduced picture shows is what means of the pixels show, but for the noise that this one is full of: of 20 levels
-/// a pixel, and 10 and 5 a mean.
+/// A reduced picture is near the means of the whole one's pixels, except for its strong noise: 20 levels per pixel, and
+/// 10 and 5 per mean.
 #[test]
 fn reduced_pictures_are_near_the_means_of_whole_ones() {
     let mut room = Room::default();
     for name in names() {
         let bytes = picture(&name);
-        let survey = Survey::new(&bytes).unwrap();
-        let (width, height) = (usize::from(survey.header.width), usize::from(survey.header.height));
-        let whole = pixels(&survey, Data::Whole(&bytes), Scale::Full, &mut room).unwrap();
+        let index = ScanIndex::new(&bytes).unwrap();
+        let (width, height) = (usize::from(index.header.width), usize::from(index.header.height));
+        let whole = pixels(&index, Data::Whole(&bytes), Scale::Full, &mut room).unwrap();
         for (scale, most) in [(Scale::Half, 5.0), (Scale::Quarter, 3.0), (Scale::Eighth, 3.0)] {
-            let given = pixels(&survey, Data::Whole(&bytes), scale, &mut room).unwrap();
+            let given = pixels(&index, Data::Whole(&bytes), scale, &mut room).unwrap();
             let factor = scale.factor() as usize;
             let columns = scale.side(width as u32) as usize;
             assert_eq!(given.len(), columns * scale.side(height as u32) as usize * 3);
-            // Luma: chroma may be sampled more rarely.
+            // Luma only, because chroma may have a lower sampling rate.
             let luma =
                 |pixel: &[u8]| pixel.iter().zip([0.299, 0.587, 0.114]).map(|(v, w)| f64::from(*v) * w).sum::<f64>();
             let (mut sum, mut count) = (0.0, 0);
@@ -104,7 +104,7 @@ fn reduced_pictures_are_near_the_means_of_whole_ones() {
     }
 }
 
-/// A few bytes at a time, interrupted now and then.
+/// Yields a few bytes at a time, with interruptions.
 struct Drops<'a>(&'a [u8], usize);
 
 impl Read for Drops<'_> {
@@ -126,16 +126,16 @@ fn pieces_give_what_the_whole_gives() {
     let mut room = Room::default();
     for name in names() {
         let bytes = picture(&name);
-        let survey = Survey::new(&bytes).unwrap();
-        let whole = pixels(&survey, Data::Whole(&bytes), Scale::Full, &mut room).unwrap();
+        let index = ScanIndex::new(&bytes).unwrap();
+        let whole = pixels(&index, Data::Whole(&bytes), Scale::Full, &mut room).unwrap();
         let mut short = 0;
         for length in 2..bytes.len() {
             match begin(&bytes[..length]).unwrap() {
                 Beginning::Short => short += 1,
-                Beginning::OneScan(survey) => {
+                Beginning::OneScan(index) => {
                     assert_ne!(name, "progressive");
                     let mut rest = Drops(&bytes[length..], length);
-                    let given = pixels(&survey, Data::Parts(&bytes[..length], &mut rest), Scale::Full, &mut room);
+                    let given = pixels(&index, Data::Parts(&bytes[..length], &mut rest), Scale::Full, &mut room);
                     assert!(given.unwrap() == whole, "{name} at {length}");
                 }
                 Beginning::Scans => {
@@ -152,18 +152,18 @@ fn pieces_give_what_the_whole_gives() {
 fn a_picture_in_pieces_that_ends_early_is_cut_off() {
     let mut room = Room::default();
     let bytes = picture("420");
-    let survey = Survey::new(&bytes).unwrap();
-    let coded = survey.scans[0].coded;
+    let index = ScanIndex::new(&bytes).unwrap();
+    let coded = index.scans[0].coded;
     for length in coded..bytes.len() - 8 {
         let mut rest = Drops(&bytes[coded..length], 0);
-        match pixels(&survey, Data::Parts(&bytes[..coded], &mut rest), Scale::Eighth, &mut room) {
+        match pixels(&index, Data::Parts(&bytes[..coded], &mut rest), Scale::Eighth, &mut room) {
             Err(Failure::Fault(Fault::CutOff)) => {}
             other => panic!("{length}: {:?}", other.map(|pixels| pixels.len())),
         }
     }
 }
 
-/// A file of `bytes`, a few of which are given at a time, interrupted now and then.
+/// A file of `bytes` that yields a few bytes at a time, with interruptions.
 fn drops(bytes: &[u8]) -> impl Fn(&mut [u8], u64) -> io::Result<usize> {
     let calls = std::cell::Cell::new(0);
     move |into, at| {
@@ -172,9 +172,9 @@ fn drops(bytes: &[u8]) -> impl Fn(&mut [u8], u64) -> io::Result<usize> {
     }
 }
 
-/// A survey as text: where its scans lie and what each holds.
-fn text(survey: &Survey) -> String {
-    format!("{survey:?}")
+/// A scan index as text: position and contents of its scans.
+fn text(index: &ScanIndex) -> String {
+    format!("{index:?}")
 }
 
 #[test]
@@ -182,25 +182,25 @@ fn a_file_gives_what_memory_gives_and_fails_as_that_does() {
     let mut room = Room::default();
     for name in names() {
         let bytes = picture(&name);
-        let survey = Survey::new(&bytes).unwrap();
-        // Fill bytes, and a segment that is longer than what is read at a time.
+        let index = ScanIndex::new(&bytes).unwrap();
+        // Fill bytes, and a segment longer than one read.
         let long = [&b"\xFF\xFF\xFF\xE5\xFF\xFE"[..], &[0xFF; 0xFFFC], b"between"].concat();
         let longer = [&bytes[..2], &long, &bytes[2..]].concat();
         for (file, shift) in [(&bytes, 0), (&longer, long.len())] {
             let read = drops(file);
-            let given = Survey::of_file(&read).unwrap();
-            assert_eq!(given.scans[0].coded, survey.scans[0].coded + shift, "{name}");
-            assert_eq!(text(&given), text(&Survey::new(file).unwrap()), "{name}");
+            let given = ScanIndex::of_file(&read).unwrap();
+            assert_eq!(given.scans[0].coded, index.scans[0].coded + shift, "{name}");
+            assert_eq!(text(&given), text(&ScanIndex::new(file).unwrap()), "{name}");
             for scale in Scale::ALL {
-                let whole = pixels(&survey, Data::Whole(&bytes), scale, &mut room).unwrap();
+                let whole = pixels(&index, Data::Whole(&bytes), scale, &mut room).unwrap();
                 let given = pixels(&given, Data::At(&read), scale, &mut room).unwrap();
                 assert!(given == whole, "{name} by {scale:?}");
             }
         }
         for length in (2..bytes.len()).step_by(1 + bytes.len() / 150) {
             let read = drops(&bytes[..length]);
-            let right = Survey::new(&bytes[..length]);
-            match (Survey::of_file(&read), &right) {
+            let right = ScanIndex::new(&bytes[..length]);
+            match (ScanIndex::of_file(&read), &right) {
                 (Ok(given), Ok(right)) => {
                     let pixels =
                         |data, room: &mut Room| pixels(right, data, Scale::Half, room).map_err(|e| e.to_string());
@@ -224,12 +224,12 @@ fn a_reader_that_fails_is_no_fault_of_the_picture() {
         }
     }
     let bytes = picture("420");
-    let survey = Survey::new(&bytes).unwrap();
-    let head = &bytes[..survey.scans[0].coded + 20];
-    let failed = pixels(&survey, Data::Parts(head, &mut Broken), Scale::Full, &mut Room::default());
+    let index = ScanIndex::new(&bytes).unwrap();
+    let head = &bytes[..index.scans[0].coded + 20];
+    let failed = pixels(&index, Data::Parts(head, &mut Broken), Scale::Full, &mut Room::default());
     assert!(matches!(failed, Err(Failure::Io(_))));
     let broken = |_: &mut [u8], _| Err(io::Error::other("unplugged"));
-    assert!(matches!(Survey::of_file(&broken), Err(Failure::Io(_))));
-    let failed = pixels(&survey, Data::At(&broken), Scale::Full, &mut Room::default());
+    assert!(matches!(ScanIndex::of_file(&broken), Err(Failure::Io(_))));
+    let failed = pixels(&index, Data::At(&broken), Scale::Full, &mut Room::default());
     assert!(matches!(failed, Err(Failure::Io(_))));
 }

@@ -9,10 +9,10 @@ use super::target::Target;
 use super::temporary::folder_of;
 use crate::error::{Error, Result};
 
-/// How long another process may take.
+/// Timeout of the wait for another process.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A wait of so long is worth a word.
+/// Wait after which a message is logged.
 const NOTABLE: Duration = Duration::from_secs(2);
 
 /// How often it is tried.
@@ -21,17 +21,17 @@ const EVERY: Duration = Duration::from_millis(20);
 /// The file that is locked where folders cannot be, on NFS for one.
 const LOCK_FILE: &str = ".oltr-lock";
 
-/// Held by one process at a time; given back when it is dropped, or the process ends in whatever way.
+/// A lock that one process holds at a time. It is released when it is dropped or the process ends.
 #[derive(Debug)]
 pub struct Lock {
     _held: Option<File>,
 }
 
-/// Waits until no other process holds the file at `path`, which need not be there, and holds it. What is held is its
-/// folder, so that replacing the file changes nothing.
+/// Waits until no other process holds the lock of the file at `path`, which need not exist, and takes it. The lock
+/// is on the file's folder, so replacing the file does not affect it.
 ///
 /// # Errors
-/// [`Error::Busy`] where another process holds it for a minute; [`Error::Io`] for a folder that is not there.
+/// [`Error::Busy`] if another process holds it for a minute; [`Error::Io`] for a missing folder.
 pub fn lock(path: &Path) -> Result<Lock> {
     let Target::File(place) = Target::of(path)? else { return Ok(Lock { _held: None }) };
     let folder = folder_of(&place);

@@ -1,4 +1,4 @@
-//! What a path stands for when it is written to.
+//! Finds out what a path to write to stands for.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -12,10 +12,10 @@ use rustix::fs::OFlags;
 use super::temporary::folder_of;
 use crate::error::{Error, Result};
 
-/// Links that are followed: more are a loop.
+/// Most links that are followed: more are a loop.
 const MAX_LINKS: usize = 40;
 
-/// A reader that takes nothing for so long takes no more.
+/// Timeout for a reader that takes no bytes.
 const STALLED: Duration = Duration::from_secs(60);
 
 /// What a path stands for.
@@ -23,7 +23,7 @@ const STALLED: Duration = Duration::from_secs(60);
 pub enum Target {
     /// A regular file at this path, which is no link, or none yet.
     File(PathBuf),
-    /// Something that bytes are written to as they come.
+    /// A stream that bytes are written to.
     Stream(Stream),
 }
 
@@ -34,7 +34,7 @@ pub enum Stream {
     Stdout,
     /// Standard error.
     Stderr,
-    /// A device or a FIFO, opened so that it never blocks.
+    /// A device or a FIFO, opened in non-blocking mode.
     Open(File),
 }
 
@@ -42,7 +42,7 @@ impl Target {
     /// What `path` stands for.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Config`] for what cannot be meant.
+    /// [`Error::Io`]; [`Error::Config`] for a kind of file that cannot be a target.
     pub fn of(path: &Path) -> Result<Target> {
         let io = |cause| Error::Io { path: path.into(), cause };
         let place = match resolve(path).map_err(io)? {
@@ -87,7 +87,7 @@ impl Stream {
     /// Writes all of `bytes`.
     ///
     /// # Errors
-    /// As the system's; [`ErrorKind::TimedOut`] where nothing is taken for [`STALLED`].
+    /// Errors of the system; [`ErrorKind::TimedOut`] if no byte is taken for [`STALLED`].
     pub fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
             Stream::Stdout => {
@@ -110,7 +110,7 @@ impl Write for Stream {
     }
 }
 
-/// Writes to what may be slow, not for ever.
+/// Writes to a slow reader, with a timeout.
 fn write_patiently(file: &mut File, mut bytes: &[u8]) -> io::Result<()> {
     let mut until = Instant::now() + STALLED;
     while !bytes.is_empty() {
@@ -126,7 +126,7 @@ fn write_patiently(file: &mut File, mut bytes: &[u8]) -> io::Result<()> {
                     return Err(io::Error::new(ErrorKind::TimedOut, "its reader takes nothing"));
                 }
                 let second = Timespec { tv_sec: 1, tv_nsec: 0 };
-                // A signal is no reason to give up; the next round asks again.
+                // A signal may interrupt the poll; the loop polls again.
                 let _ = poll(&mut [PollFd::new(&*file, PollFlags::OUT)], Some(&second));
             }
             Err(e) => return Err(e),
@@ -135,14 +135,14 @@ fn write_patiently(file: &mut File, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Where the links of a path end.
+/// End of a path's links.
 enum Place {
     Path(PathBuf),
     /// A descriptor of this process, by its number and its name below /proc.
     Descriptor(i32, PathBuf),
 }
 
-/// Follows the links of the last part of `path`; what does not exist is itself.
+/// Follows the links of the last part of `path`. A missing file resolves to itself.
 fn resolve(path: &Path) -> io::Result<Place> {
     let mut path = path.to_path_buf();
     for _ in 0..MAX_LINKS {
@@ -151,7 +151,7 @@ fn resolve(path: &Path) -> io::Result<Place> {
         }
         match fs::read_link(&path) {
             Ok(link) => path = folder_of(&path).join(link),
-            // No link, or nothing there.
+            // Not a link, or missing.
             Err(e) if matches!(e.kind(), ErrorKind::InvalidInput | ErrorKind::NotFound) => {
                 return Ok(Place::Path(path));
             }
@@ -161,7 +161,7 @@ fn resolve(path: &Path) -> io::Result<Place> {
     Err(io::Error::other("is a link that leads round in a circle"))
 }
 
-/// The number of the descriptor of this process that `path` names: `/dev/fd/1`, `/proc/self/fd/1`.
+/// Number of this process's descriptor that `path` names: `/dev/fd/1`, `/proc/self/fd/1`.
 fn own_descriptor(path: &Path) -> Option<i32> {
     let number = path.file_name()?.to_str()?.parse().ok()?;
     let folder = fs::canonicalize(path.parent()?).ok()?;

@@ -1,4 +1,4 @@
-//! The file that is written beside another to take its place.
+//! The temporary file that replaces another file.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -9,12 +9,12 @@ use std::time::Duration;
 use rustix::fs::OFlags;
 use tempfile::NamedTempFile;
 
-/// What names of temporary files begin and end with.
+/// Prefix and suffix of temporary files.
 const PREFIX: &str = ".oltr-";
 const SUFFIX: &str = ".tmp";
 
-/// Names that earlier versions gave: the suffix, or so many letters and no suffix. Their writers held no lock, so that
-/// only what is old is nobody's.
+/// Names of earlier versions: the suffix, or this many letters without a suffix. Their writers held no lock, so only
+/// old files count as abandoned.
 const EARLIER_SUFFIX: &str = ".part";
 const EARLIER_LETTERS: usize = 6;
 const OLD: Duration = Duration::from_secs(3600);
@@ -22,19 +22,20 @@ const OLD: Duration = Duration::from_secs(3600);
 /// Entries of a folder that are examined for files left behind.
 const MAX_ENTRIES: usize = 100_000;
 
-/// Attempts to make a temporary file, each of which somebody who cleans up may take away.
+/// Attempts to create a temporary file. Another process that cleans up may remove one each time.
 const ATTEMPTS: usize = 8;
 
-/// A file that is locked from its beginning, so that nobody takes it for one that was left behind, and removed unless it
-/// is [committed](Temporary::commit).
+/// A file that is locked from the start, so that no other process removes it as abandoned. It is removed when dropped
+/// unless it is [committed](Temporary::commit).
 #[derive(Debug)]
 pub struct Temporary(NamedTempFile);
 
 impl Temporary {
-    /// A new file in the folder of `path`, with the permissions and the owner of the file at `path` if there is one.
+    /// Creates a file in the folder of `path`, with the permissions and the owner of the file at `path` if there is
+    /// one.
     ///
     /// # Errors
-    /// As the system's.
+    /// Errors of the system.
     pub fn beside(path: &Path) -> io::Result<Temporary> {
         let mut made = Err(io::Error::other("temporary files are taken away"));
         for _ in 0..ATTEMPTS {
@@ -54,7 +55,7 @@ impl Temporary {
         if let Ok(old) = fs::metadata(path) {
             let new = made.as_file().metadata()?;
             if (old.uid(), old.gid()) != (new.uid(), new.gid()) {
-                // Only root gives files away; a group of one's own can be kept.
+                // Only root may change the owner. The group can stay if the user is a member.
                 let given = fchown(made.as_file(), Some(old.uid()), Some(old.gid()));
                 let _ = given.or_else(|_| fchown(made.as_file(), None, Some(old.gid())));
             }
@@ -71,19 +72,20 @@ impl Temporary {
     /// Writes all of `bytes`.
     ///
     /// # Errors
-    /// As the system's.
+    /// Errors of the system.
     pub fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.0.write_all(bytes)
     }
 
-    /// Puts the file in the place of `path`, once all of it is on the disk; it stays open, and locked.
+    /// Syncs the file and replaces `path` by it. The file stays open and locked.
     ///
     /// # Errors
-    /// As the system's; then `path` is as it was.
+    /// Errors of the system; `path` is then unchanged.
     pub fn commit(self, path: &Path) -> io::Result<File> {
         self.0.as_file().sync_all()?;
         let file = self.0.persist(path).map_err(|e| e.error)?;
-        // The new name is on the disk when the folder is; where folders cannot be synced, nothing is lost but that.
+        // The sync of the folder makes the new name durable. Some file systems do not support it, and only durability
+        // is lost then.
         let _ = File::open(folder_of(path)).and_then(|folder| folder.sync_all());
         Ok(file)
     }
@@ -96,12 +98,12 @@ fn create(folder: &Path) -> io::Result<NamedTempFile> {
     builder.tempfile_in(folder)
 }
 
-/// The folder that `path` lies in.
+/// The folder of `path`.
 pub fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Removes temporary files from `folder` that killed processes left there. What cannot be examined or removed stays.
+/// Removes temporary files that killed processes left in `folder`. Skips files that it cannot examine or remove.
 pub fn clean(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.take(MAX_ENTRIES).flatten() {
@@ -110,14 +112,14 @@ pub fn clean(folder: &Path) {
         let ours = rest.ends_with(SUFFIX);
         let earlier = rest.ends_with(EARLIER_SUFFIX)
             || (rest.len() == EARLIER_LETTERS && rest.chars().all(|c| c.is_ascii_alphanumeric()));
-        if (ours || earlier) && is_nobodys(&entry.path(), ours) && fs::remove_file(entry.path()).is_ok() {
+        if (ours || earlier) && is_abandoned(&entry.path(), ours) && fs::remove_file(entry.path()).is_ok() {
             log::debug!("removed {}, which a process left that was killed", entry.path().display());
         }
     }
 }
 
-/// Whether no process writes the file at `path`, whose writer held a lock if `locks`.
-fn is_nobodys(path: &Path, locks: bool) -> bool {
+/// Whether the file at `path` is abandoned. `locks`: its writer would hold a lock.
+fn is_abandoned(path: &Path, locks: bool) -> bool {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
     let Ok(file) = OpenOptions::new().read(true).custom_flags(flags).open(path) else { return false };
     let Ok(meta) = file.metadata() else { return false };
@@ -167,7 +169,7 @@ mod tests {
         assert_eq!(left, kept);
     }
 
-    /// As root an owner is kept too.
+    /// As root, the owner is kept too.
     #[test]
     fn the_owner_is_kept_where_the_system_lets_it() {
         let folder = tempfile::tempdir().unwrap();

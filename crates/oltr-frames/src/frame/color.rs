@@ -1,4 +1,4 @@
-//! What numbers of luma and chroma mean as colours, and where chroma samples lie.
+//! Meaning of luma and chroma values as colours, and the position of chroma samples.
 
 /// The weights of red, green and blue in luma.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -10,7 +10,7 @@ pub enum Matrix {
     Bt709,
 }
 
-/// The numbers that stand for black and white.
+/// The values of black and white.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Range {
     /// Luma and chroma of 0..=255, as JPEG has them.
@@ -20,7 +20,8 @@ pub enum Range {
     Limited,
 }
 
-/// How luma and chroma become red, green and blue; for a gray picture only the range matters, for RGB nothing.
+/// Conversion of luma and chroma to red, green and blue. For a grey picture only the range matters, for RGB
+/// nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Color {
     /// Weights of the channels.
@@ -32,11 +33,11 @@ pub struct Color {
 impl Color {
     /// JPEG's: BT.601, full range.
     pub const JPEG: Color = Color { matrix: Matrix::Bt601, range: Range::Full };
-    /// That of video in standard definition: BT.601, limited range.
+    /// Standard-definition video: BT.601, limited range.
     pub const VIDEO: Color = Color { matrix: Matrix::Bt601, range: Range::Limited };
 }
 
-/// Where a chroma sample that stands for several pixels lies among them.
+/// Position of a chroma sample among the pixels that share it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Siting {
     /// In the middle of its pixels: JPEG, MPEG-1.

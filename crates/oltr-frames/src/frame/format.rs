@@ -1,13 +1,13 @@
-//! Layouts of pixels and what they make of a frame's bytes.
+//! Pixel formats, and the layout that they give a frame's bytes.
 
 use std::fmt;
 use std::str::FromStr;
 
 /// How the bytes of a [`Frame`](super::Frame) are laid out.
 ///
-/// The names are those of ffmpeg. Planes follow each other without a gap; their sizes and strides are derived from the
-/// format and the frame's, see [`PixelFormat::plane`]. Chroma that is halved is rounded up: a picture of 5 columns has
-/// 3 of `yuv420p`.
+/// The names are those of ffmpeg. Planes follow each other without a gap. Their sizes and strides are derived from the
+/// format and the frame's; see [`PixelFormat::plane`]. Halved chroma is rounded up: a picture of 5 columns has 3 chroma
+/// columns in `yuv420p`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PixelFormat {
@@ -15,11 +15,11 @@ pub enum PixelFormat {
     Rgb24,
     /// 3 bytes a pixel: blue, green, red.
     Bgr24,
-    /// 4 bytes a pixel: red, green, blue, and an alpha that is passed over.
+    /// 4 bytes per pixel: red, green, blue, and alpha, which is ignored.
     Rgba,
-    /// 4 bytes a pixel: blue, green, red, and an alpha that is passed over.
+    /// 4 bytes per pixel: blue, green, red, and alpha, which is ignored.
     Bgra,
-    /// 1 byte a pixel: luminance. Full range unless the frame's [`Color`](super::Color) says otherwise.
+    /// 1 byte per pixel: luminance. Full range unless the frame's [`Color`](super::Color) states otherwise.
     Gray,
     /// Planes Y, U, V; chroma halved both ways.
     Yuv420p,
@@ -44,7 +44,7 @@ pub enum PixelFormat {
 /// One plane of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plane {
-    /// Where its first row begins in the frame's bytes.
+    /// Offset of its first row in the frame's bytes.
     pub offset: usize,
     /// Bytes from one row to the next.
     pub stride: usize,
@@ -55,7 +55,7 @@ pub struct Plane {
 }
 
 impl Plane {
-    /// Bytes from its first to its last pixel: the padding of the last row does not count.
+    /// Bytes from its first to its last pixel, without the padding of the last row.
     pub fn len(&self) -> usize {
         match self.rows {
             0 => 0,
@@ -88,7 +88,7 @@ impl PixelFormat {
         PixelFormat::Yvyu422,
     ];
 
-    /// Its name, as ffmpeg's `-pix_fmt` has it (which calls `yv12` a `yuv420p` with its chroma swapped).
+    /// Name in ffmpeg's `-pix_fmt` (where `yv12` is a `yuv420p` with swapped chroma).
     pub fn name(self) -> &'static str {
         match self {
             PixelFormat::Rgb24 => "rgb24",
@@ -108,8 +108,8 @@ impl PixelFormat {
         }
     }
 
-    /// Its usual other names, in lower case: those of GStreamer, four characters of Video4Linux and of video files, and
-    /// names of ffmpeg for what has the same bytes.
+    /// Other common names, in lower case: GStreamer's, the four characters of Video4Linux and of video files, and
+    /// ffmpeg's names for the same bytes.
     pub fn other_names(self) -> &'static [&'static str] {
         match self {
             PixelFormat::Rgb24 => &["rgb", "rgb3", "rgb888"],
@@ -139,7 +139,7 @@ impl PixelFormat {
         }
     }
 
-    /// Planes: 1, 2 or 3.
+    /// Number of planes: 1, 2 or 3.
     pub fn planes(self) -> usize {
         match self {
             PixelFormat::Yuv420p | PixelFormat::Yv12 | PixelFormat::Yuv422p | PixelFormat::Yuv444p => 3,
@@ -148,13 +148,13 @@ impl PixelFormat {
         }
     }
 
-    /// Whether it has luma and chroma rather than red, green and blue.
+    /// Whether the format has luma and chroma rather than red, green and blue.
     pub fn is_yuv(self) -> bool {
         use PixelFormat::{Bgr24, Bgra, Gray, Rgb24, Rgba};
         !matches!(self, Rgb24 | Bgr24 | Rgba | Bgra | Gray)
     }
 
-    /// Luma pixels for one of chroma, along a row and along a column: 1 or 2 each.
+    /// Luma pixels per chroma sample, along a row and along a column: 1 or 2 each.
     pub fn subsampling(self) -> (usize, usize) {
         match self {
             PixelFormat::Yuv420p | PixelFormat::Yv12 | PixelFormat::Nv12 | PixelFormat::Nv21 => (2, 2),
@@ -175,8 +175,8 @@ impl PixelFormat {
 
     /// Plane `index` (below [`PixelFormat::planes`]) of a picture whose first plane has `stride`.
     ///
-    /// The stride of halved chroma planes is half of it, rounded up; that of interleaved chroma the same, rounded up
-    /// to a whole pair. So do rpicam, Video4Linux and ffmpeg lay planes out.
+    /// Halved chroma planes have half the stride, rounded up. Interleaved chroma has the same stride, rounded up to a
+    /// whole pair. This is the layout of rpicam, Video4Linux and ffmpeg.
     pub fn plane(self, index: usize, width: u32, height: u32, stride: usize) -> Plane {
         let luma = Plane { offset: 0, stride, row: self.row_bytes(width), rows: height as usize };
         if index == 0 {
@@ -191,7 +191,7 @@ impl PixelFormat {
         Plane { offset: stride * luma.rows + (index - 1) * chroma.stride * rows, ..chroma }
     }
 
-    /// Bytes of a whole picture as it is transmitted: every row of every plane with its padding, the last too.
+    /// Bytes of a whole transmitted picture: every row of every plane with its padding, including the last.
     pub fn frame_bytes(self, width: u32, height: u32, stride: usize) -> usize {
         let last = self.plane(self.planes() - 1, width, height, stride);
         last.offset + last.stride * last.rows
@@ -207,12 +207,12 @@ impl fmt::Display for PixelFormat {
 impl FromStr for PixelFormat {
     type Err = String;
 
-    /// By its own or another usual name, in upper or lower case.
+    /// Parses any of its names, in upper or lower case.
     fn from_str(name: &str) -> Result<PixelFormat, String> {
         let wanted = name.trim().to_ascii_lowercase();
         let is_it = |f: &PixelFormat| f.name() == wanted || f.other_names().contains(&wanted.as_str());
         PixelFormat::ALL.into_iter().find(is_it).ok_or_else(|| {
-            // What ffmpeg calls so has the same bytes with another meaning.
+            // ffmpeg's `yuvj…` formats have the same bytes with full range.
             let plain = wanted.replacen("yuvj", "yuv", 1);
             if plain != wanted && PixelFormat::ALL.iter().any(|f| f.name() == plain) {
                 return format!("'{name}' is {plain} of full range: --format {plain} --range full");

@@ -1,4 +1,4 @@
-//! What a frame is called.
+//! Labels of frames.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::path::Path;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Label {
     pub text: String,
-    /// As [`url_of`]; empty where the text says it all.
+    /// As [`url_of`]; empty if the text is exact.
     pub url: String,
 }
 
@@ -26,8 +26,8 @@ impl Label {
     }
 }
 
-/// A path that is not UTF-8 as a relative URL, with `%E9` for a byte that is no letter, digit or one of `-._~/`, from which
-/// the file can be opened; `None` for one that is UTF-8, which text says as it is.
+/// A path that is not UTF-8 as a relative URL that opens the file: a byte that is not a letter, a digit or one of
+/// `-._~/` becomes `%E9`. `None` for a path in UTF-8.
 pub fn url_of(path: &Path) -> Option<String> {
     if path.to_str().is_some() {
         return None;
@@ -36,7 +36,7 @@ pub fn url_of(path: &Path) -> Option<String> {
     for byte in path.as_os_str().as_encoded_bytes() {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => url.push(char::from(*byte)),
-            // Text takes whatever is written to it.
+            // Writing to a text cannot fail.
             _ => write!(url, "%{byte:02X}").unwrap_or_default(),
         }
     }

@@ -1,4 +1,4 @@
-//! When, where and with what a photo was taken, as its EXIF data says.
+//! Origin of a photo by its EXIF data: time, place and camera.
 //!
 //! The types serialise to the objects `taken`, `place` and `camera` of oltr's JSON lines.
 
@@ -7,27 +7,27 @@ use std::fmt;
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Serialize, Serializer};
 
-/// Bytes of a text of EXIF that are kept: names of cameras and serial numbers are shorter.
+/// Most bytes of an EXIF text: names of cameras and serial numbers are shorter.
 pub const MAX_TEXT: usize = 64;
 
 /// A text of EXIF, without control characters and of bounded length.
 pub type Text = heapless::String<MAX_TEXT>;
 
-/// Digits of a fraction of a second that are kept.
+/// Most digits of a fraction of a second.
 pub const MAX_SUBSECOND: usize = 9;
 
-/// What a photo says of itself; all of it `None` for a frame that is no photo.
+/// Origin of a photo. All fields are `None` for a frame that is not a photo.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Origin {
     /// When it was taken.
     pub taken: Option<Taken>,
-    /// Where.
+    /// Place.
     pub place: Option<Place>,
-    /// With what.
+    /// Camera.
     pub camera: Option<Camera>,
 }
 
-/// A moment by the clock of a camera: its date and time of day, with the offset to UTC where the camera says it.
+/// Date and time of day by a camera's clock, with the UTC offset if the camera records it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Taken {
     pub(crate) year: u16,
@@ -53,23 +53,22 @@ pub struct Place {
     pub altitude: Option<f64>,
 }
 
-// Its numbers are finite: whoever makes one checks their range.
+// Its numbers are finite: the code that creates one checks their range.
 impl Eq for Place {}
 
-/// What a photo was taken with; at least one of the texts is there.
+/// The camera. At least one text is present.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Camera {
     /// Who made the camera.
     pub make: Option<Text>,
-    /// What it is called.
+    /// The model's name.
     pub model: Option<Text>,
     /// The number of its body.
     pub serial: Option<Text>,
 }
 
 impl Taken {
-    /// The moment `text`, written as `2024-05-01T06:12:33` or as EXIF writes it, `2024:05:01 06:12:33`; `None` for what is
-    /// no such moment.
+    /// Parses `2024-05-01T06:12:33`, or EXIF's form `2024:05:01 06:12:33`. `None` if invalid.
     pub fn parse(text: &str) -> Option<Taken> {
         let (date, time) = text.split_at_checked(10)?;
         let (between, time) = time.split_at_checked(1)?;
@@ -103,11 +102,10 @@ impl Taken {
         sound.then_some(Taken { year, month, day, hour, minute, second, subsecond: None, offset: None })
     }
 
-    /// With the fraction of a second whose digits are `digits`, and `offset` minutes ahead of UTC. What is no such digits is
-    /// left out.
+    /// Adds the fraction of a second with these `digits`, and `offset` minutes ahead of UTC. Ignores invalid digits.
     pub fn with(mut self, digits: Option<&str>, offset: Option<i16>) -> Taken {
         let sound = |digits: &&str| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-        // More digits than a clock has say nothing more.
+        // Digits beyond a clock's precision carry no information.
         self.subsecond = digits.filter(sound).and_then(|d| d[..d.len().min(MAX_SUBSECOND)].parse().ok());
         self.offset = offset;
         self
@@ -118,12 +116,12 @@ impl Taken {
         self.subsecond.as_deref()
     }
 
-    /// Minutes that the camera's clock is ahead of UTC, where it says so.
+    /// Minutes that the camera's clock is ahead of UTC, if recorded.
     pub fn offset_minutes(&self) -> Option<i16> {
         self.offset
     }
 
-    /// Milliseconds since 1970 of the date and time as they stand, as if they were UTC.
+    /// Milliseconds since 1970 of the date and time, read as UTC.
     pub fn local_ms(&self) -> i64 {
         let days = days_since_1970(self.year, self.month, self.day);
         let seconds =
@@ -132,13 +130,13 @@ impl Taken {
         seconds * 1000 + i64::from(digit(0)) * 100 + i64::from(digit(1)) * 10 + i64::from(digit(2))
     }
 
-    /// Milliseconds since 1970, in UTC, where the offset is known.
+    /// Milliseconds since 1970 in UTC, if the offset is known.
     pub fn utc_ms(&self) -> Option<i64> {
         self.offset.map(|offset| self.local_ms() - i64::from(offset) * 60_000)
     }
 }
 
-/// The offset to UTC `text`, as `+02:00`, `+0200`, `-03:30` or `Z`, in minutes; `None` for what is none.
+/// Parses a UTC offset to minutes: `+02:00`, `+0200`, `-03:30` or `Z`. `None` if invalid.
 pub fn offset(text: &str) -> Option<i16> {
     let text = text.trim();
     if text == "Z" {
@@ -163,10 +161,10 @@ pub fn offset(text: &str) -> Option<i16> {
     (minutes < 60 && total <= 14 * 60).then_some(sign * total)
 }
 
-/// `minutes` ahead of UTC, as `+02:00`.
+/// Formats `minutes` ahead of UTC as `+02:00`.
 pub fn offset_text(minutes: i16) -> heapless::String<8> {
     let (sign, minutes) = (if minutes < 0 { '-' } else { '+' }, minutes.unsigned_abs());
-    // Eight bytes hold it, whatever the minutes.
+    // Any number of minutes fits into eight bytes.
     heapless::format!("{sign}{:02}:{:02}", minutes / 60 % 100, minutes % 60).unwrap_or_default()
 }
 
@@ -183,7 +181,7 @@ fn days_of(year: u16, month: u8) -> u8 {
 
 /// Days from 1970 to a date of the Gregorian calendar.
 fn days_since_1970(year: u16, month: u8, day: u8) -> i64 {
-    // Years begin in March here, so that the day that is put in comes last.
+    // Years begin in March here, so that the leap day comes last.
     let (year, month) = (i64::from(year) - i64::from(month <= 2), (i64::from(month) + 9) % 12);
     let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
     let of_year = (153 * month + 2) / 5 + i64::from(day) - 1;

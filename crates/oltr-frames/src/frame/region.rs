@@ -47,17 +47,17 @@ impl Rotation {
         }
     }
 
-    /// Whether width and height change places.
+    /// Whether width and height are swapped.
     pub fn swaps_sides(self) -> bool {
         matches!(self, Rotation::Quarter | Rotation::ThreeQuarters)
     }
 }
 
-/// What of a frame is preprocessed: a region of it, turned afterwards. No pixel is copied for it.
+/// The part of a frame that is preprocessed: a region, rotated afterwards. No pixel is copied for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RegionOfInterest {
-    /// The region in pixels of the frame as it is stored, before it is turned; `None` for the whole frame. A frame that
-    /// does not hold all of it is refused when it is preprocessed.
+    /// The region in pixels of the stored frame, before rotation; `None` for the whole frame. Preprocessing refuses a
+    /// frame that does not contain all of it.
     pub region: Option<Rect>,
     /// Turns the region upright.
     pub rotation: Rotation,

@@ -45,7 +45,7 @@ impl Conversion {
 
     /// Converts a row of samples with [`SAMPLE`] bits of fraction into RGB.
     ///
-    /// Whole numbers give what the documented formula gives for them.
+    /// For whole numbers the result equals the documented formula.
     #[inline(always)]
     pub fn row(&self, y: &[i16], u: &[i16], v: &[i16], rgb: &mut [u8]) {
         for (((pixel, y), u), v) in rgb.as_chunks_mut::<3>().0.iter_mut().zip(y).zip(u).zip(v) {
@@ -53,7 +53,7 @@ impl Conversion {
         }
     }
 
-    /// What each luma becomes in a picture without chroma.
+    /// Output value of each luma in a picture without chroma.
     pub fn gray(&self) -> [u8; 256] {
         std::array::from_fn(|y| self.pixel(y as i32, 128, 128, 0)[0])
     }
@@ -79,8 +79,8 @@ mod tests {
         Color { matrix: Matrix::Bt709, range: Range::Limited },
     ];
 
-    /// The definition of ITU-R BT.601 and BT.709: luma is the weighted sum of the channels, chroma the scaled
-    /// differences to it. Solved here the other way round than above, in f64.
+    /// The definition of ITU-R BT.601 and BT.709 in f64: luma is the weighted sum of the channels, and chroma
+    /// the scaled differences from it. Solved in the other direction than above.
     fn exact(color: Color, y: f64, u: f64, v: f64) -> [f64; 3] {
         let (kr, kg, kb) = match color.matrix {
             Matrix::Bt601 => (0.299, 0.587, 0.114),

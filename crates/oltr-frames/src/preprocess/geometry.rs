@@ -3,9 +3,9 @@
 use super::settings::{Preprocess, Resize};
 use crate::error::{Error, Result};
 
-/// A rectangle of the source, in source pixels; borders may fall between pixels.
+/// A rectangle in source pixels; borders may be fractions.
 ///
-/// Borders are f32 because those of the training code are: the resampling of Pillow takes its box so.
+/// Borders are f32 as in the training code, because Pillow's resampling takes its box in f32.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SourceBox {
     /// Left border, at least 0.
@@ -34,7 +34,7 @@ pub struct Placement {
 }
 
 impl Placement {
-    /// Where a source of `width` × `height` goes.
+    /// Placement of a source of `width` × `height`.
     ///
     /// # Errors
     /// [`Error::BadInput`] for a source or an input without pixels, or `resize_to` below `size`.
@@ -53,7 +53,7 @@ impl Placement {
                 if to < size {
                     return bad(format!("resize_to {to} is below size {size}; raise it"));
                 }
-                // In f64 until the borders stand, as the training code computes them.
+                // In f64 until the borders are final, as in the training code.
                 let (width, height) = (f64::from(width), f64::from(height));
                 let side = f64::from(size) * width.min(height) / f64::from(to);
                 let (left, top) = ((width - side) / 2.0, (height - side) / 2.0);
@@ -98,7 +98,7 @@ mod tests {
         let p = placement(Resize::ShorterSide, 224, Some(256), 640, 480);
         assert_eq!(p.source, SourceBox { left: 110.0, top: 30.0, right: 530.0, bottom: 450.0 });
         assert_eq!((p.width, p.height, p.x, p.y), (224, 224, 0, 0));
-        // Without resize_to nothing of the shorter side is cut.
+        // Without resize_to the shorter side is not cropped.
         let p = placement(Resize::ShorterSide, 10, None, 3, 8);
         assert_eq!(p.source, SourceBox { left: 0.0, top: 2.5, right: 3.0, bottom: 5.5 });
     }

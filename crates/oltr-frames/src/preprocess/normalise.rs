@@ -1,12 +1,12 @@
-//! From bytes to the numbers that the network was trained on.
+//! Converts bytes to the network's normalised numbers.
 
 use super::settings::Preprocess;
 use crate::error::{Error, Result};
 
 /// `(p - mean) / std` of each channel, for every value that a byte can have.
 ///
-/// In f32, the subtraction first, as the training code computes it. A table serves both ways into the network: a float
-/// input looks its values up, and a quantised one quantises the table once and looks that up.
+/// In f32, subtraction first, as in the training code. The same table serves both kinds of input: a float input looks
+/// values up, and a quantised input quantises the table once and looks that up.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Normaliser {
     tables: [[f32; 256]; 3],
@@ -20,7 +20,7 @@ impl Normaliser {
         Normaliser { tables: std::array::from_fn(table) }
     }
 
-    /// What each byte value becomes in `channel` (0 red, 1 green, 2 blue).
+    /// Output of each byte value in `channel` (0 red, 1 green, 2 blue).
     ///
     /// # Panics
     /// If there is no such channel.

@@ -1,9 +1,9 @@
-//! Resampling of luma and chroma planes straight to the size of the model's input, where they become RGB.
+//! Resamples luma and chroma planes directly to the size of the model's input, and converts them to RGB there.
 //!
-//! The same triangle filter as for RGB pictures, but columns first: one output row after another, so that the only
-//! memory is a row, and most of the work runs along rows of bytes as they lie. Weights have 14 bits, samples keep 6 and
-//! then 4 bits of fraction until they are converted. What a frame gives differs from what it would give if it were
-//! converted to RGB first by 1 or 2 levels, where the conversion does not clip (tests/preprocess.rs holds it to that).
+//! The same triangle filter as for RGB pictures, but columns first: one output row after another. So the only memory is
+//! a row, and most of the work runs along rows of bytes. Weights have 14 bits, and samples keep 6, then 4 bits of
+//! fraction until the conversion. The result differs by 1 or 2 levels from converting the frame to RGB first, except
+//! where the conversion clips (tests/preprocess.rs checks that).
 
 use multiversion::multiversion;
 
@@ -11,10 +11,10 @@ use super::color::{Conversion, SAMPLE};
 use super::resample::{Axis, FRACTION, Room, Span, most_weights, reserve};
 use crate::frame::{Frame, Geometry, PixelFormat, Rect, Siting};
 
-/// Fraction bits of a weight: the largest for which 1 is a 16-bit number.
+/// Fraction bits of a weight: the most for which 1 fits into 16 bits.
 const WEIGHT: u32 = 14;
 
-/// Fraction bits of a sample between the two directions: 255 with them is a 16-bit number.
+/// Fraction bits of a sample between the two directions: the most for which 255 fits into 16 bits.
 const BETWEEN: u32 = 6;
 
 /// Samples of a row that are summed together, in registers.
@@ -78,7 +78,7 @@ struct Weights {
 }
 
 impl Weights {
-    /// The windows of `span`, all of one length that is a multiple of `multiple`. The memory of the last plan is kept.
+    /// The windows of `span`, all of the same length, a multiple of `multiple`. Reuses the last plan's memory.
     fn plan(&mut self, span: Span, multiple: usize, axis: &mut Axis) {
         axis.plan(span);
         let taps = axis.longest().next_multiple_of(multiple);
@@ -130,7 +130,7 @@ impl Planes {
         planned
     }
 
-    /// Plans anew, for a source of the same format. The memory of the last plan is kept.
+    /// Plans for another source of the same format. Reuses the last plan's memory.
     pub fn plan(&mut self, source: Geometry, region: Rect, columns: Span, rows: Span) {
         let (across, down) = source.format.subsampling();
         let (right, below) = match source.siting {
@@ -138,7 +138,7 @@ impl Planes {
             Siting::Left => (0.5, 0.0),
             Siting::TopLeft => (0.5, 0.5),
         };
-        // Chroma samples that lie in the region, and the part in their pixels.
+        // Chroma samples in the region, and the part in chroma pixels.
         let halved = |start: u32, length: u32, by: usize, siting: f32, span: Span| {
             if by == 1 {
                 return (start, span);
@@ -154,7 +154,7 @@ impl Planes {
         let mut samples = 0;
         for (plane, (_, offsets, luma)) in self.planes.iter_mut().zip(layout(source.format)) {
             let (top, rows) = if *luma { (region.y, rows) } else { (top, chroma_rows) };
-            // Of packed pixels whole pairs are taken: chroma begins with them, luma perhaps at the second.
+            // Packed pixels are read in whole pairs: chroma begins with the pair, luma perhaps at its second pixel.
             plane.left = match (luma, packed) {
                 (true, false) => region.x as usize,
                 (true, true) => left as usize * 4,
@@ -174,7 +174,7 @@ impl Planes {
             let end = |c: &Channel| c.offset + (c.samples - 1) * c.step + 1;
             plane.bytes = plane.channels.iter().map(end).max().unwrap_or(0);
             let padding = plane.channels.iter().map(|c| c.columns.taps).max().unwrap_or(0);
-            // Zeros behind the row: what the last windows are padded with is not summed.
+            // Zeros after the row: the padding of the last windows reads them.
             plane.line.clear();
             plane.line.resize(plane.bytes + padding, 0);
         }
@@ -243,10 +243,10 @@ impl Planes {
     }
 }
 
-/// Where a channel lies in the rows of a plane: 0, 1, 2 for Y, U, V; its first byte; bytes from one sample to the next.
+/// Position of a channel in a plane's rows: 0, 1, 2 for Y, U, V; its first byte; bytes from one sample to the next.
 type Place = (usize, usize, usize);
 
-/// The planes of a format of luma and chroma: index, channels, whether it is as large as luma.
+/// The planes of a luma and chroma format: index, channels, whether it is as large as luma.
 fn layout(format: PixelFormat) -> &'static [(usize, &'static [Place], bool)] {
     match format {
         PixelFormat::Nv12 => &[(0, &[(0, 0, 1)], true), (1, &[(1, 0, 2), (2, 1, 2)], false)],
@@ -266,7 +266,7 @@ fn run(planes: &mut Planes, frame: &Frame, out: &mut [u8], out_stride: usize) {
 }
 
 /// The weighted sum of rows that begin at `bytes` and are `stride` apart, with [`BETWEEN`] bits of fraction. Rows of
-/// weight 0, which pad a window, may lie outside.
+/// weight 0, which pad a window, may be outside the picture.
 #[inline(always)]
 fn weigh_rows(bytes: &[u8], stride: usize, weights: &[i16], line: &mut [i16]) {
     let block = |x: usize, line: &mut [i16], lanes: &mut [i32]| {

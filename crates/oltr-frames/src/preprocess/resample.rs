@@ -1,12 +1,12 @@
 //! Antialiased bilinear resampling of 8-bit pixels, planned once.
 //!
-//! The arithmetic is that of Pillow's `Image.resize` with `BILINEAR`, bit for bit, because the networks were trained
-//! on its result: a triangle filter as wide as the reduction, weights in 22-bit fixed point, first along the rows,
-//! rounded to 8 bits, then along the columns.
+//! Computes the same as Pillow's `Image.resize` with `BILINEAR`, bit for bit, because the networks were trained on its
+//! result: a triangle filter as wide as the reduction, weights in 22-bit fixed point, first along the rows, rounded to
+//! 8 bits, then along the columns.
 //!
-//! The crate fast_image_resize was tried first. From 1280×720 to 224×224 it takes a third of the time, but it goes
-//! along the columns first, which changes a seventh of the values by 1, and it computes the weights anew for every
-//! frame, with hundreds of allocations.
+//! The crate fast_image_resize was tried first. From 1280×720 to 224×224 it takes a third of the time. But it filters
+//! the columns first, which changes a seventh of the values by 1, and it computes the weights again for every frame,
+//! with hundreds of allocations.
 
 use std::ops::Range;
 
@@ -18,21 +18,21 @@ pub const FRACTION: u32 = 32 - 8 - 2;
 /// One half, added before the fraction is dropped.
 pub const HALF: i32 = 1 << (FRACTION - 1);
 
-/// Part of one axis: where it begins and ends, and the pixels it becomes.
+/// A part of one axis: its borders, and the number of output pixels.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Span {
     /// Pixels of the source.
     pub input: u32,
-    /// Where the part begins, at least 0.
+    /// Start of the part, at least 0.
     pub from: f32,
-    /// Where it ends: above `from`, at most `input`.
+    /// End of the part: greater than `from`, at most `input`.
     pub to: f32,
     /// Pixels that it becomes, at least 1.
     pub output: u32,
 }
 
-/// What memory is reserved for: parts of a picture of so many `columns` and `rows` that become no more than `output`
-/// pixels each way.
+/// Size for which memory is reserved: parts of a picture of `columns` × `rows` that become at most `output` pixels in
+/// each direction.
 #[derive(Clone, Copy, Debug)]
 pub struct Room {
     pub columns: usize,
@@ -40,12 +40,12 @@ pub struct Room {
     pub output: usize,
 }
 
-/// Lets `vec` grow to `len` elements without an allocation.
+/// Reserves `len` elements in `vec`.
 pub fn reserve<T>(vec: &mut Vec<T>, len: usize) {
     vec.reserve_exact(len.saturating_sub(vec.len()));
 }
 
-/// Rows that are narrowed together, side by side: a vector of 32-bit sums on the widest machines.
+/// Rows that are narrowed together: a vector of 32-bit sums on the widest machines.
 const ROWS: usize = 8;
 
 /// Resamples planes of one geometry, of 1 to 4 interleaved channels.
@@ -67,8 +67,7 @@ pub struct Resampler {
 }
 
 impl Resampler {
-    /// Plans for planes of `channels` (1 to 4) of which the part `columns` × `rows` is taken. The memory of the last plan is
-    /// kept.
+    /// Plans for the part `columns` × `rows` of planes of `channels` (1 to 4). Reuses the last plan's memory.
     pub fn plan(&mut self, channels: usize, columns: Span, rows: Span) {
         self.columns.plan(columns);
         self.rows.plan(rows);
@@ -118,7 +117,7 @@ impl Resampler {
         let row = |y: usize| &plane[y * stride + needed_columns.start * C..y * stride + needed_columns.end * C];
         let width = self.sums.len();
         for (n, narrowed) in self.narrowed.chunks_mut(ROWS * width).enumerate() {
-            // The last block repeats the last row, and drops what comes of it.
+            // The last block repeats the last row, and the repeated results are dropped.
             let first = needed.start + n * ROWS;
             let rows = std::array::from_fn(|r| row((first + r).min(needed.end - 1)));
             transpose(rows, &mut self.block);
@@ -136,8 +135,8 @@ impl Resampler {
     }
 }
 
-// The loops below are written for the compiler to vectorise; of the instruction sets that a program cannot take for
-// granted, AVX2 is the one that multiplies 32-bit integers well. Integer arithmetic comes out the same on all.
+// The compiler vectorises the loops below. AVX2 is the instruction set beyond the baseline that multiplies 32-bit
+// integers well. Integer arithmetic gives the same result on all sets.
 
 #[multiversion(targets("x86_64+avx2"))]
 fn resample_1(resampler: &mut Resampler, plane: &[u8], stride: usize, out: &mut [u8], out_stride: usize) {
@@ -159,7 +158,7 @@ fn resample_4(resampler: &mut Resampler, plane: &[u8], stride: usize, out: &mut 
     resampler.resample::<4>(plane, stride, out, out_stride);
 }
 
-/// Brings the samples of one column of all `rows` together.
+/// Transposes the samples of all `rows`, column by column.
 #[inline(always)]
 fn transpose(rows: [&[u8]; ROWS], block: &mut [[u8; ROWS]]) {
     let rows = rows.map(|row| &row[..block.len()]);
@@ -211,7 +210,7 @@ fn weigh_rows<'a>(rows: impl Iterator<Item = (&'a [u8], &'a i32)>, sums: &mut [i
 struct Window {
     /// First input pixel.
     start: usize,
-    /// Where its weights begin in [`Axis::weights`].
+    /// Index of its first weight in [`Axis::weights`].
     weights: usize,
     /// Number of input pixels, at least 1.
     len: usize,
@@ -225,9 +224,9 @@ pub struct Axis {
 }
 
 impl Axis {
-    /// Plans the windows of a part of an axis. The memory of the last plan is kept.
+    /// Plans the windows of a part of an axis. Reuses the last plan's memory.
     pub fn plan(&mut self, Span { input, from, to, output }: Span) {
-        // The difference in f32, the rest in f64: the training code does so, and a weight must not round otherwise.
+        // The difference in f32, the rest in f64: as in the training code, so that weights round the same way.
         let scale = f64::from(to - from) / f64::from(output);
         let support = scale.max(1.0);
         let per_pixel = 1.0 / support;
@@ -238,10 +237,10 @@ impl Axis {
         reserve(&mut self.weights, output as usize * longest);
         for x in 0..output {
             let center = f64::from(from) + (f64::from(x) + 0.5) * scale;
-            // Casts saturate: a window that would begin before the first pixel begins there.
+            // Casts saturate at 0: a window cannot begin before the first pixel.
             let start = (center - support + 0.5) as u32;
             let end = ((center + support + 0.5) as u32).min(input);
-            // Computed twice rather than kept: a plan takes no memory but its own.
+            // Computed twice instead of stored, so that a plan needs no other memory.
             let weights = || (start..end).map(|i| triangle((f64::from(i) - center + 0.5) * per_pixel));
             let sum: f64 = weights().sum();
             let window = Window { start: start as usize, weights: self.weights.len(), len: weights().len() };
@@ -288,8 +287,8 @@ impl Axis {
     }
 }
 
-/// The most weights that an axis of up to `input` pixels has which become up to `output`: a window is as wide as twice the
-/// reduction, rounded up, and one.
+/// Most weights of an axis from up to `input` to up to `output` pixels: a window is as wide as twice the reduction,
+/// rounded up, plus one.
 pub fn most_weights(input: usize, output: usize) -> usize {
     2 * input + 3 * output
 }
@@ -317,7 +316,7 @@ mod tests {
         resampler
     }
 
-    /// Whatever this machine offers, a machine that offers nothing must compute the same.
+    /// The baseline must compute the same as the instruction sets of this machine.
     #[test]
     fn every_instruction_set_computes_the_same() {
         for (width, height) in [(64, 48), (65, 9), (7, 8), (3, 1)] {
@@ -344,7 +343,7 @@ mod tests {
         resampler(1, 64, 48).run(&gray, 64, &mut one, 19);
         resampler(2, 64, 48).run(&pairs, 128, &mut two, 38);
         assert!(two.iter().step_by(2).eq(&one));
-        // The inverse rounds the other way, so that it may differ by 1 in each direction of resampling.
+        // The inverse rounds the other way, so it may differ by 1 in each direction of resampling.
         assert!(two.iter().skip(1).step_by(2).zip(&one).all(|(a, b)| a.abs_diff(255 - b) <= 2));
     }
 }

@@ -1,9 +1,8 @@
-//! Rows of a photo, as a decoder gives them, to the square of the model's input: no picture lies in memory in between.
+//! Resamples a decoder's rows of a photo to the model's input, without the whole picture in memory.
 //!
-//! What comes out is, to the bit, what [`Preprocessor`](super::Preprocessor) makes of the whole photo after it is turned
-//! upright: first along the upright rows, rounded to 8 bits, then along the columns. Where a photo is stored on its side, its
-//! upright rows are columns of the file. So the file's rows are summed first, over their whole width, and what that gives is
-//! narrowed.
+//! The result equals [`Preprocessor`](super::Preprocessor) on the whole upright photo, bit for bit: first along the
+//! upright rows, rounded to 8 bits, then along the columns. If a photo is stored on its side, its upright rows are
+//! columns of the file. Then the file's rows are summed first, over their whole width, and the result is narrowed.
 
 use image::metadata::Orientation;
 use multiversion::multiversion;
@@ -13,8 +12,8 @@ use super::resample::{Axis, HALF, Span, to_byte};
 use super::settings::{Preprocess, Resize};
 use crate::error::Result;
 
-/// Weights that are taken together; windows are padded to a multiple of it with zeros. Behind a row as many bytes less one
-/// can be read.
+/// Weights that are taken together. Windows are padded with zeros to a multiple of it. TAPS − 1 bytes after a row must
+/// be readable.
 const TAPS: usize = 8;
 
 /// Bytes of a line that are summed together, in registers.
@@ -26,20 +25,20 @@ pub(crate) struct Stored {
     /// Pixels of the whole photo.
     pub width: u32,
     pub height: u32,
-    /// Pixels of its sides for one of those that the decoder gives.
+    /// Pixels of the original for one pixel of the decoder, along a side.
     pub reduced: u32,
     /// How it is turned upright.
     pub orientation: Orientation,
 }
 
 impl Stored {
-    /// Whether width and height change places.
+    /// Whether width and height are swapped.
     fn is_on_its_side(self) -> bool {
         use Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
         matches!(self.orientation, Rotate90 | Rotate90FlipH | Rotate270 | Rotate270FlipH)
     }
 
-    /// Whether the upright columns, and the upright rows, run against the file's.
+    /// Whether the upright columns and rows run in reverse to the file's.
     fn reversed(self) -> (bool, bool) {
         match self.orientation {
             Orientation::NoTransforms | Orientation::Rotate90FlipH => (false, false),
@@ -55,7 +54,7 @@ impl Stored {
     }
 }
 
-/// Resamples the rows of photos, one photo after another; its memory is kept.
+/// Resamples the rows of one photo after another. Reuses its memory.
 #[derive(Clone, Debug)]
 pub(crate) struct RowResampler {
     stored: Stored,
@@ -63,19 +62,19 @@ pub(crate) struct RowResampler {
     /// Along the rows of the file, and from one to the next.
     along: Windows,
     across: Windows,
-    /// The last rows as they are needed: narrowed, RGB; or, of a photo on its side, as they are, each channel by itself.
+    /// The last rows that are needed: narrowed RGB or, for a photo on its side, unchanged, one channel after another.
     ring: Vec<u8>,
-    /// Bytes of one of them.
+    /// Bytes of one such row.
     line: usize,
     /// A line of sums.
     summed: Vec<u8>,
-    /// The row that comes next.
+    /// Number of the next row.
     y: usize,
     /// The first window of `across` that is not complete.
     next: usize,
 }
 
-/// The windows of one axis in the order of the file, whichever way the upright one runs.
+/// The windows of one axis, in the order of the file.
 #[derive(Clone, Debug, Default)]
 struct Windows {
     /// For each window its first pixel, its pixels, where its weights begin, and the pixel that it makes.
@@ -168,12 +167,12 @@ impl RowResampler {
         Ok(RowResampler { stored, placement, along, across, ring, line, summed: vec![0; line], y: 0, next: 0 })
     }
 
-    /// What it is planned for.
+    /// The stored geometry of the plan.
     pub fn stored(&self) -> Stored {
         self.stored
     }
 
-    /// Begins with the first row of a photo, whose pixels will lie in `out`.
+    /// Begins a photo whose pixels go to `out`.
     pub fn begin(&mut self, settings: &Preprocess, out: &mut [u8]) {
         (self.y, self.next) = (0, 0);
         if settings.resize == Resize::Pad {
@@ -182,13 +181,13 @@ impl RowResampler {
         }
     }
 
-    /// Takes the next row, which has [`TAPS`] bytes more than pixels, into `out`, whose rows have `size` pixels.
+    /// Adds the next row, which has [`TAPS`] bytes more than pixels, to `out`, whose rows have `size` pixels.
     pub fn row(&mut self, rows: [&[u8]; 3], out: &mut [u8], size: usize) {
         take(self, rows, out, size);
     }
 }
 
-// As in `resample`: written for the compiler to vectorise.
+// The compiler vectorises this, as in `resample`.
 
 #[multiversion(targets("x86_64+avx2"))]
 fn take(resampler: &mut RowResampler, rows: [&[u8]; 3], out: &mut [u8], size: usize) {
@@ -232,7 +231,7 @@ fn take_inline(resampler: &mut RowResampler, rows: [&[u8]; 3], out: &mut [u8], s
     }
 }
 
-/// Resamples along the `rows` of the three channels, whose first pixel is that of the number `first`.
+/// Resamples along the `rows` of the three channels. `first` is the number of their first pixel.
 #[inline(always)]
 fn narrow(windows: &Windows, first: usize, rows: [&[u8]; 3], mut to: impl FnMut(usize, [u8; 3])) {
     for window in &windows.windows {
@@ -306,7 +305,7 @@ mod tests {
         Orientation::Rotate270,
     ];
 
-    /// What the whole photo gives, turned upright and preprocessed.
+    /// Result of preprocessing the whole upright photo.
     fn whole(settings: &Preprocess, frame: &Frame, orientation: Orientation) -> Vec<u8> {
         let mut frame = frame.clone();
         upright(&mut frame, orientation, &mut Vec::new());

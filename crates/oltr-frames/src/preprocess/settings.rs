@@ -1,4 +1,4 @@
-//! How a bundle says that pictures are to be prepared.
+//! Preprocessing settings of a bundle.
 
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +21,7 @@ pub struct Preprocess {
     pub size: u32,
     /// Geometry.
     pub resize: Resize,
-    /// What the shorter side is resized to before the centre is cut; `size` if absent.
+    /// Size of the shorter side before the centre crop; `size` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resize_to: Option<u32>,
     /// Mean of red, green, blue on the 0..255 scale.

@@ -1,9 +1,9 @@
-//! A part of a frame as RGB, made small enough: what is kept of a picture to be examined later.
+//! Copies a part of a frame as a small RGB picture, to be examined later.
 
 use super::color::Conversion;
 use crate::frame::{Frame, PixelFormat, Plane, Rect, Rotation};
 
-/// A channel: where its samples lie in a plane.
+/// Position of a channel's samples in a plane.
 #[derive(Clone, Copy)]
 struct Channel {
     plane: Plane,
@@ -16,7 +16,7 @@ struct Channel {
 }
 
 impl Channel {
-    /// Rows of the plane that the rows of pixels `rows` lie in, at least one: the first, and the one after the last.
+    /// The plane's rows for the rows of pixels `rows`, at least one: the first, and the one after the last.
     fn rows(&self, rows: (usize, usize)) -> (usize, usize) {
         let top = rows.0 / self.down;
         (top, rows.1.div_ceil(self.down).max(top + 1).min(self.plane.rows).max(top))
@@ -47,8 +47,7 @@ impl Channel {
     }
 }
 
-/// The parts that `length` pixels from `start` fall into, if they fall into `parts`: the first pixel of each, and the one
-/// after its last.
+/// Divides `length` pixels from `start` into `parts` parts: the first pixel of each, and the one after its last.
 fn parts(start: u32, length: u32, parts: u32) -> impl Iterator<Item = (usize, usize)> {
     let (whole, rest) = (length / parts, length % parts);
     let (mut edge, mut over) = (start, 0u64);
@@ -65,9 +64,9 @@ fn parts(start: u32, length: u32, parts: u32) -> impl Iterator<Item = (usize, us
 }
 
 impl Frame {
-    /// The pixels of `area` (all of the frame where that is `None`, and no more than the frame has) as RGB rows without
-    /// gaps, turned by `rotation` and made smaller so that there are no more than `most` pixels: each is the mean of those
-    /// that it stands for. Returns width and height. `out` grows to three bytes a pixel at most.
+    /// Copies the pixels of `area` (`None` for the whole frame; clipped to the frame) as RGB rows without gaps, rotated
+    /// by `rotation` and reduced to at most `most` pixels. Each output pixel is the mean of the pixels that it
+    /// replaces. Returns width and height. `out` grows to at most three bytes per pixel.
     pub fn shrink(&self, area: Option<Rect>, rotation: Rotation, most: u32, out: &mut Vec<u8>) -> (u32, u32) {
         let (width, height) = (self.width(), self.height());
         let area = area.unwrap_or(Rect { x: 0, y: 0, width, height });
@@ -87,7 +86,7 @@ impl Frame {
         let pixels = out.as_chunks_mut::<3>().0;
         for (row, ys) in parts(y, h, rows).enumerate() {
             let rows_of = channels.map(|channel| channel.rows(ys));
-            // Where the row goes, and how far it is there from a pixel to the next.
+            // Target of the row, and the distance there from a pixel to the next.
             let (last_row, last_column) = (rows as usize - 1, columns as usize - 1);
             let (start, step) = match rotation {
                 Rotation::None => (row * out_columns, 1),
@@ -109,7 +108,7 @@ impl Frame {
     }
 }
 
-/// Red, green and blue, or Y, U and V; thrice the same of a gray picture.
+/// Red, green and blue, or Y, U and V; the same plane three times for a grey picture.
 fn channels(frame: &Frame) -> [Channel; 3] {
     use PixelFormat::{
         Bgr24, Bgra, Gray, Nv12, Nv21, Rgb24, Rgba, Uyvy422, Yuv420p, Yuv422p, Yuv444p, Yuyv422, Yv12, Yvyu422,
@@ -167,7 +166,7 @@ mod tests {
             let (w, h) = frame.shrink(None, Rotation::None, 61, &mut out);
             assert!(w * h <= 61 && w * h >= 40 && out.len() as u32 == w * h * 3, "{format}: {w}x{h}");
             assert_eq!((at(&out, 0), at(&out, (w * h - 1) as usize)), ([40; 3], [128; 3]), "{format}");
-            // The left half comes to the top, the right, the bottom.
+            // The left half moves to the top, the right, the bottom.
             let turned = [(Rotation::Quarter, (11, 22), true), (Rotation::Half, (22, 11), false)];
             for (rotation, size, top_is_dark) in turned {
                 assert_eq!(frame.shrink(None, rotation, 1000, &mut out), size);
@@ -179,7 +178,7 @@ mod tests {
         }
     }
 
-    /// The definition, pixel by pixel: the mean of all samples that a pixel stands for, each plane by its own size.
+    /// The definition, pixel by pixel: the mean of all samples that a pixel replaces, for each plane in its own size.
     fn defined(frame: &Frame, area: Rect, rotation: Rotation, columns: u32, rows: u32) -> Vec<u8> {
         let (width, _) = if rotation.swaps_sides() { (rows, columns) } else { (columns, rows) };
         let (channels, conversion) = (channels(frame), Conversion::new(frame.geometry().color));

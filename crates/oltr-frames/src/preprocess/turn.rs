@@ -3,8 +3,8 @@
 use super::geometry::{Placement, SourceBox};
 use crate::frame::Rotation;
 
-/// What `placement`, made for a picture of `width` × `height` turned by `rotation`, takes of the picture as it is
-/// stored: the part, and the columns and rows that it becomes before it is turned.
+/// Converts `placement`, made for a picture of `width` × `height` rotated by `rotation`, to the stored picture:
+/// the part that it uses, and the columns and rows that this becomes before rotation.
 pub fn unturned(placement: &Placement, rotation: Rotation, width: u32, height: u32) -> (SourceBox, u32, u32) {
     let SourceBox { left, top, right, bottom } = placement.source;
     let (columns, rows) = (placement.width, placement.height);

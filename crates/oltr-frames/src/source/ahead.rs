@@ -1,7 +1,7 @@
-//! Work on one thing after another that several threads share, while its results are taken in order.
+//! Several threads work on a sequence of items. Their results are taken in order.
 //!
-//! Reading and decoding a photo takes longer than anything that is done with it, so that photos are read ahead: each of the
-//! threads takes the next one, and whoever takes the results lends a hand while the next one is not there.
+//! Reading and decoding a photo takes longer than all other work, so photos are read ahead. Each thread takes the next
+//! item. The thread that takes the results works too while the next result is not ready.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -14,19 +14,19 @@ use std::time::Duration;
 /// Most threads that work ahead.
 pub const MAX_JOBS: usize = 64;
 
-/// Results that may wait for each thread: while one is late, the others go on.
+/// Finished results for each thread. They let other threads continue while one is late.
 const AHEAD: usize = 2;
 
 /// Stack of a thread that decodes photos. Decoders keep tables of some ten kilobytes on it.
 const STACK: usize = 1 << 20;
 
-/// How often it is asked whether to stop, while there is nothing else to do.
+/// Interval between checks of `stop` while there is nothing else to do.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// What one thread does with each thing. It is made in the thread that takes the results, and keeps its buffers.
+/// A thread's work on one item. Created in the thread that takes the results; keeps its buffers.
 pub type Worker<T, R> = Box<dyn FnMut(T) -> R + Send>;
 
-/// Results of work on things that come one after another, in their order.
+/// Results of a sequence of items, in order.
 ///
 /// # Example
 /// ```
@@ -45,23 +45,23 @@ pub struct Ahead<T, R> {
     own: Worker<T, R>,
 }
 
-/// Why there is no result: the worker panicked.
+/// Error: the worker panicked.
 #[derive(Debug)]
 pub struct Panicked;
 
 struct Shared<T, R> {
     state: Mutex<State<T, R>>,
-    /// A result is there.
+    /// Signals a new result.
     ready: Condvar,
-    /// There is room for another one.
+    /// Signals room for another result.
     room: Condvar,
 }
 
 struct State<T, R> {
     things: Box<dyn Iterator<Item = T> + Send>,
-    /// Whether there are no more things.
+    /// Whether the items are used up.
     over: bool,
-    /// Results from the next one to be taken on; `None` for those that are worked on.
+    /// Results from the next one on; `None` while they are being computed.
     results: VecDeque<Option<Result<R, Panicked>>>,
     /// The number of the first of them.
     first: usize,
@@ -71,7 +71,7 @@ struct State<T, R> {
 }
 
 impl<T, R> State<T, R> {
-    /// The next thing and its number, if there is room for its result.
+    /// The next item and its number, if there is room for its result.
     fn take(&mut self) -> Option<(usize, T)> {
         if self.over || self.stopped || self.results.len() >= self.most {
             return None;
@@ -106,10 +106,10 @@ pub fn processors() -> usize {
 }
 
 impl<T: Send + 'static, R: Send + 'static> Ahead<T, R> {
-    /// Begins to work on `things` with `jobs` threads (1 to [`MAX_JOBS`]), the one that takes the results included, each with a
-    /// worker that `make` makes of its number.
+    /// Starts work on `things` with `jobs` threads (1 to [`MAX_JOBS`]), including the caller's. `make` creates each
+    /// thread's worker from its number.
     ///
-    /// Where the system refuses a thread, it is done without.
+    /// If the system refuses a thread, works with fewer.
     pub fn new(
         things: impl IntoIterator<Item = T, IntoIter: Send + 'static>,
         jobs: usize,
@@ -136,8 +136,8 @@ impl<T: Send + 'static, R: Send + 'static> Ahead<T, R> {
         Ahead { shared, own: make(0) }
     }
 
-    /// The next result; `None` after the last one, or when `stop` says so. A thread that is stuck in its work does not
-    /// keep this from returning then.
+    /// The next result; `None` after the last one, or if `stop` returns true. Then it returns even if a thread hangs in
+    /// its work.
     pub fn next(&mut self, stop: &dyn Fn() -> bool) -> Option<Result<R, Panicked>> {
         let mut state = locked(&self.shared.state);
         loop {
@@ -170,7 +170,7 @@ fn worked<T, R>(worker: &mut Worker<T, R>, thing: T) -> Result<R, Panicked> {
 }
 
 impl<T, R> Shared<T, R> {
-    /// Works on what is next, as long as there is something.
+    /// Works on items until there are no more.
     fn work(&self, worker: &mut Worker<T, R>) {
         let mut state = locked(&self.state);
         while !state.stopped {
@@ -190,7 +190,7 @@ impl<T, R> Shared<T, R> {
 }
 
 impl<T, R> Drop for Ahead<T, R> {
-    /// Threads end when they are done with what they work on. They are not waited for: a disk may not answer.
+    /// Threads end after their current item. Drop does not wait for them, because a disk may hang.
     fn drop(&mut self) {
         locked(&self.shared.state).stopped = true;
         self.shared.room.notify_all();
@@ -273,7 +273,7 @@ mod tests {
         };
         let mut ahead = Ahead::new(0..1000, 2, worker);
         let asked = AtomicUsize::new(0);
-        // The own thread does what it can, then only the stuck one is left.
+        // The caller's thread does what it can, until only the hanging item is left.
         while ahead.next(&|| asked.fetch_add(1, Ordering::Relaxed) > 20).is_some() {}
         drop(ahead);
     }

@@ -1,6 +1,6 @@
-//! Cameras: what they offer, which of it is taken, and frames from them until they vanish.
+//! Cameras: their modes, the choice of one, and frames until the camera disappears.
 //!
-//! The device itself is behind a trait, so that everything here is tested without one; `v4l2` is Video4Linux's.
+//! The device is behind a trait, so that this file is tested without one. `v4l2` implements it for Video4Linux.
 
 #[cfg(all(feature = "v4l2", target_os = "linux", target_pointer_width = "64"))]
 pub mod v4l2;
@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::frame::{Color, Frame, Geometry, Matrix, PixelFormat, Range, Stamp};
 use crate::limits::Limits;
 
-/// How a camera transmits pictures, of what oltr reads.
+/// Encodings of cameras that oltr reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Encoding {
     /// Pixels as they are.
@@ -24,7 +24,7 @@ pub enum Encoding {
 }
 
 impl Encoding {
-    /// Every encoding, the best first: raw pictures cost no decoding, and gray ones show less.
+    /// All encodings, the best first: raw pictures need no decoding, and grey ones show less.
     pub const ALL: [Encoding; 4] = [
         Encoding::Raw(PixelFormat::Nv12),
         Encoding::Raw(PixelFormat::Yuyv422),
@@ -32,7 +32,7 @@ impl Encoding {
         Encoding::Raw(PixelFormat::Gray),
     ];
 
-    /// The name in lists: `nv12`, `mjpeg`.
+    /// Short name: `nv12`, `mjpeg`.
     pub fn name(self) -> &'static str {
         match self {
             Encoding::Raw(format) => format.name(),
@@ -41,7 +41,7 @@ impl Encoding {
     }
 }
 
-/// One way in which a camera offers pictures.
+/// A mode that a camera offers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Offer {
     /// How they are transmitted.
@@ -50,16 +50,16 @@ pub struct Offer {
     pub width: u32,
     /// Height in pixels.
     pub height: u32,
-    /// The most frames a second, where the camera says it.
+    /// Highest frame rate, if the camera states it.
     pub fps: Option<f64>,
 }
 
-/// What is wanted of a camera.
+/// The requested mode.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Wish {
-    /// Width and height; the nearest that is offered is taken. `None` for 640×480.
+    /// Width and height; the nearest offer is chosen. `None` for 640×480.
     pub size: Option<(u32, u32)>,
-    /// Frames a second; `None` for whatever the camera likes, but at least 10 if it can.
+    /// Frames per second. `None` for the camera's default, but at least 10 if possible.
     pub fps: Option<f64>,
     /// How pictures are transmitted.
     pub encoding: Option<Encoding>,
@@ -76,7 +76,7 @@ impl Wish {
     }
 }
 
-/// The offer that comes nearest to `wish`: in size first, then in frames a second, then the best encoding.
+/// The best offer for `wish`: nearest size, then frame rate, then encoding.
 pub fn choose(offers: &[Offer], wish: &Wish) -> Option<Offer> {
     let (width, height) = wish.size();
     let fps = wish.fps.unwrap_or(10.0);
@@ -84,14 +84,14 @@ pub fn choose(offers: &[Offer], wish: &Wish) -> Option<Offer> {
         let size = u64::from(offer.width.abs_diff(width)) + u64::from(offer.height.abs_diff(height));
         let slow = offer.fps.map_or(0.0, |most| (fps - most).max(0.0));
         let rank = Encoding::ALL.iter().position(|e| *e == offer.encoding);
-        // In tenths of a frame: 29.97 is as good as 30.
+        // In tenths of a frame, so that 29.97 equals 30.
         (size, (slow * 10.0) as u64, rank)
     };
     let suits = |offer: &&Offer| wish.encoding.is_none_or(|encoding| encoding == offer.encoding);
     offers.iter().filter(suits).min_by_key(|offer| distance(offer)).copied()
 }
 
-/// What is wrong with `offers`, of which none suits `wish`.
+/// Error text: none of `offers` suits `wish`.
 pub fn unsuited(offers: &[Offer], wish: &Wish) -> String {
     let mut names: Vec<&str> = offers.iter().map(|offer| offer.encoding.name()).collect();
     names.sort_unstable();
@@ -104,7 +104,7 @@ pub fn unsuited(offers: &[Offer], wish: &Wish) -> String {
     }
 }
 
-/// What a device was set to.
+/// The mode that a device was set to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mode {
     /// How pictures are transmitted.
@@ -113,7 +113,7 @@ pub struct Mode {
     pub width: u32,
     /// Height in pixels.
     pub height: u32,
-    /// Bytes from one row of the first plane to the next; of no meaning for JPEG.
+    /// Bytes from one row of the first plane to the next; unused for JPEG.
     pub stride: usize,
     /// Bytes of the buffers that the driver maps, all together.
     pub mapped_bytes: usize,
@@ -121,13 +121,13 @@ pub struct Mode {
 
 /// A camera that is on.
 pub trait Device: Send {
-    /// Waits for a picture until `deadline`; whether there is one.
+    /// Waits for a picture until `deadline`. Returns whether there is one.
     ///
     /// # Errors
-    /// What the system says of a camera that is gone.
+    /// Errors of the system, for example if the camera is gone.
     fn wait(&mut self, deadline: Instant) -> std::io::Result<bool>;
 
-    /// Hands the bytes of the picture that came to `take`, and whether the driver holds them for sound.
+    /// Calls `take` with the bytes of the picture, and whether the driver reports them as intact.
     ///
     /// # Errors
     /// As [`Device::wait`].
@@ -136,13 +136,13 @@ pub trait Device: Send {
 
 /// Switches a camera on, the first time and after it vanished.
 pub trait Switch: Send {
-    /// What results call the camera.
+    /// Name of the camera in results.
     fn name(&self) -> &str;
 
     /// Switches it on.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] for a camera that is not there or in use.
+    /// [`Error::Unavailable`] for a camera that is missing or in use.
     fn on(&mut self) -> Result<(Mode, Box<dyn Device>)>;
 }
 
@@ -151,9 +151,9 @@ const DECODER_BYTES_PER_PIXEL: usize = 16 + 3;
 
 /// Frames from a camera.
 ///
-/// Pictures that the driver marks as faulty, that are too short, or that cannot be decoded are damage. A camera that is
-/// unplugged is [`Error::Unavailable`], and [`FrameSource::reconnect`] looks for it again; it may come back with another
-/// mode within the memory that was planned for.
+/// Pictures that the driver marks as faulty, that are too short or that cannot be decoded are damage. An unplugged
+/// camera is [`Error::Unavailable`], and [`FrameSource::reconnect`] looks for it again. It may come back with another
+/// mode, within the memory that was planned.
 pub struct Camera {
     switch: Box<dyn Switch>,
     device: Option<Box<dyn Device>>,
@@ -162,7 +162,7 @@ pub struct Camera {
     color: (Option<Matrix>, Option<Range>),
     limits: Limits,
     room: jpeg::Room,
-    /// Whether pictures are left encoded.
+    /// Whether pictures stay encoded.
     coded: bool,
     seq: u64,
 }
@@ -180,18 +180,18 @@ impl Camera {
         Ok(Camera { switch, device: Some(device), mode, bounds, color, limits, room, coded: false, seq: 0 })
     }
 
-    /// What the camera is set to.
+    /// The mode that the camera is set to.
     pub fn mode(&self) -> Mode {
         self.mode
     }
 
-    fn gone(&mut self, cause: std::io::Error) -> Error {
+    fn disconnected(&mut self, cause: std::io::Error) -> Error {
         self.device = None;
         let reason = format!("the camera is gone ({cause}); plug it in again");
         Error::Unavailable { subject: self.switch.name().into(), reason }
     }
 
-    /// Makes a frame of the bytes of a picture; why it is none, if it is none.
+    /// Converts a picture to a frame, or returns the reason why it is damaged.
     fn read(&mut self, bytes: &[u8], sound: bool, frame: &mut Frame) -> Result<(), String> {
         if !sound {
             return Err("the driver reports lost data; check the cable and the bandwidth of the bus".into());
@@ -261,7 +261,7 @@ impl FrameSource for Camera {
 
     fn next(&mut self, frame: &mut Frame, patience: Duration) -> Result<Next> {
         let Some(mut device) = self.device.take() else {
-            return Err(self.gone(std::io::ErrorKind::NotConnected.into()));
+            return Err(self.disconnected(std::io::ErrorKind::NotConnected.into()));
         };
         match device.wait(Instant::now() + patience) {
             Ok(true) => {}
@@ -269,11 +269,11 @@ impl FrameSource for Camera {
                 self.device = Some(device);
                 return Ok(Next::Waiting);
             }
-            Err(e) => return Err(self.gone(e)),
+            Err(e) => return Err(self.disconnected(e)),
         }
         let mut read = None;
         if let Err(e) = device.picture(&mut |bytes, sound| read = Some(self.read(bytes, sound, frame))) {
-            return Err(self.gone(e));
+            return Err(self.disconnected(e));
         }
         self.device = Some(device);
         let seq = self.seq;
@@ -296,7 +296,7 @@ impl FrameSource for Camera {
     }
 
     fn reconnect(&mut self) -> Result<()> {
-        // The old one must be off before the driver gives out another.
+        // The old device must be closed before the driver opens another.
         self.device = None;
         let unavailable = |e: Error, name: &str| match e {
             e @ Error::Unavailable { .. } => e,
@@ -324,7 +324,7 @@ mod tests {
         Offer { encoding, width, height, fps: Some(fps) }
     }
 
-    /// What a common webcam offers.
+    /// Modes of a common webcam.
     fn webcam() -> Vec<Offer> {
         let yuyv = Encoding::Raw(PixelFormat::Yuyv422);
         vec![

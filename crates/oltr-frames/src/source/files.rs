@@ -15,7 +15,7 @@ use crate::frame::{Frame, Stamp};
 use crate::limits::Limits;
 use crate::preprocess::Preprocess;
 
-/// The photos that [`photos::find`](super::photos::find) found, one after another; the label of a frame is the photo's
+/// The photos that [`photos::find`](super::photos::find) found, one after another. A frame's label is the photo's
 /// path. A photo that cannot be read is damage, and the next one follows.
 ///
 /// # Example
@@ -38,7 +38,7 @@ pub struct Photos {
     name: String,
     inputs: std::vec::IntoIter<Input>,
     reader: Reader,
-    /// The same photos, once they are read by several threads.
+    /// The same photos, when several threads read them.
     ahead: Option<Ahead<Input, Read>>,
     seq: u64,
 }
@@ -74,7 +74,7 @@ impl Photos {
     }
 }
 
-/// Reads `input` into `frame`; its label.
+/// Reads `input` into `frame`. Returns its label.
 fn read(input: Input, reader: &mut Reader, frame: &mut Frame) -> (PathBuf, Result<()>) {
     match input {
         Input::File(path) => {
@@ -86,7 +86,7 @@ fn read(input: Input, reader: &mut Reader, frame: &mut Frame) -> (PathBuf, Resul
     }
 }
 
-/// Reads photos into frames: whole, or the input of a network where that is all that is wanted.
+/// Reads photos into frames: the whole picture, or the network's input if nothing else is needed.
 #[derive(Clone, Debug)]
 pub(super) struct Reader {
     limits: Limits,
@@ -122,15 +122,15 @@ impl Reader {
         self.wanted.as_ref().map_or(1, |wanted| wanted.2)
     }
 
-    /// What frames and decoding take, as [`Decoder`] and [`InputReader`] state it.
+    /// Memory of frames and decoding; see [`Decoder`] and [`InputReader`].
     pub fn bounds(&self) -> Bounds {
         let pixels = usize::try_from(self.limits.photo_pixels).unwrap_or(usize::MAX);
         let file = usize::try_from(self.limits.photo_bytes).unwrap_or(usize::MAX);
-        // Small pictures of another format may take less than the scans and tables of a JPEG.
+        // For small pictures, a JPEG's scans and tables may exceed what other formats need.
         let decoder = file.saturating_add(pixels.saturating_mul(16).max(oltr_jpeg::MOST_FOR_SCANS));
         match &self.input {
             None => Bounds { frame_bytes: pixels.saturating_mul(3), decoder_bytes: decoder },
-            // Beside the decoder's own: a frame, which may be turned, and frames that wait.
+            // In addition to the decoder: a frame, which may be rotated, and queued frames.
             Some(input) => {
                 let frame = input.output_len();
                 let one = decoder.saturating_add(pixels.saturating_mul(6)).saturating_add(3 * frame);
@@ -210,7 +210,7 @@ impl FrameSource for Photos {
     }
 }
 
-/// One photo that is none does not end the rest.
+/// Reports an unreadable photo as damage, so that the remaining ones still follow.
 pub(super) fn damaged(photo: PathBuf, error: Error) -> Result<Next> {
     match error {
         e @ (Error::Internal(_) | Error::Config(_)) => Err(e),

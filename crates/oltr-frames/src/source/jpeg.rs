@@ -1,6 +1,6 @@
-//! JPEG: where a picture ends, and its pixels.
+//! JPEG: finds the end of a picture, and decodes its pixels.
 
-use oltr_jpeg::{Data, Failure, Fault, Rows, Scale, Survey, name};
+use oltr_jpeg::{Data, Failure, Fault, Rows, Scale, ScanIndex, name};
 
 use crate::error::{Error, Result};
 use crate::frame::{Frame, Geometry, PixelFormat, check_size};
@@ -9,22 +9,21 @@ use crate::limits::Limits;
 pub use oltr_jpeg::Room;
 pub(super) use oltr_jpeg::{Segments, from_cmyk};
 
-/// Length of the JPEG picture that `bytes` begins with, its end-of-image marker included; `None` if `bytes` ends
-/// before the picture does.
+/// Length of the JPEG picture at the start of `bytes`, including its end-of-image marker. `None` if `bytes` ends first.
 ///
-/// Looks at markers only, so that it is fast, and says nothing about the data between them. Pictures inside the
-/// picture (thumbnails) lie in segments, which are passed over whole.
+/// Follows the markers only, so it is fast and does not check the data in between. Thumbnails are inside segments,
+/// which are skipped as a whole.
 pub fn picture_len(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {
-        // In coded data 0xFF stands for itself when a 0 follows; a marker may be preceded by any number of 0xFF.
+        // In coded data a literal 0xFF is followed by a 0. Any number of 0xFF may precede a marker.
         at += bytes[at..].iter().position(|b| *b == 0xFF)?;
         at += bytes[at..].iter().position(|b| *b != 0xFF)?;
         let marker = bytes[at];
         at += 1;
         match marker {
             name::EOI => return Some(at),
-            // A stuffed 0xFF, TEM, a restart marker, the start of the picture: none has a length.
+            // A stuffed 0xFF, TEM, a restart marker, start of image: markers without a length.
             0x00 | 0x01 | 0xD0..=0xD8 => {}
             _ => {
                 let length = bytes.get(at..at + 2)?;
@@ -37,33 +36,33 @@ pub fn picture_len(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// Decodes the JPEG picture `bytes` into `frame` as RGB; `room` is for the decoder's use.
+/// Decodes the JPEG picture `bytes` into `frame` as RGB. `room` holds the decoder's buffers.
 ///
-/// Takes sequential and progressive pictures of 8 bits with Huffman codes, of one or more scans and of any sampling: grey,
-/// YCbCr, RGB, and CMYK and YCCK as Adobe writes them (inverted), without their colour profile, and Motion JPEG, which
-/// means the standard's Huffman tables. What follows the picture in `bytes` is passed over, and an end mark may be missing
-/// where no coded data is.
+/// Supports sequential and progressive 8-bit pictures with Huffman codes, one or more scans and any sampling. Colours:
+/// grey, YCbCr, RGB, and Adobe's inverted CMYK and YCCK without their profile. Also Motion JPEG, which uses the
+/// standard's Huffman tables. Ignores bytes after the picture. Accepts a missing end marker if the coded data is
+/// complete.
 ///
 /// # Errors
-/// [`Error::Limit`] from the header, before memory is taken; [`Error::BadImage`] for a picture that is cut off,
-/// damaged, lacks coded data at its end, or is of another kind (lossless, arithmetic-coded, of 12 bits).
+/// [`Error::Limit`] from the header, before allocation; [`Error::BadImage`] for a picture that is truncated, damaged,
+/// incomplete, or of another kind (lossless, arithmetic-coded, 12 bits).
 pub fn decode(subject: &str, bytes: &[u8], limits: &Limits, room: &mut Room, frame: &mut Frame) -> Result<()> {
     let failed = |fault: Fault| bad(subject, fault, bytes.len() as u64);
     check(subject, oltr_jpeg::size(bytes).map_err(failed)?, limits)?;
-    let survey = Survey::new(bytes).map_err(failed)?;
-    let decoded = to_frame(subject, &survey, Data::Whole(bytes), bytes.len() as u64, limits, room, frame);
+    let index = ScanIndex::new(bytes).map_err(failed)?;
+    let decoded = to_frame(subject, &index, Data::Whole(bytes), bytes.len() as u64, limits, room, frame);
     if decoded.is_ok() {
         frame.set_encoded(bytes);
     }
     decoded
 }
 
-/// Keeps `bytes` in `frame` as they are, to be decoded later; not if they are more than their pixels take.
+/// Stores `bytes` undecoded in `frame`, to be decoded later. Refuses if they are larger than the pixels.
 ///
 /// # Errors
-/// As [`decode`] for what the headers tell.
+/// As [`decode`] for errors in the headers.
 pub(super) fn keep(subject: &str, bytes: &[u8], limits: &Limits, frame: &mut Frame) -> Result<bool> {
-    // Drivers hand out whole buffers, with zeros behind the picture; a few of them tell that it has no end.
+    // Drivers return whole buffers with zeros after the picture. A few of them show that the end marker is missing.
     const ZEROS: usize = 16;
     let last = bytes.iter().rposition(|b| *b != 0).unwrap_or(0);
     let bytes = &bytes[..bytes.len().min(last + 1 + ZEROS)];
@@ -72,25 +71,25 @@ pub(super) fn keep(subject: &str, bytes: &[u8], limits: &Limits, frame: &mut Fra
     frame.keep_coded(bytes, Geometry::new(PixelFormat::Rgb24, size.0.into(), size.1.into()), limits)
 }
 
-/// Whether a picture of this size may be read.
+/// Checks the size against the limits.
 pub(super) fn check(subject: &str, (width, height): (u16, u16), limits: &Limits) -> Result<()> {
     check_size(subject, width.into(), height.into(), limits)
 }
 
-/// Decodes what `survey` describes, a file of `length` bytes, into `frame`.
+/// Decodes what `index` describes, a file of `length` bytes, into `frame`.
 pub(super) fn to_frame<'a>(
     subject: &str,
-    survey: &'a Survey,
+    index: &'a ScanIndex,
     data: Data<'a>,
     length: u64,
     limits: &Limits,
     room: &mut Room,
     frame: &mut Frame,
 ) -> Result<()> {
-    let (width, height) = (survey.header.width.into(), survey.header.height.into());
+    let (width, height) = (index.header.width.into(), index.header.height.into());
     let pixels = frame.reshape(Geometry::new(PixelFormat::Rgb24, width, height), limits)?;
     let mut rows = Interleaved { rows: pixels.chunks_exact_mut(width as usize * 3) };
-    oltr_jpeg::decode(survey, data, Scale::Full, room, &mut rows).map_err(|e| failure(subject, e, length))
+    oltr_jpeg::decode(index, data, Scale::Full, room, &mut rows).map_err(|e| failure(subject, e, length))
 }
 
 /// Rows of a frame, to be filled.

@@ -5,12 +5,12 @@ use crate::error::Result;
 use crate::frame::Frame;
 use crate::limits::Limits;
 
-/// Decodes frames that a source left as they came, see [`FrameSource::leave_coded`](super::FrameSource::leave_coded).
+/// Decodes frames that a source left encoded; see [`FrameSource::leave_coded`](super::FrameSource::leave_coded).
 #[derive(Debug)]
 pub struct LateDecoder {
     limits: Limits,
     room: Room,
-    /// What the next frame is decoded into; it changes places with the encoded one.
+    /// Target of the next decoding; it is swapped with the encoded frame.
     spare: Frame,
 }
 
@@ -20,10 +20,10 @@ impl LateDecoder {
         LateDecoder { limits: limits.clone(), room: Room::default(), spare: Frame::with_capacity(frame_bytes) }
     }
 
-    /// Decodes `frame` if it is encoded; `subject` stands for its source in messages.
+    /// Decodes `frame` if it is encoded. Messages name its source `subject`.
     ///
     /// # Errors
-    /// As [`jpeg::decode`]; the frame is as it was.
+    /// As [`jpeg::decode`]; the frame is then unchanged.
     pub fn decode(&mut self, subject: &str, frame: &mut Frame) -> Result<()> {
         if !frame.is_coded() {
             return Ok(());

@@ -1,5 +1,4 @@
-//! Files that are read to their end, and FIFOs in their place: a writer that does not come is waited for with a word, and
-//! not for ever.
+//! Files that are read to their end, or FIFOs. A missing writer is waited for with a log message and a timeout.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -10,19 +9,19 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 
-/// A wait of so long is worth a word.
+/// Wait after which a message is logged.
 const NOTABLE: Duration = Duration::from_secs(2);
 
-/// What gives nothing for so long gives nothing more.
+/// Timeout: after this much silence, the input counts as ended.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A file, or what stands in its place.
+/// A file or a FIFO.
 #[derive(Debug)]
 pub struct Patient {
     path: PathBuf,
     file: File,
     size: u64,
-    /// It is no regular file: bytes come when they like.
+    /// Not a regular file: reads may have to wait.
     waits: bool,
     patience: Duration,
 }
@@ -30,7 +29,7 @@ pub struct Patient {
 /// Opens `path` without waiting for the writer of a FIFO.
 ///
 /// # Errors
-/// As the system's.
+/// Errors of the system.
 pub fn open(path: &Path) -> io::Result<Patient> {
     let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
@@ -39,12 +38,12 @@ pub fn open(path: &Path) -> io::Result<Patient> {
 }
 
 impl Patient {
-    /// What the system says of its size.
+    /// The size that the system reports.
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// Whether it is a file, rather than what bytes come from when they like.
+    /// Whether it is a regular file.
     pub fn is_regular(&self) -> bool {
         !self.waits
     }
@@ -52,12 +51,12 @@ impl Patient {
     /// Reads a regular file from byte `first` on.
     ///
     /// # Errors
-    /// As the system's.
+    /// Errors of the system.
     pub fn read_at(&self, into: &mut [u8], first: u64) -> io::Result<usize> {
         self.file.read_at(into, first)
     }
 
-    /// Waits until there is something to read, or nothing any more.
+    /// Waits until there is data, or the end.
     fn wait(&self) -> io::Result<()> {
         let begin = Instant::now();
         let mut due = NOTABLE.min(self.patience);
@@ -67,7 +66,7 @@ impl Patient {
             match poll(&mut [PollFd::new(&self.file, PollFlags::IN)], Some(&timeout)) {
                 Ok(0) if due >= self.patience => {
                     let reason = format!(
-                        "is no file, and nobody wrote to it for {} s; start its writer first, or name a file",
+                        "is not a regular file, and no data arrived for {} s; start its writer first, or name a file",
                         self.patience.as_secs()
                     );
                     return Err(io::Error::new(io::ErrorKind::TimedOut, reason));

@@ -1,14 +1,14 @@
 //! Photos: encoded pictures in files or in memory, decoded to upright RGB frames.
 //!
-//! The format is told from the content, never from the name: JPEG, PNG, WebP, GIF, BMP, TIFF, and the PNM family. Of
-//! an animation or a file of several pages the first picture is taken. What comes out is what Pillow's
-//! `ImageOps.exif_transpose(image).convert("RGB")` gives the training code: the orientation is applied that EXIF or, where
-//! that says nothing, XMP gives; grey is tripled, palettes are resolved, an alpha channel is dropped without blending, and
-//! colour profiles are passed over. JPEG and lossy WebP decoders may round differently, by a few levels, and so may PNM whose
-//! samples do not end at 255 and BMP of 16 bits a pixel, by one. Of 16 bits the upper 8 are kept, also of grey, which Pillow
-//! cuts off at 255 and so shows white.
+//! The format is recognised by the content: JPEG, PNG, WebP, GIF, BMP, TIFF and the PNM family. Of an animation or a
+//! file with several pages, the first picture is decoded. The result equals Pillow's
+//! `ImageOps.exif_transpose(image).convert("RGB")`, which the training code uses: the orientation of EXIF, else of XMP,
+//! is applied; grey is tripled, palettes are resolved, alpha is dropped without blending, and colour profiles are
+//! ignored. JPEG and lossy WebP may differ by a few levels of rounding; PNM with a maximum other than 255 and 16-bit
+//! BMP by one. Of 16-bit samples the upper 8 bits are kept. For 16-bit grey that differs from Pillow, which clips at
+//! 255 and so shows white.
 //!
-//! What is not read is refused with its kind: floating-point numbers, raw files of cameras, rare compressions of TIFF.
+//! Unsupported files are refused by kind: floating-point samples, raw files of cameras, rare compressions of TIFF.
 
 mod bmp;
 mod exif;
@@ -34,7 +34,7 @@ use image::codecs::webp::WebPDecoder;
 use image::error::{UnsupportedError, UnsupportedErrorKind};
 use image::{ColorType, ImageDecoder, ImageError, ImageFormat, ImageResult};
 
-use oltr_jpeg::{Beginning, Data, Fault, Survey};
+use oltr_jpeg::{Beginning, Data, Fault, ScanIndex};
 
 use crate::error::{Error, Result};
 use crate::frame::{Frame, Geometry, PixelFormat, check_size};
@@ -43,15 +43,15 @@ use crate::source::patient::Patient;
 use crate::source::{jpeg, patient};
 pub use input::{Decode, InputReader, Seen};
 
-/// Bytes that a file is begun with: the headers of most photos, and more of the others.
+/// Bytes of the first read. They contain the headers of most photos.
 const HEAD: u64 = 64 << 10;
 
-/// Decodes photos one after another, keeping its buffers from one to the next.
+/// Decodes photos one after another and reuses its buffers.
 ///
 /// # Memory
-/// Besides the frame: the file (`photo_bytes`), and up to 16 bytes a pixel (`photo_pixels`) for a picture of 16 bits a
-/// channel. A JPEG takes a few rows, and 3 bytes a pixel where it is to be turned; only some of its file is in memory at a
-/// time, unless it is a FIFO or kept in the frame.
+/// In addition to the frame: the file (`photo_bytes`), and up to 16 bytes per pixel (`photo_pixels`) for 16-bit
+/// channels. A JPEG takes a few rows, and 3 bytes per pixel if it has to be rotated. Only a part of its file is in
+/// memory, unless it comes from a FIFO or is kept in the frame.
 ///
 /// # Example
 /// ```
@@ -70,7 +70,7 @@ pub struct Decoder {
     limits: Limits,
     /// The encoded file.
     file: Vec<u8>,
-    /// What comes between the file and the frame: the picture in another layout, or not yet upright.
+    /// Intermediate picture: in another layout, or not yet upright.
     scratch: Vec<u8>,
     room: jpeg::Room,
 }
@@ -85,7 +85,7 @@ pub fn read(path: impl AsRef<Path>, limits: &Limits) -> Result<Frame> {
     Ok(frame)
 }
 
-/// Decodes the photo `bytes`; `subject` stands for it in messages.
+/// Decodes the photo `bytes`. Messages name it `subject`.
 ///
 /// # Errors
 /// As [`Decoder::decode`].
@@ -101,27 +101,27 @@ impl Decoder {
         Decoder { limits: limits.clone(), file: Vec::new(), scratch: Vec::new(), room: jpeg::Room::default() }
     }
 
-    /// Reads and decodes the photo at `path` into `frame`, whose memory is kept where it suffices.
+    /// Reads and decodes the photo at `path` into `frame`. Reuses the frame's memory if it is large enough.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Io`], also for a FIFO into which nobody writes for a minute; [`Error::Limit`] for a
-    /// file beyond `photo_bytes`; as [`Decoder::decode`] for what is in it.
+    /// [`Error::NotFound`]; [`Error::Io`], also for a FIFO without data for a minute; [`Error::Limit`] for a file
+    /// larger than `photo_bytes`; as [`Decoder::decode`] for its contents.
     pub fn read(&mut self, path: impl AsRef<Path>, frame: &mut Frame) -> Result<()> {
         let (subject, mut file) = self.open(path.as_ref())?;
         // Whoever keeps the file wants all of it.
         if frame.wants_encoded() {
             return self.read_from(&subject, file, frame);
         }
-        let Some(survey) = self.begin(&subject, &mut file)? else {
+        let Some(index) = self.begin(&subject, &mut file)? else {
             return self.with_file(|decoder, bytes| decoder.decode(&subject, bytes, frame));
         };
         let length = file.size();
         self.with_file(|decoder, head| {
-            let (single, most) = (survey.is_one_scan(), decoder.limits.photo_bytes);
+            let (single, most) = (index.is_one_scan(), decoder.limits.photo_bytes);
             let at = |into: &mut [u8], first| piece(&file, most, into, first);
             let mut rest = &file;
             let data = if single { Data::Parts(head, &mut rest) } else { Data::At(&at) };
-            jpeg::to_frame(&subject, &survey, data, length, &decoder.limits, &mut decoder.room, frame)?;
+            jpeg::to_frame(&subject, &index, data, length, &decoder.limits, &mut decoder.room, frame)?;
             let (orientation, origin) = metadata::read(head, ImageFormat::Jpeg);
             orient::upright(frame, orientation, &mut decoder.scratch);
             frame.set_origin(origin);
@@ -133,7 +133,7 @@ impl Decoder {
     fn open(&self, path: &Path) -> Result<(String, Patient)> {
         let subject = path.display().to_string();
         let file = patient::open(path).map_err(|e| Error::io(path, e))?;
-        // What the system says of the size spares reading a huge file; it may be wrong, so that the reading is bounded too.
+        // The reported size avoids reading a huge file. It may be wrong, so reading is bounded too.
         let size = file.size();
         if size > self.limits.photo_bytes {
             return Err(self.too_long(&subject, size));
@@ -141,15 +141,14 @@ impl Decoder {
         Ok((subject, file))
     }
 
-    /// Begins to read `file`. Of a JPEG its headers lie in memory then, and what they say comes back; any other file lies
-    /// there whole, with `None`.
-    fn begin(&mut self, subject: &str, file: &mut Patient) -> Result<Option<Box<Survey>>> {
+    /// Starts reading `file`. For a JPEG, reads and returns its headers. Any other file is read whole, with `None`.
+    fn begin(&mut self, subject: &str, file: &mut Patient) -> Result<Option<Box<ScanIndex>>> {
         self.file.clear();
         let failed = |e| Error::io(subject, e);
         let mut is_picture = file.is_regular();
         let most = self.limits.photo_bytes.saturating_add(1);
         loop {
-            // Twice as much each time, so that headers of any length are walked a few times only.
+            // Doubles each time, so that headers of any length are parsed only a few times.
             let more = (self.file.len() as u64).max(HEAD);
             let left = most - self.file.len() as u64;
             let part = if is_picture { more.min(left) } else { left };
@@ -173,19 +172,19 @@ impl Decoder {
                 Err(fault) => return Err(jpeg::bad(subject, fault, file.size())),
             }
             match oltr_jpeg::begin(&self.file) {
-                Ok(Beginning::OneScan(survey)) => return Ok(Some(survey)),
+                Ok(Beginning::OneScan(index)) => return Ok(Some(index)),
                 Ok(Beginning::Short) => {}
                 Ok(Beginning::Scans) => {
                     let read = |into: &mut [u8], first| piece(file, self.limits.photo_bytes, into, first);
-                    let survey = Survey::of_file(&read).map_err(|e| jpeg::failure(subject, e, file.size()))?;
-                    return Ok(Some(Box::new(survey)));
+                    let index = ScanIndex::of_file(&read).map_err(|e| jpeg::failure(subject, e, file.size()))?;
+                    return Ok(Some(Box::new(index)));
                 }
                 Err(_) => is_picture = false,
             }
         }
     }
 
-    /// Does `work` with what of the file lies in memory.
+    /// Calls `work` with the bytes in memory.
     fn with_file<T>(&mut self, work: impl FnOnce(&mut Decoder, &[u8]) -> T) -> T {
         let file = std::mem::take(&mut self.file);
         let result = work(self, &file);
@@ -193,7 +192,7 @@ impl Decoder {
         result
     }
 
-    /// Reads `reader` to its end and decodes what it gave into `frame`; `subject` stands for it in messages.
+    /// Reads `reader` to its end and decodes it into `frame`. Messages name it `subject`.
     ///
     /// # Errors
     /// As [`Decoder::read`].
@@ -212,12 +211,13 @@ impl Decoder {
         }
     }
 
-    /// Decodes the photo `bytes` into `frame`, whose memory is kept where it suffices; `subject` stands for the photo in
-    /// messages. After an error the content of `frame` is not specified.
+    /// Decodes the photo `bytes` into `frame`. Reuses the frame's memory if it is large enough. Messages name it
+    /// `subject`. After an error the contents of `frame` are unspecified.
     ///
     /// # Errors
-    /// [`Error::Limit`] for a picture beyond `photo_side` or `photo_pixels`, told from its header before memory is taken,
-    /// and for one whose decoding takes more than 16 bytes for each of `photo_pixels`; [`Error::BadImage`] for bytes that are no picture, or a damaged or incomplete one.
+    /// [`Error::Limit`] for a picture larger than `photo_side` or `photo_pixels`, from its header before allocation,
+    /// and if decoding takes more than 16 bytes for each of `photo_pixels`; [`Error::BadImage`] for bytes that are not
+    /// a picture, or a damaged or incomplete one.
     pub fn decode(&mut self, subject: &str, bytes: &[u8], frame: &mut Frame) -> Result<()> {
         let bad = |reason: String| Error::BadImage { subject: subject.into(), reason };
         if bytes.is_empty() {
@@ -244,7 +244,7 @@ impl Decoder {
             ImageError::Limits(_) => too_much(subject, &self.limits),
             e => Error::BadImage { subject: subject.into(), reason: reason(e, format) },
         };
-        // What says which way up a WebP is lies at its end, where the decoder does not look.
+        // The orientation of a WebP is at the end of the file, where the decoder does not look.
         if format == ImageFormat::WebP
             && let Some([l0, l1, l2, l3]) = bytes.get(4..8)
             && u64::from(u32::from_le_bytes([*l0, *l1, *l2, *l3])) + 8 > bytes.len() as u64
@@ -294,25 +294,24 @@ impl Decoder {
     }
 }
 
-/// Reads `file` from byte `first` on, as if it had `most` bytes: what the system said of its size may be wrong.
+/// Reads `file` from byte `first` on, up to `most` bytes: the reported size may be wrong.
 fn piece(file: &Patient, most: u64, into: &mut [u8], first: u64) -> std::io::Result<usize> {
     let left = most.saturating_sub(first).min(into.len() as u64) as usize;
     file.read_at(&mut into[..left], first)
 }
 
-/// Bytes that a decoder of foreign making may take: 8 for each pixel (RGBA of 16 bits), and as much again for itself.
+/// Memory limit for other libraries' decoders: 8 bytes per pixel (16-bit RGBA), and as much again for internal use.
 fn decoder_bytes(limits: &Limits) -> u64 {
     limits.photo_pixels.saturating_mul(16)
 }
 
-/// The error for a picture whose decoder would take more than [`decoder_bytes`]. How much more, only decoding it tells:
-/// the value is the least that it may be.
+/// Error for a decoder that would exceed [`decoder_bytes`]. The exact need is unknown, so the value is a lower bound.
 fn too_much(subject: &str, limits: &Limits) -> Error {
     let limit = decoder_bytes(limits);
     Error::Limit { subject: subject.into(), what: "decoder_bytes", value: limit.saturating_add(1), limit }
 }
 
-/// The format of `bytes`, if it is one that is read.
+/// The format of `bytes`, if supported.
 fn format(bytes: &[u8]) -> Option<ImageFormat> {
     if ifd::is_tiff(bytes) {
         return Some(ImageFormat::Tiff);
@@ -331,8 +330,8 @@ const FORMATS: [ImageFormat; 7] = [
     ImageFormat::Pnm,
 ];
 
-/// The decoder of a format that has no module of its own here. `ImageReader` would take JPEG too, with a decoder that is never used and that
-/// takes a hundred kilobytes of the program.
+/// The decoder of a format without a module here. `ImageReader` would also link the JPEG decoder, which is never used
+/// and takes a hundred kilobytes of the program.
 fn decoder<'a>(bytes: &'a [u8], format: ImageFormat, limits: image::Limits) -> ImageResult<Box<dyn ImageDecoder + 'a>> {
     let reader = Cursor::new(bytes);
     let mut decoder: Box<dyn ImageDecoder + 'a> = match format {
@@ -350,7 +349,7 @@ fn decoder<'a>(bytes: &'a [u8], format: ImageFormat, limits: image::Limits) -> I
     Ok(decoder)
 }
 
-/// Why a decoder refused, and what to do.
+/// Why a decoder refused, and the remedy.
 fn reason(e: ImageError, format: ImageFormat) -> String {
     let name = match format {
         ImageFormat::Png => "PNG",

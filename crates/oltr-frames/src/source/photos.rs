@@ -1,4 +1,4 @@
-//! What a command line names as photos: files, folders, patterns and lists.
+//! Finds the photos that a command line names: files, folders, patterns and lists.
 
 mod list;
 pub(super) mod names;
@@ -15,7 +15,7 @@ pub use names::EXTENSIONS;
 pub use names::is_photo;
 use names::{is_system_folder, unread_kind};
 
-/// Folders within folders that are entered: more are a loop, or a mistake.
+/// Deepest nesting of folders. More is a loop or a mistake.
 pub(super) const MAX_DEPTH: usize = 32;
 
 /// One photo to be classified, or why there is none.
@@ -25,30 +25,30 @@ pub enum Input {
     File(PathBuf),
     /// The photo on standard input.
     Stdin,
-    /// Nothing, in the place of what was named; the rest can still be classified.
+    /// An input without usable photos. The others can still be classified.
     Unusable {
-        /// What was named.
+        /// The input.
         input: PathBuf,
         /// Why it gives no photo.
         error: Error,
     },
 }
 
-/// Finds the photos that `inputs` name, in the order of `inputs`:
+/// Finds the photos of `inputs`, in order:
 ///
-/// - `-` is the photo on standard input;
-/// - `@list.txt` is a file with one path a line, each a file or a folder; a byte order mark and ends of lines as on
-///   Windows are no part of the paths, which need not be UTF-8;
-/// - a folder stands for the files in it with one of the [`EXTENSIONS`] (upper or lower case), folders in it included
-///   and symbolic links followed, sorted by name; names that begin with a dot are passed over, and folders in which
-///   systems keep their own (`@eaDir`, `$RECYCLE.BIN`, `lost+found` and others);
-/// - a path that does not exist and has `*`, `?` or `[` in it is a pattern (`**` for any folders), whose matches are
-///   taken sorted by name, but for those that a search of a folder would pass over and the pattern does not name;
-/// - anything else is a file, whatever its name.
+/// - `-` is a photo on standard input;
+/// - `@list.txt` is a file with one path per line, each a file or a folder. A byte order mark and Windows line ends are
+///   removed. Paths need not be UTF-8;
+/// - a folder stands for its files with one of the [`EXTENSIONS`] (upper or lower case), recursively and through
+///   symbolic links, sorted by name. Names that begin with a dot and the system's own folders (`@eaDir`,
+///   `$RECYCLE.BIN`, `lost+found` and others) are skipped;
+/// - a path that does not exist and contains `*`, `?` or `[` is a pattern (`**` for any folders). Its matches are
+///   sorted by name, without those that a folder search would skip and the pattern does not name;
+/// - any other path is a file.
 ///
-/// An input that names nothing usable is an [`Input::Unusable`] in its place: [`Error::NotFound`] for what does not
-/// exist, [`Error::BadInput`] for a folder without photos, a list without paths, or a pattern that is none,
-/// [`Error::Io`] for what cannot be read.
+/// An input without usable photos becomes an [`Input::Unusable`]: [`Error::NotFound`] if it does not exist,
+/// [`Error::BadInput`] for a folder without photos, a list without paths, or an invalid pattern, [`Error::Io`] if it
+/// cannot be read.
 ///
 /// # Errors
 /// [`Error::Limit`] for more than `limits.photos`.
@@ -56,23 +56,23 @@ pub fn find<P: AsRef<Path>>(inputs: impl IntoIterator<Item = P>, limits: &Limits
     Ok(search(inputs, limits)?.inputs)
 }
 
-/// The path of a photo that is not UTF-8 as a relative URL, `lat%E9n.jpg`, from which it can be opened; `None` for any
-/// other, which text says as it is.
+/// A path that is not UTF-8 as a relative URL that opens it, `lat%E9n.jpg`. `None` for all other paths, which are valid
+/// text.
 pub fn url_of(path: &Path) -> Option<String> {
     crate::frame::url_of(path)
 }
 
-/// What [`search`] found.
+/// Result of [`search`].
 #[derive(Debug)]
 pub struct Found {
     /// The photos, as [`find`] gives them.
     pub inputs: Vec<Input>,
-    /// Pictures and recordings in folders that were passed over because oltr does not read them: how many of which kind.
+    /// Unsupported pictures and recordings that were skipped in folders: the number of each kind.
     pub unread: BTreeMap<&'static str, usize>,
 }
 
 impl Found {
-    /// What was passed over, in a sentence; `None` if nothing was.
+    /// A sentence about skipped files; `None` if there are none.
     pub fn passed_over(&self) -> Option<String> {
         if self.unread.is_empty() {
             return None;
@@ -86,7 +86,7 @@ impl Found {
     }
 }
 
-/// As [`find`]; says also what folders hold that is not read.
+/// As [`find`], and also counts unsupported files in folders.
 ///
 /// # Errors
 /// As [`find`].
@@ -204,7 +204,7 @@ impl Finder<'_> {
     fn list(&mut self, input: &Path, list: &Path) -> Result<()> {
         let before = self.found.len();
         let mut text = Vec::new();
-        // Bounded: a list is short, and what was named by mistake may be endless.
+        // Bounded: a real list is short, but a wrong path may be endless.
         let most = self.limits.photo_bytes;
         match patient::open(list).and_then(|file| file.take(most + 1).read_to_end(&mut text)) {
             Ok(length) if length as u64 > most => {
@@ -234,7 +234,7 @@ fn is_pattern(path: &Path) -> bool {
     path.to_string_lossy().contains(['*', '?', '['])
 }
 
-/// Whether a search of a folder would pass over the match `path` of `pattern`, for a name that the pattern does not say.
+/// Whether a folder search would skip the match `path`, while `pattern` does not name the skipped part.
 fn is_passed_over(path: &Path, pattern: &Path) -> bool {
     let said = |name: &std::ffi::OsStr| pattern.iter().any(|part| part == name);
     let hidden = |name: &std::ffi::OsStr| name.as_encoded_bytes().starts_with(b".") && name != "." && name != "..";

@@ -1,4 +1,4 @@
-//! Frames in a stream of bytes: standard input, a file, a FIFO.
+//! Frames from a stream of bytes: standard input, a file, a FIFO.
 //!
 //! | what | recognised by | frames |
 //! |---|---|---|
@@ -6,8 +6,8 @@
 //! | JPEG pictures one after another, or as parts of a multipart stream | the first picture | see [`Mjpeg`] |
 //! | raw frames | settings | any [`PixelFormat`]; see [`Raw`] |
 //!
-//! Unless the stream or the settings say otherwise, luma and chroma are those of video: BT.601, limited range; gray of
-//! raw frames is of full range.
+//! Unless the stream or the settings state otherwise, luma and chroma are BT.601, limited range. Raw grey frames have
+//! full range.
 
 mod between;
 pub mod foreign;
@@ -35,51 +35,51 @@ use crate::frame::{Color, Frame, Matrix, PixelFormat, Range, Stamp};
 use crate::limits::Limits;
 use input::Reader;
 
-/// How a stream is to be read.
+/// Settings of a stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
-    /// Raw frames of this format; `None` to tell the format from the first bytes.
+    /// Format of raw frames; `None` to recognise the format from the first bytes.
     pub raw: Option<RawFormat>,
-    /// Weights of the channels in luma, where the stream's own or the default is wrong.
+    /// Weights of the channels in luma. Overrides the stream's or the default.
     pub matrix: Option<Matrix>,
-    /// Black and white, where the stream's own or the default is wrong.
+    /// Black and white levels. Overrides the stream's or the default.
     pub range: Option<Range>,
-    /// How long the first bytes may take, which tell the format and the size; `None` for any time.
+    /// Timeout for the first bytes, which show format and size; `None` for no limit.
     pub timeout: Option<Duration>,
-    /// The stream is a recording, though it may come through a pipe: it is not live. A regular file always is one.
+    /// The stream is a recording, even if it comes through a pipe, so it is not live. A regular file always is one.
     pub recording: bool,
-    /// Frames a second of a recording that does not say it itself, as a fraction.
+    /// Frames per second of a recording without its own rate, as a fraction.
     pub rate: Option<(u32, u32)>,
-    /// Bytes of the largest frame that is expected, where later frames may be larger than the first: another writer's.
+    /// Bytes of the largest expected frame, if a later writer may send larger frames than the first.
     pub room: usize,
 }
 
 impl Settings {
-    /// The colours of frames that come with `color`.
+    /// Applies the overrides to `color`.
     fn color(&self, color: Color) -> Color {
         Color { matrix: self.matrix.unwrap_or(color.matrix), range: self.range.unwrap_or(color.range) }
     }
 }
 
-/// Bytes that are examined to tell the format: two packets of a transport stream begin with the same byte.
+/// Bytes needed to recognise the format: two packets of a transport stream start with the same byte.
 const MAGIC_BYTES: usize = 189;
 
-/// Bytes that tell all other formats.
+/// Bytes that are enough for all other formats.
 const SHORT_MAGIC_BYTES: usize = 16;
 
-/// Bytes that are read ahead until the size of the frames is known: the header of a JPEG with EXIF data.
+/// Buffer until the size of the frames is known: the header of a JPEG with EXIF data.
 const READ_AHEAD: usize = 64 << 10;
 
-/// How often a wait for the first bytes asks whether to go on.
+/// Interval between checks of `stop` during the wait for the first bytes.
 const SLICE: Duration = Duration::from_millis(50);
 
-/// Opens the stream at `path` (`-` is standard input) and reads as much of it as tells the format and size of its
-/// frames; `stop` is asked meanwhile whether to give up.
+/// Opens the stream at `path` (`-` is standard input) and reads until format and size of its frames are known. Gives up
+/// when `stop` returns true.
 ///
 /// # Errors
-/// [`Error::NotFound`], [`Error::Io`]; [`Error::BadInput`] for bytes of no known format, or settings that cannot be;
-/// [`Error::BadImage`] for a header that cannot be; [`Error::Limit`] for frames beyond `limits`; [`Error::Unavailable`]
-/// for a stream that ends before its first frame or is silent for `settings.timeout`, or if `stop` said so.
+/// [`Error::NotFound`], [`Error::Io`]; [`Error::BadInput`] for an unknown format or impossible settings;
+/// [`Error::BadImage`] for an impossible header; [`Error::Limit`] for frames beyond `limits`; [`Error::Unavailable`]
+/// for a stream that ends before its first frame or exceeds `settings.timeout`, or after `stop`.
 ///
 /// # Example
 /// ```
@@ -101,7 +101,7 @@ pub fn open(
     from_input(Box::new(Descriptor::open(path)?), settings, limits, stop)
 }
 
-/// As [`open`], from bytes of any kind.
+/// As [`open`], for any input of bytes.
 ///
 /// # Errors
 /// As [`open`].
@@ -118,7 +118,7 @@ pub fn from_input(
     let mut opening = Opening { since: Instant::now(), timeout: settings.timeout, stop };
     loop {
         let ahead = reader.ahead();
-        // A line break before the header: what a shell script writes by mistake.
+        // A line feed before the header is a common mistake of shell scripts.
         if let Some(b'\r' | b'\n') = ahead.first() {
             reader.consume(1);
             continue;
@@ -147,7 +147,7 @@ pub fn from_input(
     Err(Error::BadInput { subject: name, reason: reason.into() })
 }
 
-/// The wait for what a stream begins with.
+/// State of the wait for the first bytes.
 struct Opening<'a> {
     since: Instant,
     timeout: Option<Duration>,
@@ -155,7 +155,7 @@ struct Opening<'a> {
 }
 
 impl Opening<'_> {
-    /// Reads ahead; `false` at the end or with a full buffer.
+    /// Reads more; `false` at the end or with a full buffer.
     fn more(&mut self, reader: &mut Reader) -> Result<bool> {
         while !reader.is_full() {
             let silent = self.timeout.is_some_and(|t| self.since.elapsed() >= t);
@@ -176,7 +176,7 @@ impl Opening<'_> {
     }
 }
 
-/// Refuses a frame other than the one that was being read into.
+/// Checks that the caller passed the partly filled frame again.
 fn same_frame(name: &str, frame: &Frame, filled: usize) -> Result<()> {
     if frame.filled != filled {
         let reason = "a frame was begun in another buffer; hand the same one in until it is whole".into();
@@ -190,12 +190,12 @@ struct Pace {
     /// Number of the next frame.
     seq: u64,
     live: bool,
-    /// When the first frame was taken, and frames a second: of a recording that says so.
+    /// Time of the first frame and the frame rate, for a recording with a rate.
     times: Option<(u64, (u32, u32))>,
 }
 
 impl Pace {
-    /// Of a stream from `reader` that says that it has `rate` frames a second.
+    /// For a stream from `reader` whose own frame rate is `rate`.
     fn new(settings: &Settings, reader: &Reader, rate: Option<(u32, u32)>) -> Pace {
         let live = reader.is_live() && !settings.recording;
         let rate = rate.or(settings.rate).filter(|(frames, seconds)| !live && *frames > 0 && *seconds > 0);
@@ -206,12 +206,12 @@ impl Pace {
         self.live
     }
 
-    /// Whether the times of frames are those of a recording.
+    /// Whether frames have a recording's times.
     fn is_timed(&self) -> bool {
         self.times.is_some()
     }
 
-    /// What every frame gets that is complete.
+    /// Completes the fields of every frame.
     fn finish(&mut self, frame: &mut Frame) {
         frame.filled = 0;
         frame.set_label("");

@@ -29,53 +29,53 @@ use ledger::{Handed, Ledger};
 use waiting::{SETTLE, Waiting, is_final, is_settled};
 use walk::{Step, Walk};
 
-/// The file in the folder that remembers what was taken, unless another one is named.
+/// Default name of the state file in the folder.
 pub const STATE_FILE: &str = ".oltr-taken";
 
-/// How often the folder is searched beside what the system reports, unless another time is given.
+/// Default interval between searches of the folder, in addition to the system's reports.
 pub const SEARCH_EVERY: Duration = Duration::from_secs(2);
 
-/// How often what was taken is written to the disk. An entry that is written while another reaches the disk waits for it: at
-/// each photo, that would be most of the time in which a process that is killed tells a photo twice, and wear a card.
+/// Interval between syncs of the state file. An entry that is written during a sync waits for it. Syncing after each
+/// photo would make that the most likely moment for a kill, which repeats a photo, and would wear out a card.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 
-/// The share of the time that searches of the whole folder may take: one in so many parts. Those of large folders, and
-/// of slow disks, come at longer intervals.
+/// Whole searches may take at most this fraction of the time: one part in so many. So large folders and slow disks are
+/// searched less often.
 const SHARE: u32 = 50;
 
 /// Steps of a search, and photos that wait, in one round.
 const STEPS: usize = 256;
 
-/// The photos in a folder (and folders in it), those that are there and those that come.
+/// The photos in a folder and its subfolders: existing ones and new ones.
 ///
-/// A photo is taken when it is complete: when its writer closes it, when it is moved in, or, where neither was seen, when
-/// it has not changed for 2 seconds. Photos that were there at the start come sorted by name, the others as they arrive;
-/// which files are photos, and which folders are passed over, [`photos::find`](super::photos::find) says.
+/// A photo is taken when it is complete: when its writer closes it, when it is moved in, or, if neither was seen, when
+/// it has not changed for 2 seconds. Photos from before the start come first, sorted by name, the others as they
+/// arrive. [`photos::find`](super::photos::find) defines which files are photos and which folders are skipped.
 ///
 /// # Once
-/// Each photo is taken once, also across restarts: what was [confirmed](FrameSource::confirm) is remembered in a state
-/// file. A photo is the same one if its path within the folder, its size and its content are the same, whatever its time
-/// of modification, or if it is the same file under another name: renamed, moved within the folder, or linked. Another
-/// photo under the same name is a new one, and so is a copy under another name. Where a run was killed between telling of
-/// a photo and remembering it, the next one gives it once more, and [`Frame::is_again`] says so.
+/// Each photo is taken once, across restarts too: the state file records every [confirmed](FrameSource::confirm) photo.
+/// A photo is recognised by path, size and content, whatever its modification time, or as the same file under another
+/// name: renamed, moved within the folder, or linked. A different photo under an old name is new, and so is a copy
+/// under another name. If a run is killed between reporting a photo and recording it, the next run yields it again and
+/// sets [`Frame::is_again`].
 ///
-/// # What cannot be taken
-/// A photo that cannot be read, or exceeds the limits, is reported once and not remembered: it is tried again when it changes
-/// and, where that can help, from time to time; at the latest by the next run. One that is damaged is remembered, but not
-/// told before it is certain that nobody is writing it: 2 seconds after its writer closed it, or 60 seconds after it last
-/// changed where that was not seen.
+/// # Photos that fail
+/// A photo that cannot be read or exceeds the limits is reported once and not recorded. It is retried when it changes,
+/// at intervals if that can help, and at the latest by the next run. A damaged photo is recorded. It is reported only
+/// when its writer is done: 2 seconds after the writer closed it, or 60 seconds after its last change if no close was
+/// seen.
 ///
-/// # Where the system tells nothing
-/// On network disks, and where a folder is removed and made anew or a card taken out and put in again, the system tells
-/// of no changes. So the folder is also searched by the clock.
+/// # Systems that report no changes
+/// Network disks report no changes, nor does a folder that is replaced, or a card that is removed and inserted again.
+/// So the folder is also searched at intervals.
 ///
 /// # Memory
-/// The same however many photos there are: names of one part of the folder, the last entries of the state file, and one
-/// number for each 511 keys before.
+/// Independent of the number of photos, except for one number for every 511 keys: a part of the folder's names, and the
+/// last entries of the state file.
 #[derive(Debug)]
 pub struct Watch {
     name: String,
-    /// As it was named, for the names of photos; and from the root.
+    /// As given, for the names of photos; and absolute.
     folder: PathBuf,
     root: PathBuf,
     limits: Limits,
@@ -83,16 +83,16 @@ pub struct Watch {
     /// Device and number of the folder that is listened to.
     id: (u64, u64),
     changes: Changes,
-    /// Photos that were handed out and not reported, and those that were taken.
+    /// Photos that were handed out or taken.
     ledger: Ledger,
     walk: Walk,
     /// When the folder is examined next, and when all of it is searched.
     next_look: Instant,
     next_search: Instant,
-    /// When what was taken is written to the disk next.
+    /// When the state file is synced next.
     next_sync: Instant,
     waiting: Waiting,
-    /// Damaged photos that were handed out and not confirmed; how many were confirmed.
+    /// Damaged photos that were handed out and not confirmed, and the number of confirmed ones.
     damaged: VecDeque<Option<Keys>>,
     damages_told: u64,
     reader: Reader,
@@ -100,12 +100,12 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Watches `folder`; what was taken is remembered in `state`, or in [`STATE_FILE`] in the folder.
+    /// Watches `folder`. The state file is `state`, or [`STATE_FILE`] in the folder.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for a folder that is not there; [`Error::Io`] if it cannot be read or the state file not
-    /// written; [`Error::BadInput`] if either is something else; [`Error::Busy`] if another process has the state file;
-    /// [`Error::Config`] where that is no file.
+    /// [`Error::NotFound`] for a missing folder; [`Error::Io`] if it cannot be read or the state file cannot be
+    /// written; [`Error::BadInput`] if either is of another kind; [`Error::Busy`] if another process has the state
+    /// file; [`Error::Config`] if that is not a file.
     pub fn open(folder: &Path, state: Option<&Path>, limits: &Limits) -> Result<Watch> {
         let failed = |e| Error::io(folder, e);
         if !fs::metadata(folder).map_err(failed)?.is_dir() {
@@ -116,7 +116,7 @@ impl Watch {
         let root = std::path::absolute(folder).map_err(failed)?;
         let state = state.map_or(root.join(STATE_FILE), Path::to_path_buf);
         let ledger = Ledger::new(Journal::open(&state, limits.watched_photos)?);
-        // Listened to before it is searched: what comes in between is reported.
+        // Watched before it is searched, so that photos that arrive in between are reported.
         let (id, changes) = (id_of(&root).map_err(failed)?, Changes::of(&root));
         let mut walk = Walk::default();
         walk.begin();
@@ -142,14 +142,14 @@ impl Watch {
         })
     }
 
-    /// Searches the folder every `time` beside what the system reports, in place of [`SEARCH_EVERY`].
+    /// Searches the folder at intervals of `time` in place of [`SEARCH_EVERY`].
     pub fn searched_every(mut self, time: Duration) -> Watch {
         self.every = time.max(Duration::from_millis(10));
         self.next_look = Instant::now() + self.every;
         self
     }
 
-    /// Has what was taken written to the disk, where that is due.
+    /// Syncs the state file when that is due.
     fn sync(&mut self) -> Result<()> {
         let now = Instant::now();
         if now < self.next_sync {
@@ -159,7 +159,7 @@ impl Watch {
         self.ledger.sync()
     }
 
-    /// Looks whether the folder and the state file are still the same, and begins a search if one is due.
+    /// Checks whether the folder and the state file are still the same. Begins a search if one is due.
     fn look(&mut self) -> Result<()> {
         let now = Instant::now();
         if now < self.next_look {
@@ -179,7 +179,7 @@ impl Watch {
         Ok(())
     }
 
-    /// Listens anew where the folder is another one than before, or `anew` says so.
+    /// Watches again if the folder was replaced, or if `anew` is set.
     fn look_at_folder(&mut self, anew: bool) -> Result<()> {
         let id = match id_of(&self.root) {
             Ok(id) => id,
@@ -199,12 +199,12 @@ impl Watch {
         Ok(())
     }
 
-    /// Looks at the photo `path` within the folder, which was `closed` by its writer as far as that is known, and takes it
-    /// if it is complete and was not taken.
+    /// Examines the photo `path` within the folder, and takes it if it is complete and new. `closed`: its writer closed
+    /// it, as far as known.
     fn consider(&mut self, path: &Path, closed: bool, frame: &mut Frame) -> Result<Option<Next>> {
         let seen = match Seen::look(&self.root.join(path), path) {
             Ok(Some(seen)) => seen,
-            Err(e) if !is_gone(&e) => return Ok(self.unreadable(path, None, Error::io(self.folder.join(path), e))),
+            Err(e) if !is_vanished(&e) => return Ok(self.unreadable(path, None, Error::io(self.folder.join(path), e))),
             Ok(None) | Err(_) => {
                 self.waiting.remove(path);
                 return Ok(None);
@@ -247,14 +247,15 @@ impl Watch {
         let label = self.folder.join(path);
         let keys = match seen.keys(&place, path) {
             Ok(keys) => keys,
-            Err(e) if is_gone(&e) => {
+            Err(e) if is_vanished(&e) => {
                 self.waiting.remove(path);
                 return Ok(None);
             }
             Err(e) => return Ok(self.unreadable(path, Some(seen), Error::io(&label, e))),
         };
         if self.ledger.is_handed_out(keys) || self.damaged().any(|other| other.matches(keys)) {
-            // It is known by all its names when it is confirmed; then this one is examined again.
+            // Another name of it is handed out. All its names are known when that is confirmed, so examine this one
+            // again then.
             self.wait(path, seen, closed, false);
             return Ok(None);
         }
@@ -265,7 +266,7 @@ impl Watch {
             return Ok(None);
         }
         let read = self.reader.read(&place, frame);
-        // Somebody who writes it meanwhile makes what was read worth nothing.
+        // A change during the reading makes the result worthless.
         if !matches!(Seen::look(&place, path), Ok(Some(now)) if now == seen) {
             self.wait(path, seen, false, false);
             return Ok(None);
@@ -333,8 +334,8 @@ impl Watch {
         self.seq - 1
     }
 
-    /// Does what can be done without waiting: gives a photo, or `None` when there is nothing more to do, or enough was
-    /// done for once. Whether there is more to do is the second.
+    /// Works without waiting until there is a photo, nothing to do, or enough done for one call. Also returns whether
+    /// there is more to do.
     fn advance(&mut self, frame: &mut Frame) -> Result<(Option<Next>, bool)> {
         for _ in 0..STEPS {
             let Some(change) = self.changes.next(Duration::ZERO) else { break };
@@ -348,7 +349,7 @@ impl Watch {
             if let next @ Some(_) = self.consider(&path, false, frame)? {
                 return Ok((next, true));
             }
-            // What is due and stays so would be examined for ever.
+            // A photo that stays due must not be examined in an endless loop.
             if let Some(wait) = self.waiting.get(&path).filter(|wait| wait.due <= now) {
                 wait.due = now + SETTLE;
             }
@@ -375,7 +376,7 @@ impl Watch {
         Ok((None, true))
     }
 
-    /// Sees to a change that the system told.
+    /// Handles a change that the system reported.
     fn changed(&mut self, change: Change, frame: &mut Frame) -> Result<Option<Next>> {
         match change {
             Change::Closed(path) => return self.consider(&path, true, frame),
@@ -398,7 +399,7 @@ fn id_of(path: &Path) -> io::Result<(u64, u64)> {
 }
 
 /// Whether a file vanished while it was read.
-fn is_gone(e: &io::Error) -> bool {
+fn is_vanished(e: &io::Error) -> bool {
     matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
@@ -436,7 +437,7 @@ impl FrameSource for Watch {
         self.limits = limits.clone();
     }
 
-    /// One thread reads: photos come slowly, and each may still be written to.
+    /// One thread reads: photos arrive slowly, and each may still be written to.
     fn read_for(&mut self, settings: &Preprocess, decode: Decode, _jobs: usize) {
         self.reader.read_for(settings, decode, 1);
     }
@@ -517,7 +518,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut watch = Watch::open(folder.path(), None, &Limits::default()).unwrap();
         let mut frame = Frame::default();
-        // Kept, so that the system has somebody to tell.
+        // Keeps the old channel open.
         let _heard = std::mem::replace(&mut watch.changes, Changes::quiet());
         let mut watch = watch.searched_every(Duration::from_millis(50));
         assert_eq!(watch.next(&mut frame, Duration::ZERO).unwrap(), Next::Waiting);
@@ -531,7 +532,7 @@ mod tests {
         }
         assert_eq!(frame.label(), path.display().to_string());
     }
-    /// The photos that `watch` gives until nothing comes for a moment.
+    /// Number of photos that `watch` yields until none comes for a moment.
     fn taken(watch: &mut Watch) -> usize {
         let (mut frame, mut count) = (Frame::default(), 0);
         while watch.next(&mut frame, Duration::from_millis(100)).unwrap() == Next::Frame {
@@ -558,7 +559,7 @@ mod tests {
         let mut watch = Watch::open(folder.path(), None, &Limits::default()).unwrap();
         let mut note = watch.note().unwrap();
         assert_eq!(taken(&mut watch), 3);
-        // Only the one that is named: the one before it may have been refused.
+        // Confirms only the named one: the one before may have been refused.
         note(1).unwrap();
         note(1).unwrap();
         drop((watch, note));
@@ -586,27 +587,27 @@ mod tests {
         assert_eq!(marks(&mut watch), ["a.pgm", "b.pgm", "c.pgm"].map(|name| mark(name, false)));
         watch.note().unwrap()(1).unwrap();
         watch.refuse(2);
-        // As a kill leaves it, and as an end in order does.
+        // State files after a kill and after a proper end.
         fs::copy(state("first"), state("killed")).unwrap();
         drop(watch);
         assert_eq!(marks(&mut open("first")), [mark("a.pgm", false), mark("c.pgm", false)]);
         let mut watch = open("killed");
         assert_eq!(marks(&mut watch), [mark("a.pgm", true), mark("c.pgm", false)]);
-        // Still not known to be told of, through another kill; then it is.
+        // After a second kill it is still unknown whether the photo was reported. Then it is recorded.
         fs::copy(state("killed"), state("again")).unwrap();
         watch.confirm(1).unwrap();
-        fs::copy(state("killed"), state("told")).unwrap();
+        fs::copy(state("killed"), state("recorded")).unwrap();
         assert_eq!(marks(&mut open("again")), [mark("a.pgm", true), mark("c.pgm", true)]);
-        assert_eq!(marks(&mut open("told")), []);
+        assert_eq!(marks(&mut open("recorded")), []);
     }
 
-    /// Writes a photo below `folder`, of which only the system tells: the next search is hours away.
+    /// Writes a photo below `folder` that only the system can report: the next search is hours away.
     #[track_caller]
-    fn hears(watch: &mut Watch, folder: &Path) {
+    fn system_reports_photo(watch: &mut Watch, folder: &Path) {
         fs::write(folder.join("new.pgm"), b"P5 1 1 255 \x07").unwrap();
         let (mut frame, until) = (Frame::default(), Instant::now() + Duration::from_secs(60));
         while watch.next(&mut frame, Duration::from_millis(20)).unwrap() != Next::Frame {
-            assert!(Instant::now() < until, "the system told nobody");
+            assert!(Instant::now() < until, "the system reported nothing");
         }
     }
 
@@ -621,23 +622,23 @@ mod tests {
         fs::remove_dir(&folder).unwrap();
         let until = Instant::now() + Duration::from_secs(60);
         while watch.next(&mut Frame::default(), Duration::from_millis(20)).is_ok() {
-            assert!(Instant::now() < until, "that the folder is gone is told");
+            assert!(Instant::now() < until, "the missing folder is reported");
         }
         assert!(matches!(watch.reconnect(), Err(Error::Unavailable { .. })));
         fs::create_dir(&folder).unwrap();
         watch.reconnect().unwrap();
         assert_eq!(taken(&mut watch), 0);
-        hears(&mut watch, &folder);
+        system_reports_photo(&mut watch, &folder);
     }
 
-    /// As where a disk is mounted over it: the system tells nothing of that.
+    /// Like a disk mounted over it, which the system does not report.
     #[test]
     fn another_folder_in_its_place_is_listened_to() {
         let files = tempfile::tempdir().unwrap();
         let (folder, state) = (files.path().join("in"), files.path().join("seen"));
         fs::create_dir(&folder).unwrap();
         let mut watch = Watch::open(&folder, Some(&state), &Limits::default()).unwrap();
-        // What is heard of the old one is not what is meant here.
+        // The old folder's reports do not count here.
         let _heard = std::mem::replace(&mut watch.changes, Changes::quiet());
         let mut watch = watch.searched_every(Duration::from_secs(7200));
         assert_eq!(taken(&mut watch), 0);
@@ -645,6 +646,6 @@ mod tests {
         fs::create_dir(&folder).unwrap();
         watch.next_look = Instant::now();
         assert_eq!(taken(&mut watch), 0);
-        hears(&mut watch, &folder);
+        system_reports_photo(&mut watch, &folder);
     }
 }

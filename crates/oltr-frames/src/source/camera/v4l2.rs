@@ -1,10 +1,9 @@
-//! Cameras of Video4Linux: `/dev/videoN`, with buffers that the driver maps.
+//! Video4Linux cameras: `/dev/videoN`, with mapped buffers of the driver.
 //!
-//! Uses the crate linuxvideo, which needs no C library, and no unsafe code here. What it does not offer: the time and
-//! number that the driver stamps on a buffer (a frame's time is when it is taken from the driver, which is when it
-//! arrives unless the reader is behind), the colour space of a format (a [`Wish`] overrides the usual one), and formats
-//! of several planes in several buffers (cameras behind an image signal processor are read through libcamera:
-//! `rpicam-vid -o - | oltr stream -`).
+//! Uses the crate linuxvideo, which needs no C library, and no unsafe code here. The crate lacks three things. The
+//! driver's time and number of a buffer: a frame's time is when it is taken from the driver, which is its arrival
+//! unless the reader is behind. The colour space of a format: a [`Wish`] overrides the usual one. Formats with several
+//! buffers: cameras behind an image signal processor are read through libcamera (`rpicam-vid -o - | oltr stream -`).
 
 use std::io;
 use std::os::fd::AsFd;
@@ -21,26 +20,26 @@ use crate::error::{Error, Result};
 use crate::frame::PixelFormat;
 use crate::limits::Limits;
 
-/// What the name of a source begins with.
+/// Prefix of the name of a source.
 pub const SCHEME: &str = "v4l2:";
 
-/// Buffers that the driver maps; the crate asks for so many.
+/// Mapped buffers; the crate requests this many.
 const BUFFERS: usize = 2;
 
-/// What there is at `/dev/videoN`.
+/// Description of `/dev/videoN`.
 #[derive(Clone, Debug)]
 pub struct Info {
     /// The device.
     pub path: PathBuf,
-    /// What the maker calls it.
+    /// The maker's name.
     pub card: String,
     /// The kernel's driver.
     pub driver: String,
-    /// Where it is plugged in.
+    /// The bus that it is connected to.
     pub bus: String,
-    /// What it offers of what oltr reads.
+    /// Modes that oltr can read.
     pub offers: Vec<Offer>,
-    /// What it offers besides, as four characters each.
+    /// Other formats, as four characters each.
     pub other: Vec<String>,
 }
 
@@ -59,7 +58,7 @@ pub fn list() -> Result<Vec<Result<Info>>> {
     Ok(infos.filter(|i| !matches!(i, Ok(None))).filter_map(Result::transpose).collect())
 }
 
-/// What is at `path`; `None` if it is no camera.
+/// Describes `path`; `None` if it is not a camera.
 fn info(path: &Path) -> Result<Option<Info>> {
     let node = node(path)?;
     let failed = |e| Error::io(path, e);
@@ -76,8 +75,8 @@ fn info(path: &Path) -> Result<Option<Info>> {
 /// Switches the camera at `path` (with or without [`SCHEME`]) on.
 ///
 /// # Errors
-/// [`Error::Unavailable`] for a camera that is not there or in use, offers nothing that oltr reads, or refuses the
-/// format; [`Error::Limit`] for frames beyond `limits`.
+/// [`Error::Unavailable`] for a camera that is missing or in use, has no mode that oltr can read, or refuses the
+/// format; [`Error::Limit`] for frames larger than `limits`.
 pub fn open(path: &str, wish: &Wish, limits: &Limits) -> Result<Camera> {
     let path = path.strip_prefix(SCHEME).unwrap_or(path);
     let switch = AtPath { name: format!("{SCHEME}{path}"), path: path.into(), wish: wish.clone() };
@@ -119,8 +118,8 @@ fn four_cc(node: &Node, wanted: Encoding) -> io::Result<Option<FourCc>> {
     Ok(None)
 }
 
-/// What a camera offers of what oltr reads, and the four characters of the rest; of a range of sizes the one nearest
-/// to `size`.
+/// The modes that oltr can read, and the four characters of each other format. Of a range of sizes, the one nearest to
+/// `size`.
 fn offers(node: &Node, size: (u32, u32)) -> io::Result<(Vec<Offer>, Vec<String>)> {
     let (mut offers, mut other) = (Vec::new(), Vec::new());
     for format in node.formats(BufType::VIDEO_CAPTURE) {
@@ -193,7 +192,7 @@ impl Switch for AtPath {
         let device = node
             .video_capture(PixFormat::new(offer.width, offer.height, code))
             .map_err(|e| failed("it refuses the format, or is in use", e))?;
-        // The driver may have set something else.
+        // The driver may have chosen another mode.
         let format = device.format();
         let (width, height, image) = (format.width(), format.height(), format.size_image() as usize);
         let encoding = encoding(format.pixel_format())
@@ -205,7 +204,7 @@ impl Switch for AtPath {
         let mut rate = offer.fps.map_or("its own rate".into(), |fps| format!("at most {fps:.1} frames a second"));
         if let Some(fps) = self.wish.fps.filter(|fps| *fps > 0.0) {
             let interval = Fract::new(1000, ((fps * 1000.0).round() as u32).max(1));
-            // Not every camera obeys; the pipeline takes what comes.
+            // Some cameras ignore this. The pipeline accepts any rate.
             match device.set_frame_interval(interval) {
                 Ok(set) => rate = format!("{:.1} frames a second", 1.0 / seconds(&set)),
                 Err(e) => log::warn!("{}: keeps its own frame rate ({e})", self.name),
@@ -229,7 +228,7 @@ impl Device for Stream {
             let mut polled = [PollFd::from_borrowed_fd(self.0.as_fd(), PollFlags::IN)];
             match poll(&mut polled, Some(&timeout)) {
                 Ok(0) => return Ok(false),
-                // Taking a buffer from a camera that is gone could wait for ever.
+                // Taking a buffer from a disconnected camera could block without end.
                 Ok(_) if polled[0].revents().intersects(PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL) => {
                     return Err(io::ErrorKind::NotConnected.into());
                 }
@@ -261,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_camera_is_told() {
+    fn other_devices_are_refused() {
         let open = |path: &str| open(path, &Wish::default(), &Limits::default()).map(|_| ()).unwrap_err();
         assert!(matches!(open("v4l2:/dev/video987"), Error::Unavailable { .. }));
         assert!(matches!(open("/dev/null"), Error::Unavailable { .. }));

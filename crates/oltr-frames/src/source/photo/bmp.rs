@@ -1,35 +1,34 @@
-//! Headers of bitmaps that the decoder does not know or misreads: those of OS/2 2, and those that do not say where the pixels
-//! begin.
+//! Bitmap headers that the decoder does not know or misreads: those of OS/2 2, and those without the offset of the pixels.
 
 use std::borrow::Cow;
 
-/// Where the file says at which place its pixels begin.
+/// Position of the field with the offset of the pixels.
 const PIXELS: usize = 10;
-/// Where the header begins, and its length in both versions of OS/2 and in Windows.
+/// Start of the header, and its length in both versions of OS/2 and in Windows.
 const HEADER: usize = 14;
 const OS_2_FIRST: u32 = 12;
 const OS_2: u32 = 64;
 const WINDOWS: u32 = 40;
 
-/// Where the header has the bits of a pixel, its compression and its number of colours.
+/// Positions of the fields for bits per pixel, compression and number of colours.
 const BITS: usize = HEADER + 14;
 const BITS_OS_2_FIRST: usize = HEADER + 10;
 const COMPRESSION: usize = HEADER + 16;
 const COLORS: usize = HEADER + 32;
 
-/// The compression whose three masks lie behind a header of Windows, and from which number on OS/2 means something of its own.
+/// The compression with three masks after a Windows header, and the first value with a meaning of its own in OS/2.
 const MASKS: u32 = 3;
 const OWN_COMPRESSIONS: u32 = 3;
 
-/// A bitmap of OS/2 2 as one of Windows, one without a place of its pixels with it, any other as it is.
+/// Converts an OS/2 2 bitmap to a Windows one, and adds a missing offset of the pixels. Others stay unchanged.
 ///
 /// # Errors
-/// What is wrong, where the pixels begin within the header.
+/// A text if the pixels begin within the header.
 pub fn readable(bytes: &[u8]) -> Result<Cow<'_, [u8]>, String> {
     let number = |at: usize| Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
     let (Some(pixels), Some(size)) = (number(PIXELS), number(HEADER)) else { return Ok(bytes.into()) };
     let begin = match pixels {
-        // Writers that leave it out mean the place behind all headers.
+        // Some writers leave it out: the pixels then follow all headers.
         0 => headers(bytes, size),
         _ if pixels < size.saturating_add(HEADER as u32) => return Err("its pixels begin within its header".into()),
         _ => Some(pixels),
@@ -49,7 +48,7 @@ pub fn readable(bytes: &[u8]) -> Result<Cow<'_, [u8]>, String> {
     Ok(file)
 }
 
-/// Bytes before the pixels of a bitmap with a header of `size` bytes; `None` where the file is too short or says too much.
+/// Bytes before the pixels of a bitmap with a header of `size` bytes; `None` if the file is too short or a number too large.
 fn headers(bytes: &[u8], size: u32) -> Option<u32> {
     let number = |at: usize| Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
     let short = |at: usize| Some(u32::from(u16::from_le_bytes(*bytes.get(at..)?.first_chunk()?)));
@@ -71,7 +70,7 @@ mod tests {
     use super::super::decode;
     use crate::limits::Limits;
 
-    /// A bitmap of 3 × 2 pixels with a header of `size` bytes: two colours, or three bytes a pixel.
+    /// A bitmap of 3 × 2 pixels with a header of `size` bytes: two colours, or three bytes per pixel.
     fn bitmap(size: u32, palette: bool) -> Vec<u8> {
         let colors: &[u8] = if palette { &[9, 8, 7, 0, 250, 100, 50, 0] } else { &[] };
         let rows: Vec<u8> = match palette {
@@ -99,7 +98,7 @@ mod tests {
             for length in 2..whole.len() - 1 {
                 decode("a.bmp", &whole[..length], &Limits::default()).unwrap_err();
             }
-            // Without its place, the pixels lie behind all headers.
+            // Without the offset, the pixels follow all headers.
             for size in [40, 64] {
                 let mut file = bitmap(size, palette);
                 file[10..14].fill(0);
@@ -110,7 +109,7 @@ mod tests {
                     assert!(error.contains("within its header"), "{error}");
                 }
             }
-            // What means something else in OS/2 is refused.
+            // Values with another meaning in OS/2 are refused.
             let mut own = whole;
             own[30] = 3;
             let error = decode("a.bmp", &own, &Limits::default()).unwrap_err().to_string();

@@ -1,8 +1,8 @@
-//! When, where and with what a photo was taken, out of its EXIF data.
+//! Reads time, place and camera of a photo from its EXIF data.
 //!
-//! What has no meaning is left out, never guessed: a month 13, a latitude of 200 degrees, a fraction over nothing. Each
-//! folder is read once, from its beginning, and folders in folders are not followed further than EXIF goes, so that the
-//! work is bounded by the length of the data.
+//! Invalid values are left out, never guessed: a month 13, a latitude of 200 degrees, a fraction with denominator 0.
+//! Each IFD is read once from its start, and nested IFDs are followed only as deep as EXIF defines, so the work is
+//! bounded by the length of the data.
 
 use super::ifd::{Field, Folder};
 use crate::frame::origin::{self, Camera, MAX_TEXT, Origin, Place, Taken, Text};
@@ -10,7 +10,7 @@ use crate::frame::origin::{self, Camera, MAX_TEXT, Origin, Place, Taken, Text};
 /// Metres above and below the sea between which photos are taken.
 const ALTITUDES: std::ops::RangeInclusive<f64> = -12_000.0..=100_000.0;
 
-/// What the first folder of a TIFF says, and those that it leads to.
+/// Reads the first IFD of a TIFF and the IFDs that it refers to.
 pub fn origin(first: &Folder) -> Origin {
     let (mut make, mut model, mut serial) = (None, None, None);
     let (mut exif, mut gps, mut times) = (None, None, Times::default());
@@ -21,7 +21,7 @@ pub fn origin(first: &Folder) -> Origin {
             0x0132 => keep(&mut times.0[2].date, Some(field)),
             0x8769 => keep(&mut exif, first.all_below(&field).next()),
             0x8825 => keep(&mut gps, first.all_below(&field).next()),
-            // Raw files and what is made of them keep the serial number here.
+            // DNG files keep the serial number here.
             0xC62F => keep(&mut serial, text(&field)),
             _ => {}
         }
@@ -58,11 +58,11 @@ fn keep<T>(slot: &mut Option<T>, value: Option<T>) {
     }
 }
 
-/// The three dates of EXIF in the order in which they are believed: taken, digitised, changed.
+/// The three dates of EXIF in order of preference: taken, digitised, changed.
 #[derive(Default)]
 struct Times<'a>([Time<'a>; 3]);
 
-/// A date with what belongs to it alone.
+/// A date with its own sub-second and offset.
 #[derive(Default)]
 struct Time<'a> {
     date: Option<Field<'a>>,
@@ -71,7 +71,7 @@ struct Time<'a> {
 }
 
 impl Times<'_> {
-    /// The first date that is one.
+    /// The first valid date.
     fn taken(&self) -> Option<Taken> {
         self.0.iter().find_map(|time| {
             let date = text(time.date.as_ref()?)?;
@@ -107,7 +107,7 @@ fn place(gps: &Folder) -> Option<Place> {
     };
     let latitude = degrees(latitude, north, b'N', b'S', 90.0)?;
     let longitude = degrees(longitude, east, b'E', b'W', 180.0)?;
-    // 0 and 2 are above the sea (or the ellipsoid), 1 and 3 below; without a word it is above.
+    // 0 and 2 mean above sea level (or the ellipsoid), 1 and 3 below. Without the field: above.
     let sign = match below.as_ref().map(|field| field.data[0]) {
         None | Some(0 | 2) => Some(1.0),
         Some(1 | 3) => Some(-1.0),
@@ -118,7 +118,7 @@ fn place(gps: &Folder) -> Option<Place> {
     Some(Place { latitude, longitude, altitude })
 }
 
-/// Degrees, minutes and seconds as degrees; minutes and seconds need not be there.
+/// Converts degrees, minutes and seconds to degrees. Minutes and seconds are optional.
 fn degrees(field: &Field) -> Option<f64> {
     let count = field.count().min(3);
     let mut sum = 0.0;
@@ -133,11 +133,11 @@ fn degrees(field: &Field) -> Option<f64> {
     (count > 0).then_some(sum)
 }
 
-/// The text of a field up to its first 0, without what surrounds it; `None` if nothing is left. Bytes that are no UTF-8 are
-/// taken for Latin-1, what would command a terminal is left out.
+/// The text of a field up to its first 0, trimmed; `None` if empty. Bytes that are not UTF-8 are read as Latin-1, and
+/// control characters are left out.
 fn text(field: &Field) -> Option<Text> {
     let data = field.data.split(|b| *b == 0).next().unwrap_or_default();
-    // Four times what is kept, so that blanks around it do not matter.
+    // Four times the limit, to leave room for blanks.
     let data = &data[..data.len().min(4 * MAX_TEXT)];
     let mut kept = Text::new();
     let mut push = |c: char| !c.is_control() && (!kept.is_empty() || !c.is_whitespace()) && kept.push(c).is_err();

@@ -1,4 +1,4 @@
-//! What bytes are that are no photo of a format that is read, and what makes a photo of them.
+//! Recognises files that are not a supported photo, and says how to convert them.
 
 /// The formats that are read, for messages.
 pub const FORMATS: &str = "JPEG, PNG, WebP, GIF, BMP, TIFF or PNM";
@@ -93,7 +93,7 @@ fn recognise(bytes: &[u8]) -> Option<Foreign> {
     page.then_some(Foreign { name: "a web page", remedy: "download the photo itself" })
 }
 
-/// What a file of the ISO's container is by its brands, its own first.
+/// Identifies a file in the ISO container by its brands, the major one first.
 fn by_brands(brands: &[u8]) -> Foreign {
     let (brands, _) = brands.as_chunks::<4>();
     let has = |wanted: &[&[u8; 4]]| brands.iter().any(|brand| wanted.contains(&brand));

@@ -8,10 +8,10 @@ use crate::error::{Error, Result};
 use crate::frame::{Frame, Geometry, PixelFormat, check_size};
 use crate::limits::Limits;
 
-/// Decodes the first picture of the GIF `bytes` into `frame`; `scratch` is for its palette indices.
+/// Decodes the first picture of the GIF `bytes` into `frame`. `scratch` holds its palette indices.
 ///
-/// The screen grows to hold the picture, whatever size the file gives it. Where the picture does not reach, its transparent
-/// colour shows, or the first one. Without a palette an index is a shade of gray.
+/// The screen grows to contain the picture. Pixels outside the picture get its transparent colour, or the first colour.
+/// Without a palette, an index is a shade of grey.
 pub fn decode(subject: &str, bytes: &[u8], limits: &Limits, scratch: &mut Vec<u8>, frame: &mut Frame) -> Result<()> {
     let failed = |e: DecodingError| Error::BadImage { subject: subject.into(), reason: reason(&e) };
     let mut options = DecodeOptions::new();
@@ -51,11 +51,10 @@ pub fn decode(subject: &str, bytes: &[u8], limits: &Limits, scratch: &mut Vec<u8
     Ok(())
 }
 
-/// The file with a palette of grays where it has none for all of its pictures: the decoder refuses one that has none of its
-/// own either.
+/// The file, with a grey palette added if it has no global one: the decoder refuses a picture without any palette.
 fn with_palette(bytes: &[u8]) -> impl Read {
-    // Signature and screen, whose flags say whether a palette follows, and of how many colours: 2 to the power of these bits
-    // and one.
+    // Signature and screen. The flags state whether a palette follows, and its size: 2 to the power of (these bits +
+    // 1).
     const HEAD: usize = 13;
     const FLAGS: usize = 10;
     const HAS_PALETTE: u8 = 0x80;
@@ -103,7 +102,7 @@ mod tests {
         let colors = |file: &[u8]| decode("a.gif", file, &Limits::default()).unwrap().data().to_vec();
         let own: Vec<u8> = [0, 1, 2, 3, 5, 7].iter().flat_map(|n| [n * 30, 7, 9]).collect();
         assert_eq!(colors(&file), own);
-        // Without the palette and what says that there is one.
+        // Removes the palette and its flag.
         file[10] &= 0x7F;
         file.drain(13..13 + palette.len());
         assert_eq!(colors(&file), [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 5, 5, 5, 7, 7, 7]);

@@ -1,13 +1,13 @@
-//! The folders of TIFF, which EXIF consists of too: numbered fields, each with a type and values.
+//! IFDs, the folders of TIFF and EXIF: numbered fields, each with a type and values.
 
-/// The longest header of a TIFF: that of a BigTIFF.
+/// Longest header of a TIFF: that of BigTIFF.
 const LONGEST_HEADER: usize = 16;
 
 /// How the numbers of a TIFF are written, and how wide its places are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Layout {
     big_endian: bool,
-    /// BigTIFF: places and counts of 64 bits.
+    /// BigTIFF: offsets and counts of 64 bits.
     wide: bool,
 }
 
@@ -35,7 +35,7 @@ pub struct Folder<'a> {
     entries: &'a [u8],
 }
 
-/// A field of a folder whose values lie within the file.
+/// A field whose values lie within the file.
 #[derive(Clone, Copy, Debug)]
 pub struct Field<'a> {
     pub tag: u16,
@@ -44,12 +44,12 @@ pub struct Field<'a> {
     layout: Layout,
 }
 
-/// Whether `file` begins as a TIFF does, BigTIFF included.
+/// Whether `file` starts like a TIFF or BigTIFF.
 pub fn is_tiff(file: &[u8]) -> bool {
     layout(file).is_some()
 }
 
-/// Two of these beginnings mix the orders up; they are taken for what their first two bytes say, as Pillow does.
+/// Two of these signatures mix the byte orders. As in Pillow, the first two bytes decide.
 fn layout(file: &[u8]) -> Option<Layout> {
     let (big_endian, wide) = match file.first_chunk::<4>()? {
         b"II*\0" | b"II\0*" => (false, false),
@@ -86,7 +86,7 @@ impl<'a> Folder<'a> {
         field.data.chunks_exact(width).filter_map(move |place| Folder::at(file, layout, layout.number(place)))
     }
 
-    /// Where the values of `field`, which is one of this folder's, lie in the file.
+    /// Offset in the file of the values of `field`, which must belong to this IFD.
     pub fn place_of(&self, field: &Field) -> usize {
         field.data.as_ptr().addr() - self.file.as_ptr().addr()
     }
@@ -96,7 +96,7 @@ impl<'a> Folder<'a> {
         if self.layout.big_endian { value.to_be_bytes() } else { value.to_le_bytes() }
     }
 
-    /// Its fields of known types whose values lie within the file.
+    /// Fields of known types whose values lie within the file.
     pub fn fields(&self) -> impl Iterator<Item = Field<'a>> + use<'a> {
         let Folder { file, layout, entries } = *self;
         entries.chunks_exact(4 + 2 * layout.word()).filter_map(move |entry| {
@@ -166,7 +166,7 @@ impl<'a> Field<'a> {
 
     /// The first value, if its type is a number and it is whole and not negative.
     ///
-    /// Bytes and texts are none: Pillow keeps them as they are.
+    /// Bytes and texts are not numbers: Pillow keeps them as they are.
     pub fn whole(&self) -> Option<u64> {
         let number = |from: usize, to: usize| self.data.get(from..to).map(|bytes| self.layout.number(bytes));
         let fraction = |value: f64| (value >= 0.0 && value.fract() == 0.0 && value < 1e15).then_some(value as u64);

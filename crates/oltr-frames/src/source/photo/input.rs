@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use image::ImageFormat;
-use oltr_jpeg::{Data, Rows, Scale, Survey};
+use oltr_jpeg::{Data, Rows, Scale, ScanIndex};
 
 use super::{Decoder, format, metadata, piece};
 use crate::error::{Error, Result};
@@ -21,12 +21,13 @@ pub enum Decode {
     /// Every pixel, as the training code does it.
     #[default]
     Exact,
-    /// A JPEG to no less than twice the network's size, by its coefficients; what is lost lies beyond what the network sees.
+    /// Decodes a JPEG at a reduced size by its coefficients, at least twice the network's size. The lost detail is
+    /// finer than the network sees.
     Fast,
 }
 
 impl Decode {
-    /// Its name on the command line and in answers: `exact` or `fast`.
+    /// Name on the command line and in answers: `exact` or `fast`.
     pub fn name(self) -> &'static str {
         match self {
             Decode::Exact => "exact",
@@ -34,7 +35,7 @@ impl Decode {
         }
     }
 
-    /// By how much a JPEG of `width` × `height`, upright, is reduced.
+    /// The reduction for a JPEG of `width` × `height` (upright).
     fn scale(self, settings: &Preprocess, (width, height): (u32, u32)) -> Result<Scale> {
         let Placement { source, width, height, .. } = Placement::new(settings, width, height)?;
         let (across, down) = (source.right - source.left, source.bottom - source.top);
@@ -54,24 +55,22 @@ impl Decode {
 pub struct Seen {
     /// Width and height of the whole photo, upright.
     pub size: (u32, u32),
-    /// How it was decoded: [`Decode::Exact`] also where that was asked to be fast and is not, for a small photo or in another
-    /// format.
+    /// How it was decoded. [`Decode::Exact`] even if fast was requested, for a small photo or another format.
     pub decoded: Decode,
     /// Reading and decoding.
     pub decode: Duration,
-    /// To the network's size.
+    /// Time of scaling to the network's size.
     pub preprocess: Duration,
-    /// When, where and with what it was taken.
+    /// Time, place and camera of the photo.
     pub origin: Origin,
 }
 
-/// Reads photos one after another straight to the pixels of a network's input, `size` × `size` × RGB.
+/// Reads photos one after another directly to the pixels of a network's input, `size` × `size` × RGB.
 ///
-/// What comes out is what [`Preprocessor`] makes of the frame that [`Decoder`] gives, to the bit unless fast decoding is asked
-/// for.
+/// The result equals [`Preprocessor`] on the frame of [`Decoder`], bit for bit unless fast decoding is requested.
 ///
 /// # Memory
-/// Of a JPEG a few rows, and the encoded file where it is a FIFO; of another format as [`Decoder`], and the frame.
+/// For a JPEG: a few rows, and the file if it comes from a FIFO. For another format: as [`Decoder`], and the frame.
 ///
 /// # Example
 /// ```
@@ -130,21 +129,21 @@ impl InputReader {
         let begin = Instant::now();
         self.check(pixels)?;
         let (subject, mut file) = self.decoder.open(path.as_ref())?;
-        let Some(survey) = self.decoder.begin(&subject, &mut file)? else {
+        let Some(index) = self.decoder.begin(&subject, &mut file)? else {
             return self.fetched(&subject, begin, pixels);
         };
         let length = file.size();
-        let (single, most) = (survey.is_one_scan(), self.decoder.limits.photo_bytes);
+        let (single, most) = (index.is_one_scan(), self.decoder.limits.photo_bytes);
         let at = |into: &mut [u8], first| piece(&file, most, into, first);
         let mut rest = &file;
         let head = std::mem::take(&mut self.decoder.file);
         let data = if single { Data::Parts(&head, &mut rest) } else { Data::At(&at) };
-        let seen = self.jpeg(&subject, &survey, &head, data, length, begin, pixels);
+        let seen = self.jpeg(&subject, &index, &head, data, length, begin, pixels);
         self.decoder.file = head;
         seen
     }
 
-    /// Reads `reader` to its end and what it gave into `pixels`; `subject` stands for it in messages.
+    /// Reads `reader` to its end and decodes it into `pixels`. Messages name it `subject`.
     ///
     /// # Errors
     /// As [`InputReader::read`].
@@ -155,7 +154,7 @@ impl InputReader {
         self.fetched(subject, begin, pixels)
     }
 
-    /// Decodes the photo `bytes` into `pixels`, without a copy of them; `subject` stands for it in messages.
+    /// Decodes the photo `bytes` into `pixels` without copying them. Messages name it `subject`.
     ///
     /// # Errors
     /// As [`InputReader::read`].
@@ -185,7 +184,7 @@ impl InputReader {
         seen
     }
 
-    /// A file that lies in memory.
+    /// Decodes a file in memory.
     fn whole(&mut self, subject: &str, bytes: &[u8], begin: Instant, pixels: &mut [u8]) -> Result<Seen> {
         match format(bytes) {
             Some(ImageFormat::Jpeg) => self.whole_jpeg(subject, bytes, begin, pixels),
@@ -197,16 +196,16 @@ impl InputReader {
         let length = bytes.len() as u64;
         let failed = |fault| jpeg::bad(subject, fault, length);
         jpeg::check(subject, oltr_jpeg::size(bytes).map_err(failed)?, &self.decoder.limits)?;
-        let survey = Survey::new(bytes).map_err(failed)?;
-        self.jpeg(subject, &survey, bytes, Data::Whole(bytes), length, begin, pixels)
+        let index = ScanIndex::new(bytes).map_err(failed)?;
+        self.jpeg(subject, &index, bytes, Data::Whole(bytes), length, begin, pixels)
     }
 
-    /// A JPEG whose headers are in `head`.
+    /// Decodes a JPEG whose headers are in `head`.
     #[allow(clippy::too_many_arguments, reason = "one call for both ways in which a file is read")]
     fn jpeg<'a>(
         &mut self,
         subject: &str,
-        survey: &'a Survey,
+        index: &'a ScanIndex,
         head: &'a [u8],
         data: Data<'a>,
         length: u64,
@@ -214,7 +213,7 @@ impl InputReader {
         pixels: &mut [u8],
     ) -> Result<Seen> {
         let (orientation, origin) = metadata::read(head, ImageFormat::Jpeg);
-        let (width, height) = (survey.header.width.into(), survey.header.height.into());
+        let (width, height) = (index.header.width.into(), index.header.height.into());
         let stored = Stored { width, height, reduced: 1, orientation };
         let scale = self.mode.scale(&self.settings, stored.upright())?;
         let stored = Stored { reduced: scale.factor(), ..stored };
@@ -225,7 +224,7 @@ impl InputReader {
         resampler.begin(&self.settings, pixels);
         let size = self.settings.size as usize;
         let mut square = Square { resampler, pixels, size, spent: Duration::ZERO };
-        let decoded = oltr_jpeg::decode(survey, data, scale, &mut self.decoder.room, &mut square);
+        let decoded = oltr_jpeg::decode(index, data, scale, &mut self.decoder.room, &mut square);
         decoded.map_err(|e| jpeg::failure(subject, e, length))?;
         let decoded = if scale == Scale::Full { Decode::Exact } else { Decode::Fast };
         let preprocess = square.spent;
@@ -233,7 +232,7 @@ impl InputReader {
         Ok(Seen { size: stored.upright(), decoded, decode, preprocess, origin })
     }
 
-    /// A photo of another format, which becomes a frame first.
+    /// Decodes a photo of another format by way of a frame.
     fn whole_frame(&mut self, subject: &str, bytes: &[u8], begin: Instant, pixels: &mut [u8]) -> Result<Seen> {
         self.decoder.decode(subject, bytes, &mut self.frame)?;
         let decode = begin.elapsed();
@@ -248,7 +247,7 @@ impl InputReader {
     }
 }
 
-/// Rows on their way into the network's input.
+/// Writes rows into the network's input.
 struct Square<'a> {
     resampler: &'a mut RowResampler,
     pixels: &'a mut [u8],

@@ -1,8 +1,7 @@
-//! What a photo's file says of it: which way up it is, by EXIF or, where that says nothing, by XMP; and when, where and with
-//! what it was taken, by EXIF.
+//! Metadata of a photo: the orientation by EXIF, else by XMP; and time, place and camera by EXIF.
 //!
-//! The rules of the orientation are those of Pillow's `exif_transpose`, which the training code applies. An orientation that is there and has no
-//! meaning leaves the photo as it is stored.
+//! The orientation follows Pillow's `exif_transpose`, which the training code applies. With an invalid orientation the
+//! photo stays as stored.
 
 use std::borrow::Cow;
 
@@ -20,23 +19,23 @@ const ORIENTATION: u16 = 274;
 /// The TIFF field that holds XMP.
 const XMP: u16 = 700;
 
-/// What EXIF data may be preceded by.
+/// Optional prefix of EXIF data.
 const EXIF_PREFIX: &[u8] = b"Exif\0\0";
 
-/// What XMP is preceded by in a JPEG.
+/// Prefix of XMP in a JPEG.
 const XMP_PREFIX: &[u8] = b"http://ns.adobe.com/xap/1.0/\0";
 
 /// Bytes of a text of a PNG once it is unpacked.
 const MAX_TEXT: usize = 1 << 20;
 
-/// What a file says of itself.
+/// Metadata blocks of a file.
 #[derive(Debug, Default)]
 struct Metadata<'a> {
     exif: Option<Cow<'a, [u8]>>,
     xmp: Option<Cow<'a, [u8]>>,
 }
 
-/// The orientation of the photo `bytes`, and where it comes from.
+/// Orientation and origin of the photo `bytes`.
 pub fn read(bytes: &[u8], format: ImageFormat) -> (Orientation, Origin) {
     let metadata = match format {
         ImageFormat::Jpeg => of_jpeg(bytes),
@@ -46,7 +45,7 @@ pub fn read(bytes: &[u8], format: ImageFormat) -> (Orientation, Origin) {
         _ => Metadata::default(),
     };
     let folder = metadata.exif.as_deref().and_then(folder);
-    // 0 for one that is there and is no number.
+    // 0 if the field exists but is not a number.
     let by_exif = || folder?.field(ORIENTATION).map(|field| field.whole().unwrap_or(0));
     let by_xmp = || by_xmp(metadata.xmp.as_deref()?);
     let value = by_exif().or_else(by_xmp).and_then(|value| u8::try_from(value).ok());
@@ -77,7 +76,7 @@ fn by_xmp(xmp: &[u8]) -> Option<u64> {
     }
 }
 
-/// EXIF may be spread over several segments; of XMP the last one counts.
+/// EXIF may span several segments. Of XMP, the last segment counts.
 fn of_jpeg(bytes: &[u8]) -> Metadata<'_> {
     let mut metadata = Metadata::default();
     for segment in Segments::new(bytes).map_while(Result::ok).take_while(|s| s.marker != 0xDA) {
@@ -155,7 +154,7 @@ fn png_text(kind: [u8; 4], data: &[u8]) -> Option<(&[u8], Cow<'_, [u8]>)> {
     Some((key, text))
 }
 
-/// What is before and what is behind the first 0.
+/// The parts before and after the first 0.
 fn split(data: &[u8]) -> Option<(&[u8], &[u8])> {
     let at = data.iter().position(|b| *b == 0)?;
     Some((&data[..at], &data[at + 1..]))
@@ -165,7 +164,7 @@ fn unpack(packed: &[u8]) -> Option<Vec<u8>> {
     fdeflate::decompress_to_vec_bounded(packed, MAX_TEXT).ok()
 }
 
-/// The data of a profile as ImageMagick writes it: a line break, its kind, its length, and hexadecimal digits.
+/// Data of a profile in ImageMagick's form: a line feed, its kind, its length, and hexadecimal digits.
 fn raw_profile(text: &[u8]) -> Option<Vec<u8>> {
     let lines = text.splitn(4, |b| *b == b'\n').nth(3)?;
     let mut digits = lines.iter().filter(|b| !b.is_ascii_whitespace());
@@ -177,7 +176,7 @@ fn raw_profile(text: &[u8]) -> Option<Vec<u8>> {
     Some(data)
 }
 
-/// What a WebP's header announces counts, the first of a kind.
+/// The first chunk of each kind counts, if the WebP header announces it.
 fn of_webp(bytes: &[u8]) -> Metadata<'_> {
     const EXIF: u8 = 8;
     const XMP: u8 = 4;

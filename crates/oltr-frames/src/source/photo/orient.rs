@@ -1,17 +1,17 @@
-//! The EXIF orientation: turning a photo upright.
+//! Turns a photo upright by its EXIF orientation.
 
 use image::metadata::Orientation;
 
 use crate::frame::{Frame, Geometry};
 
-/// Columns and rows of the blocks that are turned: both the reading and the writing side stay in the cache.
+/// Columns and rows of a block. Blocks keep both reads and writes in the cache.
 const BLOCK: usize = 32;
 
-/// Turns an RGB `frame` upright; `scratch` changes places with its pixels.
+/// Turns an RGB `frame` upright. `scratch` is swapped with its pixels.
 pub fn upright(frame: &mut Frame, orientation: Orientation, scratch: &mut Vec<u8>) {
     let geometry = frame.geometry();
     let (width, height) = (geometry.width as usize, geometry.height as usize);
-    // Where the pixel at column x of row y goes, as (column, row).
+    // Target of the pixel at column x of row y, as (column, row).
     type Place = fn(x: usize, y: usize, right: usize, bottom: usize) -> (usize, usize);
     let place: Place = match orientation {
         Orientation::NoTransforms => return,

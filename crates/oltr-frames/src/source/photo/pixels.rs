@@ -4,7 +4,7 @@ use image::ColorType;
 
 /// Converts the pixels of `source` (layout `color`, 16-bit samples in the byte order of this machine) to RGB.
 ///
-/// Alpha is dropped and of 16 bits the upper 8 are kept, as the training code does both.
+/// Drops alpha and keeps the upper 8 of 16 bits, as the training code does.
 ///
 /// # Panics
 /// For floating-point layouts, which the caller refuses.

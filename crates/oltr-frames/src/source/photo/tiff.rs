@@ -30,7 +30,7 @@ mod tag {
     pub const DNG_VERSION: u16 = 50706;
 }
 
-/// What the samples stand for, by the field `PhotometricInterpretation`.
+/// Values of the field `PhotometricInterpretation`.
 mod photometric {
     pub const BLACK_IS_ZERO: u8 = 1;
     pub const PALETTE: u64 = 3;
@@ -44,7 +44,7 @@ const UNASSOCIATED_ALPHA: u8 = 2;
 /// Compression as JPEG.
 const JPEG: u64 = 7;
 
-/// Decodes the first picture of the TIFF `bytes` into `frame`, as it is stored; `scratch` is for a copy of the file.
+/// Decodes the first picture of the TIFF `bytes` into `frame`, not rotated. `scratch` is for a copy of the file.
 pub fn decode(subject: &str, bytes: &[u8], limits: &Limits, scratch: &mut Vec<u8>, frame: &mut Frame) -> Result<()> {
     let bad = |reason: String| Error::BadImage { subject: subject.into(), reason };
     let folder = Folder::first(bytes);
@@ -131,7 +131,7 @@ pub fn decode(subject: &str, bytes: &[u8], limits: &Limits, scratch: &mut Vec<u8
     Ok(())
 }
 
-/// Reads all planes and gives the samples from one to the next, or `None` where channels lie side by side.
+/// Reads all planes. Returns the number of samples per plane, or `None` for interleaved channels.
 fn read(decoder: &mut Decoder<Cursor<&[u8]>>, samples: &mut DecodingResult) -> TiffResult<Option<usize>> {
     let layout = decoder.read_image_to_buffer(samples)?;
     let bytes = match samples {
@@ -155,7 +155,7 @@ struct Samples {
 }
 
 impl Samples {
-    /// Bytes of a row whose samples are smaller than a byte.
+    /// Bytes of a row of samples smaller than a byte.
     fn packed_row(&self) -> usize {
         (self.width * usize::from(self.bits)).div_ceil(8)
     }
@@ -219,10 +219,10 @@ impl Palette {
     }
 }
 
-/// The file as the decoder reads it right: a copy in `scratch`, or the file itself.
+/// The file in a form that the decoder reads correctly: a patched copy in `scratch`, or the file itself.
 ///
-/// Of a picture of indices the copy says that they are grays, because the decoder knows no palettes; of an unknown fourth
-/// channel it says that it is alpha, because the decoder loses its place in tiles where it leaves a channel out.
+/// For palette pictures the copy declares grey, because the decoder knows no palettes. An unknown fourth channel is
+/// declared as alpha, because otherwise the decoder loses its position in tiles.
 fn readable<'a>(folder: Option<&Folder>, bytes: &'a [u8], scratch: &'a mut Vec<u8>) -> &'a [u8] {
     let number = |tag, value| folder.and_then(|folder| folder.field(tag)).filter(|field| field.whole() == Some(value));
     let (field, value) = match (number(tag::PHOTOMETRIC, photometric::PALETTE), number(tag::EXTRA_SAMPLES, 0)) {
@@ -239,7 +239,7 @@ fn readable<'a>(folder: Option<&Folder>, bytes: &'a [u8], scratch: &'a mut Vec<u
     scratch
 }
 
-/// Whether the file comes from a camera's sensor: its first picture is a thumbnail or not developed.
+/// Whether the file is a camera's raw file: its first picture is a thumbnail or not developed.
 fn is_camera_raw(folder: &Folder) -> bool {
     let value = |tag| folder.field(tag).and_then(|field| field.whole());
     let sensor = |folder: &Folder| {
@@ -253,7 +253,7 @@ fn is_camera_raw(folder: &Folder) -> bool {
         || folder.field(tag::SUB_FOLDERS).is_some_and(|field| reduced || folder.all_below(&field).any(|f| sensor(&f)))
 }
 
-/// The kind of a TIFF that is not read, by what its fields say.
+/// Name of an unsupported kind of TIFF, by its fields.
 fn unread(folder: Option<&Folder>) -> String {
     let value = |tag| folder.and_then(|folder| folder.field(tag)?.whole());
     let compression = match value(tag::COMPRESSION) {

@@ -1,11 +1,11 @@
-//! A list of paths: one a line, as programs of whatever system write it.
+//! A list of paths, one per line, as programs of any system write it.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
-/// The paths in the text of a list. A byte order mark is no part of the first; a line may end as on Windows; what is no
-/// UTF-8 is a path all the same; a list in UTF-16, which says so by its mark, holds the same paths.
+/// The paths in a list. A byte order mark is removed, Windows line ends are accepted, paths may be other bytes than
+/// UTF-8, and a list with a UTF-16 mark is converted.
 pub fn paths(text: &[u8]) -> Vec<PathBuf> {
     let decoded;
     let text = match text {
@@ -25,8 +25,8 @@ pub fn paths(text: &[u8]) -> Vec<PathBuf> {
     lines.map(|line| PathBuf::from(OsString::from_vec(line.to_vec()))).collect()
 }
 
-/// Whether `text` is no list but a picture or another file of bytes that was named as one: it begins as a JPEG, or holds
-/// control characters that no name of a file has.
+/// Whether `text` is a picture or another binary file, named as a list by mistake: it starts like a JPEG, or contains
+/// control characters that file names do not have.
 pub fn is_binary(text: &[u8]) -> bool {
     let marked = text.starts_with(&[0xff, 0xfe]) || text.starts_with(&[0xfe, 0xff]);
     text.starts_with(&[0xff, 0xd8, 0xff]) || (!marked && text.contains(&0))

@@ -7,8 +7,8 @@ use std::path::Path;
 pub const EXTENSIONS: [&str; 14] =
     ["bmp", "gif", "jfif", "jpe", "jpeg", "jpg", "pbm", "pgm", "png", "pnm", "ppm", "tif", "tiff", "webp"];
 
-/// Folders, in lower case, in which systems, file managers and network disks keep their own copies: thumbnails, what was
-/// deleted, former versions. Those with a dot before their name, as `.Trash-1000` and `.stversions`, need not be named.
+/// Folders (in lower case) in which systems, file managers and network disks keep copies: thumbnails, deleted files,
+/// old versions. Hidden ones such as `.Trash-1000` and `.stversions` need not be listed.
 const SYSTEM_FOLDERS: [&str; 18] = [
     "#recycle",
     "#snapshot",
@@ -30,10 +30,10 @@ const SYSTEM_FOLDERS: [&str; 18] = [
     "~snapshot",
 ];
 
-/// What chkdsk calls folders of what it found: `FOUND.000`.
+/// Start of chkdsk's folder names: `FOUND.000`.
 const FOUND: &str = "found.";
 
-/// Pictures and recordings that oltr does not read, by extension in lower case: what they are called.
+/// Names of unsupported pictures and recordings, by extension in lower case.
 const UNREAD: [(&str, &[&str]); 7] = [
     ("HEIC", &["heic", "heif", "hif"]),
     ("AVIF", &["avif"]),
@@ -56,7 +56,7 @@ const UNREAD: [(&str, &[&str]); 7] = [
     ("other picture", &["exr", "hdr", "ico", "psd", "svg", "tga", "xcf"]),
 ];
 
-/// Whether a folder within a folder is not entered: hidden, or a system's own.
+/// Whether a subfolder is skipped: hidden, or a system's own.
 pub fn is_system_folder(name: &OsStr) -> bool {
     let name = name.to_string_lossy().to_lowercase();
     let found =
@@ -64,30 +64,29 @@ pub fn is_system_folder(name: &OsStr) -> bool {
     name.starts_with('.') || SYSTEM_FOLDERS.contains(&name.as_str()) || found(&name)
 }
 
-/// Whether a file in a folder counts as a photo: it has one of the [`EXTENSIONS`], and its name is neither hidden (as
-/// that of `._x.jpg`, what a Mac says about `x.jpg`, and of `.x.jpg.AbC123`, what rsync is still writing) nor that of
-/// another program's temporary file.
+/// Whether a file in a folder counts as a photo: it has one of the [`EXTENSIONS`], and its name is neither hidden nor a
+/// temporary one. Hidden names include a Mac's `._x.jpg` and rsync's unfinished `.x.jpg.AbC123`.
 pub fn is_photo(name: &OsStr) -> bool {
     let hidden = name.as_encoded_bytes().starts_with(b".") || name.as_encoded_bytes().starts_with(b"~$");
     !hidden && has_photo_extension(Path::new(name))
 }
 
-/// Whether the photo at `path`, relative to a folder that was named, is one that a search of that folder finds.
+/// Whether a folder search finds the photo at `path`, relative to that folder.
 pub fn is_found(path: &Path) -> bool {
     path.file_name().is_some_and(is_photo) && !path.parent().is_some_and(is_in_system_folder)
 }
 
-/// Whether a search passes over the folder `path`, relative to a folder that was named.
+/// Whether a folder search skips the folder `path`, relative to that folder.
 pub fn is_in_system_folder(path: &Path) -> bool {
     path.iter().any(is_system_folder)
 }
 
-/// Whether the name of `path` is that of a photo.
+/// Whether `path` has a photo's extension.
 pub fn has_photo_extension(path: &Path) -> bool {
     extension(path).is_some_and(|e| EXTENSIONS.contains(&e.as_str()))
 }
 
-/// What a picture or recording that oltr does not read is called, from its name; `None` for what is neither.
+/// Kind of an unsupported picture or recording, from its name; `None` for other files.
 pub fn unread_kind(path: &Path) -> Option<&'static str> {
     let extension = extension(path)?;
     UNREAD.iter().find(|(_, extensions)| extensions.contains(&extension.as_str())).map(|(kind, _)| *kind)

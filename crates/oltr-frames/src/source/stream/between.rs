@@ -1,22 +1,22 @@
-//! What lies between two pictures of a stream: padding, the headers of a multipart stream, or something lost.
+//! Classifies bytes between two pictures of a stream: padding, multipart headers, or damage.
 
-/// Bytes of text between two pictures that can be the headers of a part: HTTP servers send some hundred.
+/// Most bytes of text that count as multipart headers: HTTP servers send some hundred.
 pub const MAX_TEXT: usize = 4096;
 
-/// Whether this byte may lie between two pictures in any number.
+/// Whether this byte is padding between pictures.
 pub fn is_padding(byte: u8) -> bool {
     matches!(byte, 0 | 0xFF | b'\r' | b'\n')
 }
 
-/// Whether this byte may stand in the headers of a part, or pad them.
+/// Whether this byte may occur in multipart headers or their padding.
 pub fn is_text(byte: u8) -> bool {
     is_padding(byte) || matches!(byte, b'\t' | b' '..=b'~')
 }
 
-/// Whether `bytes` are headers of a multipart stream: a boundary, the lines of a part, or the answer of a server.
+/// Whether `bytes` are headers of a multipart stream: a boundary, the lines of a part, or a server's response.
 ///
-/// One line that only such headers have is enough, so that it does not matter where the stream begins, how its boundary
-/// is written, and whether it states a length.
+/// One typical line is enough. So the stream may begin anywhere, and the form of the boundary and a length do not
+/// matter.
 pub fn is_header(bytes: &[u8]) -> bool {
     let starts =
         |line: &[u8], with: &str| line.get(..with.len()).is_some_and(|l| l.eq_ignore_ascii_case(with.as_bytes()));

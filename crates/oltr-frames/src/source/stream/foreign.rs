@@ -1,25 +1,25 @@
-//! Files and streams that are read by other programs: what they are called, and the command that makes frames of them.
+//! Recognises files and streams that oltr does not read, and names the command that converts them.
 
 use crate::error::Error;
 
-/// What each packet of an MPEG transport stream begins with.
+/// First byte of each packet of an MPEG transport stream.
 pub const SYNC: u8 = 0x47;
 
 /// Bytes from one packet of a transport stream to the next.
 const PACKET: usize = 188;
 
-/// What something is that oltr does not read as a stream.
+/// A kind of input that oltr does not read as a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Foreign {
     /// Compressed video, by this name.
     Video(&'static str),
     /// A single photo, by this name.
     Photo(&'static str),
-    /// Something else, by this name.
+    /// Another kind, by name.
     Other(&'static str),
 }
 
-/// What `bytes`, the first of a stream, belong to; `None` for what is not known.
+/// Recognises the first `bytes` of a stream; `None` if unknown.
 pub fn recognise(bytes: &[u8]) -> Option<Foreign> {
     use Foreign::{Other, Photo, Video};
     let at = |offset: usize, magic: &[u8]| bytes.get(offset..).is_some_and(|rest| rest.starts_with(magic));
@@ -69,7 +69,7 @@ pub fn recognise(bytes: &[u8]) -> Option<Foreign> {
 }
 
 impl Foreign {
-    /// The error that says what `name` is, and what to do.
+    /// The error that names the kind of `name` and the remedy.
     pub fn refused(self, name: &str) -> Error {
         let reason = match self {
             Foreign::Video(what) => {
@@ -89,9 +89,9 @@ impl Foreign {
     }
 }
 
-/// The command line that decodes `input` with ffmpeg, which gets `options` for it, to what oltr reads from a pipe.
+/// The ffmpeg command that decodes `input` with `options` to a format that oltr reads from a pipe.
 pub fn ffmpeg(input: &str, options: &[&str]) -> String {
-    // What looks like an option or a protocol is a file all the same.
+    // A file name that looks like an option or a protocol gets a `file:` prefix.
     let is_file = !input.contains("://") && !input.starts_with("/dev/");
     let input = if is_file && (input.contains(':') || input.starts_with('-')) {
         format!("file:{input}")
@@ -102,7 +102,7 @@ pub fn ffmpeg(input: &str, options: &[&str]) -> String {
     format!("ffmpeg -nostdin -v error {options}-i {} -an -pix_fmt yuv420p -f yuv4mpegpipe -", quoted(&input))
 }
 
-/// `word` as a POSIX shell reads it back.
+/// Quotes `word` for a POSIX shell.
 pub fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,@+=%".contains(c);
     if !word.is_empty() && word.chars().all(plain) { word.into() } else { format!("'{}'", word.replace('\'', r"'\''")) }

@@ -1,4 +1,4 @@
-//! Bytes that arrive when they like: waiting for them with patience, and reading ahead within a bound.
+//! Inputs of bytes that may have to wait, and a reader with a bounded buffer.
 
 use std::fs::File;
 use std::io::Read;
@@ -12,15 +12,15 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::error::{Error, Result};
 
-/// How long a FIFO without a writer is left alone before it is examined again: the system offers nothing to wait for.
+/// Interval between polls of a FIFO without a writer: the system has no event for a new one.
 const WRITER_POLL: Duration = Duration::from_millis(20);
 
-/// Bytes from somewhere, which may not be there yet. What a stream is parsed from; tests and fuzzing pass their own.
+/// An input of bytes that may not have arrived yet. Streams are parsed from it. Tests and fuzzers pass their own.
 pub trait ByteInput: Send {
-    /// What messages and results call it.
+    /// Name in messages and results.
     fn name(&self) -> &str;
 
-    /// Whether bytes come at a pace of their own.
+    /// Whether the input is live: bytes come at their own pace.
     fn is_live(&self) -> bool;
 
     /// Reads some bytes into `into`, waiting for them until `deadline`.
@@ -29,17 +29,17 @@ pub trait ByteInput: Send {
     /// [`Error::Io`].
     fn read(&mut self, into: &mut [u8], deadline: Instant) -> Result<Arrival>;
 
-    /// Makes the input wait for another writer after [`Arrival::End`].
+    /// Makes the input wait for a new writer after [`Arrival::End`].
     ///
     /// # Errors
-    /// [`Error::Unavailable`] if no other writer can come.
+    /// [`Error::Unavailable`] if no new writer can come.
     fn reconnect(&mut self) -> Result<()>;
 }
 
-/// What came of waiting for bytes.
+/// Result of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrival {
-    /// So many bytes, at least 1.
+    /// The number of bytes, at least 1.
     Bytes(usize),
     /// None before the deadline.
     Waiting,
@@ -55,7 +55,7 @@ pub struct Descriptor {
     name: String,
     file: Source,
     kind: Kind,
-    /// The last writer of a FIFO has gone, and another one is waited for.
+    /// The last writer of a FIFO is gone, and the next one has not come.
     between_writers: bool,
 }
 
@@ -73,7 +73,7 @@ enum Kind {
 }
 
 impl Descriptor {
-    /// Opens `path`; `-` is standard input. A FIFO need not have a writer yet.
+    /// Opens `path`; `-` is standard input. A FIFO may still be without a writer.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Io`]; [`Error::BadInput`] for a folder.
@@ -81,14 +81,14 @@ impl Descriptor {
         let name = path.display().to_string();
         if path == Path::new("-") {
             let stdin = std::io::stdin();
-            // Looked at through a copy of the descriptor: the standard library offers no metadata for stdin.
+            // Reads the metadata through a copy of the descriptor: the standard library has none for stdin.
             let copy = stdin.as_fd().try_clone_to_owned().map_err(|e| Error::io(path, e))?;
             let regular = File::from(copy).metadata().is_ok_and(|m| m.is_file());
-            // A named FIFO that a shell redirects cannot be told from a pipe, and neither gets another writer.
+            // A redirected FIFO looks like a pipe. Neither gets a new writer.
             let kind = if regular { Kind::Regular } else { Kind::Other };
             return Ok(Descriptor { name, file: Source::Stdin(stdin), kind, between_writers: false });
         }
-        // Without O_NONBLOCK a FIFO would be opened only when a writer comes, and no signal could end the wait.
+        // Without O_NONBLOCK, opening a FIFO blocks until a writer comes, and no signal could end the wait.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
         let descriptor = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| Error::io(path, e.into()))?;
         let file = File::from(descriptor);
@@ -116,7 +116,7 @@ impl Descriptor {
         Error::Io { path: self.name.clone().into(), cause }
     }
 
-    /// Waits until there is something to read, or nothing any more.
+    /// Waits until there is data, or the end.
     fn wait(&self, deadline: Instant) -> Result<bool> {
         loop {
             let patience = deadline.saturating_duration_since(Instant::now());
@@ -146,7 +146,7 @@ impl ByteInput for Descriptor {
             if !self.wait(deadline)? {
                 return Ok(Arrival::Waiting);
             }
-            // Past the buffer of std's stdin, which would hide from `poll` what has arrived.
+            // Bypasses the buffer of std's stdin, which would hide arrived bytes from `poll`.
             match rustix::io::read(self.descriptor(), &mut *into) {
                 Ok(0) if self.between_writers => {
                     let left = deadline.saturating_duration_since(Instant::now());
@@ -171,13 +171,13 @@ impl ByteInput for Descriptor {
             let reason = "has ended and cannot be read again; name a FIFO to go on with another writer".into();
             return Err(Error::Unavailable { subject: self.name.clone(), reason });
         }
-        // The descriptor stays open, so that nothing is lost of a writer that is there already.
+        // The descriptor stays open, so that a writer that is already there loses no bytes.
         self.between_writers = true;
         Ok(())
     }
 }
 
-/// Standard input, past the standard library's buffer; waits where another process has made it non-blocking.
+/// Standard input without the standard library's buffer. Waits if another process made it non-blocking.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Stdin;
 
@@ -193,7 +193,7 @@ impl Read for Stdin {
                     Ok(_) | Err(Errno::INTR) => {}
                     Err(e) => return Err(e.into()),
                 },
-                // As the standard library has it: what is closed is empty.
+                // As in the standard library: a closed input is empty.
                 Err(Errno::BADF) => return Ok(0),
                 Err(e) => return Err(e.into()),
             }
@@ -201,7 +201,7 @@ impl Read for Stdin {
     }
 }
 
-/// Bytes of any reader, which is waited for without end: for tests, and for programs that have their bytes at hand.
+/// Bytes of any reader, without a timeout: for tests, and for programs that have the bytes in memory.
 #[derive(Debug)]
 pub struct Blocking<R>(pub R);
 
@@ -230,11 +230,11 @@ impl<R: Read + Send> ByteInput for Blocking<R> {
     }
 }
 
-/// Reads ahead into a buffer of a fixed size, and knows how far into the input it is.
+/// Reads ahead into a buffer of fixed size, and tracks its position in the input.
 pub struct Reader {
     input: Box<dyn ByteInput>,
     buffer: Vec<u8>,
-    /// What of the buffer has arrived and is not yet consumed.
+    /// Range of the buffer that has arrived and is not consumed.
     start: usize,
     end: usize,
     /// Bytes of the input before `start`.
@@ -252,19 +252,19 @@ impl Reader {
         self.input.name()
     }
 
-    /// Whether bytes come at a pace of their own.
+    /// Whether the input is live.
     pub fn is_live(&self) -> bool {
         self.input.is_live()
     }
 
-    /// Makes the input wait for another writer; what was read ahead is dropped.
+    /// Makes the input wait for a new writer. Drops the buffer.
     pub fn reconnect(&mut self) -> Result<()> {
         self.input.reconnect()?;
         self.consume(self.end - self.start);
         Ok(())
     }
 
-    /// Sets how much is read ahead, at least what has been.
+    /// Sets the buffer's capacity, at least its current length.
     pub fn set_capacity(&mut self, capacity: usize) {
         self.compact();
         self.buffer.resize(capacity.max(self.end), 0);
@@ -276,22 +276,22 @@ impl Reader {
         self.buffer.len()
     }
 
-    /// Bytes of the input before what [`Reader::ahead`] gives.
+    /// Offset in the input of the start of [`Reader::ahead`].
     pub fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// What has been read ahead.
+    /// The buffered bytes.
     pub fn ahead(&self) -> &[u8] {
         &self.buffer[self.start..self.end]
     }
 
-    /// What has been read ahead, to be patched for a moment.
+    /// The buffered bytes, for a temporary patch.
     pub fn ahead_mut(&mut self) -> &mut [u8] {
         &mut self.buffer[self.start..self.end]
     }
 
-    /// Adds `bytes` behind what has been read ahead, as if the input had given them; `false` where there is no room.
+    /// Appends `bytes` to the buffer, as if the input had delivered them. `false` if there is no room.
     pub fn append(&mut self, bytes: &[u8]) -> bool {
         self.compact();
         let Some(room) = self.buffer.get_mut(self.end..self.end + bytes.len()) else { return false };
@@ -300,12 +300,12 @@ impl Reader {
         true
     }
 
-    /// Whether nothing more can be read ahead.
+    /// Whether the buffer is full.
     pub fn is_full(&self) -> bool {
         self.end - self.start == self.buffer.len()
     }
 
-    /// Passes over `n` bytes of what has been read ahead.
+    /// Removes `n` bytes from the front of the buffer.
     pub fn consume(&mut self, n: usize) {
         debug_assert!(n <= self.end - self.start);
         self.start += n;
@@ -315,7 +315,7 @@ impl Reader {
         }
     }
 
-    /// Reads further ahead; the buffer must not be full.
+    /// Reads more into the buffer, which must not be full.
     pub fn more(&mut self, deadline: Instant) -> Result<Arrival> {
         if self.end == self.buffer.len() {
             self.compact();
@@ -328,7 +328,7 @@ impl Reader {
         Ok(arrival)
     }
 
-    /// Reads into `into`: what has been read ahead first, then from the input without a copy.
+    /// Reads into `into`: first from the buffer, then from the input without a copy.
     pub fn read(&mut self, into: &mut [u8], deadline: Instant) -> Result<Arrival> {
         let n = into.len().min(self.end - self.start);
         if n > 0 {

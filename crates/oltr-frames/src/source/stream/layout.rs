@@ -1,25 +1,25 @@
-//! Where the rows of a raw frame lie as it is transmitted.
+//! Row layout of raw frames as they are transmitted.
 
 use crate::frame::{PixelFormat, Plane};
 
-/// How the rows of raw frames are padded, which nothing in them says.
+/// Padding of rows. Raw frames do not state it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Layout {
-    /// Not at all: ffmpeg, OpenCV, `rpicam-vid` at widths that are multiples of 64.
+    /// No padding: ffmpeg, OpenCV, `rpicam-vid` at widths that are multiples of 64.
     #[default]
     Tight,
     /// Bytes from one row of the first plane to the next. Chroma rows are padded in proportion, as rpicam and
-    /// Video4Linux do it: luma to a multiple of 64 bytes and halved chroma to half of that; as GStreamer does it where
-    /// nobody else pads to so many.
+    /// Video4Linux do it: luma to a multiple of 64 bytes, and halved chroma to half of that. For a stride that only
+    /// GStreamer uses, its rule applies.
     Stride(usize),
-    /// Bytes from one row to the next in each plane; those of planes that a format lacks do not matter.
+    /// Bytes from one row to the next in each plane. Values of missing planes are ignored.
     Strides([usize; 3]),
-    /// As GStreamer lays out `video/x-raw` that states no strides: rows of every plane padded to 4 bytes, and luma with
-    /// halved chroma to an even number of rows.
+    /// GStreamer's layout of `video/x-raw` without strides: rows of every plane padded to 4 bytes, and luma with halved
+    /// chroma padded to an even number of rows.
     Gstreamer,
 }
 
-/// The planes of one frame as it is transmitted, and how many bytes that takes.
+/// The planes of a transmitted frame, and its total bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rows {
     planes: [Plane; 3],
@@ -29,9 +29,9 @@ pub struct Rows {
 }
 
 impl Layout {
-    /// What is meant for pictures of this size. A stride of luma alone that is longer than a row and a multiple of 4, not of 8, is GStreamer's:
-    /// hardware pads to 8 and more, and half of it would be no multiple of 4, to which GStreamer pads chroma too. Strides of
-    /// all planes say something else.
+    /// The layout for pictures of this size. A single stride that is longer than a row and a multiple of 4 but not of 8
+    /// means GStreamer: hardware pads to 8 or more, and half of the stride would not be a multiple of 4, to which
+    /// GStreamer also pads chroma. Strides of all planes are taken as given.
     pub fn for_size(self, format: PixelFormat, width: u32, height: u32) -> Layout {
         let Layout::Stride(stride) = self else { return self };
         if stride % 8 != 4 || stride == format.row_bytes(width) {
@@ -43,8 +43,8 @@ impl Layout {
         }
     }
 
-    /// The planes of a picture of `format`; `None` if its rows follow each other as [`PixelFormat::plane`] has them.
-    /// Width, height and strides must be such that no number overflows.
+    /// The planes of a picture of `format`; `None` if its rows are those of [`PixelFormat::plane`]. Width, height and
+    /// strides must be small enough not to overflow.
     ///
     /// # Errors
     /// What is wrong with the strides.
@@ -86,7 +86,7 @@ impl Rows {
         self.planes[0].stride
     }
 
-    /// Moves the rows in `data`, a frame as it was transmitted, to where they are without padding.
+    /// Removes the padding of a transmitted frame in place.
     pub fn pack(&self, data: &mut [u8]) {
         let mut to = 0;
         for plane in &self.planes[..self.count] {
@@ -99,14 +99,14 @@ impl Rows {
     }
 }
 
-/// Of `strides`, the one at which neighbouring rows of a picture are most alike, if it is clearly not the first: rows
-/// that were taken for longer or shorter than they are lean. `data` begins with the first plane: `rows` of `row` bytes.
+/// The stride among `strides` at which neighbouring rows are most alike, if it is clearly better than the first: with a
+/// wrong stride the picture slants. `data` begins with the first plane: `rows` of `row` bytes.
 pub fn leans_towards(data: &[u8], row: usize, rows: usize, strides: &[usize]) -> Option<usize> {
     /// Pairs of rows that are compared.
     const PAIRS: usize = 64;
-    /// Fewer pairs say nothing: a picture of few rows, or one that ends too soon at this stride.
+    /// Fewer pairs of rows are no evidence.
     const LEAST: usize = 8;
-    /// Below this mean difference a picture is too even to tell.
+    /// Below this mean difference the picture is too uniform to decide.
     const EVEN: u64 = 3;
     let difference = |stride: usize| {
         let pairs = (data.len().checked_sub(row)? / stride).min(rows.saturating_sub(1)).min(PAIRS);
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn gstreamers_sizes_are_its_own() {
-        // What `gst-launch-1.0 videotestsrc num-buffers=1 ! video/x-raw,format=F,width=W,height=H ! filesink` writes.
+        // Bytes of `gst-launch-1.0 videotestsrc num-buffers=1 ! video/x-raw,format=F,width=W,height=H ! filesink`.
         let cases = [
             (PixelFormat::Yuv420p, 322, 242, 324 * 242 + 2 * 164 * 121),
             (PixelFormat::Yuv420p, 321, 241, 324 * 242 + 2 * 164 * 121),
@@ -154,14 +154,14 @@ mod tests {
             (Yuv420p, 322, 242, 324, true),
             (Yuv420p, 321, 241, 324, true),
             (Nv12, 322, 242, 324, true),
-            // Others pad so too: to 8, to 64, not at all, and to what is no multiple of anything.
+            // Other paddings: to 8, to 64, none, and irregular.
             (Yuv420p, 326, 242, 328, false),
             (Yuv420p, 318, 241, 320, false),
             (Yuv420p, 322, 242, 384, false),
             (Yuv420p, 322, 242, 322, false),
             (Yuv420p, 322, 242, 326, false),
             (Yuv420p, 324, 242, 324, false),
-            // Of one plane a stride says all.
+            // For a single plane the stride is enough.
             (Rgb24, 321, 241, 964, false),
         ] {
             let right = if gstreamer { Layout::Gstreamer } else { Layout::Stride(stride) };
@@ -194,7 +194,7 @@ mod tests {
     fn pictures_of_few_rows_do_not_lean() {
         let noise: Vec<u8> = (0..4000_usize).map(|i| (i * i % 251) as u8).collect();
         for rows in 1..5 {
-            // Behind the last row of the first plane come others, which are no rows of this picture.
+            // The other planes follow the first plane and are not compared.
             assert_eq!(leans_towards(&noise[..64 * rows], 64, rows, &[64, 96, 128]), None, "{rows}");
             assert_eq!(leans_towards(&noise, 64, rows, &[64, 96, 128]), None, "{rows}");
         }

@@ -1,4 +1,4 @@
-//! JPEG pictures one after another.
+//! A sequence of JPEG pictures.
 
 use std::time::{Duration, Instant};
 
@@ -11,17 +11,16 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::frame::{Frame, PixelFormat};
 use crate::limits::Limits;
 
-/// Bytes of a JPEG beyond those of its pixels: EXIF data and tables.
+/// Allowance for the parts of a JPEG other than its pixels: EXIF data and tables.
 const OVERHEAD: usize = 64 << 10;
 
-/// Bytes that a decoder takes for each pixel of a progressive picture, as
-/// [`photo::Decoder`](super::super::photo::Decoder) states it.
+/// Decoder memory per pixel of a progressive picture; see [`photo::Decoder`](super::super::photo::Decoder).
 const DECODER_BYTES_PER_PIXEL: usize = 16;
 
-/// Bytes without a picture after which that is reported, though none has come since.
+/// Number of lost bytes after which the loss is reported before the next picture is found.
 const LOST_BYTES: u64 = 64 << 10;
 
-/// The same for padding, which drivers write in whole buffers.
+/// The same for padding: drivers write whole buffers of it.
 const PADDING_BYTES: u64 = 16 << 20;
 
 /// Bytes in which the first picture is searched for.
@@ -30,30 +29,30 @@ const SEARCH_BYTES: u64 = 1 << 20;
 /// The marker that ends a picture.
 const END: [u8; 2] = [0xFF, 0xD9];
 
-/// JPEG pictures one after another, as ffmpeg's `image2pipe` and `mjpeg`, `rpicam-vid --codec mjpeg` and GStreamer's
-/// `jpegenc` write them, or as parts of a multipart stream, as network cameras send them; decoded to RGB.
+/// A sequence of JPEG pictures, decoded to RGB. Writers: ffmpeg's `image2pipe` and `mjpeg`, `rpicam-vid --codec mjpeg`,
+/// GStreamer's `jpegenc`, and network cameras as multipart streams.
 ///
-/// Pictures are distinguished by their markers; one without an end marker ends where the next begins. Zeros, 0xFF, line
-/// breaks, a second start marker and the headers of parts between them are passed over; anything else is damage, and the
-/// next picture is searched for. Damage is reported when the next picture is whole, or after 64 KiB.
+/// Pictures are separated by their markers. A picture without an end marker ends where the next begins. Zeros, 0xFF,
+/// line feeds, a second start marker and multipart headers in between are skipped. Other bytes are damage, and the next
+/// picture is searched. Damage is reported when the next picture is whole, or after 64 KiB.
 ///
-/// Pictures may change in size: room is made for those of the first one's size (or of `limits.frame_bytes`, if the
-/// header of the first cannot be read), or for [`Settings::room`] if that is more; one that is larger is damage.
+/// Pictures may change in size. Buffers are planned for the first picture's size (or `limits.frame_bytes` if its header
+/// cannot be read), or for [`Settings::room`] if that is larger. A larger picture is damage.
 ///
-/// JPEG is of full range: GStreamer's `jpegenc` writes video's limited range as it comes unless `videoconvert` precedes it.
+/// JPEG has full range. GStreamer's `jpegenc` passes video's limited range on unless `videoconvert` precedes it.
 ///
 /// A picture that is cut off in its coded data is reported by the decoder, not shown half gray.
 pub struct Mjpeg {
     reader: Reader,
     limits: Limits,
-    /// Bytes of the largest frame that buffers were asked for.
+    /// Bytes of the largest frame that buffers were planned for.
     frame_bytes: usize,
     splitter: Splitter,
-    /// Where bytes began that are no picture.
+    /// Start of the current run of lost bytes.
     lost_since: Option<u64>,
-    /// Where padding began that has not ended.
+    /// Start of the current run of padding.
     padding_since: Option<u64>,
-    /// Whether the first picture is still searched for, so that nothing can be reported.
+    /// Whether the first picture is still searched, when damage cannot be reported.
     opening: bool,
     /// For the decoder.
     room: jpeg::Room,
@@ -98,7 +97,7 @@ impl Mjpeg {
         Ok(Some(mjpeg))
     }
 
-    /// Searches for a picture until its size is known; whether one begins at all.
+    /// Searches for a picture until its size is known. Returns whether one begins at all.
     fn first(&mut self, opening: &mut Opening) -> Result<bool> {
         let mut found = false;
         loop {
@@ -106,7 +105,7 @@ impl Mjpeg {
                 found = true;
                 match self.splitter.scan(self.reader.ahead()) {
                     _ if self.splitter.size().is_some() => return Ok(true),
-                    // A header that is longer than what is read ahead.
+                    // The header is longer than the buffer.
                     Scan::More if self.reader.is_full() => return Ok(true),
                     Scan::More => {}
                     Scan::Broken(_) | Scan::Picture(_) | Scan::Unended(_) => {
@@ -129,21 +128,21 @@ impl Mjpeg {
         Next::Damaged(Damage { offset: Some(offset), kind: ErrorKind::BadImage, reason, photo: None })
     }
 
-    /// Reports what was passed over since `since`.
+    /// Reports the bytes skipped since `since`.
     fn passed_over(&mut self, since: u64) -> Next {
         (self.lost_since, self.padding_since) = (None, None);
         let bytes = self.reader.offset() - since;
         self.damaged(since, format!("{bytes} bytes that are no whole picture were passed over"))
     }
 
-    /// Where bytes that are no picture began, if there are too many of them to wait for the next picture.
+    /// Start of the lost bytes, if there are too many to wait for the next picture.
     fn overdue(&self) -> Option<u64> {
         let past =
             |since: Option<u64>, most| since.filter(|since| !self.opening && self.reader.offset() - since >= most);
         past(self.lost_since, LOST_BYTES).or(past(self.padding_since, PADDING_BYTES))
     }
 
-    /// Passes over `n` bytes that are no picture, but no more than make [`Mjpeg::overdue`].
+    /// Skips `n` bytes, but no more than make [`Mjpeg::overdue`].
     fn pass(&mut self, n: usize) {
         if self.opening {
             return self.reader.consume(n);
@@ -155,7 +154,7 @@ impl Mjpeg {
         self.reader.consume(n.min(usize::try_from(most).unwrap_or(usize::MAX)));
     }
 
-    /// Passes over what is no picture; whether one begins where that ends.
+    /// Skips bytes that are not a picture. Returns whether one begins then.
     fn seek(&mut self) -> bool {
         while self.overdue().is_none() {
             let ahead = self.reader.ahead();
@@ -200,14 +199,14 @@ impl Mjpeg {
         false
     }
 
-    /// Gives up the picture at the head; the next one is looked for behind what of it is sound.
+    /// Drops the picture at the start of the buffer. The search continues after its intact part.
     fn give_up(&mut self) {
         self.lost_since.get_or_insert(self.reader.offset());
         let sound = std::mem::take(&mut self.splitter).resume();
         self.reader.consume(sound.clamp(1, self.reader.ahead().len()));
     }
 
-    /// What there is in what has been read ahead; `None` where more is needed.
+    /// Examines the buffer; `None` if more bytes are needed.
     fn look(&mut self, frame: &mut Frame) -> Result<Option<Next>> {
         loop {
             if let Some(since) = self.overdue().filter(|_| self.splitter == Splitter::default()) {
@@ -221,7 +220,7 @@ impl Mjpeg {
             match scan {
                 Scan::Broken(_) => self.give_up(),
                 Scan::Picture(_) | Scan::Unended(_) if self.splitter.size().is_none() => self.give_up(),
-                // What lies before a picture is reported once there is one.
+                // Bytes lost before a picture are reported first.
                 Scan::Picture(_) | Scan::Unended(_) if self.lost_since.is_some() => {
                     let since = self.lost_since.unwrap_or_default();
                     return Ok(Some(self.passed_over(since)));
@@ -234,8 +233,8 @@ impl Mjpeg {
         }
     }
 
-    /// As [`Mjpeg::decode`], for a picture that has no end marker: it gets one for as long as it takes. At least two
-    /// bytes follow it.
+    /// As [`Mjpeg::decode`] for a picture without an end marker: temporarily overwrites the bytes after it with one during
+    /// decoding. At least two bytes must follow.
     fn decode_unended(&mut self, length: usize, frame: &mut Frame) -> Result<Next> {
         let picture = without_header(&self.reader.ahead()[..length]);
         let place = picture..picture + END.len();
@@ -252,7 +251,7 @@ impl Mjpeg {
         self.decoded(length, decoded, frame)
     }
 
-    /// Decodes the picture of `length` bytes at the head; why it is none, if it is none.
+    /// Decodes the picture of `length` bytes at the start of the buffer, or returns why it is damaged.
     fn pixels(&mut self, length: usize, frame: &mut Frame) -> Result<Result<(), String>> {
         let (width, height) = self.splitter.size().unwrap_or_default();
         let bytes = u64::from(width) * u64::from(height) * 3;
@@ -272,7 +271,7 @@ impl Mjpeg {
         }
     }
 
-    /// Passes over the `length` bytes of a picture, and gives what became of it.
+    /// Consumes the `length` bytes of a picture and returns its result.
     fn decoded(&mut self, length: usize, decoded: Result<Result<(), String>>, frame: &mut Frame) -> Result<Next> {
         let offset = self.reader.offset();
         self.splitter = Splitter::default();
@@ -286,7 +285,7 @@ impl Mjpeg {
         }
     }
 
-    /// What there is at the end of the input; `None` where there may still be a picture.
+    /// Examines the end of the input; `None` if a picture may still come.
     fn ended(&mut self, frame: &mut Frame) -> Result<Option<Next>> {
         let ahead = self.reader.ahead();
         if self.lost_since.is_none() && (ahead.iter().all(|b| is_padding(*b)) || is_header(ahead)) {
@@ -340,7 +339,7 @@ impl FrameSource for Mjpeg {
 
     fn bounds(&self) -> Bounds {
         let decoder = self.frame_bytes / 3 * DECODER_BYTES_PER_PIXEL;
-        // The picture lies twice in memory: as it was read, and as the decoder wants it.
+        // The picture is in memory twice: in the read buffer and in the decoder.
         Bounds { frame_bytes: self.frame_bytes, decoder_bytes: 2 * self.reader.capacity() + decoder }
     }
 

@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::frame::{Color, Frame, Geometry, PixelFormat, Range};
 use crate::limits::Limits;
 
-/// What raw frames look like, which nothing in them says.
+/// Format of raw frames. The bytes do not state it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RawFormat {
     /// Layout of the pixels.
@@ -38,18 +38,18 @@ impl RawFormat {
     }
 }
 
-/// Raw frames one after another, all of one format and size: `ffmpeg -f rawvideo`, `rpicam-vid --codec yuv420`,
-/// GStreamer's `fdsink`.
+/// A sequence of raw frames of one format and size: `ffmpeg -f rawvideo`, `rpicam-vid --codec yuv420`, GStreamer's
+/// `fdsink`.
 ///
-/// Every row of every plane is padded as [`Layout`] says, the last too. Bytes are read straight into the frame; where
-/// strides are not those of [`PixelFormat::plane`], rows are moved together there. There is nothing to resynchronise at:
-/// a writer that loses bytes shifts the picture. Where the first frame, or the number of bytes in the end, suits another
-/// layout better than the one that was asked for, that is reported.
+/// Every row of every plane is padded by [`Layout`], including the last. Bytes are read directly into the frame. If the
+/// strides differ from [`PixelFormat::plane`], the padding is then removed in place. There is no way to resynchronise:
+/// if a writer loses bytes, the picture shifts. If the first frame, or the total number of bytes, suits another layout
+/// better, that is reported.
 pub struct Raw {
     reader: Reader,
     geometry: Geometry,
     raw: RawFormat,
-    /// Where rows lie, unless they are as [`PixelFormat::plane`] has them.
+    /// Row layout, if it differs from [`PixelFormat::plane`].
     rows: Option<Rows>,
     frame_bytes: usize,
     limits: Limits,
@@ -62,8 +62,8 @@ impl Raw {
     /// Reads frames of `settings.raw` from `input`.
     ///
     /// # Errors
-    /// [`Error::BadInput`] for a stride that is shorter than a row or no format at all, [`Error::BadImage`] for a size
-    /// without pixels, [`Error::Limit`] beyond `limits`.
+    /// [`Error::BadInput`] for a stride shorter than a row or an unknown format, [`Error::BadImage`] for a size without
+    /// pixels, [`Error::Limit`] beyond `limits`.
     pub fn new(input: Box<dyn ByteInput>, settings: &Settings, limits: &Limits) -> Result<Raw> {
         let name = input.name();
         let Some(mut raw) = settings.raw else {
@@ -101,7 +101,7 @@ impl Raw {
         Ok(Raw { reader, geometry, raw, rows, frame_bytes, limits: limits.clone(), filled: 0, pace })
     }
 
-    /// Warns where the rows of `data`, the first frame as it was transmitted, look as if they were padded otherwise.
+    /// Warns if the rows of `data`, the first frame as transmitted, seem to have another stride.
     fn check(&self, data: &[u8]) {
         let row = self.raw.format.row_bytes(self.raw.width);
         let given = self.rows.as_ref().map_or(self.raw.stride(), Rows::stride);
@@ -115,7 +115,7 @@ impl Raw {
             }
         }
         if let Some(stride) = leans_towards(data, row, self.raw.height as usize, &strides[..count]) {
-            // Which GStreamer pads to; of several planes a stride alone would not do.
+            // GStreamer's padding. For several planes the first stride alone would not be enough.
             let remedy = match stride == row.next_multiple_of(4) {
                 true => "--layout gstreamer".to_string(),
                 false => format!("--stride {stride}"),
@@ -128,8 +128,8 @@ impl Raw {
         }
     }
 
-    /// Warns where one stride was given that is GStreamer's for this size, and its other planes are padded otherwise: the
-    /// picture would drift away, frame by frame.
+    /// Warns if the given stride is GStreamer's for this size but the other planes have another padding: the picture
+    /// would shift more with each frame.
     fn check_planes(&self) {
         let RawFormat { format, width, height, layout } = self.raw;
         let (Layout::Stride(stride), Ok(Some(padded))) = (layout, Layout::Gstreamer.rows(format, width, height)) else {
@@ -144,7 +144,7 @@ impl Raw {
         }
     }
 
-    /// What is to be said of an input that ends within a frame: which layout its number of bytes suits.
+    /// Hint for an input that ends within a frame: the layout that its number of bytes suits.
     fn hint(&self) -> &'static str {
         let RawFormat { format, width, height, layout } = self.raw;
         let bytes = |layout: Layout| match layout.rows(format, width, height) {

@@ -1,18 +1,18 @@
-//! Where one JPEG of a sequence ends.
+//! Finds the end of each JPEG in a sequence.
 
-/// What a picture begins with: the start-of-image marker, and the first byte of the next marker.
+/// Start of a picture: the start-of-image marker, and the first byte of the next marker.
 pub const START: [u8; 3] = [0xFF, 0xD8, 0xFF];
 
-/// What has been seen of a picture so far.
+/// Parser state for one picture.
 ///
-/// Follows the markers: segments are passed over whole, so that a thumbnail in one ends nothing, and in coded data only
-/// real markers count. A picture that begins within another one's coded data ends that one: some cameras write no end
-/// marker. Whether all of its coded data is there, the decoder says.
+/// Follows the markers. Segments are skipped as a whole, so a thumbnail inside does not end the picture. In coded data
+/// only real markers count. A picture that begins within the coded data of another ends that one: some cameras write no
+/// end marker. The decoder checks that the coded data is complete.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Splitter {
     /// Bytes that need not be examined again.
     at: usize,
-    /// Where the last marker with a segment began: what lies before is sound.
+    /// Start of the last marker with a segment: everything before it is intact.
     segment: usize,
     /// Whether `at` is in coded data.
     coded: bool,
@@ -20,12 +20,12 @@ pub struct Splitter {
     size: Option<(u16, u16)>,
 }
 
-/// What [`Splitter::scan`] found.
+/// Result of [`Splitter::scan`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scan {
-    /// A picture of so many bytes.
+    /// A picture of this many bytes.
     Picture(usize),
-    /// A picture of so many bytes without its end marker: the next one begins where it ends.
+    /// A picture of this many bytes without an end marker: the next picture begins there.
     Unended(usize),
     /// The picture is not complete.
     More,
@@ -44,8 +44,8 @@ impl Splitter {
         self.coded && self.size.is_some()
     }
 
-    /// Where to look for another picture when this one is [`Scan::Broken`]: behind all of it that is sound, so that a
-    /// thumbnail in it is not taken for a picture.
+    /// Where to search for the next picture after [`Scan::Broken`]: after the intact part, so that its thumbnail does
+    /// not count as a picture.
     pub fn resume(&self) -> usize {
         match self.coded {
             true => self.at,
@@ -53,8 +53,7 @@ impl Splitter {
         }
     }
 
-    /// Examines `bytes`, which begin where the picture does, and where they did last time; what was examined is not
-    /// examined again.
+    /// Scans `bytes`, which must begin at the same picture as last time. Continues where the last scan stopped.
     pub fn scan(&mut self, bytes: &[u8]) -> Scan {
         if self.at == 0 {
             match bytes.get(..START.len()) {
@@ -104,7 +103,7 @@ impl Splitter {
                     if length < 2 {
                         return Scan::Broken("a segment is shorter than its own length");
                     }
-                    // SOF0 to SOF15, without DHT, JPG and DAC, which lie between.
+                    // SOF0 to SOF15, without DHT, JPG and DAC, whose codes lie between.
                     if matches!(code, 0xC0..=0xCF) && !matches!(code, 0xC4 | 0xC8 | 0xCC) {
                         if self.size.is_some() {
                             return Scan::Broken("it has two frame headers");
@@ -122,7 +121,7 @@ impl Splitter {
     }
 }
 
-/// Where the next picture may begin in `bytes`, from `from` on: at a [`START`], or at what may become one at the end.
+/// Position in `bytes` of the next [`START`] from `from` on, or of a partial one at the end.
 pub fn find_start(bytes: &[u8], from: usize) -> Option<usize> {
     (from..bytes.len()).find(|at| {
         let rest = &bytes[*at..];
@@ -151,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_picture_is_told() {
+    fn broken_pictures_are_reported() {
         let broken = |bytes: &[u8]| matches!(Splitter::default().scan(bytes), Scan::Broken(_));
         assert!(broken(b"\xFF\xD8\x00"));
         assert!(broken(b"\xFF\xD8\xFF\xE0\x00\x01"), "a length of 1");

@@ -10,13 +10,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::frame::{Color, Frame, Geometry, PixelFormat, Range, Siting};
 use crate::limits::Limits;
 
-/// What a stream begins with.
+/// Start of a stream.
 pub const MAGIC: &[u8] = b"YUV4MPEG2 ";
 
-/// What a frame begins with.
+/// Start of a frame.
 const FRAME: &[u8] = b"FRAME";
 
-/// Bytes of a line of parameters: writers need some 80; comments (`X…`) may be longer.
+/// Longest line of parameters: writers need some 80 bytes; comments (`X…`) may be longer.
 const MAX_LINE: usize = 4096;
 
 /// The first line of a stream.
@@ -24,17 +24,17 @@ const MAX_LINE: usize = 4096;
 pub struct Header {
     /// Layout, size, colours, siting of the frames.
     pub geometry: Geometry,
-    /// Frames a second as a fraction, where the header says it.
+    /// Frames per second as a fraction, if the header states it.
     pub rate: Option<(u32, u32)>,
 }
 
 impl Header {
     /// Reads `line`, from the magic to the end of the line without its line break.
     ///
-    /// Colours are limited range unless `XCOLORRANGE=FULL`, and BT.601: the format cannot say otherwise.
+    /// Colours are limited range unless `XCOLORRANGE=FULL`, and BT.601: the format has no field for it.
     ///
     /// # Errors
-    /// What is wrong with it, and the remedy.
+    /// What is wrong with the header, and the remedy.
     pub fn parse(line: &[u8]) -> Result<Header, String> {
         let parameters = line.strip_prefix(MAGIC).ok_or("does not begin with YUV4MPEG2")?;
         let (mut width, mut height, mut rate) = (None, None, None);
@@ -57,11 +57,11 @@ impl Header {
                 "X" => match value.split_once('=') {
                     Some(("COLORRANGE", "FULL")) => color.range = Range::Full,
                     Some(("COLORRANGE", "LIMITED")) => color.range = Range::Limited,
-                    // Nothing is known of a range of another name, nor of other comments.
+                    // Unknown ranges and other comments are ignored.
                     _ => {}
                 },
                 "F" => rate = value.split_once(':').and_then(|(f, s)| Some((f.parse().ok()?, s.parse().ok()?))),
-                // A is the shape of a pixel, which does not change what is seen.
+                // A is the pixel aspect ratio, which does not matter here.
                 _ => {}
             }
         }
@@ -80,7 +80,7 @@ fn number(what: &str, text: &str) -> Result<u32, String> {
 }
 
 fn chroma(name: &str) -> Result<(PixelFormat, Siting), String> {
-    // Some writers say that a sample has 8 bits.
+    // Some writers state the 8 bits per sample.
     let plain = name.strip_suffix("p8").or(name.strip_suffix('8').filter(|plain| *plain == "mono")).unwrap_or(name);
     Ok(match plain {
         "420jpeg" | "420" => (PixelFormat::Yuv420p, Siting::Center),
@@ -100,30 +100,30 @@ fn chroma(name: &str) -> Result<(PixelFormat, Siting), String> {
     })
 }
 
-/// How long more of a frame may take to arrive, after all that it has without padding: a writer sends a frame at once.
+/// How long the rest of a padded frame may take after its unpadded part: writers send a frame at once.
 const PADDING_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Bytes that are no frame after which that is reported, though none has come since.
+/// Number of lost bytes after which the loss is reported before the next frame is found.
 const LOST_BYTES: u64 = 64 << 10;
 
-/// The same for a stream that was refused, which has been reported.
+/// The same for a refused stream, which was already reported.
 const REFUSED_BYTES: u64 = 64 << 20;
 
 /// Frames of a YUV4MPEG2 stream.
 ///
-/// Parameters of frames are passed over. Where a frame should begin and does not, the stream is searched for the next
-/// one, which is reported as damage when it is found, or after 64 KiB. A new header in the place of a frame begins
-/// another stream: its frames may have another size within [`Bounds::frame_bytes`]; what cannot be read of it is
-/// damage, and the next header is searched for.
+/// Parameters of frames are ignored. If a frame does not begin where it should, the stream is searched for the next
+/// one. The loss is reported as damage when that is found, or after 64 KiB. A new header in place of a frame begins
+/// another stream: its frames may have another size within [`Bounds::frame_bytes`]. If it is not supported, that is
+/// damage, and the next header is searched.
 ///
-/// Frames have no padding, but GStreamer's `y4menc` pads rows ([`Layout::Gstreamer`]): where that makes a difference,
-/// the place of the next frame shows which it is, and what it shows first holds for the stream.
+/// Frames have no padding, except that GStreamer's `y4menc` pads rows ([`Layout::Gstreamer`]). Where that makes a
+/// difference, the position of the second frame shows it. The result then holds for the whole stream.
 pub struct Y4m {
     reader: Reader,
     settings: Settings,
     limits: Limits,
     header: Header,
-    /// Bytes of the largest frame that buffers were asked for.
+    /// Bytes of the largest frame that buffers were planned for.
     frame_bytes: usize,
     /// Bytes of a frame of `header` without padding.
     expected: usize,
@@ -137,9 +137,9 @@ pub struct Y4m {
 /// Whether rows are padded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Padding {
-    /// Nothing has shown it yet.
+    /// Not known yet.
     Unknown,
-    /// A frame without padding does not end where the next begins, so that this frame is read as a padded one.
+    /// The next frame does not begin after an unpadded frame, so this one is read as padded.
     Tried,
     /// They are.
     Yes,
@@ -149,13 +149,13 @@ enum Padding {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// At the line that begins a frame, or another stream.
+    /// Before the line that begins a frame or another stream.
     Between,
-    /// At the first line of a stream, and nothing else.
+    /// Before the first line of a stream.
     Start,
-    /// In the pixels of the frame whose line was at `offset`.
+    /// Within the pixels of the frame whose line was at `offset`.
     Pixels { offset: u64, filled: usize },
-    /// Behind the `filled` bytes of a frame, if it is one: what follows shows it.
+    /// After the `filled` bytes of an unpadded frame: the next bytes show whether it ends here.
     Check { offset: u64, filled: usize, since: Instant },
     /// Looking for the next frame, since `offset`.
     Lost { offset: u64 },
@@ -163,9 +163,9 @@ enum State {
     Refused { offset: u64 },
 }
 
-/// What stands at the head of what has been read ahead.
+/// The line at the start of the buffer.
 enum Line {
-    /// A line without its break; its length with it.
+    /// A whole line, with its length without the line feed.
     Whole(usize),
     /// Not all of it has arrived.
     Part,
@@ -203,7 +203,7 @@ impl Y4m {
         Ok(y4m)
     }
 
-    /// Takes the header over that stands at the head of what has been read ahead.
+    /// Parses the header at the start of the buffer.
     fn begin(&mut self) -> Result<()> {
         let bad = |y4m: &Y4m, reason: String| Error::BadImage {
             subject: format!("{} at byte {}", y4m.reader.name(), y4m.reader.offset()),
@@ -236,12 +236,11 @@ impl Y4m {
         Ok(())
     }
 
-    /// Takes the header over of a stream that is not the first; what is wrong with it is damage, and the stream is
-    /// passed over.
+    /// Parses the header of a later stream. If it is not supported, that is damage, and the stream is skipped.
     fn begin_again(&mut self) -> Option<Next> {
         let offset = self.reader.offset();
         let error = self.begin().err()?;
-        // So that this header is not found again.
+        // So that the search does not find this header again.
         self.reader.consume(1);
         self.state = State::Refused { offset };
         let reason = match &error {
@@ -266,7 +265,7 @@ impl Y4m {
         }
     }
 
-    /// What becomes of the `filled` bytes of a frame behind which `ahead` lies, if enough has arrived to say.
+    /// Decides from the bytes in `ahead` what the `filled` bytes of a frame are, if enough has arrived.
     fn check(&mut self, offset: u64, filled: usize, ended: bool) -> Checked {
         let ahead = self.reader.ahead();
         let begins = |magic: &[u8]| ahead.len() >= magic.len() && ahead.starts_with(magic);
@@ -300,7 +299,7 @@ impl Y4m {
         Ok(Next::Frame)
     }
 
-    /// The input has ended, or its writer has gone.
+    /// Handles the end of the input, or of its writer.
     fn ended(&mut self) -> Next {
         let state = std::mem::replace(&mut self.state, State::Start);
         let (offset, reason) = match state {
@@ -309,11 +308,11 @@ impl Y4m {
                 (offset, format!("the input ends after {filled} of the frame's {expected} bytes"))
             }
             State::Lost { offset } => {
-                // What might have become the beginning of a frame.
+                // The remaining bytes could have been the start of a frame.
                 self.reader.consume(self.reader.ahead().len());
                 (offset, self.passed_over(offset))
             }
-            // The rest of what was refused has been reported.
+            // A refused stream was already reported.
             State::Refused { .. } => {
                 self.reader.consume(self.reader.ahead().len());
                 return Next::End;
@@ -333,18 +332,18 @@ impl Y4m {
         format!("{} bytes that are no frame were passed over", self.reader.offset() - since)
     }
 
-    /// Reports what was passed over since `since`.
+    /// Reports the bytes skipped since `since`.
     fn lost(&mut self, since: u64) -> Next {
         let reason = self.passed_over(since);
         self.pace.seq += 1;
         Next::Damaged(Damage { offset: Some(since), kind: ErrorKind::BadImage, reason, photo: None })
     }
 
-    /// Looks for the next frame (if `frames`) or stream in what has been read ahead, over `most` bytes; whether there is
-    /// one.
+    /// Searches the buffer for the next frame (if `frames`) or stream, over at most `most` bytes. Returns whether it
+    /// was found.
     fn search(&mut self, frames: bool, most: u64) -> bool {
         let ahead = self.reader.ahead();
-        // What may be the beginning of one at the end is kept.
+        // Keeps bytes at the end that may be the start of one.
         let starts = |rest: &[u8]| {
             rest.starts_with(MAGIC) || (frames && (rest.starts_with(b"FRAME\n") || rest.starts_with(b"FRAME ")))
         };
@@ -356,13 +355,13 @@ impl Y4m {
     }
 }
 
-/// What a look behind the bytes of a frame showed.
+/// Result of [`Y4m::check`].
 enum Checked {
     /// They are a frame.
     Whole,
-    /// More of what follows must arrive.
+    /// More bytes must arrive.
     Unknown,
-    /// The frame goes on.
+    /// The frame continues: it is padded.
     Padded,
     /// They are none.
     Lost,
@@ -425,7 +424,7 @@ impl FrameSource for Y4m {
                             _ => continue,
                         }
                     }
-                    // So that a slow stream is not a frame behind.
+                    // So that a slow stream does not lag by one frame.
                     if arrival == Arrival::Waiting && since.elapsed() >= PADDING_PATIENCE {
                         if self.padding == Padding::Tried {
                             self.padding = Padding::Yes;
@@ -486,7 +485,7 @@ impl FrameSource for Y4m {
                         self.state = State::Start;
                         continue;
                     }
-                    // What is passed over is reported, so that a silent stream is no riddle.
+                    // Report the skipped bytes, so that a silent stream has an explanation.
                     if self.reader.offset() >= offset + REFUSED_BYTES {
                         self.state = State::Refused { offset: self.reader.offset() };
                         return Ok(self.lost(offset));
@@ -497,7 +496,7 @@ impl FrameSource for Y4m {
             match arrival {
                 Arrival::Waiting => return Ok(Next::Waiting),
                 Arrival::End => return Ok(self.ended()),
-                // Bytes that never make a frame must not keep the caller from its other duties.
+                // Endless bytes without a frame must not keep the caller busy.
                 Arrival::Bytes(_) if Instant::now() >= deadline => return Ok(Next::Waiting),
                 Arrival::Bytes(_) => {}
             }

@@ -1,4 +1,5 @@
-//! Changes of a folder that the system reports: quick and cheap, where it reports any.
+//! Changes of a folder that the system reports. Quick and cheap, but not every file system reports
+//! any.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,20 +13,20 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
 use crate::source::photos::names::{is_found, is_in_system_folder};
 
-/// Changes that wait to be examined; when there are more, the folder is searched.
+/// Most queued changes. If there are more, the folder is searched.
 const EVENTS: usize = 1024;
 
 /// Bytes of the stack of the thread that waits for changes, and of a change that waits.
 pub const BYTES: usize = (2 << 20) + EVENTS * 512;
 
-/// What happened in the folder; paths are within it.
+/// A change in the folder. Paths are relative to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// A photo was closed by its writer, or moved in.
     Closed(PathBuf),
-    /// There is something about a photo that nobody will close.
+    /// A photo appeared or changed, and no close event will follow.
     Touched(PathBuf),
-    /// A folder came, which may have got photos before it was watched.
+    /// A folder appeared. It may contain photos from before it was watched.
     Folder(PathBuf),
     /// Changes were lost.
     Lost,
@@ -36,16 +37,16 @@ pub enum Change {
 /// The changes of a folder from when it was made.
 #[derive(Debug)]
 pub struct Changes {
-    /// `None` where the system tells nothing.
+    /// `None` if the system reports no changes.
     _watcher: Option<RecommendedWatcher>,
-    /// Kept, so that the other end is never alone.
+    /// Kept so that the channel stays open.
     _sender: SyncSender<Change>,
     receiver: Receiver<Change>,
     lost: Arc<AtomicBool>,
 }
 
 impl Changes {
-    /// Listens to what happens in `root`; where that cannot be done, says so and gives no changes.
+    /// Watches `root`. If that fails, logs it and yields no changes.
     pub fn of(root: &Path) -> Changes {
         let (sender, receiver) = sync_channel(EVENTS);
         let lost = Arc::new(AtomicBool::new(false));
@@ -69,7 +70,7 @@ impl Changes {
         self.receiver.recv_timeout(patience).ok()
     }
 
-    /// Changes without a system that tells them, and what stands in its place.
+    /// No changes at all, and the sender to inject some.
     #[cfg(test)]
     pub fn quiet() -> Changes {
         let (sender, receiver) = sync_channel(EVENTS);
@@ -91,7 +92,7 @@ fn watcher(root: &Path, sender: SyncSender<Change>, lost: Arc<AtomicBool>) -> no
     Ok(watcher)
 }
 
-/// What an event means here.
+/// Converts an event of the system.
 fn changes_of(event: notify::Result<Event>, root: &Path) -> Vec<Change> {
     let Ok(event) = event else { return vec![Change::Lost] };
     if event.need_rescan() {
@@ -126,7 +127,7 @@ fn changes_of(event: notify::Result<Event>, root: &Path) -> Vec<Change> {
     }
 }
 
-/// Whether a new name stands for a file that was there before: nobody will close it.
+/// Whether the new name is a link to an existing file, which no writer will close.
 fn is_link(path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     fs::symlink_metadata(path).is_ok_and(|m| m.is_symlink() || m.nlink() > 1)

@@ -1,16 +1,15 @@
-//! When two files are one photo.
+//! Decides when two files are the same photo.
 //!
-//! A photo has three keys, of which each alone is enough to know it again:
+//! A photo has three keys. Each one alone is enough to recognise it:
 //!
-//! - its *entry*: path within the folder, size and time of modification. It costs no reading, so that a folder of photos
-//!   that were all taken is searched without opening one;
-//! - its *name and content*: path within the folder, size and what is in it. It survives another time, as when a card's
-//!   clock is read in another time zone, the file is copied anew, or the folder is made anew;
-//! - its *file and content*: the number that the file system gives the file itself, the time of its birth (or, where that
-//!   is not kept, of its modification), and what is in it. It survives another name: a photo that is renamed, moved within
-//!   the folder, or found through a link.
+//! - its *entry*: path within the folder, size and modification time. It needs no reading, so a folder of known photos
+//!   is searched without opening one;
+//! - its *name and content*: path within the folder, size and contents. It survives a changed time: a card's clock read
+//!   in another time zone, or a copy of the file or folder;
+//! - its *file and content*: inode number, birth time (or modification time if the file system has none) and contents.
+//!   It survives another name: a photo that is renamed, moved within the folder, or found through a link.
 //!
-//! So another photo under a name that was there before is a new one, and so is a copy under another name.
+//! So a different photo under an old name is new, and so is a copy under another name.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -21,19 +20,19 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustix::fs::OFlags;
 use sha2::{Digest, Sha256};
 
-/// 64 bits of a SHA-256: of a million photos two have the same by accident with a chance of one in 37 million.
+/// 64 bits of a SHA-256: among a million photos, the chance of a collision is one in 37 million.
 pub type Key = u64;
 
-/// Files up to this size are read whole to tell what is in them; of larger ones [`PARTS`] parts of [`PART`] bytes, spread
-/// evenly from the first byte to the last.
+/// Files up to this size are hashed whole. Of larger ones [`PARTS`] parts of [`PART`] bytes are hashed, spread evenly
+/// over the file.
 const WHOLE: u64 = 1 << 20;
 const PARTS: u64 = 64;
 const PART: u64 = 16 << 10;
 
-/// What the file system says of a photo. Two that are equal are of a file that nobody changed in between.
+/// File metadata. If two are equal, the file did not change in between.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
-    /// Of the entry.
+    /// Key of the entry.
     pub entry: Key,
     pub size: u64,
     modified: i128,
@@ -48,17 +47,17 @@ pub struct Seen {
 pub struct Keys(pub [Key; 3]);
 
 impl Keys {
-    /// Whether both are of one photo.
+    /// Whether both belong to the same photo.
     pub fn matches(self, other: Keys) -> bool {
         self.0.iter().zip(other.0).any(|(a, b)| *a == b)
     }
 }
 
 impl Seen {
-    /// Looks at the file `path`, which is `relative` within the folder; `None` for what is no file.
+    /// Reads the metadata of the file `path`, which is `relative` within the folder. `None` if it is not a file.
     ///
     /// # Errors
-    /// As the system's.
+    /// Errors of the system.
     pub fn look(path: &Path, relative: &Path) -> io::Result<Option<Seen>> {
         let meta = fs::metadata(path)?;
         if !meta.is_file() {
@@ -75,7 +74,7 @@ impl Seen {
         }))
     }
 
-    /// How long ago the file was modified; `None` for a time in the future, which says nothing.
+    /// Time since the modification; `None` if that is in the future.
     pub fn age(&self) -> Option<Duration> {
         let age = since_epoch(SystemTime::now()) - self.modified;
         u64::try_from(age).ok().map(Duration::from_nanos)
@@ -84,7 +83,7 @@ impl Seen {
     /// The keys of the photo, for which the file is read.
     ///
     /// # Errors
-    /// As the system's.
+    /// Errors of the system.
     pub fn keys(&self, path: &Path, relative: &Path) -> io::Result<Keys> {
         let content = content(path, self.size)?;
         let mut named = Sha256::new();
@@ -95,15 +94,14 @@ impl Seen {
         let mut filed = Sha256::new();
         filed.update(b"file\0");
         filed.update(self.number.to_le_bytes());
-        // A number is given again to another file; the time of birth tells them apart, and outlives what changes the
-        // other times.
+        // Inode numbers are reused. The birth time tells the files apart, and it stays when the other times change.
         filed.update(self.born.unwrap_or(self.modified).to_le_bytes());
         filed.update(content);
         Ok(Keys([self.entry, first(named), first(filed)]))
     }
 }
 
-/// The key of an entry, the half of what state files of the first version hold.
+/// Key of an entry. State files of the first version hold half of it.
 fn entry(relative: &Path, size: u64, modified: i128) -> Key {
     let mut hash = Sha256::new();
     hash.update(relative.as_os_str().as_encoded_bytes());
@@ -115,7 +113,7 @@ fn entry(relative: &Path, size: u64, modified: i128) -> Key {
 
 /// Size and content of the file at `path`.
 fn content(path: &Path, size: u64) -> io::Result<[u8; 32]> {
-    // Should it have become a FIFO, nobody waits.
+    // Non-blocking, in case it became a FIFO.
     let file = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path)?;
     let mut hash = Sha256::new();
     hash.update(size.to_le_bytes());
@@ -133,7 +131,7 @@ fn content(path: &Path, size: u64) -> io::Result<[u8; 32]> {
     Ok(hash.finalize().into())
 }
 
-/// Takes in what is at `at`, as much as there is of a part.
+/// Hashes up to one part from `at` on.
 fn update(hash: &mut Sha256, file: &File, at: u64, buffer: &mut [u8]) -> io::Result<()> {
     let mut filled = 0;
     while filled < buffer.len() {
@@ -181,16 +179,16 @@ mod tests {
         write("a.jpg", b"content");
         let a = keys(folder, "a.jpg");
         assert!(a.matches(keys(folder, "a.jpg")));
-        // Another time, by an hour or whatever.
+        // A different modification time.
         let file = File::options().write(true).open(folder.join("a.jpg")).unwrap();
         file.set_modified(SystemTime::now() - Duration::from_secs(3600)).unwrap();
         let later = keys(folder, "a.jpg");
         assert!(a.matches(later) && a.0[0] != later.0[0]);
-        // Another name of the same file.
+        // A different name of the same file.
         fs::create_dir(folder.join("sub")).unwrap();
         fs::rename(folder.join("a.jpg"), folder.join("sub/b.jpg")).unwrap();
         assert!(later.matches(keys(folder, "sub/b.jpg")));
-        // Another photo under the same name; a copy under another.
+        // A different photo under the same name, and a copy under another.
         write("a.jpg", b"CONTENT");
         assert!(!later.matches(keys(folder, "a.jpg")));
         write("c.jpg", b"content");

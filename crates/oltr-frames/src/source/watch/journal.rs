@@ -1,4 +1,4 @@
-//! Which photos have been taken, also across restarts: the state file.
+//! The state file: which photos were taken, across restarts.
 //!
 //! ```text
 //! oltr.watch/2 00000001 1c291ca3            blocks of keys that follow, and the checksum of what stands before it
@@ -7,11 +7,11 @@
 //! …
 //! ```
 //!
-//! Before a photo is told of, a line beside the entries says that it is going to be ([`begun`]).
+//! Before a photo is reported, a line states the intention ([`begun`]).
 //!
-//! Entries are appended and are on the disk before it is said that they are. When there are many, they and the blocks are
-//! merged into new blocks, in a new file that takes the place of this one. So memory holds the last entries and one key
-//! of each block, whatever the number of photos, and looking a photo up reads one block.
+//! Entries are appended and synced. When there are many, entries and blocks are merged into new blocks in a new file,
+//! which replaces this one. So memory holds the latest entries and one key for each block, for any number of photos,
+//! and a lookup reads one block.
 
 mod begun;
 mod blocks;
@@ -33,52 +33,52 @@ use crate::error::{Error, Result};
 use begun::Begun;
 use blocks::{BLOCK, Blocks};
 
-/// What the first line begins with, and what it was in the first version: entries of 32 digits without a checksum.
+/// Start of the first line. The first version had entries of 32 digits without a checksum.
 const FORMAT: &str = "oltr.watch/2";
 const FORMAT_1: &[u8] = b"oltr.watch/1\n";
 
 /// Bytes of the first line.
 const HEADER: usize = FORMAT.len() + 1 + 8 + 1 + 8 + 1;
 
-/// Bytes of an entry: three keys, a checksum, what stands between them, a line break.
+/// Bytes of an entry: three keys, a checksum, separators and a line feed.
 const ENTRY: usize = 3 * 17 + 8 + 1;
 
-/// Bytes of memory for an entry: its keys in a set of at most that many more.
+/// Bytes of memory for an entry: its keys in a hash set with room for twice as many.
 const ENTRY_BYTES: usize = 3 * 2 * 9;
 
-/// Attempts to open a file that others put anew in its place meanwhile.
+/// Attempts to open a file that another process keeps replacing.
 const ATTEMPTS: usize = 8;
 
-/// Bytes of a file of zeros that is taken for a list which never reached the disk.
+/// Largest file of zeros that counts as a list that never reached the disk.
 const MOST_ZEROS: u64 = 1 << 20;
 
-/// How long another process may take to end.
+/// How long to wait for another process to end.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// So many times the entries that fit are kept where they cannot be merged, because the disk is full for one.
+/// If merging fails (a full disk, for example), up to this many times the usual number of entries is kept.
 const OVERDUE: usize = 2;
 
 /// The file that holds the keys, locked against other processes.
 #[derive(Debug)]
 pub struct Journal {
-    /// As it was named, and with its links followed.
+    /// The path as given, and with links resolved.
     path: PathBuf,
     place: PathBuf,
     file: Arc<File>,
-    /// Whether the last entries may not be on the disk yet.
+    /// Whether the last entries may be unsynced.
     unsynced: bool,
-    /// Where the next entry goes.
+    /// Offset of the next entry.
     end: u64,
     blocks: Blocks,
     recent: HashSet<Key>,
     begun: Begun,
-    /// Whether something could not be written in this run.
+    /// Whether a write failed in this run.
     failed: bool,
-    /// Entries that are kept in memory.
+    /// Most entries in memory.
     most: usize,
     /// Times that entries and blocks were merged.
     merges: u64,
-    /// That merging failed was reported.
+    /// Whether a failed merge was reported.
     told: bool,
 }
 
@@ -91,14 +91,14 @@ impl Journal {
     /// Opens or creates the journal at `path`, which keeps `most` entries in memory.
     ///
     /// # Errors
-    /// [`Error::Busy`] where another process has it; [`Error::Config`] for what is no file; [`Error::BadInput`] for a
-    /// file that is something else; [`Error::Io`].
+    /// [`Error::Busy`] if another process has it; [`Error::Config`] if it is not a file; [`Error::BadInput`] for a file
+    /// of another kind; [`Error::Io`].
     pub fn open(path: &Path, most: usize) -> Result<Journal> {
         let failed = |e| Error::io(path, e);
         refuse_no_file(path)?;
         let mut opened = None;
         for _ in 0..ATTEMPTS {
-            // Should it be a FIFO by now, nobody waits.
+            // Non-blocking, in case the path is a FIFO now.
             let mut options = OpenOptions::new();
             options.read(true).write(true).create(true).truncate(false);
             let file = options.custom_flags(OFlags::NONBLOCK.bits() as i32).open(path).map_err(failed)?;
@@ -120,7 +120,7 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Whether one of `keys` is recorded.
+    /// Whether `key` is recorded.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -131,8 +131,8 @@ impl Journal {
         self.blocks.contains(&self.file, HEADER as u64, key).map_err(|e| Error::io(&self.path, e))
     }
 
-    /// Says that a photo is going to be told of; whether an earlier run said so, and did not come to record it: then it may
-    /// have been told of already.
+    /// Records that a photo is about to be reported. Returns whether an earlier run recorded that without finishing:
+    /// the photo may then have been reported already.
     ///
     /// # Errors
     /// As [`Journal::record`].
@@ -145,7 +145,7 @@ impl Journal {
         Ok(false)
     }
 
-    /// Says that photos which were begun were not told of.
+    /// Records that photos were not reported after all.
     ///
     /// # Errors
     /// As [`Journal::record`].
@@ -154,7 +154,7 @@ impl Journal {
         if begun.is_empty() {
             return Ok(());
         }
-        // What could not be recorded may have been told of.
+        // Photos whose record failed may have been reported.
         if !self.failed {
             self.append(&begun.iter().map(|photo| Begun::back(*photo)).collect::<String>())?;
         }
@@ -164,11 +164,11 @@ impl Journal {
         Ok(())
     }
 
-    /// Records photos. They survive the end of this process; a loss of power they survive when what
-    /// [`Journal::unsynced`] gives was written to the disk.
+    /// Records photos. The records survive the end of this process. They survive a power cut once the file from
+    /// [`Journal::unsynced`] is synced.
     ///
     /// # Errors
-    /// [`Error::Io`], a full disk for one: the file is as it was.
+    /// [`Error::Io`], for example on a full disk: the file is unchanged.
     pub fn record(&mut self, photos: &[Keys]) -> Result<()> {
         if photos.is_empty() {
             return Ok(());
@@ -181,11 +181,11 @@ impl Journal {
         self.merge_if_many()
     }
 
-    /// Writes lines behind those that are there.
+    /// Appends lines.
     fn append(&mut self, text: &str) -> Result<()> {
         let written = self.check().and_then(|()| {
             self.file.write_all_at(text.as_bytes(), self.end).map_err(|e| {
-                // What was written of it would hide the next entry.
+                // A partial line would hide the next entry.
                 let _ = self.file.set_len(self.end);
                 Error::io(&self.path, e)
             })
@@ -197,27 +197,27 @@ impl Journal {
         Ok(())
     }
 
-    /// The file, where entries were recorded since it was last asked for: to be written to the disk by whoever can wait.
+    /// The file if it has unsynced entries. The caller syncs it where waiting does no harm.
     pub fn unsynced(&mut self) -> Option<Arc<File>> {
         std::mem::take(&mut self.unsynced).then(|| self.file.clone())
     }
 
-    /// As it was named.
+    /// The path as given.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Writes the file anew where it was removed, replaced or cut off; of another journal in its place the entries are
-    /// kept.
+    /// Writes the file again if it was removed, replaced or truncated. Keeps the entries of another journal in its
+    /// place.
     ///
     /// # Errors
-    /// [`Error::Io`]; as [`Journal::open`] for what is in its place.
+    /// [`Error::Io`]; errors of [`Journal::open`] for the new file.
     pub fn check(&mut self) -> Result<()> {
         let whole = self.file.metadata().is_ok_and(|meta| meta.len() >= self.end);
         if whole && same(&self.file, &self.place) {
             return Ok(());
         }
-        // The disk that it lay on is gone: what is recorded meanwhile goes to where the file was.
+        // Its disk is gone. Records go to the file's old place meanwhile.
         if !folder_of(&self.place).is_dir() {
             return Ok(());
         }
@@ -261,15 +261,15 @@ impl Journal {
         self.end = first;
         let end = self.entries(&file, first, entry)?;
         if self.merges > 0 {
-            // There were more entries than are kept: those that followed the last merge are in the file of before only.
+            // Entries from before the last merge are only in the old file.
             return if self.recent.is_empty() && self.begun.is_empty() { Ok(()) } else { self.merge() };
         }
-        // What a loss of power cut off is no entry; the next one is written over it.
+        // A line that a power cut tore is not an entry. The next one overwrites it.
         self.end = end;
         if whole { self.merge_if_many() } else { self.merge() }
     }
 
-    /// The number of blocks that the first line says.
+    /// The number of blocks in the first line.
     fn count(&self, start: &[u8]) -> Result<u32> {
         let bad = |reason: &str| Error::BadInput { subject: self.path.display().to_string(), reason: reason.into() };
         if !start.starts_with(FORMAT.as_bytes()) {
@@ -281,8 +281,8 @@ impl Journal {
         count.ok_or_else(|| bad("is damaged in its first line; remove it, and all photos are taken anew"))
     }
 
-    /// Takes in what is whole of a file whose beginning is damaged or never reached the disk. Whether it is a list at all:
-    /// if not, nothing was changed.
+    /// Reads the undamaged parts of a file whose beginning is damaged or never reached the disk. Returns whether it is
+    /// a list at all; if not, nothing is changed.
     fn rescue(&mut self, file: &File, start: &[u8]) -> Result<bool> {
         let failed = |path: &Path, e| Error::io(path, e);
         let same = start.iter().zip(FORMAT.as_bytes()).take_while(|(a, b)| a == b).count();
@@ -330,7 +330,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Takes in the entries that begin at `at`; where the last that is whole ends.
+    /// Reads the entries from `at` on. Returns the end of the last whole one.
     fn entries(&mut self, file: &File, at: u64, parse: fn(&[u8]) -> Option<[Key; 3]>) -> Result<u64> {
         let failed = |path: &Path, e| Error::io(path, e);
         let length = file.metadata().map_err(|e| failed(&self.path, e))?.len();
@@ -365,7 +365,7 @@ impl Journal {
         Ok(end)
     }
 
-    /// Merges entries and blocks when there are as many entries as are kept. A failure is reported, and tried again later.
+    /// Merges entries and blocks when memory is full of entries. A failure is logged, and retried later.
     fn merge_if_many(&mut self) -> Result<()> {
         let most = 3 * self.most;
         if self.recent.len() < most || (self.told && !self.recent.len().is_multiple_of(most)) {
@@ -436,7 +436,7 @@ fn keys_of(line: &[u8], turned: u32) -> Option<[Key; 3]> {
     Some([keys.next()??, keys.next()??, keys.next()??])
 }
 
-/// The key of an entry of the first version: the first half of it.
+/// Key of an entry of the first version: its first half.
 fn entry_1(line: &[u8]) -> Option<[Key; 3]> {
     let digits = std::str::from_utf8(line).ok()?.strip_suffix('\n').filter(|digits| digits.len() == 32)?;
     u64::from_str_radix(&digits[16..], 16).ok()?;
@@ -458,7 +458,7 @@ fn read_start(file: &File) -> io::Result<Vec<u8>> {
     Ok(start)
 }
 
-/// Whether all of a small file is zeros after what the first line of a list begins with, as a loss of power leaves it.
+/// Whether a small file has only zeros after the start of a list's first line. A power cut can leave that.
 fn is_zeros(file: &File) -> io::Result<bool> {
     let mut bytes = Vec::new();
     let mut reader = file;
@@ -468,7 +468,7 @@ fn is_zeros(file: &File) -> io::Result<bool> {
     Ok(bytes.len() as u64 <= MOST_ZEROS && bytes[same..].iter().all(|byte| *byte == 0))
 }
 
-/// Refuses what no list can be kept in, before it is opened: a FIFO would be waited for.
+/// Refuses what cannot be a list before it is opened: opening a FIFO would block.
 fn refuse_no_file(path: &Path) -> Result<()> {
     let Ok(meta) = fs::metadata(path) else { return Ok(()) };
     let kind = meta.file_type();
@@ -483,8 +483,8 @@ fn refuse_no_file(path: &Path) -> Result<()> {
     Err(Error::Config(format!("{}: is {what}; {reason}", path.display())))
 }
 
-/// Locks `file`, where its file system can. A process that is just ending, or one that is being started by it, holds it
-/// for a moment longer.
+/// Locks `file`, if its file system supports that. A process that is ending, or a child that it just started, may hold
+/// the lock a moment longer.
 fn hold(file: &File, path: &Path) -> Result<()> {
     let until = Instant::now() + PATIENCE;
     loop {
@@ -504,7 +504,7 @@ fn hold(file: &File, path: &Path) -> Result<()> {
     }
 }
 
-/// Whether `path` leads to `file`.
+/// Whether `path` still leads to `file`.
 fn same(file: &File, path: &Path) -> bool {
     let id = |meta: fs::Metadata| (meta.dev(), meta.ino());
     matches!((file.metadata().map(id), fs::metadata(path).map(id)), (Ok(a), Ok(b)) if a == b)

@@ -1,4 +1,4 @@
-//! Photos that were handed out, and those that were taken: for the thread that captures and the one that tells.
+//! Photos that were handed out or taken. Shared by the thread that captures and the thread that reports.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use super::identity::{Key, Keys, Seen};
 use super::journal::Journal;
 use crate::error::{Error, Result};
 
-/// Photos that were handed out and those that were taken, to be shared.
+/// Shared list of photos that were handed out or taken.
 #[derive(Clone, Debug)]
 pub struct Ledger(Arc<Mutex<Entries>>);
 
@@ -24,7 +24,7 @@ pub struct Handed {
 #[derive(Debug)]
 struct Entries {
     journal: Journal,
-    /// Not reported yet, as far as is known; in the order of their numbers.
+    /// Handed out and not reported yet, by number.
     handed: VecDeque<Handed>,
 }
 
@@ -33,7 +33,7 @@ impl Ledger {
         Ledger(Arc::new(Mutex::new(Entries { journal, handed: VecDeque::new() })))
     }
 
-    /// Remembers a photo until it is reported; whether it may have been reported in an earlier run that was killed.
+    /// Adds a photo until it is reported. Returns whether an earlier run that was killed may have reported it.
     pub fn hand_out(&self, photo: Handed) -> bool {
         let mut entries = self.lock();
         let again = entries.journal.begin(photo.keys).unwrap_or_else(|e| {
@@ -44,22 +44,22 @@ impl Ledger {
         again
     }
 
-    /// Whether an entry is that of a photo that was taken or handed out.
+    /// Whether the entry belongs to a photo that was taken or handed out.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn knows(&self, entry: Key) -> Result<bool> {
-        // Under one lock: between two looks a photo could go from the one to the other.
+        // Both checks under one lock: otherwise a photo could move from one list to the other in between.
         let entries = self.lock();
         Ok(entries.handed.iter().any(|photo| photo.keys.0[0] == entry) || entries.journal.contains(entry)?)
     }
 
-    /// Whether a photo that is this one was handed out.
+    /// Whether the photo was handed out.
     pub fn is_handed_out(&self, keys: Keys) -> bool {
         self.lock().handed.iter().any(|photo| photo.keys.matches(keys))
     }
 
-    /// Whether `key` was recorded.
+    /// Whether `key` is recorded.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -70,16 +70,16 @@ impl Ledger {
     /// Records photos, not yet on the disk.
     ///
     /// # Errors
-    /// [`Error::Io`]; they are not recorded then.
+    /// [`Error::Io`]: none of them is recorded.
     pub fn record(&self, photos: &[Keys]) -> Result<()> {
         self.lock().journal.record(photos)
     }
 
-    /// Records photo `seq`, which was reported just now. Where this process is killed in the next moment, it is not reported
-    /// again. Not yet on the disk: a loss of power may undo it until [`Ledger::sync`].
+    /// Records photo `seq`, which was reported just now, so that it is not reported again if this process is killed.
+    /// The record survives a power cut after [`Ledger::sync`].
     ///
     /// # Errors
-    /// [`Error::Io`]: it stays handed out, so that it is not reported again in this run.
+    /// [`Error::Io`]: the photo stays handed out, so that this run does not report it again.
     pub fn note(&self, seq: u64) -> Result<()> {
         let mut entries = self.lock();
         let Some(at) = entries.handed.iter().position(|photo| photo.seq == seq) else { return Ok(()) };
@@ -102,20 +102,20 @@ impl Ledger {
         Ok(())
     }
 
-    /// Has what was recorded written to the disk.
+    /// Syncs the records to disk.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn sync(&self) -> Result<()> {
         let unsynced = self.lock().journal.unsynced();
-        // Without the lock: a card takes its time, and nobody need wait for it who reports photos.
+        // Without the lock: a card can be slow, and the reporting thread must not wait for it.
         match unsynced.map(|file| file.sync_data()) {
             Some(Err(e)) => Err(Error::io(self.lock().journal.path(), e)),
             _ => Ok(()),
         }
     }
 
-    /// Forgets that `seq` was handed out; what it was.
+    /// Takes back `seq` and returns it.
     pub fn take_back(&self, seq: u64) -> Option<Handed> {
         let mut entries = self.lock();
         let at = entries.handed.iter().position(|photo| photo.seq == seq)?;
@@ -126,7 +126,7 @@ impl Ledger {
         Some(photo)
     }
 
-    /// Forgets all that was handed out and not told of, because this run ends.
+    /// Takes back all photos that were not reported, because this run ends.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -136,7 +136,7 @@ impl Ledger {
         entries.journal.take_back(&photos)
     }
 
-    /// Writes the state file anew where somebody removed or changed it.
+    /// Writes the state file again if it was removed or changed.
     ///
     /// # Errors
     /// As [`Journal::check`].

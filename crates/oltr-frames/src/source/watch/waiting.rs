@@ -1,4 +1,4 @@
-//! Photos that cannot be taken yet: they still grow, or cannot be read now.
+//! Photos that cannot be taken yet: they are still growing, or cannot be read now.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -8,11 +8,11 @@ use super::identity::Seen;
 use crate::error::ErrorKind;
 use crate::text::counted;
 
-/// A photo that nobody was seen to close is taken when it has not changed for so long.
+/// Time without a change after which a photo counts as complete if no close event was seen.
 pub const SETTLE: Duration = Duration::from_secs(2);
 
-/// A photo that is damaged and that nobody was seen to close is reported as damaged when it has not changed for so long:
-/// until then it is an upload that stalls.
+/// Time without a change after which a damaged photo is reported if no close event was seen. Until then it may be a
+/// stalled upload.
 pub const STALLED: Duration = Duration::from_secs(60);
 
 /// The longest pause before a photo that cannot be read is tried again.
@@ -21,17 +21,17 @@ const LONGEST: Duration = Duration::from_secs(300);
 /// Longer than any run.
 const AGES: Duration = Duration::from_secs(100 * 365 * 86_400);
 
-/// Photos that wait at once, and bytes of their paths. Of more the next search tells again.
+/// Limits for waiting photos and the bytes of their paths. The next search finds the rest again.
 const PHOTOS: usize = 8192;
 const PATHS: usize = 2 << 20;
 
 /// Bytes that [`Waiting`] takes at most.
 pub const BYTES: usize = PHOTOS * 2 * (size_of::<PathBuf>() + size_of::<Wait>() + 16) + PATHS;
 
-/// What a photo waits for.
+/// State of a waiting photo.
 #[derive(Debug)]
 pub struct Wait {
-    /// What was last seen of the file.
+    /// The last metadata of the file.
     pub seen: Option<Seen>,
     /// Since when it has been so.
     pub since: Instant,
@@ -41,7 +41,7 @@ pub struct Wait {
     pub closed: bool,
     /// It was found damaged, and may be growing.
     pub damaged: bool,
-    /// What was reported about it.
+    /// The error that was reported.
     pub told: Option<ErrorKind>,
     /// The last pause of a photo that cannot be read.
     pause: Duration,
@@ -52,7 +52,7 @@ pub struct Wait {
 pub struct Waiting {
     photos: HashMap<PathBuf, Wait>,
     bytes: usize,
-    /// That there are too many was reported.
+    /// Whether the overflow was reported.
     told: bool,
 }
 
@@ -62,7 +62,7 @@ impl Waiting {
         self.photos.get_mut(path)
     }
 
-    /// Makes `path` wait, or tells why it does already; `None` where too many wait.
+    /// Adds `path`, or returns its state if it waits already. `None` if too many wait.
     pub fn add(&mut self, path: &Path, seen: Option<Seen>, now: Instant) -> Option<&mut Wait> {
         if !self.photos.contains_key(path) {
             let bytes = path.as_os_str().len();
@@ -94,19 +94,19 @@ impl Waiting {
         }
     }
 
-    /// A photo that is to be examined again at `now`, if there is one.
+    /// A photo that is due at `now`.
     pub fn due(&self, now: Instant) -> Option<PathBuf> {
         self.photos.iter().filter(|(_, wait)| wait.due <= now).map(|(path, _)| path).min().cloned()
     }
 
-    /// When the next one is to be examined again.
+    /// When the next photo is due.
     pub fn next(&self) -> Option<Instant> {
         self.photos.values().map(|wait| wait.due).min()
     }
 }
 
 impl Wait {
-    /// Notes what the file is like at `now`; whether it changed.
+    /// Updates the metadata at `now`. Returns whether the file changed.
     pub fn look(&mut self, seen: &Seen, closed: bool, now: Instant) -> bool {
         let changed = self.seen.as_ref() != Some(seen);
         if changed {
@@ -129,14 +129,14 @@ impl Wait {
     }
 }
 
-/// Whether a photo that is `seen` so for as long as `quiet` can be taken.
+/// Whether a photo that has not changed for `quiet` counts as complete.
 pub fn is_settled(seen: &Seen, quiet: Duration, closed: bool) -> bool {
     closed || is_quiet(seen, quiet, SETTLE)
 }
 
-/// Whether a photo that is damaged stays so, as far as one can know.
+/// Whether a damaged photo will most likely stay damaged.
 pub fn is_final(seen: &Seen, quiet: Duration, closed: bool) -> bool {
-    // An empty file is one that a program keeps a place with, as browsers do.
+    // An empty file may be a placeholder, as browsers make them.
     is_quiet(seen, quiet, if closed && seen.size > 0 { SETTLE } else { STALLED })
 }
 

@@ -1,5 +1,5 @@
-//! The search of a folder, a little at a time and in bounded memory: for file systems that tell nobody what changes, and
-//! for what was there before anybody listened.
+//! Searches a folder in small steps and bounded memory: for file systems that report no changes, and for files from
+//! before the watch began.
 
 use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
@@ -12,10 +12,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::source::photos::MAX_DEPTH;
 use crate::source::photos::names::{is_in_system_folder, is_photo, is_system_folder};
 
-/// Names that lie in memory at once. A folder with more that are of use is read several times, each time for those that
-/// follow.
+/// Most names in memory at one time. A folder with more candidates is read several times, each time for the following
+/// names.
 const NAMES: usize = 16_384;
-/// Names of one folder at least.
+/// Least names for one folder.
 const LEAST: usize = 64;
 
 /// Bytes of a name in memory, at most as names are.
@@ -24,27 +24,28 @@ const NAME_BYTES: usize = 320;
 /// Entries of a folder that are read in one step.
 const ENTRIES: usize = 256;
 
-/// Folders whose times are remembered, so that those that did not change are not read between two whole searches.
+/// Most folders whose times are remembered. Unchanged folders are skipped between whole searches.
 const FOLDERS: usize = 4096;
 const FOLDER_BYTES: usize = 512;
 
 /// Folders that could not be read and were reported.
 const TOLD: usize = 1024;
 
-/// A time of modification that is younger may not change with the next change: clocks of file systems are coarse.
+/// A modification time younger than this is not trusted: clocks of file systems are coarse, so a further change may not
+/// alter it.
 const COARSE: Duration = Duration::from_secs(3);
 
 /// Bytes that a [`Walk`] takes at most.
 pub const BYTES: usize = (NAMES + MAX_DEPTH * LEAST) * NAME_BYTES + (FOLDERS + TOLD) * FOLDER_BYTES;
 
-/// What one step gave.
+/// Result of one step.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {
     /// A file with the name of a photo, by its path within the folder.
     Photo(PathBuf),
-    /// Nothing yet.
+    /// No result yet.
     More,
-    /// Nothing more.
+    /// The search is finished.
     Done,
 }
 
@@ -53,9 +54,9 @@ pub enum Step {
 pub struct Walk {
     /// Folders that are being searched, each within the one before.
     levels: Vec<Level>,
-    /// Folders that are to be searched after that.
+    /// Folders to search next.
     next: Vec<Start>,
-    /// Folders and their times of modification when they were read; `None` for a time that proves nothing.
+    /// Folders with their modification times when they were read; `None` for a time that is not trusted.
     known: HashMap<PathBuf, Option<SystemTime>>,
     told: HashSet<PathBuf>,
     /// Time spent since the search of the whole folder began.
@@ -66,7 +67,7 @@ pub struct Walk {
 #[derive(Debug)]
 struct Start {
     folder: PathBuf,
-    /// Folders in it that are known are not entered: their own times say whether they changed.
+    /// Does not enter known subfolders: their own times show whether they changed.
     shallow: bool,
 }
 
@@ -79,11 +80,11 @@ struct Level {
     shallow: bool,
     /// Entries that are still to be read.
     reading: Option<ReadDir>,
-    /// The first of those that were read, the last of them on top.
+    /// The smallest names so far, the largest of them on top.
     first: BinaryHeap<Name>,
-    /// Those in their order, once all are read.
+    /// The names in order, once the folder is read.
     names: std::vec::IntoIter<Name>,
-    /// The last name that was done with, where the folder is read again for those that follow.
+    /// The last name of the previous reading, if the folder has to be read again.
     after: Option<OsString>,
     more: bool,
 }
@@ -95,14 +96,14 @@ struct Name {
 }
 
 impl Walk {
-    /// Begins to search the whole folder, anew if that was going on.
+    /// Begins a search of the whole folder. Restarts a running one.
     pub fn begin(&mut self) {
         self.levels.clear();
         self.next = vec![Start { folder: PathBuf::new(), shallow: false }];
         self.took = Duration::ZERO;
     }
 
-    /// Searches also the folder that is `folder` within the one that is watched.
+    /// Adds the subfolder `folder` to the search.
     pub fn also(&mut self, folder: PathBuf) {
         if self.next.len() < FOLDERS {
             self.next.push(Start { folder, shallow: false });
@@ -111,9 +112,9 @@ impl Walk {
         }
     }
 
-    /// Searches also those folders whose time of modification is another than when they were read. A folder's time
-    /// changes when something is made, removed or renamed in it, not when a file in it is written to; and some file
-    /// systems keep none. So this finds most of what is new at little cost, and a whole search the rest.
+    /// Adds the folders whose modification time has changed. That time changes when an entry is created, removed or
+    /// renamed, not when a file is written, and some file systems do not update it. So this finds most new photos
+    /// cheaply, and a whole search finds the rest.
     pub fn also_changed(&mut self, root: &Path) {
         let changed = self.known.iter().filter(|(folder, time)| {
             let now = fs::metadata(root.join(folder)).and_then(|meta| meta.modified());
@@ -127,7 +128,7 @@ impl Walk {
         }
     }
 
-    /// Whether nothing is being searched.
+    /// Whether no search is running.
     pub fn is_done(&self) -> bool {
         self.levels.is_empty() && self.next.is_empty()
     }
@@ -137,8 +138,8 @@ impl Walk {
         self.took
     }
 
-    /// Goes on with the search of `root`, for a few milliseconds at most where its disk is not slow. Files that are `known`
-    /// by their path within it are passed over.
+    /// Continues the search of `root` for at most a few milliseconds, unless its disk is slow. Skips files that are
+    /// `known` by their path within it.
     pub fn step(&mut self, root: &Path, known: &dyn Fn(&Path) -> bool) -> Step {
         let begin = Instant::now();
         let step = self.advance(root, known);
@@ -188,7 +189,7 @@ impl Walk {
         Step::More
     }
 
-    /// Begins to search a folder, unless it is one of those that it lies in, by way of a link.
+    /// Starts on a folder, unless a link leads back to one of its parents.
     fn enter(&mut self, root: &Path, Start { folder, shallow }: Start) {
         let path = root.join(&folder);
         if self.levels.len() >= MAX_DEPTH {
@@ -243,7 +244,7 @@ impl Walk {
         Ok(())
     }
 
-    /// Says once that a folder cannot be searched; it is tried again with the next search.
+    /// Logs once that a folder cannot be searched. The next search tries it again.
     fn tell(&mut self, root: &Path, folder: &Path, error: &io::Error) {
         self.known.remove(folder);
         // It went while it was searched, as folders do.
@@ -253,7 +254,7 @@ impl Walk {
     }
 }
 
-/// Whether an entry is a folder to be entered; `None` for what is neither that nor named as a photo.
+/// Whether an entry is a folder to enter; `None` if it is neither a folder nor named like a photo.
 fn is_folder(root: &Path, entry: &fs::DirEntry, name: &OsStr) -> Option<bool> {
     let kind = entry.file_type().ok()?;
     if kind.is_dir() {
@@ -265,7 +266,7 @@ fn is_folder(root: &Path, entry: &fs::DirEntry, name: &OsStr) -> Option<bool> {
     if !kind.is_symlink() || is_system_folder(name) {
         return None;
     }
-    // What a link leads to counts. A folder that is searched anyway is not searched twice.
+    // Follows links. A folder that is searched anyway is not searched twice.
     let path = entry.path();
     let meta = fs::metadata(&path).ok()?;
     if meta.is_file() {
@@ -306,7 +307,7 @@ mod tests {
             root,
             &["c.jpg", "a.jpg", "b/2.jpg", "b/1.jpg", "b.txt", ".Trash-1/x.jpg", "@eaDir/a.jpg/T.jpg", "z/.h.jpg"],
         );
-        // A link round in a circle, and one to what is searched anyway.
+        // A circular link, and one to a folder that is searched anyway.
         std::os::unix::fs::symlink("..", root.join("b/up")).unwrap();
         std::os::unix::fs::symlink("b", root.join("again")).unwrap();
         let outside = tempfile::tempdir().unwrap();
@@ -325,7 +326,7 @@ mod tests {
         let names: Vec<String> = (0..LEAST * 3 + 7).map(|i| format!("{i:05}.jpg")).collect();
         names.iter().for_each(|name| fs::write(root.path().join(name), "").unwrap());
         let mut walk = Walk::default();
-        // So many names are held that hardly any of this folder are.
+        // Memory is nearly full of names, so few of this folder fit.
         let held: Vec<Name> = (0..NAMES).map(|_| Name { name: "x.txt".into(), is_folder: false }).collect();
         walk.next = vec![Start { folder: PathBuf::new(), shallow: false }];
         walk.advance(root.path(), &|_| false);
@@ -366,7 +367,7 @@ mod tests {
         make(root, &["b/2.jpg", "b/new/deep/1.jpg"]);
         walk.also_changed(root);
         assert_eq!(all(&mut walk, root), ["b/1.jpg", "b/2.jpg", "b/new/deep/1.jpg"]);
-        // What is too young to be sure of is searched again.
+        // Folders with a young modification time are searched again.
         walk.also_changed(root);
         assert!(!walk.is_done());
         fs::remove_dir_all(root.join("b")).unwrap();

@@ -1,29 +1,29 @@
-//! Photos that were handed out and of which no entry says yet that they were told of.
+//! Photos that were handed out and are not recorded as reported yet.
 //!
-//! A line to somebody else and an entry of one's own cannot be written in one step. So the intention is written before, and
-//! where a run ended in between, the next one knows which photos it may tell of once more. It stands in a line like an
-//! entry's, with another checksum, which earlier versions pass over as a damaged one.
+//! Printing a result and recording it cannot be one atomic step. So a line in the journal states the intention first.
+//! If a run is killed in between, the next run knows which photos may already have been reported. Such a line looks
+//! like an entry with a wrong checksum, so earlier versions skip it as damaged.
 
 use super::super::identity::{Key, Keys};
 use super::{keys_of, text_of};
 
-/// Photos that are remembered: more than are in hand at a time, in all queues and threads together.
+/// Most photos that are remembered: more than all queues and threads hold at a time.
 const MOST: usize = 64;
 
-/// What turns the checksum of an entry into that of another kind of line: of a photo that is handed out, and of one that
-/// was taken back before anybody was told of it.
+/// XORed with the checksum of an entry, these mark other kinds of lines: a photo that is handed out, and one that was
+/// taken back without being reported.
 const HANDED_OUT: u32 = 0xFFFF_FFFF;
 const TAKEN_BACK: u32 = 0x0F0F_0F0F;
 
 /// Bytes of memory that they take.
 pub const BYTES: usize = MOST * size_of::<Keys>();
 
-/// Those photos, the newest last.
+/// The photos, the newest last.
 #[derive(Debug, Default)]
 pub struct Begun(Vec<Keys>);
 
 impl Begun {
-    /// Whether a photo that is this one is among them.
+    /// Whether the photo is among them.
     pub fn has(&self, photo: Keys) -> bool {
         self.0.iter().any(|begun| begun.matches(photo))
     }
@@ -32,7 +32,7 @@ impl Begun {
         self.0.is_empty()
     }
 
-    /// Adds one; the oldest goes where they are too many.
+    /// Adds one, and drops the oldest if there are too many.
     pub fn add(&mut self, photo: Keys) {
         if self.0.len() == MOST {
             self.0.remove(0);
@@ -40,14 +40,14 @@ impl Begun {
         self.0.push(photo);
     }
 
-    /// Takes out those that are this photo; whether there were any.
+    /// Removes the photo. Returns whether it was among them.
     pub fn settle(&mut self, photo: Keys) -> bool {
         let before = self.0.len();
         self.0.retain(|begun| !begun.matches(photo));
         self.0.len() < before
     }
 
-    /// Takes in a line that is no entry; whether it is of one of these kinds.
+    /// Parses a line that is not an entry. Returns whether it is of one of these kinds.
     pub fn read(&mut self, line: &[u8]) -> bool {
         if let Some(keys) = keys_of(line, HANDED_OUT) {
             self.add(Keys(keys));
@@ -57,7 +57,7 @@ impl Begun {
         back.map(|keys| self.settle(Keys(keys))).is_some()
     }
 
-    /// The lines that say the same to who reads the file next.
+    /// The lines that restore this list when the file is read.
     pub fn text(&self) -> String {
         self.0.iter().map(|photo| Begun::line(*photo)).collect()
     }
@@ -67,7 +67,7 @@ impl Begun {
         text_of(photo, HANDED_OUT)
     }
 
-    /// The line of one that is taken back.
+    /// The line of a photo that is taken back.
     pub fn back(photo: Keys) -> String {
         text_of(photo, TAKEN_BACK)
     }

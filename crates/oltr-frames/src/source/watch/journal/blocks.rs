@@ -1,4 +1,4 @@
-//! The sorted part of a state file: blocks of keys on the disk, and a few of them in memory to find the right block.
+//! The sorted part of a state file: blocks of keys on disk, and an index in memory that finds the right block.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
@@ -6,18 +6,18 @@ use std::os::unix::fs::FileExt;
 
 use crate::source::watch::identity::Key;
 
-/// Bytes of a block: keys, their number, the checksum of all before it.
+/// Bytes of a block: keys, their number, and a checksum.
 pub const BLOCK: usize = 4096;
 /// Keys of a block.
 const KEYS: usize = (BLOCK - 8) / 8;
 
-/// First keys of blocks that are kept in memory: of every block, or of every second, third, …
+/// Most first keys of blocks in memory. With more blocks, only every second, third, … block is indexed.
 const FENCES: usize = 1 << 16;
 
-/// Bytes that [`Blocks`] take in memory, those that are merged included.
+/// Bytes of memory that [`Blocks`] take, including a merge.
 pub const BYTES: usize = 4 * FENCES * 8 + 4 * BLOCK;
 
-/// Where which keys are.
+/// Index of the blocks.
 #[derive(Debug, Default)]
 pub struct Blocks {
     count: u32,
@@ -32,11 +32,11 @@ impl Blocks {
         self.count
     }
 
-    /// Reads the `count` blocks from `start` on. Whether all are there and whole: if not, those that are can be merged,
+    /// Reads `count` blocks from `start` on. Returns whether all are whole. If not, the whole ones can be merged but
     /// not searched.
     ///
     /// # Errors
-    /// As the system's.
+    /// Errors of the system.
     pub fn load(&mut self, file: &File, start: u64, count: u32) -> io::Result<bool> {
         (self.count, self.stride) = (count, stride(count));
         self.fences.clear();
@@ -55,10 +55,10 @@ impl Blocks {
         Ok(whole)
     }
 
-    /// Whether `key` is in a block of `file`, where blocks begin at `start`.
+    /// Whether `key` is in a block of `file`, whose blocks begin at `start`.
     ///
     /// # Errors
-    /// As the system's.
+    /// Errors of the system.
     pub fn contains(&self, file: &File, start: u64, key: Key) -> io::Result<bool> {
         let after = self.fences.partition_point(|fence| *fence <= key) as u32;
         let Some(group) = after.checked_sub(1) else { return Ok(false) };
@@ -79,7 +79,7 @@ impl Blocks {
     /// that are damaged are left out.
     ///
     /// # Errors
-    /// As the system's.
+    /// Errors of the system.
     pub fn merge(&self, old: &File, more: &[Key], new: &File, start: u64) -> io::Result<Blocks> {
         let mut writer = Writer::new(new, start)?;
         let mut more = more.iter().copied().peekable();
@@ -108,21 +108,21 @@ fn stride(count: u32) -> u32 {
 /// How many of `count` blocks the file is long enough for.
 ///
 /// # Errors
-/// As the system's.
+/// Errors of the system.
 pub fn there(file: &File, start: u64, count: u32) -> io::Result<u32> {
     let room = file.metadata()?.len().saturating_sub(start) / BLOCK as u64;
     Ok(u32::try_from(room).map_or(count, |room| room.min(count)))
 }
 
-/// The keys of a block, as [`read`] gives them, where they follow `last`, the last key of the blocks before.
+/// The keys of a block, if they follow `last`, the last key of the previous blocks.
 fn read_after(file: &File, start: u64, block: u32, last: Option<Key>) -> io::Result<Option<Vec<Key>>> {
     Ok(read(file, start, block)?.filter(|keys| last.is_none() || keys.first().copied() > last))
 }
 
-/// The keys of a block; `None` if it is damaged or not there.
+/// The keys of a block; `None` if it is damaged or missing.
 ///
 /// # Errors
-/// As the system's.
+/// Errors of the system.
 pub fn read(file: &File, start: u64, block: u32) -> io::Result<Option<Vec<Key>>> {
     let mut bytes = [0; BLOCK];
     match file.read_exact_at(&mut bytes, start + u64::from(block) * BLOCK as u64) {
@@ -142,7 +142,7 @@ fn keys_of(bytes: &[u8; BLOCK]) -> heapless::Vec<Key, KEYS> {
     bytes[..count * 8].chunks_exact(8).map(key).collect()
 }
 
-/// Writes keys, one after another, to blocks.
+/// Writes sorted keys to blocks.
 struct Writer<'a> {
     out: BufWriter<&'a File>,
     block: heapless::Vec<Key, KEYS>,
@@ -163,7 +163,7 @@ impl<'a> Writer<'a> {
         if self.block.is_full() {
             self.flush()?;
         }
-        // There is room: it was made just now.
+        // There is room: the block was flushed just now if it was full.
         let _ = self.block.push(key);
         Ok(())
     }
@@ -205,7 +205,7 @@ impl<'a> Writer<'a> {
 mod tests {
     use super::*;
 
-    /// Keys as hashes are: spread over all numbers.
+    /// Keys spread over all numbers, as hashes are.
     fn key(i: u64) -> Key {
         i.wrapping_mul(0x9E37_79B9_7F4A_7C15)
     }
