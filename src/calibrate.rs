@@ -1,9 +1,9 @@
-//! From labelled photos to the thresholds of a bundle, for a chosen operating point.
+//! Finds the thresholds of a bundle from labelled photos, for a chosen operating point.
 //!
-//! The threshold lies between the scores of two photos, in the middle, so that no rounding moves either across it.
-//! What is promised is an interval: what another set of as many photos would show. It comes from thresholds found on
-//! one bootstrap sample and measured on another, in which the photos of an *unknown class* are drawn together, because
-//! the field will bring other unknown things than those that were photographed.
+//! A threshold lies half-way between the scores of two photos, so that rounding moves neither across it. The promise is
+//! an interval: what another set of as many photos would show. It comes from thresholds found on one bootstrap sample
+//! and measured on another. The photos of an *unknown class* are drawn together, because the field has other unknown
+//! things than the photographed ones.
 
 mod choice;
 mod naming;
@@ -37,25 +37,25 @@ use search::Sample;
 /// Share of samples that the stated intervals hold.
 const LEVEL: f64 = 0.95;
 
-/// Photos beyond the threshold that it must rest on to be dependable: the relative standard error of their number is
-/// then a third.
+/// Photos beyond a dependable threshold: the relative standard error of their number is then a third.
 const RESTS_ON: f64 = 10.0;
 
-/// Unknown classes below which nothing can be said of other unknown ones.
+/// With fewer unknown classes, nothing can be concluded about others.
 const OPEN_CLASSES: usize = 10;
 
-/// Known photos a class, in the mean, below which thresholds of its own are not weighed: there is little to learn from.
+/// With fewer known photos per class on average, per-class thresholds are not considered: there is too little to learn
+/// from.
 const OWN_PHOTOS: usize = 10;
 
 /// Width of an interval that is worth a warning.
 const WIDE: f64 = 0.10;
 
-/// What to calibrate.
+/// Input of a calibration.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Settings<'a> {
     /// The operating point.
     pub target: Target,
-    /// What decides; the bundle's rule if `None`.
+    /// The deciding score; the bundle's rule if `None`.
     pub choice: Option<Choice>,
     /// Thresholds of single classes, shrunk towards the global one.
     pub per_class: PerClass,
@@ -67,28 +67,28 @@ pub struct Settings<'a> {
     pub graph_sha256: &'a str,
 }
 
-/// Which names are to be reported.
+/// Settings of names.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Names<'a> {
-    /// Share of the names of each rank that shall be right, above 0 and at most 1.
+    /// Share of the names of each rank that must be right, above 0 and at most 1.
     pub share: f64,
-    /// What unknown classes are.
+    /// Taxa of unknown classes.
     pub taxonomy: &'a Taxonomy,
 }
 
-/// A new rule and how it came about.
+/// A new rule and its derivation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Calibrated {
     /// For the bundle, [`Calibration`] within.
     pub open: Open,
-    /// The same, typed.
+    /// The same as a type.
     pub calibration: Calibration,
-    /// What cannot be promised, for people.
+    /// Limits of the promise, for people.
     pub warnings: Vec<String>,
 }
 
-/// How thresholds came about: `calibration` in `oltr.open`. Holds nothing but what follows from graph, photos and
-/// settings, so that calibrating again gives the same bytes.
+/// Derivation of the thresholds: `calibration` in `oltr.open`. It depends only on graph, photos and settings, so that
+/// calibrating again gives the same bytes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Calibration {
     /// The operating point: `known-accept=0.95`.
@@ -97,9 +97,9 @@ pub struct Calibration {
     pub split: String,
     /// Photos.
     pub data: Data,
-    /// What the thresholds reach on these very photos.
+    /// Rates of the thresholds on these photos.
     pub reached: Rates,
-    /// What another set of as many photos would show, with a chance of 95 %.
+    /// 95 % intervals for another set of as many photos.
     pub promised: Promised,
     /// The score that the rule uses.
     pub score: String,
@@ -112,10 +112,10 @@ pub struct Calibration {
     /// The rules that the chosen one was weighed against, itself among them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub weighed: Vec<Weighed>,
-    /// What names above the classes come to.
+    /// Results of names above the classes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub names: Vec<Named>,
-    /// SHA-256 of the graph that the scores came from, its metadata apart.
+    /// SHA-256 of the graph without metadata.
     pub graph_sha256: String,
     /// Who computed.
     pub runtime: String,
@@ -158,7 +158,7 @@ pub struct Promised {
     pub threshold: Option<[f64; 2]>,
 }
 
-/// What scores are like.
+/// Distribution of scores.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Statistics {
     /// Mean.
@@ -173,7 +173,7 @@ pub struct Statistics {
     pub q95: f64,
 }
 
-/// How far photos of one class usually are from its centroid.
+/// Typical distance of a class's photos from its centroid.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
     /// Photos that it rests on.
@@ -185,22 +185,22 @@ pub struct Spread {
 }
 
 impl Calibration {
-    /// How the thresholds of `open` came about, if [`calibrate`] set them.
+    /// Derivation of the thresholds of `open`, if [`calibrate`] set them.
     pub fn of(open: &Open) -> Option<Calibration> {
         serde_json::from_value(open.calibration.clone()).ok()
     }
 }
 
-/// The temperature of a graph's logits for `records`, whose logits were kept and divided by `applied`; `None` without known
-/// photos.
+/// The temperature of a graph's logits for `records`, whose logits were kept and divided by `applied`; `None` without
+/// known photos.
 pub fn fit_temperature(records: &[Record], applied: f32) -> Option<f32> {
     temperature::fit(records, applied)
 }
 
-/// `bundle` with its thresholds as they are and the names that hold for `records`, whose logits were kept.
+/// `bundle` with unchanged thresholds and new names for `records`, whose logits must be kept.
 ///
 /// # Errors
-/// [`Error::Config`] for a bundle that was not calibrated, or has no taxonomy.
+/// [`Error::Config`] for a bundle without calibration or taxonomy.
 pub fn only_names(bundle: &Bundle, labels: &[Label], records: &[Record], names: &Names) -> Result<Calibrated> {
     let no = |what: &str| Error::Config(format!("names alone cannot be chosen: the bundle {what}"));
     let mut calibration = Calibration::of(&bundle.open)
@@ -213,12 +213,12 @@ pub fn only_names(bundle: &Bundle, labels: &[Label], records: &[Record], names: 
     Ok(Calibrated { open, calibration, warnings: Vec::new() })
 }
 
-/// Finds the thresholds of `bundle` for `settings`, from what `records` say of the photos `labels`, and the temperature of
-/// its logits where the records keep them ([`inference::Options::logits`](crate::inference::Options::logits)).
+/// Finds the thresholds of `bundle` for `settings` from `records` of the photos `labels`. Also the temperature of its
+/// logits, if the records keep them ([`inference::Options::logits`](crate::inference::Options::logits)).
 ///
 /// # Errors
-/// [`Error::BadInput`] where the target needs photos that are not there, or cannot be reached by any threshold;
-/// [`Error::Config`] for thresholds per class of a rule that knows none.
+/// [`Error::BadInput`] if the target needs photos that are missing, or no threshold reaches it; [`Error::Config`] for
+/// per-class thresholds of a rule that has none.
 pub fn calibrate(bundle: &Bundle, labels: &[Label], records: &[Record], settings: &Settings) -> Result<Calibrated> {
     let choice = settings.choice.unwrap_or(Choice::Rule(bundle.open.rule));
     if settings.per_class == PerClass::Always && matches!(choice, Choice::Rule(rule) if !rule.is_reachability()) {
@@ -268,7 +268,7 @@ pub fn calibrate(bundle: &Bundle, labels: &[Label], records: &[Record], settings
         None => open.limit = Some(cut as f32),
     }
     if !rule.is_reachability() && distances && open.reachability == 0.0 {
-        // Enrolled classes compare with known ones at it, whatever decides.
+        // Enrolled classes are compared with known ones by it, whichever score decides.
         let unused = choice::Candidate::new(bundle, records, settings.target, Rule::Reachability, false);
         open.reachability = unused.map_or(0.0, |candidate| candidate.cut as f32);
     }
@@ -324,7 +324,7 @@ fn candidates(
         own => own,
     };
     let mut rules = choice::candidates(bundle, choice, own, have_distances(records));
-    // Without unknown photos there is nothing to weigh: the simplest of them stands.
+    // Without unknown photos nothing can be compared, so the simplest candidate is chosen.
     if data.open == 0 || data.known == 0 {
         rules.truncate(1);
     }
@@ -341,7 +341,7 @@ fn data(labels: &[Label], records: &[Record]) -> Data {
     Data { known, known_classes, open, open_classes }
 }
 
-/// What the rule of `bundle` makes of the photos that it was found on.
+/// Rates of the rule of `bundle` on the photos that chose it.
 fn reached(bundle: &Bundle, records: &[Record]) -> Rates {
     let answers = answers(bundle, records);
     let share = |known: bool, open: bool| {
@@ -418,7 +418,7 @@ impl Statistics {
     }
 }
 
-/// `x` to six significant digits: beyond those, machines compute logarithms differently, and files shall be equal.
+/// Rounds `x` to six significant digits: machines compute logarithms differently beyond, and files must be equal.
 fn six(x: f64) -> f64 {
     format!("{x:.5e}").parse().unwrap_or(x)
 }

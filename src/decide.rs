@@ -1,4 +1,4 @@
-//! Known or open: the rule of a bundle applied to the scores of one frame, and to those of many. Pure functions.
+//! Known or open: applies a bundle's rule to the scores of a frame, and combines many frames. Pure functions.
 
 pub mod consensus;
 pub mod events;
@@ -11,22 +11,22 @@ pub(crate) mod testing;
 use crate::bundle::{Bundle, Rule};
 use crate::scores::{ScoreKind, Scores};
 
-/// What a frame shows.
+/// The decision on a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// One of the bundle's classes, by index.
     Known(usize),
-    /// A class learnt on the device, by its place among the [enrolled](crate::enrol::Enrolments::classes): never the
-    /// rule's own decision, only what is made of it where classes are enrolled.
+    /// An enrolled class, as an index of [`Enrolments::classes`](crate::enrol::Enrolments::classes). The rule itself
+    /// never returns it: enrolments change the rule's decision.
     Enrolled(usize),
     /// Something that the bundle does not know.
     Open,
-    /// Nothing was classified: never of a frame, only of a [thing](crate::things) of which there was no clean cut.
+    /// Not classified. Never for a frame, only for a [thing](crate::things) without a clean crop.
     Unclassified,
 }
 
 impl Decision {
-    /// The word for it in JSON: `known` or `open`, and of a thing also `unclassified`. An enrolled class is known.
+    /// The word in JSON: `known` or `open`, and for a thing also `unclassified`. An enrolled class is known.
     pub fn word(self) -> &'static str {
         match self {
             Decision::Known(_) | Decision::Enrolled(_) => "known",
@@ -36,18 +36,18 @@ impl Decision {
     }
 }
 
-/// What the rule says of one frame, and which score said it.
+/// The rule's decision on one frame, and the score that decided.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Verdict {
     /// Known or open.
     pub decision: Decision,
-    /// The reachability threshold of the most probable class, whether the rule uses it or not.
+    /// The reachability threshold of the most probable class, even if the rule does not use it.
     pub threshold: f32,
-    /// The score that decided. Under [`Rule::Both`] it is the one that lies lower against its limit.
+    /// The score that decided. Under [`Rule::Both`], the score that is lower relative to its limit.
     pub decided_by: ScoreKind,
     /// The value of that score.
     pub value: f32,
-    /// What the value was held against: below it the frame is open.
+    /// The limit of that score: below it the frame is open.
     pub limit: f32,
 }
 
@@ -58,7 +58,7 @@ pub struct Decider {
     probability: f32,
     /// Reachability threshold of each class.
     reachability: Vec<f32>,
-    /// Threshold of the rules that look at another score.
+    /// Threshold of rules on another score.
     limit: f32,
 }
 
@@ -75,32 +75,31 @@ impl Decider {
         }
     }
 
-    /// Distance beyond which a frame of `class` is open: 10 over its reachability threshold, infinite for none. Whether
-    /// the rule uses it or not.
+    /// Distance beyond which a frame of `class` is open: 10 / its reachability threshold, or infinite without a
+    /// threshold. Defined even if the rule does not use it.
     pub fn limit(&self, class: usize) -> f32 {
         self.reachability.get(class).map_or(f32::INFINITY, |threshold| 10.0 / threshold)
     }
 
-    /// The distance to the nearest class, each in its own unit, its [`limit`](Decider::limit): beyond 1 a frame is open.
+    /// The distance to the nearest class in that class's unit, its [`limit`](Decider::limit). Above 1 a frame is open.
     pub fn unit(&self, distances: &[f32]) -> f32 {
         distances.iter().enumerate().map(|(class, d)| d / self.limit(class)).fold(f32::INFINITY, f32::min)
     }
 
-    /// The score that the rule uses, where it is neither reachability nor largest probability: it does not follow
-    /// from [`Scores`].
+    /// The score of the rule, if it is neither reachability nor largest probability. [`Scores`] does not contain it.
     pub fn other_score(&self) -> Option<ScoreKind> {
         self.rule.has_limit().then(|| ScoreKind::of_rule(self.rule))
     }
 
-    /// Decides for one frame by what [`Scores`] say; by a rule that examines another score, every frame is open.
+    /// Decides on one frame by its [`Scores`]. With a rule on another score, every frame is open.
     ///
-    /// The label is the class of the largest logit; its threshold is the one that applies. `scores.class` must be a class
-    /// of the bundle, as loading a bundle checks.
+    /// The label is the class of the largest logit, and its threshold applies. `scores.class` must be a class of the
+    /// bundle, which loading a bundle checks.
     pub fn decide(&self, scores: &Scores) -> Verdict {
         self.decide_by(scores, f32::NAN)
     }
 
-    /// As [`Decider::decide`], `other` being the frame's [`Decider::other_score`] if the rule uses one.
+    /// As [`Decider::decide`]. `other` is the frame's [`Decider::other_score`], if the rule uses one.
     pub fn decide_by(&self, scores: &Scores, other: f32) -> Verdict {
         let threshold = self.reachability[scores.class];
         let reachability = (ScoreKind::Reachability, scores.reachability, threshold);
@@ -108,18 +107,18 @@ impl Decider {
         let (decided_by, value, limit) = match self.rule {
             Rule::Reachability => reachability,
             Rule::MaxProbability => probability,
-            // Below its limit a score has a ratio below 1, so the lower ratio says open if any of the two does.
+            // A ratio below 1 means below the limit, so the lower ratio is below 1 if any of the two is.
             Rule::Both if ratio(probability) < ratio(reachability) => probability,
             Rule::Both => reachability,
             rule => (ScoreKind::of_rule(rule), other, self.limit),
         };
-        // What is not a number is below every limit.
+        // NaN is below every limit.
         let decision = if value >= limit { Decision::Known(scores.class) } else { Decision::Open };
         Verdict { decision, threshold, decided_by, value, limit }
     }
 }
 
-/// A score over its limit; infinite for a limit of 0, which no score is below.
+/// A score divided by its limit; infinite for a limit of 0.
 fn ratio((_, value, limit): (ScoreKind, f32, f32)) -> f64 {
     if limit > 0.0 { f64::from(value) / f64::from(limit) } else { f64::INFINITY }
 }

@@ -1,20 +1,22 @@
-//! Classes learnt on the device: a centroid and a spread from a few photos, kept in a small file beside the bundle.
+//! Enrolled classes, learnt on the device: a centroid and a spread from a few photos, in a small file next to the
+//! bundle.
 //!
-//! Enrolled classes are used after the graph. A frame is given an enrolled name if its direct feature lies within the
-//! class's radius *and* nearer to the class than to any known one; otherwise the bundle's rule stands. So an enrolment
-//! can name what was open, and take a frame from a known class that is farther away; it cannot make any other frame
-//! known.
+//! Enrolled classes are applied after the graph. A frame gets an enrolled name if its direct feature lies within the
+//! class's radius *and* nearer to that class than to any known one. Otherwise the bundle's rule decides. So an
+//! enrolment can name an open frame, and can take a frame from a known class that is farther away. It cannot make any
+//! other frame known.
 //!
-//! *Nearer* is measured in each class's own unit, because trained centroids and means of photos lie at different
-//! distances from the photos of their classes. For a known class the unit is the distance at which the bundle calls a
-//! frame open, for an enrolled one the mean distance of one of its photos to the mean of the others.
+//! *Nearer* is measured in each class's own unit, because trained centroids and means of photos have different
+//! distances from the photos of their classes. The unit of a known class is the distance at which the bundle calls a
+//! frame open. The unit of an enrolled class is the mean distance of one of its photos from the mean of the others.
 //!
 //! # Limits
-//! - The features were trained for the known classes: what those do not need to tell apart, an enrolment cannot either.
-//!   Two enrolled classes that look alike to the network are mixed up.
-//! - Photos of one occasion (one fish, one background) give a radius for that occasion. Take them from several.
-//! - It belongs to one network: centroids of another graph mean nothing, which is checked. Calibrating a bundle anew
-//!   keeps its enrolments; training it anew does not.
+//! - The features were trained for the known classes. If those need no distinction between two things, enrolments
+//!   cannot make it either: two enrolled classes that look alike to the network are mixed up.
+//! - Photos of one occasion (one fish, one background) give a radius for that occasion. Take photos on several
+//!   occasions.
+//! - It belongs to one network: centroids of another graph mean nothing, which is checked. Calibrating a bundle again
+//!   keeps its enrolments, training it again does not.
 //! - At most [`MAX_CLASSES`] classes with [`MAX_PHOTOS`] photos each, features of at most [`MAX_FEATURES`] numbers.
 //!   Many classes, or many photos, deserve training.
 
@@ -31,7 +33,7 @@ pub const MAX_CLASSES: usize = 32;
 /// Most photos that one class is enrolled from.
 pub const MAX_PHOTOS: usize = 64;
 
-/// Fewest photos: from one alone no spread can be estimated.
+/// Fewest photos: a single one gives no estimate of the spread.
 pub const MIN_PHOTOS: usize = 2;
 
 /// Most numbers of a feature (the published ones have 512, of ResNet-152 2048).
@@ -40,16 +42,16 @@ pub const MAX_FEATURES: usize = 2048;
 /// Most bytes of a name.
 pub const MAX_NAME: usize = 64;
 
-/// The radius over the unit of a class. Chosen on the val split of the fish, where it loses few photos that are nearer to
-/// the class than to any other.
+/// The radius, divided by the class's unit. Chosen on the val split of the fish, where it loses few photos that are
+/// nearer to the class than to any other.
 const SLACK: f32 = 1.1;
 
-/// Least spread over the length of the mean feature: twice what 16 bits round a feature by.
+/// Smallest spread, divided by the length of the mean feature: twice the rounding error of 16 bits.
 const ROUNDING: f32 = 1.0 / 1024.0;
 
-/// Largest spread over the distance at which the bundle calls everything open: photos of several things lie as far from
-/// each other as from known classes, and would take in half of the world. (On everyday photos of one class come to 0.5,
-/// of unrelated things to 0.7 and more.)
+/// Largest spread, divided by the distance at which the bundle calls everything open. Photos of several things are as
+/// far from each other as from known classes, and their class would accept almost anything. (On everyday photos of one
+/// class have 0.5, of unrelated things 0.7 and more.)
 const MAX_SPREAD: f32 = 0.8;
 
 /// Largest scatter of the photos about their mean, over the length of their features. The distance above is in the
@@ -80,7 +82,7 @@ impl Enrolled {
         self.photos
     }
 
-    /// Mean distance of one of its photos to the mean of the others: the unit of its distances.
+    /// Mean distance of one of its photos from the mean of the others: the unit of its distances.
     pub fn spread(&self) -> f32 {
         self.spread
     }
@@ -101,7 +103,7 @@ impl Enrolled {
     /// # Errors
     /// [`Error::BadInput`] for an empty or overlong name, fewer than [`MIN_PHOTOS`] or more than [`MAX_PHOTOS`] photos,
     /// features of unequal length or of more than [`MAX_FEATURES`] numbers, a number that is not finite, or photos that
-    /// are so different from each other that they show no one thing.
+    /// differ too much to show one thing.
     pub fn new(name: &str, features: &[Vec<f32>], limit: f32) -> Result<Enrolled> {
         let bad = |reason: String| Error::BadInput { subject: format!("class '{name}'"), reason };
         let n = features.len();
@@ -135,12 +137,12 @@ impl Enrolled {
                  {limit:.1} from a class is not of it; take photos that show the thing alike and large"
             )));
         }
-        // Equal pictures have no spread, and features that were kept in 16 bits are not those of their pictures.
+        // Equal pictures have no spread, and features stored in 16 bits differ from the computed ones by rounding.
         let norm = centroid.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt() as f32;
         Enrolled::from_parts(name, n, own.max(norm * ROUNDING), centroid)
     }
 
-    /// A class as it was stored; examines everything.
+    /// A class from its stored fields; checks them all.
     fn from_parts(name: &str, photos: usize, spread: f32, centroid: Box<[f32]>) -> Result<Enrolled> {
         let bad = |reason: String| Error::BadInput { subject: format!("class '{name}'"), reason };
         let trimmed = name.trim();
@@ -174,7 +176,7 @@ pub struct Enrolments {
 /// An enrolled class that a frame is of.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Match<'a> {
-    /// Its place among [`Enrolments::classes`].
+    /// Index in [`Enrolments::classes`].
     pub index: usize,
     /// The class.
     pub class: &'a Enrolled,
@@ -183,12 +185,12 @@ pub struct Match<'a> {
 }
 
 impl Enrolments {
-    /// No class yet, for the graph with this [hash](crate::model::graph_sha256).
+    /// No classes yet, for the graph with this [hash](crate::model::graph_sha256).
     pub fn new(graph_sha256: &str) -> Enrolments {
         Enrolments { graph_sha256: graph_sha256.into(), classes: Bounded::new() }
     }
 
-    /// Hash of the graph whose features these are.
+    /// Hash of the graph that the features belong to.
     pub fn graph_sha256(&self) -> &str {
         &self.graph_sha256
     }
@@ -206,7 +208,7 @@ impl Enrolments {
     /// Adds `class`, or replaces the one of that name.
     ///
     /// # Errors
-    /// [`Error::BadInput`] if [`MAX_CLASSES`] are enrolled, or the features of the others are of another length.
+    /// [`Error::BadInput`] if [`MAX_CLASSES`] are enrolled, or if the features of the others have another length.
     pub fn add(&mut self, class: Enrolled) -> Result<()> {
         let bad = |reason: String| Error::BadInput { subject: format!("class '{}'", class.name), reason };
         let others = self.classes.iter().find(|other| other.name != class.name).map(|other| other.centroid.len());
@@ -228,7 +230,7 @@ impl Enrolments {
     /// Removes the class `name`.
     ///
     /// # Errors
-    /// [`Error::BadInput`] naming those that are there if there is none of that name.
+    /// [`Error::BadInput`] if there is no such class; the message lists those that exist.
     pub fn remove(&mut self, name: &str) -> Result<Enrolled> {
         match self.classes.iter().position(|class| class.name == name) {
             Some(i) => Ok(self.classes.remove(i)),
@@ -241,14 +243,14 @@ impl Enrolments {
         }
     }
 
-    /// The enrolled class that a frame with this `feature` (D numbers) and these `distances` to the known classes is of:
-    /// the nearest one in its own unit, if the frame lies within its radius and is nearer to it than to any known class,
-    /// whose units are the limits of `decider`. Allocates nothing.
+    /// The enrolled class of a frame with this `feature` (D numbers) and these `distances` to the known classes. It is
+    /// the nearest one in its own unit, if the frame lies within its radius and nearer to it than to any known class.
+    /// The units of known classes are the limits of `decider`. Allocates nothing.
     pub fn find(&self, feature: &[f32], distances: &[f32], decider: &Decider) -> Option<Match<'_>> {
         self.find_within(feature, decider.unit(distances))
     }
 
-    /// As [`Enrolments::find`], for a frame whose nearest known class lies at `known` units, as [`Decider::unit`] says it.
+    /// As [`Enrolments::find`], for a frame whose nearest known class is `known` units away, by [`Decider::unit`].
     pub fn find_within(&self, feature: &[f32], known: f32) -> Option<Match<'_>> {
         let fitting = self.classes.iter().enumerate().filter(|(_, class)| class.centroid.len() == feature.len());
         let matches = fitting.map(|(index, class)| Match { index, class, distance: class.distance(feature) });
@@ -288,7 +290,7 @@ mod tests {
         assert_eq!((class.spread(), class.radius()), (2.0, SLACK * 2.0));
         let three = Enrolled::new("eel", &[vec![0.0], vec![3.0], vec![6.0]], 100.0).unwrap();
         assert_eq!((three.spread(), three.centroid()), (3.0, &[3.0][..]));
-        // Equal photos are told from others that are rounded to 16 bits.
+        // Equal photos are matched with others that were rounded to 16 bits.
         assert_eq!(Enrolled::new("eel", &[vec![512.0], vec![512.0]], 100.0).unwrap().spread(), 0.5);
         let message = Enrolled::new("eel", &[vec![0.0], vec![2.0]], 2.4).unwrap_err().to_string();
         assert!(message.contains("little in common"), "{message}");
@@ -314,7 +316,8 @@ mod tests {
         // 1 is half of the spread; 5 of 10 or 2.5 of 5 is as near, which is not nearer.
         assert_eq!((name([1.0, 0.0], [5.0, 20.0]), name([1.0, 0.0], [20.0, 2.5])), (None, None));
         assert!(name([1.0, 0.0], [5.01, 2.51]).is_some());
-        // On the centroid itself nothing is nearer; and on that of a known class at once, the known one stays.
+        // On its own centroid an enrolled class wins. If a known class has its centroid there too, the known class
+        // wins.
         assert!(name([0.0, 0.0], [0.1, 0.1]).is_some() && name([0.0, 0.0], [0.0, 9.0]).is_none());
         // Features of another network.
         assert_eq!(all.find(&[0.0; 3], &far, &decider), None);

@@ -1,4 +1,4 @@
-//! The figures of a bundle on labelled photos: `oltr.evaluation/1`.
+//! Figures of a bundle on labelled photos: `oltr.evaluation/1`.
 
 mod compare;
 mod gate;
@@ -27,8 +27,8 @@ pub const PROBABILITY_BINS: usize = 15;
 /// Share of samples that bootstrap intervals hold.
 pub const LEVEL: f64 = 0.95;
 
-/// All figures of one bundle on the photos of one split. Rates are 0..1; `null` in JSON is a figure that is not
-/// defined for these photos. Fields keep their order; new ones are added at the end of their object.
+/// All figures of one bundle on one split. Rates are 0..1; `null` in JSON is a figure that is not defined for
+/// these photos. Fields keep their order, and new ones are added at the end of their object.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Evaluation {
     /// `oltr.evaluation/1`.
@@ -59,9 +59,9 @@ pub struct Evaluation {
     pub confusion: Vec<Confused>,
     /// How fast it went.
     pub throughput: Throughput,
-    /// Photos that could not be evaluated; they are in no figure.
+    /// Photos that could not be read. They count in no figure.
     pub unreadable: usize,
-    /// What names above the classes come to, of a bundle that has such.
+    /// Figures of names above the classes, if the bundle has a taxonomy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub names: Option<NamesFigures>,
 }
@@ -83,28 +83,28 @@ pub struct Closed {
     pub calibration_error: Option<f64>,
     /// The bins of that error.
     pub reliability: Vec<Bin>,
-    /// The same error of the graph's own logits, which the bundle's temperature has not divided.
+    /// The same error of the graph's own logits, before the division by the temperature.
     pub calibration_error_unscaled: Option<f64>,
 }
 
-/// The published open-set figures, and what the field reports.
+/// The published open-set figures, and the usual ones of the field.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct OpenSet {
     /// Mean accuracy of the many-shot classes, a known photo called open being wrong.
     pub many: Option<f64>,
-    /// The same of the medium-shot classes.
+    /// The same for the medium-shot classes.
     pub medium: Option<f64>,
-    /// The same of the few-shot classes.
+    /// The same for the few-shot classes.
     pub few: Option<f64>,
     /// 2PR / (P + R).
     pub f_measure: Option<f64>,
-    /// Which counting of F: [`FMeasure::FORMULA`].
+    /// Variant of the F-measure: [`FMeasure::FORMULA`].
     pub f_formula: &'static str,
-    /// Of the score that the bundle's rule uses.
+    /// AUROC of the score that the bundle's rule uses.
     pub auroc: Option<f64>,
-    /// Share of open photos accepted where 95 % of the known ones are; of the same score.
+    /// Share of open photos accepted where 95 % of the known ones are; same score.
     pub fpr95: Option<f64>,
-    /// Area under the open-set classification rate curve; of the same score.
+    /// Area under the open-set classification rate curve; same score.
     pub oscr: Option<f64>,
     /// Share of known photos called open.
     pub known_called_open: Option<f64>,
@@ -138,7 +138,7 @@ pub struct Separates {
 pub struct ModelId {
     /// `oltr.name`.
     pub name: String,
-    /// Of the file.
+    /// Hash of the bundle's file.
     pub sha256: String,
 }
 
@@ -153,10 +153,10 @@ pub struct RuleUsed {
     pub probability: f32,
     /// Classes with a reachability threshold of their own.
     pub per_class: usize,
-    /// The threshold of rules that look at another score.
+    /// Threshold of rules on another score.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<f32>,
-    /// What the graph's logits were divided by.
+    /// Divisor of the graph's logits.
     pub temperature: f32,
 }
 
@@ -167,9 +167,9 @@ pub struct Intervals {
     pub level: f64,
     /// Samples drawn.
     pub resamples: usize,
-    /// What was drawn at a time: `photo`, or the column of the labels that says which photos belong together.
+    /// Unit of resampling: `photo`, or the column of the labels that groups photos.
     pub drawn: String,
-    /// By the path of the figure.
+    /// Intervals by the path of the figure.
     pub of: BTreeMap<&'static str, Option<Interval>>,
 }
 
@@ -180,15 +180,15 @@ pub struct Throughput {
     pub photos_per_second: f64,
     /// Photos at a time.
     pub jobs: usize,
-    /// Mean of one photo, milliseconds.
+    /// Mean per photo, milliseconds.
     pub decode_ms: f64,
-    /// Mean of one photo, milliseconds.
+    /// Mean per photo, milliseconds.
     pub preprocess_ms: f64,
-    /// Mean of one photo, milliseconds.
+    /// Mean per photo, milliseconds.
     pub inference_ms: f64,
 }
 
-/// What is evaluated.
+/// Input of an evaluation.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
     /// Classes and rule.
@@ -199,9 +199,9 @@ pub struct Subject<'a> {
     pub split: &'a str,
     /// The photos.
     pub labels: &'a [Label],
-    /// The column that their clusters come from, if they have any.
+    /// The column of the clusters, if there are any.
     pub cluster: Option<&'a str>,
-    /// What unknown classes are, where that is known.
+    /// Taxa of unknown classes, as far as known.
     pub taxonomy: &'a Taxonomy,
 }
 

@@ -1,16 +1,16 @@
-//! What photos show, as a file or the folders that they lie in say it.
+//! Labels: what photos show, from a file or from the names of their folders.
 //!
-//! A file has a header; tabs, commas or semicolons are between its columns.
+//! A file has a header. Its columns are separated by tabs, commas or semicolons.
 //!
 //! | column | value |
 //! |---|---|
 //! | `path` | of the photo, below a folder that is named apart |
 //! | `class` | id of its class, or its name |
-//! | `role` | `known`, or `unknown` for what shall come out as open |
+//! | `role` | `known`, or `unknown` for a photo that should come out as open |
 //! | `split` | `train`, `val`, `test` or any other name |
 //!
-//! The columns may stand in any order; others are passed over, but for one that can be named to say which photos
-//! belong together (frames of one animal). A folder in the place of a file has a folder for each class
+//! The columns may be in any order. Others are ignored, except one that can be named as the cluster: which photos
+//! belong together, such as frames of one animal. A folder can replace the file, with one subfolder for each class
 //! (`labels/folder.rs`).
 
 mod folder;
@@ -28,47 +28,45 @@ use crate::limits::Limits;
 use crate::text::counted;
 use rows::Rows;
 
-/// Longest file that is read: a line of 250 bytes for each of the million photos that `Limits::photos` allows.
+/// Most bytes of the file: a line of 250 bytes for each of the million photos that `Limits::photos` allows.
 const MAX_BYTES: u64 = 256 << 20;
 
-/// How many names a message lists before it says how many more there are.
+/// Names in a message before it gives only the number of the rest.
 const NAMES: usize = 5;
 
-/// What one photo shows.
+/// Label of one photo.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Label {
     /// Below the folder of photos.
     pub path: String,
     /// Id of its class.
     pub class: String,
-    /// Whether the class is known; open is the right answer for the others.
+    /// Whether the class is known. For the others, open is the right answer.
     pub known: bool,
     /// `train`, `val`, `test`, …
     pub split: String,
-    /// Photos with the same value belong together, where a column says so.
+    /// Photos with the same value belong together, if there is such a column.
     pub cluster: Option<String>,
 }
 
 /// A file of labels, checked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Labels {
-    /// One for each photo, in the order of the file; a photo that is listed twice for a split is here once.
+    /// One for each photo, in the order of the file. A photo listed twice for a split is here once.
     pub photos: Vec<Label>,
-    /// What is odd, for people: photos in several splits.
+    /// Oddities for people: photos in several splits.
     pub warnings: Vec<String>,
     file: String,
-    /// Whether the names of folders say the classes.
+    /// Whether the classes come from the names of folders.
     folders: bool,
 }
 
 impl Labels {
-    /// Reads the file at `path`, or the folders of classes in a folder there; `cluster` is the column that says which
-    /// photos belong together.
+    /// Reads the file at `path`, or a folder with a folder for each class. `cluster` is the column of the clusters.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Io`]; [`Error::BadInput`] naming line and column for what is not as described
-    /// above, or for a photo that two lines of one split contradict each other about; [`Error::Limit`] for more than
-    /// `limits.photos`.
+    /// [`Error::NotFound`], [`Error::Io`]; [`Error::BadInput`] with line and column for an invalid file, or if two
+    /// lines of one split contradict each other; [`Error::Limit`] for more than `limits.photos`.
     pub fn read(path: &Path, cluster: Option<&str>, limits: &Limits) -> Result<Labels> {
         if path.is_dir() {
             return folder::read(path, cluster, limits);
@@ -91,7 +89,7 @@ impl Labels {
         }
     }
 
-    /// Reads `text`; `file` stands for it in messages.
+    /// Parses `text`. Messages name it `file`.
     ///
     /// # Errors
     /// As [`Labels::read`].
@@ -182,7 +180,7 @@ impl Labels {
     /// The photos of `split`.
     ///
     /// # Errors
-    /// [`Error::BadInput`] naming the splits of the file where there is none.
+    /// [`Error::BadInput`] if there is no such split; the message lists the existing ones.
     pub fn split(&self, split: &str) -> Result<Vec<Label>> {
         let photos: Vec<Label> = self.photos.iter().filter(|label| label.split == split).cloned().collect();
         if photos.is_empty() {
@@ -194,11 +192,11 @@ impl Labels {
         Ok(photos)
     }
 
-    /// The class of each of `photos` among those of `bundle`, `None` for the unknown ones.
+    /// The class of each of `photos` in `bundle`; `None` for the unknown ones.
     ///
     /// # Errors
-    /// [`Error::BadInput`] listing the known classes that the bundle does not have, or the unknown ones that it has:
-    /// either way no answer would be right.
+    /// [`Error::BadInput`] with the known classes that the bundle lacks, or the unknown ones that it has: no answer
+    /// could be right for them.
     pub fn resolve(&self, photos: &[Label], bundle: &Bundle) -> Result<Vec<Option<usize>>> {
         let positions = positions(bundle);
         let wrong = |known: bool| -> BTreeMap<&str, usize> {
@@ -238,11 +236,11 @@ impl Labels {
     }
 }
 
-/// The classes of a bundle by their ids, and by their names where these say which is meant.
+/// The classes of a bundle by id, and by name if the name is unique.
 fn positions(bundle: &Bundle) -> HashMap<&str, usize> {
     let mut named: HashMap<&str, Option<usize>> = HashMap::new();
     for (i, class) in bundle.classes.iter().enumerate() {
-        // Two classes of one name have none.
+        // A name of two classes is ambiguous.
         named.entry(&class.name).and_modify(|place| *place = None).or_insert(Some(i));
     }
     let mut positions: HashMap<&str, usize> = named.into_iter().filter_map(|(name, i)| Some((name, i?))).collect();
@@ -250,7 +248,7 @@ fn positions(bundle: &Bundle) -> HashMap<&str, usize> {
     positions
 }
 
-/// Where the columns stand.
+/// Positions of the columns.
 struct Columns {
     names: Vec<String>,
     path: usize,
@@ -307,7 +305,7 @@ impl Columns {
     }
 }
 
-/// A path without what does not change where it leads, `./` and `//`: the same photo has one path.
+/// The path without `./` and `//`, so that the same photo has one path.
 fn plain(path: &str) -> String {
     let parts: Vec<&str> = Path::new(path)
         .components()
@@ -317,7 +315,7 @@ fn plain(path: &str) -> String {
     match parts.split_first() {
         Some((&"/", rest)) => format!("/{}", rest.join("/")),
         Some(_) => parts.join("/"),
-        // Of `.` nothing would be left.
+        // `.` alone would become empty.
         None => path.into(),
     }
 }
@@ -442,9 +440,9 @@ mod tests {
             let labels = parse(text).unwrap_or_else(|e| panic!("{text:?}: {e}"));
             assert_eq!(labels.photos, [expected("a.jpg", "cup"), expected("b, c.jpg", "a \"cup\"")], "{text:?}");
         }
-        // The line of a photo is that of the file, empty ones and such within quotes counted.
+        // Line numbers are those of the file. Empty lines and line ends within quotes count.
         refused("path,class,role,split\n\n\"a\nb\",c,known,test\nd,e,maybe,test\n", &["line 5", "maybe"]);
-        // A quote that nothing closes would take the rest of the file.
+        // An unclosed quote would take the rest of the file.
         refused("path\tclass\trole\tsplit\n\"a\tb\tknown\ttest\nc\tb\tknown\ttest\n", &["line 2", "quote"]);
     }
 

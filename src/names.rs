@@ -1,7 +1,7 @@
-//! What classes are called.
+//! Display names of classes.
 //!
-//! One rule for every table, page and sentence: people read the name of a class; its id follows in brackets where the
-//! name alone would not tell which class is meant. Programs read the id, which is `label` in JSON.
+//! One rule for every table, page and sentence: people read the name of a class. Its id follows in brackets if the name
+//! alone is ambiguous. Programs read the id, which is `label` in JSON.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use crate::answer::Names;
 use crate::bundle::{Bundle, Class};
 use crate::decide::Decision;
 
-/// What the classes of a bundle are called, for people.
+/// Display names of a bundle's classes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DisplayNames {
     /// In the order of the logits.
@@ -42,7 +42,7 @@ impl DisplayNames {
         DisplayNames { enrolled, ..known }
     }
 
-    /// What a decision is called: the class, or `open`.
+    /// Display name of a decision: the class, or `open`.
     pub fn of_decision(&self, decision: Decision) -> &str {
         match decision {
             Decision::Known(place) => self.of(place),
@@ -52,17 +52,17 @@ impl DisplayNames {
         }
     }
 
-    /// What the class at `place` among the logits is called.
+    /// Display name of the class at index `place` of the logits.
     pub fn of(&self, place: usize) -> &str {
         self.names.get(place).map_or("?", String::as_str)
     }
 
-    /// What the class `id` is called; an id that is none of the bundle's, as that of an unknown class, stands for itself.
+    /// Display name of the class `id`. An id that is not in the bundle, such as an unknown class, is its own name.
     pub fn of_id<'a>(&'a self, id: &'a str) -> &'a str {
         self.ids.get(id).map_or(id, |place| self.of(*place))
     }
 
-    /// What an enrolled class is called: its name, which says `enrolled` where a class of the bundle has the same.
+    /// Display name of an enrolled class: its name, marked `enrolled` if a class of the bundle has the same name.
     pub fn of_enrolled(&self, name: &str) -> String {
         if self.names.iter().any(|known| known == name) { format!("{name} (enrolled)") } else { name.into() }
     }
@@ -78,7 +78,7 @@ impl DisplayNames {
     }
 }
 
-/// The rule. `alone` says that no other class has the same name.
+/// The rule. `alone`: no other class has the same name.
 fn display(class: &Class, alone: bool) -> String {
     match class.name.trim() {
         "" => class.id.clone(),

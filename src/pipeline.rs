@@ -1,7 +1,7 @@
 //! Source → queue → classifier → decisions over time → sink, in bounded memory.
 //!
-//! Two threads: one captures, and the caller's own classifies, decides and tells. Between them lies a [`Queue`] of a
-//! few recycled frames. Where they come from, who classifies them, where results go and when to stop are arguments.
+//! Two threads: one captures; the caller's thread classifies, decides and reports. A [`Queue`] of a few recycled frames
+//! connects them. Source, classifier, sink and control are arguments.
 
 mod capture;
 mod counts;
@@ -36,18 +36,18 @@ pub use settings::{Backoff, DEPTH_FILE, DEPTH_LIVE, Grouping, SILENCE, STUCK, Se
 use shared::{Shared, now};
 use stuck::Watchdog;
 
-/// How long the thread that captures may take to leave, after it was asked to, before the last results are reported.
+/// How long to wait for the capturing thread to end before the last results are reported.
 const LEAVE: Duration = Duration::from_secs(1);
 
 /// Stack of the thread that captures. Decoders of photos keep tables of some ten kilobytes on it.
 pub const CAPTURE_STACK: usize = 1 << 20;
 
-/// Asks a running pipeline for something, from another thread or a signal handler.
+/// Controls a running pipeline from another thread or a signal handler.
 #[derive(Clone, Debug, Default)]
 pub struct Control {
-    /// Finish the frame in progress, report what is left, and return.
+    /// Finishes the frame in progress, reports the rest, and returns.
     pub stop: Arc<AtomicBool>,
-    /// Tell statistics once, soon.
+    /// Reports statistics once, soon.
     pub stats: Arc<AtomicBool>,
 }
 
@@ -56,11 +56,11 @@ pub struct Control {
 pub enum Ended {
     /// The source has no more frames.
     Input,
-    /// It was asked to.
+    /// A stop was requested.
     Stopped,
 }
 
-/// How a pipeline ended, and what became of all frames: `captured = classified + dropped`.
+/// How a pipeline ended, and the counts of all frames: `captured = classified + dropped`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Report {
     /// Why it ended.
@@ -69,21 +69,22 @@ pub struct Report {
     pub stats: Stats,
 }
 
-/// Runs frames of `source` through `classifier` and tells `sink`, until the source ends or `control` says so.
+/// Runs frames of `source` through `classifier` and reports to `sink`, until the source ends or `control` requests a
+/// stop.
 ///
-/// Frames that were captured before the end of the input are classified; those that wait when it is stopped are
-/// dropped. In the end the events in progress are ended and the last statistics told, also where the source failed.
+/// Frames captured before the end of the input are classified. On a stop, queued frames are dropped. At the end, open
+/// events are ended and the last statistics reported, also if the source failed.
 ///
-/// A frame that cannot be classified (a region that it does not hold, a network that computes no number) is told to
-/// the sink as a [`Failure`], and counted as dropped and as a decode error.
+/// A frame that cannot be classified (its region lies outside, or the network's outputs are not numbers) is reported as
+/// a [`Failure`], and counted as dropped and as a decode error.
 ///
-/// A source that does not return from a call (a disk or a driver that no longer answers) cannot be left: where nothing is
-/// to be tried again, or a stop is asked for, all is reported as in the end, then [`Sink::stuck`] is called, and this returns
-/// when the source does.
+/// A source that is stuck in a call (a disk or a driver that no longer answers) cannot be abandoned. If no retry is
+/// set, or a stop is requested, everything is reported as at the end, [`Sink::stuck`] is called, and this function
+/// returns when the source does.
 ///
 /// # Errors
-/// [`Error::Unavailable`] for a source that is lost and did not come back; other errors of the source, the
-/// classifier and the sink; [`Error::Config`] and [`Error::Limit`] for settings that cannot be kept.
+/// [`Error::Unavailable`] for a lost source that did not come back; other errors of source, classifier and sink;
+/// [`Error::Config`] and [`Error::Limit`] for impossible settings.
 pub fn run(
     source: &mut dyn FrameSource,
     classifier: &mut dyn Classify,
@@ -95,11 +96,11 @@ pub fn run(
     run_with(source, classifier, Mode::Whole, sink, control, settings, limits)
 }
 
-/// As [`run`], but for things that move before a fixed camera: `stage` finds and follows them, `classifier` sees cuts of
-/// them, and each thing is one event. The rules of the consensus are not used.
+/// As [`run`], for things that move before a fixed camera. `stage` finds and tracks them, `classifier` sees crops of
+/// them, and each thing is one event. The consensus rules are not used.
 ///
 /// # Errors
-/// As [`run`], and those of the stage's finder.
+/// As [`run`], and errors of the stage's finder.
 pub fn run_things(
     source: &mut dyn FrameSource,
     stage: &mut Stage,
@@ -112,12 +113,11 @@ pub fn run_things(
     run_with(source, classifier, Mode::Things(stage), sink, control, settings, limits)
 }
 
-/// As [`run`], but for photos in which things are looked for: `source` is a
-/// [`StillSource`](crate::things::stills::StillSource), and `stills` gets from it what differs in them. Each photo has one
-/// answer.
+/// As [`run`], for photos with things. `source` is a [`StillSource`](crate::things::stills::StillSource), from which
+/// `stills` gets the differences between photos. Each photo has one answer.
 ///
 /// # Errors
-/// As [`run`], and those of a detector.
+/// As [`run`], and errors of a detector.
 pub fn run_stills(
     source: &mut dyn FrameSource,
     stills: &mut Stills,
@@ -136,7 +136,7 @@ enum Mode<'a> {
     Whole,
     /// Things that move.
     Things(&'a mut Stage),
-    /// What differs in photos.
+    /// Differences between photos.
     Stills(&'a mut Stills),
 }
 
@@ -163,7 +163,7 @@ fn run_with(
     let groups = Groups::new(bundle, settings.events, settings.grouping, settings.by_taken, limits)?;
     let (depth, overflow) = (settings.depth_for(source), settings.overflow_for(source));
     let bytes = source.bounds().frame_bytes;
-    // Where frames are dropped, only those are decoded that are classified.
+    // If frames are dropped, only the classified ones are decoded.
     let late = (overflow == Overflow::DropOldest && source.leave_coded()).then(|| LateDecoder::new(bytes, limits));
     let queue = Queue::new(depth, overflow, limits, || Slot::new(bytes, settings.keep_encoded))?;
     let name = source.name().to_string();
@@ -193,7 +193,7 @@ fn run_with(
             .spawn_scoped(scope, || capture.run(source))
             .map_err(|cause| Error::Io { path: "the capture thread".into(), cause })?;
         let ended = consumer.run(control);
-        // Whatever happened, the other thread must not wait for this one.
+        // After any error, the other thread must not wait for this one.
         queue.abandon();
         let left = !consumer.watchdog.is_stuck() && matches!(queue.next(LEAVE).0, Next::Closed);
         let mut finished = None;
@@ -205,7 +205,7 @@ fn run_with(
         let captured = thread.join().unwrap_or_else(|_| Err(Error::Internal("the capture thread panicked".into())));
         Ok((ended, captured, finished))
     })?;
-    // A sink that failed gets no more results; one whose source failed does.
+    // A failed sink gets no more results. After a failed source the sink gets the rest.
     let stats = finished.or_else(|| consumer.may_finish(&ended).then(|| consumer.finish())).transpose();
     let confirmed = capture.confirm(source);
     let ended = ended?;
@@ -215,7 +215,7 @@ fn run_with(
     Ok(Report { ended, stats })
 }
 
-/// The thread that classifies, decides and tells.
+/// The thread that classifies, decides and reports.
 struct Consumer<'a> {
     name: &'a str,
     queue: &'a Queue<Slot>,
@@ -226,21 +226,21 @@ struct Consumer<'a> {
     groups: Groups,
     meter: Meter,
     watchdog: Watchdog,
-    /// Whether frames have times of their own, so that time that passes without one means nothing.
+    /// Whether frames have times of their own, so that silence means nothing.
     recording: bool,
-    /// For a source that remembers what was reported.
+    /// For a source with a memory of reported frames.
     note: Option<Note>,
-    /// For frames that come encoded.
+    /// For frames that arrive encoded.
     late: Option<LateDecoder>,
 }
 
 impl Consumer<'_> {
-    /// Whether what is left can still be reported: not by a sink that failed.
+    /// Whether the rest can still be reported: not to a failed sink.
     fn may_finish(&self, ended: &Result<Ended>) -> bool {
         ended.is_ok() || self.watchdog.is_stuck()
     }
 
-    /// Until the queue is closed and empty, or a stop is asked for.
+    /// Runs until the queue is closed and empty, or a stop is requested.
     fn run(&mut self, control: &Control) -> Result<Ended> {
         loop {
             if control.stop.load(Ordering::Relaxed) {
@@ -249,14 +249,14 @@ impl Consumer<'_> {
             let (next, counts) = self.queue.next(TICK);
             match next {
                 Next::Frame(slot) => {
-                    self.tell_damage(slot.ordinal)?;
+                    self.report_damage(slot.ordinal)?;
                     let (seq, dropped) = (slot.frame.stamp().seq, self.meter.dropped_since(counts.dropped));
                     self.handle(slot, dropped)?;
                     self.note(seq);
                     self.shared.done.store(seq + 1, Ordering::Release);
                 }
                 Next::Nothing => {
-                    self.tell_damage(u64::MAX)?;
+                    self.report_damage(u64::MAX)?;
                     if !self.recording {
                         self.silence(now())?;
                     }
@@ -273,10 +273,10 @@ impl Consumer<'_> {
         }
     }
 
-    /// Says so where the source is silent, or does not return.
+    /// Reports a source that is silent or stuck.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] if it does not return and nothing is to be tried again.
+    /// [`Error::Unavailable`] if it is stuck and no retry is set.
     fn watch(&mut self) -> Result<()> {
         let now = now();
         if let Some(silent) = self.watchdog.silence(now, self.shared) {
@@ -295,11 +295,11 @@ impl Consumer<'_> {
         if self.watchdog.goes_on() { Ok(()) } else { Err(error) }
     }
 
-    /// Tells what is left to tell.
+    /// Reports the rest.
     fn finish(&mut self) -> Result<Stats> {
-        self.tell_damage(u64::MAX)?;
+        self.report_damage(u64::MAX)?;
         let changes = self.groups.finish();
-        self.tell_changes(self.groups.times(), &changes)?;
+        self.report_changes(self.groups.times(), &changes)?;
         self.finish_things()?;
         let stats = Stats { last: true, ..self.stats() };
         self.sink.stats(self.name, &stats)?;
@@ -310,7 +310,7 @@ impl Consumer<'_> {
     /// Time has passed without a frame.
     fn silence(&mut self, now: Duration) -> Result<()> {
         let changes = self.groups.silence(now);
-        self.tell_changes(self.groups.times(), &changes)?;
+        self.report_changes(self.groups.times(), &changes)?;
         self.silence_of_things(now)
     }
 
@@ -330,9 +330,9 @@ impl Consumer<'_> {
                 Err(e) => self.give_up(slot, e),
             };
         }
-        // What it does not belong to is over before it is examined.
+        // Events that the frame does not belong to end before it is classified.
         let (times, ended) = self.groups.begin(&slot.frame, now());
-        self.tell_changes(times, &ended)?;
+        self.report_changes(times, &ended)?;
         let (name, sink, frame) = (self.name, &mut *self.sink, &mut slot.frame);
         let mut told = |cut: &crate::things::Cut| sink.cut(&CutResult { source: name, cut: *cut });
         let looked = decoded.and_then(|()| match self.mode.stills() {
@@ -367,7 +367,7 @@ impl Consumer<'_> {
                     FrameResult { source, source_url, stamp, answer, agreed, age, dropped, origin, still, again };
                 let told = self.sink.frame(&result);
                 self.groups.add(&*self.classifier);
-                let told = told.and_then(|()| self.tell_changes(self.groups.times(), &changes));
+                let result = result.and_then(|()| self.report_changes(self.groups.times(), &changes));
                 self.queue.classified(slot);
                 told
             }
@@ -375,7 +375,7 @@ impl Consumer<'_> {
         }
     }
 
-    /// Has the source remember that frame `seq` was reported. Should it fail, the other thread tries again and says so.
+    /// Tells the source that frame `seq` was reported. If that fails, the other thread retries and reports the error.
     fn note(&mut self, seq: u64) {
         if let Some(note) = self.note.as_mut().filter(|_| !self.shared.is_refused(seq))
             && let Err(e) = note(seq)
@@ -384,13 +384,13 @@ impl Consumer<'_> {
         }
     }
 
-    /// Gives back a frame that could not be classified; an error that does not concern it alone ends the pipeline.
+    /// Drops a frame that could not be classified. An error that is not about this frame ends the pipeline.
     fn give_up(&mut self, slot: Slot, e: Error) -> Result<()> {
         if !concerns_frame(&e) {
             self.queue.gave_up(slot);
             return Err(e);
         }
-        // What the picture is not to blame for may be otherwise in another run: a region that it does not hold.
+        // Another run may succeed if the picture is not at fault, for example with another region.
         if e.kind() != ErrorKind::BadImage {
             self.shared.refuse(slot.frame.stamp().seq);
         }
@@ -402,7 +402,7 @@ impl Consumer<'_> {
         self.sink.failure(&Failure { source, now, kind, offset: None, reason })
     }
 
-    fn tell_changes(&mut self, times: Times, changes: &Changes) -> Result<()> {
+    fn report_changes(&mut self, times: Times, changes: &Changes) -> Result<()> {
         for change in changes {
             self.meter.event(change);
             let names = self.classifier.names();
@@ -412,8 +412,8 @@ impl Consumer<'_> {
         Ok(())
     }
 
-    /// Tells of the damage that was found before the frame `ordinal`.
-    fn tell_damage(&mut self, ordinal: u64) -> Result<()> {
+    /// Reports damages from before the frame `ordinal`.
+    fn report_damage(&mut self, ordinal: u64) -> Result<()> {
         while let Some(damage) = self.shared.damage_before(ordinal) {
             let Damage { offset, kind, ref reason, ref photo } = damage;
             let photo = photo.as_ref().map(|photo| photo.to_string_lossy());

@@ -1,7 +1,7 @@
-//! Where results go: what a pipeline tells, and to whom.
+//! Results of a pipeline, and the trait that receives them.
 //!
-//! A [`Sink`] is passed in. [`json::JsonLines`] writes the lines that docs/reference/events.md describes; a program of one's own
-//! implements the trait for what it does with the results.
+//! A [`Sink`] is passed in. [`json::JsonLines`] writes the lines of docs/reference/events.md. Other programs implement
+//! the trait for their own use of the results.
 
 pub mod json;
 
@@ -21,29 +21,29 @@ use crate::things::{self, Camera, Cut, EventThing, Present, State, ThingStats};
 /// One classified frame.
 #[derive(Clone, Copy, Debug)]
 pub struct FrameResult<'a> {
-    /// The source, or the photo where the frame is one.
+    /// The source, or the photo's path.
     pub source: &'a str,
-    /// The photo's path as a relative URL, where that is not UTF-8: [`Frame::url`](crate::Frame::url).
+    /// The photo's path as a relative URL, if it is not UTF-8: [`Frame::url`](crate::Frame::url).
     pub source_url: Option<&'a str>,
     /// Number and time of capture.
     pub stamp: Stamp,
-    /// What it shows.
+    /// The answer.
     pub answer: Answer<'a>,
-    /// What this frame and those before it agree on, if they do.
+    /// The consensus of this frame and those before it, if there is one.
     pub agreed: Option<Agreed>,
-    /// From capture to decision.
+    /// Time from capture to decision.
     pub age: Duration,
     /// Frames dropped since the last result.
     pub dropped: u64,
-    /// When, where and with what it was taken, of a photo.
+    /// Time, place and camera of a photo.
     pub origin: Option<&'a Origin>,
-    /// What was cut out, of a photo in which things are looked for; the answer is then that of one of them.
+    /// The crops of a photo in thing mode. The answer is then that of one of them.
     pub still: Option<&'a Still>,
-    /// Whether it may have been told of already: [`Frame::is_again`].
+    /// Whether an earlier run may have reported it: [`Frame::is_again`].
     pub again: bool,
 }
 
-/// By which clock the times of an event are.
+/// The clock of an event's times.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Times {
     /// The monotonic clock, by when frames arrived.
@@ -51,7 +51,7 @@ pub enum Times {
     Monotonic,
     /// Since 1970 by UTC, by when photos were taken.
     Utc,
-    /// Since 1970 by the clock of a camera that does not say how far it is from UTC.
+    /// Since 1970, by a camera's clock with an unknown UTC offset.
     Local,
 }
 
@@ -60,56 +60,56 @@ pub enum Times {
 pub struct EventResult<'a> {
     /// The source.
     pub source: &'a str,
-    /// When the pipeline told, on the monotonic clock.
+    /// Time of the report, on the monotonic clock.
     pub now: Duration,
-    /// What happened.
+    /// The change.
     pub change: Change,
-    /// Labels and names of what was seen.
+    /// Labels and names of the classes.
     pub names: Names<'a>,
-    /// By which clock its times are.
+    /// The clock of its times.
     pub times: Times,
-    /// The thing that the event is of, where things are looked for.
+    /// The thing of the event, in thing mode.
     pub thing: Option<EventThing<'a>>,
 }
 
-/// What is new about an event, where events are kept.
+/// Novelty of an event, if events are stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Novelty {
-    /// Whether no event of this class was kept before.
+    /// Whether it is the first stored event of this class.
     pub first_ever: bool,
     /// Whether it is the first of its class on this day, in UTC.
     pub first_today: bool,
-    /// Days since the last one of its class; `None` for the first, and where the clock went back.
+    /// Days since the last event of its class. `None` for the first one, or if the clock went back.
     pub days_since: Option<u32>,
 }
 
-/// What has become of events that are to be kept.
+/// Counts of the store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct StoreStats {
-    /// `open`; `waiting` for a store that cannot be opened or written now; `closed` in the end.
+    /// `open`; `waiting` if the store cannot be opened or written now; `closed` at the end.
     pub state: &'static str,
     /// Records that are in the store.
     pub records: u64,
     /// Bytes of the store.
     pub bytes: u64,
-    /// Events that were kept since the stream began.
+    /// Events stored since the stream began.
     pub kept: u64,
-    /// Events that came faster than they were written.
+    /// Events dropped because they came faster than they were written.
     pub dropped: u64,
-    /// Events that could not be kept.
+    /// Events that could not be stored.
     pub not_kept: u64,
-    /// Pictures that could not be kept with their events.
+    /// Pictures that could not be stored with their events.
     pub pictures_lost: u64,
-    /// Records that were given up to make room.
+    /// Evicted records.
     pub evicted: u64,
     /// Bytes that were written.
     pub written_bytes: u64,
 }
 
-/// One frame in which things were looked for.
+/// A frame in thing mode.
 #[derive(Clone, Copy, Debug)]
 pub struct SceneResult<'a> {
-    /// The source, or the photo where the frame is one.
+    /// The source, or the photo's path.
     pub source: &'a str,
     /// As [`FrameResult::source_url`].
     pub source_url: Option<&'a str>,
@@ -117,11 +117,11 @@ pub struct SceneResult<'a> {
     pub stamp: Stamp,
     /// The whole frame.
     pub frame: &'a Frame,
-    /// Labels and names of what was seen.
+    /// Labels and names of the classes.
     pub names: Names<'a>,
-    /// The things that are present.
+    /// The things in view.
     pub things: &'a [Present],
-    /// From capture to decision.
+    /// Time from capture to decision.
     pub age: Duration,
     /// Frames dropped since the last result.
     pub dropped: u64,
@@ -129,7 +129,7 @@ pub struct SceneResult<'a> {
     pub times: things::Times,
 }
 
-/// One cut of a thing was classified.
+/// A classified crop of a thing.
 #[derive(Clone, Copy, Debug)]
 pub struct CutResult<'a> {
     /// The source.
@@ -145,9 +145,9 @@ pub struct CameraResult<'a> {
     pub source: &'a str,
     /// Number and time of the frame that shows it.
     pub stamp: Stamp,
-    /// What changed.
+    /// The change.
     pub camera: Camera,
-    /// What is known of the picture from now on.
+    /// The state of the picture from now on.
     pub state: State,
 }
 
@@ -160,22 +160,22 @@ pub struct Failure<'a> {
     pub now: Duration,
     /// The class of error.
     pub kind: ErrorKind,
-    /// Where it began in the input, in bytes, for a source that is one.
+    /// Offset of its beginning in the input, in bytes, if the source has one.
     pub offset: Option<u64>,
     /// What is wrong, and the remedy.
     pub reason: &'a str,
 }
 
-/// What has become of the frames so far, and how long they took.
+/// Counts and timings of frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Stats {
     /// When this was counted, on the monotonic clock.
     pub now: Duration,
     /// Since the pipeline began.
     pub uptime: Duration,
-    /// How long was watched: of a recording by the times of its frames; `None` where frames do not say it, as photos.
+    /// Time watched: of a recording by its frame times; `None` if unknown, as for photos.
     pub watched: Option<Duration>,
-    /// Frames that were taken from the source: classified, dropped, waiting, or in progress.
+    /// Frames taken from the source: classified, dropped, queued, or in progress.
     pub captured: u64,
     /// Frames that were classified.
     pub classified: u64,
@@ -183,25 +183,25 @@ pub struct Stats {
     pub dropped: u64,
     /// Frames that wait now.
     pub waiting: usize,
-    /// Frames passed over because fewer were asked for; they are not captured.
+    /// Frames skipped because fewer were requested; they are not counted as captured.
     pub skipped: u64,
-    /// Frames that were no pictures; they are not captured either.
+    /// Damaged frames; they are not counted as captured.
     pub decode_errors: u64,
-    /// Times that the source went away and came back.
+    /// How many times the source was lost and came back.
     pub reconnects: u64,
-    /// Whether the source is there: neither gone, nor silent for long, nor stuck.
+    /// Whether the source is connected: not lost, not silent for long, and not stuck.
     pub connected: bool,
     /// How long the source has given neither a frame nor a damaged one.
     pub silent: Duration,
-    /// Whether a call of the source has not returned for so long that it may never.
+    /// Whether the source is stuck in a call.
     pub stuck: bool,
     /// Events announced so far.
     pub events: u64,
-    /// What the time since the last statistics was like.
+    /// Measurements since the last statistics.
     pub interval: Interval,
-    /// What there is to say of things, where they are looked for.
+    /// Counts of things, in thing mode.
     pub things: Option<ThingStats>,
-    /// Whether these are the last ones: `captured = classified + dropped`.
+    /// Whether these are the last statistics: `captured = classified + dropped`.
     pub last: bool,
 }
 
@@ -218,7 +218,7 @@ pub struct Interval {
     pub max_age: Duration,
     /// The sum of the ages.
     pub sum_age: Duration,
-    /// Inferences in it: as many as frames were classified, or as cuts of things were.
+    /// Inferences in the interval: one for each classified frame or crop.
     pub inferences: u64,
     /// The longest inference.
     pub max_inference: Duration,
@@ -226,9 +226,9 @@ pub struct Interval {
     pub sum_inference: Duration,
 }
 
-/// Takes results, one after another, on the thread that classifies: a slow one makes frames wait.
+/// Receives results one after another, on the classifying thread. A slow sink makes frames wait.
 ///
-/// Every method but [`Sink::event`] does nothing unless it is written. An error ends the pipeline.
+/// All methods except [`Sink::event`] do nothing by default. An error ends the pipeline.
 pub trait Sink {
     /// A frame was classified.
     fn frame(&mut self, frame: &FrameResult) -> Result<()> {
@@ -236,25 +236,25 @@ pub trait Sink {
         Ok(())
     }
 
-    /// Things were looked for in a frame; called instead of [`Sink::frame`].
+    /// A frame in thing mode was processed. Called instead of [`Sink::frame`].
     fn scene(&mut self, scene: &SceneResult) -> Result<()> {
         let _ = scene;
         Ok(())
     }
 
-    /// A cut of a thing was classified.
+    /// A crop of a thing was classified.
     fn cut(&mut self, cut: &CutResult) -> Result<()> {
         let _ = cut;
         Ok(())
     }
 
-    /// The camera as a whole changed: it moved, or it got dark.
+    /// The whole picture changed: the camera moved, or it became dark.
     fn camera(&mut self, camera: &CameraResult) -> Result<()> {
         let _ = camera;
         Ok(())
     }
 
-    /// An event began, goes on, or ended.
+    /// An event began, continues, or ended.
     fn event(&mut self, event: &EventResult) -> Result<()>;
 
     /// A frame was lost to damage.
@@ -263,20 +263,20 @@ pub trait Sink {
         Ok(())
     }
 
-    /// Statistics were asked for, or are due; also once at the end.
+    /// Statistics were requested or are due; also called once at the end.
     fn stats(&mut self, source: &str, stats: &Stats) -> Result<()> {
         let (_, _) = (source, stats);
         Ok(())
     }
 
-    /// All has been reported, but the source does not return, as `error` says, and the pipeline waits for it. A program may end
-    /// itself here.
+    /// Everything has been reported, but the source is stuck with `error`, and the pipeline waits for it. A program may
+    /// exit here.
     fn stuck(&mut self, error: &Error) {
         let _ = error;
     }
 
-    /// Called after each frame, and several times a second without any, with what is in progress: for watchdogs,
-    /// displays, and whatever else must not wait for a frame.
+    /// Called after each frame, and several times a second without any, with the open events: for watchdogs, displays
+    /// and other work that must not wait for a frame.
     fn tick(&mut self, stats: &Stats, events: &mut dyn Iterator<Item = &Event>) -> Result<()> {
         let (_, _) = (stats, events);
         Ok(())

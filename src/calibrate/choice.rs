@@ -1,8 +1,8 @@
-//! Which score decides, and whether each class has a threshold of its own: chosen by what either does at the target.
+//! Chooses the deciding score, and whether each class has its own threshold, by the results at the target.
 //!
-//! The worth of a rule at its threshold is the mean of two shares: of the unknown photos, those that are called open, and
-//! of the known ones, class by class, those that are accepted and named rightly. A rule that pays for caught strangers with
-//! its rare classes gains nothing by that.
+//! The worth of a rule at its threshold is the mean of two shares: of the unknown photos, those called open; of the
+//! known ones, class by class, those accepted and named rightly. So a rule gains nothing if it rejects more unknown
+//! photos at the cost of rare classes.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,7 +17,7 @@ use crate::labels::Label;
 use crate::metrics::Interval;
 use crate::scores::ScoreKind;
 
-/// What decides.
+/// The deciding score.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
     /// This rule.
@@ -40,7 +40,7 @@ impl FromStr for Choice {
     }
 }
 
-/// Whether classes have thresholds of their own, where the rule is a reachability.
+/// Whether classes have their own thresholds, if the rule is a reachability.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PerClass {
     /// One for all.
@@ -57,7 +57,7 @@ pub enum PerClass {
 pub struct Weighed {
     /// Name of the score.
     pub score: String,
-    /// Whether classes have thresholds of their own.
+    /// Whether classes have their own thresholds.
     pub per_class: bool,
     /// Mean of `open_rejected` and `open_set_macro`.
     pub worth: f64,
@@ -66,7 +66,7 @@ pub struct Weighed {
     /// Mean over the classes of the known photos accepted and named rightly there, each photo judged without having a part
     /// in the threshold of its class.
     pub open_set_macro: f64,
-    /// 95 % interval of what the chosen rule is worth beyond this one; absent for the chosen one.
+    /// 95 % interval of the chosen rule's advantage over this one; absent for the chosen one.
     pub difference: Option<[f64; 2]>,
 }
 
@@ -85,7 +85,7 @@ impl fmt::Debug for Candidate {
 }
 
 impl Candidate {
-    /// `rule` at `target`; `None` where no threshold reaches that.
+    /// `rule` at `target`; `None` if no threshold reaches it.
     pub fn new(bundle: &Bundle, records: &[Record], target: Target, rule: Rule, own: bool) -> Option<Candidate> {
         let spreads = own.then(|| per_class::Spreads::new(bundle.classes.len(), records));
         let kind = ScoreKind::of_rule(rule);
@@ -93,12 +93,12 @@ impl Candidate {
             .iter()
             .map(|record| {
                 let score = match (rule, &spreads) {
-                    // What the other half of the rule refuses, no reachability can save.
+                    // A photo that the other half of the rule rejects stays open at any reachability.
                     (Rule::Both, _) if record.scores.probability < bundle.open.probability => f64::NEG_INFINITY,
                     (Rule::MaxProbability, _) => record.scores.probability.into(),
                     (Rule::Reachability | Rule::Both, None) => record.scores.reachability.into(),
                     (_, Some(spreads)) => spreads.standardised(record),
-                    // As it is held against its limit.
+                    // In the precision of the comparison with the limit.
                     (_, None) => f64::from(record.kinds[kind.index()] as f32),
                 };
                 Sample { score, known: record.truth.is_some(), right: record.truth == Some(record.scores.class) }
@@ -108,7 +108,7 @@ impl Candidate {
         Some(Candidate { rule, spreads, samples, cut })
     }
 
-    /// What it is worth on the records at `positions`: worth, open rejected, macro.
+    /// Worth on the records at `positions`: worth, open rejected, macro.
     pub fn worth(&self, classes: usize, records: &[Record], positions: impl Iterator<Item = usize>) -> [f64; 3] {
         let (mut open, mut rejected) = (0usize, 0usize);
         let mut known = vec![(0usize, 0usize); classes];
@@ -153,8 +153,8 @@ pub(super) fn candidates(bundle: &Bundle, choice: Choice, own: PerClass, distanc
         .collect()
 }
 
-/// The place of the candidate that is worth most on `records`, the first of equals, and what each is worth; `None` without
-/// any.
+/// Index of the candidate with the highest worth on `records`, the first among equals, and the worth of each; `None`
+/// without candidates.
 pub(super) fn most(candidates: &[Candidate], bundle: &Bundle, records: &[Record]) -> Option<(usize, Vec<[f64; 3]>)> {
     let all: Vec<[f64; 3]> =
         candidates.iter().map(|c| c.worth(bundle.classes.len(), records, 0..records.len())).collect();
@@ -167,7 +167,7 @@ pub(super) fn most(candidates: &[Candidate], bundle: &Bundle, records: &[Record]
     (!all.is_empty()).then_some((chosen, all))
 }
 
-/// The candidate that is worth most on `records`, and what all of them are worth.
+/// The candidate with the highest worth on `records`, and the worth of all.
 pub(super) fn best(
     bundle: &Bundle,
     labels: &[Label],

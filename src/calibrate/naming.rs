@@ -1,15 +1,14 @@
-//! From which probability on a name may be reported, for each rank.
+//! The probability thresholds of names, for each rank.
 //!
-//! The share that is promised is of what gets a name: of the *known* photos that the rule accepts and that are called by a
-//! name of one rank, so many are of that taxon. Rank by rank, the narrowest first, each photo that has no name yet is a
-//! candidate, and the threshold is the lowest that keeps the share. A rank at which fewer than [`LEAST`] photos would be
-//! named is left out.
+//! The promise concerns the photos that get a name: of the *known* photos that the rule accepts and that get a name of
+//! one rank, at least the promised share is of that taxon. Ranks are processed from the narrowest on. At each rank, the
+//! photos without a name are candidates, and the threshold is the lowest that keeps the share. A rank at which fewer
+//! than [`LEAST`] photos would get a name is left out.
 //!
-//! For *open* photos, known and unknown ones together, the group that they lie near is found in the same way. What is
-//! unknown in the field is other than what was photographed, and one group that happens to be frequent here would carry a
-//! rank; so it is reported only where unknown photos of at least [`LEAST_GROUPS`] groups of that rank are named
-//! rightly, and where the lower end of what is promised keeps the share, with the photos of an unknown class drawn
-//! together.
+//! For *open* photos, known and unknown ones together, names of groups are found in the same way. But unknown things in
+//! the field differ from the photographed ones, and one group that is frequent here could carry a whole rank. So such
+//! names are reported only if unknown photos of at least [`LEAST_GROUPS`] groups of that rank are named rightly, and if
+//! the lower end of the promised interval keeps the share, with the photos of an unknown class drawn together.
 
 use std::collections::BTreeSet;
 
@@ -25,23 +24,23 @@ use crate::metrics::Interval;
 /// Fewest photos that a rank's threshold rests on.
 pub const LEAST: usize = 20;
 
-/// Fewest groups of which unknown photos are named rightly.
+/// Fewest groups of unknown classes with rightly named photos.
 pub const LEAST_GROUPS: usize = 3;
 
-/// What names of one rank come to on the photos that they were chosen by.
+/// Result for the names of one rank, on the photos that chose them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Named {
     /// Whether the photos are open.
     pub open: bool,
     /// Rank of the names.
     pub rank: Rank,
-    /// From this probability on.
+    /// Threshold of the probability.
     pub probability: f32,
-    /// Photos that get such a name.
+    /// Photos with such a name.
     pub told: usize,
-    /// Of them, those of that taxon.
+    /// Those of them that are of that taxon.
     pub right: usize,
-    /// What share of another set's names of this rank would be right, with a chance of 95 %.
+    /// 95 % interval of the share of right names of this rank on another set.
     pub promised: Option<[f64; 2]>,
 }
 
@@ -54,9 +53,9 @@ struct Candidate {
     class: usize,
 }
 
-/// The thresholds of names for `bundle`, whose rule and taxonomy are set, so that `share` of the names are right; and what
-/// they come to. `taxonomy` says what unknown classes are. `None` for a bundle without taxonomy, and for records without
-/// logits.
+/// Finds the thresholds of names for `bundle`, whose rule and taxonomy are set, so that `share` of the names are right.
+/// Also returns the results. `taxonomy` contains the taxa of unknown classes. `None` for a bundle without taxonomy, and
+/// for records without logits.
 pub(super) fn names(
     bundle: &Bundle,
     labels: &[Label],
@@ -74,7 +73,7 @@ pub(super) fn names(
     for open in [false, true] {
         let of_these = |i: &usize| answers[*i].open == open && (open || records[*i].truth.is_some());
         let mut left: Vec<usize> = (0..records.len()).filter(of_these).collect();
-        // What is open is no class of the bundle, as far as the rule can tell.
+        // By the rule, an open photo is of no class of the bundle.
         for rank in namer.ranks().filter(|rank| !open || *rank > Rank::Label) {
             let candidate = |record: &usize| {
                 let best = namer.best(rank, &records[*record].logits)?;
@@ -113,13 +112,13 @@ pub(super) fn names(
     Some((naming, named))
 }
 
-/// How many of `candidates`, the most probable first, can be reported so that `share` of them are right; the most.
+/// The largest number of `candidates`, most probable first, of which `share` are right.
 fn told(candidates: &[Candidate], share: f64) -> Option<usize> {
     let mut right = 0usize;
     let mut told = None;
     for (i, candidate) in candidates.iter().enumerate() {
         right += usize::from(candidate.right);
-        // Equals are told together.
+        // Equal probabilities are reported together.
         let ends = candidates.get(i + 1).is_none_or(|next| next.probability < candidate.probability);
         if ends && i + 1 >= LEAST && right as f64 >= share * (i + 1) as f64 {
             told = Some(i + 1);
@@ -172,8 +171,8 @@ mod tests {
         assert_eq!(told(&candidates(&of), 0.8), Some(30));
     }
 
-    /// A bundle of four classes of three families, and records with their labels: of each photo its class, its decision and
-    /// the class that it looks like, with a probability of about `p`.
+    /// A bundle of four classes in three families, and records with labels: for each photo its class, its decision, and
+    /// the class that it looks like with a probability of about `p`.
     fn photos(of: &[(&str, bool, usize, f32, usize)]) -> (Bundle, Vec<Label>, Vec<Record>) {
         let mut bundle = crate::bundle::example::bundle(&["a", "b", "c", "d"].map(|id| (id, 9)));
         let table = "id\tfamily\na\tA\nb\tA\nc\tC\nd\tD\n";
@@ -209,7 +208,7 @@ mod tests {
 
     #[test]
     fn the_narrowest_rank_keeps_its_share() {
-        // Sure photos are right; unsure ones of a and b are taken for each other.
+        // Sure photos are right. Unsure photos of a and b are confused with each other.
         let (bundle, labels, records) =
             photos(&[("a", true, 0, 0.95, 30), ("b", true, 1, 0.9, 30), ("a", true, 1, 0.6, 25)]);
         let (naming, named) = names(&bundle, &labels, &records, &Taxonomy::default(), 0.9).unwrap();
@@ -235,7 +234,7 @@ mod tests {
         assert_eq!(open(&[u, v, w]), [Rank::Family]);
         // Two groups are no proof, however many their photos are.
         assert_eq!(open(&[u, ("v", false, 2, 0.9, 90)]), []);
-        // Nor are three, where a fourth that looks like them might be what comes: 30 of 33 are right here.
+        // Three groups are not enough either if a fourth one looks like them: 30 of 33 are right here.
         assert_eq!(open(&[u, v, w, ("x", false, 3, 0.9, 3)]), []);
     }
 

@@ -1,25 +1,25 @@
 //! Thresholds of single classes by their own spread, shrunk towards all classes where photos are few.
 //!
-//! With x = ln reachability of the rightly named known photos, class k having n_k of them with mean m_k:
+//! With x = ln reachability of the rightly named known photos, n_k of class k with mean m_k:
 //!
 //! - within classes x spreads with variance σ² (pooled), the means of classes spread with variance τ² around m
 //!   (method of moments, negative estimates counting as 0);
 //! - the centre of class k is μ_k = m + w_k (m_k − m) with w_k = τ² / (τ² + σ² / n_k): the empirical Bayes estimate
 //!   (Efron and Morris, "Data analysis using Stein's estimator", JASA 70, 1975);
 //! - its variance is s_k² = (ν σ² + SS_k) / (ν + max(n_k − 1, 0)) + τ² (1 − w_k), with SS_k the squared deviations from
-//!   m_k: its own spread beside ν photos' worth of everybody's, and what is uncertain about its centre.
+//!   m_k: its own spread pooled with the common one at a weight of ν photos, plus the uncertainty of its centre.
 //!
-//! A photo that is named k is judged by u = (x − μ_k) / s_k. One threshold z on u is chosen for the target, and the
-//! class's is exp(μ_k + z s_k). A class without photos has μ = m and s² = σ² + τ²; with more photos it comes to stand on
-//! its own: so a class with a handful of photos is neither always open nor never. While z is chosen, a photo is judged
-//! without having a part in μ_k and s_k, because five photos lie nearer to their own mean than the sixth will.
+//! A photo named k is judged by u = (x − μ_k) / s_k. One threshold z on u is chosen for the target, and the class's
+//! threshold is exp(μ_k + z s_k). A class without photos has μ = m and s² = σ² + τ². With more photos its own values
+//! count more. So a class with a handful of photos is neither always open nor never. For the choice of z, a photo is
+//! left out of its own μ_k and s_k, because five photos lie nearer to their own mean than a sixth will.
 
 use crate::inference::Record;
 
-/// Photos' worth of the pooled variance in that of a class (ν).
+/// Weight of the pooled variance in that of a class, in photos (ν).
 const PRIOR_PHOTOS: f64 = 10.0;
 
-/// Smallest variance of ln reachability that is believed, 0.1 % of reachability: equal photos must not divide by 0.
+/// Smallest variance of ln reachability, 0.1 % of reachability: equal photos must not cause a division by 0.
 const MIN_VARIANCE: f64 = 1e-6;
 
 /// Number, mean and squared deviations of ln reachability.
@@ -31,14 +31,14 @@ struct Moments {
 }
 
 impl Moments {
-    /// With `x` added (Welford).
+    /// Adds `x` (Welford).
     fn with(self, x: f64) -> Moments {
         let n = self.n + 1.0;
         let mean = self.mean + (x - self.mean) / n;
         Moments { n, mean, squares: self.squares + (x - self.mean) * (x - mean) }
     }
 
-    /// With `x`, which is among them, left out.
+    /// Removes `x`, which must be included.
     fn without(self, x: f64) -> Moments {
         if self.n < 2.0 {
             return Moments::default();
@@ -62,7 +62,7 @@ pub(super) struct Spreads {
 }
 
 impl Spreads {
-    /// Of the rightly named known photos among `records`.
+    /// Spreads of the rightly named known photos among `records`.
     pub fn new(classes: usize, records: &[Record]) -> Spreads {
         let mut moments = vec![Moments::default(); classes];
         for record in records {
@@ -86,7 +86,8 @@ impl Spreads {
         self.classes[k].n > 0.0
     }
 
-    /// u of the photo: how many deviations its class's centre is below it, its own part in that left out.
+    /// u of the photo, negated: how many deviations it lies below its class's centre, with the photo left out of the
+    /// class.
     pub fn standardised(&self, record: &Record) -> f64 {
         let x = f64::from(record.scores.reachability).ln();
         let class = self.classes[record.scores.class];
@@ -116,7 +117,7 @@ impl Spreads {
     }
 }
 
-/// A threshold as it is stored: six significant digits, beyond which machines compute logarithms differently.
+/// A threshold as stored: rounded to six significant digits, because machines compute logarithms differently beyond.
 pub(super) fn stored(threshold: f64) -> f32 {
     super::six(threshold.min(f32::MAX.into())) as f32
 }
@@ -170,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_class_with_one_photo_is_neither_always_open_nor_never() {
-        // τ² is 0.25 or more, so that even one photo tells something; it is not believed blindly.
+        // τ² is at least 0.25, so even one photo counts, but not fully.
         for x in [-3.0, 0.5, 4.0] {
             let s = spreads(x);
             let threshold = s.threshold(Some(2), -2.0).ln();

@@ -4,14 +4,14 @@ use super::search::{Sample, measure, threshold};
 use super::{Rates, Target};
 use crate::error::{Error, Result};
 
-/// The threshold that serves `target` on `known`, scores of known things, and `open`, scores of all others, and what it
-/// reaches on them. Larger scores mean known; what lies at the threshold or above is accepted.
+/// The best threshold for `target` on `known`, scores of known things, and `open`, scores of all others, with the rates
+/// that it reaches on them. Larger scores mean known. A score at or above the threshold is accepted.
 ///
-/// For [`Target::MaxF`] each label of a known thing counts as right.
+/// For [`Target::MaxF`] every known thing counts as rightly labelled.
 ///
 /// # Errors
-/// [`Error::BadInput`] for a score that is not a number, for scores of which there are none though the target needs them, and
-/// for a target that no threshold reaches.
+/// [`Error::BadInput`] for a score that is not a number, for missing scores that the target needs, and for a target
+/// that no threshold reaches.
 pub fn threshold_of(known: &[f64], open: &[f64], target: Target) -> Result<(f64, Rates)> {
     let bad = |reason: &str| Err(Error::BadInput { subject: "scores".into(), reason: reason.into() });
     if known.iter().chain(open).any(|score| score.is_nan()) {

@@ -6,14 +6,14 @@ use crate::metrics::{FMeasure, needed};
 /// One photo as far as a threshold is concerned.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Sample {
-    /// Larger means known; accepted from the threshold on. Minus infinity is never accepted.
+    /// Larger means known; at or above the threshold means accepted. Minus infinity is never accepted.
     pub score: f64,
     pub known: bool,
     /// Whether its label is right.
     pub right: bool,
 }
 
-/// The threshold for `target` over `samples`, which are sorted for it; `None` where no threshold reaches it.
+/// The threshold for `target` over `samples`, which are sorted in place. `None` if no threshold reaches it.
 pub(super) fn threshold(samples: &mut [Sample], target: Target) -> Option<f64> {
     samples.sort_unstable_by(|a, b| b.score.total_cmp(&a.score));
     let known = samples.iter().filter(|s| s.known).count();
@@ -75,7 +75,7 @@ fn between(lower: f64, upper: f64) -> f64 {
     if lower.is_finite() && middle > lower && middle <= upper { middle } else { upper }
 }
 
-/// What `threshold` makes of `samples`.
+/// Rates of `samples` at `threshold`.
 pub(super) fn measure<'a>(samples: impl Iterator<Item = &'a Sample>, threshold: f64) -> Rates {
     let (mut terms, mut accepted) = (FMeasure::default(), 0);
     for sample in samples {
@@ -105,8 +105,8 @@ mod tests {
         Sample { score, known, right }
     }
 
-    /// From the top: 9 and 8 known and right, 7 open, 6 known and right, 5 known and wrong, 4 open, 3 open,
-    /// 2 known and right, 1 open.
+    /// From the top: 9 and 8 known and right, 7 open, 6 known and right, 5 known and wrong, 4 open, 3 open, 2 known
+    /// and right, 1 open.
     fn samples() -> Vec<Sample> {
         let known = [(9.0, true), (8.0, true), (6.0, true), (5.0, false), (2.0, true)];
         let known = known.map(|(score, right)| sample(score, true, right));

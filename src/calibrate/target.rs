@@ -6,7 +6,7 @@ use std::str::FromStr;
 use super::Data;
 use crate::error::{Error, Result};
 
-/// What a threshold is chosen for.
+/// The operating point of a threshold.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Target {
     /// The highest threshold that accepts at least this share of the known photos, 0..1. Needs known photos only.

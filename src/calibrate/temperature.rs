@@ -1,26 +1,27 @@
-//! The temperature that makes probabilities say how often they are right.
+//! Temperature scaling: makes probabilities match how often they are right.
 //!
 //! Logits z of the known photos are divided by one number T > 0 (Guo, Pleiss, Sun and Weinberger, "On Calibration of
-//! Modern Neural Networks", ICML 2017). T is the one with the largest posterior: the likelihood of the photos' classes
-//! under softmax(z / T), and a prior under which ln T is normal around 0 with a deviation of 1. The prior weighs less
-//! than one photo in most sets. It keeps T finite where few photos are all named rightly.
+//! Modern Neural Networks", ICML 2017). T has the largest posterior of two factors: the likelihood of the photos'
+//! classes under softmax(z / T), and a prior with ln T normal around 0 and a deviation of 1. The prior weighs less
+//! than one photo in most sets. It keeps T finite if few photos are all named rightly.
 //!
-//! T changes neither the order of the classes nor that of the frames by a score of the distances.
+//! T changes neither the order of the classes nor the order of frames by a distance score.
 
 use crate::inference::Record;
 use crate::scores::log_sum_exp;
 
-/// Range of ln T: probabilities beyond it come from graphs whose logits are no logits.
+/// Range of ln T. Values outside come from graphs whose output is not logits.
 const RANGE: [f64; 2] = [-4.0, 4.0];
 
 /// Ratio by which a golden-section search narrows its interval.
 const GOLDEN: f64 = 0.618_033_988_749_894_9;
 
-/// Narrowings: the interval ends far below the four digits that are kept.
+/// Narrowing steps: the final interval is far below the four digits that are kept.
 const STEPS: usize = 40;
 
-/// The temperature of the graph's logits for `records`, whose logits were divided by `applied`; to four significant
-/// digits, beyond which machines compute exponentials differently. `None` where no known photo has its logits kept.
+/// The temperature of the graph's logits for `records`, whose logits were divided by `applied`. Rounded to four
+/// significant digits, because machines compute exponentials differently beyond. `None` if no known photo has its
+/// logits kept.
 pub(super) fn fit(records: &[Record], applied: f32) -> Option<f32> {
     let known: Vec<(&[f32], usize)> = records
         .iter()
@@ -77,7 +78,7 @@ mod tests {
         }
     }
 
-    /// Photos whose logits differ by 1, of which `right` of `all` are named rightly.
+    /// Photos whose logits differ by 1. `right` of `all` have the right class.
     fn photos(right: usize, all: usize) -> Vec<Record> {
         (0..all).map(|i| record(&[1.0, 0.0], Some(usize::from(i >= right)))).collect()
     }

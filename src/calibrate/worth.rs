@@ -1,4 +1,4 @@
-//! What a bundle is worth on labelled photos, in one number, and in the same bootstrap samples for every bundle.
+//! The worth of a bundle on labelled photos: one number, and the same bootstrap samples for every bundle.
 
 use super::choice::{self, Candidate};
 use super::{Choice, LEVEL, Settings, candidates, data, six};
@@ -8,17 +8,17 @@ use crate::labels::Label;
 use crate::metrics::{Separation, quantile};
 use crate::scores::ScoreKind;
 
-/// What a rule is worth.
+/// Worth of a rule.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Worth {
     /// On all photos.
     pub all: f64,
-    /// On each bootstrap sample of them; the samples are the same for all rules on the same photos.
+    /// Worth on each bootstrap sample. All rules on the same photos have the same samples.
     pub samples: Vec<f64>,
 }
 
 impl Worth {
-    /// 95 % interval of what this is worth beyond `other`; `None` without samples.
+    /// 95 % interval of the difference to `other`; `None` without samples.
     pub fn beyond(&self, other: &Worth) -> Option<[f64; 2]> {
         let mut differences: Vec<f64> = self.samples.iter().zip(&other.samples).map(|(a, b)| a - b).collect();
         differences.sort_by(f64::total_cmp);
@@ -27,9 +27,9 @@ impl Worth {
     }
 }
 
-/// What the rule of `bundle` is worth on `records` of the photos `labels` at the target of `settings`: the mean of AUROC and
-/// of what the choice of a rule weighs. Thresholds of few photos jump; the area under the curve of all does not. `None`
-/// without known or unknown photos, or where no threshold reaches the target.
+/// Worth of the rule of `bundle` on `records` of the photos `labels`, at the target of `settings`: the mean of AUROC
+/// and of the number that decides between rules. Thresholds from few photos are unstable; the area under the curve is
+/// not. `None` without known or unknown photos, or if no threshold reaches the target.
 pub fn worth(bundle: &Bundle, labels: &[Label], records: &[Record], settings: &Settings) -> Option<Worth> {
     let data = data(labels, records);
     if data.known == 0 || data.open == 0 {
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn samples_are_compared_one_with_one() {
-        // What is worth two points more in every sample is so with certainty, however the samples differ.
+        // A difference of two points in every sample is certain, however much the samples vary.
         let samples: Vec<f64> = (0..100).map(|i| f64::from(i) / 100.0).collect();
         let worth = |more: f64| Worth { all: more, samples: samples.iter().map(|s| s + more).collect() };
         let [low, high] = worth(0.02).beyond(&worth(0.0)).unwrap();

@@ -1,11 +1,11 @@
-//! What several frames say together. Pure: time is passed in.
+//! Consensus of several frames. Pure: time is passed in.
 //!
-//! One frame errs; the consensus of the last frames errs less, and a rare class may need more of them than a common
-//! one, or fewer. Each shot group, and open, has its own [`Rule`].
+//! The consensus of the last frames errs less than a single frame. A rare class may need more agreeing frames than a
+//! common one, or fewer. So each shot group, and open, has its own [`Rule`].
 //!
-//! Class against class is a matter of probability: the larger [`Agreed::support`] wins. Against open, and against
-//! classes enrolled on the device, it is a matter of frames, since the network's probability says little of either: the
-//! larger part of its window wins.
+//! Between two classes of the network, probability decides: the larger [`Agreed::support`] wins. The network's
+//! probability says little about open and about enrolled classes. Against these, the number of frames decides: the
+//! larger share of its window wins.
 
 use std::time::Duration;
 
@@ -17,17 +17,17 @@ use crate::bundle::{Bundle, Shot};
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 
-/// Most frames that a rule can look back on; [`Limits::consensus_frames`] may say less.
+/// Longest window of a rule. [`Limits::consensus_frames`] may be lower.
 pub const MAX_WINDOW: usize = 64;
 
 /// How many frames it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// Frames that are examined: the last so many.
+    /// Length of the window: the last frames that count.
     pub window: usize,
-    /// How many of them must say the same for a consensus to begin; at least 1.
+    /// Frames that must agree for a consensus to begin; at least 1.
     pub begin: usize,
-    /// How many for it to go on, 1..=`begin`: the hysteresis.
+    /// Frames that must agree for it to continue, 1..=`begin`: the hysteresis.
     pub keep: usize,
     /// How long a consensus must hold before it becomes an event.
     pub min_duration: Duration,
@@ -60,15 +60,15 @@ impl Default for Rules {
 }
 
 impl Rules {
-    /// The same rule for all.
+    /// The same rule for all groups.
     pub fn all(rule: Rule) -> Rules {
         Rules { many: rule, medium: rule, few: rule, open: rule }
     }
 
-    /// Whether the rules can be kept within `limits`.
+    /// Checks the rules against `limits`.
     ///
     /// # Errors
-    /// [`Error::Config`] for a rule that asks for the impossible, [`Error::Limit`] for a window that is too long.
+    /// [`Error::Config`] for an impossible rule, [`Error::Limit`] for a window that is too long.
     pub fn check(&self, limits: &Limits) -> Result<()> {
         for (name, rule) in [("many", self.many), ("medium", self.medium), ("few", self.few), ("open", self.open)] {
             let Rule { window, begin, keep, .. } = rule;
@@ -104,12 +104,12 @@ impl Rules {
     }
 }
 
-/// What one frame says.
+/// The result of one frame.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Observation {
     /// Number of the frame.
     pub frame: u64,
-    /// When it was captured, on a clock that never goes back.
+    /// Time of capture, by a clock that never goes back.
     pub time: Duration,
     /// Known or open.
     pub decision: Decision,
@@ -117,30 +117,30 @@ pub struct Observation {
     pub probability: f32,
     /// 10 / distance to the nearest centroid.
     pub reachability: f32,
-    /// The class of that centroid: what it resembles.
+    /// The nearest class.
     pub nearest: u32,
-    /// The name that it was told, where the bundle tells names.
+    /// The frame's name, if the bundle has a taxonomy.
     pub named: Option<Named>,
 }
 
-/// What the last frames agree on.
+/// The consensus of the last frames.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Agreed {
     /// A class, or open.
     pub label: Decision,
-    /// Part of the frames examined that say so, 0..1.
+    /// Share of the window that agrees, 0..1.
     pub share: f32,
-    /// Their probabilities, added up and divided by the number of frames examined: 0..1.
+    /// Sum of the agreeing frames' probabilities, divided by the length of the window: 0..1.
     pub support: f32,
 }
 
-/// The last frames of one stream.
+/// Tracks the consensus of one stream.
 #[derive(Clone, Debug)]
 pub struct Consensus {
     rules: Rules,
     /// Shot group of each class.
     shots: Vec<Shot>,
-    /// Frames further apart than this do not belong together.
+    /// A longer pause between frames starts a new window.
     gap: Duration,
     /// The last frames, oldest first.
     last: Deque<Observation, MAX_WINDOW>,
@@ -148,7 +148,7 @@ pub struct Consensus {
 }
 
 impl Consensus {
-    /// A consensus by `rules` on the classes of `bundle`; a pause longer than `gap` makes it begin anew.
+    /// A consensus by `rules` on the classes of `bundle`. A pause longer than `gap` resets it.
     ///
     /// # Errors
     /// As [`Rules::check`].
@@ -167,7 +167,7 @@ impl Consensus {
         }
     }
 
-    /// Takes one more frame and says what the last ones agree on now, if they do.
+    /// Adds a frame. Returns the consensus, if there is one.
     pub fn observe(&mut self, observation: Observation) -> Option<Agreed> {
         if self.last.back().is_some_and(|last| observation.time.saturating_sub(last.time) > self.gap) {
             self.clear();
@@ -175,7 +175,7 @@ impl Consensus {
         while self.last.len() >= self.rules.longest() {
             self.last.pop_front();
         }
-        // There is room: no rule looks back further than the deque reaches.
+        // There is room: the deque is as long as the longest window.
         let _ = self.last.push_back(observation);
         let agreed = self.agree();
         self.current = agreed.map(|agreed| agreed.label);
@@ -188,7 +188,7 @@ impl Consensus {
         self.current = None;
     }
 
-    /// The frames that say `label`, among those that its rule uses, oldest first.
+    /// The frames in the rule's window that agree with `label`, oldest first.
     pub fn supporters(&self, label: Decision) -> impl Iterator<Item = &Observation> {
         let passed = self.last.len().saturating_sub(self.rule(label).window);
         self.last.iter().skip(passed).filter(move |o| o.decision == label)
@@ -205,12 +205,12 @@ impl Consensus {
         all.reduce(|a, b| if self.beats(b, a, b.share, a.share) { b } else { a })
     }
 
-    /// Whether `a` wins over `b`: the higher score, of equals the one that has it already.
+    /// Whether `a` wins over `b`: by the higher score. The current label wins a tie.
     fn beats(&self, a: Agreed, b: Agreed, score_a: f32, score_b: f32) -> bool {
         score_a > score_b || (score_a == score_b && self.current == Some(a.label) && a.label != b.label)
     }
 
-    /// How far the last frames agree on `label`; `None` if not as far as its rule says.
+    /// The consensus on `label`; `None` if its rule is not met.
     fn qualifies(&self, label: Decision) -> Option<Agreed> {
         let rule = self.rule(label);
         let (mut frames, mut sum) = (0, 0.0);

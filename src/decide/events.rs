@@ -1,11 +1,11 @@
-//! From a consensus to events with a beginning and an end. Pure: time is passed in.
+//! Turns the consensus into events with a beginning and an end. Pure: time is passed in.
 //!
-//! An event is announced once the frames have agreed on its label for the rule's minimum duration, updated now and
-//! then, and ended when they have not agreed on it for a while. Several can be in progress, one for each label: a
-//! stream that wavers between two makes two events, not dozens.
+//! An event is announced once the frames have agreed on its label for the rule's minimum duration. It is updated at
+//! intervals, and ends when they have not agreed for a while. Events with different labels can be open at the same
+//! time: a stream that wavers between two labels makes two events, not dozens.
 
 pub mod bursts;
-mod told;
+mod name_counts;
 
 use std::time::Duration;
 
@@ -17,22 +17,22 @@ use super::naming::Taxon;
 use crate::bundle::Bundle;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
-use told::ToldNames;
+use name_counts::NameCounts;
 
-/// Most events that can be in progress at once; [`Limits::open_events`] may say less.
+/// Most open events. [`Limits::open_events`] may be lower.
 pub const MAX_EVENTS: usize = 16;
 
-/// What one frame can change: each event in progress, and a new one for which another had to end.
+/// Changes by one frame: one for each open event, and a new event that replaced one.
 pub type Changes = Vec<Change, { MAX_EVENTS + 1 }>;
 
-/// How events are made of frames.
+/// Settings of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// How many frames make a consensus.
     pub rules: Rules,
     /// An event ends when the frames have not agreed on its label for this long.
     pub linger: Duration,
-    /// A pause in the stream after which nothing before counts: events end, the consensus begins anew.
+    /// A longer pause ends all events and resets the consensus.
     pub gap: Duration,
     /// The least time from one update of an event to the next.
     pub update_every: Duration,
@@ -49,10 +49,10 @@ impl Default for Settings {
     }
 }
 
-/// One thing that was there for a while.
+/// One thing that was in view for a while.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Event {
-    /// Counts the events of one run from 1.
+    /// Number of the event in this run, from 1.
     pub id: u64,
     /// A class, or open.
     pub label: Decision,
@@ -60,20 +60,20 @@ pub struct Event {
     pub first: Duration,
     /// When the last one was.
     pub last: Duration,
-    /// Frames that said so; those between that did not are not counted.
+    /// Frames that agreed with the label.
     pub frames: u64,
-    /// The most telling of them: of a class the most probable, of open or an enrolled class the least reachable.
+    /// The most typical frame: the most probable one of a class; the least reachable one of open or an enrolled class.
     pub best: Observation,
     sum_probability: f64,
     sum_reachability: f64,
-    names: ToldNames,
+    names: NameCounts,
 }
 
 impl Event {
     fn new(label: Decision, first: &Observation) -> Event {
         let (frames, sum_probability, sum_reachability) = (0, 0.0, 0.0);
         let (time, best) = (first.time, *first);
-        let names = ToldNames::default();
+        let names = NameCounts::default();
         Event { id: 0, label, first: time, last: time, frames, best, sum_probability, sum_reachability, names }
     }
 
@@ -87,23 +87,23 @@ impl Event {
         (self.sum_reachability / self.frames.max(1) as f64) as f32
     }
 
-    /// The narrowest name that more than half of its frames were told, themselves or by a narrower one; its probability is
-    /// the mean of those at which they were told. `bundle` is the one that told them.
+    /// The narrowest name that more than half of its frames had, directly or as part of a narrower one. Its probability
+    /// is the mean over these frames. `bundle` must be the one that named them.
     pub fn taxon<'a>(&self, bundle: &'a Bundle) -> Option<Taxon<'a>> {
         self.names.shared(self.label, self.frames, bundle)
     }
 
-    /// From the first frame to the last.
+    /// Duration from the first frame to the last.
     pub fn duration(&self) -> Duration {
         self.last.saturating_sub(self.first)
     }
 
-    /// The event of a thing, before any of its cuts counts; `seen` is the frame that shows it best.
+    /// An event of a thing, before any crop counts. `seen` is the frame that shows it best.
     pub(crate) fn of_thing(label: Decision, first: Duration, seen: Observation) -> Event {
         Event { first, ..Event::new(label, &seen) }
     }
 
-    /// Counts a cut that says so, whatever its time.
+    /// Counts a crop that agrees with the label, at any time.
     pub(crate) fn add_cut(&mut self, o: &Observation) {
         if self.frames == 0 {
             self.best = *o;
@@ -134,7 +134,7 @@ impl Event {
 pub enum Phase {
     /// It is announced.
     New,
-    /// It goes on.
+    /// It continues.
     Update,
     /// It is over.
     End(EndReason),
@@ -145,22 +145,22 @@ pub enum Phase {
 pub enum EndReason {
     /// The frames no longer agree on it.
     Gone,
-    /// No frames came.
+    /// No frames arrived.
     Silence,
-    /// Too many events were in progress; it was the one seen longest ago.
+    /// Too many events were open, and this one was seen longest ago.
     Crowded,
     /// The stream ended.
     Finished,
-    /// A thing left through the border of the picture.
+    /// The thing left the picture across its border.
     Left,
-    /// A thing stood still until it became ground.
+    /// The thing stood still until it became background.
     Stayed,
-    /// The picture as a whole changed, and what was in it cannot be followed.
+    /// The whole picture changed, so nothing in it can be tracked.
     Camera,
 }
 
 impl EndReason {
-    /// Its word in output.
+    /// The word in JSON.
     pub fn word(self) -> &'static str {
         match self {
             EndReason::Gone => "gone",
@@ -174,10 +174,10 @@ impl EndReason {
     }
 }
 
-/// An event and what happened to it.
+/// A change of an event.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Change {
-    /// What happened.
+    /// The kind of change.
     pub phase: Phase,
     /// The event as it is now.
     pub event: Event,
@@ -189,12 +189,12 @@ struct Entry {
     event: Event,
     announced: bool,
     /// When it was last reported.
-    told: Duration,
+    reported: Duration,
     /// When the frames last agreed on it.
     agreed: Duration,
 }
 
-/// The events of one stream.
+/// Tracks the events of one stream.
 #[derive(Clone, Debug)]
 pub struct Tracker {
     settings: Settings,
@@ -210,7 +210,7 @@ impl Tracker {
     /// Events of the classes of `bundle`.
     ///
     /// # Errors
-    /// As [`Rules::check`]; [`Error::Config`] if `limits` allow no event.
+    /// As [`Rules::check`]; [`Error::Config`] if `limits` allow no events.
     pub fn new(bundle: &Bundle, settings: Settings, limits: &Limits) -> Result<Tracker> {
         let consensus = Consensus::new(bundle, settings.rules, settings.gap, limits)?;
         let most = limits.open_events.min(MAX_EVENTS);
@@ -220,7 +220,7 @@ impl Tracker {
         Ok(Tracker { settings, consensus, entries: Vec::new(), most, announced: 0, last: None })
     }
 
-    /// Takes one more frame: what the last frames agree on, and what that changes.
+    /// Adds a frame. Returns the consensus and the changes of events.
     pub fn observe(&mut self, o: &Observation) -> (Option<Agreed>, Changes) {
         let mut changes = self.silence(o.time);
         self.last = Some(o.time);
@@ -270,7 +270,8 @@ impl Tracker {
         changes
     }
 
-    /// Ends what the frames do not agree on any more; what was not announced leaves without a word.
+    /// Ends events that frames have not agreed with for long enough. Events that were not announced are dropped
+    /// silently.
     fn expire(&mut self, now: Duration, label: Option<Decision>, changes: &mut Changes) {
         let linger = self.settings.linger;
         self.entries.retain_mut(|entry| {
@@ -289,7 +290,7 @@ impl Tracker {
         });
     }
 
-    /// A consensus begins: with the frames that made it.
+    /// Begins an event with the frames of its consensus.
     fn begin(&mut self, label: Decision, now: Duration, changes: &mut Changes) {
         let oldest = (0..self.entries.len()).min_by_key(|i| self.entries[*i].agreed);
         if let Some(oldest) = oldest.filter(|_| self.entries.len() >= self.most) {
@@ -303,7 +304,7 @@ impl Tracker {
         let mut event = Event::new(label, first);
         event.add(first);
         supporters.for_each(|o| event.add(o));
-        let entry = Entry { announced: false, told: now, agreed: now, event };
+        let entry = Entry { announced: false, reported: now, agreed: now, event };
         let _ = self.entries.push(entry);
     }
 
@@ -319,17 +320,17 @@ impl Tracker {
             entry.event.id = self.announced;
             entry.announced = true;
             push(changes, Phase::New, entry.event);
-        } else if now.saturating_sub(entry.told) >= self.settings.update_every {
+        } else if now.saturating_sub(entry.reported) >= self.settings.update_every {
             push(changes, Phase::Update, entry.event);
         } else {
             return;
         }
-        entry.told = now;
+        entry.reported = now;
     }
 }
 
 fn push(changes: &mut Changes, phase: Phase, event: Event) {
-    // Each event ends or is reported once, and at most one more begins: there is room.
+    // Each event changes at most once per frame, and at most one begins, so there is room.
     let pushed = changes.push(Change { phase, event });
     debug_assert!(pushed.is_ok());
 }

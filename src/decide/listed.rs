@@ -1,8 +1,7 @@
-//! A list of what lives here: classes that are not on it cannot be the answer.
+//! A species list: only classes on the list can be the answer.
 //!
-//! It acts before the softmax: the logits of classes that are not listed count as if the network had none of them, and
-//! nothing is near to these classes. So a frame of something that does not live here is open, unless it lies near to
-//! something that does.
+//! It acts before the softmax, as if the network had no logits and no centroids for unlisted classes. So a frame of an
+//! unlisted class is open, unless it is near a listed one.
 
 use std::collections::HashSet;
 
@@ -21,12 +20,12 @@ pub struct Listed {
 }
 
 impl Listed {
-    /// Reads a list, one line each: the id of a class, its name, or a taxon of any rank that the bundle's taxonomy has, which
-    /// stands for all of its classes. Capitals do not matter. Lines that name none of the bundle's classes are counted: what
-    /// lives somewhere is mostly more than a bundle knows. `subject` is the file, for messages.
+    /// Reads a list with one entry per line: the id of a class, its name, or a taxon of any rank in the bundle's
+    /// taxonomy, which means all of its classes. Case does not matter. Lines that match no class are counted: a real
+    /// list has more species than a bundle. Messages name the file `subject`.
     ///
     /// # Errors
-    /// [`Error::BadInput`] where no class of the bundle is listed.
+    /// [`Error::BadInput`] if no class of the bundle is listed.
     pub fn read(subject: &str, text: &str, bundle: &Bundle) -> Result<Listed> {
         let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
         let lines: HashSet<String> = lines.filter(|line| !line.is_empty()).map(str::to_lowercase).collect();
@@ -68,7 +67,7 @@ impl Listed {
         self.strangers
     }
 
-    /// Takes the classes that are not listed out of `outputs`: their probability is 0 and their distance infinite. Allocates
+    /// Removes unlisted classes from `outputs`: their probability becomes 0 and their distance infinite. Allocates
     /// nothing.
     pub fn apply(&self, outputs: &mut Outputs) {
         let hide = |values: &mut [f32], hidden: f32| {
@@ -78,7 +77,7 @@ impl Listed {
                 .filter(|(_, allowed)| !**allowed)
                 .for_each(|(value, _)| *value = hidden);
         };
-        // The least number that still is one: its exponential is 0 beside any other.
+        // The smallest finite number: its exponential is 0 next to any other.
         hide(&mut outputs.logits, f32::MIN);
         hide(&mut outputs.distances, f32::INFINITY);
     }

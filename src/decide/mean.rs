@@ -1,8 +1,8 @@
-//! What all frames of one thing say together: their mean logits and their mean reachability, instead of their votes.
+//! The joint result of all frames of one thing: their mean logits and mean reachability, instead of votes.
 //!
-//! A vote throws away how sure a frame was; the mean keeps it, and one blurred frame moves it little. The mean of n frames is
-//! judged by the same threshold as one frame: frames that follow each other are much alike, so that their mean is hardly
-//! less scattered than one of them, and a threshold that counted on n independent ones would promise too much.
+//! A vote loses how sure a frame was. The mean keeps that, and a single blurred frame changes it little. The mean is
+//! judged by the threshold of a single frame. Consecutive frames are much alike, so their mean scatters hardly less
+//! than one of them, and a threshold for n independent frames would promise too much.
 //!
 //! Memory is taken once, for as many classes as the network has.
 
@@ -36,7 +36,7 @@ impl Mean {
         &self.logits
     }
 
-    /// The mean distances; all 0 of a network without centroids.
+    /// The mean distances; all 0 for a network without centroids.
     pub fn distances(&self) -> &[f32] {
         &self.distances
     }
@@ -51,11 +51,11 @@ impl Mean {
         self.frames
     }
 
-    /// Takes one more frame: its `logits` as the session gives them, and its `distances`, none of a network without
-    /// centroids. Allocates nothing.
+    /// Adds a frame: `logits` as the session returns them, and `distances`, empty for a network without centroids.
+    /// Allocates nothing.
     ///
     /// # Errors
-    /// [`Error::BadInput`] for another number of classes, and as [`scores::score`]; such a frame is not counted.
+    /// [`Error::BadInput`] for the wrong number of classes, and as [`scores::score`]. That frame is not counted.
     pub fn observe(&mut self, logits: &[f32], distances: &[f32]) -> Result<()> {
         let scores = scores::score(logits, distances)?;
         if logits.len() != self.logits.len() {
@@ -77,8 +77,9 @@ impl Mean {
         Ok(())
     }
 
-    /// The scores of all frames together, as [`Judge::together`](crate::Judge::together) judges them: class and probability of the mean
-    /// logits, the mean reachability, and the class that is nearest in the mean. `None` before the first frame.
+    /// The joint scores of all frames, as [`Judge::together`](crate::Judge::together) judges them: class and
+    /// probability of the mean logits, the mean reachability, and the class with the smallest mean distance. `None`
+    /// before the first frame.
     pub fn scores(&self) -> Option<Scores> {
         (self.frames > 0).then_some(())?;
         let (class, probability) = scores::most_probable(&self.logits).ok()?;

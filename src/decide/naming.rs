@@ -1,27 +1,27 @@
-//! Names above species: between a class and open, the narrowest name that is right often enough.
+//! Names above species: when a class is uncertain, the narrowest name that is right often enough.
 //!
-//! The probability of a taxon is the sum of those of its classes, so that a network that wavers between two species of one
-//! genus is sure of the genus. A frame is told the narrowest name whose probability reaches the threshold of its rank;
-//! [`calibrate`](crate::calibrate) finds the thresholds. Decisions do not change by it: known and open are as the rule says.
+//! The probability of a taxon is the sum over its classes, so a network that wavers between two species of a genus is
+//! sure of the genus. A frame gets the narrowest name whose probability reaches the threshold of its rank.
+//! [`calibrate`](crate::calibrate) finds the thresholds. Names do not change decisions: known and open follow the rule.
 
 use super::Decision;
 use crate::bundle::{Bundle, Rank};
 use crate::scores::most_probable;
 
-/// A name for what a frame shows.
+/// A name for a frame.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Taxon<'a> {
-    /// How much it takes in; [`Rank::Label`] for one class.
+    /// Its rank; [`Rank::Label`] for a single class.
     pub rank: Rank,
-    /// Its name; of one class the name for people.
+    /// The taxon's name, or the display name of a class.
     pub name: &'a str,
-    /// A class that belongs to it, by its place among the logits; of one class that one.
+    /// Index of a class that belongs to it, or of the class itself.
     pub class: usize,
     /// Sum of the probabilities of its classes, 0..1.
     pub probability: f32,
 }
 
-/// A name that a frame was told, without its text: what an [`Event`](super::events::Event) counts.
+/// A frame's name without its text, for counting in an [`Event`](super::events::Event).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Named {
     /// As [`Taxon::rank`].
@@ -48,7 +48,7 @@ struct Level<'a> {
     open: Option<f32>,
 }
 
-/// The names that a bundle can tell.
+/// The names of a bundle.
 #[derive(Clone, Debug)]
 pub struct Namer<'a> {
     bundle: &'a Bundle,
@@ -57,8 +57,8 @@ pub struct Namer<'a> {
 }
 
 impl<'a> Namer<'a> {
-    /// Names by the taxonomy of `bundle`; `None` where it has none. A rank at which all classes are of one taxon says
-    /// nothing of a frame, and is left out.
+    /// The names by the taxonomy of `bundle`; `None` if it has none. Leaves out a rank at which all classes have the
+    /// same taxon, because such a name carries no information.
     pub fn new(bundle: &'a Bundle) -> Option<Namer<'a>> {
         let taxonomy = bundle.taxonomy.as_ref()?;
         let names = bundle.open.names.as_ref();
@@ -73,25 +73,25 @@ impl<'a> Namer<'a> {
                     None => taxa.push((name, vec![class])),
                 }
             }
-            let says_something = match &taxa[..] {
+            let is_informative = match &taxa[..] {
                 [] => false,
                 [(_, classes)] => classes.len() < bundle.classes.len(),
                 _ => true,
             };
             let known = names.and_then(|names| names.known.get(&rank).copied());
             let open = names.and_then(|names| names.open.get(&rank).copied());
-            says_something.then_some(Level { rank, taxa, known, open })
+            is_informative.then_some(Level { rank, taxa, known, open })
         };
         Some(Namer { bundle, levels: Rank::OF_TAXA.into_iter().filter_map(level).collect() })
     }
 
-    /// The ranks that names can have, the narrowest first: single classes, and those whose taxa say something.
+    /// The usable ranks, narrowest first: single classes, and ranks with more than one taxon.
     pub fn ranks(&self) -> impl Iterator<Item = Rank> + '_ {
         std::iter::once(Rank::Label).chain(self.levels.iter().map(|level| level.rank))
     }
 
-    /// The most probable name of `rank` for a frame with these `logits`, which are finite; the first of equals. `None`
-    /// for a rank that is none of [`Namer::ranks`], and for other numbers of logits than the bundle has classes.
+    /// The most probable name of `rank` for a frame with these `logits`, which must be finite; the first among equals.
+    /// `None` for a rank that is not in [`Namer::ranks`], or for the wrong number of logits.
     pub fn best(&self, rank: Rank, logits: &[f32]) -> Option<Taxon<'a>> {
         if logits.len() != self.bundle.classes.len() {
             return None;
@@ -123,7 +123,7 @@ impl<'a> Namer<'a> {
         })
     }
 
-    /// Whether a class of the bundle, or something that `taxonomy` knows by `id`, is of `taxon`.
+    /// Whether the class or taxon `id` belongs to `taxon`. `id` is a class of the bundle or a key of `taxonomy`.
     pub fn is_of(&self, taxon: &Taxon, id: &str, taxonomy: &crate::bundle::Taxonomy) -> bool {
         match taxon.rank {
             Rank::Label => self.bundle.classes[taxon.class].id == id,
@@ -136,7 +136,7 @@ impl<'a> Namer<'a> {
 }
 
 impl<'a> Level<'a> {
-    /// The most probable taxon; `largest` is the largest logit, and `probability` its probability.
+    /// The most probable taxon. `largest` is the largest logit, and `probability` its probability.
     fn best(&self, logits: &[f32], largest: f32, probability: f32) -> Taxon<'a> {
         let sum = |classes: &[usize]| classes.iter().map(|class| (logits[*class] - largest).exp()).sum::<f32>();
         let first = (self.taxa[0].0, self.taxa[0].1[0], sum(&self.taxa[0].1));
@@ -168,16 +168,16 @@ mod tests {
     }
 
     #[test]
-    fn the_narrowest_name_that_is_sure_enough_is_told() {
+    fn the_narrowest_name_that_is_sure_enough_is_reported() {
         let bundle = bundle();
         let namer = Namer::new(&bundle).unwrap();
         let told = |p| namer.told(&logits(p), Decision::Known(0)).map(|t| (t.rank, t.name));
         assert_eq!(told([0.85, 0.05, 0.05, 0.05]), Some((Rank::Label, "a")));
-        // Two species of one family waver.
+        // Wavers between two species of one family.
         assert_eq!(told([0.4, 0.35, 0.2, 0.05]), Some((Rank::Family, "F")));
         assert_eq!(told([0.4, 0.05, 0.4, 0.15]), Some((Rank::Kingdom, "Animalia")));
         assert_eq!(told([0.2, 0.1, 0.1, 0.6]), None);
-        // What has no taxon is told by its label alone.
+        // A class without a taxon has only its label as name.
         assert_eq!(told([0.05, 0.05, 0.05, 0.85]), Some((Rank::Label, "wall")));
         let best = namer.best(Rank::Family, &logits([0.4, 0.35, 0.2, 0.05])).unwrap();
         assert!((best.probability - 0.75).abs() < 1e-6 && best.class == 0, "{best:?}");

@@ -1,4 +1,4 @@
-//! The file of enrolled classes: a line with the format and a checksum, then JSON.
+//! The file of enrolled classes: a line with format and checksum, then JSON.
 //!
 //! ```text
 //! oltr.enrolled/1 <SHA-256 of all that follows, 64 hexadecimal digits>
@@ -17,13 +17,13 @@ use super::{Enrolled, Enrolments, MAX_CLASSES};
 use crate::atomic;
 use crate::error::{Error, Result};
 
-/// First word of a file.
+/// First word of the file.
 const FORMAT: &str = "oltr.enrolled/1";
 
 /// Most bytes of a file: 32 classes with 2048 numbers of up to 16 characters take 1 MiB.
 const MAX_BYTES: u64 = 2 << 20;
 
-/// Extension of the file beside a bundle.
+/// Extension of the file next to a bundle.
 const EXTENSION: &str = "enrolled";
 
 #[derive(Serialize, Deserialize)]
@@ -41,21 +41,21 @@ struct Class {
 }
 
 impl Enrolments {
-    /// Where the enrolled classes of the bundle at `model` are looked for: `mine.onnx` has `mine.enrolled`.
+    /// Path of the enrolments of the bundle at `model`: `mine.enrolled` for `mine.onnx`.
     pub fn path_beside(model: &Path) -> PathBuf {
         model.with_extension(EXTENSION)
     }
 
-    /// Reads the file at `path`, which must be of the graph with the hash `graph_sha256`.
+    /// Reads the file at `path`, which must belong to the graph with the hash `graph_sha256`.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Io`]; [`Error::BadInput`] for a file that is none, is damaged, or belongs to
-    /// another graph.
+    /// [`Error::NotFound`], [`Error::Io`]; [`Error::BadInput`] for a file of another kind, a damaged one, or one
+    /// of another graph.
     pub fn read(path: &Path, graph_sha256: &str) -> Result<Enrolments> {
         let mut text = String::new();
         let bad = |reason: &str| Error::BadInput { subject: path.display().to_string(), reason: reason.into() };
         let mut options = std::fs::OpenOptions::new();
-        // A FIFO would be waited for, for ever where nobody writes to it.
+        // Non-blocking: opening a FIFO without a writer would hang.
         options.read(true).custom_flags(OFlags::NONBLOCK.bits() as i32);
         let file = options.open(path).map_err(|e| Error::io(path, e))?;
         if file.metadata().is_ok_and(|meta| meta.file_type().is_fifo()) {
@@ -99,7 +99,7 @@ impl Enrolments {
         Ok(enrolments)
     }
 
-    /// Writes the file at `path`, whole or not at all.
+    /// Writes the file at `path` atomically.
     ///
     /// # Errors
     /// As [`atomic::write`].
@@ -119,7 +119,7 @@ impl Enrolments {
     /// Hash of the graph and all classes, as JSON.
     ///
     /// # Errors
-    /// [`Error::Internal`] if the numbers cannot be written, which they can.
+    /// [`Error::Internal`] if JSON cannot be written, which does not happen.
     pub fn to_json(&self) -> Result<String> {
         let class = |class: &Enrolled| Class {
             name: class.name().into(),

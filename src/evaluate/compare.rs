@@ -1,35 +1,37 @@
-//! Two bundles on the same photos: float against int8, old against new.
+//! Compares two bundles on the same photos: float against int8, old against new.
 
 use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::metrics::{Answer, McNemar, mcnemar};
 
-/// What differs between the decisions of two bundles.
+/// Differences between the decisions of two bundles.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Comparison {
     /// Photos that both decided on.
     pub photos: usize,
-    /// Share of them with another decision: another class, or known and open changed.
+    /// Share of photos with a different decision: another class, or a change between known and
+    /// open.
     pub drift: f64,
-    /// Photos with another decision.
+    /// Photos with a different decision.
     pub changed: usize,
-    /// Of them, known by the first and open by the second.
+    /// Those of them that changed from known to open.
     pub known_to_open: usize,
-    /// Of them, open by the first and known by the second.
+    /// Those of them that changed from open to known.
     pub open_to_known: usize,
-    /// Of them, another class.
+    /// Those of them that changed class.
     pub other_class: usize,
-    /// Photos where the most probable class differs, whatever the rules say.
+    /// Photos whose most probable class differs, apart from the rules.
     pub other_label: usize,
-    /// Whether one is right more often: McNemar's test on right decisions.
+    /// McNemar's test: is one of them right more often?
     pub mcnemar: McNemar,
 }
 
-/// Compares what two bundles answered to the same photos. Labels are places in one list of classes.
+/// Compares the answers of two bundles to the same photos. Labels are indices of one list of
+/// classes.
 ///
 /// # Errors
-/// [`Error::BadInput`] where the photos are not the same, or none.
+/// [`Error::BadInput`] if the photos differ, or there are none.
 pub fn compare(first: &[Answer], second: &[Answer]) -> Result<Comparison> {
     let same = first.len() == second.len() && first.iter().zip(second).all(|(a, b)| a.truth == b.truth);
     if !same || first.is_empty() {

@@ -1,4 +1,4 @@
-//! Conditions that figures must meet: `open_set.f_measure>=0.80`.
+//! Gates: conditions on figures, such as `open_set.f_measure>=0.80`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,7 +17,7 @@ pub struct Gate {
     bound: f64,
 }
 
-/// How a figure must stand to its bound.
+/// Relation of a figure to its bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Relation {
     AtLeast,
@@ -26,18 +26,18 @@ enum Relation {
     Below,
 }
 
-/// Written as; longer ones first, because they begin with shorter ones.
+/// Spelling of each relation. Longer ones first, because shorter ones are prefixes of them.
 const RELATIONS: [(&str, Relation); 4] =
     [(">=", Relation::AtLeast), ("<=", Relation::AtMost), (">", Relation::Above), ("<", Relation::Below)];
 
-/// Whether a condition was met.
+/// Result of a gate.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct GateResult {
-    /// As it was written.
+    /// The gate as it was written.
     pub gate: String,
-    /// The figure; `None` where it is not defined for these photos, which meets no condition.
+    /// The figure. `None` if it is not defined for these photos; the gate is then not met.
     pub value: Option<f64>,
-    /// Whether it is as it must be.
+    /// Whether the gate is met.
     pub met: bool,
 }
 
@@ -68,11 +68,11 @@ impl fmt::Display for Gate {
 }
 
 impl Gate {
-    /// Looks at the figure in `evaluation`, the JSON of an [`Evaluation`](super::Evaluation) with the
-    /// [`Comparison`](super::Comparison) as `comparison`; `drift` is short for `comparison.drift`.
+    /// Looks up the figure in `evaluation`, the JSON of an [`Evaluation`](super::Evaluation) with the
+    /// [`Comparison`](super::Comparison) as `comparison`. `drift` is short for `comparison.drift`.
     ///
     /// # Errors
-    /// [`Error::BadInput`] where there is no such figure: a gate that examines nothing must not pass.
+    /// [`Error::BadInput`] if the figure does not exist: a gate that checks nothing must not pass.
     pub fn check(&self, evaluation: &Value) -> Result<GateResult> {
         let path = if self.path == "drift" { "comparison.drift" } else { &self.path };
         let missing = |why: &str| Error::BadInput { subject: format!("gate '{}'", self.text), reason: why.into() };

@@ -1,4 +1,4 @@
-//! What names above species come to.
+//! Figures of names above species.
 
 use serde::Serialize;
 
@@ -9,17 +9,16 @@ use crate::inference::Record;
 use crate::labels::Label;
 use crate::metrics::Answer;
 
-/// What the names of a bundle come to. A name is right if the photo is of that taxon; what the table of taxa does not say
-/// is not.
+/// Figures of a bundle's names. A name is right if the table of taxa says that the photo is of that taxon.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct NamesFigures {
     /// Share of the names that the bundle promises to be right.
     pub share: f64,
     /// Known photos that the rule accepts.
     pub known: Told,
-    /// Of them, those whose class is right.
+    /// Those of them with the right class.
     pub known_right: Told,
-    /// Of them, those whose class is wrong.
+    /// Those of them with the wrong class.
     pub known_wrong: Told,
     /// Known photos called open.
     pub known_open: Told,
@@ -34,20 +33,20 @@ pub struct NamesFigures {
 pub struct Told {
     /// Photos.
     pub photos: usize,
-    /// Those that get no name.
+    /// Photos without a name.
     pub unnamed: usize,
     /// The others, by the rank of their names, the narrowest first.
     pub ranks: Vec<OfRank>,
 }
 
-/// Names of one rank.
+/// Figures of the names of one rank.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct OfRank {
     /// The rank.
     pub rank: Rank,
     /// Photos with such a name.
     pub told: usize,
-    /// Of them, those of that taxon.
+    /// Those of them that are of that taxon.
     pub right: usize,
 }
 
@@ -71,8 +70,8 @@ impl Told {
     }
 }
 
-/// The figures of the names of `bundle`; `taxonomy` says what unknown classes are. `None` for a bundle without names, and for
-/// records without logits.
+/// The figures of the names of `bundle`. `taxonomy` contains the taxa of unknown classes. `None` for a bundle without
+/// names, and for records without logits.
 pub(super) fn names(
     bundle: &Bundle,
     labels: &[Label],

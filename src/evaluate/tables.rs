@@ -1,4 +1,4 @@
-//! Figures class by class: which are weak, and what they are taken for.
+//! Figures per class: which are weak, and what they are confused with.
 
 use std::collections::BTreeMap;
 
@@ -43,9 +43,9 @@ pub struct OpenClassRow {
     pub class: String,
     /// Photos evaluated.
     pub photos: usize,
-    /// Of them, those called open, as they should be.
+    /// Those of them that were correctly called open.
     pub called_open: usize,
-    /// What the others were taken for, most frequent first.
+    /// The labels of the others, most frequent first.
     pub taken_for: Vec<TakenFor>,
 }
 
@@ -58,7 +58,7 @@ pub struct TakenFor {
     pub photos: usize,
 }
 
-/// Photos of one class that came out as another, or open.
+/// Photos of one class that were labelled as another class, or open.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Confused {
     /// Id of the class that they are of.

@@ -1,7 +1,7 @@
-//! A folder with a folder for each class, as many data sets come: `cup/1.jpg`, or `test/cup/1.jpg` with folders `train`,
-//! `val` and `test` on top.
+//! A folder with a folder for each class, a common form of data sets: `cup/1.jpg`, or `test/cup/1.jpg` with folders
+//! `train`, `val` and `test` at the top.
 //!
-//! All classes are known ones, for a folder says nothing of roles.
+//! All classes are known, because folders cannot state a role.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -20,10 +20,10 @@ const SPLITS: [(&str, &str); 5] =
 /// The split of photos in a folder without splits.
 const SPLIT: &str = "test";
 
-/// How deep folders of a class are gone into.
+/// Deepest nesting within a class.
 const MAX_DEPTH: usize = 64;
 
-/// The photos below `folder`, whose paths start there. There is no column `cluster` in it.
+/// The photos below `folder`, with relative paths. It has no column `cluster`.
 pub(super) fn read(folder: &Path, cluster: Option<&str>, limits: &Limits) -> Result<Labels> {
     let file = folder.display().to_string();
     let bad = |reason: String| Error::BadInput { subject: file.clone(), reason };
@@ -90,7 +90,7 @@ fn folders(folder: &Path) -> Result<BTreeSet<String>> {
     Ok(names)
 }
 
-/// What to do where the class `unknown` is no class of the bundle.
+/// What to do if the class `unknown` is not a class of the bundle.
 pub(super) fn remedy(folder: &str, unknown: &str) -> String {
     format!("name folders as the bundle does, or {}", file_of(folder, unknown))
 }

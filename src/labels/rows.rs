@@ -1,10 +1,10 @@
-//! Rows of a table as text (RFC 4180, with any character between the columns): fields may stand in quotes, and then hold
-//! that character, line ends, and quotes that are doubled.
+//! Rows of a text table (RFC 4180, with any separator). Fields may be quoted, and then contain separators, line ends
+//! and doubled quotes.
 
 use std::borrow::Cow;
 
-/// The rows that are not empty, each with the line that it begins in, counted from 1; the line of a quote that is not
-/// closed as an error.
+/// Iterator over the rows that are not empty, each with the number of its first line, from 1. The error is the line of
+/// an unclosed quote.
 pub(super) struct Rows<'a> {
     rest: &'a str,
     between: u8,
@@ -17,7 +17,7 @@ impl<'a> Rows<'a> {
         Rows { rest: text, between, line: 1 }
     }
 
-    /// The field that the text begins with, and whether another of the row follows; `None` where its quote is not closed.
+    /// The next field, and whether another one follows in the row; `None` if its quote is not closed.
     fn field(&mut self) -> Option<(Cow<'a, str>, bool)> {
         let between = self.between;
         let ends = |byte: u8| byte == between || byte == b'\n' || byte == b'\r';
@@ -39,7 +39,7 @@ impl<'a> Rows<'a> {
             }
             None => ("".into(), start),
         };
-        // What stands behind a quote belongs to the field as it is.
+        // Text after a closing quote belongs to the field.
         let end = after.bytes().position(ends).unwrap_or(after.len());
         let (tail, rest) = after.split_at(end);
         let field: Cow<str> = match (&field, tail) {
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_as_the_standard_says() {
+    fn rows_follow_the_standard() {
         let row = |line, fields: &[&str]| (line, fields.iter().map(|f| f.to_string()).collect::<Vec<String>>());
         assert_eq!(rows("a,b\r\nc,d"), [row(1, &["a", "b"]), row(2, &["c", "d"])]);
         assert_eq!(rows("a,b\rc,d\r"), [row(1, &["a", "b"]), row(2, &["c", "d"])]);

@@ -1,4 +1,4 @@
-//! The thread that captures: takes frames from a source, thins them out, and brings a lost source back.
+//! The capturing thread: takes frames from the source, thins them out, and reconnects a lost source.
 
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -27,7 +27,7 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// A frame of `bytes`, and as many of the JPEG that it is decoded from as `encoded` says.
+    /// A frame of `bytes`, with room for a JPEG of `encoded` bytes.
     pub fn new(bytes: usize, encoded: usize) -> Slot {
         let mut frame = Frame::with_capacity(bytes);
         frame.keep_encoded(encoded);
@@ -40,7 +40,7 @@ pub struct Capture<'a> {
     queue: &'a Queue<Slot>,
     shared: &'a Shared,
     settings: &'a Settings,
-    /// Whether frames that find no place are dropped: then this thread never waits but for the source.
+    /// Whether frames that do not fit are dropped. The thread then waits for the source only.
     drops: bool,
     retries: u32,
     /// Frames that entered the queue.
@@ -51,7 +51,7 @@ pub struct Capture<'a> {
     due: Duration,
     /// Attempts to bring the source back since its last frame.
     attempts: u32,
-    /// What of [`Shared::done`] and of [`Shared::damages_done`] the source knows.
+    /// The counts of [`Shared::done`] and [`Shared::damages_done`] that were passed to the source.
     confirmed: u64,
     damages_confirmed: u64,
 }
@@ -77,7 +77,7 @@ impl<'a> Capture<'a> {
         self.capture(source)
     }
 
-    /// Tells the source what is done with.
+    /// Confirms finished frames to the source.
     pub fn confirm(&mut self, source: &mut dyn FrameSource) -> Result<()> {
         let done = self.shared.done.load(Ordering::Acquire);
         if done > self.confirmed {
@@ -107,7 +107,8 @@ impl<'a> Capture<'a> {
                     self.shared.heard();
                     self.attempts = 0;
                     slot.arrived = now();
-                    // A recording that waits is thinned out by its arrival: its own times do not wait.
+                    // A recording from a waiting source is thinned out by arrival, because its own times do
+                    // not show the wait.
                     let time = match recording {
                         true => slot.arrived,
                         false => Duration::from_nanos(slot.frame.stamp().mono_ns),
@@ -131,7 +132,7 @@ impl<'a> Capture<'a> {
                     self.damaged(damage);
                 }
                 Ok(Next::Waiting) => {
-                    // A folder to which no photo comes is not lost.
+                    // A watched folder without new photos is not lost.
                     let Some(timeout) = self.settings.source_timeout.filter(|_| live) else { continue };
                     if heard.elapsed() >= timeout {
                         let reason = format!(
@@ -159,14 +160,14 @@ impl<'a> Capture<'a> {
         Ok(())
     }
 
-    /// Whether a frame of `time` is to be classified, or passed over because fewer are wanted.
+    /// Whether to classify a frame of `time`, or to skip it because fewer are wanted.
     fn wants(&mut self, time: Duration) -> bool {
         let turn = self.settings.every.is_none_or(|every| self.seen.is_multiple_of(u64::from(every.get())));
         self.seen += 1;
         turn && self.settings.spacing.is_none_or(|spacing| self.is_time(time, spacing))
     }
 
-    /// Keeps frames `spacing` apart on average: a frame that is a little late does not delay those after it.
+    /// Keeps frames `spacing` apart on average. A slightly late frame does not delay the following ones.
     fn is_time(&mut self, time: Duration, spacing: Duration) -> bool {
         if time < self.due {
             if self.drops {
@@ -174,12 +175,12 @@ impl<'a> Capture<'a> {
             }
             self.sleep(self.due - time);
         }
-        // What was missed is not made up for.
+        // Missed frames are not made up for.
         self.due = if time.saturating_sub(self.due) < spacing { self.due } else { time } + spacing;
         true
     }
 
-    /// Waits, but not for longer than the other thread is there.
+    /// Sleeps, but wakes up when the other thread ends.
     fn sleep(&self, time: Duration) {
         let until = Instant::now() + time;
         while !self.queue.is_abandoned() {
@@ -200,21 +201,21 @@ impl<'a> Capture<'a> {
         }
     }
 
-    /// Whether a source that ended has more to give, as a pipe has whose next writer comes.
+    /// Whether a source that ended has more to come, such as the next writer of a pipe.
     fn reopen(&mut self, source: &mut dyn FrameSource) -> bool {
-        // One that ends again and again without a frame is not asked without a pause.
+        // A source that ends repeatedly without a frame is reopened with pauses.
         if let (Some(backoff), 1..) = (self.settings.reconnect, self.attempts) {
             self.sleep(backoff.pause(self.attempts - 1));
         }
         self.attempts = self.attempts.saturating_add(1);
         let reopened = self.attempts <= self.most_attempts() && self.shared.call(|| source.reconnect()).is_ok();
-        // The next writer is still to come.
+        // The next writer has not come yet.
         self.shared.connected.store(!reopened, Ordering::Relaxed);
         self.shared.reconnects.fetch_add(u64::from(reopened), Ordering::Relaxed);
         reopened
     }
 
-    /// Brings a source back that was lost, if the settings say so.
+    /// Reconnects a lost source, if the settings allow it.
     fn recover(&mut self, source: &mut dyn FrameSource, mut why: Error) -> Result<()> {
         let Some(backoff) = self.settings.reconnect else { return Err(why) };
         self.shared.connected.store(false, Ordering::Relaxed);
@@ -246,7 +247,8 @@ impl<'a> Capture<'a> {
     }
 }
 
-/// Closes the queue in the end, also where a source panics: the other thread would wait for ever.
+/// Closes the queue at the end, and also if the source panics: otherwise the other thread would wait
+/// forever.
 struct Closes<'a> {
     queue: &'a Queue<Slot>,
     shared: &'a Shared,

@@ -8,19 +8,19 @@ use crate::decide::events::{Change, Phase};
 use crate::queue::Counts;
 use crate::sink::{Interval, Stats};
 
-/// What says how long was watched.
+/// How the time watched is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Watched {
-    /// The clock: frames come live.
+    /// By the clock: frames arrive live.
     Clock,
     /// The times of the first and the last frame of a recording.
     Recording(Option<(Duration, Duration)>),
-    /// Nothing: photos are what a camera chose to take.
+    /// Unknown: a camera chose when to take photos.
     Unknown,
 }
 
 impl Watched {
-    /// Of a source that is live, or a recording, or neither.
+    /// For a live source, a recording, or neither.
     pub fn of(live: bool, recording: bool) -> Watched {
         match (recording, live) {
             (true, _) => Watched::Recording(None),
@@ -30,7 +30,7 @@ impl Watched {
     }
 }
 
-/// Keeps what [`Stats`] says.
+/// Measures [`Stats`].
 #[derive(Debug)]
 pub struct Meter {
     began: Duration,
@@ -42,12 +42,12 @@ pub struct Meter {
     /// When the interval began, and the frames captured until then.
     interval_began: Duration,
     captured_before: u64,
-    /// What is known of the interval; the rest is filled in when asked for.
+    /// The interval so far. The rest is filled in on request.
     interval: Interval,
 }
 
 impl Meter {
-    /// Begins now; statistics are due `every` so often.
+    /// Starts now. Statistics are due at intervals of `every`.
     pub fn new(every: Option<Duration>, watched: Watched) -> Meter {
         let began = now();
         let (events, dropped, captured_before, interval) = Default::default();
@@ -79,7 +79,7 @@ impl Meter {
         self.events += u64::from(change.phase == Phase::New);
     }
 
-    /// How many frames were dropped since this was last asked, `dropped` being all of them.
+    /// Frames dropped since the last call. `dropped` is the total.
     pub fn dropped_since(&mut self, dropped: u64) -> u64 {
         dropped - std::mem::replace(&mut self.dropped, dropped)
     }
@@ -120,7 +120,7 @@ impl Meter {
         }
     }
 
-    /// `stats` have been reported: a new interval begins.
+    /// Begins a new interval after `stats` were reported.
     pub fn begin_interval(&mut self, stats: &Stats) {
         self.interval_began = stats.now;
         self.captured_before = stats.captured;

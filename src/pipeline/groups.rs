@@ -1,4 +1,4 @@
-//! Which frames belong together: what the last ones agree on, the photos of a burst, or each for itself; and by which time.
+//! Groups frames: the consensus of the last ones, the photos of a burst, or each frame alone. Also chooses the clock.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -16,18 +16,18 @@ use crate::limits::Limits;
 use crate::sink::Times;
 use crate::things::stills::camera_key;
 
-/// A pause between two arrivals that ends no burst, however short bursts are: large photos take so long.
+/// A pause between arrivals never ends a burst if it is shorter than this: reading large photos takes that long.
 const SLOW: Duration = Duration::from_secs(10);
 
-/// The groups of one stream.
+/// The grouping of one stream.
 pub struct Groups {
     kind: Kind,
-    /// Whether photos have the time at which they were taken.
+    /// Whether to use the photos' EXIF times.
     by_taken: bool,
     gap: Duration,
-    /// When the last frame was captured, by the clock of the frames; and when it arrived.
+    /// Capture time of the last frame by the frames' clock, and its arrival.
     last: Option<(Duration, Duration)>,
-    /// By what clock the times of the last frame are.
+    /// Clock of the last frame's time.
     times: Times,
 }
 
@@ -58,12 +58,12 @@ impl Groups {
         Ok(Groups { kind, by_taken, gap, last: None, times })
     }
 
-    /// By what clock the times of the last frame are, and of the events that it belongs to.
+    /// Clock of the last frame's time and of its events.
     pub fn times(&self) -> Times {
         self.times
     }
 
-    /// A frame came at `now`: what ends because it belongs to nothing before it.
+    /// A frame arrived at `now`. Returns the events that end because the frame does not belong to them.
     pub fn begin(&mut self, frame: &Frame, now: Duration) -> (Times, Changes) {
         let before = self.times;
         let mut time = Duration::from_nanos(frame.stamp().mono_ns);
@@ -74,7 +74,7 @@ impl Groups {
         let ended = match &mut self.kind {
             Kind::Bursts(bursts, _) if before != self.times => bursts.end(EndReason::Silence),
             Kind::Bursts(bursts, _) => bursts.part(camera_key(frame.label(), frame.origin()), time),
-            // Time that goes back, as from one folder to the next, parts them as time that goes on does.
+            // Time that goes back, for example between two folders, separates frames as a long pause does.
             Kind::Agreeing(tracker) if before != self.times || last.is_some_and(|(last, _)| time + self.gap < last) => {
                 tracker.silence(Duration::MAX)
             }
@@ -83,7 +83,7 @@ impl Groups {
         (before, ended)
     }
 
-    /// The frame that came last shows `o`: what the last frames agree on, and what that changes.
+    /// The last frame shows `o`. Returns the consensus and the changes of events.
     pub fn observe(&mut self, frame: &Frame, mut o: Observation) -> (Option<Agreed>, Changes) {
         if let Some((time, _)) = self.last {
             o.time = time;
@@ -95,20 +95,20 @@ impl Groups {
         }
     }
 
-    /// What `classifier` computed for the frame that was observed last: the photos of a burst are judged by the mean of it.
+    /// Adds the outputs of `classifier` for the last frame: the photos of a burst are judged by their mean.
     pub fn add(&mut self, classifier: &dyn Classify) {
         let Kind::Bursts(bursts, mean) = &mut self.kind else { return };
         let Some(outputs) = classifier.outputs() else { return };
         if bursts.photos() <= 1 {
             mean.clear();
         }
-        // Outputs that are no answer were reported as such.
+        // Invalid outputs were already reported.
         if mean.observe(&outputs.logits, &outputs.distances).is_ok() {
             bursts.set_together(classifier.together(mean));
         }
     }
 
-    /// Nothing came until `now`.
+    /// No frame arrived until `now`.
     pub fn silence(&mut self, now: Duration) -> Changes {
         let quiet = self.last.map_or(Duration::ZERO, |(_, arrived)| now.saturating_sub(arrived));
         match &mut self.kind {
@@ -138,7 +138,7 @@ impl Groups {
     }
 }
 
-/// When a photo was taken, since 1970, and by what clock: where it does not say so, now.
+/// Time at which a photo was taken, since 1970, and its clock; the current time if unknown.
 fn taken(frame: &Frame) -> (Duration, Times) {
     let Some(taken) = &frame.origin().taken else {
         let wall: SystemTime = clock::wall_at(Duration::from_nanos(frame.stamp().mono_ns));

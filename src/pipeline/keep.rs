@@ -1,42 +1,42 @@
-//! The best picture of each thing that is in progress, in memory that is taken once.
+//! Keeps the best picture of each open event or thing, in memory that is allocated once.
 //!
-//! A source's own JPEG is kept as it is where there is one that is not too long and all of the frame is wanted; else the
-//! pixels of the frame, or of a part of it, made smaller. What is kept is lent out when the thing is over, and given back.
+//! The source's own JPEG is kept if there is one, it is not too long, and the whole frame is wanted. Otherwise the
+//! pixels of the frame, or of a region, are kept at a smaller size. When the thing is over, its picture is lent out,
+//! and returned later.
 //!
-//! Things are distinguished by a key: a decision where frames are examined as a whole ([`key`]), a number where things are
-//! followed.
+//! Pictures are kept by a key: the decision for whole frames ([`key`]), the number for things.
 
 use std::time::Duration;
 
 use crate::decide::Decision;
 use crate::frame::{Frame, RegionOfInterest};
 
-/// Bytes of one picture: as pixels, or as the camera's own JPEG.
+/// Most bytes of a picture: pixels, or the camera's JPEG.
 pub const PICTURE_BYTES: usize = 1 << 20;
 
-/// Pixels of a picture that is kept as pixels.
+/// Most pixels of a picture that is kept as pixels.
 pub const PICTURE_PIXELS: u32 = (PICTURE_BYTES / 3) as u32;
 
-/// Numbers of the feature that is kept with it.
+/// Most numbers of its features.
 pub const FEATURES: usize = 2048;
 
-/// Pictures that are kept or lent out at once: of more things in progress the one that was seen longest ago loses its own.
+/// Pictures that are kept or lent out at one time. With more things, the one seen longest ago loses its picture.
 pub const PICTURES: usize = 8;
 
 /// Bytes of memory that all of this takes.
 pub const MEMORY_BYTES: usize = PICTURES * (PICTURE_BYTES + FEATURES * size_of::<f32>() + 4096);
 
-/// What is in [`Picture::bytes`].
+/// Format of [`Picture::bytes`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Form {
     /// A JPEG as the source had it.
     #[default]
     Jpeg,
-    /// RGB of so many columns and rows.
+    /// RGB with this number of columns and rows.
     Rgb(u32, u32),
 }
 
-/// A picture that is kept, with what the network said of it.
+/// A kept picture, with the network's outputs for it.
 #[derive(Debug, Default)]
 pub struct Picture {
     /// JPEG or pixels.
@@ -53,14 +53,14 @@ pub struct Picture {
     pub unit: f32,
 }
 
-/// A frame that may be the best of its thing: what its region shows.
+/// A frame that may be the best of its thing. Its region of interest shows the thing.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate<'a> {
     /// The frame.
     pub frame: &'a Frame,
-    /// How well it shows it: the higher, the better.
+    /// Quality: higher is better.
     pub score: f32,
-    /// As [`Picture::features`]; those of more than [`FEATURES`] numbers are not kept.
+    /// As [`Picture::features`]. Features of more than [`FEATURES`] numbers are not kept.
     pub features: &'a [f32],
     /// As [`Picture::unit`].
     pub unit: f32,
@@ -76,7 +76,7 @@ pub fn key(decision: Decision) -> u64 {
     }
 }
 
-/// The key of the thing with this number, where things are followed.
+/// The key of the thing with this number.
 pub fn thing_key(thing: u64) -> u64 {
     1 << 42 | thing
 }
@@ -95,12 +95,12 @@ struct Kept {
 pub struct Keeper {
     kept: heapless::Vec<Kept, PICTURES>,
     free: heapless::Vec<Picture, PICTURES>,
-    /// A thing of which nothing was offered for so long is another one.
+    /// A thing without an offer for this long counts as a new one.
     gap: Duration,
 }
 
 impl Keeper {
-    /// Keeps pictures; a thing that nothing was offered of for longer than `gap` is over.
+    /// Keeps pictures. A thing without an offer for longer than `gap` is over.
     pub fn new(gap: Duration) -> Keeper {
         let picture = |_| Picture {
             bytes: Vec::with_capacity(PICTURE_BYTES),
@@ -110,7 +110,8 @@ impl Keeper {
         Keeper { kept: heapless::Vec::new(), free: (0..PICTURES).map(picture).collect(), gap }
     }
 
-    /// A frame that shows the thing `key`: its picture is kept if it is better than the one there is. Allocates nothing.
+    /// Offers a frame that shows the thing `key`. Keeps its picture if it is better than the present one. Allocates
+    /// nothing.
     pub fn offer(&mut self, key: u64, candidate: &Candidate) {
         let time = Duration::from_nanos(candidate.frame.stamp().mono_ns);
         let gap = self.gap;
@@ -127,13 +128,13 @@ impl Keeper {
             let oldest = (0..self.kept.len()).min_by_key(|i| self.kept[*i].seen)?;
             Some(self.kept.swap_remove(oldest).picture)
         });
-        // All are lent out: the next frame may find one.
+        // All are lent out: a later frame may find one.
         let Some(mut picture) = picture else { return };
         fill(&mut picture, candidate, time);
         let _ = self.kept.push(Kept { key, score: candidate.score, seen: time, picture });
     }
 
-    /// The thing `key` began at `first`: what was kept of an earlier one is forgotten.
+    /// The thing `key` began at `first`: forgets a picture of an earlier thing.
     pub fn begin(&mut self, key: u64, first: Duration) {
         if let Some(place) = self.kept.iter().position(|kept| kept.key == key && kept.picture.time < first) {
             let kept = self.kept.swap_remove(place);
@@ -147,7 +148,7 @@ impl Keeper {
         Some(self.kept.swap_remove(place).picture)
     }
 
-    /// All things are over: what was kept of those that were not told is forgotten.
+    /// All things are over: forgets pictures of things that were not reported.
     pub fn clear(&mut self) {
         while let Some(kept) = self.kept.pop() {
             self.give_back(kept.picture);
@@ -209,7 +210,7 @@ mod tests {
         let one = keeper.end(1).unwrap();
         assert_eq!((one.frame, one.form, &one.features[..]), (3, Form::Rgb(8, 4), &[0.9][..]));
         assert!(one.bytes == [3; 96] && keeper.end(1).is_none());
-        // A pause makes it another thing, and so does a beginning that is later.
+        // After a pause, or with a later beginning, it is another thing.
         offer(&mut keeper, 2, 20, -1.0);
         assert_eq!(keeper.end(2).unwrap().frame, 20);
         offer(&mut keeper, 3, 21, 1.0);
@@ -227,7 +228,7 @@ mod tests {
         for key in 0..3 * PICTURES as u64 {
             keeper.offer(key, &Candidate { frame: &large, score: 0.0, features: &[0.0; 3000], unit: 0.0 });
         }
-        // Of more than there is room for, the last.
+        // With more pictures than fit, the last ones remain.
         let lent: Vec<Picture> = (0..3 * PICTURES as u64).filter_map(|key| keeper.end(key)).collect();
         assert_eq!(lent.len(), PICTURES);
         for picture in &lent {

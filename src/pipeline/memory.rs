@@ -1,7 +1,7 @@
-//! What a streaming program takes of memory, computed before the first frame.
+//! The memory plan of a streaming program, computed before the first frame.
 //!
-//! The plan is an upper bound: of the heap strictly (a test runs a stream on an allocator that refuses one byte more),
-//! of program text and stacks by allowances that a test holds against the resident memory of the program.
+//! The plan is an upper bound. For the heap it is strict: a test runs a stream on an allocator that refuses one byte
+//! more. Program text and stacks have allowances, which a test compares with the program's resident memory.
 
 use std::fmt;
 
@@ -18,27 +18,27 @@ use crate::preprocess::Preprocessor;
 use crate::queue::SLOTS_IN_HAND;
 use crate::source::FrameSource;
 
-/// Pages of the program and of the system's libraries that become resident, the built-in bundle among them where it
-/// cannot be read from the program's file.
+/// Resident pages of the program and of system libraries, including the built-in bundle if it cannot be read from the
+/// program's file.
 pub const PROGRAM_BYTES: u64 = 26 << 20;
 
-/// The main thread's stack as far as it is used; signals, logging and what else a program keeps.
+/// Used part of the main thread's stack, and buffers of signals, logging and the like.
 pub const MAIN_BYTES: u64 = 2 << 20;
 
 /// Stack that the system gives each further thread of the engine.
 const ENGINE_STACK: u64 = 2 << 20;
 
-/// What tract and the sessions keep beside weights and buffers: plans, shapes, names.
+/// Memory of tract and the sessions besides weights and buffers: plans, shapes, names.
 const ENGINE_BYTES: u64 = 6 << 20;
 
-/// Heap that loading takes beyond [`LOADING_FILES`] times the file: graphs while they are read and rewritten.
+/// Heap of loading in addition to [`LOADING_FILES`] times the file: graphs while they are read and rewritten.
 const LOADING_BYTES: u64 = 8 << 20;
 
-/// How many times a model's file lies in memory while it is loaded: numbers decoded and on their way to tract, and
-/// weights that are packed in 16 bits instead of 8.
+/// Copies of the model's file in memory during loading: decoded numbers on their way to tract, and weights packed in 16
+/// bits instead of 8.
 const LOADING_FILES: u64 = 3;
 
-/// What the pipeline itself keeps: its queue, the consensus, events, names of sources, a label for each frame.
+/// Memory of the pipeline itself: queue, consensus, events, names of sources, a label for each frame.
 const PIPELINE_BYTES: u64 = 256 << 10;
 
 /// One part of a [`Plan`].
@@ -86,34 +86,34 @@ impl Plan {
         }
     }
 
-    /// The plan with one thing more that takes `bytes` of heap while frames are classified.
+    /// Adds an item of `bytes` of heap during classification.
     pub fn with(mut self, name: &'static str, bytes: u64) -> Plan {
         let added = self.running.push(Item { name, bytes });
         debug_assert!(added.is_ok(), "a plan has no place for {name}");
         self
     }
 
-    /// The plan with classes that are enrolled beside the model.
+    /// Adds enrolled classes.
     pub fn with_enrolments(self, enrolments: &Enrolments) -> Plan {
         self.with("enrolled classes", enrolments.bytes() as u64)
     }
 
-    /// The plan with a store of events that takes `bytes`, and the pictures that are kept for it: beside the frames that
-    /// `settings` let wait for `source`, and of things in progress.
+    /// Adds a store of events that takes `bytes`, and the pictures kept for it: with the frames queued by `settings`
+    /// for `source`, and of open events.
     pub fn with_store(self, bytes: u64, source: &dyn FrameSource, settings: &Settings) -> Plan {
         let slots = (settings.depth_for(source) + SLOTS_IN_HAND) as u64;
         let pictures = keep::MEMORY_BYTES as u64 + slots * settings.keep_encoded as u64;
         self.with("store", bytes).with("pictures for the store", pictures)
     }
 
-    /// The plan with a detector whose file has `file_bytes`, and which is loaded beside `model`. What it takes afterwards is
-    /// counted with the stage that it finds things for.
+    /// Adds a detector with a file of `file_bytes` that is loaded next to `model`. Its later memory is counted with the
+    /// stage that uses it.
     pub fn with_detector(mut self, model: &Model, file_bytes: u64) -> Plan {
         self.loading = self.loading.max(loading_beside(model, file_bytes));
         self
     }
 
-    /// The most that lies on the heap at any time.
+    /// The largest heap at any time.
     pub fn heap(&self) -> u64 {
         sum(&self.running).max(self.loading)
     }
@@ -123,7 +123,7 @@ impl Plan {
         self.heap() + sum(&self.elsewhere)
     }
 
-    /// Whether the plan fits into `limits`.
+    /// Checks the plan against `limits`.
     ///
     /// # Errors
     /// [`Error::Limit`] on `memory_bytes`.
@@ -132,7 +132,7 @@ impl Plan {
     }
 }
 
-/// Whether a model file of `file_bytes` can be loaded within `limits`, told before that is tried.
+/// Checks whether a model file of `file_bytes` can be loaded within `limits`, before loading it.
 ///
 /// # Errors
 /// [`Error::Limit`] on `memory_bytes`.
@@ -140,7 +140,7 @@ pub fn check_loading(subject: &str, file_bytes: u64, limits: &Limits) -> Result<
     check(subject, PROGRAM_BYTES + MAIN_BYTES + loading(file_bytes), limits)
 }
 
-/// As [`check_loading`], of a detector that is loaded beside `model`.
+/// As [`check_loading`], for a detector that is loaded next to `model`.
 ///
 /// # Errors
 /// As [`check_loading`].

@@ -1,4 +1,4 @@
-//! How frames are taken and what is made of them.
+//! Settings of a pipeline.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -8,73 +8,72 @@ use crate::frame::RegionOfInterest;
 use crate::queue::Overflow;
 use crate::source::FrameSource;
 
-/// How long either thread waits before it looks whether to stop, and ticks.
+/// How long either thread waits between checks for a stop, and between ticks.
 pub const TICK: Duration = Duration::from_millis(100);
 
-/// A live source that gives nothing for so long is said to be silent, once, and again after twice the time, and so on; or
-/// after twice the longest pause that there was between two frames, if that is more.
+/// A live source that is silent for this long is reported once, again after twice the time, and so on. If twice the
+/// longest pause between two frames is more, that counts instead.
 pub const SILENCE: Duration = Duration::from_secs(10);
 
-/// How long a call of the source may take without any work of the processor, where no
-/// [`source_timeout`](Settings::source_timeout) says it: then the source is stuck in the system.
+/// How long a call of the source may take without processor time, if no [`source_timeout`](Settings::source_timeout) is
+/// set. After that the source counts as stuck.
 pub const STUCK: Duration = Duration::from_secs(60);
 
-/// Frames that wait, where nothing else is asked for: a camera's next frame is better than its last; a file's next one
-/// should be there when it is needed.
+/// Default length of the queue of a live source: the newest frame is better than an older one.
 pub const DEPTH_LIVE: usize = 1;
-/// As [`DEPTH_LIVE`], for sources that wait.
+/// Default length for other sources: the next frame should be ready when it is needed.
 pub const DEPTH_FILE: usize = 2;
 
 /// Which frames make an event together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Grouping {
-    /// Those of the last frames that agree.
+    /// The last frames that agree.
     #[default]
     Consensus,
-    /// Photos that are no further apart than this: one event each time.
+    /// Photos at most this far apart: one event for each burst.
     Bursts(Duration),
-    /// None: each frame is reported for itself, and there are no events.
+    /// None: each frame is reported alone, and there are no events.
     Alone,
 }
 
-/// How frames are taken and what is made of them.
+/// Settings of a pipeline.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Settings {
     /// Frames that can wait; [`DEPTH_LIVE`] or [`DEPTH_FILE`] if `None`.
     pub depth: Option<usize>,
     /// What happens to frames that find no place; by default the newest wins for a live source, and others wait.
     pub overflow: Option<Overflow>,
-    /// Of so many frames the first is taken; all if `None`.
+    /// Takes one frame in every N; all if `None`.
     pub every: Option<NonZeroU32>,
-    /// The least time between two frames: those of a live source that come sooner are passed over, other sources wait.
+    /// Least time between two frames. A live source's frames in between are skipped; other sources wait.
     pub spacing: Option<Duration>,
     /// The part of each frame that is classified.
     pub roi: RegionOfInterest,
-    /// A live source that gives nothing for so long is lost; any source that does not return from a call for so long,
-    /// without work for the processor, is stuck.
+    /// Timeout of a source. A live source that is silent for longer is lost. Any source whose call takes longer without
+    /// processor time is stuck.
     pub source_timeout: Option<Duration>,
-    /// What to do about a source that is lost.
+    /// How to reconnect a lost source.
     pub reconnect: Option<Backoff>,
-    /// How often statistics are reported without being asked for.
+    /// Interval of statistics; `None` for none but those on request and at the end.
     pub stats_every: Option<Duration>,
-    /// How events are made of frames.
+    /// Settings of events.
     pub events: events::Settings,
     /// Which frames make an event together.
     pub grouping: Grouping,
-    /// Whether photos count by the time at which they were taken, where they say it, and not by their arrival.
+    /// Whether photos count by their EXIF time, if they have one, and not by arrival.
     pub by_taken: bool,
-    /// Bytes of the JPEG that a frame is decoded from which are kept beside it: [`Frame::encoded`](crate::Frame::encoded).
+    /// Most bytes of the JPEG that is kept with a frame decoded from it: [`Frame::encoded`](crate::Frame::encoded).
     pub keep_encoded: usize,
 }
 
-/// When to try again: after `first`, then after twice as long each time, up to `longest`.
+/// Pauses between attempts: `first`, then twice as long each time, up to `longest`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
     /// The first wait.
     pub first: Duration,
     /// The longest.
     pub longest: Duration,
-    /// Attempts in a row before giving up, at least 1; [`Limits::retries`](crate::Limits::retries) may say less.
+    /// Most attempts in a row, at least 1. [`Limits::retries`](crate::Limits::retries) may be lower.
     pub attempts: u32,
 }
 
@@ -90,8 +89,8 @@ impl Backoff {
         self.first.saturating_mul(2u32.saturating_pow(attempt)).min(self.longest)
     }
 
-    /// Whether attempt `attempt` is to be reported: the first few, then one in twenty, so that a camera that stays away
-    /// does not fill a journal.
+    /// Whether attempt `attempt` is reported: the first few, then one in twenty, so that a camera that stays away does
+    /// not fill a log.
     pub fn is_told(attempt: u32) -> bool {
         attempt < 5 || attempt.is_multiple_of(20)
     }
@@ -103,7 +102,7 @@ impl Settings {
         self.depth.unwrap_or(if source.is_live() { DEPTH_LIVE } else { DEPTH_FILE })
     }
 
-    /// What happens to frames of `source` that find no place.
+    /// What happens to frames of `source` that do not fit into the queue.
     pub fn overflow_for(&self, source: &dyn FrameSource) -> Overflow {
         self.overflow.unwrap_or(if source.is_live() { Overflow::DropOldest } else { Overflow::Block })
     }

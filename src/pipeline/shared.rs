@@ -1,4 +1,4 @@
-//! What the thread that captures lets the other one know.
+//! State shared by the two threads.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -9,11 +9,11 @@ use heapless::Deque;
 use crate::clock::monotonic_ns;
 use crate::source::Damage;
 
-/// Damages that wait to be reported. Beyond it a source that can wait does, and of a live one the oldest is forgotten:
-/// it stays counted.
+/// Damages that wait to be reported. If there are more, a source that can wait waits; a live one drops the oldest,
+/// which stays counted.
 const MAX_DAMAGES: usize = 16;
 
-/// Frames that were refused and that the source does not know of: no more than those that wait and those in progress.
+/// Refused frames that were not passed to the source yet: at most those queued and in progress.
 const MAX_REFUSED: usize = 64;
 
 /// The monotonic clock.
@@ -21,14 +21,14 @@ pub fn now() -> Duration {
     Duration::from_nanos(monotonic_ns())
 }
 
-/// What the capturing thread lets the other one know.
+/// State shared by the two threads.
 #[derive(Debug)]
 pub struct Shared {
     pub skipped: AtomicU64,
     pub decode_errors: AtomicU64,
     pub reconnects: AtomicU64,
     pub connected: AtomicBool,
-    /// One more than the number of the last frame that is done with, reported or dropped; 0 if none is.
+    /// One more than the number of the last frame that was reported or dropped; 0 if none.
     pub done: AtomicU64,
     /// Damages that were reported, or dropped for good.
     pub damages_done: AtomicU64,
@@ -36,7 +36,7 @@ pub struct Shared {
     refused: Mutex<Deque<u64, MAX_REFUSED>>,
     /// When the source last gave something, in nanoseconds of the monotonic clock.
     pub heard: AtomicU64,
-    /// When the call of the source began that has not returned; 0 outside of one.
+    /// Start of the running call of the source; 0 outside of one.
     pub calling: AtomicU64,
     /// The thread that captures, as the system numbers it.
     pub thread: AtomicU32,
@@ -77,14 +77,14 @@ impl Shared {
     /// Notes that frame `seq` could not be classified, before it is done with.
     pub fn refuse(&self, seq: u64) {
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        // A source that forgets what it gave, as cameras do, is not told.
+        // Sources without a memory, such as cameras, need not know.
         if refused.is_full() {
             refused.pop_front();
         }
         let _ = refused.push_back(seq);
     }
 
-    /// Whether frame `seq` was refused, as far as the source does not know of it.
+    /// Whether frame `seq` was refused and this was not passed to the source yet.
     pub fn is_refused(&self, seq: u64) -> bool {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|refused| *refused == seq)
     }
@@ -101,13 +101,13 @@ impl Shared {
         returned
     }
 
-    /// The source has given something: it is there.
+    /// The source gave a sign of life.
     pub fn heard(&self) {
         self.heard.store(now().as_nanos() as u64, Ordering::Relaxed);
         self.connected.store(true, Ordering::Relaxed);
     }
 
-    /// Keeps `damage` to be reported; gives it back where there is no room.
+    /// Queues `damage` to be reported. Gives it back if there is no room.
     pub fn keep(&self, before: u64, damage: Damage, make_room: bool) -> Option<Damage> {
         let mut damages = self.damages.lock().unwrap_or_else(PoisonError::into_inner);
         if make_room && damages.is_full() {

@@ -1,4 +1,4 @@
-//! Watches the thread that captures: whether the source gives something, and whether it returns at all.
+//! Watchdog for the capturing thread: is the source silent, or stuck in a call?
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -7,12 +7,12 @@ use super::settings::{SILENCE, STUCK};
 use super::shared::Shared;
 use crate::error::Error;
 
-/// What the thread that classifies knows of the other one.
+/// The classifying thread's view of the capturing thread.
 #[derive(Debug)]
 pub struct Watchdog {
     /// How long a call may take.
     limit: Duration,
-    /// Whether a source that is stuck is waited for.
+    /// Whether to wait for a source that is stuck.
     waits: bool,
     live: bool,
     /// When the call began that is being watched, 0 for none.
@@ -21,42 +21,42 @@ pub struct Watchdog {
     idle: Duration,
     work: Option<u64>,
     stuck: bool,
-    /// When the source was last heard of, the longest pause until then, and the silence that was reported last.
+    /// Time of the last sign of the source, the longest pause so far, and the silence that was reported last.
     heard: u64,
     longest: Duration,
     told: Duration,
 }
 
 impl Watchdog {
-    /// For a source whose calls may take `timeout`; `reconnects` if it is to be waited for all the same.
+    /// For a source whose calls may take `timeout`. `reconnects`: wait for it even after that.
     pub fn new(timeout: Option<Duration>, reconnects: bool, live: bool) -> Watchdog {
         let (call, idle, work, stuck, heard, longest, told) = Default::default();
-        // Without a timeout nobody asked for an end.
+        // Without a timeout the user has not asked for the stream to end.
         let (limit, waits) = (timeout.unwrap_or(STUCK), reconnects || timeout.is_none());
         Watchdog { limit, waits, live, call, idle, work, stuck, heard, longest, told }
     }
 
-    /// Whether the source does not return.
+    /// Whether the source is stuck in a call.
     pub fn is_stuck(&self) -> bool {
         self.stuck
     }
 
-    /// Whether silence has been reported that has not ended.
+    /// Whether a silence was reported that still lasts.
     pub fn is_silent(&self) -> bool {
         !self.told.is_zero()
     }
 
-    /// Whether the stream goes on while the source is stuck.
+    /// Whether the stream continues while the source is stuck.
     pub fn goes_on(&self) -> bool {
         self.waits
     }
 
-    /// Whether the source is being called.
+    /// Whether a call of the source is running.
     pub fn is_calling(&self, shared: &Shared) -> bool {
         shared.calling.load(Ordering::Relaxed) != 0
     }
 
-    /// How long a live source has been silent, where that is to be reported now.
+    /// How long a live source has been silent, if that must be reported now.
     pub fn silence(&mut self, now: Duration, shared: &Shared) -> Option<Duration> {
         let heard = shared.heard.load(Ordering::Relaxed);
         if heard != self.heard {
@@ -74,7 +74,7 @@ impl Watchdog {
         Some(silent)
     }
 
-    /// Looks whether the source returns; whether it is stuck and was not when this was last asked.
+    /// Checks whether the source's call returns. Returns true when it has just become stuck.
     pub fn look(&mut self, now: Duration, shared: &Shared) -> bool {
         let call = shared.calling.load(Ordering::Relaxed);
         if call == 0 || call != self.call {
@@ -88,14 +88,14 @@ impl Watchdog {
         let work = work(shared.thread.load(Ordering::Relaxed));
         match self.work {
             None => self.work = Some(work),
-            // It decodes a large photo, say.
+            // The thread is working, on a large photo for example.
             Some(before) if work > before => (self.work, self.idle) = (Some(work), now),
             Some(_) => self.stuck = idle >= self.limit,
         }
         self.stuck
     }
 
-    /// What is to be said of a source that is stuck.
+    /// The error of a source that is stuck.
     pub fn error(&self, name: &str) -> Error {
         let reason = format!(
             "does not answer for {:.0} s: a call of the system has not returned; check its disk, network or camera",
@@ -105,7 +105,7 @@ impl Watchdog {
     }
 }
 
-/// The thread that asks, as the system numbers it; 0 where that does not matter.
+/// The system's id of the calling thread; 0 if unknown.
 pub fn this_thread() -> u32 {
     #[cfg(target_os = "linux")]
     return rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs();
@@ -113,10 +113,10 @@ pub fn this_thread() -> u32 {
     return 0;
 }
 
-/// Processor time that `thread` has taken, in ticks of the system; 0 where that is not known.
+/// Processor time of `thread`, in clock ticks; 0 if unknown.
 fn work(thread: u32) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/self/task/{thread}/stat")).unwrap_or_default();
-    // The name of the program, in parentheses, may hold anything; the 12th and 13th field behind it are what is wanted.
+    // The program's name is in parentheses and may contain anything. The times are the 12th and 13th field after it.
     let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_whitespace();
     fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum()
 }
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_is_told_less_and_less_often() {
+    fn silence_is_reported_less_and_less_often() {
         let (mut watchdog, shared) = (Watchdog::new(None, false, true), Shared::default());
         let hear = |seconds| shared.heard.store(at(seconds).as_nanos() as u64, Ordering::Relaxed);
         hear(0);

@@ -1,4 +1,4 @@
-//! A frame in which things are looked for.
+//! Pipeline steps of a frame in thing mode.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::sink::{CameraResult, CutResult, EventResult, Failure, SceneResult, Times};
 
 impl Consumer<'_> {
-    /// Looks for things in one frame, reports them and gives it back.
+    /// Finds things in a frame, reports them, and returns the frame.
     pub(super) fn handle_things(&mut self, mut slot: Slot, dropped: u64) -> Result<()> {
         let stamp = slot.frame.stamp();
         let time = Duration::from_nanos(stamp.mono_ns);
@@ -42,13 +42,13 @@ impl Consumer<'_> {
         let source = if slot.frame.label().is_empty() { name } else { slot.frame.label() };
         let (source_url, things) = (slot.frame.url(), stage.present());
         let scene = SceneResult { source, source_url, stamp, frame: &slot.frame, names, things, age, dropped, times };
-        let told = told.and_then(|()| self.sink.scene(&scene)).and_then(|()| self.tell_things(time));
+        let result = result.and_then(|()| self.sink.scene(&scene)).and_then(|()| self.report_things(time));
         self.queue.classified(slot);
         told
     }
 
-    /// Tells what became of things, at the time `time` of the frames.
-    pub(super) fn tell_things(&mut self, time: Duration) -> Result<()> {
+    /// Reports changes of things at the frame time `time`.
+    pub(super) fn report_things(&mut self, time: Duration) -> Result<()> {
         let Some(stage) = self.mode.stage() else { return Ok(()) };
         let (source, names, sink, meter) = (self.name, self.classifier.names(), &mut *self.sink, &mut self.meter);
         stage.tell(time, &mut |change, thing| {
@@ -58,17 +58,17 @@ impl Consumer<'_> {
         })
     }
 
-    /// Ends things where no frame has come for long.
+    /// Ends things when no frame has arrived for long.
     pub(super) fn silence_of_things(&mut self, time: Duration) -> Result<()> {
         let is_silent = self.mode.stage().is_some_and(|stage| stage.silence(time));
-        if is_silent { self.tell_things(time) } else { Ok(()) }
+        if is_silent { self.report_things(time) } else { Ok(()) }
     }
 
-    /// Ends all things: the stream is over.
+    /// Ends all things at the end of the stream.
     pub(super) fn finish_things(&mut self) -> Result<()> {
         if let Some(stage) = self.mode.stage() {
             stage.finish();
         }
-        self.tell_things(now())
+        self.report_things(now())
     }
 }

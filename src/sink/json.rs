@@ -23,17 +23,16 @@ use schema::{ErrorLine, EventLine, FrameLine, Head, Memory, StatsLine, Time};
 pub use still::StillFields;
 use texts::Texts;
 
-/// How often the system is asked whether its clock is synchronised.
+/// Interval between queries of whether the system's clock is synchronised.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 
-/// Bytes of each text of a line that would be too long with all of them: six texts of so many, each byte written as six,
-/// fit beside the rest.
+/// Bytes of each text in a line that would otherwise be too long. Six such texts fit, even if each byte needs six.
 const SHORT_TEXT: usize = 512;
 
-/// What the lines are to say beside the results.
+/// Settings of the lines.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
-    /// What messages call the place that is written to: `standard output`.
+    /// Name of the output in messages: `standard output`.
     pub destination: String,
     /// Whether each frame gets a line.
     pub frames: bool,
@@ -43,7 +42,7 @@ pub struct Settings {
     pub limit_bytes: Option<u64>,
 }
 
-/// Writes results as JSON lines. Each line is written in one piece and flushed; none takes memory of its own.
+/// Writes results as JSON lines. Each line is written at once and flushed. Lines allocate nothing.
 #[derive(Debug)]
 pub struct JsonLines<W> {
     out: W,
@@ -52,7 +51,7 @@ pub struct JsonLines<W> {
     /// Number of the next line.
     seq: u64,
     boot_id: Option<String>,
-    /// Tells the events of this run from those of others of this boot.
+    /// Distinguishes the events of this run from those of other runs in this boot.
     run: String,
     synchronised: Option<bool>,
     asked: Duration,
@@ -70,27 +69,27 @@ impl<W: Write> JsonLines<W> {
         JsonLines { out, settings, line, seq: 0, boot_id, run, synchronised, asked, store: None }
     }
 
-    /// Says how many bytes the program was planned to take, once that is known.
+    /// Sets the planned bytes of the program.
     pub fn set_planned(&mut self, bytes: u64) {
         self.settings.planned_bytes = Some(bytes);
     }
 
-    /// What tells the events of this run from those of others.
+    /// Id of this run, which distinguishes its events from those of other runs.
     pub fn run(&self) -> &str {
         &self.run
     }
 
-    /// Names events as another writer does, whose [`run`](JsonLines::run) this is.
+    /// Uses the [`run`](JsonLines::run) of another writer, so that events have the same ids.
     pub fn set_run(&mut self, run: &str) {
         self.run = run.into();
     }
 
-    /// What the next statistics say of a store.
+    /// Sets the counts of the store for the next statistics.
     pub fn set_store(&mut self, stats: StoreStats) {
         self.store = Some(stats);
     }
 
-    /// As [`Sink::event`], with what is new about it.
+    /// As [`Sink::event`], with the event's novelty.
     ///
     /// # Errors
     /// As [`Sink::event`].
@@ -106,8 +105,7 @@ impl<W: Write> JsonLines<W> {
         std::str::from_utf8(&self.line.bytes).unwrap_or_default().trim_end()
     }
 
-    /// Writes `line` with what all lines have: its number, and the time `mono`. Texts are cut where the line would be too
-    /// long with them.
+    /// Writes `line` with the common fields: its number and the time `mono`. Cuts texts if the line would be too long.
     fn write<L: Serialize>(&mut self, schema: &'static str, mono: Duration, line: impl Fn(Texts) -> L) -> Result<()> {
         if mono.saturating_sub(self.asked) >= ASK_EVERY {
             (self.synchronised, self.asked) = (clock::is_synchronised(), mono);
@@ -173,7 +171,7 @@ impl<W: Write> Sink for JsonLines<W> {
     }
 }
 
-/// A line being written, which never grows beyond its memory.
+/// A line in progress, which never grows beyond its memory.
 #[derive(Debug)]
 struct Line {
     bytes: Vec<u8>,
@@ -182,7 +180,7 @@ struct Line {
 
 impl Write for Line {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // One byte is kept for the line's end.
+        // One byte is reserved for the line feed.
         if self.bytes.len() + bytes.len() >= self.limit {
             return Err(io::ErrorKind::StorageFull.into());
         }

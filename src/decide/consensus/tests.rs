@@ -18,7 +18,7 @@ fn consensus(rules: Rules) -> Consensus {
     Consensus::new(&bundle(), rules, GAP, &Limits::default()).unwrap()
 }
 
-/// What is agreed on after each frame, one a second.
+/// The consensus after each frame, at one frame per second.
 fn labels(rules: Rules, frames: &[(Decision, f32)]) -> Vec<Option<Decision>> {
     let mut consensus = consensus(rules);
     let mut observe = |(i, (decision, p)): (usize, &(Decision, f32))| {
@@ -52,7 +52,7 @@ fn classes_are_weighed_by_probability_and_open_by_frames() {
     // Two sure frames against three unsure ones.
     assert_eq!(last(&[(MANY, 0.9), (FEW, 0.2), (FEW, 0.3), (MANY, 0.9), (FEW, 0.2)]), Some(MANY));
     assert_eq!(last(&[(MANY, 0.2), (FEW, 0.3), (FEW, 0.3), (MANY, 0.2), (FEW, 0.3)]), Some(FEW));
-    // Open frames are improbable by nature; only how many there are counts.
+    // Open frames have low probabilities, so only their number counts.
     assert_eq!(last(&[(OPEN, 0.05), (MANY, 0.9), (OPEN, 0.05), (MANY, 0.9), (OPEN, 0.05)]), Some(OPEN));
     assert_eq!(last(&[(OPEN, 0.05), (MANY, 0.1), (OPEN, 0.9), (MANY, 0.1), (MANY, 0.1)]), Some(MANY));
 }
@@ -62,7 +62,7 @@ fn enrolled_classes_are_weighed_by_frames_and_need_as_many_as_rare_ones() {
     let [a, b] = [Decision::Enrolled(0), Decision::Enrolled(1)];
     let rules = Rules::all(rule(2, 5, 2));
     let last = |frames: &[(Decision, f32)]| *labels(rules, frames).last().unwrap();
-    // What the known classes have of probability is not about them.
+    // The network's probabilities do not cover an enrolled class.
     assert_eq!(last(&[(a, 0.05), (MANY, 0.9), (a, 0.05), (MANY, 0.9), (a, 0.05)]), Some(a));
     assert_eq!(last(&[(a, 0.9), (MANY, 0.1), (a, 0.9), (MANY, 0.1), (MANY, 0.1)]), Some(MANY));
     assert_eq!(last(&[(a, 0.9), (b, 0.1), (a, 0.9), (b, 0.1), (b, 0.1)]), Some(b));
@@ -110,8 +110,8 @@ fn impossible_rules_are_refused() {
     assert!(Rules::all(rule(1, MAX_WINDOW + 1, 1)).check(&wide).is_err(), "more than memory is there for");
 }
 
-/// The rule in one line: enough of the last frames say so.
-fn says_so(frames: &[Observation], rule: Rule, label: Decision, needed: usize) -> bool {
+/// The rule in one line: enough of the last frames agree.
+fn agrees(frames: &[Observation], rule: Rule, label: Decision, needed: usize) -> bool {
     frames.iter().rev().take(rule.window).filter(|o| o.decision == label).count() >= needed
 }
 
@@ -129,7 +129,7 @@ proptest! {
             };
             let qualified: Vec<Decision> = [OPEN, MANY, MEDIUM, FEW]
                 .into_iter()
-                .filter(|label| { let (rule, n) = needed(*label); says_so(past, rule, *label, n) })
+                .filter(|label| { let (rule, n) = needed(*label); agrees(past, rule, *label, n) })
                 .collect();
             match agreed {
                 None => prop_assert!(qualified.is_empty(), "{qualified:?}"),

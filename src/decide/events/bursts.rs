@@ -1,7 +1,7 @@
-//! What the photos of a burst say together: one event a burst. Pure: time is passed in.
+//! The consensus of a burst of photos: one event per burst. Pure: time is passed in.
 //!
-//! A camera trap takes some photos one after another when something moves. They are of the same thing, few, and each
-//! counts: what most of them say is said of the burst, once it is over.
+//! A camera trap takes some photos in a row when something moves. They are few and show the same thing, so each
+//! counts. The decision of most photos becomes that of the burst when it is over.
 
 use std::time::Duration;
 
@@ -17,10 +17,10 @@ pub struct Bursts {
     /// Photos further apart belong to different bursts.
     apart: Duration,
     now: Option<Burst>,
-    told: u64,
+    reported: u64,
 }
 
-/// A burst that may go on.
+/// A burst that may continue.
 #[derive(Clone, Debug)]
 struct Burst {
     /// Names the camera.
@@ -28,16 +28,16 @@ struct Burst {
     first: Duration,
     last: Duration,
     photos: u64,
-    /// What its photos say. A burst that says more than fits says nothing clear.
+    /// Events by label. A burst with more labels than fit is unclear anyway.
     events: Vec<Event, MAX_EVENTS>,
-    /// What the mean of their outputs says, where that is known.
+    /// Decision by the mean of the photos' outputs, if known.
     together: Option<Decision>,
 }
 
 impl Bursts {
-    /// Bursts whose photos are at most `apart` from one to the next.
+    /// Bursts whose consecutive photos are at most `apart`.
     pub fn new(apart: Duration) -> Bursts {
-        Bursts { apart, now: None, told: 0 }
+        Bursts { apart, now: None, reported: 0 }
     }
 
     /// How far the photos of a burst are apart at most.
@@ -45,9 +45,10 @@ impl Bursts {
         self.apart
     }
 
-    /// A photo of the camera `key` that was taken at `time` came: ends a burst that it is not of.
+    /// A photo of the camera `key`, taken at `time`, has arrived. Ends the current burst if the photo does not
+    /// belong to it.
     ///
-    /// Photos need not come in the order in which they were taken.
+    /// Photos may arrive in any order.
     pub fn part(&mut self, key: u64, time: Duration) -> Changes {
         let goes_on = self.now.as_ref().is_some_and(|burst| {
             let near = burst.first.saturating_sub(self.apart)..=burst.last.saturating_add(self.apart);
@@ -56,7 +57,7 @@ impl Bursts {
         if goes_on { Changes::new() } else { self.end(EndReason::Silence) }
     }
 
-    /// Takes one more photo, of the camera `key`: what that says of the burst before, as [`Bursts::part`].
+    /// Adds a photo of the camera `key`. Returns the changes of the previous burst, as [`Bursts::part`].
     pub fn observe(&mut self, key: u64, o: &Observation) -> Changes {
         let changes = self.part(key, o.time);
         let (first, last, photos, events, together) = (o.time, o.time, 0, Vec::new(), None);
@@ -79,7 +80,7 @@ impl Bursts {
         self.now.as_ref().map_or(0, |burst| burst.photos)
     }
 
-    /// The mean of the outputs for its photos so far says `together`.
+    /// Sets the decision by the mean of the photos' outputs so far.
     pub fn set_together(&mut self, together: Option<Decision>) {
         if let Some(burst) = &mut self.now {
             burst.together = together;
@@ -91,19 +92,20 @@ impl Bursts {
         let mut changes = Changes::new();
         let Some(burst) = self.now.take() else { return changes };
         let most = burst.events.iter().copied().reduce(|a, b| if beats(&b, &a) { b } else { a });
-        // The mean knows nothing of classes that were learnt on the device, and what no photo says is not believed.
+        // The mean does not cover enrolled classes. A label that no photo has is not believed either.
         let is_enrolled = most.is_some_and(|event| matches!(event.label, Decision::Enrolled(_)));
         let together = burst.events.iter().copied().find(|event| Some(event.label) == burst.together && !is_enrolled);
         let Some(mut event) = together.or(most) else { return changes };
-        self.told += 1;
-        (event.id, event.first, event.last) = (self.told, burst.first, burst.last);
+        self.reported += 1;
+        (event.id, event.first, event.last) = (self.reported, burst.first, burst.last);
         push(&mut changes, Phase::New, event);
         push(&mut changes, Phase::End(reason), event);
         changes
     }
 }
 
-/// Whether more photos say `a`, or, where as many say another class, with more probability: of open it says little.
+/// Whether more photos have the label `a`. In a tie the higher probability wins, except for open, whose probability
+/// says little.
 fn beats(a: &Event, b: &Event) -> bool {
     let classes = matches!((a.label, b.label), (Decision::Known(_), Decision::Known(_)));
     a.frames > b.frames || (a.frames == b.frames && classes && a.sum_probability > b.sum_probability)
@@ -126,13 +128,13 @@ mod tests {
     const CUP: Decision = Decision::Known(0);
     const EEL: Decision = Decision::Known(1);
 
-    /// What bursts of photos, each with its camera, come to.
+    /// The events of bursts of photos, each with its camera.
     fn bursts(photos: &[(u64, u64, Decision, f32)]) -> std::vec::Vec<(Decision, u64, u64, u64)> {
         let mut bursts = Bursts::new(Duration::from_secs(60));
-        let mut told = std::vec::Vec::new();
+        let mut reported = std::vec::Vec::new();
         let mut take = |changes: Changes| {
             assert!(is_whole(&changes));
-            told.extend(changes.last().map(|change| {
+            reported.extend(changes.last().map(|change| {
                 let Event { label, frames, first, last, .. } = change.event;
                 (label, frames, first.as_secs(), last.as_secs())
             }));
@@ -141,7 +143,7 @@ mod tests {
             take(bursts.observe(*key, &photo(*seconds, *decision, *probability)));
         }
         take(bursts.end(EndReason::Finished));
-        told
+        reported
     }
 
     #[test]
@@ -149,7 +151,7 @@ mod tests {
         let three = [(1, 100, CUP, 0.9), (1, 101, Decision::Open, 0.9), (1, 102, CUP, 0.4)];
         assert_eq!(bursts(&three), [(CUP, 2, 100, 102)]);
         assert_eq!(bursts(&three[1..2]), [(Decision::Open, 1, 101, 101)]);
-        // Of as many the more probable class; against open the first.
+        // In a tie the more probable class wins; against open the first one.
         assert_eq!(bursts(&[(1, 0, CUP, 0.5), (1, 1, EEL, 0.6)]), [(EEL, 1, 0, 1)]);
         assert_eq!(bursts(&[(1, 0, CUP, 0.5), (1, 1, Decision::Open, 0.9)]), [(CUP, 1, 0, 1)]);
         assert_eq!(bursts(&[]), []);
@@ -182,7 +184,7 @@ mod tests {
         assert_eq!(bursts(&far), [(CUP, 2, 0, 60), (EEL, 1, 121, 121)]);
         let cameras = [(1, 0, CUP, 0.5), (2, 1, CUP, 0.5)];
         assert_eq!(bursts(&cameras), [(CUP, 1, 0, 0), (CUP, 1, 1, 1)]);
-        // Taken before, though it comes behind.
+        // Taken earlier, but arrived later.
         let back = [(1, 1000, CUP, 0.5), (1, 960, CUP, 0.5), (1, 10, EEL, 0.5)];
         assert_eq!(bursts(&back), [(CUP, 2, 960, 1000), (EEL, 1, 10, 10)]);
     }

@@ -10,7 +10,7 @@ const OPEN: Decision = Decision::Open;
 const A: Decision = Decision::Known(0);
 const B: Decision = Decision::Known(2);
 
-/// Every frame counts at once, and as long as it is there.
+/// Every frame begins or ends an event at once.
 fn immediate() -> Settings {
     let rule = Rule { window: 1, begin: 1, keep: 1, min_duration: Duration::ZERO };
     Settings { rules: Rules::all(rule), linger: Duration::ZERO, ..Settings::default() }
@@ -20,7 +20,7 @@ fn tracker(settings: Settings) -> Tracker {
     Tracker::new(&bundle(), settings, &Limits::default()).unwrap()
 }
 
-/// All changes of a stream, with those of its end.
+/// All changes of a stream, including those at its end.
 fn run(mut tracker: Tracker, frames: &[Observation]) -> std::vec::Vec<Change> {
     let mut all = std::vec::Vec::new();
     for o in frames {
@@ -30,7 +30,7 @@ fn run(mut tracker: Tracker, frames: &[Observation]) -> std::vec::Vec<Change> {
     all
 }
 
-/// `label` for each letter: A, B, o for open.
+/// A label for each letter: A, B, or o for open.
 fn story(letters: &str, fps: f64) -> std::vec::Vec<Observation> {
     let decision = |c| match c {
         'A' => A,
@@ -42,7 +42,7 @@ fn story(letters: &str, fps: f64) -> std::vec::Vec<Observation> {
 }
 
 /// `+A` for a new event, `=A` for an update, `-A` for an end.
-fn told(changes: &[Change]) -> String {
+fn summary(changes: &[Change]) -> String {
     let one = |c: &Change| {
         let phase = match c.phase {
             Phase::New => '+',
@@ -63,9 +63,9 @@ fn told(changes: &[Change]) -> String {
 fn an_event_has_a_beginning_and_an_end() {
     let (linger, update_every) = (Duration::from_millis(500), Duration::from_secs(9));
     let settings = Settings { linger, update_every, ..Settings::default() };
-    // Three of five begin it; two of five, then half a second, end it.
+    // Three of five frames begin the event. Two of five, then half a second, end it.
     let changes = run(tracker(settings), &story("AAAAAAAAAAAAoooooooooo", 10.0));
-    assert_eq!(told(&changes), "+A +o -A -o");
+    assert_eq!(summary(&changes), "+A +o -A -o");
     let [begin, _, end, _] = changes.as_slice() else { panic!() };
     assert_eq!((begin.event.id, begin.event.frames), (1, 3));
     assert_eq!((begin.event.first, begin.event.last), (Duration::ZERO, Duration::from_millis(200)));
@@ -77,7 +77,7 @@ fn an_event_has_a_beginning_and_an_end() {
 fn updates_come_no_faster_than_asked_for() {
     let settings = Settings { update_every: Duration::from_secs(1), ..immediate() };
     let changes = run(tracker(settings), &story(&"A".repeat(35), 10.0));
-    assert_eq!(told(&changes), "+A =A =A =A -A");
+    assert_eq!(summary(&changes), "+A =A =A =A -A");
     assert_eq!(changes.last().unwrap().phase, Phase::End(EndReason::Finished));
 }
 
@@ -87,7 +87,7 @@ fn what_passes_quickly_is_no_event() {
     settings.rules.few.min_duration = Duration::from_millis(300);
     let changes = run(tracker(settings), &story("AABBBABBBBBA", 10.0));
     // Three frames of B are not long enough, five are.
-    assert_eq!(told(&changes), "+A -A +A -A +B -B +A -A");
+    assert_eq!(summary(&changes), "+A -A +A -A +B -B +A -A");
     let b = changes.iter().find(|c| c.event.label == B).unwrap();
     assert_eq!((b.event.first, b.event.frames), (Duration::from_millis(600), 4));
 }
@@ -95,21 +95,21 @@ fn what_passes_quickly_is_no_event() {
 #[test]
 fn a_stream_that_wavers_makes_one_event_for_each_label() {
     let settings = Settings { linger: Duration::from_secs(1), ..immediate() };
-    assert_eq!(told(&run(tracker(settings), &story(&"AAABBB".repeat(2), 10.0))), "+A +B -A -B");
+    assert_eq!(summary(&run(tracker(settings), &story(&"AAABBB".repeat(2), 10.0))), "+A +B -A -B");
 }
 
 #[test]
 fn silence_ends_events() {
     let settings = Settings { gap: Duration::from_secs(3), ..immediate() };
     let mut tracker = tracker(settings);
-    assert_eq!(told(&tracker.observe(&observation(0, 1.0, A, 0.5)).1), "+A");
-    assert_eq!(told(&tracker.silence(Duration::from_secs(3))), "");
+    assert_eq!(summary(&tracker.observe(&observation(0, 1.0, A, 0.5)).1), "+A");
+    assert_eq!(summary(&tracker.silence(Duration::from_secs(3))), "");
     let changes = tracker.silence(Duration::from_millis(3001));
     assert_eq!(changes[0].phase, Phase::End(EndReason::Silence));
-    assert_eq!(told(&tracker.silence(Duration::from_secs(9))), "");
-    // The next frame tells as well, should nobody have asked in between.
-    assert_eq!(told(&tracker.observe(&observation(10, 1.0, A, 0.5)).1), "+A");
-    assert_eq!(told(&tracker.observe(&observation(20, 1.0, A, 0.5)).1), "-A +A");
+    assert_eq!(summary(&tracker.silence(Duration::from_secs(9))), "");
+    // The next frame reports it too, if `silence` was not called in between.
+    assert_eq!(summary(&tracker.observe(&observation(10, 1.0, A, 0.5)).1), "+A");
+    assert_eq!(summary(&tracker.observe(&observation(20, 1.0, A, 0.5)).1), "-A +A");
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn best_and_mean_are_those_of_the_events_own_frames() {
     let settings = Settings { linger: Duration::from_secs(9), ..immediate() };
     for (label, ps, best) in [(A, [0.2, 0.8, 0.5], 1), (OPEN, [0.2, 0.1, 0.6], 1)] {
         let mut frames: std::vec::Vec<_> = (0..3).map(|i| observation(i, 10.0, label, ps[i as usize])).collect();
-        // A frame of something else between them does not count.
+        // A frame with another label in between is not counted.
         frames.insert(1, Observation { frame: 9, ..observation(0, 10.0, B, 1.0) });
         let changes = run(tracker(settings), &frames);
         let end = changes.iter().rfind(|c| c.event.label == label).unwrap().event;
@@ -133,7 +133,7 @@ fn the_event_seen_longest_ago_makes_room() {
     let limits = Limits::with(|limits| limits.open_events = 2);
     let tracker = Tracker::new(&bundle(), settings, &limits).unwrap();
     let changes = run(tracker, &story("ABo", 10.0));
-    assert_eq!(told(&changes), "+A +B -A +o -B -o");
+    assert_eq!(summary(&changes), "+A +B -A +o -B -o");
     assert_eq!(changes[2].phase, Phase::End(EndReason::Crowded));
     let none = Limits::with(|limits| limits.open_events = 0);
     assert!(Tracker::new(&bundle(), settings, &none).is_err());
@@ -156,7 +156,7 @@ fn settings() -> impl Strategy<Value = Settings> {
 }
 
 proptest! {
-    /// Each event is new once, then updated, then ended once; its numbers are those of its frames.
+    /// Each event is new once, then updated, then ended once. Its numbers are those of its frames.
     #[test]
     fn events_are_well_formed(frames in frames(), settings in settings(), most in 1..5usize) {
         let limits = Limits::with(|limits| limits.open_events = most);
@@ -191,7 +191,7 @@ proptest! {
         prop_assert!(open.is_empty(), "every event ends");
     }
 
-    /// With rules that take every frame at its word, events are the runs of equal decisions.
+    /// If every frame counts, events are the runs of equal decisions.
     #[test]
     fn without_smoothing_events_are_runs(frames in frames()) {
         let changes = run(tracker(immediate()), &frames);

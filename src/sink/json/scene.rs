@@ -1,4 +1,4 @@
-//! Lines of frames in which things are looked for.
+//! JSON lines of frames in thing mode.
 
 use serde::Serialize;
 
@@ -11,7 +11,7 @@ use crate::answer::Names;
 use crate::decide::Decision;
 use crate::things::Present;
 
-/// `oltr.frame/1` of a frame in which things were looked for: nothing is said of the frame as a whole.
+/// `oltr.frame/1` of a frame in thing mode: the fields about the whole frame are null.
 #[derive(Debug, Serialize)]
 pub struct SceneLine<'a> {
     source: Text<'a>,
@@ -53,7 +53,7 @@ struct ThingLine<'a> {
 
 impl Serialize for Things<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // Where texts are cut, those of all things must fit beside each other.
+        // If texts are cut, those of all things must fit together.
         let texts = if self.texts.most == usize::MAX { self.texts } else { Texts { most: SHORT_LABEL } };
         serializer.collect_seq(self.things.iter().map(|thing| ThingLine {
             thing: thing.id,
@@ -91,7 +91,7 @@ impl<'a> SceneLine<'a> {
     }
 }
 
-/// `oltr.camera/1`: the camera as a whole changed; the time is that of the frame that shows it.
+/// `oltr.camera/1`: the whole picture changed. The time is that of the frame that shows it.
 #[derive(Debug, Serialize)]
 pub struct CameraLine<'a> {
     source: Text<'a>,

@@ -1,4 +1,4 @@
-//! The fields of each line. They keep their order; new ones are added at the end of their object.
+//! The fields of each line. They keep their order, and new ones are added at the end of their object.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -19,11 +19,11 @@ use crate::decide::consensus::{Agreed, Observation};
 use crate::decide::events::Phase;
 use crate::origin::Origin;
 
-/// What every line begins with, and the rest of it.
+/// The common fields of a line, and the rest of it.
 #[derive(Debug, Serialize)]
 pub struct Head<'a, T> {
     pub schema: &'static str,
-    /// Number of the line in this run, from 0: a gap is a line that was lost.
+    /// Number of the line in this run, from 0. A gap means a lost line.
     pub seq: u64,
     pub boot_id: Option<&'a str>,
     #[serde(flatten)]
@@ -31,7 +31,7 @@ pub struct Head<'a, T> {
     pub clock_synchronised: Option<bool>,
     #[serde(flatten)]
     pub line: T,
-    /// Whether texts were cut, because the line would have been too long with them.
+    /// Whether texts were cut to make the line fit.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub shortened: bool,
 }
@@ -64,7 +64,7 @@ impl Display for Wall {
 
 impl Time {
     pub fn new(mono: Duration) -> Time {
-        // Before 1970 there is no such text; a clock that says so says nothing.
+        // Times before 1970 cannot be written, and a clock that shows one is wrong.
         let wall = clock::wall_at(mono).max(std::time::UNIX_EPOCH);
         Time { mono_ns: Some(mono.as_nanos() as u64), wall: Wall(humantime::format_rfc3339_millis(wall), true) }
     }
@@ -74,7 +74,7 @@ impl Time {
         if times == Times::Monotonic {
             return Time::new(time);
         }
-        // Beyond the year 9999 there is no such text; no camera says so.
+        // Times after the year 9999 cannot be written, and no camera shows one.
         let wall = std::time::UNIX_EPOCH + time.min(LAST);
         Time { mono_ns: None, wall: Wall(humantime::format_rfc3339_millis(wall), times == Times::Utc) }
     }
@@ -88,9 +88,9 @@ fn text<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::
 #[derive(Debug, Serialize)]
 pub(super) struct Label<'a> {
     decision: &'static str,
-    /// Id of the class, or the name of an enrolled one; `None` if open.
+    /// Id of the class, or name of the enrolled class; `None` if open.
     label: Option<Text<'a>>,
-    /// Its place among the logits; `None` if open or enrolled.
+    /// Index among the logits; `None` if open or enrolled.
     class: Option<usize>,
 }
 
@@ -104,7 +104,7 @@ impl<'a> Label<'a> {
     }
 }
 
-/// `oltr.frame/1`: a classified frame; the time is that of its capture.
+/// `oltr.frame/1`: a classified frame. The time is that of its capture.
 #[derive(Debug, Serialize)]
 pub struct FrameLine<'a> {
     source: Text<'a>,
@@ -125,14 +125,14 @@ pub struct FrameLine<'a> {
     /// `taken`, `place` and `camera` of a photo.
     #[serde(flatten)]
     origin: Option<&'a Origin>,
-    /// `still` and `things` of a photo in which things are looked for.
+    /// `still` and `things` of a photo in thing mode.
     #[serde(flatten)]
     still: Option<StillFields<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     taxon: Option<Option<Taxon<'a>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     species_list: Option<SpeciesList>,
-    /// Whether the photo may have been told of already.
+    /// Whether an earlier run may have reported the photo.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     again: bool,
 }
@@ -221,7 +221,7 @@ impl<'a> FrameLine<'a> {
     }
 }
 
-/// `oltr.event/1`: an event and what happened to it; the time is when that was reported.
+/// `oltr.event/1`: a change of an event. The time is that of the report.
 #[derive(Debug, Serialize)]
 pub struct EventLine<'a> {
     source: Text<'a>,
@@ -246,7 +246,7 @@ pub struct EventLine<'a> {
     taxon: Option<Option<Taxon<'a>>>,
 }
 
-/// The run and the event's number in it: unique among all runs on all boots.
+/// The run and the event's number in it: unique across runs and boots.
 #[derive(Debug)]
 struct EventId<'a>(&'a str, u64);
 
@@ -261,7 +261,7 @@ struct Best<'a> {
     frame: u64,
     #[serde(flatten)]
     time: Time,
-    /// `None` where nothing was classified, as those below.
+    /// `None` if nothing was classified, as are the fields below.
     probability: Option<f32>,
     reachability: Option<f32>,
     nearest: Option<Resembled<'a>>,
@@ -275,7 +275,7 @@ struct Resembled<'a> {
 
 #[derive(Debug, Serialize)]
 struct Mean {
-    /// `None` where nothing was classified, as that below.
+    /// `None` if nothing was classified, as is the field below.
     probability: Option<f32>,
     reachability: Option<f32>,
 }
@@ -323,7 +323,7 @@ impl<'a> EventLine<'a> {
     }
 }
 
-/// `oltr.stats/1`: the counts since the beginning, and what the time since the last statistics was like.
+/// `oltr.stats/1`: counts since the start, and measurements since the last statistics.
 #[derive(Debug, Serialize)]
 pub struct StatsLine<'a> {
     source: Text<'a>,
@@ -341,7 +341,7 @@ pub struct StatsLine<'a> {
     memory: Memory,
     last: bool,
     silent_ms: f64,
-    /// What has become of events that are to be kept.
+    /// Counts of the store.
     #[serde(skip_serializing_if = "Option::is_none")]
     store: Option<StoreStats>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -358,14 +358,14 @@ struct IntervalFields {
     inference_ms: MeanMax,
 }
 
-/// `None` where there was nothing to measure.
+/// `None` without measurements.
 #[derive(Debug, Serialize)]
 struct MeanMax {
     mean: Option<f64>,
     max: Option<f64>,
 }
 
-/// What the program may take of memory.
+/// The program's memory limit and plan.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Memory {
     pub planned_bytes: Option<u64>,
@@ -373,7 +373,7 @@ pub struct Memory {
 }
 
 impl<'a> StatsLine<'a> {
-    /// The line with what has become of events that are to be kept.
+    /// Adds the counts of the store.
     pub fn with_store(self, store: Option<StoreStats>) -> StatsLine<'a> {
         StatsLine { store, ..self }
     }
@@ -417,7 +417,7 @@ impl<'a> StatsLine<'a> {
     }
 }
 
-/// `oltr.error/1`: a frame that was no picture, or could not be classified, at its place among the results.
+/// `oltr.error/1`: a frame that was damaged or could not be classified, at its place among the results.
 #[derive(Debug, Serialize)]
 pub struct ErrorLine<'a> {
     source: Text<'a>,

@@ -1,4 +1,4 @@
-//! What lines say of photos in which things are looked for.
+//! JSON fields of photos with things.
 
 use serde::Serialize;
 
@@ -8,7 +8,7 @@ use crate::answer::Names;
 use crate::things::ThingState;
 use crate::things::stills::Still;
 
-/// `still` and `things`: what was cut out of a photo, as lines say it.
+/// `still` and `things`: the crops of a photo.
 #[derive(Clone, Debug, Serialize)]
 pub struct StillFields<'a> {
     still: StillOf,

@@ -47,7 +47,7 @@ fn with_frames() -> Settings {
     Settings { destination: "test".into(), frames: true, ..Settings::default() }
 }
 
-/// Keys of an object with those of the objects in it: `a.b`.
+/// Keys of an object, with those of nested objects as `a.b`.
 fn keys(value: &Value, prefix: &str, keys: &mut Vec<String>) {
     for (key, value) in value.as_object().unwrap() {
         keys.push(format!("{prefix}{key}"));
@@ -149,7 +149,7 @@ fn an_event_has_one_id_from_beginning_to_end() {
 
 #[test]
 fn a_line_keeps_to_its_bound() {
-    // As much as a text is cut to.
+    // The length at which texts are cut.
     let long = "x".repeat(SHORT_TEXT);
     let bundle = bundle();
     let limits = Limits::with(|limits| limits.line_bytes = 2048);
@@ -203,7 +203,7 @@ fn texts_that_are_too_long_are_cut_and_the_line_says_so() {
             assert!(label.ends_with('…') && long.starts_with(label.trim_end_matches('…')));
         }
     }
-    // What fits is written as it is.
+    // Short texts are written unchanged.
     let short_names = crate::decide::testing::bundle();
     let whole = lines(with_frames(), &limits, |sink| sink.frame(&frame(&"x".repeat(4096), &short_names)).unwrap());
     let v: Value = serde_json::from_str(&whole[0]).unwrap();

@@ -2,10 +2,10 @@
 
 use serde::{Serialize, Serializer};
 
-/// Bytes of the label of each thing in a line that would be too long with all of them.
+/// Bytes of each thing's label in a line that would otherwise be too long.
 pub const SHORT_LABEL: usize = 64;
 
-/// A text from outside, of which no more than `most` bytes are written, and then an ellipsis.
+/// A text from outside. Writes at most `most` bytes of it, then an ellipsis.
 #[derive(Clone, Copy, Debug)]
 pub struct Text<'a> {
     text: &'a str,

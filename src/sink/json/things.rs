@@ -1,4 +1,4 @@
-//! What lines say of things.
+//! JSON fields of things.
 
 use serde::Serialize;
 

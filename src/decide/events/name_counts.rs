@@ -1,15 +1,15 @@
-//! The name of an event: of those that its frames were told the narrowest that most of them share. Pure.
+//! The name of an event: the narrowest name that most of its frames had. Pure.
 
 use crate::bundle::{Bundle, Rank};
 use crate::decide::Decision;
 use crate::decide::naming::{Named, Taxon};
 
-/// Different names of one event that are counted. A frame that is told one more counts for none.
+/// Different names that are counted for one event. Frames with further names count for none.
 const MOST: usize = 3;
 
-/// How often the frames of an event were told each name.
+/// Counts of the names of an event's frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct ToldNames {
+pub(super) struct NameCounts {
     counts: [Option<Count>; MOST],
 }
 
@@ -18,12 +18,12 @@ struct Count {
     rank: Rank,
     class: u32,
     frames: u32,
-    /// Of the probabilities.
+    /// Sum of the probabilities.
     sum: f32,
 }
 
-impl ToldNames {
-    /// A frame was told this name.
+impl NameCounts {
+    /// Counts a frame with this name.
     pub fn add(&mut self, name: Named) {
         let is_same = |count: &Count| (count.rank, count.class) == (name.rank, name.class);
         let place = self.counts.iter_mut().find(|place| place.as_ref().is_none_or(is_same));
@@ -34,12 +34,12 @@ impl ToldNames {
         }
     }
 
-    /// The narrowest name that more than half of `frames` were told, themselves or by a narrower one. Only ranks that the
-    /// bundle tells of what is known, or of what is open, are names.
+    /// The narrowest name that more than half of `frames` had, directly or as part of a narrower one. Only ranks that
+    /// the bundle reports for known, or for open, are considered.
     pub fn shared<'a>(&self, label: Decision, frames: u64, bundle: &'a Bundle) -> Option<Taxon<'a>> {
         let names = bundle.open.names.as_ref()?;
-        let told = if label == Decision::Open { &names.open } else { &names.known };
-        let mut ranks = std::iter::once(Rank::Label).chain(Rank::OF_TAXA).filter(|rank| told.contains_key(rank));
+        let names = if label == Decision::Open { &names.open } else { &names.known };
+        let mut ranks = std::iter::once(Rank::Label).chain(Rank::OF_TAXA).filter(|rank| names.contains_key(rank));
         ranks.find_map(|rank| {
             self.counts.iter().flatten().find_map(|count| {
                 let name = count.at(rank, bundle)?;
@@ -59,7 +59,7 @@ impl ToldNames {
 }
 
 impl Count {
-    /// Its name at `rank`, and the class where that is the name of one: several may be called the same.
+    /// Its name at `rank`. For a class also its index, because two classes may have the same name.
     fn at<'a>(&self, rank: Rank, bundle: &'a Bundle) -> Option<(&'a str, Option<u32>)> {
         let class = bundle.classes.get(self.class as usize)?;
         match rank {
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
     use crate::bundle::{Naming, Taxonomy, example};
 
-    /// Two of one genus, one more of the family, one of another order, and a wall.
+    /// Two classes of one genus, one more of the family, one of another order, and a wall.
     fn bundle() -> Bundle {
         let mut bundle = example::bundle(&["a", "b", "c", "d", "wall"].map(|id| (id, 9)));
         let table = "id\torder\tfamily\tgenus\na\tO\tF\tG\nb\tO\tF\tG\nc\tO\tF\tH\nd\tP\tE\t\n";
@@ -85,10 +85,10 @@ mod tests {
         bundle
     }
 
-    fn shared(label: Decision, frames: u64, told: &[(Rank, u32, f32)]) -> Option<(Rank, &'static str, f32)> {
+    fn shared(label: Decision, frames: u64, names: &[(Rank, u32, f32)]) -> Option<(Rank, &'static str, f32)> {
         let bundle: &'static Bundle = Box::leak(Box::new(bundle()));
-        let mut names = ToldNames::default();
-        told.iter().for_each(|(rank, class, probability)| {
+        let mut names = NameCounts::default();
+        names.iter().for_each(|(rank, class, probability)| {
             names.add(Named { rank: *rank, class: *class, probability: *probability });
         });
         names.shared(label, frames, bundle).map(|taxon| (taxon.rank, taxon.name, taxon.probability))
@@ -100,13 +100,13 @@ mod tests {
     fn most_frames_share_the_name() {
         use Rank::{Genus, Label, Order};
         assert_eq!(shared(A, 3, &[(Label, 0, 0.875), (Label, 0, 0.625), (Genus, 0, 0.5)]), Some((Label, "a", 0.75)));
-        // Half is not most; a narrower name says the wider one too.
+        // Half is not enough. A narrower name counts for the wider one too.
         assert_eq!(shared(A, 2, &[(Label, 0, 0.875), (Genus, 0, 0.625)]), Some((Genus, "G", 0.75)));
         assert_eq!(shared(A, 2, &[(Label, 0, 1.0), (Label, 1, 0.5)]), Some((Genus, "G", 0.75)));
-        // A rank that the bundle does not tell is passed over.
+        // A rank that the bundle does not report is skipped.
         assert_eq!(shared(A, 2, &[(Label, 0, 1.0), (Label, 2, 0.5)]), Some((Order, "O", 0.75)));
         assert_eq!(shared(A, 2, &[(Label, 0, 1.0), (Label, 3, 1.0)]), None);
-        // Frames that were told nothing count against a name.
+        // Frames without a name count against a name.
         assert_eq!(shared(A, 4, &[(Label, 0, 0.9), (Label, 0, 0.9)]), None);
         assert_eq!(shared(A, 1, &[(Label, 4, 0.75)]), Some((Label, "wall", 0.75)));
         assert_eq!(shared(A, 0, &[]), None);
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn more_names_than_fit_count_for_none() {
-        // Four frames with three names that fit, all of one order, and three with names that do not.
+        // Four frames with three names in one order, and three with other names.
         let many = [(Rank::Label, 0, 0.5), (Rank::Label, 1, 0.5), (Rank::Label, 2, 0.5), (Rank::Label, 0, 0.5)];
         let more = [Rank::Genus, Rank::Order, Rank::Family].map(|rank| (rank, 0, 0.5));
         let all = [&many[..], &more].concat();
