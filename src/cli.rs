@@ -1,4 +1,4 @@
-//! The commands: one file each, over the public interface of the library.
+//! The commands, one file each. They use only the public interface of the library.
 
 mod adopt;
 pub mod args;
@@ -39,7 +39,7 @@ use std::time::Instant;
 use args::{Cli, Command};
 use exit::Exit;
 
-/// Runs the command that was asked for. `start` is when the process began.
+/// Runs the command. `start` is the start time of the process.
 pub fn run(cli: &Cli, start: Instant) -> anyhow::Result<Exit> {
     let common = &cli.common;
     match &cli.command {

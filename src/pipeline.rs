@@ -334,9 +334,9 @@ impl Consumer<'_> {
         let (times, ended) = self.groups.begin(&slot.frame, now());
         self.report_changes(times, &ended)?;
         let (name, sink, frame) = (self.name, &mut *self.sink, &mut slot.frame);
-        let mut told = |cut: &crate::things::Cut| sink.cut(&CutResult { source: name, cut: *cut });
+        let mut report_cut = |cut: &crate::things::Cut| sink.cut(&CutResult { source: name, cut: *cut });
         let looked = decoded.and_then(|()| match self.mode.stills() {
-            Some(stills) => stills.look(frame, &mut *self.classifier, &mut told),
+            Some(stills) => stills.look(frame, &mut *self.classifier, &mut report_cut),
             None => self.classifier.classify(frame),
         });
         match looked {
@@ -365,11 +365,11 @@ impl Consumer<'_> {
                 let again = slot.frame.is_again();
                 let result =
                     FrameResult { source, source_url, stamp, answer, agreed, age, dropped, origin, still, again };
-                let told = self.sink.frame(&result);
+                let reported = self.sink.frame(&result);
                 self.groups.add(&*self.classifier);
-                let result = result.and_then(|()| self.report_changes(self.groups.times(), &changes));
+                let reported = reported.and_then(|()| self.report_changes(self.groups.times(), &changes));
                 self.queue.classified(slot);
-                told
+                reported
             }
             Err(e) => self.give_up(slot, e),
         }

@@ -1,4 +1,4 @@
-//! `oltr adopt` and `oltr refit`: bundles that know what is open, from labelled photos.
+//! `oltr adopt` and `oltr refit`: make bundles with open-set rules from labelled photos.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -23,7 +23,7 @@ use super::table::printable;
 /// Longest file of classes.
 const MAX_CLASSES_FILE: u64 = 16 << 20;
 
-/// What both commands do behind the bundle that they start from.
+/// The part that both commands share, after they have a bundle to start from.
 struct Making<'a> {
     name: &'a str,
     study: &'a Study<'a>,
@@ -132,7 +132,7 @@ impl Making<'_> {
             log::warn!("{warning}");
         }
         let bytes = model::with_open(self.name, &bytes, &calibrated.open, limits)?;
-        // What cannot be loaded is not written.
+        // Check that it loads before it is written.
         Model::from_bytes(self.name, &bytes, &options)?;
         atomic::write(self.output, &bytes)?;
         let output = self.output.display().to_string();
@@ -166,7 +166,8 @@ impl Making<'_> {
     }
 }
 
-/// `run` if every photo of it could be read: distances and thresholds without some would not be those of the labels.
+/// Returns `run` if every photo could be read: distances and thresholds from a part of the photos would not match
+/// the labels.
 fn whole(run: InferenceRun) -> anyhow::Result<InferenceRun> {
     let InferenceRun { failures, .. } = run;
     match failures.into_iter().next() {
@@ -175,7 +176,7 @@ fn whole(run: InferenceRun) -> anyhow::Result<InferenceRun> {
     }
 }
 
-/// Says which classes nothing will be near to.
+/// Warns of classes without photos: no frame will be near them.
 fn warn_of_missing(bundle: &Bundle, train: &[Label]) {
     let seen: BTreeSet<&str> = train.iter().map(|label| label.class.as_str()).collect();
     let missing: Vec<&str> =
@@ -209,7 +210,7 @@ fn told(found: &Found) -> String {
     )
 }
 
-/// The classes in the order of the logits: of `--classes`, else the known ones of the labels by their ids.
+/// The classes in the order of the logits: from `--classes`, else the known ones of the labels, sorted by id.
 fn classes(args: &AdoptArgs, labels: &[Label]) -> anyhow::Result<Vec<Class>> {
     let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
     for label in labels.iter().filter(|label| label.known) {

@@ -1,4 +1,4 @@
-//! The command line: what can be said, and what it means.
+//! The command line: options and their meaning.
 
 mod adopt;
 mod enrol;
@@ -63,7 +63,7 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// Reads the command line; ends the program after `--help`, and as clap does where something is wrong.
+    /// Parses the command line. Ends the program after `--help` or a usage error, as clap does.
     pub fn read() -> Cli {
         Cli::try_parse().unwrap_or_else(|error| {
             let error = showable(error, std::env::args_os());
@@ -79,7 +79,7 @@ impl Cli {
             if error.use_stderr() {
                 error.exit();
             }
-            // Help is output: whoever keeps it in a file is not left with half of it.
+            // Help is output: a failed write must not leave half of it unnoticed.
             let written = error.print().and_then(|()| std::io::stdout().flush());
             match written {
                 Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
@@ -97,7 +97,7 @@ impl Cli {
     }
 }
 
-/// `error` about `arguments` without what would command a terminal: clap shows arguments as they are.
+/// `error` about `arguments`, with their control characters escaped: clap prints arguments unchanged.
 fn showable(error: clap::Error, arguments: impl Iterator<Item = OsString>) -> clap::Error {
     let arguments: Vec<OsString> = arguments.collect();
     let escaped: Vec<OsString> = arguments.iter().map(|argument| printable_os(argument).into()).collect();
@@ -108,7 +108,7 @@ fn showable(error: clap::Error, arguments: impl Iterator<Item = OsString>) -> cl
     Cli::try_parse_from(escaped).err().unwrap_or_else(unsaid)
 }
 
-/// What oltr can do.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Classify(ClassifyArgs),
@@ -145,8 +145,8 @@ pub struct Common {
     /// Who computes the quantised parts of the graph
     #[arg(long, value_enum, default_value_t, global = true)]
     pub engine: EngineName,
-    /// Memory that oltr may take, as 64MiB: 'stream' plans for all of it, other commands for the model; what needs more
-    /// is refused [default: no bound]
+    /// Memory that oltr may take, as 64MiB: 'stream' plans all of it, other commands the model; anything that needs
+    /// more is refused [default: no limit]
     #[arg(long, value_name = "SIZE", global = true)]
     pub max_memory: Option<ByteSize>,
     /// Pixels of the largest photo, as 200M or 16320x12240; takes up to 16 bytes of memory each [default: 120M]
@@ -155,10 +155,10 @@ pub struct Common {
     /// Print JSON, one object a line, instead of a table
     #[arg(long, global = true)]
     pub json: bool,
-    /// Say what happens: instruction set, time of each step; more if given twice
+    /// Log instruction set and time of each step; give it twice for more
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     pub verbose: u8,
-    /// Say nothing but errors
+    /// Log errors only
     #[arg(short, long, conflicts_with = "verbose", global = true)]
     pub quiet: bool,
 }
@@ -172,7 +172,7 @@ impl Common {
             let limits = &mut options.limits;
             limits.photo_pixels = pixels;
             limits.photo_side = limits.photo_side.max(LONGEST_SIDE);
-            // As much as a format takes that does not compress.
+            // Size of an uncompressed format.
             limits.photo_bytes = limits.photo_bytes.max(pixels.saturating_mul(4));
         }
         options.engine = match self.engine {
@@ -185,7 +185,7 @@ impl Common {
 
     /// The model file: `argument`, else `--model`, else `OLTR_MODEL`; `None` for the built-in one.
     pub fn model<'a>(&'a self, argument: Option<&'a Path>) -> Option<&'a Path> {
-        // A variable that is set to nothing is as good as none.
+        // An empty variable counts as unset.
         argument.or(self.model.as_deref()).filter(|path| !path.as_os_str().is_empty())
     }
 
@@ -224,10 +224,10 @@ impl Common {
             bytes(arena_bytes + scratch_bytes)
         );
         let coverage = &model.summary().coverage;
-        let told = format!("{}: {coverage}", model.name());
+        let text = format!("{}: {coverage}", model.name());
         match coverage.is_poor() && self.engine == EngineName::Int8 {
-            true => log::warn!("{}", printable(&told)),
-            false => log::info!("{}", printable(&told)),
+            true => log::warn!("{}", printable(&text)),
+            false => log::info!("{}", printable(&text)),
         }
         Ok(model)
     }
@@ -243,7 +243,7 @@ pub enum EngineName {
     Tract,
 }
 
-/// Say what photos show: a known class, or open.
+/// Classify photos: a known class, or open.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -262,10 +262,10 @@ pub struct ClassifyArgs {
     /// Classes to list for each photo, most probable first [default: none in a table, 5 with --json]
     #[arg(long, value_name = "N")]
     pub top: Option<usize>,
-    /// Say why, in one or two sentences for each photo
+    /// Explain each decision in one or two sentences
     #[arg(long)]
     pub explain: bool,
-    /// Write the photo with the network's attention laid over it; of one photo, with a bundle that has the output
+    /// Write the photo with the network's attention as an overlay; for one photo, and a bundle with the output
     /// `attention`
     #[arg(long, value_name = "OUT.png")]
     pub attention: Option<PathBuf>,
@@ -275,26 +275,26 @@ pub struct ClassifyArgs {
     /// Leave enrolled classes out
     #[arg(long, conflicts_with = "enrolled")]
     pub no_enrolled: bool,
-    /// What lives here, one class or taxon a line: nothing else can be the answer
+    /// Species list with one class or taxon per line: no other class can be the answer
     #[arg(long, value_name = "FILE")]
     pub species_list: Option<PathBuf>,
-    /// Write one file about all photos instead, for another program
+    /// Write one file about all photos, in the format of another program
     #[arg(long, value_enum, requires = "output", conflicts_with = "json")]
     pub format: Option<PhotosFormat>,
-    /// The file for --format; it is there when all photos are done, until then FILE.part grows
+    /// File for --format; it is written when all photos are done, and FILE.part grows until then
     #[arg(long, value_name = "FILE", requires = "format")]
     pub output: Option<PathBuf>,
-    /// Go on where an earlier run with the same --output ended; photos that could not be read are tried again
+    /// Resume an earlier run with the same --output; photos that could not be read are tried again
     #[arg(long, requires = "output")]
     pub resume: bool,
-    /// Name photos in --output from this folder on, as a/b.jpg [default: as they are named]
+    /// Folder that the names in --output are relative to, as a/b.jpg [default: names as given]
     #[arg(long, value_name = "DIR", requires = "output")]
     pub base: Option<PathBuf>,
     #[command(flatten)]
     pub reading: ReadingArgs,
     #[command(flatten)]
     pub scene: ThingsArgs,
-    /// With --things: photos no further apart, by when they were taken, are of one burst [default: 60s]
+    /// With --things: photos at most this far apart in time belong to one burst [default: 60s]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, requires = "things")]
     #[arg(help_heading = "Things")]
     pub burst: Option<Duration>,
@@ -316,7 +316,7 @@ pub enum PhotosFormat {
     Speciesnet,
 }
 
-/// List the cameras that are there, and what they offer.
+/// List the cameras and their modes.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -345,7 +345,7 @@ pub struct InspectArgs {
     pub file: Option<PathBuf>,
 }
 
-/// Compare what oltr computes with what another runtime computed.
+/// Compare oltr's outputs with those of another runtime.
 ///
 /// GOLDEN.npz (as numpy.savez writes it) holds float32 arrays named after the inputs
 /// and outputs of the graph, for one sample or for N samples along the first axis.
@@ -377,7 +377,7 @@ pub struct VerifyArgs {
     /// Model file
     #[arg(value_name = "MODEL")]
     pub file: PathBuf,
-    /// Inputs and what came out of them elsewhere
+    /// Inputs, and the outputs of another runtime
     #[arg(value_name = "GOLDEN.npz")]
     pub golden: PathBuf,
 }
@@ -408,7 +408,7 @@ pub struct BenchArgs {
     pub file: Option<PathBuf>,
 }
 
-/// Say what this board offers and what will go wrong.
+/// Check what this board offers and which problems to expect.
 ///
 /// Each finding is ok, a warning, or a failure with its remedy. Exit 0 unless something fails: then the code of the
 /// model's error if the model does not run, else 69.
@@ -420,7 +420,7 @@ Examples:
   oltr doctor --json | jq -r '.findings[] | select(.status != \"ok\")'")]
 pub struct DoctorArgs {}
 
-/// Write what packages install beside the program.
+/// Write files that packages install next to the program.
 #[derive(Debug, Subcommand)]
 pub enum GenerateArgs {
     /// Completions for a shell, on standard output
@@ -436,7 +436,7 @@ pub enum GenerateArgs {
     },
 }
 
-/// The longest side of a photo whose pixels the user allows: that of a JPEG.
+/// The longest side of a photo if the user sets the number of pixels: that of a JPEG.
 const LONGEST_SIDE: u32 = 65_535;
 
 /// A number of pixels: 200M, 200000000, or a width and a height.

@@ -1,4 +1,4 @@
-//! `--attention OUT.png`: where the network looked, laid over the photo.
+//! `--attention OUT.png`: draws where the network looked over the photo.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -12,10 +12,10 @@ use oltr::{Error, Frame, Model, Result, atomic};
 /// Longest side of the overlay in pixels.
 const MAX_SIDE: u32 = 1024;
 
-/// How much the photo gives way where the attention is largest.
+/// Opacity of the overlay at the largest attention.
 const OPACITY: f32 = 0.75;
 
-/// Brightness of what the network does not see: the margins that preprocessing cuts off.
+/// Brightness of the margins that preprocessing crops.
 const UNSEEN: f32 = 0.35;
 
 /// Colours from no attention to the largest, dark to bright so that they also read in grey.
@@ -33,7 +33,7 @@ pub fn check(model: &Model) -> Result<()> {
     Err(Error::BadModel { model: model.name().into(), reason })
 }
 
-/// Writes `photo` with `attention` over it as a PNG, whole or not at all.
+/// Writes `photo` with `attention` over it as a PNG, atomically.
 ///
 /// # Errors
 /// [`Error::Io`], [`Error::NotFound`] for the file; [`Error::Internal`] for a map that does not fit its size.
@@ -56,7 +56,7 @@ pub fn write(path: &Path, photo: &Frame, attention: &Attention, preprocess: &Pre
     atomic::write(path, png.get_ref())
 }
 
-/// Colours each pixel of `canvas`, of which one is `scale` pixels of the photo.
+/// Colours each pixel of `canvas`, which covers `scale` × `scale` pixels of the photo.
 fn lay_over(canvas: &mut RgbImage, attention: &Attention, placement: &Placement, size: f32, scale: (f32, f32)) {
     let (low, high) = attention.weights.iter().fold((f32::MAX, f32::MIN), |(l, h), w| (l.min(*w), h.max(*w)));
     let range = if high > low { high - low } else { 1.0 };
@@ -67,7 +67,7 @@ fn lay_over(canvas: &mut RgbImage, attention: &Attention, placement: &Placement,
             pixel.0 = pixel.0.map(|c| (f32::from(c) * UNSEEN) as u8);
             continue;
         }
-        // From the photo to the input, of which the map covers all.
+        // From the photo to the input, which the map covers.
         let u = placement.x as f32 + (px - source.left) / (source.right - source.left) * placement.width as f32;
         let v = placement.y as f32 + (py - source.top) / (source.bottom - source.top) * placement.height as f32;
         let weight = (bilinear(attention, u / size, v / size) - low) / range;

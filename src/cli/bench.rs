@@ -28,7 +28,7 @@ pub fn run(args: &BenchArgs, common: &Common, start: Instant) -> anyhow::Result<
         input.run(&mut session)?;
     }
     let mut times = Vec::new();
-    // Interrupted, it reports the runs that were made; one is needed.
+    // After a signal, reports the finished runs. At least one is needed.
     while times.is_empty() || (times.len() < args.runs as usize && !shutdown.requested()) {
         times.push(input.run(&mut session)?);
     }
@@ -79,9 +79,9 @@ struct Report<'a> {
     arena_bytes: u64,
     scratch_bytes: u64,
     weights_bytes: u64,
-    /// Peak resident memory of the process; `None` where the system does not tell.
+    /// Peak resident memory of the process; `None` if the system does not report it.
     peak_rss_bytes: Option<u64>,
-    /// What the network ran on.
+    /// The input of the network.
     input: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     profile: Option<Vec<ProfiledStep<'a>>>,
@@ -128,7 +128,7 @@ struct Latency {
 }
 
 impl Latency {
-    /// Of at least one time.
+    /// Quantiles of at least one time.
     fn of(mut times: Vec<Duration>) -> Latency {
         times.sort_unstable();
         // The smallest time that at least this share of the runs kept (nearest rank).
@@ -204,11 +204,12 @@ fn print_profile(steps: &[ProfiledStep], out: &mut Output) -> anyhow::Result<()>
     rows.iter().try_for_each(|row| out.line(&table.row(row)))
 }
 
-/// Made-up input for a model: the same on every machine.
+/// Synthetic input of a model, the same on every machine.
 pub enum Input {
-    /// For bundles: a frame as large as the network's input, so that the real way from pixels is taken.
+    /// For bundles: a frame of the network's input size, so that the measurement includes
+    /// preprocessing.
     Frame(Box<Frame>),
-    /// For any other graph: numbers, one set for each input.
+    /// For other graphs: numbers for each input.
     Numbers(Vec<Vec<f32>>),
 }
 
@@ -232,7 +233,7 @@ impl Input {
         }
     }
 
-    /// Runs the network once; the time that the network itself took.
+    /// Runs the network once. Returns the network's own time.
     pub fn run(&self, session: &mut Session) -> Result<Duration> {
         match self {
             Input::Frame(frame) => {
@@ -248,7 +249,7 @@ impl Input {
         }
     }
 
-    /// The numbers; none of a frame.
+    /// The numbers; empty for a frame.
     fn raw(&self) -> Vec<&[f32]> {
         match self {
             Input::Frame(_) => Vec::new(),

@@ -1,4 +1,4 @@
-//! `oltr calibrate`: the thresholds of a bundle, chosen by labelled photos.
+//! `oltr calibrate`: chooses the thresholds of a bundle from labelled photos.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,10 +19,10 @@ use super::read;
 use super::study::{Study, percent};
 use super::table::{Align, Cell, Column, Shrink, Table};
 
-/// Share of the names of each rank that is right, where nothing else is asked for.
+/// Default share of right names of each rank.
 const NAMES: f64 = 0.9;
 
-/// Where names are asked for that cannot be told.
+/// Message if names are requested but the bundle has no taxa.
 const WITHOUT_TAXA: &str = "the bundle has no taxa to name photos by; name a table of them with --taxonomy";
 
 /// Runs the command.
@@ -42,7 +42,7 @@ pub fn run(args: &CalibrateArgs, common: &Common) -> anyhow::Result<Exit> {
     let keep = inference::Options { logits: true, ..inference::Options::default() };
     let Some(run) = study.run_keeping(&model, &study.photos, keep)? else { return Ok(Exit::Success) };
     if let Some((_, error)) = run.failures.into_iter().next() {
-        // Thresholds without some of the photos would not be those of the file of labels.
+        // Thresholds from a part of the photos would not match the labels file.
         return Err(error.into());
     }
     let settings = Settings {
@@ -85,7 +85,7 @@ pub fn run(args: &CalibrateArgs, common: &Common) -> anyhow::Result<Exit> {
     Ok(Exit::Success)
 }
 
-/// `bundle` with what `table` says of its classes.
+/// `bundle` with the taxa of its classes from `table`.
 fn named(bundle: &Bundle, table: Option<&Taxonomy>) -> oltr::Result<Option<Bundle>> {
     let Some(table) = table else { return Ok(None) };
     match table.restricted(&bundle.classes) {
@@ -97,7 +97,7 @@ fn named(bundle: &Bundle, table: Option<&Taxonomy>) -> oltr::Result<Option<Bundl
     }
 }
 
-/// Which names are to be told: of a bundle with taxa those that are right as often as asked for.
+/// The settings of names, if the bundle has taxa and they are requested.
 fn names<'a>(args: &CalibrateArgs, bundle: &'a Bundle, table: Option<&'a Taxonomy>) -> oltr::Result<Option<Names<'a>>> {
     let Some(own) = &bundle.taxonomy else {
         return match args.names {
@@ -110,7 +110,7 @@ fn names<'a>(args: &CalibrateArgs, bundle: &'a Bundle, table: Option<&'a Taxonom
     Ok(Some(Names { share, taxonomy: table.unwrap_or(own) }))
 }
 
-/// A bundle that replaced the one it was made from could not be compared with it.
+/// Refuses to replace the input: the new bundle could not be compared with it.
 pub fn refuse_same(input: Option<&Path>, output: &Path) -> oltr::Result<()> {
     let same = |input: &Path| match (input.canonicalize(), output.canonicalize()) {
         (Ok(input), Ok(output)) => input == output,
@@ -138,14 +138,14 @@ pub struct Report<'a> {
     per_class: Option<&'a BTreeMap<String, f32>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<f32>,
-    /// What logits are divided by.
+    /// Divisor of the logits.
     temperature: f32,
     calibration: &'a Calibration,
     warnings: &'a [String],
 }
 
 impl<'a> Report<'a> {
-    /// What is said of `calibrated`, written to `output`.
+    /// The report on `calibrated`, written to `output`.
     pub fn new(output: &'a str, before: &oltr::bundle::Open, calibrated: &'a Calibrated) -> Report<'a> {
         let open = &calibrated.open;
         Report {
@@ -210,7 +210,7 @@ impl<'a> Report<'a> {
         self.print_weighed(out)
     }
 
-    /// The names that are told, by their rank.
+    /// Prints the names by rank.
     fn print_names(&self, out: &mut Output) -> anyhow::Result<()> {
         let row = |named: &Named| -> Vec<Cell> {
             let of = format!("{}{}", if named.open { "open, near " } else { "" }, named.rank.word());

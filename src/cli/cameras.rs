@@ -1,4 +1,4 @@
-//! `oltr cameras`: what cameras there are, and what they offer.
+//! `oltr cameras`: lists the cameras and their modes.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -43,7 +43,7 @@ pub fn run(_: &CamerasArgs, common: &Common) -> anyhow::Result<Exit> {
 #[derive(Debug, Serialize)]
 struct Camera {
     schema: &'static str,
-    /// As `oltr stream` takes it.
+    /// Name of the source for `oltr stream`.
     source: String,
     #[serde(skip)]
     path: PathBuf,
@@ -55,13 +55,13 @@ struct Camera {
     other: Vec<String>,
 }
 
-/// One way in which a camera offers pictures.
+/// A mode that a camera offers.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 struct Mode {
     encoding: &'static str,
     width: u32,
     height: u32,
-    /// The most frames a second, where the camera says it.
+    /// Highest frame rate, if the camera states it.
     fps: Option<f64>,
 }
 
@@ -88,7 +88,7 @@ fn list() -> oltr::Result<Vec<oltr::Result<Camera>>> {
     Ok(v4l2::list()?.into_iter().map(|info| info.map(camera)).collect())
 }
 
-/// What to do where this program opens no cameras.
+/// Remedy for a build without camera support.
 #[cfg(not(all(feature = "v4l2", target_os = "linux", target_pointer_width = "64")))]
 pub const NO_CAMERAS: &str = "this oltr opens no cameras (it was built for 32 bits, or without the feature v4l2); pipe \
                               the frames in, for example: ffmpeg -nostdin -v error -f v4l2 -i /dev/video0 -f yuv4mpegpipe \
@@ -99,7 +99,7 @@ fn list() -> oltr::Result<Vec<oltr::Result<Camera>>> {
     Err(oltr::Error::Config(NO_CAMERAS.into()))
 }
 
-/// For each camera that can be asked, by its path: the encodings that oltr reads, each with its largest size.
+/// For each usable camera, by its path: the encodings that oltr reads, each with its largest size.
 pub fn modes() -> BTreeMap<PathBuf, Vec<String>> {
     let cameras = list().into_iter().flatten().flatten();
     let summary = |camera: Camera| {

@@ -29,10 +29,10 @@ use super::shutdown::Shutdown;
 use super::table::{Align, Cell, Column, Shrink, Table, printable, shorten};
 use file::{Report, Sources};
 
-/// Classes in `top` of a JSON line unless `--top` says how many.
+/// Default number of classes in `top` of a JSON line.
 const DEFAULT_TOP: usize = 5;
 
-/// Blanks before what is said below a photo's row.
+/// Indentation of the lines below a photo's row.
 const TOP_INDENT: usize = 4;
 
 /// Runs the command.
@@ -79,11 +79,11 @@ pub fn run(args: &ClassifyArgs, common: &Common) -> anyhow::Result<Exit> {
         None => Reporter::new(&sources, classifier.names(), common.json)?,
     };
     let mut tally = Tally::default();
-    // Where rows of a table appear, they are the progress.
+    // On a terminal, the rows of the table show the progress.
     let hidden = common.quiet || std::io::stdout().is_terminal();
     let bar = reading::bar(photos.len(), &printable(&bundle.name), hidden);
     let (total, mut done) = (photos.len(), 0);
-    // What is drawn over is needed whole; there is one.
+    // The overlay needs the whole photo; there is one.
     let (mut first, mut frame) = (None, Frame::default());
     if args.attention.is_some() {
         first = photos.pop().map(|input| Ok(reading::whole(input, &bundle.preprocess, &limits, &mut frame)));
@@ -155,7 +155,7 @@ pub fn run(args: &ClassifyArgs, common: &Common) -> anyhow::Result<Exit> {
     conclude(done, total, reporter, &sources, tally)
 }
 
-/// Says what is left to say when `done` of `total` photos were seen.
+/// Prints the summary after `done` of `total` photos.
 fn conclude(done: usize, total: usize, reporter: Reporter, sources: &Sources, tally: Tally) -> anyhow::Result<Exit> {
     if done < total {
         log::info!("stopped by a signal; {} done", counted(tally.classified, "photo"));
@@ -166,7 +166,7 @@ fn conclude(done: usize, total: usize, reporter: Reporter, sources: &Sources, ta
     Ok(tally.exit())
 }
 
-/// What became of the photos so far.
+/// Counts of the photos so far.
 #[derive(Clone, Copy, Debug, Default)]
 struct Tally {
     classified: usize,
@@ -182,7 +182,7 @@ impl Tally {
         }
     }
 
-    /// Where there was nothing to read at all, it was the command that named it wrongly; otherwise it was the data.
+    /// If no input existed, the command line was wrong; otherwise the data.
     fn exit(self) -> Exit {
         match self {
             Tally { not_found: 0, unreadable: 0, .. } => Exit::Success,
@@ -192,7 +192,7 @@ impl Tally {
     }
 }
 
-/// `oltr.classification/1`. Fields keep their order; new ones are added at the end of their object.
+/// `oltr.classification/1`. Fields keep their order, and new ones are added at the end of their object.
 #[derive(Clone, Debug, Serialize)]
 struct Classification<'a> {
     schema: &'static str,
@@ -200,9 +200,9 @@ struct Classification<'a> {
     decision: &'static str,
     /// Id of the class; `None` if open.
     label: Option<&'a str>,
-    /// Its place among the logits; `None` if open.
+    /// Index among the logits; `None` if open.
     class: Option<usize>,
-    /// Of the most probable class, 0..1.
+    /// Probability of the most probable class, 0..1.
     probability: f32,
     /// 10 / distance of the nearest centroid.
     reachability: f32,
@@ -214,12 +214,12 @@ struct Classification<'a> {
     top: Vec<Candidate<'a>>,
     latency_ms: Latency,
     model: ModelId<'a>,
-    /// Name of the class for people; `None` if open.
+    /// Display name of the class; `None` if open.
     name: Option<&'a str>,
-    /// The enrolled class that the photo is of, whose name is then `label`, and `class` none.
+    /// The enrolled class of the photo. Its name is then `label`, and `class` is null.
     #[serde(skip_serializing_if = "Option::is_none")]
     enrolled: Option<EnrolledFields<'a>>,
-    /// Why, where `--explain` asks.
+    /// Explanation, with `--explain`.
     #[serde(skip_serializing_if = "Option::is_none")]
     explanation: Option<Explanation>,
     /// The photo's path as a relative URL, where that is not UTF-8.
@@ -230,18 +230,18 @@ struct Classification<'a> {
     /// `taken`, `place` and `camera`.
     #[serde(flatten)]
     origin: Origin,
-    /// `still` and `things`, where things are looked for.
+    /// `still` and `things`, in thing mode.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     still: Option<StillFields<'a>>,
-    /// The narrowest name that is right as often as the bundle promises, where it promises any.
+    /// The narrowest name that is right as often as the bundle promises, if it has a taxonomy.
     #[serde(skip_serializing_if = "Option::is_none")]
     taxon: Option<Option<Told<'a>>>,
-    /// The list of what lives here, where there is one.
+    /// The species list, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     species_list: Option<ListFields>,
 }
 
-/// What a list leaves of the classes.
+/// Number of classes on a species list.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 struct ListFields {
     /// Classes that can be the answer.
@@ -260,7 +260,7 @@ struct EnrolledFields<'a> {
     radius: f32,
 }
 
-/// The class whose centroid is nearest.
+/// The nearest class.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 struct NearestFields<'a> {
     label: &'a str,
@@ -293,19 +293,19 @@ struct ModelId<'a> {
     sha256: &'a str,
 }
 
-/// What is to be told of each photo.
+/// The requested output for each photo.
 struct Wanted<'a> {
     /// Classes in `top`.
     top: usize,
-    /// Whether to say why.
+    /// Whether to explain decisions.
     explain: bool,
-    /// How the thresholds came about; what is usual for each class.
+    /// The calibration: usual values for each class.
     calibration: Option<Calibration>,
     model: ModelId<'a>,
 }
 
 impl<'a> Wanted<'a> {
-    /// What `answer` and the `outputs` behind it say of `source`; the time of decoding is left to be filled in.
+    /// The line of `source` for `answer` and `outputs`. The caller fills in the decoding time.
     fn tell(&self, source: &'a str, answer: &Answer<'a>, outputs: &Outputs) -> Classification<'a> {
         let bundle = answer.names().bundle();
         let candidate = |(class, probability): (usize, f32)| {
@@ -349,7 +349,7 @@ impl<'a> Wanted<'a> {
     }
 }
 
-/// Says what was found, as it is found.
+/// Prints results as they come.
 enum Reporter {
     File(Box<Report>),
     Json(Output),

@@ -1,4 +1,4 @@
-//! `oltr doctor`: what this board offers and what will go wrong.
+//! `oltr doctor`: what this board offers and which problems to expect.
 
 mod board;
 
@@ -16,7 +16,7 @@ use super::output::{BAD, GOOD, NOTABLE, Output, bytes};
 use super::table::{Align, Cell, Column, Shrink, Table, printable};
 use board::Board;
 
-/// Frames that are timed; the fastest counts, which other processes disturbed least.
+/// Frames that are timed. The fastest counts, because other processes disturbed it least.
 const FRAMES: usize = 5;
 
 /// Runs the command.
@@ -50,7 +50,7 @@ pub fn run(_: &DoctorArgs, common: &Common) -> anyhow::Result<Exit> {
 #[derive(Debug, Serialize)]
 struct Report {
     schema: &'static str,
-    /// Whether nothing fails.
+    /// Whether no check failed.
     ok: bool,
     findings: Vec<Finding>,
 }
@@ -59,7 +59,7 @@ struct Report {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Status {
-    /// As it should be.
+    /// No problem.
     Ok,
     /// oltr runs, but something will be slower or less sure than it could be.
     Warn,
@@ -72,9 +72,9 @@ enum Status {
 struct Finding {
     check: &'static str,
     status: Status,
-    /// What was found.
+    /// The finding.
     detail: String,
-    /// What to do about it; `None` if all is well.
+    /// The remedy; `None` if there is no problem.
     remedy: Option<String>,
 }
 
@@ -123,13 +123,13 @@ impl Report {
     }
 }
 
-/// What came of loading the model and running it.
+/// Result of loading and running the model.
 struct Trial(Result<Ran>);
 
 struct Ran {
     model: Model,
     load: Duration,
-    /// Of one frame, preprocessing and network.
+    /// Time of one frame: preprocessing and network.
     frame: Duration,
 }
 
@@ -200,7 +200,7 @@ impl Trial {
     }
 }
 
-/// Which of the processor's instruction sets are put to use. `found` is what the system says of the processor.
+/// Which of the processor's instruction sets are used. `found` are the sets that the system reports.
 fn kernels(found: &[String]) -> Finding {
     let found = if found.is_empty() { "no known vector instructions".into() } else { found.join(" ") };
     let best = oltr::model::available_kernels()[0];

@@ -34,7 +34,7 @@ pub fn run(args: &EnrolArgs, common: &Common) -> anyhow::Result<Exit> {
             let limit = model.try_bundle()?.open_distance()?;
             let photos = photos_of(class, inputs, &model, common)?;
             let features: Vec<Vec<f32>> = photos.iter().map(|photo| photo.features.clone()).collect();
-            // Read again: another process may have written it while the photos were examined.
+            // Read again: another process may have written it while the photos were classified.
             let lock = atomic::lock(&path)?;
             enrolments = read()?;
             enrolments.add(Enrolled::new(class, &features, limit)?)?;
@@ -73,7 +73,7 @@ pub fn run(args: &EnrolArgs, common: &Common) -> anyhow::Result<Exit> {
     Ok(Exit::Success)
 }
 
-/// What `list` says where there is nothing, with the command that adds a class.
+/// Message of `list` if there are no classes, with the command that adds one.
 fn nothing_enrolled(args: &EnrolArgs, common: &Common, path: &Path) -> String {
     let model = common.model(None).map(|model| format!(" --model {}", quoted(model))).unwrap_or_default();
     let file = args.enrolled.as_deref().map(|file| format!(" --enrolled {}", quoted(file))).unwrap_or_default();
@@ -88,10 +88,10 @@ fn quoted(path: &Path) -> String {
     if !text.is_empty() && text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
-/// The file of enrolled classes: as named, else beside the model.
+/// The file of enrolled classes: as given, else next to the model.
 ///
 /// # Errors
-/// [`Error::Config`] for the built-in model, which has no place beside it.
+/// [`Error::Config`] for the built-in model, which has no file.
 pub fn place(named: Option<&Path>, common: &Common) -> oltr::Result<PathBuf> {
     let beside = || common.model(None).map(Enrolments::path_beside);
     named.map(PathBuf::from).or_else(beside).ok_or_else(|| {
@@ -100,7 +100,7 @@ pub fn place(named: Option<&Path>, common: &Common) -> oltr::Result<PathBuf> {
     })
 }
 
-/// The file of enrolled classes that `classify` and `stream` use: `named`, else the one beside the model if it is there.
+/// The file of enrolled classes for `classify` and `stream`: `named`, else the one next to the model if it exists.
 pub fn file_for_use(named: Option<&Path>, common: &Common) -> Option<PathBuf> {
     let beside = || common.model(None).map(Enrolments::path_beside).filter(|path| path.exists());
     named.map(PathBuf::from).or_else(beside)
@@ -114,7 +114,7 @@ pub fn load_with(file: Option<&Path>, common: &Common) -> oltr::Result<(Model, O
     load_for(file, false, common)
 }
 
-/// As [`load_with`]; where `hash` is set, the model's hash is known without enrolled classes too.
+/// As [`load_with`]; `hash` requests the model's hash even without enrolled classes.
 ///
 /// # Errors
 /// As [`load_with`].
@@ -128,7 +128,7 @@ pub fn load_for(file: Option<&Path>, hash: bool, common: &Common) -> oltr::Resul
     Ok((model, enrolments))
 }
 
-/// What the network computes for each of the photos that `inputs` name.
+/// The network's outputs for each photo of `inputs`.
 fn photos_of(class: &str, inputs: &[OsString], model: &Model, common: &Common) -> anyhow::Result<Vec<Outputs>> {
     let limits = common.options().limits;
     let photos = photos::find(inputs, &limits)?;
@@ -152,16 +152,16 @@ fn photos_of(class: &str, inputs: &[OsString], model: &Model, common: &Common) -
     Ok(all)
 }
 
-/// `oltr.enrolled/1`: what enrolling gave.
+/// `oltr.enrolled/1`: result of an enrolment.
 #[derive(Debug, Serialize)]
 struct Added<'a> {
     schema: &'static str,
     name: &'a str,
     photos: usize,
     radius: f32,
-    /// Of its own photos, those that now come out under its name.
+    /// Number of its own photos that now get its name.
     recognised: usize,
-    /// Of its own photos, those that the bundle calls a class it knows.
+    /// Number of its own photos that the bundle calls a known class.
     known_before: usize,
 }
 

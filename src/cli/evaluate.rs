@@ -1,4 +1,4 @@
-//! `oltr evaluate`: how good a bundle is on labelled photos.
+//! `oltr evaluate`: measures a bundle on labelled photos.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -99,7 +99,7 @@ struct Document<'a> {
     comparison: Option<Compared>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     gates: Vec<GateResult>,
-    /// What the classes are called.
+    /// Display names of the classes.
     #[serde(skip)]
     names: DisplayNames,
     /// The files of the report.
@@ -107,7 +107,7 @@ struct Document<'a> {
     written: Option<report::Written>,
 }
 
-/// The other bundle, and what differs.
+/// The other bundle, and the differences.
 #[derive(Debug, Serialize)]
 struct Compared {
     other: String,
@@ -117,7 +117,7 @@ struct Compared {
 }
 
 impl Compared {
-    /// Runs the bundle at `path` over the photos of `study`; `None` if a signal asked to stop.
+    /// Runs the bundle at `path` on the photos of `study`; `None` if a signal requested a stop.
     fn new(
         path: &Path,
         common: &Common,
@@ -138,7 +138,7 @@ impl Compared {
     }
 }
 
-/// The answers of `model` by photo, its classes counted as those of `first`; what that lacks comes behind.
+/// The answers of `model` by photo, with class indices of `first`. Classes that `first` lacks follow.
 fn by_photo(model: &Model, first: &Bundle, run: &InferenceRun) -> oltr::Result<HashMap<usize, Answer>> {
     let other = model.try_bundle()?;
     let mut positions: HashMap<&str, usize> =
@@ -281,7 +281,7 @@ impl Document<'_> {
         section(out, &["SCORE", "AUROC", "FPR95", "OSCR"], &rows)
     }
 
-    /// What names above the classes come to.
+    /// Figures of names above the classes.
     fn names(&self, out: &mut Output) -> anyhow::Result<()> {
         let Some(names) = &self.evaluation.names else { return Ok(()) };
         let ranks = |told: &Told| {
@@ -381,7 +381,7 @@ impl Compared {
     }
 }
 
-/// What became of a gate.
+/// Result of a gate as a sentence.
 fn sentence(gate: &GateResult) -> String {
     let value = gate.value.map_or("not defined".into(), |v| format!("{v:.4}"));
     format!("gate {}: {value}, {}", gate.gate, if gate.met { "met" } else { "NOT MET" })

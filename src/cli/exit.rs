@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use oltr::text::{printable, printable_lines};
 use oltr::{Error, ErrorKind};
 
-/// What the program says to its caller when it ends: sysexits.h where that has a code.
+/// Exit code of the program: the code of sysexits.h where there is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
@@ -24,7 +24,7 @@ pub enum Exit {
     Internal = 70,
     /// The operating system failed to read or write.
     Io = 74,
-    /// Something is in use for now: the same command may work later.
+    /// A resource is in use: the same command may work later.
     Temporary = 75,
     /// Options or settings cannot work.
     Config = 78,
@@ -56,7 +56,7 @@ fn is_memory(error: &Error) -> bool {
     matches!(error, Error::Limit { what: "memory_bytes", .. })
 }
 
-/// The message of `error` for a person at the command line, who knows options rather than fields of `Limits`.
+/// The message of `error` for the command line, with options instead of fields of `Limits`.
 pub fn message(error: &Error) -> String {
     match error {
         Error::Limit { subject, value, limit, .. } if is_memory(error) => {
@@ -95,9 +95,9 @@ pub fn message(error: &Error) -> String {
     }
 }
 
-/// Says on stderr what ended the program, and returns the code to end it with.
+/// Prints the error that ended the program to stderr, and returns the exit code.
 ///
-/// A reader of stdout that went away (`oltr … | head`) is no error: the program ends quietly.
+/// If the reader of stdout left (`oltr … | head`), the program ends quietly.
 pub fn report(error: &anyhow::Error) -> Exit {
     let (exit, text) = judge(error);
     if let Some(text) = text {
@@ -112,14 +112,14 @@ pub fn report_error(error: &Error) -> Exit {
     error.into()
 }
 
-/// Says something on stderr, in which nothing commands a terminal; the lines of a list stay lines.
+/// Prints a message to stderr with control characters escaped. Line breaks of a list stay.
 pub fn say(text: &str) {
     // Not eprintln: it panics where stderr is closed.
     let _ = writeln!(io::stderr(), "oltr: {}", printable_lines(text));
 }
 
-/// Makes a defect of oltr, wherever it shows, end the program with its own code. What a broken graph does to tract is
-/// none: the library makes an error of it, or, in a program whose panics do not unwind, what the hook does is the end.
+/// Makes a panic end the program with the code of internal errors. A panic of tract on a broken graph is not internal:
+/// the library converts it to an error, or, in a program whose panics do not unwind, this hook ends the program.
 pub fn on_panic() {
     let show = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -138,7 +138,7 @@ pub fn on_panic() {
 
 fn judge(error: &anyhow::Error) -> (Exit, Option<String>) {
     if let Some(error) = error.downcast_ref::<Error>() {
-        // Only what is written can lose its reader.
+        // Only an output can lose its reader.
         if matches!(error, Error::Io { cause, .. } if cause.kind() == io::ErrorKind::BrokenPipe) {
             return (Exit::Success, None);
         }

@@ -1,4 +1,4 @@
-//! `oltr export`: the events of a store as files of other programs.
+//! `oltr export`: writes the events of a store in formats of other programs.
 
 use std::fs::File;
 use std::io::{self, BufReader};
@@ -69,7 +69,7 @@ pub fn run(args: &ExportArgs, json: bool) -> anyhow::Result<Exit> {
     Ok(Exit::Success)
 }
 
-/// Records that wait between the thread that reads the store and the one that writes.
+/// Length of the queue between the thread that reads the store and the one that writes.
 const WAITING: usize = 64;
 
 /// Writes the records of `store`.
@@ -77,12 +77,13 @@ fn from_store(format: Format, store: &Path, settings: &Settings, out: &Path) -> 
     let mut reader = Reader::open(store, Arc::new(RealDisk)).map_err(error)?;
     reader.learn_times().map_err(error)?;
     let efforts = reader.efforts().map_err(error)?;
-    // The store gives its records one by one to whom it calls; exports take them one by one.
+    // The store calls a function with each record, and exports pull records from an iterator. A
+    // thread connects the two.
     thread::scope(|scope| {
         let (give, take) = sync_channel::<Result<Line>>(WAITING);
         scope.spawn(move || {
             for effort in efforts {
-                // Each is the last of its run, whatever those of others say.
+                // Each line is the last of its run.
                 if let Ok(Line::Stats(stats)) = Line::parse(&effort) {
                     let _ = give.send(Ok(Line::Stats(Stats { seq: 0, ..stats })));
                 }
@@ -97,7 +98,7 @@ fn from_store(format: Format, store: &Path, settings: &Settings, out: &Path) -> 
     })
 }
 
-/// What a record of the store says, as `oltr store list --json` prints it.
+/// Parses a record of the store, in the form of `oltr store list --json`.
 fn line(listed: &Listed) -> Result<Line> {
     let id = listed.record.id;
     let bad = |reason: String| Error::BadInput { subject: format!("record {id}"), reason };

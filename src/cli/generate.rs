@@ -1,4 +1,4 @@
-//! `oltr generate`, hidden: what packages install beside the program, made from the command line's own definition.
+//! `oltr generate`, hidden: files for packages, made from the definition of the command line.
 
 use std::io::Write;
 use std::path::Path;
@@ -13,7 +13,7 @@ use super::exit::Exit;
 pub fn run(args: &GenerateArgs) -> anyhow::Result<Exit> {
     match args {
         GenerateArgs::Completions { shell } => {
-            // Through memory: the generator panics where standard output is closed.
+            // By way of memory: the generator panics if standard output is closed.
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "oltr", &mut script);
             std::io::stdout().write_all(&script)?;

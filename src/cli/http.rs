@@ -1,4 +1,4 @@
-//! Just enough of HTTP/1.1 to serve a page to a few browsers: one request a connection, everything bounded.
+//! A minimal HTTP/1.1 server for a page and a few browsers: one request per connection, everything bounded.
 
 pub mod guard;
 
@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// Connections that are answered at the same time; others wait for [`TURN`], and are told to come back then.
+/// Most connections at the same time. Others wait for [`TURN`], and then get an error that asks them to retry.
 pub const MAX_CONNECTIONS: usize = 8;
 
-/// How long a connection waits for its turn. A browser opens several for the pictures of a page, and asks for none twice.
+/// How long a connection waits for its turn. A browser opens several for the pictures of a page, and does not retry.
 const TURN: Duration = Duration::from_secs(2);
 
-/// Connections that were told to come back.
+/// Connections that were refused for lack of a turn.
 pub static REFUSED: AtomicU64 = AtomicU64::new(0);
 
 /// Bytes of a request's head, and of its body.
@@ -28,13 +28,13 @@ const MAX_HEADERS: usize = 48;
 /// How long a client may take to send a request, or to take a part of the answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Stack of a thread that answers: groups are made on it.
+/// Stack of an answering thread: groups of events are computed on it.
 pub const STACK: usize = 1 << 20;
 
 /// How nice a thread that answers is to others.
 const NICE: i32 = 5;
 
-/// How often it is looked whether to stop.
+/// Interval between checks for a stop.
 const TICK: Duration = Duration::from_millis(50);
 
 /// A request, as far as the page needs it.
@@ -55,7 +55,7 @@ impl Request {
         self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
     }
 
-    /// The value of `name` in the query; plain letters and digits need no decoding, and others none here has.
+    /// The value of `name` in the query. It is not decoded: values here are plain letters and digits.
     pub fn query(&self, name: &str) -> Option<&str> {
         self.query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
     }
@@ -68,7 +68,7 @@ pub struct Response {
     pub body: Vec<u8>,
     /// Further headers.
     pub headers: Vec<(&'static str, String)>,
-    /// What follows the body piece by piece, each written at once, until there is none.
+    /// Further pieces after the body, each written at once, until `None`.
     pub more: Option<Box<Pieces>>,
 }
 
@@ -89,16 +89,16 @@ impl Response {
         Response::new(status, "application/json", serde_json::to_vec(value).unwrap_or_default())
     }
 
-    /// What went wrong, in words.
+    /// What went wrong, as text.
     pub fn error(status: u16, text: &str) -> Response {
         Response::json(status, &serde_json::json!({ "error": text }))
     }
 }
 
-/// Answers requests with `answer` until `stop` says so.
+/// Answers requests with `answer` until `stop` returns true.
 ///
 /// # Errors
-/// Those of the listener.
+/// Errors of the listener.
 pub fn serve(
     listener: &TcpListener,
     answer: Arc<dyn Fn(&Request) -> Response + Send + Sync>,
@@ -113,7 +113,7 @@ pub fn serve(
                 std::thread::sleep(TICK / 5);
                 continue;
             }
-            // A client that left already, or too many open files: the next one may be answered.
+            // The client left, or too many files are open: the next one may be answered.
             Err(e) => {
                 log::debug!("a connection was not accepted: {e}");
                 std::thread::sleep(TICK);
@@ -145,7 +145,7 @@ pub fn serve(
     Ok(())
 }
 
-/// Whoever looks, frames come first: the calling thread gets what they leave of the processor.
+/// Lowers the priority of the calling thread, so that frames come first.
 pub fn yield_to_frames() {
     let _ = rustix::process::setpriority_process(None, NICE);
 }
@@ -171,7 +171,8 @@ fn handle(stream: &TcpStream, answer: &dyn Fn(&Request) -> Response) -> io::Resu
         Err(Refused::With(status, text)) => (Response::error(status, text), false),
     };
     send(stream, response, head)?;
-    // What the client still sends is read for a moment, so that it reads the answer before it learns of the end.
+    // Reads the client's remaining bytes for a moment: otherwise it could see the connection break before it reads the
+    // answer.
     let _ = stream.shutdown(std::net::Shutdown::Write);
     stream.set_read_timeout(Some(Duration::from_millis(100)))?;
     let _ = (&mut (&*stream)).read(&mut [0; 4096]);
@@ -230,10 +231,10 @@ fn receive(mut stream: &TcpStream) -> Result<Request, Refused> {
 /// A request without its body, the length of its head, and of its body.
 type Head = (Request, usize, usize);
 
-/// The status of an answer to what is no request, and why.
+/// The status of an invalid request, and the reason.
 type Fault = (u16, &'static str);
 
-/// A request without its body, the length of its head, and of its body; `None` if the head is not whole.
+/// The head of a request, its length, and the length of the body; `None` if the head is incomplete.
 fn parse(bytes: &[u8]) -> Result<Option<Head>, Fault> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Request::new(&mut headers);
@@ -261,7 +262,7 @@ fn parse(bytes: &[u8]) -> Result<Option<Head>, Fault> {
                 let value =
                     value.trim().parse::<usize>().map_err(|_| (400, "the length of the request is no number"))?;
                 if length.replace(value).is_some_and(|before| before != value) {
-                    return Err((400, "the request says two lengths"));
+                    return Err((400, "the request states two lengths"));
                 }
             }
             _ => {}
@@ -318,7 +319,7 @@ fn send(mut stream: &TcpStream, response: Response, head_only: bool) -> io::Resu
     stream.flush()
 }
 
-/// Asserts that a page takes nothing from elsewhere, and that what is named on it comes in as text only.
+/// Asserts that a page loads no external resources, and inserts names as text only.
 #[cfg(test)]
 pub fn assert_self_contained(page: &str) {
     for from in ["http://", "https://", "src=\"//", "@import", "url("] {

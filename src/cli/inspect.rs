@@ -1,4 +1,4 @@
-//! `oltr inspect`: what a model consists of and how it runs here.
+//! `oltr inspect`: the contents of a model, and how it runs here.
 
 mod card;
 
@@ -57,7 +57,7 @@ struct Report<'a> {
     isa: &'a str,
     memory: Memory,
     steps: &'a [Step],
-    /// All metadata of the file, as it stands there.
+    /// All metadata of the file, unchanged.
     metadata: &'a BTreeMap<String, String>,
     /// How much runs in int8.
     int8: &'a Coverage,
@@ -319,11 +319,13 @@ fn describe_open(open: &Open) -> String {
     };
     match &open.names {
         None => rule,
-        Some(names) => format!("{rule}; the narrowest name of which {} % are right is told", names.share * 100.0),
+        Some(names) => {
+            format!("{rule}; the narrowest name that is right in {} % of cases is reported", names.share * 100.0)
+        }
     }
 }
 
-/// `value` on one line: text as it is, an object as its entries, anything else as JSON.
+/// `value` on one line: a text unchanged, an object as its entries, anything else as JSON.
 fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -357,7 +359,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_rule_is_told_as_it_is_applied() {
+    fn the_rule_is_shown_as_it_is_applied() {
         let mut open = Open {
             rule: Rule::Reachability,
             reachability: 0.5,

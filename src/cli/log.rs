@@ -1,4 +1,4 @@
-//! Diagnostics on stderr: `-q` errors, warnings by default, `-v` what happens, `-vv` details.
+//! Log on stderr: errors with `-q`, warnings by default, more with `-v`, details with `-vv`.
 
 use std::io::Write;
 
@@ -8,7 +8,7 @@ use oltr::text::printable;
 
 use super::args::Common;
 
-/// Sets up the logger. The variable `RUST_LOG`, where set, says what `-v` and `-q` would.
+/// Sets up the logger. The variable `RUST_LOG` overrides `-v` and `-q`.
 pub fn init(common: &Common) {
     let (oltr, others) = levels(common);
     let mut builder = env_logger::Builder::new();
@@ -26,7 +26,7 @@ pub fn init(common: &Common) {
     builder.init();
 }
 
-/// What oltr and what its libraries may say: theirs is of interest to developers only.
+/// Log levels of oltr and of its libraries, whose messages interest developers only.
 fn levels(common: &Common) -> (LevelFilter, LevelFilter) {
     match (common.quiet, common.verbose) {
         (true, _) => (LevelFilter::Error, LevelFilter::Off),

@@ -1,6 +1,6 @@
-//! Arrays of float32 in NumPy's .npz files. Bounded: whatever the file promises, no more is read than the caller wants.
+//! Float32 arrays in NumPy's .npz files. Reads no more than the caller allows, whatever the file states.
 //!
-//! The header of an .npy member is parsed here rather than by a general reader of Python literals: three fields
+//! Parses the header of an .npy member itself instead of using a general reader of Python literals: only three fields
 //! matter, and a hostile header must cost nothing.
 
 use std::fs::File;
@@ -57,7 +57,7 @@ impl Npz {
     /// Reads the array `name`, if it has at most `max_elements`.
     ///
     /// # Errors
-    /// [`Error::BadInput`] naming the array: not there, not float32, too large, damaged.
+    /// [`Error::BadInput`] with the array's name: missing, not float32, too large, or damaged.
     pub fn read(&mut self, name: &str, max_elements: usize) -> Result<Array> {
         let subject = format!("{}: array '{name}'", self.path.display());
         let member = self.archive.by_name(&format!("{name}.npy"));
@@ -66,10 +66,10 @@ impl Npz {
     }
 }
 
-/// Writes `arrays` to `path`, uncompressed, as `numpy.savez` does; whole or not at all.
+/// Writes `arrays` to `path`, uncompressed, as `numpy.savez` does. The file is replaced atomically.
 ///
 /// # Errors
-/// As [`atomic::write`]; [`Error::NotFound`] where the folder is not there.
+/// As [`atomic::write`]; [`Error::NotFound`] if the folder is missing.
 pub fn write(path: &Path, arrays: &[(String, Array)]) -> Result<()> {
     let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
     let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
@@ -88,7 +88,7 @@ pub fn write(path: &Path, arrays: &[(String, Array)]) -> Result<()> {
 /// The .npy file of `array`, version 1.0.
 fn npy(array: &Array) -> Vec<u8> {
     let axes: Vec<String> = array.shape.iter().map(usize::to_string).collect();
-    // A tuple of one is written with a comma.
+    // A tuple of one element needs a comma.
     let shape = if axes.len() == 1 { format!("{},", axes[0]) } else { axes.join(", ") };
     let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({shape}), }}");
     // The data begin at a multiple of 64, after magic, version, length and header.
@@ -107,7 +107,7 @@ fn read_npy(mut file: impl Read, max_elements: usize) -> std::result::Result<Arr
         format!("has the shape {shape:?}, more than the {max_elements} elements that are of use here")
     })?;
     let bytes = elements as u64 * 4;
-    // One byte more would show that the shape is a lie. Memory grows with what is there, not with what is promised.
+    // One byte more shows that the shape is wrong. Memory grows with the data, not with the stated size.
     let mut raw = Vec::new();
     file.take(bytes + 1).read_to_end(&mut raw).map_err(|cause| format!("is damaged: {cause}"))?;
     if raw.len() as u64 != bytes {
@@ -163,7 +163,7 @@ fn parse_header(header: &str) -> std::result::Result<Vec<usize>, String> {
     Ok(axes)
 }
 
-/// What follows `'key':` in `header`.
+/// The text after `'key':` in `header`.
 fn value<'a>(header: &'a str, key: &str) -> Option<&'a str> {
     let start = ['\'', '"'].iter().find_map(|quote| {
         let quoted = format!("{quote}{key}{quote}");

@@ -1,4 +1,4 @@
-//! Results on stdout: lines for people, coloured on a terminal; JSON lines for programs.
+//! Writes results to stdout: lines for people, coloured on a terminal; JSON lines for programs.
 
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -26,8 +26,8 @@ pub const TITLE: Style = Style::new().bold();
 /// No style.
 pub const PLAIN: Style = Style::new();
 
-/// Standard output past the standard library's buffer. It waits for its reader also where another process has made it
-/// non-blocking: what is written is whole lines, and half of one is worse than a late one.
+/// Standard output without the standard library's buffer. It waits for its reader even if another process made it
+/// non-blocking: writes are whole lines, and half a line is worse than a late one.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Stdout;
 
@@ -44,7 +44,7 @@ impl Write for Stdout {
                         Err(e) => return Err(e.into()),
                     }
                 }
-                // As the standard library has it: what is closed takes everything.
+                // As in the standard library: a closed output accepts everything.
                 Err(Errno::BADF) => return Ok(bytes.len()),
                 Err(e) => return Err(e.into()),
             }
@@ -56,17 +56,17 @@ impl Write for Stdout {
     }
 }
 
-/// Where results go. Each line is written in one piece and flushed, so that whoever reads along gets it at once.
+/// Output of results. Each line is written at once and flushed, so that a reader gets it without delay.
 pub struct Output {
     /// Drops colours unless stdout is a terminal and `NO_COLOR` is not set.
     stdout: anstream::AutoStream<Box<dyn Write>>,
     /// Columns that a table may take.
     width: usize,
-    /// Whether the reader named a width: by a terminal or by `COLUMNS`.
+    /// Whether a terminal or `COLUMNS` gives the width.
     wraps: bool,
 }
 
-/// Columns where neither a terminal nor `COLUMNS` says how many there are: files and pipes.
+/// Columns of files and pipes, if `COLUMNS` is not set.
 const DEFAULT_WIDTH: usize = 80;
 
 /// Widths that `COLUMNS` may name.
@@ -75,7 +75,7 @@ const WIDTHS: std::ops::RangeInclusive<usize> = 20..=10_000;
 /// Columns of the names of fields, with the blanks behind them.
 const NAMES: usize = 14;
 
-/// Longest line of running text, however wide the terminal: longer ones are hard to read.
+/// Longest line of running text, even on a wider terminal: longer lines are hard to read.
 const LINE: usize = 100;
 
 impl Output {
@@ -89,7 +89,7 @@ impl Output {
         Output { stdout, width: width.unwrap_or(DEFAULT_WIDTH), wraps: width.is_some() }
     }
 
-    /// Columns that a table may take: the terminal's, else what the variable `COLUMNS` says, else 80.
+    /// Columns of a table: the terminal's, else the variable `COLUMNS`, else 80.
     pub fn width(&self) -> usize {
         self.width
     }
@@ -116,8 +116,8 @@ impl Output {
         wrap(&printable(text), width).iter().try_for_each(|line| self.line(&format!("{:indent$}{line}", "")))
     }
 
-    /// Writes `text` behind `indent` blanks, in lines that fit where a terminal or `COLUMNS` says how wide they are, else
-    /// in one, so that what reads a pipe finds it in one piece.
+    /// Writes `text` after `indent` blanks. Wraps it if a terminal or `COLUMNS` gives the width; otherwise writes one
+    /// line, so that a program reading the pipe gets it in one piece.
     ///
     /// # Errors
     /// As [`Output::line`].
@@ -128,10 +128,10 @@ impl Output {
         }
     }
 
-    /// Writes one line of text, in which [`Style`]s may stand.
+    /// Writes one line of text, which may contain [`Style`]s.
     ///
     /// # Errors
-    /// [`io::Error`]; a broken pipe among them ends the program quietly.
+    /// [`io::Error`]; a broken pipe ends the program quietly.
     pub fn line(&mut self, text: &str) -> anyhow::Result<()> {
         write(&mut self.stdout, format!("{text}\n").as_bytes())
     }
@@ -160,7 +160,7 @@ fn write(stdout: &mut impl Write, bytes: &[u8]) -> anyhow::Result<()> {
     stdout.write_all(bytes).and_then(|()| stdout.flush()).context("standard output")
 }
 
-/// An input that could not be handled, at its place among the results: `oltr.error/1`.
+/// An input that failed, at its place among the results: `oltr.error/1`.
 #[derive(Debug, Serialize)]
 pub struct ErrorLine<'a> {
     schema: &'static str,
@@ -168,7 +168,7 @@ pub struct ErrorLine<'a> {
     source: &'a str,
     /// [`ErrorKind`], for programs.
     kind: &'static str,
-    /// What is wrong and what to do, for people.
+    /// What is wrong and the remedy, for people.
     error: String,
     /// The path as a relative URL, where that is not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -176,13 +176,13 @@ pub struct ErrorLine<'a> {
 }
 
 impl<'a> ErrorLine<'a> {
-    /// What `error` says of `source`.
+    /// The line for `error` of `source`.
     pub fn new(source: &'a str, error: &Error) -> ErrorLine<'a> {
         let kind: ErrorKind = error.kind();
         ErrorLine { schema: "oltr.error/1", source, kind: kind.as_str(), error: exit::message(error), source_url: None }
     }
 
-    /// With the path of `source`, where that is not UTF-8.
+    /// Adds the URL of `source`, if its path is not UTF-8.
     pub fn with_url(self, url: Option<String>) -> ErrorLine<'a> {
         ErrorLine { source_url: url, ..self }
     }
@@ -193,7 +193,7 @@ pub fn millis(time: std::time::Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
 }
 
-/// `value` as JSON can say it: infinite as the largest number.
+/// `value` as valid JSON: infinity becomes the largest number.
 pub fn finite(value: f32) -> f32 {
     value.clamp(f32::MIN, f32::MAX)
 }

@@ -1,4 +1,4 @@
-//! Small files that commands are given beside photos and models: lists and tables.
+//! Reads small files of the command line: lists and tables.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use oltr::{Error, Result};
 /// The text of the file at `path`, which is at most `most` bytes long.
 ///
 /// # Errors
-/// [`Error::NotFound`], [`Error::Io`]; [`Error::BadInput`] for a longer one.
+/// [`Error::NotFound`], [`Error::Io`]; [`Error::BadInput`] for a file that is too long.
 pub fn text(path: &Path, most: u64) -> Result<String> {
     let size = std::fs::metadata(path).map_err(|e| Error::io(path, e))?.len();
     if size > most {
@@ -20,7 +20,7 @@ pub fn text(path: &Path, most: u64) -> Result<String> {
     std::fs::read_to_string(path).map_err(|e| Error::io(path, e))
 }
 
-/// The table of taxa at `path`; nothing where none is named.
+/// The table of taxa at `path`; `None` without a path.
 ///
 /// # Errors
 /// As [`text`] and [`Taxonomy::from_table`].
@@ -32,7 +32,7 @@ pub fn taxonomy(path: Option<&Path>) -> Result<Option<Taxonomy>> {
     path.map(read).transpose()
 }
 
-/// The list of what lives here at `path`, of the classes of `bundle`, and says what it leaves.
+/// The species list at `path` for the classes of `bundle`. Logs how many classes remain.
 ///
 /// # Errors
 /// As [`text`] and [`Listed::read`].

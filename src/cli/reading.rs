@@ -1,4 +1,4 @@
-//! Photos on their way to the network, read by several threads, in their order.
+//! Reads photos in several threads and yields them in order.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -15,14 +15,14 @@ use oltr::{Error, Frame, Limits, Result};
 use super::args::Common;
 use super::reading_args::ReadingArgs;
 
-/// Memory that one photo takes while it is read, as far as it is known before: rows, a part of its file, and tables.
-/// Photos that are not JPEGs, or of several scans, take as much as they are large.
+/// Memory of one photo while it is read: rows, a part of its file, and tables. Photos that are not JPEGs, or have
+/// several scans, need their full size.
 const PHOTO_BYTES: u64 = 4 << 20;
 
 /// A photo as the network sees it, or why there is none.
 #[derive(Debug)]
 pub struct Photo {
-    /// As it was named; `-` for standard input.
+    /// The path as given; `-` for standard input.
     pub path: PathBuf,
     /// Whether it came on standard input.
     pub is_stdin: bool,
@@ -34,7 +34,7 @@ pub struct Photo {
 pub struct Photos {
     ahead: Ahead<Input, Photo>,
     bar: ProgressBar,
-    /// What the photos took so far, in seconds: to be decoded, and to go through the network.
+    /// Seconds spent on all photos so far: decoding, and the network.
     spent: (f64, f64),
 }
 
@@ -58,10 +58,10 @@ impl Photos {
         Photos { ahead: Ahead::new(inputs, jobs, worker), bar, spent: (0.0, 0.0) }
     }
 
-    /// The next photo; `None` after the last, or when `stop` says so.
+    /// The next photo; `None` after the last, or if `stop` returns true.
     ///
     /// # Errors
-    /// [`Error::Internal`] where a decoder panicked.
+    /// [`Error::Internal`] if a decoder panicked.
     pub fn next(&mut self, stop: &dyn Fn() -> bool) -> Option<Result<Photo>> {
         let next = self.ahead.next(stop)?;
         Some(next.map_err(|Panicked| Error::Internal("a thread that reads photos panicked".into())))
@@ -79,7 +79,7 @@ impl Drop for Photos {
     }
 }
 
-/// Photos at a time that `Limits::memory_bytes` has room for.
+/// Number of photos that fit into `Limits::memory_bytes` at one time.
 fn jobs(wanted: usize, limits: &Limits) -> usize {
     let room = limits.memory_bytes.map_or(u64::MAX, |limit| limit / 2 / PHOTO_BYTES);
     wanted.min(usize::try_from(room).unwrap_or(usize::MAX)).max(1)
@@ -98,7 +98,7 @@ fn read(input: Input, reader: &mut InputReader) -> Photo {
     Photo { path, is_stdin, seen: seen.map(|seen| (seen, pixels)) }
 }
 
-/// A photo that is needed whole: decoded into `frame`, and preprocessed.
+/// Reads a whole photo: decodes it into `frame` and preprocesses it.
 pub fn whole(input: Input, settings: &Preprocess, limits: &Limits, frame: &mut Frame) -> Photo {
     let begin = Instant::now();
     let mut decoder = Decoder::new(limits);
@@ -122,7 +122,7 @@ pub fn whole(input: Input, settings: &Preprocess, limits: &Limits, frame: &mut F
     Photo { path, is_stdin, seen }
 }
 
-/// A line of progress over `photos`, hidden where nobody looks: with `quiet`, or where standard error is no terminal.
+/// A progress bar over `photos`. Hidden with `quiet`, or if standard error is not a terminal.
 pub fn bar(photos: usize, name: &str, quiet: bool) -> ProgressBar {
     let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
     let template = "{prefix} {wide_bar} {pos}/{len} photos, {per_sec}{msg}, {eta} left";
@@ -136,7 +136,7 @@ pub fn bar(photos: usize, name: &str, quiet: bool) -> ProgressBar {
     bar.with_prefix(name.to_string())
 }
 
-/// Counts one photo on `bar`, and says what share of the time which part takes.
+/// Counts one photo on `bar`, and shows the share of time of each part.
 pub fn advance(bar: &ProgressBar, spent: &mut (f64, f64), decode: f64, inference: f64) {
     *spent = (spent.0 + decode, spent.1 + inference);
     let all = spent.0 + spent.1;

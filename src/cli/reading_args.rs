@@ -1,4 +1,4 @@
-//! How photos are read: options that all commands on photos share.
+//! Options for reading photos, shared by all commands on photos.
 
 use clap::{Args, ValueEnum};
 use oltr::source::ahead::processors;
@@ -7,11 +7,11 @@ use oltr::source::photo::Decode;
 /// How photos are read.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub struct ReadingArgs {
-    /// Photos at a time [default: one for each processor, shared among --threads]
+    /// Photos read in parallel [default: one for each processor, shared among --threads]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub jobs: Option<u16>,
-    /// How JPEGs are decoded: 'exact' to every pixel, as training did; 'fast' to no less than twice the network's size,
-    /// which for large photos takes half the time and may change close decisions
+    /// How JPEGs are decoded: 'exact' decodes every pixel, as in training; 'fast' decodes to at least twice the
+    /// network's size, which takes half the time for large photos and may change close decisions
     #[arg(long, value_enum, default_value_t, value_name = "HOW")]
     pub decode: DecodeName,
 }

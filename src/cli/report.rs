@@ -1,4 +1,4 @@
-//! `--report DIR`: an evaluation as one page that needs nothing but a browser, and all answers as a table.
+//! `--report DIR`: an evaluation as one self-contained page, and all answers as a table.
 
 mod answers;
 mod classes;
@@ -32,7 +32,7 @@ pub struct Written {
     pub answers: PathBuf,
 }
 
-/// Writes page and table into `folder`, which is made where it is missing.
+/// Writes page and table into `folder`. Creates it if it is missing.
 ///
 /// # Errors
 /// [`Error::Io`], [`Error::NotFound`]; [`Error::Internal`] if a plot cannot be drawn.

@@ -1,4 +1,4 @@
-//! `oltr review`: what people say of the events in a store.
+//! `oltr review`: people's reviews of the events in a store.
 
 mod enrol;
 mod groups;
@@ -21,7 +21,7 @@ use super::output::Output;
 use super::store;
 use super::table::printable;
 
-/// Most records of one decision.
+/// Most records in one review.
 pub const MAX_AT_ONCE: usize = 5000;
 
 /// Runs the command.
@@ -37,7 +37,7 @@ pub fn run(args: &ReviewArgs, common: &Common) -> anyhow::Result<Exit> {
     }
 }
 
-/// Who decides, where nobody says it.
+/// Default name of the reviewer.
 pub fn somebody(by: Option<&str>) -> String {
     let named = by.map(String::from);
     let user = || ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
@@ -45,7 +45,7 @@ pub fn somebody(by: Option<&str>) -> String {
     name.chars().filter(|c| !c.is_control()).take(64).collect()
 }
 
-/// Writes down that `by` says `said` of the records `ids` of the store in `dir`.
+/// Records the review `said` by `by` for the records `ids` of the store in `dir`.
 ///
 /// # Errors
 /// As [`Reviews::add`].
@@ -56,7 +56,7 @@ pub fn decide(dir: &Path, ids: &[u64], said: &Said, by: &str) -> Result<()> {
     let mut there: Option<std::collections::BTreeSet<u64>> = None;
     let mut exists = |id: u64| {
         if there.is_none() {
-            // While the log is held nothing goes.
+            // No record is evicted while the log is locked.
             let reader = oltr_store::Reader::open(dir, Arc::new(RealDisk))?;
             let mut found = std::collections::BTreeSet::new();
             reader.some(ids, &mut |listed| {
@@ -96,8 +96,8 @@ fn set(dir: &Path, id: &str, label: &str, by: Option<&str>, common: &Common) -> 
     Ok(Exit::Success)
 }
 
-/// The records that `text` names: numbers, `alike:17` for the group of open events that 17 is in, `-19` for what does not
-/// belong to it, or an event's own id.
+/// The records that `text` names: numbers, `alike:17` for the group of open events that contains 17, `-19` to leave one
+/// out of it, or an event's own id.
 fn ids_of(reader: &oltr_store::Reader, text: &str) -> anyhow::Result<Vec<u64>> {
     let bad = |subject: String, reason: &str| Error::BadInput { subject, reason: reason.into() };
     let (mut ids, mut without, mut groups) = (Vec::new(), Vec::new(), None);
@@ -110,7 +110,7 @@ fn ids_of(reader: &oltr_store::Reader, text: &str) -> anyhow::Result<Vec<u64>> {
                 None => groups.insert(groups::open_groups(reader)?),
             };
             let group = groups.iter().find(|(group, _)| group.ids.contains(&id));
-            let none = "is no open event that nobody has decided about; 'oltr review groups' lists them";
+            let none = "is no open event without a review; 'oltr review groups' lists them";
             ids.extend(&group.ok_or_else(|| bad(format!("record {id}"), none))?.0.ids);
         } else if let Some(id) = part.strip_prefix('-').and_then(|id| id.trim().parse::<u64>().ok()) {
             without.push(id);
@@ -137,7 +137,7 @@ fn ids_of(reader: &oltr_store::Reader, text: &str) -> anyhow::Result<Vec<u64>> {
     Ok(ids)
 }
 
-/// Splits by turns: what is evaluated first has a row first.
+/// Splits in turn: the split to evaluate gets a row first.
 const SPLITS: [&str; 3] = ["test", "val", "train"];
 
 fn labels(dir: &Path, split: Option<&str>, common: &Common) -> anyhow::Result<Exit> {
@@ -147,13 +147,13 @@ fn labels(dir: &Path, split: Option<&str>, common: &Common) -> anyhow::Result<Ex
     let model = oltr::Model::from_bytes(&bytes_name, &bytes, &common.options())?;
     let bundle = model.try_bundle()?;
     let classes = &bundle.classes;
-    // By its id, or by its name where that is one class's alone.
+    // By id, or by name if the name is unique.
     let known = |label: &str| {
         let by_id = classes.iter().find(|class| class.id == label);
         let mut named = classes.iter().filter(|class| class.name == label);
         by_id.or_else(|| named.next().filter(|_| named.next().is_none())).map(|class| class.id.clone())
     };
-    // In the order of the decisions, so that a row keeps its split when others come.
+    // In the order of the reviews, so that a row keeps its split when others are added.
     let mut order: Vec<u64> = Vec::new();
     for review in Reviews::of(dir).all(&RealDisk).map_err(store::error)? {
         order.push(review.id);
@@ -161,7 +161,7 @@ fn labels(dir: &Path, split: Option<&str>, common: &Common) -> anyhow::Result<Ex
     // Picture, class, role and event of each.
     let mut rows: BTreeMap<u64, (String, String, &str, String)> = BTreeMap::new();
     let (mut bare, mut nothing) = (0, 0);
-    // Decisions about what this network saw, and others.
+    // Reviews of this network's decisions, and others.
     let (mut own, mut others) = (0, 0);
     store::each(&reader, &mut |listed| {
         let Some(review) = listed.review else { return Ok(()) };
@@ -188,7 +188,7 @@ fn labels(dir: &Path, split: Option<&str>, common: &Common) -> anyhow::Result<Ex
         }
         Ok(())
     })?;
-    // Which classes are known, a bundle says: the one that is built in knows nothing of another's store.
+    // A bundle defines which classes are known. The built-in bundle does not fit another network's store.
     if common.model(None).is_none() && own == 0 && others > 0 {
         let reason = "saw none of these events, another network did; name its bundle with --model".into();
         return Err(Error::BadInput { subject: format!("the bundle '{}'", bundle.name), reason }.into());

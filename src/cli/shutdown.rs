@@ -1,4 +1,4 @@
-//! SIGINT, SIGTERM and SIGHUP: finish the frame in progress, flush, exit 0. SIGUSR1: say how it goes.
+//! SIGINT, SIGTERM and SIGHUP: finish the frame in progress, flush, exit 0. SIGUSR1: report statistics.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,13 +11,13 @@ use signal_hook::iterator::Signals;
 /// How long the frame in progress may take. Service managers and the contract of this program allow 5 seconds in all.
 const GRACE: Duration = Duration::from_secs(4);
 
-/// Stack of the thread that waits for signals; it calls nothing deep.
+/// Stack of the thread that waits for signals; its calls are shallow.
 const STACK_BYTES: usize = 64 << 10;
 
-/// Whether SIGUSR1 has come.
+/// Whether SIGUSR1 has arrived.
 static REQUESTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
-/// Tells the command that handles frames that it is to end after the one in progress.
+/// Requests that the running command ends after the frame in progress.
 #[derive(Clone, Debug)]
 pub struct Shutdown(Arc<AtomicBool>);
 
@@ -35,12 +35,13 @@ impl Shutdown {
     }
 }
 
-/// Takes over SIGINT, SIGTERM and SIGHUP: the first sets `requested`. A second one, or [`GRACE`] after the first, ends
-/// the process at once: it may be waiting for input that never comes. A SIGHUP that is ignored stays so (`nohup`).
+/// Handles SIGINT, SIGTERM and SIGHUP: the first one sets `requested`. A second one, or [`GRACE`] after the first,
+/// ends the process at once, because it may be waiting for input that never comes. An ignored SIGHUP stays ignored
+/// (`nohup`).
 pub fn on_signals(requested: Arc<AtomicBool>) -> io::Result<()> {
     let taken = if is_ignored(SIGHUP) { &[SIGINT, SIGTERM][..] } else { &[SIGINT, SIGTERM, SIGHUP] };
     for signal in taken {
-        // Does nothing at the first signal, since the flag is set by the thread below.
+        // Has no effect on the first signal, because the thread below sets the flag later.
         signal_hook::flag::register_conditional_shutdown(*signal, 0, requested.clone())?;
     }
     let mut signals = Signals::new(taken)?;
@@ -54,18 +55,17 @@ pub fn on_signals(requested: Arc<AtomicBool>) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes over SIGUSR1, which ends a process that does not: the first thing that the program does, whatever it was
-/// started for.
+/// Handles SIGUSR1, which would otherwise end the process. The program calls this first, whatever the command.
 pub fn take_requests() -> io::Result<()> {
     signal_hook::flag::register(SIGUSR1, REQUESTED.clone()).map(drop)
 }
 
-/// The flag that SIGUSR1 sets, also one that came before this was called.
+/// The flag that SIGUSR1 sets, including one from before this call.
 pub fn requests() -> Arc<AtomicBool> {
     REQUESTED.clone()
 }
 
-/// Whether this process was started with `signal` ignored. Not known where the system does not say: then it is not.
+/// Whether this process was started with `signal` ignored; false if unknown.
 fn is_ignored(signal: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -1,4 +1,4 @@
-//! `oltr store`: what a store of events holds.
+//! `oltr store`: shows the contents of a store of events.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -61,7 +61,7 @@ pub fn error(e: oltr_store::Error) -> Error {
 /// Calls `f` with each record.
 ///
 /// # Errors
-/// Those of the store, and of `f`.
+/// Errors of the store and of `f`.
 pub fn each(reader: &Reader, f: &mut dyn FnMut(&Listed) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let mut failed = None;
     let read = reader.each(&mut |listed| {
@@ -74,7 +74,7 @@ pub fn each(reader: &Reader, f: &mut dyn FnMut(&Listed) -> anyhow::Result<()>) -
     }
 }
 
-/// `oltr.record/1`: the event's last line with the record's number in the place of the event's id.
+/// `oltr.record/1`: the event's last line with the record's id in place of the event's.
 pub fn record(listed: &Listed, features: bool) -> Value {
     listed.to_json(features)
 }

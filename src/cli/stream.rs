@@ -1,4 +1,4 @@
-//! `oltr stream`: what a camera or a stream of frames shows, live.
+//! `oltr stream`: classifies a camera or a stream of frames, live.
 
 pub mod args;
 mod command;
@@ -48,7 +48,7 @@ use store::{Keeping, Storing};
 use table::TableSink;
 use wait::Opening;
 
-/// What errors call the place where results go.
+/// Name of the output in errors.
 pub const STDOUT: &str = "standard output";
 
 /// Runs the command.
@@ -64,13 +64,13 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
         .things
         .then(|| args.scene.settings(args.roi, &settings.events, &limits, args.allow_mask))
         .transpose()?;
-    // Photos that make no events are told themselves.
+    // Photos that are not grouped are answered one by one.
     let grouped = args.consensus.is_some() || args.burst.is_some();
     let frames = args.per_frame || photos && !grouped;
     let drawn = args.scene.drawn(args.allow_mask, scene.as_ref(), args.listen.is_some(), photos)?;
     let (stop, name) = (|| control.stop.load(Ordering::Relaxed), open::name(args));
     let mut opening = Opening::begin(args, &limits, &control.stop)?;
-    // Before the model: what is wrong with the source shows at once.
+    // Before the model is loaded, so that a problem with the source is reported at once.
     let mut source = match opening.result(SOON) {
         Some(Err(_)) if stop() => return Ok(Exit::Success),
         opened => opened.transpose()?,
@@ -135,7 +135,7 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
         None => {}
     }
     let stage_bytes = stage.as_ref().map(Stage::bytes).or(stills.as_ref().map(Stills::bytes));
-    // What is looked at of a photo is found in the whole of it, and a store keeps it.
+    // Thing mode needs the whole photo, and so does a store.
     if settings.roi == RegionOfInterest::default() && !args.store.is_on() && scene.is_none() {
         let jobs = if limits.memory_bytes.is_some() {
             args.reading.jobs.map_or(1, usize::from)
@@ -221,7 +221,7 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
     out.reach.finish(control.stop.load(Ordering::Relaxed));
     let Report { ended, stats } = result?;
     if ended == Ended::Input && drops && stats.dropped > 0 {
-        // Whatever comes from a pipe may be a recording; nobody who wants all of it should lose some without a word.
+        // A pipe may deliver a recording. A user who wants all of its frames must be warned that some are dropped.
         log::warn!(
             "{name}: dropped {} of {}, because they came faster than they were classified; of a recording --recording \
              takes every one, with the times of its frame rate (--overflow block every one as it comes)",
@@ -236,10 +236,10 @@ pub fn run(args: &StreamArgs, common: &Common) -> anyhow::Result<Exit> {
     })
 }
 
-/// How long a source may take to open before the model is loaded and the service manager told that all is ready.
+/// How long a source may take to open before the model is loaded and the service manager informed.
 const SOON: Duration = Duration::from_millis(200);
 
-/// Waits for a source that comes late; `None` if a stop was asked for. Statistics say that it is not there.
+/// Waits for a source that comes late; `None` if a stop was requested. Statistics report it as not connected.
 fn wait_for(
     opening: &mut Opening,
     out: &mut Out,
@@ -255,7 +255,7 @@ fn wait_for(
     };
     loop {
         match opening.wait() {
-            // Asked after the wait: a stop that came during it is why the source was given up.
+            // Checked after the wait: a stop during it is why the source was given up.
             _ if control.stop.load(Ordering::Relaxed) => {
                 out.stats(name, &stats(opening, true))?;
                 out.notifier.stopping();
@@ -277,13 +277,13 @@ fn wait_for(
 struct Out<'k> {
     to: To,
     notifier: Notifier,
-    /// Whether the program was asked to end.
+    /// Whether a stop was requested.
     stop: Arc<AtomicBool>,
-    /// Where events are kept.
+    /// The store of events.
     store: Option<Storing<'k>>,
-    /// Where cuts are kept.
+    /// The saved crops.
     crops: Option<Crops>,
-    /// Who else is told.
+    /// Further receivers.
     reach: Reach,
 }
 
@@ -342,7 +342,7 @@ impl Sink for Out<'_> {
 
     fn stats(&mut self, source: &str, stats: &Stats) -> Result<()> {
         if let Some(store) = &mut self.store {
-            // The last ones count what is written.
+            // The last statistics include the events that are still being written.
             if stats.last {
                 store.tick(stats)?;
                 store.finish();
@@ -354,7 +354,7 @@ impl Sink for Out<'_> {
         self.sink().stats(source, stats)
     }
 
-    /// The only thread that is left waits for the system: there is nothing to wait for.
+    /// Only the stuck thread is left, and nothing to wait for.
     fn stuck(&mut self, error: &Error) {
         self.sink().stuck(error);
         if let Some(store) = &mut self.store {

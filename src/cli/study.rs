@@ -1,4 +1,4 @@
-//! What evaluating and calibrating share: labels, photos, progress.
+//! Common part of evaluating and calibrating: labels, photos, progress.
 
 use std::path::Path;
 use std::sync::Mutex;
@@ -14,7 +14,7 @@ use super::reading;
 use super::shutdown::Shutdown;
 use super::table::printable;
 
-/// Photos that could not be read, of which each is named; the number of the others follows.
+/// Most unreadable photos that are named; the others are counted.
 const MAX_NAMED: usize = 10;
 
 /// The labelled photos of one split.
@@ -28,7 +28,7 @@ pub struct Study<'a> {
 }
 
 impl<'a> Study<'a> {
-    /// Reads the labels and says what is odd about them.
+    /// Reads the labels and logs their oddities.
     pub fn new(args: &'a PhotoArgs, split: &str, common: &'a Common) -> anyhow::Result<Study<'a>> {
         let shutdown = Shutdown::on_signals()?;
         let labels = Labels::read(&args.labels, args.cluster.as_deref(), &common.options().limits)?;
@@ -39,15 +39,15 @@ impl<'a> Study<'a> {
         Ok(Study { args, common, labels, photos, shutdown })
     }
 
-    /// Runs the photos through `model`; `None` if a signal asked to stop.
+    /// Runs the photos through `model`; `None` if a signal requested a stop.
     ///
     /// # Errors
-    /// As [`Labels::resolve`] and [`inference::run`]; [`Error::BadInput`] if not one photo could be read.
+    /// As [`Labels::resolve`] and [`inference::run`]; [`Error::BadInput`] if no photo could be read.
     pub fn run(&self, model: &Model) -> Result<Option<InferenceRun>> {
         self.run_keeping(model, &self.photos, inference::Options::default())
     }
 
-    /// As [`Study::run`], of `photos`, keeping what `keep` says of each.
+    /// As [`Study::run`], for `photos`; `keep` selects what is kept of each.
     pub fn run_keeping(
         &self,
         model: &Model,

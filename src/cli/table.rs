@@ -1,7 +1,7 @@
-//! Aligned columns that fit a terminal. Rows are made one by one, so that results appear as they come.
+//! Aligned tables that fit a terminal. Rows are formatted one by one, so that results appear at once.
 //!
-//! A table that is too wide gives way in this order: long names lose their middle, titles take their short form, names
-//! lose more of their middle, and in the end the columns that can be done without are left out.
+//! A table that is too wide is reduced in this order: long names lose their middle, titles take their short form,
+//! names lose more of their middle, and finally dispensable columns are left out.
 
 use std::borrow::Cow;
 
@@ -17,34 +17,34 @@ pub use super::text::{shorten, wrap};
 /// Spaces between two columns.
 const GAP: usize = 2;
 
-/// To which side the cells of a column are flush.
+/// Alignment of a column's cells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Align {
     Left,
     Right,
 }
 
-/// How a column gives way on a narrow terminal.
+/// How a column shrinks on a narrow terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shrink {
-    /// Not at all.
+    /// It does not shrink.
     Never,
-    /// A name loses its middle: beginnings and ends tell names apart.
+    /// A name loses its middle: start and end distinguish names.
     Middle,
     /// A path loses the middle of its folders before anything of the file's name.
     Path,
-    /// A text goes on in the next line.
+    /// A text continues on the next line.
     Wrap,
 }
 
-/// Widths that columns shrink to, in turn: comfortable, still legible, and what is left when nothing else helps.
+/// Widths that columns shrink to, in turn: comfortable, still legible, and the last resort.
 const STEPS: [usize; 3] = [30, 10, 4];
 
 /// One column.
 #[derive(Clone, Debug)]
 pub struct Column {
     title: &'static str,
-    /// What the title becomes where there is no room for it.
+    /// Short form of the title.
     short: &'static str,
     align: Align,
     shrink: Shrink,
@@ -52,13 +52,13 @@ pub struct Column {
     content: usize,
     /// Terminal cells that it gets.
     width: usize,
-    /// Whether a narrow table can do without it; the highest goes first, 0 stays.
+    /// Rank for leaving the column out: the highest goes first, 0 stays.
     spare: u8,
     shown: bool,
 }
 
 impl Column {
-    /// A column that is as wide as its title until [`Column::hold`] or [`Table::fit`] widens it.
+    /// A column as wide as its title until [`Column::hold`] or [`Table::fit`] widens it.
     pub fn new(title: &'static str, align: Align, shrink: Shrink) -> Column {
         Column { title, short: title, align, shrink, content: 0, width: 0, spare: 0, shown: true }
     }
@@ -75,7 +75,7 @@ impl Column {
         self
     }
 
-    /// Lets a table that is still too narrow leave the column out, before those with a smaller `rank`.
+    /// Allows a narrow table to leave the column out, before those with a smaller `rank`.
     pub fn spare(mut self, rank: u8) -> Column {
         self.spare = rank;
         self
@@ -101,7 +101,7 @@ impl<'a, T: Into<Cow<'a, str>>> From<T> for Cell<'a> {
     }
 }
 
-/// Columns whose widths are settled.
+/// Columns with their final widths.
 #[derive(Clone, Debug)]
 pub struct Table {
     columns: Vec<Column>,
@@ -109,7 +109,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// A table that is at most `width` wide, as far as its columns give way.
+    /// A table of at most `width`, as far as its columns can shrink.
     pub fn new(columns: Vec<Column>, width: usize) -> Table {
         let mut table = Table { columns, short: false };
         table.settle(width);
@@ -144,7 +144,7 @@ impl Table {
         self.shrink_to(width, least, true);
     }
 
-    /// Shares `width` among the columns, of which none gets narrower than `floor`; whether they fit.
+    /// Distributes `width` among the columns, none narrower than `floor`. Returns whether they fit.
     fn shrink_to(&mut self, width: usize, floor: usize, short: bool) -> bool {
         self.short = short;
         for column in &mut self.columns {
@@ -154,7 +154,7 @@ impl Table {
         let total: usize = shown().map(|c| c.width.saturating_add(GAP)).sum::<usize>().saturating_sub(GAP);
         let mut excess = total.saturating_sub(width);
         while excess > 0 {
-            // The widest gives way first, down to the next one or as far as it must.
+            // The widest column shrinks first, down to the next one or as far as necessary.
             let gives =
                 |c: &&mut Column| c.shown && c.shrink != Shrink::Never && c.width > c.title(short).width().max(floor);
             let mut candidates: Vec<&mut Column> = self.columns.iter_mut().filter(gives).collect();
@@ -174,7 +174,7 @@ impl Table {
         self.row(&self.columns.iter().map(|c| Cell(c.title(self.short).into(), TITLE)).collect::<Vec<_>>())
     }
 
-    /// One row, of several lines where texts wrap; missing cells are empty.
+    /// One row, of several lines if texts wrap. Missing cells are empty.
     pub fn row(&self, cells: &[Cell]) -> String {
         let shown: Vec<(&Column, Vec<String>, Style)> = self
             .columns
@@ -189,7 +189,7 @@ impl Table {
 
     fn line(&self, cells: &[(&Column, Vec<String>, Style)], number: usize) -> String {
         let mut line = String::new();
-        // What is not written yet, so that lines have no blanks at their end.
+        // Blanks that are not written yet, so that lines have no trailing blanks.
         let mut blanks = 0;
         for (column, lines, style) in cells {
             let text = lines.get(number).map_or("", String::as_str);
@@ -218,7 +218,7 @@ impl Column {
     }
 }
 
-/// `text` in at most `width` terminal cells, if its column gives way.
+/// `text` in at most `width` terminal cells, if its column shrinks.
 fn elide(text: &str, width: usize, shrink: Shrink) -> Cow<'_, str> {
     if text.width() <= width {
         return text.into();
@@ -343,7 +343,7 @@ mod tests {
         assert_eq!(wrap("a --long-option", 10), ["a", "--long-opt", "ion"]);
     }
 
-    /// Escapes take the width that they have, so that what stands beside them stays in its column.
+    /// Escapes count with their displayed width, so the columns stay aligned.
     #[test]
     fn names_cannot_command_the_terminal_nor_move_other_columns() {
         let hostile = "a\x1b[31m\nb\u{202e}";

@@ -1,14 +1,14 @@
-//! Text in as many cells of a terminal as there are: wrapped, or shortened where it says least.
+//! Fits text into terminal cells: wraps it, or shortens it at the least informative part.
 
 use std::borrow::Cow;
 
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
-/// What stands for the part of a name that is left out.
+/// Replaces the omitted part of a name.
 const ELLIPSIS: &str = "…";
 
-/// `text` in lines of at most `width` terminal cells; words are broken only where one is longer than a line.
+/// Wraps `text` into lines of at most `width` terminal cells. Breaks a word only if it is longer than a line.
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
     let options = textwrap::Options::new(width).word_splitter(textwrap::WordSplitter::NoHyphenation);
     textwrap::wrap(text, options).into_iter().map(Cow::into_owned).collect()
@@ -27,8 +27,8 @@ pub fn middle(text: &str, width: usize) -> String {
     format!("{begin}{ELLIPSIS}{end}")
 }
 
-/// The file's name whole where there is room for it, and the first folders as far as they fit; of the first alone its
-/// beginning.
+/// Shortens a path: keeps the whole file name if it fits, and as many of the first folders as fit. Of a single long
+/// name, keeps the start.
 pub fn path(text: &str, width: usize) -> String {
     let Some(slash) = text.rfind('/') else { return middle(text, width) };
     let (folders, name) = text.split_at(slash);
@@ -42,7 +42,7 @@ pub fn path(text: &str, width: usize) -> String {
     }
 }
 
-/// The longest beginning of `text` that `width` terminal cells hold. What is one character to a reader stays whole.
+/// The longest prefix of `text` that fits into `width` terminal cells, without splitting a grapheme.
 fn prefix(text: &str, width: usize) -> &str {
     let fits = |(i, grapheme): (usize, &str)| Some(i + grapheme.len()).filter(|end| text[..*end].width() <= width);
     text.grapheme_indices(true).map_while(fits).last().map_or("", |end| &text[..end])

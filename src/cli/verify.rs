@@ -1,4 +1,4 @@
-//! `oltr verify`: what oltr computes against what another runtime computed.
+//! `oltr verify`: compares oltr's outputs with those of another runtime.
 
 use oltr::model::Port;
 use oltr::{Error, Model, Result};
@@ -42,7 +42,7 @@ struct Golden {
     samples: usize,
     /// One for each input of the model.
     inputs: Vec<Array>,
-    /// One for each output of the model, if the file has it.
+    /// For each output of the model, the array of that name in the file.
     outputs: Vec<Option<Array>>,
 }
 
@@ -95,7 +95,7 @@ fn quoted<'a>(names: impl IntoIterator<Item = &'a String>) -> String {
     names.into_iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ")
 }
 
-/// How many samples `array` holds for `port`: it has the port's shape, or more than one along the first axis.
+/// Number of samples of `array` for `port`: one if it has the port's shape, or more along the first axis.
 fn samples_of(array: &Array, port: &Port) -> std::result::Result<usize, String> {
     if array.shape == port.shape {
         return Ok(1);
@@ -135,7 +135,7 @@ fn part(array: &Array, sample: usize, samples: usize) -> &[f32] {
     &array.data[sample * length..][..length]
 }
 
-/// What counts as the same.
+/// Tolerances of an output.
 #[derive(Clone, Copy, Debug)]
 struct Tolerance {
     min_cosine: f64,
@@ -160,7 +160,7 @@ struct Comparison {
     max_abs: f64,
     /// Sum of the absolute differences over the sum of the absolute golden values.
     mean_rel: f64,
-    /// Whether the largest element is the same one.
+    /// Whether the largest element is the same.
     argmax_equal: bool,
     /// Whether the output is within tolerance.
     ok: bool,
@@ -206,7 +206,7 @@ impl Comparison {
             dot += a * b;
             norm_ours += a * a;
             norm_golden += b * b;
-            // Not f64::max, which would let a NaN pass.
+            // Not f64::max, which would drop a NaN.
             let difference = (a - b).abs();
             max_abs = if difference <= max_abs { max_abs } else { difference };
             sum_difference += difference;
@@ -216,7 +216,7 @@ impl Comparison {
         let mean_rel = if sum_difference == 0.0 { 0.0 } else { sum_difference / sum_golden };
         Comparison {
             name: name.into(),
-            // A zero vector or a result that is not a number resembles nothing.
+            // A zero vector or a NaN is similar to nothing.
             cosine: if cosine.is_finite() { cosine.clamp(-1.0, 1.0) } else { 0.0 },
             max_abs: saturate(max_abs),
             mean_rel: saturate(mean_rel),
@@ -257,12 +257,12 @@ impl Comparison {
     }
 }
 
-/// `value` as JSON can say it.
+/// `value` as valid JSON.
 fn saturate(value: f64) -> f64 {
     if value.is_finite() { value } else { f64::MAX }
 }
 
-/// Index of the first largest element; `None` where one is not a number.
+/// Index of the first largest element; `None` if one is NaN.
 fn argmax(values: &[f32]) -> Option<usize> {
     let better = |best: usize, i: usize| if values[i] > values[best] { i } else { best };
     if values.iter().any(|x| x.is_nan()) { None } else { (0..values.len()).reduce(better) }
@@ -300,7 +300,7 @@ mod tests {
         assert!(compare("logits", &ours, &golden).ok);
         assert!(!compare("distances", &ours, &golden).ok);
         assert!(compare("features", &ours, &golden).ok);
-        // Nearly the same direction, another class first.
+        // Nearly the same direction, but another class first.
         let (ours, golden) = ([1.0, 1.001], [1.001, 1.0]);
         assert!(!compare("logits", &ours, &golden).ok);
         assert!(compare("distances", &ours, &golden).ok);

@@ -1,4 +1,4 @@
-//! `oltr --version`, with `-v` what this build and this processor make of it.
+//! `oltr --version`; with `-v` also the build and the processor's kernels.
 
 use oltr::model;
 

@@ -24,16 +24,16 @@ pub struct Watchdog {
     /// Time of the last sign of the source, the longest pause so far, and the silence that was reported last.
     heard: u64,
     longest: Duration,
-    told: Duration,
+    reported: Duration,
 }
 
 impl Watchdog {
     /// For a source whose calls may take `timeout`. `reconnects`: wait for it even after that.
     pub fn new(timeout: Option<Duration>, reconnects: bool, live: bool) -> Watchdog {
-        let (call, idle, work, stuck, heard, longest, told) = Default::default();
+        let (call, idle, work, stuck, heard, longest, reported) = Default::default();
         // Without a timeout the user has not asked for the stream to end.
         let (limit, waits) = (timeout.unwrap_or(STUCK), reconnects || timeout.is_none());
-        Watchdog { limit, waits, live, call, idle, work, stuck, heard, longest, told }
+        Watchdog { limit, waits, live, call, idle, work, stuck, heard, longest, reported }
     }
 
     /// Whether the source is stuck in a call.
@@ -43,7 +43,7 @@ impl Watchdog {
 
     /// Whether a silence was reported that still lasts.
     pub fn is_silent(&self) -> bool {
-        !self.told.is_zero()
+        !self.reported.is_zero()
     }
 
     /// Whether the stream continues while the source is stuck.
@@ -63,14 +63,14 @@ impl Watchdog {
             if self.heard != 0 {
                 self.longest = self.longest.max(Duration::from_nanos(heard.saturating_sub(self.heard)));
             }
-            (self.heard, self.told) = (heard, Duration::ZERO);
+            (self.heard, self.reported) = (heard, Duration::ZERO);
         }
         let silent = now.saturating_sub(Duration::from_nanos(heard));
-        let due = if self.told.is_zero() { SILENCE.max(self.longest * 2) } else { self.told * 2 };
+        let due = if self.reported.is_zero() { SILENCE.max(self.longest * 2) } else { self.reported * 2 };
         if !self.live || silent < due {
             return None;
         }
-        self.told = silent;
+        self.reported = silent;
         Some(silent)
     }
 
@@ -164,13 +164,13 @@ mod tests {
         let (mut watchdog, shared) = (Watchdog::new(None, false, true), Shared::default());
         let hear = |seconds| shared.heard.store(at(seconds).as_nanos() as u64, Ordering::Relaxed);
         hear(0);
-        let told: Vec<u64> = (0..100).filter(|s| watchdog.silence(at(*s), &shared).is_some()).collect();
-        assert_eq!(told, [10, 20, 40, 80]);
+        let reported: Vec<u64> = (0..100).filter(|s| watchdog.silence(at(*s), &shared).is_some()).collect();
+        assert_eq!(reported, [10, 20, 40, 80]);
         assert!(watchdog.is_silent());
         // A camera that gives a frame in 100 seconds is not silent before 200.
         hear(100);
-        let told: Vec<u64> = (100..400).filter(|s| watchdog.silence(at(*s), &shared).is_some()).collect();
-        assert_eq!(told, [300]);
+        let reported: Vec<u64> = (100..400).filter(|s| watchdog.silence(at(*s), &shared).is_some()).collect();
+        assert_eq!(reported, [300]);
         let mut folder = Watchdog::new(None, false, false);
         assert!((0..400).all(|s| folder.silence(at(s), &shared).is_none()));
     }

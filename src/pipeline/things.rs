@@ -17,13 +17,13 @@ impl Consumer<'_> {
         self.silence_of_things(time)?;
         let Some(stage) = self.mode.stage() else { return Ok(()) };
         let (name, sink, shared) = (self.name, std::cell::RefCell::new(&mut *self.sink), self.shared);
-        let mut told = |cut: &crate::things::Cut| sink.borrow_mut().cut(&CutResult { source: name, cut: *cut });
+        let mut report_cut = |cut: &crate::things::Cut| sink.borrow_mut().cut(&CutResult { source: name, cut: *cut });
         let mut failed = |e: &Error| {
             shared.decode_errors.fetch_add(1, Ordering::Relaxed);
             let (now, kind, reason) = (now(), e.kind(), &e.to_string());
             sink.borrow_mut().failure(&Failure { source: name, now, kind, offset: None, reason })
         };
-        let looked = stage.look(&mut slot.frame, &mut *self.classifier, now(), &mut told, &mut failed);
+        let looked = stage.look(&mut slot.frame, &mut *self.classifier, now(), &mut report_cut, &mut failed);
         if let Err(e) = looked {
             return self.give_up(slot, e);
         }
@@ -32,7 +32,7 @@ impl Consumer<'_> {
         self.meter.classified(time, age);
         self.meter.inferred(times.cuts, times.inference, times.longest);
         let names = self.classifier.names();
-        let told = match stage.camera() {
+        let reported = match stage.camera() {
             Some(camera) => {
                 let state = stage.stats().state;
                 self.sink.camera(&CameraResult { source: name, stamp, camera, state })
@@ -42,9 +42,9 @@ impl Consumer<'_> {
         let source = if slot.frame.label().is_empty() { name } else { slot.frame.label() };
         let (source_url, things) = (slot.frame.url(), stage.present());
         let scene = SceneResult { source, source_url, stamp, frame: &slot.frame, names, things, age, dropped, times };
-        let result = result.and_then(|()| self.sink.scene(&scene)).and_then(|()| self.report_things(time));
+        let reported = reported.and_then(|()| self.sink.scene(&scene)).and_then(|()| self.report_things(time));
         self.queue.classified(slot);
-        told
+        reported
     }
 
     /// Reports changes of things at the frame time `time`.

@@ -8,11 +8,11 @@ use oltr::calibrate::{Choice, Target};
 
 use super::study::PhotoArgs;
 
-/// Make a bundle of any image classifier in ONNX: it names what it knows and says open for the rest.
+/// Make a bundle of any image classifier in ONNX: it names known classes and calls everything else open.
 ///
-/// Finds logits and features of the graph, measures on photos of the split train where its classes lie, adds the
-/// distances to them to the graph, and chooses thresholds on the split val. The graph may be float or quantised, take
-/// channels first or last, and end in a softmax. The rest of the file stays as it is.
+/// Finds logits and features of the graph, computes the centroids of its classes from photos of the split train, adds
+/// distances to the graph, and chooses thresholds on the split val. The graph may be float or quantised, have
+/// channels first or last, and end in a softmax. The rest of the file stays unchanged.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -27,37 +27,37 @@ in their order.")]
 pub struct AdoptArgs {
     #[command(flatten)]
     pub photos: PhotoArgs,
-    /// Classes in the order of the outputs, one a line: an id, and after a tab the name for people
+    /// Classes in the order of the outputs, one per line: an id, and after a tab the display name
     #[arg(long, value_name = "FILE")]
     pub classes: Option<PathBuf>,
-    /// Tensor of the features [default: what the last product before the logits reads]
+    /// Tensor of the features [default: the input of the last product before the logits]
     #[arg(long, value_name = "NAME")]
     pub features: Option<String>,
-    /// Leave distances out: the rule uses the logits
+    /// Add no distances: the rule uses the logits
     #[arg(long, conflicts_with = "features")]
     pub logits_only: bool,
-    /// Side of the picture, where the graph does not fix it
+    /// Side of the picture, if the graph does not fix it
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16384))]
     pub size: Option<u32>,
-    /// What the classifier's pixels were made of
+    /// Pixel values that the classifier expects
     #[arg(long, value_enum, default_value_t)]
     pub preset: Preset,
     /// Mean of red, green and blue, on the scale 0..255 [default: of the preset]
     #[arg(long, value_name = "R,G,B", value_parser = three)]
     pub mean: Option<[f32; 3]>,
-    /// What red, green and blue less their mean are divided by [default: of the preset]
+    /// Divisor of red, green and blue after subtracting the mean [default: of the preset]
     #[arg(long, value_name = "R,G,B", value_parser = divisors)]
     pub std: Option<[f32; 3]>,
     /// How a photo becomes square
     #[arg(long, value_enum, default_value_t)]
     pub resize: ResizeName,
-    /// With shorter-side: what that is scaled to before the centre is cut [default: the input's side]
+    /// With shorter-side: size of the shorter side before the centre crop [default: the input's side]
     #[arg(long, value_name = "N")]
     pub resize_to: Option<u32>,
-    /// What the threshold is chosen for
+    /// Operating point of the threshold
     #[arg(long, value_name = "TARGET", default_value = "known-accept=0.95")]
     pub target: Target,
-    /// Score that decides; auto takes the one that is worth most on val [default: auto]
+    /// Deciding score; auto takes the one with the highest worth on val [default: auto]
     #[arg(long, value_name = "auto|SCORE")]
     pub score: Option<Choice>,
     /// Bundle to write
@@ -81,10 +81,10 @@ Examples:
 pub struct RefitArgs {
     #[command(flatten)]
     pub photos: PhotoArgs,
-    /// What the threshold is chosen for
+    /// Operating point of the threshold
     #[arg(long, value_name = "TARGET", default_value = "known-accept=0.95")]
     pub target: Target,
-    /// Score that decides; auto takes the one that is worth most on val [default: reachability]
+    /// Deciding score; auto takes the one with the highest worth on val [default: reachability]
     #[arg(long, value_name = "auto|SCORE")]
     pub score: Option<Choice>,
     /// Bundle to write

@@ -7,10 +7,10 @@ use clap::{Args, Subcommand};
 
 /// Learn a class on this device from a few photos.
 ///
-/// Photos of a thing that comes out as open give it a name: from then on `oltr classify` says that name for what is
-/// near enough to them, and nearer than to any class that the bundle knows. Take the photos on several occasions:
-/// photos of one occasion teach that occasion. The classes lie in a small file beside the bundle and belong to its
-/// network: a newly trained bundle needs them enrolled anew, a newly calibrated one does not.
+/// Gives a name to a thing that comes out as open: from then on `oltr classify` uses the name for photos that are
+/// near enough to the given ones, and nearer to them than to any class of the bundle. Take the photos on several
+/// occasions: photos of one occasion teach that occasion. The classes are in a small file next to the bundle and
+/// belong to its network: after training again, enrol them again; after calibrating again, they stay valid.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -20,19 +20,19 @@ Examples:
   oltr enrol --model mine.onnx export > enrolled.json
   oltr enrol --enrolled my.enrolled add cat 1.jpg 2.jpg   the built-in bundle")]
 pub struct EnrolArgs {
-    /// File of enrolled classes [default: beside the model, as mine.enrolled beside mine.onnx]
+    /// File of enrolled classes [default: next to the model: mine.enrolled for mine.onnx]
     #[arg(long, value_name = "FILE", global = true)]
     pub enrolled: Option<PathBuf>,
     #[command(subcommand)]
     pub action: EnrolAction,
 }
 
-/// What to do with enrolled classes.
+/// Actions on enrolled classes.
 #[derive(Debug, Subcommand)]
 pub enum EnrolAction {
-    /// Enrol a class from 2 to 64 photos, or enrol it anew
+    /// Enrol a class from 2 to 64 photos, or replace it
     Add {
-        /// What to call it
+        /// Name of the class
         name: String,
         /// Files, folders, patterns, or @LIST (a file of paths)
         #[arg(required = true, value_name = "INPUT")]

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 /// Write the events of a store as files of other programs.
 ///
-/// What a person said in a review counts before what the machine said; something open gets a name in no format.
+/// A review has priority over the model's decision. Open events get no name in any format.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -15,25 +15,25 @@ Examples:
   oltr export csv --store store events.csv
   oltr stream --json v4l2:/dev/video0 > log.jsonl; oltr export csv --records log.jsonl events.csv   without a store")]
 pub struct ExportArgs {
-    /// What to write
+    /// Format to write
     #[arg(value_enum)]
     pub format: ExportFormat,
-    /// Store of 'oltr stream --store'; its pictures are copied where the format holds them
+    /// Store of 'oltr stream --store'; its pictures are copied if the format includes pictures
     #[arg(long, value_name = "DIR", required_unless_present = "records")]
     pub store: Option<PathBuf>,
-    /// Records as 'oltr store list --json' or 'oltr stream --json' prints them, - for standard input; pictures are those of
-    /// --store
+    /// Records as printed by 'oltr store list --json' or 'oltr stream --json', - for standard input; their pictures are
+    /// those of --store
     #[arg(long, value_name = "FILE.jsonl")]
     pub records: Option<PathBuf>,
-    /// What is known of the camera and its place
+    /// Description of the camera and its place
     #[arg(long, value_name = "FILE.toml")]
     pub deployment: Option<PathBuf>,
-    /// File to write; of camtrap-dp and ecotaxa a folder
+    /// File to write; a folder for camtrap-dp and ecotaxa
     #[arg(value_name = "OUT")]
     pub output: PathBuf,
 }
 
-/// What events are written as.
+/// Formats of exported events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ExportFormat {
     /// A folder: Camtrap DP 1.0.2, with the pictures

@@ -7,8 +7,8 @@ use clap::{Args, Subcommand};
 
 /// Look into a store of events.
 ///
-/// 'oltr stream --store DIR --store-size SIZE' keeps events there, each with its best picture. Reading changes nothing,
-/// and works beside the stream that writes, and on a copied card.
+/// 'oltr stream --store DIR --store-size SIZE' stores events there, each with its best picture. Reading changes
+/// nothing. It works while a stream writes, and on a copied card.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -21,25 +21,25 @@ pub struct StoreArgs {
     pub action: StoreAction,
 }
 
-/// What to do with a store.
+/// Actions on a store.
 #[derive(Debug, Subcommand)]
 pub enum StoreAction {
     /// List the events, oldest first
     List {
-        /// With --json: the network's features too, as an array
+        /// With --json: add the network's features as an array
         #[arg(long)]
         features: bool,
         /// The store's folder
         #[arg(value_name = "DIR")]
         dir: PathBuf,
     },
-    /// Say what is not whole, and what a start would do about it; nothing is changed. Exit 0 if all is whole, 1 if not
+    /// Report damage, and how the next start would repair it; changes nothing. Exit 0 if the store is whole, 1 if not
     Check {
         /// The store's folder
         #[arg(value_name = "DIR")]
         dir: PathBuf,
     },
-    /// Say how much it holds, and what was given up
+    /// Report the size of the store, and how much was evicted
     Stats {
         /// The store's folder
         #[arg(value_name = "DIR")]
@@ -47,10 +47,10 @@ pub enum StoreAction {
     },
 }
 
-/// Look at events of a store, and say what they show.
+/// Review the events of a store.
 ///
-/// What a person decides is kept beside what the network said. It protects the event from being given up, makes a
-/// labels file for 'oltr evaluate' and 'oltr calibrate', and teaches the network new names.
+/// Reviews are stored next to the network's decisions. A review protects the event from eviction, becomes a row of a
+/// labels file for 'oltr evaluate' and 'oltr calibrate', and can teach the network new names.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -67,28 +67,28 @@ pub struct ReviewArgs {
     pub action: ReviewAction,
 }
 
-/// What to do with reviews.
+/// Actions on reviews.
 #[derive(Debug, Subcommand)]
 pub enum ReviewAction {
-    /// Say what a record shows: a name, 'open' or 'nothing'
+    /// Review a record: a name, 'open' or 'nothing'
     Set {
-        /// Who says it [default: the user's name]
+        /// Name of the reviewer [default: the user's name]
         #[arg(long, value_name = "NAME")]
         by: Option<String>,
         /// The store's folder
         #[arg(value_name = "DIR")]
         dir: PathBuf,
-        /// The record, as 'oltr store list' numbers it, or the event's own id; several with commas. 'alike:17' is the group of
-        /// open events that 17 is in, '-19' behind it takes 19 out
+        /// The record's number from 'oltr store list', or the event's own id; several with commas. 'alike:17' is the
+        /// group of open events that contains 17, and '-19' after it leaves 19 out
         #[arg(value_name = "ID")]
         id: String,
-        /// What it shows
+        /// The review
         #[arg(value_name = "LABEL|open|nothing")]
         label: String,
     },
     /// Print all decisions as a labels file
     Labels {
-        /// The split of all rows [default: test, val and train by turns in each class]
+        /// Split of all rows [default: test, val and train in turn for each class]
         #[arg(long, value_name = "NAME")]
         split: Option<String>,
         /// The store's folder
@@ -103,13 +103,13 @@ pub enum ReviewAction {
     },
     /// Enrol a class from the pictures that were given this name
     Enrol {
-        /// Only say what the class would take
+        /// Only preview which events the class would take
         #[arg(long)]
         dry_run: bool,
-        /// Make the enrolled classes what they were before the last enrolment from a store
+        /// Restore the enrolled classes from before the last enrolment from a store
         #[arg(long, conflicts_with = "dry_run")]
         undo: bool,
-        /// File of enrolled classes [default: beside the model]
+        /// File of enrolled classes [default: next to the model]
         #[arg(long, value_name = "FILE")]
         enrolled: Option<PathBuf>,
         /// The store's folder
@@ -119,12 +119,12 @@ pub enum ReviewAction {
         #[arg(value_name = "NAME")]
         name: String,
     },
-    /// Serve a page to look and decide, for a browser on this machine or another one
+    /// Serve a page for reviewing, for a browser on this machine or another one
     Serve {
-        /// Address and port; any address but those of this machine itself asks for a token, which is printed
+        /// Address and port; an address that other machines can reach requires a token, which is printed
         #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
         listen: SocketAddr,
-        /// Who decides [default: the user's name]
+        /// Name of the reviewer [default: the user's name]
         #[arg(long, value_name = "NAME")]
         by: Option<String>,
         /// The store's folder

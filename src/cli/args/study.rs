@@ -9,7 +9,7 @@ use oltr::evaluate::Gate;
 
 use super::super::reading_args::ReadingArgs;
 
-/// What a file of labels looks like, for those who left it out.
+/// Help on labels files, for users who left out --labels.
 pub const LABELS: &str = "\
 Labels are a table with tabs or commas, a header and then a photo a line; or a
 folder with a folder for each class.
@@ -35,16 +35,15 @@ pub struct PhotoArgs {
     pub images: PathBuf,
     #[command(flatten)]
     pub reading: ReadingArgs,
-    /// Column of the labels that says which photos belong together, as frames of one animal: they are drawn together
-    /// for the intervals
+    /// Column of the labels that groups photos, such as frames of one animal: they are drawn together for the intervals
     #[arg(long, value_name = "COLUMN")]
     pub cluster: Option<String>,
 }
 
-/// Say how good a bundle is on labelled photos.
+/// Measure a bundle on labelled photos.
 ///
-/// Prints the published figures (closed and open set, many-, medium- and few-shot classes, F-measure) and what the
-/// field reports for open sets (AUROC, FPR at 95 % TPR, OSCR), with 95 % bootstrap intervals.
+/// Prints the published figures (closed and open set, many-, medium- and few-shot classes, F-measure) and the usual
+/// figures for open sets (AUROC, FPR at 95 % TPR, OSCR), with 95 % bootstrap intervals.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -64,16 +63,16 @@ pub struct EvaluateArgs {
     /// Split of the labels to evaluate on
     #[arg(long, value_name = "NAME", default_value = "test")]
     pub split: String,
-    /// Write into this folder: report.html, one self-contained page, and answers.csv, all answers
+    /// Folder for report.html, one self-contained page, and answers.csv, all answers
     #[arg(long, value_name = "DIR")]
     pub report: Option<PathBuf>,
-    /// Another bundle on the same photos: what it decides differently
+    /// Another bundle to compare on the same photos
     #[arg(long, value_name = "OTHER.onnx")]
     pub compare: Option<PathBuf>,
-    /// Table of taxa (tabs: id and ranks), as calibrate reads it: what unknown classes are, to judge names by
+    /// Table of taxa (tabs: id and ranks), as for calibrate: taxa of unknown classes, to judge names by
     #[arg(long, value_name = "FILE.tsv")]
     pub taxonomy: Option<PathBuf>,
-    /// What lives here, one class or taxon a line: nothing else can be the answer
+    /// Species list with one class or taxon per line: no other class can be the answer
     #[arg(long, value_name = "FILE")]
     pub species_list: Option<PathBuf>,
     /// Condition that a figure must meet; may be given several times
@@ -114,31 +113,32 @@ pub struct CalibrateArgs {
     /// Split of the labels to calibrate on
     #[arg(long, value_name = "NAME", default_value = "val")]
     pub split: String,
-    /// What the threshold is chosen for
+    /// Operating point of the threshold
     #[arg(long, value_name = "TARGET", default_value = "known-accept=0.95")]
     pub target: Target,
     /// Rule of the new bundle [default: as in MODEL]
     #[arg(long, value_enum)]
     pub rule: Option<RuleName>,
-    /// Score that decides, by its name in 'oltr evaluate'; auto takes the one that is worth most on these photos: the mean
-    /// of unknown photos called open and of known ones, class by class, accepted and named rightly
+    /// Deciding score, by its name in 'oltr evaluate'; auto takes the one with the highest worth on these photos: the
+    /// mean of unknown photos called open and of known ones, class by class, accepted and named rightly
     #[arg(long, value_name = "auto|SCORE", conflicts_with = "rule")]
     pub score: Option<Choice>,
-    /// A threshold for each class by its own spread, shrunk towards all classes where photos are few [default: where that
-    /// is worth more on these photos]
+    /// A threshold for each class by its own spread, shrunk towards all classes if it has few photos [default: if that
+    /// is better on these photos]
     #[arg(long)]
     pub per_class: bool,
     /// One threshold for all classes
     #[arg(long, conflicts_with = "per_class")]
     pub no_per_class: bool,
-    /// Table of taxa: a header with id and ranks (kingdom, phylum, class, order, family, genus, species), columns separated
-    /// by tabs; the bundle gets those of its classes, and tells the narrowest name that is right often enough
+    /// Table of taxa: a header with id and ranks (kingdom, phylum, class, order, family, genus, species), columns
+    /// separated by tabs; the bundle gets the taxa of its classes, and reports the narrowest name that is right often
+    /// enough
     #[arg(long, value_name = "FILE.tsv")]
     pub taxonomy: Option<PathBuf>,
-    /// Share of the names of each rank that shall be right [default: as in MODEL, else 0.9]
+    /// Share of the names of each rank that must be right [default: as in MODEL, else 0.9]
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pub names: Option<f64>,
-    /// Keep the thresholds as they are; only the names that are reported are chosen
+    /// Keep the thresholds and choose only the names
     #[arg(long, conflicts_with_all = ["rule", "score", "per_class", "no_per_class", "target"])]
     pub names_only: bool,
     /// Bundle to write

@@ -15,26 +15,26 @@ use super::super::output::ErrorLine;
 use super::super::table::printable;
 use super::{Classification, ModelId};
 
-/// What photos are called in the output.
+/// Names of photos in the output.
 pub struct Sources {
     /// The folder from which they are named.
     base: Option<PathBuf>,
-    /// All names, in the order of the photos; none where each is only printed.
+    /// All names, in the order of the photos; empty if each is only printed.
     names: Vec<String>,
     in_file: bool,
 }
 
 impl Sources {
-    /// What `photos` are called by `args`.
+    /// The names of `photos` for `args`.
     ///
     /// # Errors
-    /// [`Error::Config`] for a photo that does not lie below `--base`.
+    /// [`Error::Config`] for a photo outside `--base`.
     pub fn new(photos: &[Input], args: &ClassifyArgs, json: bool) -> oltr::Result<Sources> {
         let mut sources = Sources { base: args.base.clone(), names: Vec::new(), in_file: args.output.is_some() };
         if sources.in_file || !json {
             let name = |photo: &Input| match photo {
                 Input::File(path) if sources.in_file => name_of(path, sources.base.as_deref()),
-                // What is no photo need not lie anywhere.
+                // Unusable inputs may be outside of it.
                 Input::File(path) | Input::Unusable { input: path, .. } => Ok(sources.of(path, false)),
                 Input::Stdin => Ok(sources.of(Path::new("-"), true)),
             };
@@ -48,7 +48,7 @@ impl Sources {
         self.names.iter().map(String::as_str)
     }
 
-    /// What the photo at `path` is called; `-` on standard input.
+    /// Name of the photo at `path`; `-` for standard input.
     pub fn of(&self, path: &Path, is_stdin: bool) -> String {
         let shown = || path.display().to_string();
         if is_stdin || !self.in_file {
@@ -62,7 +62,7 @@ impl Sources {
 pub struct Report {
     path: PathBuf,
     journal: Journal,
-    /// Names of all classes, those that were enrolled behind those of the bundle.
+    /// Names of all classes: the bundle's, followed by the enrolled ones.
     names: DisplayNames,
     known: usize,
     before: usize,
@@ -104,14 +104,14 @@ impl Report {
         Ok(Some(Box::new(Report { path: path.into(), journal, names, known, before, failed: 0 })))
     }
 
-    /// Keeps of `photos` those that are to be classified, each once.
+    /// Keeps in `photos` those that must be classified, each once.
     pub fn retain(&self, photos: &mut Vec<Input>, sources: &Sources) {
         let mut seen = HashSet::with_capacity(photos.len());
         let mut names = sources.names.iter();
         photos.retain(|_| names.next().is_some_and(|name| seen.insert(name) && !self.journal.is_done(name)));
     }
 
-    /// Adds what a photo shows.
+    /// Adds the answer for a photo.
     pub fn result(&mut self, c: &Classification) -> anyhow::Result<()> {
         let mut line = Vec::new();
         oltr::text::write_json(&mut line, c)?;
@@ -145,7 +145,7 @@ impl Report {
         Ok(self.journal.add(&photo)?)
     }
 
-    /// Adds why a photo shows nothing.
+    /// Adds the error of a photo.
     pub fn failure(&mut self, source: &str, url: Option<String>, error: &Error) -> anyhow::Result<()> {
         log::error!("{}", printable(&exit::message(error)));
         self.failed += 1;
@@ -169,7 +169,7 @@ impl Report {
         Ok(())
     }
 
-    /// Says how to go on.
+    /// Logs how to resume.
     pub fn interrupted(&self) {
         log::warn!("{}: not finished; the same command with --resume goes on", name(&self.path));
     }

@@ -1,4 +1,4 @@
-//! `oltr classify --things`: what differs in photos from the others of their camera.
+//! `oltr classify --things`: finds what differs between a photo and the others of its camera.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,24 +15,24 @@ use oltr::{Classifier, Error, Frame, Model, Result, Stamp};
 use super::super::args::{ClassifyArgs, Common};
 use super::super::stream::crops::Crops;
 
-/// Photos in which things are looked for, one after another.
+/// Photos in thing mode, one after another.
 pub struct Photos {
     source: StillSource,
     stills: Stills,
     frame: Frame,
     errors: Errors,
-    /// As they were named: the label of a frame is for people.
+    /// The paths as given: the label of a frame is for display.
     names: std::vec::IntoIter<(PathBuf, bool)>,
     crops: Option<Crops>,
 }
 
-/// A photo and what became of it.
+/// A photo and its result.
 pub struct Looked<'a> {
     pub path: PathBuf,
     pub is_stdin: bool,
     /// The times of the answer, which follows from the classifier's last outputs.
     pub times: Result<StillTimes>,
-    /// Reading and decoding, with a look at those that come next.
+    /// Time of reading and decoding, including the following photos of its burst.
     pub decode: Duration,
     pub frame: &'a Frame,
     pub still: &'a Still,
@@ -68,10 +68,10 @@ impl Photos {
         Ok(Photos { source, stills, frame: Frame::default(), errors, names: names.into_iter(), crops })
     }
 
-    /// Reads the next photo and has `classifier` see it; `None` after the last.
+    /// Reads the next photo and classifies it with `classifier`; `None` after the last.
     ///
     /// # Errors
-    /// What is not one photo's fault.
+    /// Errors that do not concern a single photo.
     pub fn next(&mut self, classifier: &mut Classifier) -> Result<Option<Looked<'_>>> {
         let begin = Instant::now();
         let next = self.source.next(&mut self.frame, Duration::ZERO)?;
@@ -107,7 +107,7 @@ impl Errors {
     }
 }
 
-/// Photos as a source whose errors are kept.
+/// A source of photos that keeps the errors.
 struct Files {
     inputs: std::vec::IntoIter<Input>,
     decoder: Decoder,

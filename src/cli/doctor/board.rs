@@ -1,7 +1,7 @@
-//! What the system tells about the board, in `/proc`, `/sys` and `/dev`.
+//! Information about the board from `/proc`, `/sys` and `/dev`.
 //!
-//! Everything is read below a root that tests replace. What a system does not tell is left out or said to be
-//! unknown: none of it is needed to run.
+//! All paths are relative to a root that tests replace. Missing information is left out or reported as unknown: none of
+//! it is needed to run.
 
 use oltr::text::counted;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +22,7 @@ const SCARCE_MEMORY: u64 = 32 << 20;
 /// Disk below which logs and updates fail first.
 const SCARCE_DISK: u64 = 100 << 20;
 
-/// The first day of 2026: a clock before it was never set.
+/// The first day of 2026: an earlier time means that the clock was never set.
 const FIRST_PLAUSIBLE_SECOND: u64 = 1_767_225_600;
 
 /// Vector instructions that matter for quantised networks, as Linux names them.
@@ -77,7 +77,7 @@ impl Board {
         keys.iter().find_map(value)
     }
 
-    /// Make of the processor, cores, and whether this is the right build for it.
+    /// The processor's name, its cores, and whether this build fits it.
     pub fn processor(&self) -> Finding {
         let board = self.text("proc/device-tree/model").or_else(|| self.cpuinfo(&["model name", "Model", "Hardware"]));
         let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
@@ -112,7 +112,7 @@ impl Board {
         FLAGS.into_iter().filter(|flag| flags.contains(flag)).map(String::from).collect()
     }
 
-    /// Whether there is memory for a model that needs `needed` bytes.
+    /// Whether there is enough memory for a model that needs `needed` bytes.
     pub fn memory(&self, needed: Option<u64>) -> Finding {
         let Some(meminfo) = self.text("proc/meminfo") else {
             return Finding::ok("memory", "unknown: the system does not tell");
@@ -194,7 +194,7 @@ impl Board {
         })
     }
 
-    /// The Raspberry Pi's sensor of under-voltage, where the firmware's flags are not shown.
+    /// The Raspberry Pi's under-voltage sensor, if the firmware's flags are missing.
     fn voltage(&self) -> Option<Finding> {
         let sensors = self.entries("sys/class/hwmon", "hwmon");
         let named = |name: &PathBuf| fs::read_to_string(name.join("name")).is_ok_and(|name| name.trim() == "rpi_volt");
@@ -205,7 +205,7 @@ impl Board {
         })
     }
 
-    /// Whether something holds the clock rate below what the processor can do.
+    /// Whether the clock rate is limited below the processor's maximum.
     fn frequency(&self) -> Option<Finding> {
         let policies = self.entries("sys/devices/system/cpu/cpufreq", "policy");
         let megahertz = |policy: &PathBuf, file: &str| {
@@ -253,7 +253,7 @@ impl Board {
         if seconds < FIRST_PLAUSIBLE_SECOND {
             return Finding::warn(
                 "clock",
-                "not set: it says a date before 2026",
+                "not set: its date is before 2026",
                 "connect to a network with timesyncd or chrony, or add a clock chip",
             );
         }
@@ -281,8 +281,8 @@ impl Board {
         }
     }
 
-    /// The cameras and whether this user may use them. `modes` says what each offers, by its path: the encodings that
-    /// oltr reads.
+    /// The cameras, and whether this user may use them. `modes` has the encodings of each camera that oltr reads, by
+    /// its path.
     pub fn cameras(&self, modes: &BTreeMap<PathBuf, Vec<String>>) -> Vec<Finding> {
         let devices = self.entries("dev", "video");
         if devices.is_empty() {
@@ -309,7 +309,7 @@ impl Board {
                         "convert: 'ffmpeg -nostdin -f v4l2 -i DEVICE -f yuv4mpegpipe -pix_fmt yuv420p - | oltr stream -'",
                     ),
                     Some(modes) => Finding::ok("camera", format!("{detail}; {}", modes.join(", "))),
-                    // Not a camera but, say, a decoder: boards have some.
+                    // Not a camera: some boards have video decoders there.
                     None => Finding::ok("camera", detail),
                 },
             }
@@ -458,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_is_told() {
+    fn a_full_disk_is_reported() {
         assert_eq!(disk_finding(SCARCE_DISK - 1).status, Status::Warn);
         assert_eq!(disk_finding(SCARCE_DISK).status, Status::Ok);
     }

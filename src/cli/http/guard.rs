@@ -1,4 +1,4 @@
-//! Who may see a page: this machine, or who has the token.
+//! Access control of a page: this machine, or a client with the token.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 
@@ -6,14 +6,14 @@ use oltr::Error;
 
 use super::{Request, Response};
 
-/// What a browser lets a page do: nothing but what it brings itself, and its own machine answers.
+/// Browser policy of a page: only its own content, and requests to its own server.
 const POLICY: &str = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
                       connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// Listens at `listen`, for those that the guard lets in; `remedy` says what to do without a token.
+/// Listens at `listen` for permitted clients. `remedy` is the advice for clients without a token.
 ///
 /// # Errors
-/// [`Error::Unavailable`] where it cannot be listened at; as [`Guard::new`].
+/// [`Error::Unavailable`] if the address cannot be used; as [`Guard::new`].
 pub fn listen(listen: SocketAddr, remedy: &'static str) -> oltr::Result<(TcpListener, Guard)> {
     let listener = TcpListener::bind(listen).map_err(|cause| Error::Unavailable {
         subject: listen.to_string(),
@@ -23,20 +23,20 @@ pub fn listen(listen: SocketAddr, remedy: &'static str) -> oltr::Result<(TcpList
     Ok((listener, guard))
 }
 
-/// Lets those in who may see a page.
+/// Admits permitted clients.
 pub struct Guard {
-    /// What a client must know, where others than this machine can connect.
+    /// The token that clients need, if other machines can connect.
     token: Option<String>,
     address: SocketAddr,
-    /// What to do without it.
+    /// Advice for a client without the token.
     remedy: &'static str,
 }
 
 impl Guard {
-    /// For a page at `address`: with a new token unless only this machine reaches it.
+    /// A guard for a page at `address`. Makes a new token unless only this machine can reach it.
     ///
     /// # Errors
-    /// [`Error::Io`] where the system has no random numbers.
+    /// [`Error::Io`] if the system has no random numbers.
     pub fn new(address: SocketAddr, remedy: &'static str) -> oltr::Result<Guard> {
         let token = (!address.ip().is_loopback()).then(token).transpose()?;
         Ok(Guard { token, address, remedy })
@@ -53,12 +53,13 @@ impl Guard {
         format!("http://{}/{query}", shown(self.address))
     }
 
-    /// The name of the cookie: those of a machine are of all its ports alike, and two pages have two tokens.
+    /// Name of the cookie. It contains the port, because a machine's ports share their cookies and two pages have two
+    /// tokens.
     fn cookie(&self) -> String {
         format!("oltr-{}", self.address.port())
     }
 
-    /// Answers `request` with the page `html`. A browser that came with the token keeps it.
+    /// Answers `request` with the page `html`. Stores the token in a cookie if the browser came with it.
     pub fn page(&self, html: &str, request: &Request) -> Response {
         let mut response = Response::new(200, "text/html; charset=utf-8", html);
         response.headers.push(("Content-Security-Policy", POLICY.into()));
@@ -73,7 +74,7 @@ impl Guard {
     pub fn refuse(&self, request: &Request) -> Option<Response> {
         let host = request.header("host").unwrap_or("");
         match &self.token {
-            // A page from elsewhere, whose name was made to lead here, would say its own name.
+            // DNS rebinding: a foreign page whose name resolves to this machine would send its own name.
             None if !is_here(host, self.address.port()) => {
                 return Some(Response::error(403, "the page is at 127.0.0.1 and localhost only; see --listen"));
             }
@@ -93,7 +94,8 @@ impl Guard {
             }
         }
         if matches!(request.method.as_str(), "POST" | "PUT") {
-            // No form can send these kinds, and no script of another site without asking first, which nobody answers.
+            // A form cannot send these content types. A script of another site needs a preflight request, which is not
+            // answered.
             let kind = request.header("content-type").unwrap_or("");
             let kind = ["application/json", "image/png"].iter().any(|known| kind.starts_with(known));
             let site = request.header("sec-fetch-site").is_none_or(|site| matches!(site, "same-origin" | "none"));
@@ -118,8 +120,8 @@ fn shown(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-/// The address of this machine that others of its network know: that from which it would reach a far one, else, where no
-/// way leads out, as in a network of the device's own, the first that the kernel calls local. Sends nothing.
+/// This machine's address in its network: the source address of a route to a far host; without such a route (a network
+/// of the device's own) the first address that the kernel calls local. Sends nothing.
 fn own_address() -> Option<Ipv4Addr> {
     let far = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 9));
     let way_out = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
@@ -145,7 +147,7 @@ fn first_local(table: &str) -> Option<Ipv4Addr> {
     })
 }
 
-/// Thirty-two hexadecimal digits that nobody can guess.
+/// Thirty-two random hexadecimal digits.
 fn token() -> oltr::Result<String> {
     use std::io::Read;
     let mut bytes = [0; 16];
@@ -155,14 +157,14 @@ fn token() -> oltr::Result<String> {
     Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
 }
 
-/// Whether `host` names this machine itself, at `port`.
+/// Whether `host` is this machine at `port`.
 fn is_here(host: &str, port: u16) -> bool {
     let name = host.strip_suffix(&format!(":{port}")).unwrap_or(host);
     let name = name.trim_start_matches('[').trim_end_matches(']');
     name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-/// Whether two texts are equal, in a time that does not tell where they differ.
+/// Compares two texts in constant time.
 fn equal(a: &str, b: &str) -> bool {
     a.len() == b.len() && a.bytes().zip(b.bytes()).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
 }
@@ -189,13 +191,13 @@ mod tests {
     }
 
     #[test]
-    fn the_address_that_others_know_is_told() {
+    fn the_network_address_is_found() {
         let table = "Main:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 0.0.0.0\n        /0 universe UNICAST\n     +-- 127.0.0.0/8 2 0 2\n        |-- 127.0.0.1\n\
             /32 host LOCAL\n        |-- 10.42.0.0\n           /24 link UNICAST\n        |-- 10.42.0.1\n           /32 host LOCAL\n";
         assert_eq!(first_local(table), Some(Ipv4Addr::new(10, 42, 0, 1)));
         assert_eq!(first_local("Main:\n |-- 127.0.0.1\n /32 host LOCAL\n |-- x\n /32 host LOCAL\n"), None);
         assert_eq!(first_local(""), None);
-        // Of this machine, whatever its networks are.
+        // The address belongs to this machine, on any network.
         if let Some(own) = own_address() {
             assert!(!own.is_loopback() && UdpSocket::bind((own, 0)).is_ok(), "{own}");
         }

@@ -1,4 +1,4 @@
-//! The card of a bundle, for people: running text in lines that fit, figures as a table.
+//! Prints the card of a bundle: wrapped text, and figures as a table.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,12 +31,12 @@ pub fn print(card: &Value, out: &mut Output) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A text of several lines, rather than an entry of a few words.
+/// Whether the value is a text of several lines rather than an entry of a few words.
 fn is_text(value: &Value) -> bool {
     value.as_str().is_some_and(|text| text.contains('\n'))
 }
 
-/// Text in Markdown: paragraphs are wrapped anew, tables and listings keep their lines.
+/// Markdown text: wraps paragraphs; keeps the lines of tables and listings.
 fn text(markdown: &str, out: &mut Output) -> anyhow::Result<()> {
     let mut paragraph = String::new();
     let mut listing = false;
@@ -60,7 +60,7 @@ fn text(markdown: &str, out: &mut Output) -> anyhow::Result<()> {
     if paragraph.is_empty() { Ok(()) } else { out.paragraph(0, &paragraph) }
 }
 
-/// Figures by their paths. Entries that hold the same figures (float beside int8) are columns of one table.
+/// Figures by their paths. Entries with the same figures (float and int8) become columns of one table.
 fn table(figures: &Map<String, Value>, out: &mut Output) -> anyhow::Result<()> {
     let leaves: BTreeMap<&str, BTreeMap<String, String>> = figures
         .iter()

@@ -22,7 +22,7 @@ const HEADER: [&str; 12] = [
     "distance",
 ];
 
-/// How an answer stands to the labels.
+/// Outcome of an answer against its label.
 pub fn outcome(answer: &Answer) -> &'static str {
     match (answer.truth, answer.open) {
         _ if answer.right() => "right",
@@ -32,7 +32,7 @@ pub fn outcome(answer: &Answer) -> &'static str {
     }
 }
 
-/// The table of `answers`, in the order of the labels; photos that could not be read come last.
+/// The table of `answers`, in the order of the labels. Unreadable photos come last.
 pub fn table(material: &Material, answers: &[Answer]) -> Result<Vec<u8>> {
     let failed = |e: csv::Error| Error::Internal(format!("the answers cannot be written: {e}"));
     let mut writer = csv::Writer::from_writer(Vec::new());

@@ -8,7 +8,7 @@ use super::super::study::percent;
 use super::html::{escape, scroll};
 use super::material::Material;
 
-/// Classes that a class was taken for, of which each is named.
+/// Confused classes that are named for each class.
 const TAKEN_FOR: usize = 3;
 
 /// The tables of known and unknown classes.

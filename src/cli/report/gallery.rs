@@ -1,4 +1,4 @@
-//! The photos that came out wrong, as pictures with their paths.
+//! The photos with wrong answers, as pictures with their paths.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -22,7 +22,7 @@ const LISTED: usize = 200;
 struct Kind {
     title: &'static str,
     text: &'static str,
-    /// Places of the photos among the records, those that are shown first in front.
+    /// Indices of the photos among the records, in order of display.
     photos: Vec<usize>,
 }
 
@@ -73,7 +73,7 @@ fn section(body: &mut String, material: &Material, kind: &Kind, answers: &[Answe
     }
 }
 
-/// What a photo shows, and what it was called.
+/// What a photo shows, and its label.
 fn sides(material: &Material, record: usize, answer: &Answer) -> (String, String) {
     let truth = match answer.truth {
         Some(class) => material.names.of(class),
@@ -87,7 +87,7 @@ fn picture(body: &mut String, material: &Material, i: usize, answer: &Answer, li
     let label = &material.labels[record.photo];
     let (truth, said) = sides(material, i, answer);
     let (truth, said, path) = (escape(&truth), escape(&said), escape(&label.path));
-    // It was readable a minute ago; a report without one picture is still a report.
+    // The photo was readable before. A report without one picture is still useful.
     let picture = match thumbnails::data_uri(&material.images.join(&label.path), limits) {
         Ok(uri) => format!("<img src=\"{uri}\" alt=\"Photo of {truth}, called {said}\">"),
         Err(_) => "<p class=\"note\">can no longer be read</p>".into(),
@@ -105,7 +105,7 @@ fn picture(body: &mut String, material: &Material, i: usize, answer: &Answer, li
     );
 }
 
-/// Photos of known classes that came out as another one, the most probable answers first.
+/// Photos of known classes labelled as another class, the most probable answers first.
 fn confident_mistakes(records: &[Record], answers: &[Answer]) -> Vec<usize> {
     let mut mistakes: Vec<usize> = (0..records.len())
         .filter(|i| answers[*i].truth.is_some() && !answers[*i].open && !answers[*i].named())
@@ -121,7 +121,8 @@ fn known_called_open(records: &[Record], answers: &[Answer]) -> Vec<usize> {
     lost
 }
 
-/// Photos of unknown things that were called a class, the most reachable first; of each class a few in front.
+/// Photos of unknown things labelled as a class, the most reachable first, with a few of each class at the
+/// front.
 fn open_called_known(labels: &[Label], records: &[Record], answers: &[Answer]) -> Vec<usize> {
     const OF_EACH_CLASS: usize = 3;
     let mut taken: Vec<usize> =

@@ -5,7 +5,7 @@ pub fn escape(text: &str) -> String {
     oltr::text::html(text)
 }
 
-/// A table that scrolls inside itself where the page is narrower; `rows` are its head and body.
+/// A table that scrolls if the page is narrower. `rows` are its head and body.
 pub fn scroll(name: &str, class: &str, rows: &str) -> String {
     format!(
         "<div class=\"scroll\" role=\"region\" aria-label=\"{name}\" tabindex=\"0\"><table class=\"{class}\">{rows}\

@@ -1,4 +1,4 @@
-//! What a report is made from.
+//! Inputs of a report.
 
 use std::path::Path;
 
@@ -12,18 +12,18 @@ use oltr::{DisplayNames, Error};
 pub struct Material<'a> {
     /// Classes and rule.
     pub bundle: &'a Bundle,
-    /// What the classes are called.
+    /// Display names of the classes.
     pub names: &'a DisplayNames,
     /// The figures.
     pub evaluation: &'a Evaluation,
     /// The photos.
     pub labels: &'a [Label],
-    /// What came out for them.
+    /// Their records.
     pub records: &'a [Record],
     /// The photos that could not be read, with the reason.
     pub failures: &'a [(usize, Error)],
     /// Folder that the photos' paths start from.
     pub images: &'a Path,
-    /// What was compared and required, in sentences.
+    /// Comparisons and gates, in sentences.
     pub remarks: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! What is taken for what, as a table with shaded cells.
+//! The confusion matrix, as a table with shaded cells.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -7,10 +7,10 @@ use super::html::{escape, scroll};
 use super::material::Material;
 use oltr::metrics::Answer;
 
-/// Rows and columns beyond which the table would no longer be read: then the classes with most mistakes are shown.
+/// Most rows and columns of a readable table. With more classes, those with most mistakes are shown.
 const MAX_SIDE: usize = 24;
 
-/// A row or column: a known class, what is unknown (rows), or open (columns).
+/// A row or column: a known class, unknown (rows), or open (columns).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     Class(usize),
@@ -35,7 +35,7 @@ pub fn html(material: &Material, answers: &[Answer]) -> String {
         of.into_iter().map(|(kind, _)| kind)
     };
     let mut classes: Vec<Kind> = Vec::new();
-    // In turn by what is mistaken and by what it is taken for.
+    // Alternately by the mistaken class and by its wrong label.
     let (mut rows, mut columns) = (mistakes(|pair| pair.0), mistakes(|pair| pair.1));
     while classes.len() < MAX_SIDE {
         let (row, column) = (rows.next(), columns.next());

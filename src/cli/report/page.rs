@@ -74,7 +74,7 @@ pub fn page(material: &Material, answers: &[Answer], limits: &Limits) -> Result<
     ))
 }
 
-/// What a person who knows the animals rather than the method wants to know.
+/// The summary, for readers who know the animals rather than the method.
 fn summary(body: &mut String, material: &Material) {
     let e = material.evaluation;
     let o = &e.open_set;
@@ -192,7 +192,7 @@ fn interval(e: &oltr::evaluate::Evaluation, path: &str, percent: bool) -> String
 /// The plots of a page, in sections.
 struct Plots<'a> {
     body: &'a mut String,
-    /// Plots so far: each has ids of its own.
+    /// Number of plots so far: each needs unique ids.
     count: usize,
 }
 
@@ -201,7 +201,7 @@ impl Plots<'_> {
         let _ = writeln!(self.body, "<h2>{title}</h2>\n<div class=\"plots\">");
     }
 
-    /// Adds `svg`, which a reader who does not see it gets as `title` and `caption`.
+    /// Adds `svg`, with `title` and `caption` for readers who cannot see it.
     fn add(&mut self, title: &str, caption: &str, svg: &str) {
         self.count += 1;
         let id = format!("plot-{}", self.count);

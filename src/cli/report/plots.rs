@@ -1,4 +1,4 @@
-//! The plots of a report, as SVG that stands in the page itself.
+//! The plots of a report, as SVG within the page.
 
 use oltr::bundle::{Bundle, Rule, Shot};
 use oltr::evaluate::{ClassRow, Evaluation};
@@ -9,17 +9,17 @@ use oltr::{Error, Result};
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 
-/// Size of a plot in pixels of the page: on a narrow telephone its text is still 10 pixels high.
+/// Size of a plot in pixels of the page: its text is still 10 pixels high on a narrow telephone.
 const SIZE: (u32, u32) = (460, 320);
 
-/// Colours that also people who are colour-blind tell apart (Okabe and Ito, 2008).
+/// Colours that colour-blind people can tell apart (Okabe and Ito, 2008).
 pub const KNOWN: RGBColor = RGBColor(0, 114, 178);
 pub const OPEN: RGBColor = RGBColor(213, 94, 0);
 const MEDIUM: RGBColor = RGBColor(0, 158, 115);
 const GREY: RGBColor = RGBColor(150, 150, 150);
 const DARK: RGBColor = RGBColor(40, 40, 40);
 
-/// Text in plots: plotters draws it at four fifths of this.
+/// Font of plots: plotters draws it at four fifths of this size.
 const FONT: (&str, i32) = ("sans-serif", 17);
 
 /// Bars of a histogram.
@@ -28,7 +28,7 @@ const BINS: usize = 40;
 /// Share of the scores at either end that a histogram leaves to its first and last bar.
 const OUTLIERS: f64 = 0.005;
 
-/// Scores whose curves are drawn, so that a plot stays legible.
+/// Scores with curves: only these, so that a plot stays legible.
 const CURVES: [(ScoreKind, RGBColor); 3] =
     [(ScoreKind::Reachability, KNOWN), (ScoreKind::MaxProbability, OPEN), (ScoreKind::Energy, MEDIUM)];
 
@@ -212,7 +212,7 @@ type Drawn = Plotted<()>;
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 type Percents<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
-/// A frame for rates against rates, whose axes are called `x` and `y`.
+/// A plot of rates against rates, with axes named `x` and `y`.
 fn percents<'a, 'b>(area: &'a Area<'b>, x: &str, y: &str) -> Plotted<Percents<'a, 'b>> {
     let mut chart = ChartBuilder::on(area)
         .margin(8)

@@ -1,4 +1,4 @@
-//! What the words of a report mean.
+//! Explanations of a report's terms.
 
 use std::fmt::Write;
 

@@ -1,4 +1,4 @@
-//! Small copies of photos, as text that stands in the page itself.
+//! Small copies of photos, as text within the page.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -10,13 +10,13 @@ use image::{ImageBuffer, Rgb, imageops};
 use oltr::source::photo;
 use oltr::{Error, Limits, Result};
 
-/// Longer side in pixels: twice what is shown, for fine screens.
+/// Longer side in pixels: twice the displayed size, for high-resolution screens.
 const SIDE: u32 = 240;
 
 /// JPEG quality.
 const QUALITY: u8 = 75;
 
-/// The photo at `path`, made small, as a `data:` URI.
+/// The photo at `path` at a small size, as a `data:` URI.
 ///
 /// # Errors
 /// As [`photo::read`].

@@ -1,4 +1,4 @@
-//! A class enrolled from what people named in a store, after a look at what it would take.
+//! Enrols a class from reviewed events of a store, after a preview of its effect.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -18,10 +18,10 @@ use super::super::output::Output;
 use super::super::store;
 use super::super::table::printable;
 
-/// Pictures that lie no further apart in time are of one occasion.
+/// Pictures at most this far apart in time are of one occasion.
 const OCCASION: Duration = Duration::from_secs(3600);
 
-/// What is to be done.
+/// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     Enrol,
@@ -39,7 +39,7 @@ impl Mode {
     }
 }
 
-/// How many of some events the class would take, with the interval that 95 % of such samples lie in.
+/// Number of events that the class would take, with the 95 % interval of the share.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 struct Taken {
     of: u64,
@@ -72,28 +72,28 @@ fn wilson(of: u64, taken: u64) -> Option<[f64; 2]> {
     (of > 0).then(|| [(middle - half) / scale, (middle + half) / scale].map(|x| x.clamp(0.0, 1.0)))
 }
 
-/// `oltr.enrolment/1`: what a class takes of the events in a store.
+/// `oltr.enrolment/1`: the events of a store that the class takes.
 #[derive(Debug, Serialize)]
 struct Report<'a> {
     schema: &'static str,
     name: &'a str,
     dry_run: bool,
-    /// Pictures that it is enrolled from, and those that were given its name.
+    /// Pictures that it is enrolled from, and pictures with its name.
     pictures: usize,
     named: usize,
     radius: f32,
     /// Occasions that the pictures are of.
     occasions: usize,
-    /// Of the pictures that were given its name.
+    /// Of the pictures with its name.
     own: Taken,
-    /// Of the others, what the network named, and what it called open.
+    /// Of the others that the network named, and that it called open.
     known: Taken,
     open: Taken,
-    /// Of those that a person gave another name.
+    /// Of those that were reviewed with another name.
     others: Taken,
-    /// Classes whose events it takes, with how many.
+    /// Classes that lose events to it, with the number.
     taken_from: BTreeMap<String, u64>,
-    /// Events that cannot be judged: of another network, or without features.
+    /// Events that cannot be judged: from another network, or without features.
     not_judged: u64,
     enrolled: String,
     undo: Option<String>,
@@ -179,7 +179,7 @@ pub fn run(dir: &Path, name: &str, file: Option<&Path>, mode: Mode, common: &Com
     Ok(Exit::Success)
 }
 
-/// What was given the name.
+/// Pictures with the name.
 struct Own {
     ids: BTreeSet<u64>,
     features: Vec<Vec<f32>>,
@@ -213,7 +213,7 @@ fn own(reader: &Reader, name: &str, hash: &str) -> anyhow::Result<Own> {
     times.sort();
     let pauses = times.windows(2).filter(|two| two[1].duration_since(two[0]).is_ok_and(|pause| pause > OCCASION));
     own.occasions = usize::from(!times.is_empty()) + pauses.count();
-    // Of more than are taken, some of all times.
+    // If there are more than fit, some from all times.
     let n = own.features.len();
     if n > MAX_PHOTOS {
         own.features = (0..MAX_PHOTOS).map(|i| std::mem::take(&mut own.features[i * n / MAX_PHOTOS])).collect();
@@ -242,7 +242,7 @@ fn judge<'a>(
             _ if own.ids.contains(&listed.record.id) => 0,
             Some(Said::Label(_)) => 3,
             _ if label.is_some() => 1,
-            // What the class was called already is no change.
+            // An event that already has this label does not change.
             _ if listed.record.label.is_some() => return Ok(()),
             _ => 2,
         };
@@ -297,10 +297,10 @@ fn warn(report: &Report, own: &Own) {
     }
 }
 
-/// What classes were before they were enrolled from a store, so that each can be undone by itself.
+/// Classes before they were enrolled from a store, so that each enrolment can be undone separately.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Before {
-    /// By name: a file of enrolled classes with the former one of this name alone; nothing where there was none.
+    /// By name: a file of enrolled classes with the former class of this name alone; `None` if there was none.
     classes: BTreeMap<String, Option<String>>,
 }
 
@@ -311,7 +311,7 @@ impl Before {
         name.into()
     }
 
-    /// What is remembered of the file at `path`; nothing of what is damaged.
+    /// Reads the backup at `path`; empty if it is damaged.
     fn read(path: &Path) -> oltr::Result<Before> {
         let path = Before::path(path);
         match std::fs::read(&path) {
@@ -324,7 +324,7 @@ impl Before {
         }
     }
 
-    /// Takes note of what the class `name` is among `enrolments`, and forgets classes that are there no more.
+    /// Records the class `name` in `enrolments`, and drops classes that no longer exist.
     fn note(&mut self, enrolments: &Enrolments, name: &str) -> oltr::Result<()> {
         self.classes.retain(|name, _| enrolments.classes().iter().any(|class| class.name() == name));
         let mut former = Enrolments::new(enrolments.graph_sha256());
@@ -347,7 +347,7 @@ impl Before {
     }
 }
 
-/// Makes the class `name` what it was before it was enrolled from a store; others stay as they are.
+/// Restores the class `name` as it was before its enrolment from a store. Others stay unchanged.
 fn undo(path: &Path, name: &str, hash: &str) -> anyhow::Result<Exit> {
     let _lock = atomic::lock(path)?;
     let mut before = Before::read(path)?;

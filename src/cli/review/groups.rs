@@ -13,10 +13,10 @@ use super::super::output::Output;
 use super::super::store;
 use super::super::table::{Align, Cell, Column, Shrink, Table, printable};
 
-/// The groups of the newest open events of a store that nobody has decided about, and what each resembles.
+/// Groups of the newest open events without a review, and the class that each resembles.
 ///
 /// # Errors
-/// Those of the store.
+/// Errors of the store.
 pub fn open_groups(reader: &Reader) -> anyhow::Result<Vec<(Group, String)>> {
     let mut items: std::collections::VecDeque<Item> = Default::default();
     let mut resembles: BTreeMap<u64, String> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! The page: what it shows, and who may see it.
+//! The review page: contents and access.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -18,10 +18,10 @@ use super::super::shutdown::Shutdown;
 use super::super::store;
 use super::groups;
 
-/// The page, with nothing from elsewhere.
+/// The page, without external resources.
 const PAGE: &str = include_str!("page.html");
 
-/// Most records of one piece of the list.
+/// Most records in one part of the list.
 const MAX_PIECE: usize = 200;
 
 /// Pictures of a group that are shown at once.
@@ -32,7 +32,7 @@ const MAX_NAMES: usize = 500;
 
 /// Runs the command.
 pub fn run(dir: &Path, listen: SocketAddr, by: Option<&str>, common: &Common) -> anyhow::Result<Exit> {
-    // What is wrong with the store shows at once.
+    // Report an unusable store at once.
     store::open(dir)?;
     let shutdown = Shutdown::on_signals()?;
     let (listener, guard) = guard::listen(listen, "open the page with the address that 'oltr review serve' printed")?;
@@ -49,7 +49,7 @@ pub fn run(dir: &Path, listen: SocketAddr, by: Option<&str>, common: &Common) ->
     Ok(Exit::Success)
 }
 
-/// What is known of one record.
+/// Summary of one record.
 #[derive(Clone, Copy)]
 struct Known {
     id: u64,
@@ -57,7 +57,7 @@ struct Known {
     reviewed: bool,
 }
 
-/// What the store holds, read anew when it has changed.
+/// Summary of the store, read again when it has changed.
 #[derive(Default)]
 struct Catalogue {
     print: Fingerprint,
@@ -104,7 +104,7 @@ impl Site {
         self.guard.page(PAGE, request)
     }
 
-    /// Calls `f` with what the store holds now.
+    /// Calls `f` with the store's current contents.
     fn with<T>(&self, f: impl FnOnce(&mut Catalogue, &Reader) -> anyhow::Result<T>) -> anyhow::Result<T> {
         let mut catalogue = self.catalogue.lock().unwrap_or_else(PoisonError::into_inner);
         let print = Fingerprint::of(&self.dir, usize::MAX);
@@ -192,7 +192,8 @@ impl Site {
     fn picture(&self, id: &str) -> anyhow::Result<Response> {
         let none = || Ok(Response::error(404, "there is no such picture"));
         let Ok(id) = id.parse::<u64>() else { return none() };
-        // By its number alone: a page of pictures is no reason to read as many segments.
+        // The path follows from the id alone: reading a segment for each picture of a page would be
+        // slow.
         let path = oltr_store::picture_path(id);
         let Ok(bytes) = oltr_store::read_picture(&RealDisk, &self.dir, &path) else { return none() };
         let mut response = Response::new(200, "image/jpeg", bytes);

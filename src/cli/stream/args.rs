@@ -1,4 +1,4 @@
-//! The options of `oltr stream` and what they mean.
+//! The options of `oltr stream`.
 
 use std::ffi::OsString;
 use std::num::NonZeroU32;
@@ -19,15 +19,15 @@ use super::parse::{rate, region};
 use super::store::StoreArgs;
 use super::things::ThingsArgs;
 
-/// Say what a camera or a stream of frames shows, live.
+/// Classify a camera or a stream of frames, live.
 ///
-/// Each frame is known or open by the model's rule; what the last frames agree on makes events with a beginning and an
-/// end. Photos are answered one by one, unless --burst or --consensus says which belong together. Memory is bounded: a
-/// camera's frames that come too fast are dropped and counted, and the newest wins.
+/// Each frame is known or open by the model's rule. The consensus of the last frames makes events with a beginning and
+/// an end. Photos are answered one by one, unless --burst or --consensus groups them. Memory is bounded: frames that a
+/// camera delivers too fast are dropped and counted, and the newest is kept.
 ///
-/// SOURCE is a file, a FIFO or - (standard input) with YUV4MPEG2, JPEG pictures one after another or as a multipart
-/// stream, or with raw frames (--format, --size); photos, folders and patterns; or a camera, v4l2:/dev/video0. Any
-/// other video comes through ffmpeg.
+/// SOURCE is a file, a FIFO or - (standard input) with YUV4MPEG2, a sequence of JPEG pictures or a multipart stream, or
+/// raw frames (--format, --size); photos, folders and patterns; or a camera, v4l2:/dev/video0. Other video can be piped
+/// through ffmpeg.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -46,38 +46,38 @@ SIGUSR1 prints statistics; SIGINT, SIGTERM and SIGHUP finish the frame that is b
 of the input the exit code is 65 if a frame was damaged; 69 says that the source is gone. A live source that gives
 nothing for 10 seconds is reported on stderr.")]
 pub struct StreamArgs {
-    /// What to read: see above
+    /// Source of the frames: see above
     #[arg(value_name = "SOURCE", required_unless_present = "watch")]
     pub source: Vec<OsString>,
-    /// Follow a folder that fills with photos: each is taken when it is complete, and once
+    /// Follow a folder that fills with photos: each is taken once, when it is complete
     #[arg(long, value_name = "DIR", conflicts_with = "source", help_heading = "Source")]
     pub watch: Option<PathBuf>,
-    /// With --watch: remember in this file what was taken, so that a restart does not take it again
+    /// With --watch: state file of the photos that were taken, so that a restart does not take them again
     #[arg(long, value_name = "FILE", requires = "watch", help_heading = "Source")]
     pub state: Option<PathBuf>,
-    /// With --watch: time between two searches of the folder, besides the system's own events [default: 2s]
+    /// With --watch: interval between searches of the folder, in addition to the system's events [default: 2s]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, requires = "watch")]
     #[arg(help_heading = "Source")]
     pub search_every: Option<Duration>,
     // What is read, as the library says it.
     #[arg(long, value_name = "NAME", requires = "size", help_heading = "Source", help = formats())]
     pub format: Option<PixelFormat>,
-    /// Size of raw frames, or the one to ask of a camera
+    /// Size of raw frames, or the size to request from a camera
     #[arg(long, value_name = "WxH", value_parser = size, help_heading = "Source")]
     pub size: Option<(u32, u32)>,
-    /// Bytes from one row of raw frames to the next, where rows are padded: of the first plane, or of each
+    /// Bytes from one row of raw frames to the next, if rows are padded: of the first plane, or of each
     #[arg(long, value_name = "N[,N[,N]]", requires = "format", value_parser = stride, help_heading = "Source")]
     pub stride: Option<Layout>,
-    /// How raw frames are laid out: as ffmpeg does it, or as GStreamer does it with fdsink and filesink [default: tight]
+    /// Layout of raw frames: as ffmpeg writes them, or as GStreamer's fdsink and filesink do [default: tight]
     #[arg(long, value_enum, requires = "format", conflicts_with = "stride", help_heading = "Source")]
     pub layout: Option<LayoutName>,
-    /// The pipe gives a recording: take every frame, and its times from its frame rate, as of a file
+    /// The pipe delivers a recording: take every frame, and compute its time from the frame rate, as for a file
     #[arg(long, help_heading = "Source")]
     pub recording: bool,
-    /// Frames a second to ask of a camera, or of a recording that does not say it
+    /// Frames per second to request from a camera, or of a recording that does not state it
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000), help_heading = "Source")]
     pub fps: Option<u32>,
-    /// How a camera is to transmit pictures [default: the best that it has for size and rate]
+    /// Encoding of a camera's pictures [default: the best one for size and rate]
     #[arg(long, value_enum, help_heading = "Source")]
     pub encoding: Option<EncodingName>,
     /// Range of luma and chroma [default: the format's own]
@@ -86,15 +86,16 @@ pub struct StreamArgs {
     /// Matrix of luma and chroma [default: the format's own]
     #[arg(long, value_enum, help_heading = "Source")]
     pub matrix: Option<MatrixName>,
-    /// Time after which a silent live source is lost, and any that does not answer: 10s, 2m [default: wait for ever]
+    /// Timeout after which a silent live source is lost, and any that does not answer: 10s, 2m [default: none]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, help_heading = "Source")]
     pub source_timeout: Option<Duration>,
-    /// Try to open a source again that is lost or not there yet, up to N times in a row, with growing pauses [default
-    /// without N: no bound]
+    /// Retry a source that is lost or not there yet, up to N times in a row, with growing pauses [default without N: no
+    /// limit]
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "4294967295")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..), help_heading = "Source")]
     pub reconnect: Option<u32>,
-    /// Largest frame that is accepted; less takes less memory [default with --max-memory: 1920x1080, of photos what fits]
+    /// Largest frame that is accepted; smaller takes less memory [default with --max-memory: 1920x1080, for photos what
+    /// fits]
     #[arg(long, value_name = "WxH", value_parser = size, help_heading = "Source")]
     pub max_frame: Option<(u32, u32)>,
 
@@ -107,30 +108,30 @@ pub struct StreamArgs {
     /// Take one frame in every N
     #[arg(long, value_name = "N", help_heading = "Frames")]
     pub every: Option<NonZeroU32>,
-    /// Take at most F frames a second: a camera's others are passed over, a file waits
+    /// Take at most F frames per second: a camera's other frames are skipped, a file waits
     #[arg(long, value_name = "F", value_parser = rate, help_heading = "Frames")]
     pub max_fps: Option<f64>,
-    /// What to do with frames that come too fast [default: drop-oldest for cameras, pipes and FIFOs, block for files and
-    /// with --recording]
+    /// What to do with frames that arrive too fast [default: drop-oldest for cameras, pipes and FIFOs, block for files
+    /// and with --recording]
     #[arg(long, value_enum, help_heading = "Frames")]
     pub overflow: Option<OverflowName>,
-    /// Frames that can wait [default: 1 of a camera, else 2]
+    /// Length of the queue of frames [default: 1 for a camera, else 2]
     #[arg(long, value_name = "N", help_heading = "Frames")]
     pub queue: Option<usize>,
 
-    // Of photos, with --roi or --rotate neither.
+    // Photos with --roi or --rotate use neither.
     #[command(flatten, next_help_heading = "Photos")]
     pub reading: ReadingArgs,
 
-    /// How many of the last frames must agree: K/N, or K/N:KEEP for fewer to go on; for single groups as
-    /// many=, medium=, few=, open= [default: 3/5:2; of photos each is answered for itself]
+    /// How many of the last frames must agree: K/N, or K/N:KEEP where fewer are enough to continue; for single groups
+    /// as many=, medium=, few=, open= [default: 3/5:2; photos are answered one by one]
     #[arg(long, value_name = "RULES", value_parser = rules, help_heading = "Events")]
     pub consensus: Option<consensus::Rules>,
-    /// Photos that are no further apart make one event: what most of them show [default: none, with --store 60s]
+    /// Photos at most this far apart make one event, by the decision of most of them [default: none, with --store 60s]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, conflicts_with = "consensus")]
     #[arg(help_heading = "Events")]
     pub burst: Option<Duration>,
-    /// By which time photos make events [default: exif, where a photo says when it was taken]
+    /// Time of photos for events [default: exif, if a photo has one]
     #[arg(long, value_enum, value_name = "CLOCK", help_heading = "Events")]
     pub time: Option<TimeName>,
     /// How long they must agree before it is an event
@@ -150,29 +151,29 @@ pub struct StreamArgs {
     #[arg(help_heading = "Events")]
     pub update_interval: Duration,
 
-    /// File of enrolled classes, as 'oltr enrol' writes it [default: beside the model, if there is one]
+    /// File of enrolled classes, as written by 'oltr enrol' [default: next to the model, if it exists]
     #[arg(long, value_name = "FILE", help_heading = "Frames")]
     pub enrolled: Option<PathBuf>,
     /// Leave enrolled classes out
     #[arg(long, conflicts_with = "enrolled", help_heading = "Frames")]
     pub no_enrolled: bool,
-    /// What lives here, one class or taxon a line: nothing else can be the answer
+    /// Species list with one class or taxon per line: no other class can be the answer
     #[arg(long, value_name = "FILE", help_heading = "Frames")]
     pub species_list: Option<PathBuf>,
 
     #[command(flatten)]
     pub scene: ThingsArgs,
-    /// With --mask and --listen: let the mask be drawn on the page and saved to the file, which need not be there yet
+    /// With --mask and --listen: let the mask be drawn on the page and saved to the file, which may still be missing
     #[arg(long, requires_all = ["mask", "listen"], help_heading = "Things")]
     pub allow_mask: bool,
 
     /// Print each frame too
     #[arg(long, help_heading = "Output")]
     pub per_frame: bool,
-    /// Time between two lines of statistics: 30s, 5m [default: at the end only]
+    /// Interval between lines of statistics: 30s, 5m [default: at the end only]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, help_heading = "Output")]
     pub stats_interval: Option<Duration>,
-    /// Serve a page to aim with at this address, with /metrics and /health: 127.0.0.1:8484, 0.0.0.0:8484
+    /// Serve a page for aiming the camera, with /metrics and /health: 127.0.0.1:8484, 0.0.0.0:8484
     #[arg(long, value_name = "ADDRESS", help_heading = "Output")]
     pub listen: Option<std::net::SocketAddr>,
     /// Run this command for each event that begins or ends, with its line of JSON on standard input
@@ -182,22 +183,22 @@ pub struct StreamArgs {
     pub store: StoreArgs,
 }
 
-/// How far the photos of a burst are apart where a store keeps events and nobody says it.
+/// Default distance between photos of a burst with a store.
 const STORED_BURST: Duration = Duration::from_secs(60);
 
-/// Largest frame where memory is bounded and nobody says otherwise.
+/// Default largest frame with bounded memory.
 const DEFAULT_MAX_FRAME: (u32, u32) = (1920, 1080);
 
 impl StreamArgs {
-    /// The bounds of `common`, with those of frames. Those of `photos` follow from what fits into memory.
+    /// The limits of `common`, with those of frames. With bounded memory, those of `photos` are chosen to fit.
     pub fn limits(&self, mut limits: Limits, max_memory: Option<ByteSize>, photos: bool) -> Limits {
         let largest = self.max_frame.or(max_memory.filter(|_| !photos).map(|_| self.largest_frame()));
         if let Some((width, height)) = largest {
-            // Four bytes a pixel: no format takes more.
+            // Four bytes per pixel: no format takes more.
             let pixels = u64::from(width) * u64::from(height);
             limits.photo_side = limits.photo_side.min(width.max(height));
             limits.photo_pixels = limits.photo_pixels.min(pixels);
-            // Nor does any encoding, but for what stands beside the pixels.
+            // No encoding takes more either, except for the data outside of the pixels.
             limits.photo_bytes = limits.photo_bytes.min(pixels.saturating_mul(4).saturating_add(1 << 20));
             limits.frame_bytes = limits.frame_bytes.min(pixels.saturating_mul(4).try_into().unwrap_or(usize::MAX));
         }
@@ -210,7 +211,7 @@ impl StreamArgs {
         self.max_frame.or(raw).unwrap_or(DEFAULT_MAX_FRAME)
     }
 
-    /// What to do about `error` where not even the model can be loaded; any other as it is.
+    /// Adds the remedy to `error` if not even the model fits into memory; other errors stay as they are.
     pub fn with_first_remedy(&self, error: Error) -> Error {
         match error {
             Error::Limit { subject, what: "memory_bytes", value, limit } => Error::Config(format!(
@@ -222,7 +223,8 @@ impl StreamArgs {
         }
     }
 
-    /// What to do about `error` where a stream does not fit into memory, or not even small `photos` do; any other as it is.
+    /// Adds the remedy to `error` if a stream, or even small `photos`, do not fit into memory; other errors stay as
+    /// they are.
     pub fn with_remedy(&self, error: Error, photos: bool) -> Error {
         match error {
             Error::Limit { subject, what: "memory_bytes", value, limit } if photos && self.max_frame.is_none() => {
@@ -297,7 +299,7 @@ impl StreamArgs {
             raw,
             matrix,
             range,
-            // To open a FIFO anew would lose what a writer has begun to send.
+            // Reopening a FIFO would lose what a writer has begun to send.
             timeout: self.source_timeout.filter(|_| self.reconnect.is_none()),
             recording: self.recording,
             rate: self.fps.map(|fps| (fps, 1)),
@@ -306,7 +308,7 @@ impl StreamArgs {
     }
 }
 
-/// What `--format` accepts.
+/// The values of `--format`.
 fn formats() -> String {
     let name = |format: &PixelFormat| format!("{} ({})", format.name(), format.other_names().join(", "));
     format!("Pixel format of raw frames: {}", PixelFormat::ALL.iter().map(name).collect::<Vec<_>>().join(", "))
@@ -358,10 +360,10 @@ impl From<EncodingName> for Encoding {
     }
 }
 
-/// By which time photos make events.
+/// The time of photos for events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum TimeName {
-    /// When a photo was taken, by its EXIF data; where there is none, when it arrived
+    /// The photo's EXIF time; without one, its arrival
     Exif,
     /// When it arrived
     Arrival,
@@ -414,7 +416,7 @@ fn rotation(text: &str) -> Result<Rotation, String> {
     turned.ok_or_else(|| "frames are turned by 0, 90, 180 or 270 degrees".into())
 }
 
-/// `3/5`, `3/5:2`, `3/5,few=4/8:3,open=2/5`: a rule for all first, then those of single groups.
+/// Parses `3/5`, `3/5:2`, `3/5,few=4/8:3,open=2/5`: a rule for all, then rules of single groups.
 fn rules(text: &str) -> Result<consensus::Rules, String> {
     let mut rules = consensus::Rules::default();
     for part in text.split(',') {
@@ -434,13 +436,13 @@ fn rules(text: &str) -> Result<consensus::Rules, String> {
 }
 
 fn rule(text: &str) -> Result<consensus::Rule, String> {
-    let help = || format!("'{text}' is no rule; 3/5 says three of the last five frames, 3/5:2 that two keep it");
+    let help = || format!("'{text}' is no rule; 3/5 means three of the last five frames, 3/5:2 that two keep it");
     let number = |text: &str| text.trim().parse::<usize>().map_err(|_| help());
     let (begin, rest) = text.split_once('/').ok_or_else(help)?;
     let begin = number(begin)?;
     let (window, keep) = match rest.split_once(':') {
         Some((window, keep)) => (number(window)?, number(keep)?),
-        // A frame less keeps what so many begin.
+        // One frame less than begins a consensus keeps it.
         None => (number(rest)?, begin.saturating_sub(1).max(1)),
     };
     Ok(consensus::Rule { window, begin, keep, min_duration: Duration::ZERO })

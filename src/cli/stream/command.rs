@@ -1,4 +1,4 @@
-//! `oltr stream --on-event`: a command that gets each event on its standard input.
+//! `oltr stream --on-event`: runs a command that gets each event on its standard input.
 
 use std::io::Write;
 use std::os::fd::AsFd;
@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use oltr::text::counted;
 use oltr::{Error, Result};
 
-/// Events that can wait for the command; of more each is counted.
+/// Length of the command's queue. Further events are dropped and counted.
 const WAITING: usize = 32;
 
-/// Bytes of an event that a pipe takes at once, whether or not the command reads it.
+/// Bytes of an event that a pipe's buffer takes even if the command does not read.
 const PIPE: usize = 64 << 10;
 
 /// How long the command may take.
@@ -24,10 +24,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How long the last events may take when the program is stopped.
 const END: Duration = Duration::from_secs(2);
 
-/// How often it is looked whether the command has ended.
+/// Interval between checks whether the command has ended.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// What became of events.
+/// Counts of events.
 #[derive(Debug, Default)]
 struct Counts {
     failed: AtomicU64,
@@ -35,7 +35,7 @@ struct Counts {
     given: AtomicU64,
 }
 
-/// Runs a command for each event, one after another, on a thread of its own.
+/// Runs a command for each event, one after another, on its own thread.
 pub struct Runner {
     to: Option<SyncSender<String>>,
     counts: Arc<Counts>,
@@ -47,7 +47,7 @@ impl Runner {
     /// For `command`, which a shell runs.
     ///
     /// # Errors
-    /// [`Error::Io`] where there can be no thread.
+    /// [`Error::Io`] if the thread cannot be started.
     pub fn start(command: &str) -> Result<Runner> {
         let (to, from) = sync_channel::<String>(WAITING);
         let (end, ended) = sync_channel(1);
@@ -59,7 +59,7 @@ impl Runner {
             .spawn(move || {
                 for line in from {
                     if let Err(why) = run(&command, &line) {
-                        // Said now and then: a command that always fails must not fill a journal.
+                        // Logged rarely: a command that always fails must not fill the log.
                         if mine.failed.fetch_add(1, Ordering::Relaxed).count_ones() <= 1 {
                             log::warn!("--on-event: {why}");
                         }
@@ -77,7 +77,7 @@ impl Runner {
         (WAITING * PIPE + (256 << 10)) as u64
     }
 
-    /// Hands `line` over, if there is room: no frame waits for a command.
+    /// Queues `line` if there is room. Frames never wait for a command.
     pub fn event(&mut self, line: &str) {
         let Some(to) = &self.to else { return };
         if line.len() >= PIPE || to.try_send(line.into()).is_err() {
@@ -90,7 +90,7 @@ impl Runner {
         self.counts.given.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Waits for the last ones, only a moment where the program was `stopped`, and says what failed.
+    /// Waits for the last commands, only briefly if the program was `stopped`, and logs failures.
     pub fn finish(&mut self, stopped: bool) {
         if self.to.take().is_none() {
             return;
@@ -110,7 +110,7 @@ impl Runner {
 }
 
 fn run(command: &str, line: &str) -> std::result::Result<(), String> {
-    // Standard output is that of results.
+    // Standard output is reserved for results.
     let out = std::io::stderr().as_fd().try_clone_to_owned().map_or_else(|_| Stdio::null(), Stdio::from);
     let mut child = Command::new("/bin/sh")
         .args(["-c", command])
@@ -120,7 +120,7 @@ fn run(command: &str, line: &str) -> std::result::Result<(), String> {
         .spawn()
         .map_err(|e| format!("the command cannot be started: {e}"))?;
     if let Some(mut input) = child.stdin.take() {
-        // One that does not read it may have ended already.
+        // A command that does not read its input may have ended already.
         let _ = input.write_all(line.as_bytes()).and_then(|()| input.write_all(b"\n"));
     }
     let end = Instant::now() + PATIENCE;
@@ -130,7 +130,7 @@ fn run(command: &str, line: &str) -> std::result::Result<(), String> {
             Ok(Some(status)) => return Err(format!("the command failed: {status}")),
             Ok(None) if Instant::now() < end => std::thread::sleep(LOOK),
             Ok(None) => {
-                // With all that it started.
+                // Kills the whole process group.
                 let pid = rustix::process::Pid::from_child(&child);
                 let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
                 let _ = child.wait();

@@ -1,4 +1,4 @@
-//! Cuts of things as files, with the labels that `calibrate` and `evaluate` read.
+//! Saves crops of things as files, with the labels file that `calibrate` and `evaluate` read.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -15,7 +15,7 @@ use oltr::text::counted;
 use oltr::things::{MOST_CUTS, MOST_THINGS};
 use oltr::{Error, Frame, Names, Result};
 
-/// The longer side of a saved cut, at most: more than any network sees. Larger ones are made smaller.
+/// Longest side of a saved crop: more than any network uses. Larger crops are reduced.
 const SIDE: u32 = 512;
 
 /// The file of labels in the folder.
@@ -24,7 +24,7 @@ const LABELS: &str = "labels.tsv";
 /// Its first line.
 const HEADER: &str = "path\tclass\trole\tsplit\tcluster\n";
 
-/// Cuts whose things have not ended: their labels are not known yet.
+/// Most crops of things that have not ended, so that their labels are not known yet.
 const WAITING: usize = MOST_CUTS * MOST_THINGS;
 
 /// A folder of cuts.
@@ -32,20 +32,20 @@ const WAITING: usize = MOST_CUTS * MOST_THINGS;
 pub struct Crops {
     folder: PathBuf,
     labels: File,
-    /// Tells the files of this run from those of others.
+    /// Distinguishes the files of this run from those of other runs.
     run: String,
     /// Pictures that may still be written.
     left: u64,
-    /// Thing and frame of each cut that was written and has no label yet.
+    /// Thing and frame of each saved crop without a label.
     waiting: Vec<(u64, u64)>,
     pixels: Vec<u8>,
 }
 
 impl Crops {
-    /// Keeps up to `most` pictures in `folder`, those counted that are there.
+    /// Saves up to `most` pictures in `folder`, including the existing ones.
     ///
     /// # Errors
-    /// [`Error::Io`] if the folder cannot be made, read or written.
+    /// [`Error::Io`] if the folder cannot be created, read or written.
     pub fn new(folder: &Path, most: u64) -> Result<Crops> {
         fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
         let entries = fs::read_dir(folder).map_err(|e| Error::io(folder, e))?;
@@ -74,7 +74,7 @@ impl Crops {
         })
     }
 
-    /// Bytes of memory that it takes at most, with those of the encoder.
+    /// Most bytes of memory, including the encoder's.
     pub fn bytes() -> usize {
         // The pixels, the same filtered and compressed, and a plan for a frame of any size.
         WAITING * size_of::<(u64, u64)>() + (SIDE * SIDE * 3) as usize * 4 + (2 << 20)
@@ -99,7 +99,8 @@ impl Crops {
             e => Error::Internal(format!("{}: {e}", path.display())),
         })?;
         match cut.burst {
-            // Cuts of a photo are labelled for themselves; those of a burst mostly show the same.
+            // Crops of a photo are labelled separately. Those of a burst mostly show the same thing, so the burst is
+            // their cluster.
             Some(burst) => {
                 let answer = &cut.answer;
                 let line = self.line(cut.thing, seq, answer.names(), answer.decision, &format!("burst-{burst}"));
@@ -114,7 +115,7 @@ impl Crops {
         Ok(())
     }
 
-    /// Labels the cuts of a thing that ended.
+    /// Labels the crops of a thing that ended.
     ///
     /// # Errors
     /// [`Error::Io`] if the labels cannot be written.
@@ -129,7 +130,7 @@ impl Crops {
         self.labels.write_all(lines.as_bytes()).map_err(|e| Error::io(self.folder.join(LABELS), e))
     }
 
-    /// The line of labels of a cut that is said to show `label`.
+    /// The line in the labels file for a crop of `label`.
     fn line(&self, thing: u64, seq: u64, names: Names, label: Decision, cluster: &str) -> String {
         let (class, role) = match (label, names.label(label)) {
             (Decision::Open, _) | (_, None) => ("open", "unknown"),
@@ -142,11 +143,11 @@ impl Crops {
         format!("{}-thing-{thing}-frame-{seq}.png", self.run)
     }
 
-    /// Makes `pixels` red, green and blue of what the region of interest of `frame` shows; columns and rows.
+    /// Fills `pixels` with RGB of the region of interest of `frame`. Returns columns and rows.
     fn pixels_of(&mut self, frame: &Frame) -> Result<(u32, u32)> {
         let roi = frame.geometry().roi;
         let (width, height) = roi.region.map_or((frame.width(), frame.height()), |r| (r.width, r.height));
-        // Padded to a square without a change of size, where it is not too large: the cut is the part that is not padding.
+        // Padded to a square at full size unless it is too large. The crop is the part without padding.
         let size = width.max(height).min(SIDE);
         let pad_color = Some([0; 3]);
         let settings =

@@ -1,18 +1,18 @@
-//! How large photos may be where memory is bounded: as large as fits.
+//! Chooses the largest photo size that fits into bounded memory.
 
 use oltr::Limits;
 use oltr::source::FrameSource;
 
-/// Photos of so many pixels fit at least, or nothing does.
+/// Smallest size to try: if it does not fit, nothing does.
 const LEAST: u64 = 640 * 480;
 
-/// What cameras take today: bounds below it are worth a word.
+/// Usual size of today's cameras: a smaller limit is worth a warning.
 const USUAL: u64 = 12_000_000;
 
-/// The largest number of pixels up to `most` that `fits`; [`LEAST`] where none does.
+/// The largest number of pixels up to `most` that `fits`; [`LEAST`] if none does.
 pub fn largest_photo(most: u64, mut fits: impl FnMut(u64) -> bool) -> u64 {
     let (mut low, mut high) = (LEAST.min(most), most);
-    // To a hundredth: nobody counts pixels.
+    // A precision of one per cent is enough.
     while high - low > low / 100 {
         let middle = low + (high - low) / 2;
         if fits(middle) { low = middle } else { high = middle - 1 }
@@ -26,12 +26,12 @@ pub fn limits(limits: &Limits, pixels: u64) -> Limits {
     let side = u32::try_from(2 * pixels.isqrt()).unwrap_or(u32::MAX);
     limits.photo_side = limits.photo_side.min(side);
     limits.photo_pixels = limits.photo_pixels.min(pixels);
-    // No encoding takes more, but for what stands beside the pixels.
+    // No encoding takes more, except for the data outside of the pixels.
     limits.photo_bytes = limits.photo_bytes.min(pixels.saturating_mul(4).saturating_add(1 << 20));
     limits
 }
 
-/// Says that photos of more than `largest` pixels are not taken, and with how much memory usual ones are.
+/// Warns that photos of more than `largest` pixels are refused, and names the memory for usual ones.
 pub fn tell(
     source: &mut dyn FrameSource,
     largest: u64,

@@ -1,8 +1,8 @@
-//! `oltr stream --listen`: what the camera sees and what the network makes of it, for a browser beside the camera.
+//! `oltr stream --listen`: shows the camera's picture and the network's answers in a browser.
 //!
-//! The thread that classifies never waits for a client: it copies frames and what the network sees into memory that is
-//! taken once, and only while somebody looks and nobody else holds it. Pictures are made by a thread of their own
-//! ([`desk`]), and encoded by those that answer.
+//! The classifying thread never waits for a client. It copies frames and the network's input into memory that is
+//! allocated once, only while a browser is watching and the lock is free. Another thread makes pictures ([`desk`]), and
+//! the answering threads encode them.
 
 mod desk;
 mod drift;
@@ -33,16 +33,16 @@ use metrics::Tally;
 /// Pixels of the picture of the camera that is shown.
 const PIXELS: u32 = 640 * 480;
 
-/// Pixels on a side of what a network sees, at most, where it is shown.
+/// Longest side of the displayed network input, in pixels.
 const INPUT: usize = 512;
 
 /// Lines of events that are remembered for the page.
 const LINES: usize = 32;
 
-/// Bytes of one such line; longer ones are not shown.
+/// Most bytes of such a line. Longer ones are not shown.
 const LINE_BYTES: usize = 32 << 10;
 
-/// Pixels on a side of the picture beside an event, at most.
+/// Longest side of an event's picture, in pixels.
 const SMALL: u32 = 96;
 
 /// Somebody looks until so long after the last request.
@@ -51,10 +51,10 @@ const WATCHED: Duration = Duration::from_secs(4);
 /// How often a picture is copied while somebody looks.
 const EVERY: Duration = Duration::from_millis(150);
 
-/// A program that did not say anything for so long does not work.
+/// Without a sign of life for this long, the program counts as hanging.
 const DEAD: Duration = Duration::from_secs(30);
 
-/// What is shown of one frame.
+/// The displayed numbers of one frame.
 #[derive(Clone, Debug, Default, Serialize)]
 struct Numbers {
     frame: u64,
@@ -95,17 +95,17 @@ struct Pixels {
 #[derive(Default)]
 struct State {
     numbers: Numbers,
-    /// What the camera sees.
+    /// The camera's picture.
     camera: Pixels,
-    /// What the network sees: all of it, or the last cut of a thing.
+    /// The network's input: the whole frame, or the last crop of a thing.
     input: Pixels,
     /// Counts up with each frame of the camera that was copied, and when that was last done.
     version: u64,
     copied: Duration,
-    /// As these, of what the network saw.
+    /// Version of `input`.
     input_version: u64,
     input_copied: Duration,
-    /// What the network saw when the last events were told, by their numbers.
+    /// The network's input at the last events, by their numbers.
     pictures: std::collections::VecDeque<(u64, Pixels)>,
     /// The last events as JSON, each with its number.
     lines: std::collections::VecDeque<(u64, String)>,
@@ -115,10 +115,10 @@ struct State {
     store: Option<StoreStats>,
 }
 
-/// What both threads hold.
+/// State shared by the threads.
 struct Shared {
     state: Mutex<State>,
-    /// When somebody last asked, in nanoseconds of the monotonic clock; 0 for never.
+    /// When a browser last asked, in nanoseconds of the monotonic clock; 0 for never.
     asked: AtomicU64,
     streams: AtomicU64,
     refused: AtomicU64,
@@ -128,34 +128,34 @@ struct Shared {
     about: About,
 }
 
-/// What does not change.
+/// Constant facts.
 struct About {
     source: String,
     bundle: String,
     isa: String,
     side: u32,
     planned: AtomicU64,
-    /// Of each frame, in its pixels: what alone counts, and what does not.
+    /// The region of each frame that is used, in its pixels.
     region: Option<Rect>,
     ignored: Vec<Rect>,
-    /// What things are looked for in.
+    /// The mask of thing mode.
     mask: Option<Arc<Drawn>>,
 }
 
-/// What is served where, and of what.
+/// Configuration of the page.
 pub struct Served<'a> {
     pub listen: SocketAddr,
     pub source: &'a str,
     pub bundle: &'a Bundle,
-    /// Of each frame, in its pixels: what alone counts, and what does not.
+    /// The region of each frame that is used, in its pixels.
     pub region: Option<Rect>,
     pub ignored: &'a [Rect],
-    /// What things are looked for in, where `--mask` says it.
+    /// The mask of thing mode, with `--mask`.
     pub mask: Option<Arc<Drawn>>,
-    /// The folder of the store, if there is one, and what the bundle's graph is known by.
+    /// The folder of the store, if there is one, and the hash of the bundle's graph.
     pub store: Option<&'a Path>,
     pub graph: Option<&'a str>,
-    /// What frames are bounded by.
+    /// Limits of frames.
     pub limits: &'a Limits,
     pub quiet: bool,
 }
@@ -170,8 +170,7 @@ pub struct Live {
 }
 
 impl Live {
-    /// Bytes of memory that it takes beside a frame, threads that answer among them, with what saving a mask takes if that is
-    /// `allowed`.
+    /// Bytes of memory in addition to a frame, including the answering threads, and saving a mask if that is `allowed`.
     pub fn bytes(allowed: bool) -> u64 {
         let pictures = PIXELS as usize * 3 + INPUT * INPUT * 3 + desk::BYTES;
         let pictures = pictures + LINES * (SMALL * SMALL * 3) as usize;
@@ -183,7 +182,7 @@ impl Live {
     /// Begins to answer.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] where it cannot be listened at.
+    /// [`Error::Unavailable`] if the address cannot be used.
     pub fn start(served: Served) -> Result<Live> {
         let Served { listen, source, bundle, region, ignored, mask, store, graph, limits, quiet } = served;
         let (listener, guard) =
@@ -251,12 +250,12 @@ impl Live {
         Ok(Live { shared, tally, drift, kept: keeper })
     }
 
-    /// Takes note of how much memory was planned.
+    /// Sets the planned memory.
     pub fn set_planned(&self, bytes: u64) {
         self.shared.about.planned.store(bytes, Ordering::Relaxed);
     }
 
-    /// Another end, for who sees frames.
+    /// A further handle, for the code that sees frames.
     pub fn eye(&self) -> Eye {
         Eye(self.shared.clone())
     }
@@ -272,7 +271,7 @@ impl Live {
         state.numbers.age_ms = f.age.as_millis() as u64;
     }
 
-    /// Things were looked for in a frame.
+    /// A frame in thing mode was processed.
     pub fn scene(&mut self, s: &SceneResult) {
         self.tally.looked(s.times.inference, s.age);
         self.shared.lay(s.frame);
@@ -291,12 +290,12 @@ impl Live {
         }
     }
 
-    /// A cut of a thing was classified.
+    /// A crop of a thing was classified.
     pub fn cut(&mut self, cut: &CutResult) {
         self.tally.frame(&cut.cut.answer);
     }
 
-    /// Something happened to an event, which `line` says in JSON.
+    /// An event changed. `line` is its JSON.
     pub fn event(&mut self, e: &EventResult, line: &str) {
         if e.change.phase == Phase::New {
             self.tally.event(e);
@@ -311,9 +310,9 @@ impl Live {
         if e.change.phase == Phase::Update || line.len() > LINE_BYTES {
             return;
         }
-        // Events are few, and nobody holds this for longer than a copy takes.
+        // Events are few, and no thread holds the lock for longer than a copy.
         let mut state = self.shared.lock();
-        // When it ends, the camera shows something else.
+        // When an event ends, the camera shows something else.
         if e.change.phase == Phase::New {
             state.picture(e.change.event.id, Duration::from_nanos(clock::monotonic_ns()));
         }
@@ -343,7 +342,7 @@ impl Drop for Live {
 }
 
 impl State {
-    /// Keeps what the network saw last beside the event `id`, if that is news and there is none yet.
+    /// Keeps the last network input as the picture of event `id`, if it is recent and the event has none.
     fn picture(&mut self, id: u64, now: Duration) {
         let fresh = !self.input.bytes.is_empty() && now.saturating_sub(self.copied) < WATCHED;
         if !fresh || self.pictures.iter().any(|(known, _)| *known == id) {
@@ -387,12 +386,12 @@ fn numbers_of(answer: &Answer, numbers: &mut Numbers) {
     numbers.resembles = answer.nearest.name.into();
 }
 
-/// Where is seen what a network sees.
+/// Shows the network's input.
 #[derive(Clone)]
 pub struct Eye(Arc<Shared>);
 
 impl Eye {
-    /// A frame was classified as a whole; `pixels` is what the network saw of it. Copies it if somebody looks.
+    /// A whole frame was classified; `pixels` is the network's input. Copies it if a browser is watching.
     pub fn see(&self, frame: &Frame, pixels: &[u8], answer: &Answer) {
         self.0.lay(frame);
         let Some(mut state) = self.0.watched() else { return };
@@ -400,7 +399,7 @@ impl Eye {
         state.see_input(pixels, self.0.about.side, answer);
     }
 
-    /// A cut of a thing was classified; `pixels` is what the network saw of it. Copies it if somebody looks.
+    /// A crop of a thing was classified; `pixels` is the network's input. Copies it if a browser is watching.
     pub fn see_cut(&self, pixels: &[u8], answer: &Answer) {
         let Some(mut state) = self.0.watched() else { return };
         state.see_input(pixels, self.0.about.side, answer);
@@ -408,7 +407,7 @@ impl Eye {
 }
 
 impl State {
-    /// Takes what the camera sees, for what it had.
+    /// Swaps in the new camera picture.
     fn see_camera(&mut self, seen: &mut Seen) {
         std::mem::swap(&mut self.camera, &mut seen.camera);
         let numbers = &mut self.numbers;
@@ -419,7 +418,7 @@ impl State {
         self.version += 1;
     }
 
-    /// Copies what the network sees, a square of `side`, if it is time.
+    /// Copies the network's input, a square of `side`, if it is time.
     fn see_input(&mut self, pixels: &[u8], side: u32, answer: &Answer) {
         let now = Duration::from_nanos(clock::monotonic_ns());
         if now.saturating_sub(self.input_copied) < EVERY {
@@ -441,20 +440,20 @@ impl Shared {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Whether somebody looks.
+    /// Whether a browser is watching.
     fn is_watched(&self) -> bool {
         let asked = self.asked.load(Ordering::Relaxed);
         asked != 0 && clock::monotonic_ns().saturating_sub(asked) <= WATCHED.as_nanos() as u64
     }
 
-    /// Has a picture made of `frame`, if somebody looks.
+    /// Passes `frame` on to have a picture made, if a browser is watching.
     fn lay(&self, frame: &Frame) {
         if self.is_watched() {
             self.desk.lay(frame);
         }
     }
 
-    /// The state, if somebody looks and nobody holds it.
+    /// The state, if a browser is watching and the lock is free.
     fn watched(&self) -> Option<std::sync::MutexGuard<'_, State>> {
         if !self.is_watched() {
             return None;
@@ -492,7 +491,7 @@ mod tests {
         let small = &state.pictures[0].1;
         assert_eq!((small.width, small.height, small.bytes.len()), (75, 50, 75 * 50 * 3));
         assert_eq!((small.bytes[0], small.bytes[3], small.bytes[74 * 3]), (0, 4, (74 * 4) as u8));
-        // Of what nobody looked at there is none.
+        // Without a watching browser there is no picture.
         state.picture(999, Duration::from_secs(100));
         assert_eq!(state.pictures.back().unwrap().0, 3 * LINES as u64 - 1);
     }

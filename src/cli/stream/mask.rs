@@ -1,4 +1,4 @@
-//! The picture that `--mask` names: read, drawn on the page, and saved while a stream runs.
+//! The picture of `--mask`: reads it, serves it for drawing, and saves it while a stream runs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,16 +16,16 @@ use oltr::{Error, Frame, Limits, PixelFormat, Result};
 
 use super::super::http::MAX_BODY;
 
-/// What a PNG begins with: its signature, then the length and the name of its first chunk.
+/// Start of a PNG: its signature, then length and name of its first chunk.
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR";
 
-/// Memory that saving takes: a body, its picture in 64 bits a pixel and in 24, and its PNG; one at a time.
+/// Memory of saving: a body, its picture at 64 and at 24 bits per pixel, and its PNG; one at a time.
 pub const BYTES: u64 = 5 << 20;
 
 /// The mask that the picture at `path` draws.
 ///
 /// # Errors
-/// As [`photo::read`]; [`Error::BadInput`] where all of it is black.
+/// As [`photo::read`]; [`Error::BadInput`] if all of it is black.
 pub fn read(path: &Path, limits: &Limits) -> Result<Mask> {
     mask_of(&photo::read(path, limits)?, &path.display().to_string())
 }
@@ -46,7 +46,7 @@ fn luma_of(frame: &Frame) -> Vec<u8> {
     (0..frame.height()).flat_map(|y| frame.row(y).as_chunks::<3>().0).map(bright).collect()
 }
 
-/// The mask of a stream that runs, which the threads of the page and the one that classifies hold.
+/// The mask of a running stream, shared by the page's threads and the classifying thread.
 #[derive(Debug)]
 pub struct Drawn {
     path: PathBuf,
@@ -54,7 +54,7 @@ pub struct Drawn {
     allowed: bool,
     /// Counts up with each mask that was saved.
     version: AtomicU64,
-    /// What is looked at; all where there is none yet.
+    /// The mask; `None` if the whole frame is used.
     mask: Mutex<Option<Mask>>,
     /// Held by the one who saves.
     saving: Mutex<()>,
@@ -65,7 +65,7 @@ pub struct Drawn {
 pub enum Refused {
     /// It may not be drawn.
     Forbidden,
-    /// Somebody else saves one at this moment.
+    /// Another client is saving a mask at this moment.
     Busy,
     /// The picture is not one.
     Picture(String),
@@ -77,7 +77,7 @@ impl Drawn {
     /// The mask in the file at `path`, which is `mask` now, and may be saved if `allowed`.
     ///
     /// # Errors
-    /// [`Error::Config`] where it may be saved, and `path` is no place for a regular file.
+    /// [`Error::Config`] if it may be saved and `path` cannot be a regular file.
     pub fn new(path: &Path, allowed: bool, mask: Option<Mask>) -> Result<Arc<Drawn>> {
         let no = |reason: &str| {
             let path = path.display();
@@ -101,7 +101,7 @@ impl Drawn {
         self.allowed
     }
 
-    /// Another number for each mask.
+    /// A number that changes with each mask.
     pub fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
     }
@@ -110,10 +110,10 @@ impl Drawn {
         self.mask.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The mask as a PNG of `width` times `height` pixels: white is looked at.
+    /// The mask as a PNG of `width` × `height` pixels; white parts are used.
     ///
     /// # Errors
-    /// [`Error::Internal`] where it cannot be encoded.
+    /// [`Error::Internal`] if it cannot be encoded.
     pub fn png(&self, width: u32, height: u32) -> Result<Vec<u8>> {
         let (columns, rows) = (width as usize, height as usize);
         let mut luma = vec![255; columns * rows];
@@ -125,10 +125,10 @@ impl Drawn {
         encode(&luma, width, height)
     }
 
-    /// Saves the PNG `bytes`, which must have `width` times `height` pixels, and looks at what it shows from now on.
+    /// Saves the PNG `bytes`, which must have `width` × `height` pixels, and uses it from now on.
     ///
     /// # Errors
-    /// Why it was not saved; the file and the mask are then as they were.
+    /// Why it was not saved. File and mask are then unchanged.
     pub fn save(&self, bytes: &[u8], width: u32, height: u32) -> std::result::Result<u64, Refused> {
         if !self.allowed {
             return Err(Refused::Forbidden);
@@ -151,14 +151,14 @@ impl Drawn {
         });
         let wrong = |e: Error| Refused::Picture(e.to_string());
         let frame = photo::decode("the mask", bytes, &limits).map_err(wrong)?;
-        // It may say that it is to be turned.
+        // It may contain an orientation.
         if (frame.width(), frame.height()) != (width, height) {
             return other((frame.width(), frame.height()));
         }
         let mut luma = luma_of(&frame);
         drop(frame);
         let mask = Mask::new(width, height, &luma).map_err(wrong)?;
-        // What is kept is made here: of what came nothing but black and white is left.
+        // The saved picture is made here, in black and white: nothing else of the upload is stored.
         luma.iter_mut().for_each(|luma| *luma = if *luma >= 64 { 255 } else { 0 });
         let failed = |e: Error| Refused::Failed(e.to_string());
         let png = encode(&luma, width, height).map_err(failed)?;
@@ -177,9 +177,9 @@ fn encode(luma: &[u8], width: u32, height: u32) -> Result<Vec<u8>> {
     Ok(png)
 }
 
-/// A finder that looks at what a mask shows.
+/// A finder with a mask.
 pub trait Masked: Finder {
-    /// Looks at what `mask` shows from the next frame on.
+    /// Uses `mask` from the next frame on.
     fn set_mask(&mut self, mask: Option<Mask>);
 }
 
@@ -256,7 +256,7 @@ mod tests {
         assert_eq!(drawn.save(&sent, 400, 320).unwrap(), 2);
         let saved = read(&folder.path().join("mask.png"), &Limits::default()).unwrap();
         assert_eq!(Some(saved), *drawn.lock());
-        // What is shown is what was saved, however often that is repeated.
+        // The displayed mask equals the saved one, after any number of rounds.
         let shown = drawn.png(400, 320).unwrap();
         let before = drawn.lock().clone();
         drawn.save(&shown, 400, 320).unwrap();
@@ -280,7 +280,7 @@ mod tests {
             let Err(Refused::Picture(said)) = drawn.save(&white, width, height) else { panic!("{width}x{height}") };
             assert!(said.contains("64x48"), "{said}");
         }
-        // Cut and spoilt at any place: an error or a mask, no panic.
+        // Truncated or damaged at any place: an error or a mask, but no panic.
         for cut in 0..white.len() {
             let _ = drawn.save(&white[..cut], 64, 48);
             let mut spoilt = white.clone();

@@ -1,4 +1,4 @@
-//! Tells systemd how a service is doing: ready, alive, stopping. Does nothing outside of one.
+//! Reports the state of a service to systemd: ready, alive, stopping. Does nothing outside of a service.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use sd_notify::NotifyState;
 pub struct Notifier {
     present: bool,
     ready: bool,
-    /// How often the watchdog wants to hear, halved so that one message can be late.
+    /// Interval of the watchdog's messages: half of its timeout, so that one message may be late.
     watchdog: Option<Duration>,
     last: Instant,
 }
@@ -22,8 +22,8 @@ impl Notifier {
         Notifier { present, ready: false, watchdog, last: Instant::now() }
     }
 
-    /// The program does what it can: says once that it is ready, and then that it is alive, unless its source is `stuck`:
-    /// a start anew may open what does not answer now.
+    /// Reports once that the program is ready, and then that it is alive, unless its source is `stuck`: a restart may
+    /// open a source that does not answer now.
     pub fn alive(&mut self, stuck: bool) {
         if !self.present {
             return;

@@ -1,4 +1,4 @@
-//! From what the command line names to a source of frames.
+//! Opens the source that the command line names.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::FileTypeExt;
@@ -13,10 +13,10 @@ use oltr::{Error, Limits, Result};
 
 use super::args::StreamArgs;
 
-/// What a camera's name begins with.
+/// Prefix of a camera's name.
 const CAMERA: &str = "v4l2:";
 
-/// What the source that `args` name is called.
+/// Name of the source of `args`.
 pub fn name(args: &StreamArgs) -> String {
     match &args.watch {
         Some(folder) => folder.display().to_string(),
@@ -24,12 +24,12 @@ pub fn name(args: &StreamArgs) -> String {
     }
 }
 
-/// Whether what could not be opened because of `error` may still come: a camera, a card, a FIFO, its writer.
+/// Whether a source that failed with `error` may become available: a camera, a card, a FIFO or its writer.
 pub fn may_come(args: &StreamArgs, error: &Error) -> bool {
     let file = |source: &OsString| source == "-" || std::fs::metadata(source).is_ok_and(|meta| meta.is_file());
     match error {
         Error::Unavailable { .. } | Error::NotFound { .. } => !args.source.iter().any(file),
-        // A card that is being put in, a network that does not answer: as when it happens later.
+        // A card that is being inserted, or a network that does not answer: treated as if it happened later.
         Error::Io { path, cause } => {
             args.watch.as_ref() == Some(path) && cause.kind() != std::io::ErrorKind::PermissionDenied
         }
@@ -37,7 +37,7 @@ pub fn may_come(args: &StreamArgs, error: &Error) -> bool {
     }
 }
 
-/// Refuses sources and options that can never be read, with what to do instead.
+/// Refuses impossible sources and options, with the remedy.
 ///
 /// # Errors
 /// [`Error::Config`].
@@ -71,7 +71,7 @@ pub fn check(args: &StreamArgs) -> Result<()> {
     Ok(())
 }
 
-/// What to do about a source that another program must open, or that is called otherwise.
+/// The remedy for a source that another program must open, or that has another name.
 fn instead(source: &str) -> Option<String> {
     const STREAM: &str = "is a stream of the network, which oltr does not open; let ffmpeg:";
     let exists = Path::new(source).exists();
@@ -104,7 +104,7 @@ fn instead(source: &str) -> Option<String> {
     })
 }
 
-/// The device of the camera that is called `name`: by its number, or by its path.
+/// The device of the camera `name`: a number or a path.
 fn device(name: &str) -> String {
     match !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit()) {
         true => format!("/dev/video{name}"),
@@ -121,10 +121,10 @@ fn again(source: &str, new: &str) -> String {
     std::iter::once("oltr".to_string()).chain(words).collect::<Vec<_>>().join(" ")
 }
 
-/// Opens the source that `args` name; `stop` is asked meanwhile whether to give up.
+/// Opens the source of `args`. Gives up when `stop` returns true.
 ///
 /// # Errors
-/// As the sources' own; [`Error::Config`] for a camera that this build cannot read.
+/// Errors of the source; [`Error::Config`] for a camera that this build does not support.
 pub fn open(args: &StreamArgs, limits: &Limits, stop: &dyn Fn() -> bool) -> Result<Box<dyn FrameSource>> {
     if let Some(folder) = &args.watch {
         let watch = Watch::open(folder, args.state.as_deref(), limits)?;
@@ -142,7 +142,7 @@ pub fn open(args: &StreamArgs, limits: &Limits, stop: &dyn Fn() -> bool) -> Resu
     stream::open(Path::new(source), &args.stream_settings(limits), limits, stop)
 }
 
-/// Whether `args` name photos: files, or a folder that is watched.
+/// Whether `args` name photos: files, or a watched folder.
 pub fn is_photos(args: &StreamArgs) -> bool {
     let one = |source: &OsString| args.format.is_none() && names_photos(source);
     let camera = |source: &OsString| source.to_str().is_some_and(|s| s.starts_with(CAMERA));
@@ -153,7 +153,7 @@ pub fn is_photos(args: &StreamArgs) -> bool {
         }
 }
 
-/// Whether `source` is a folder, a pattern, a list, or a file with the name of a photo, rather than a stream of bytes.
+/// Whether `source` is a folder, a pattern, a list, or a file with a photo's name, rather than a stream of bytes.
 fn names_photos(source: &OsStr) -> bool {
     let path = Path::new(source);
     let extension = path.extension().and_then(OsStr::to_str).map(str::to_ascii_lowercase);
@@ -170,7 +170,7 @@ fn photos(args: &StreamArgs, limits: &Limits) -> Result<Box<dyn FrameSource>> {
         log::warn!("{text}");
     }
     let mut found = found.inputs;
-    // Nothing at all is wrong usage rather than a damaged frame.
+    // An unusable input is a usage error rather than a damaged frame.
     match found.pop() {
         Some(Input::Unusable { error, .. }) if found.is_empty() => return Err(error),
         last => found.extend(last),

@@ -13,7 +13,7 @@ pub fn region(text: &str) -> Result<Rect, String> {
 
 /// Times a second.
 pub fn rate(text: &str) -> Result<f64, String> {
-    // Below one frame a day a duration would be the better way to say it.
+    // For less than one frame per day, a duration is the better option.
     match text.parse::<f64>() {
         Ok(fps) if (1e-5..=1e6).contains(&fps) => Ok(fps),
         _ => Err("frames a second: 5, or 0.2 for one in five seconds".into()),

@@ -1,4 +1,4 @@
-//! Who else is told of a stream: browsers (`--listen`) and a command (`--on-event`).
+//! Further receivers of a stream: browsers (`--listen`) and a command (`--on-event`).
 
 use std::io;
 use std::sync::Arc;
@@ -13,17 +13,17 @@ use super::command::Runner;
 use super::live::{Eye, Live, Served};
 use super::mask::Drawn;
 
-/// Those that are told.
+/// The receivers.
 #[derive(Default)]
 pub struct Reach {
     live: Option<Live>,
     runner: Option<Runner>,
-    /// Writes the line of an event; there is none where nobody is told.
+    /// Formats the line of an event; `None` without receivers.
     lines: Option<Box<JsonLines<io::Sink>>>,
 }
 
 impl Reach {
-    /// Begins to answer browsers, if that is asked for; they see `mask`.
+    /// Starts to answer browsers, if requested. They can see and draw `mask`.
     ///
     /// # Errors
     /// As [`Live::start`] and [`Runner::start`].
@@ -56,12 +56,12 @@ impl Reach {
         Some(live + runner).filter(|bytes| *bytes > 0)
     }
 
-    /// Where frames are seen.
+    /// The handle that shows frames to browsers.
     pub fn eye(&self) -> Option<Eye> {
         self.live.as_ref().map(Live::eye)
     }
 
-    /// Takes note of how much memory was planned.
+    /// Sets the planned memory.
     pub fn set_planned(&self, bytes: u64) {
         if let Some(live) = &self.live {
             live.set_planned(bytes);
@@ -82,14 +82,14 @@ impl Reach {
         }
     }
 
-    /// Things were looked for in a frame.
+    /// A frame in thing mode was processed.
     pub fn scene(&mut self, scene: &SceneResult) {
         if let Some(live) = &mut self.live {
             live.scene(scene);
         }
     }
 
-    /// A cut of a thing was classified.
+    /// A crop of a thing was classified.
     pub fn cut(&mut self, cut: &CutResult) {
         if let Some(live) = &mut self.live {
             live.cut(cut);

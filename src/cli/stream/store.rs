@@ -1,4 +1,4 @@
-//! `oltr stream --store`: events with their best pictures, on their way to the store.
+//! `oltr stream --store`: writes events with their best pictures to a store.
 
 use std::cell::RefCell;
 use std::io::{self, Write};
@@ -30,42 +30,42 @@ use super::super::exit;
 use super::super::output::bytes;
 use super::live::Eye;
 
-/// Free space that is left where nobody says how much.
+/// Default free space of the disk.
 const DEFAULT_FREE: ByteSize = ByteSize(64 << 20);
 
 /// Quality of pictures that are encoded here.
 const QUALITY: u8 = 85;
 
-/// Bytes of the largest record with its picture, block and folder: what one event writes at most.
+/// Most bytes that one event writes: the largest record, its picture, a block and a folder.
 const MOST_BYTES: u64 = (128 << 10) + keep::PICTURE_BYTES as u64;
 
-/// How long the last events may take to be written: a service is given five seconds to end.
+/// Timeout for writing the last events: a service has five seconds to end.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Where events are kept.
+/// Options of the store.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Store")]
 pub struct StoreArgs {
-    /// Keep events with their best pictures in this folder: 'oltr store list DIR', 'oltr review serve DIR'
+    /// Store events with their best pictures in this folder; see 'oltr store list DIR', 'oltr review serve DIR'
     #[arg(long, value_name = "DIR", requires = "store_size")]
     pub store: Option<PathBuf>,
-    /// With --store: bytes that it may take, as 2GiB; then what is worth least is given up
+    /// With --store: quota in bytes, as 2GiB; above it the least valuable events are evicted
     #[arg(long, value_name = "SIZE", requires = "store")]
     pub store_size: Option<ByteSize>,
     /// With --store: bytes of the disk that stay free [default: 64MiB]
     #[arg(long, value_name = "SIZE", requires = "store")]
     pub store_free: Option<ByteSize>,
-    /// With --store: bytes written in 24 hours at most; then ordinary events go without pictures, then not at all
-    /// [default: 8 times --store-size where frames come live, else no bound]
+    /// With --store: most bytes written in 24 hours; above it ordinary events are stored without pictures, then not at
+    /// all [default: 8 times --store-size for a live source, else no limit]
     #[arg(long, value_name = "SIZE", requires = "store")]
     pub store_day: Option<ByteSize>,
-    /// With --store: a deployment.toml, whose id and place each record gets (docs/guide/exports.md)
+    /// With --store: a deployment.toml, whose id and place are added to each record (docs/guide/exports.md)
     #[arg(long, value_name = "FILE", requires = "store")]
     pub deployment: Option<PathBuf>,
 }
 
 impl StoreArgs {
-    /// Whether events are kept.
+    /// Whether events are stored.
     pub fn is_on(&self) -> bool {
         self.store.is_some()
     }
@@ -77,7 +77,7 @@ impl StoreArgs {
     }
 }
 
-/// A picture on its way to the store, encoded where it is pixels.
+/// A picture in the queue; pixels are encoded there.
 pub struct Jpeg {
     picture: Picture,
     encoded: Vec<u8>,
@@ -94,13 +94,13 @@ impl writer::Picture for Jpeg {
     }
 }
 
-/// Keeps the best pictures beside a classifier.
+/// Wraps a classifier and keeps the best pictures.
 pub struct Keeping<'a, 'k> {
     inner: Classifier<'a>,
     keeper: Option<&'k RefCell<Keeper>>,
-    /// The thing that the next frame is a cut of.
+    /// The thing that the next frame is a crop of.
     thing: Option<u64>,
-    /// Where what the network sees is shown.
+    /// Where the network's input is shown.
     eye: Option<Eye>,
 }
 
@@ -140,7 +140,8 @@ impl Classify for Keeping<'_, '_> {
         if let Some(keeper) = self.keeper {
             let outputs = self.inner.outputs();
             let unit = self.inner.judge().decider().unit(&outputs.distances);
-            // As an event chooses its best frame; of a thing the largest cut, as what its event will say is not known yet.
+            // The same choice as an event's best frame. For a thing the largest crop, because its label is not known
+            // yet.
             let score = match (thing, answer.decision) {
                 (Some(_), _) => frame.geometry().roi.region.map_or(0.0, |r| r.width as f32 * r.height as f32),
                 (None, Decision::Known(_)) => answer.probability,
@@ -154,12 +155,12 @@ impl Classify for Keeping<'_, '_> {
     }
 }
 
-/// What the picture of an event is kept under.
+/// The key of an event's picture.
 fn key_of(e: &EventResult) -> u64 {
     e.thing.map_or_else(|| keep::key(e.change.event.label), |thing| keep::thing_key(thing.thing.id))
 }
 
-/// What is new about an event, as lines tell it.
+/// Novelty of an event, in the form of the JSON lines.
 fn told(new: oltr_store::Novelty) -> Novelty {
     Novelty { first_ever: new.first_ever, first_today: new.first_today, days_since: new.days_since }
 }
@@ -174,14 +175,14 @@ pub struct Storing<'k> {
     lines: JsonLines<io::Sink>,
     graph: Option<String>,
     limit: Option<f32>,
-    /// Whether events are bursts, of which one is over before the next begins.
+    /// Whether events are bursts, which end before the next begins.
     bursts: bool,
-    /// What is new about events in progress.
+    /// Novelty of open events.
     news: heapless::Vec<(u64, Option<oltr_store::Novelty>), { oltr::decide::events::MAX_EVENTS }>,
-    /// What each record gets of the deployment, as the rest of an object.
+    /// The deployment's fields for each record, as the rest of an object.
     stamp: Option<String>,
     source: String,
-    /// When it was last written down what was watched, and whether the clock was known.
+    /// When the statistics were last logged, and whether the clock was known then.
     noted: Option<(Duration, bool)>,
     finished: bool,
 }
@@ -189,14 +190,13 @@ pub struct Storing<'k> {
 /// How long the store may take to be read before the first frame.
 const READ_PATIENCE: Duration = Duration::from_secs(2);
 
-/// How often it is written down what was watched.
+/// Interval between logs of the statistics.
 const NOTE_EVERY: Duration = Duration::from_secs(600);
 
-/// Times a store's size that are written a day at most where nobody says how much: more would be given up within hours, and
-/// wears cards out.
+/// Default daily limit in multiples of the store's size: more would be evicted within hours, and wears out cards.
 const DAYS: u64 = 8;
 
-/// What a record says of the deployment: the rest of an object.
+/// The deployment's fields for a record: the rest of an object.
 fn stamp(deployment: &Deployment) -> String {
     let told = json!({
         "deployment": {
@@ -208,10 +208,10 @@ fn stamp(deployment: &Deployment) -> String {
 }
 
 impl<'k> Storing<'k> {
-    /// Opens the store that `args` name, on a thread of its own, and says what it may take.
+    /// Opens the store of `args` on its own thread, and sets its limits.
     ///
     /// # Errors
-    /// [`Error::Config`] for a quota that is too small; [`Error::Io`] where no thread starts.
+    /// [`Error::Config`] for too small a quota; [`Error::Io`] if the thread cannot be started.
     pub fn start(
         args: &StoreArgs,
         keeper: Option<&'k RefCell<Keeper>>,
@@ -269,12 +269,12 @@ impl<'k> Storing<'k> {
         }))
     }
 
-    /// Says what is watched.
+    /// Sets the name of the source.
     pub fn set_source(&mut self, source: &str) {
         self.source = source.into();
     }
 
-    /// Time passes: what was watched is written down now and then, and when the clock becomes known.
+    /// Logs the statistics at intervals, and when the clock becomes known.
     pub fn tick(&mut self, stats: &Stats) -> Result<()> {
         let known = || clock::is_synchronised() == Some(true);
         let due = match self.noted {
@@ -292,7 +292,7 @@ impl<'k> Storing<'k> {
         Ok(())
     }
 
-    /// Says whether events are bursts, of which one is over before the next begins.
+    /// Sets whether events are bursts, which end before the next begins.
     pub fn set_bursts(&mut self, bursts: bool) {
         self.bursts = bursts;
     }
@@ -302,7 +302,7 @@ impl<'k> Storing<'k> {
         self.lines.set_run(lines.run());
     }
 
-    /// Takes note of what happened to an event, and says what is new about it. An event that is over is kept.
+    /// Handles a change of an event and returns its novelty. Stores an event that ended.
     pub fn event(&mut self, e: &EventResult) -> Result<Option<Novelty>> {
         for jpeg in self.back.try_iter() {
             self.keeper.borrow_mut().give_back(jpeg.picture);
@@ -322,7 +322,7 @@ impl<'k> Storing<'k> {
         let novelty = match (e.change.phase, known) {
             (_, Some(place)) => self.news[place].1,
             (Phase::New, None) => {
-                // Pictures have the time of their arrival; a burst is announced when it is over.
+                // Pictures have the time of their arrival. A burst is announced when it is over.
                 if e.times == Times::Monotonic && !self.bursts && e.thing.is_none() {
                     self.keeper.borrow_mut().begin(key, event.first);
                 }
@@ -388,7 +388,7 @@ impl<'k> Storing<'k> {
         Ok(())
     }
 
-    /// What has become of events so far.
+    /// Counts of events.
     pub fn stats(&self) -> StoreStats {
         let counts = self.writer.counts();
         StoreStats {
@@ -408,7 +408,7 @@ impl<'k> Storing<'k> {
         }
     }
 
-    /// Has the last events written, and says what could not be kept.
+    /// Writes the last events, and logs how many could not be stored.
     pub fn finish(&mut self) {
         if std::mem::replace(&mut self.finished, true) {
             return;

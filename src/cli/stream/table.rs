@@ -1,4 +1,4 @@
-//! Results for a person: a row for each event that begins or ends, and on a terminal a line that is always up to date.
+//! Results for people: a row when an event begins or ends, and on a terminal a status line that is always up to date.
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant, UNIX_EPOCH};
@@ -19,7 +19,7 @@ use super::super::table::{Align, Cell, Column, Shrink, Table, printable, shorten
 /// How often the line on a terminal changes.
 const REFRESH: Duration = Duration::from_millis(250);
 
-/// A table of events, and of frames if asked for.
+/// A table of events, and of frames if requested.
 pub struct TableSink {
     out: Output,
     table: Table,
@@ -27,13 +27,13 @@ pub struct TableSink {
     frames: bool,
     /// Whether frames are photos, which have names.
     photos: bool,
-    /// On a terminal, when the last line was last written; `None` elsewhere.
+    /// Time of the last status line on a terminal; `None` elsewhere.
     live: Option<Instant>,
-    /// Whether that line stands there now.
+    /// Whether the status line is on the screen now.
     shown: bool,
-    /// What the last frames agree on, and the frame's age.
+    /// The consensus of the last frames, and the frame's age.
     last: Option<(Decision, Duration)>,
-    /// Where things are looked for, how many are present, and the frame's age.
+    /// In thing mode: the number of things in view, and the frame's age.
     present: Option<(usize, Duration)>,
 }
 
@@ -70,7 +70,7 @@ impl TableSink {
         self.names.of_decision(decision).into()
     }
 
-    /// The same, with the name above it where the bundle tells names.
+    /// The decision's cell, with the name above it if the bundle has a taxonomy.
     fn named(&self, decision: Decision, told: Option<Option<Told>>) -> Cell<'static> {
         let text = match decision {
             Decision::Known(_) => with_name(Some(self.names.of_decision(decision)), told),
@@ -200,7 +200,7 @@ impl Sink for TableSink {
                 of.crowded
             ),
         };
-        // What was asked for is said whatever the verbosity; what became of all, unless quiet was asked for.
+        // Requested statistics are printed at any verbosity; the final ones, unless quiet was requested.
         if !s.last || log::log_enabled!(log::Level::Warn) {
             exit::say(&text)
         }
@@ -246,7 +246,7 @@ impl Drop for TableSink {
     }
 }
 
-/// As the pipeline says it, with the cause kept: a reader that left must end the program quietly.
+/// Converts to the pipeline's error and keeps the cause: a reader that left must end the program quietly.
 fn failed(e: anyhow::Error) -> Error {
     match e.downcast::<std::io::Error>() {
         Ok(cause) => Error::io(super::STDOUT, cause),
@@ -271,7 +271,7 @@ fn time_of_day(mono: Duration) -> String {
     time_of_day_by(Times::Monotonic, mono)
 }
 
-/// Hours, minutes and seconds: in UTC, with a Z, or by the camera's own clock.
+/// Hours, minutes and seconds: in UTC with a Z, or by the camera's clock.
 fn time_of_day_by(times: Times, time: Duration) -> String {
     let since = match times {
         Times::Monotonic => clock::wall_at(time).duration_since(UNIX_EPOCH).unwrap_or_default(),

@@ -1,4 +1,4 @@
-//! The options of `oltr stream --things` and what they mean.
+//! The options of `oltr stream --things`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,18 +19,18 @@ use oltr::{Error, Limits, Model, Rect, Result};
 use super::mask::{self, Drawn, Following};
 use super::parse::{rate, region};
 
-/// Cuts that `--save-crops` keeps where nobody says how many.
+/// Default number of crops that `--save-crops` keeps.
 const SAVED: u64 = 1000;
 
-/// What is said of things.
+/// Options of thing mode.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Things")]
 pub struct ThingsArgs {
-    /// Look for things that move before a fixed camera, cut each out and name it: one event a thing; of photos what
-    /// differs from the others of its camera
+    /// Find things that move before a fixed camera, crop each and classify it: one event per thing; for photos, find
+    /// what differs from the others of their camera
     #[arg(long)]
     pub things: bool,
-    /// With --things: a picture of what is looked at, stretched over the frame; black is ignored
+    /// With --things: a picture, stretched over the frame, whose black parts are ignored
     #[arg(long, value_name = "FILE", requires = "things")]
     pub mask: Option<PathBuf>,
     /// With --things: ignore this part of each frame, in pixels; may be given several times
@@ -44,50 +44,50 @@ pub struct ThingsArgs {
     /// with --detector-alone any]
     #[arg(long, value_name = "P%", value_parser = share, requires = "things")]
     pub max_size: Option<f32>,
-    /// With --things: how far something must come to be a thing, in multiples of its size [default: 0.7; with
+    /// With --things: how far something must move to be a thing, in multiples of its size [default: 0.7; with
     /// --detector-alone 0]
     #[arg(long, value_name = "SIZES", requires = "things")]
     pub min_way: Option<f32>,
-    /// With --things: things that are followed at the same time, up to 32 [default: 16]
+    /// With --things: things that are tracked at the same time, up to 32 [default: 16]
     #[arg(long, value_name = "N", requires = "things")]
     pub max_things: Option<usize>,
-    /// With --things: what a cut shows around a thing, as a share of the thing's sides [default: 0%]
+    /// With --things: margin of a crop around a thing, as a share of the thing's sides [default: 0%]
     #[arg(long, value_name = "P%", value_parser = share, requires = "things")]
     pub crop_margin: Option<f32>,
-    /// With --things: above 1 fainter things are found, below 1 only those of more contrast, 0.25 to 4 [default: 1]
+    /// With --things: above 1 fainter things are found, below 1 only things with more contrast, 0.25 to 4 [default: 1]
     #[arg(long, value_name = "F", requires = "things")]
     pub sensitivity: Option<f32>,
-    /// With --things: how long what stands still stays a thing before it becomes ground [default: 1m]
+    /// With --things: how long a thing may stand still before it becomes background [default: 1m]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, requires = "things")]
     pub stay: Option<Duration>,
-    /// With --things: keep cuts as PNG files in this folder, with a file of labels for calibrate and evaluate
+    /// With --things: save crops as PNG files in this folder, with a labels file for calibrate and evaluate
     #[arg(long, value_name = "DIR", requires = "things")]
     pub save_crops: Option<PathBuf>,
     /// With --save-crops: pictures that the folder may hold [default: 1000]
     #[arg(long, value_name = "N", requires = "save_crops", value_parser = clap::value_parser!(u64).range(1..))]
     pub save: Option<u64>,
-    /// With --things: a detector in ONNX, whose boxes are the things where something moves; what they are, the model says
+    /// With --things: a detector in ONNX; its boxes are the things where something moves, and the model classifies them
     #[arg(long, value_name = "FILE", requires = "things")]
     pub detector: Option<PathBuf>,
-    /// With --detector: boxes count also where nothing moves
+    /// With --detector: boxes also count where nothing moves
     #[arg(long, requires = "detector")]
     pub detector_alone: bool,
-    /// With --detector: run it at most so often a second [default: each frame]
+    /// With --detector: run it at most this often per second [default: each frame]
     #[arg(long, value_name = "F", value_parser = rate, requires = "detector")]
     pub detector_fps: Option<f64>,
-    /// With --detector: boxes with a lower score do not count, 0 to 1 [default: 0.25]
+    /// With --detector: ignore boxes with a lower score, 0 to 1 [default: 0.25]
     #[arg(long, value_name = "F", requires = "detector")]
     pub detector_score: Option<f32>,
-    /// With --detector: only these of its classes count, by index: 0,15,16 [default: all]
+    /// With --detector: use only these of its classes, by index: 0,15,16 [default: all]
     #[arg(long, value_name = "N,N…", value_delimiter = ',', requires = "detector")]
     pub detector_classes: Vec<u32>,
 }
 
 impl ThingsArgs {
-    /// The mask of a stream with these `settings` whose page is served, or `None` where there is none; `allow` it to be drawn.
+    /// The mask of a stream with these `settings` whose page is served; `None` without one. `allow`: it may be drawn.
     ///
     /// # Errors
-    /// [`Error::Config`] where it may be drawn over photos; as [`Drawn::new`].
+    /// [`Error::Config`] if it may be drawn and the source is photos; as [`Drawn::new`].
     pub fn drawn(
         &self,
         allow: bool,
@@ -103,10 +103,10 @@ impl ThingsArgs {
         mask.map(|(settings, path)| Drawn::new(path, allow, settings.scene.mask.clone())).transpose()
     }
 
-    /// The stage that finds, follows and cuts out things; where `drawn` changes, it looks at what that shows.
+    /// The stage that finds, tracks and crops things. It follows the changes of `drawn`.
     ///
     /// # Errors
-    /// As [`Stage::new`]; those of the detector.
+    /// As [`Stage::new`]; errors of the detector.
     pub fn stage(
         &self,
         settings: &things::Settings,
@@ -133,11 +133,11 @@ impl ThingsArgs {
         Stage::with_finder(finder, settings, budget, limits)
     }
 
-    /// The photos of `source` with what differs in them, those of a burst being `apart` at most, and what lets a classifier
-    /// see it.
+    /// The photos of `source` with their differences, with bursts whose photos are at most `apart`, and the part that
+    /// passes them to a classifier.
     ///
     /// # Errors
-    /// [`Error::Config`] for what is said of video; as [`Stills::new`]; those of the detector.
+    /// [`Error::Config`] for options of video; as [`Stills::new`]; errors of the detector.
     pub fn stills(
         &self,
         source: Box<dyn FrameSource>,
@@ -174,7 +174,7 @@ impl ThingsArgs {
         self.detector.as_deref().and_then(|path| std::fs::metadata(path).ok()).map(|meta| meta.len())
     }
 
-    /// The detector in the file `path`, which is loaded beside `model`.
+    /// Loads the detector `path`, next to `model`.
     fn load_detector(&self, path: &Path, model: &Model, options: &Options, limits: &Limits) -> Result<Detector> {
         if self.detector_classes.len() > MOST_CLASSES {
             return Err(Error::Config(format!(
@@ -199,7 +199,7 @@ impl ThingsArgs {
         self.save.unwrap_or(SAVED)
     }
 
-    /// `limits` with room for as many things as are asked for.
+    /// `limits` with room for the requested number of things.
     pub fn limits(&self, limits: Limits) -> Limits {
         let most = self.max_things.unwrap_or(0).min(oltr::things::MOST_THINGS);
         Limits::with(|changed| {
@@ -208,10 +208,10 @@ impl ThingsArgs {
         })
     }
 
-    /// How things are found and told; of the frames only `roi` counts. A mask that is `drawn` need not be there yet.
+    /// Settings of thing mode. Only `roi` of the frames is used. A `drawn` mask may still be missing.
     ///
     /// # Errors
-    /// [`Error::Config`] for what makes no sense; as [`mask::read`].
+    /// [`Error::Config`] for impossible options; as [`mask::read`].
     pub fn settings(
         &self,
         roi: Option<Rect>,
@@ -233,7 +233,7 @@ impl ThingsArgs {
         scene.max_things = self.max_things.unwrap_or(scene.max_things);
         scene.sensitivity = self.sensitivity.unwrap_or(scene.sensitivity);
         scene.stay = self.stay.unwrap_or(scene.stay);
-        // One that is yet to be drawn hides nothing.
+        // A mask that will be drawn hides nothing yet.
         let there = |path: &&Path| !drawn || path.symlink_metadata().is_ok();
         scene.mask = self.mask.as_deref().filter(there).map(|path| mask::read(path, limits)).transpose()?;
         scene.ignore = ignored(&self.ignore)?;
@@ -245,7 +245,7 @@ impl ThingsArgs {
     }
 }
 
-/// Says that a model that was trained on things cut out of pictures will hardly know them in whole ones.
+/// Warns that a model trained on crops will hardly recognise things in whole pictures.
 pub fn warn_of_crops(model: &Model) {
     if model.bundle().is_some_and(|bundle| bundle.subject == Some(Subject::Crop)) {
         log::warn!(

@@ -1,7 +1,7 @@
-//! A source that may come late: a FIFO without a writer, a camera that is not plugged in, a card that is not mounted.
+//! Waits for a source that comes late: a FIFO without a writer, a camera that is not plugged in, a card that is not
+//! mounted.
 //!
-//! It is opened by a thread of its own, since the system may not return from the attempt; meanwhile the program answers
-//! signals and the service manager.
+//! A thread opens it, because the system call may hang. Meanwhile the program answers signals and the service manager.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -22,20 +22,20 @@ pub struct Opening {
     /// When the thread that opens was last seen to do something, in nanoseconds of the monotonic clock.
     alive: Arc<AtomicU64>,
     since: Duration,
-    /// The silence after which it is said, the next time, that the source does not come.
+    /// The silence after which the missing source is logged next.
     due: Duration,
     /// How long one call of the system may take.
     limit: Duration,
-    /// Whether what does not answer is waited for all the same.
+    /// Whether to wait even if the system call hangs.
     waits: bool,
     name: String,
 }
 
 impl Opening {
-    /// Begins to open the source that `args` name, until it is there or `stop` is set.
+    /// Starts to open the source of `args`, until it is open or `stop` is set.
     ///
     /// # Errors
-    /// [`Error::Io`] if there can be no thread.
+    /// [`Error::Io`] if the thread cannot be started.
     pub fn begin(args: &StreamArgs, limits: &Limits, stop: &Arc<AtomicBool>) -> Result<Opening> {
         let (sender, opened) = sync_channel(1);
         let alive = Arc::new(AtomicU64::new(monotonic_ns()));
@@ -48,12 +48,12 @@ impl Opening {
             .spawn(move || drop(sender.send(attempts.run())))
             .map_err(|cause| Error::Io { path: "the thread that opens the source".into(), cause })?;
         let limit = args.source_timeout.unwrap_or(STUCK);
-        // Where the source itself gives up in time, there is nothing to add.
+        // A source with its own timeout needs no other.
         let waits = args.reconnect.is_some() || args.source_timeout.is_none();
         Ok(Opening { opened, alive, since: now(), due: SILENCE.min(limit), limit, waits, name })
     }
 
-    /// What became of it, if that is known within `patience`.
+    /// The result, if it is known within `patience`.
     pub fn result(&self, patience: Duration) -> Option<Result<Box<dyn FrameSource>>> {
         match self.opened.recv_timeout(patience) {
             Ok(opened) => Some(opened),
@@ -64,10 +64,10 @@ impl Opening {
         }
     }
 
-    /// What became of it, if that is known soon. Says now and then that the source does not come.
+    /// The result, if it is known soon. Logs at intervals that the source does not come.
     ///
     /// # Errors
-    /// As the source's own; [`Error::Unavailable`] where the system does not return and nothing is to be tried again.
+    /// Errors of the source; [`Error::Unavailable`] if the system call hangs and no retry is set.
     pub fn wait(&mut self) -> Result<Option<Box<dyn FrameSource>>> {
         if let Some(opened) = self.result(TICK) {
             return opened.map(Some);
@@ -91,7 +91,7 @@ impl Opening {
         now().saturating_sub(self.since)
     }
 
-    /// Whether a call of the system does not return.
+    /// Whether a system call hangs.
     pub fn is_stuck(&self) -> bool {
         let alive = Duration::from_nanos(self.alive.load(Ordering::Relaxed));
         now().saturating_sub(alive) >= self.limit
@@ -106,7 +106,7 @@ impl Opening {
     }
 }
 
-/// What the thread needs that opens the source.
+/// State of the opening thread.
 struct Attempts {
     args: StreamArgs,
     limits: Limits,
@@ -116,7 +116,7 @@ struct Attempts {
 
 impl Attempts {
     fn run(&self) -> Result<Box<dyn FrameSource>> {
-        // Here too: it asks the system about files that may be on a disk that does not answer.
+        // Within the thread too, because it asks the system about files on a disk that may hang.
         open::check(&self.args)?;
         let backoff = Backoff::default();
         let mut attempt = 0;
@@ -140,7 +140,7 @@ impl Attempts {
         }
     }
 
-    /// Whether to give up; that this is asked shows that the thread is alive.
+    /// Whether to give up. The call also shows that the thread is alive.
     fn asked(&self) -> bool {
         self.alive.store(monotonic_ns(), Ordering::Relaxed);
         self.stop.load(Ordering::Relaxed)

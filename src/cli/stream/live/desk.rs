@@ -1,5 +1,4 @@
-//! Pictures of what the camera sees, and what they measure: made on a thread of its own, so that the one that classifies
-//! does no more than copy a frame.
+//! Makes and measures pictures of the camera on its own thread, so that the classifying thread only copies a frame.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -16,13 +15,13 @@ const MIDDLE: u32 = 256;
 /// Stack of the thread.
 pub const STACK: usize = 256 << 10;
 
-/// Memory that it takes beside a frame.
+/// Memory in addition to a frame.
 pub const BYTES: usize = STACK + PIXELS as usize * 3 + (MIDDLE * MIDDLE * 3) as usize;
 
-/// How often it is looked whether to stop.
+/// Interval between checks for a stop.
 const TICK: Duration = Duration::from_millis(200);
 
-/// What was made of a frame.
+/// Results for a frame.
 #[derive(Debug, Default)]
 pub struct Seen {
     /// The frame, small enough to be shown.
@@ -37,7 +36,7 @@ pub struct Seen {
     pub time: Duration,
 }
 
-/// Where a frame lies until a picture was made of it.
+/// Holds a frame until its picture is made.
 pub struct Desk {
     slot: Mutex<Slot>,
     laid: Condvar,
@@ -57,7 +56,7 @@ impl Desk {
         Desk { slot: Mutex::default(), laid: Condvar::new(), limits: limits.clone() }
     }
 
-    /// Copies `frame`, if it is time and the desk is free. Never waits.
+    /// Copies `frame` if it is time and the desk is free. Never waits.
     pub fn lay(&self, frame: &Frame) {
         let Ok(mut slot) = self.slot.try_lock() else { return };
         let now = Duration::from_nanos(clock::monotonic_ns());
@@ -74,7 +73,7 @@ impl Desk {
         self.laid.notify_one();
     }
 
-    /// Makes what there is to see of each frame that is laid down and shows it with `show`, until `stop` says so.
+    /// Makes pictures of the frames and shows them with `show`, until `stop` is set.
     pub fn work(&self, stop: &AtomicBool, show: &mut dyn FnMut(&mut Seen)) {
         http::yield_to_frames();
         let camera = Pixels { bytes: Vec::with_capacity(PIXELS as usize * 3), ..Pixels::default() };
@@ -112,8 +111,7 @@ fn luma(pixel: &[u8]) -> i32 {
     (i32::from(pixel[0]) * 77 + i32::from(pixel[1]) * 150 + i32::from(pixel[2]) * 29) >> 8
 }
 
-/// How much neighbouring pixels differ, whatever the contrast: the variance of the Laplacian by that of the picture. The
-/// more, the sharper.
+/// Sharpness, independent of contrast: the variance of the Laplacian divided by that of the picture.
 fn sharpness(pixels: &[u8], width: usize, height: usize) -> f32 {
     if width < 3 || height < 3 || pixels.len() < width * height * 3 {
         return 0.0;
@@ -161,7 +159,7 @@ mod tests {
             frame
         };
         desk.lay(&frame(7));
-        // One lies there already, and it is not time: the first one counts.
+        // The desk is occupied and it is not time: the first frame stays.
         desk.lay(&frame(9));
         let mut shown = Vec::new();
         desk.work(&stop, &mut |seen| {

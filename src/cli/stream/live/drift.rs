@@ -1,8 +1,8 @@
-//! Whether what is seen is still like what the bundle was calibrated on.
+//! Drift: whether recent events still resemble the photos that the bundle was calibrated on.
 //!
-//! Of the last events two figures are held against the known photos of the calibration: the share that is open, and the
-//! mean reachability. Each has a limit that known things pass by chance once in a thousand times. What passes it is no
-//! longer like those photos: other things come, or the picture has become worse.
+//! Compares two figures of the last events with the known photos of the calibration: the share of open events, and the
+//! mean reachability. Each has a limit that known things exceed by chance once in a thousand times. Beyond the limit,
+//! other things appear, or the picture has become worse.
 
 use oltr::bundle::Open;
 use oltr::calibrate::Calibration;
@@ -10,19 +10,19 @@ use oltr::decide::Decision;
 use oltr::decide::events::Event;
 use serde::Serialize;
 
-/// Events that are looked back at: more would tell later, fewer less.
+/// Length of the window: with more events an alarm comes later; with fewer it is less certain.
 pub const WINDOW: usize = 100;
 
-/// Of fewer nothing is said: one in twenty is open anyway.
+/// Fewest events for a comparison: one in twenty is open anyway.
 pub const FEWEST: usize = 20;
 
-/// The chance that known things pass a limit, one look taken alone.
+/// The chance that known things exceed a limit, in a single test.
 const CHANCE: f64 = 0.001;
 
-/// As many deviations a mean of known things lies below by that chance.
+/// Standard deviations of a normal distribution for that chance.
 const DEVIATIONS: f64 = 3.09;
 
-/// What is usual of known things, by the calibration of a bundle.
+/// Usual figures of known things, by the calibration of a bundle.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Usual {
     /// Share that is open, and the upper bound of its 95 % interval.
@@ -32,7 +32,7 @@ pub struct Usual {
 }
 
 impl Usual {
-    /// What the calibration of a bundle that decides by `open` says; nothing where there is none.
+    /// The usual figures of a bundle that decides by `open`; none without a calibration.
     pub fn of(open: &Open) -> Usual {
         let Some(calibration) = Calibration::of(open) else { return Usual::default() };
         let accepted = calibration.reached.known_accepted.zip(calibration.promised.known_accepted);
@@ -52,13 +52,13 @@ pub struct Figure {
     pub now: f64,
     /// Of the known photos of the calibration.
     pub usual: Option<f64>,
-    /// Beyond which there is reason to worry; none where there are too few events, or no calibration.
+    /// The limit; `None` with too few events or without a calibration.
     pub limit: Option<f64>,
-    /// Whether it is beyond.
+    /// Whether the limit is exceeded.
     pub worry: bool,
 }
 
-/// What there is to say of the last events.
+/// The figures of the last events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Signal {
     /// How many they are.
@@ -73,7 +73,7 @@ pub struct Signal {
 #[derive(Clone, Debug)]
 pub struct Drift {
     usual: Usual,
-    /// Whether each was open, and its reachability; a ring.
+    /// Whether each was open, and its reachability: a ring buffer.
     last: [(bool, f32); WINDOW],
     events: usize,
 }
@@ -83,7 +83,7 @@ impl Drift {
         Drift { usual, last: [(false, 0.0); WINDOW], events: 0 }
     }
 
-    /// Counts an event that ended; one that nothing was classified of says nothing.
+    /// Counts an event that ended. Unclassified events do not count.
     pub fn add(&mut self, event: &Event) {
         if event.label != Decision::Unclassified {
             self.count(event.label == Decision::Open, event.mean_reachability());
@@ -109,7 +109,7 @@ impl Drift {
         self.events += 1;
     }
 
-    /// What the last events say together.
+    /// The figures of the last events.
     pub fn signal(&self) -> Signal {
         let n = self.events.min(WINDOW);
         if n == 0 {
@@ -122,7 +122,7 @@ impl Drift {
         let (share, usual) = (open as f64 / n as f64, &self.usual);
         let most = usual.open.filter(|_| enough).map(|(_, high)| most_by_chance(n, high) as f64 / n as f64);
         let least = usual.reachability.filter(|_| enough).map(|(mean, sd, photos)| {
-            // The calibration knows its own mean no better than its photos let it.
+            // The uncertainty of the calibration's own mean is included.
             (mean - DEVIATIONS * sd * (1.0 / n as f64 + 1.0 / photos).sqrt()).max(0.0)
         });
         Signal {
@@ -143,10 +143,10 @@ impl Drift {
     }
 }
 
-/// How many of `n` are reached by chance, each with `share`: more have a chance of less than [`CHANCE`] together.
+/// The largest number of `n` events, each with chance `share`, that is not rarer than [`CHANCE`].
 fn most_by_chance(n: usize, share: f64) -> usize {
     let share = share.clamp(1e-9, 1.0 - 1e-9);
-    // The chance of each number by that of the one before; the first is small, and no smaller than a float can be here.
+    // Each probability from the previous one. The first is the smallest, and large enough for a float.
     let mut chance = (1.0 - share).powi(n as i32);
     let mut up_to = chance;
     for k in 0..n {
@@ -171,7 +171,7 @@ mod tests {
         (*state >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// A number around `mean`: twelve evenly spread ones have a deviation of 1 together.
+    /// A random number around `mean`: a sum of twelve uniform numbers has a deviation of 1.
     fn around(mean: f64, sd: f64, state: &mut u64) -> f32 {
         let sum: f64 = (0..12).map(|_| random(state)).sum();
         (mean + sd * (sum - 6.0)) as f32
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn limits_are_those_of_the_binomial_distribution() {
-        // By exact sums: the smallest number that more have a chance of less than 0.001 of.
+        // By exact sums: the smallest number that is exceeded with a chance of less than 0.001.
         for (n, share, most) in [(100, 0.05, 13), (100, 0.08, 17), (20, 0.08, 6), (50, 0.1, 13), (100, 0.5, 65)] {
             assert_eq!(most_by_chance(n, share), most, "{n} {share}");
         }
@@ -198,16 +198,16 @@ mod tests {
             open += u32::from(signal.open.worry);
             dull += u32::from(signal.reachability.worry);
         }
-        // One look in a thousand may: the windows overlap, so that a false alarm lasts for some looks.
+        // One false alarm in a thousand is allowed. The windows overlap, so one lasts for several events.
         assert!(open <= 20 && dull <= 60, "{open} {dull}");
-        // A quarter is open: known within the window's length.
+        // A quarter of events is open: noticed within one window.
         let mut after = 0;
         while !drift.signal().open.worry {
             drift.count(random(&mut state) < 0.25, 1.7);
             after += 1;
         }
         assert!(after <= WINDOW, "{after}");
-        // The same, less sharp.
+        // The same for a blurred picture.
         let mut drift = Drift::new(USUAL);
         for _ in 0..WINDOW {
             drift.count(false, around(1.2, 0.7, &mut state));

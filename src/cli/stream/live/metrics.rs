@@ -1,4 +1,4 @@
-//! `/metrics`: what Prometheus reads.
+//! `/metrics` for Prometheus.
 
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -15,11 +15,11 @@ use super::drift::{Figure, Signal};
 /// Upper bounds of the histogram of inferences, in seconds.
 const BOUNDS: [f64; 10] = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0];
 
-/// Words of decisions and groups of classes in labels: there are no others.
+/// Label values of decisions and groups of classes.
 const DECISIONS: [&str; 3] = ["known", "open", "unclassified"];
 const SHOTS: [&str; 4] = ["many", "medium", "few", "none"];
 
-/// What is counted on the thread that classifies, beside [`Stats`].
+/// Counters of the classifying thread in addition to [`Stats`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tally {
     inferences: [u64; BOUNDS.len() + 1],
@@ -31,7 +31,7 @@ pub struct Tally {
     events: [[u64; SHOTS.len()]; DECISIONS.len()],
     ended: u64,
     ended_reachability: f64,
-    /// What the last events say.
+    /// Drift of the last events.
     pub drift: Signal,
 }
 
@@ -42,7 +42,7 @@ impl Tally {
         self.inference_sum += time;
     }
 
-    /// A frame was looked at, by the network too unless that took no time.
+    /// A frame was processed. `inference` is zero if the network did not run.
     pub fn looked(&mut self, inference: Duration, age: Duration) {
         if !inference.is_zero() {
             self.inference(inference);
@@ -50,7 +50,7 @@ impl Tally {
         self.age = age;
     }
 
-    /// A frame, or a cut of one, was classified.
+    /// A frame or a crop was classified.
     pub fn frame(&mut self, answer: &Answer) {
         self.frames += 1;
         self.open += u64::from(answer.decision == Decision::Open);
@@ -75,7 +75,7 @@ impl Tally {
         self.events[decision][shot] += 1;
     }
 
-    /// An event ended; `drift` is what the last ones say together.
+    /// An event ended. `drift` is computed from the last ones.
     pub fn ended(&mut self, event: &Event, drift: Signal) {
         let reachability = f64::from(event.mean_reachability());
         if event.label != Decision::Unclassified && reachability.is_finite() {
@@ -163,7 +163,7 @@ pub fn text(
     out
 }
 
-/// The last events beside the calibration of the bundle.
+/// The figures of the last events compared with the bundle's calibration.
 fn drift(out: &mut String, signal: &Signal) {
     let figures = [("open", &signal.open), ("reachability", &signal.reachability)];
     let mut all = |name: &str, help: &str, of: &dyn Fn(&Figure) -> Option<f64>| {

@@ -1,4 +1,4 @@
-//! What a browser is answered.
+//! Answers the requests of browsers.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,16 +13,16 @@ use super::super::super::http::{MAX_CONNECTIONS, REFUSED, Request, Response};
 use super::super::mask::Refused;
 use super::{DEAD, LINES, Pixels, Shared, State, metrics};
 
-/// The page, with nothing from elsewhere.
+/// The page, without external resources.
 const PAGE: &str = include_str!("page.html");
 
-/// Browsers that follow events at once: some connections are left for pictures.
+/// Most browsers that follow events. The remaining connections are for pictures.
 const MAX_STREAMS: u64 = MAX_CONNECTIONS as u64 - 4;
 
 /// How long a first picture is waited for.
 const FIRST: Duration = Duration::from_secs(10);
 
-/// How often those that follow are told of a new frame.
+/// Interval of messages about new frames.
 const TELL: Duration = Duration::from_millis(200);
 
 /// How often a silent connection is shown to be alive.
@@ -86,7 +86,8 @@ fn health(shared: &Shared) -> Response {
     Response::json(if status == "ok" { 200 } else { 503 }, &body)
 }
 
-/// A picture as JPEG, encoded here, where no frame waits for it; `none` says that there is none.
+/// A picture as JPEG, encoded on this thread, where no frame waits for it. `none` is the error text
+/// without a picture.
 fn picture(shared: &Shared, of: fn(&State) -> &Pixels, none: &str) -> Response {
     wait_for(shared, none, |state| {
         let pixels = of(state);
@@ -95,7 +96,8 @@ fn picture(shared: &Shared, of: fn(&State) -> &Pixels, none: &str) -> Response {
     .map_or_else(|none| none, jpeg)
 }
 
-/// What `of` gives, once somebody looks and it is there; `none` says that it does not come.
+/// Waits for the value of `of`, which is made once a browser is watching. `none` is the error text
+/// after a timeout.
 fn wait_for<T>(shared: &Shared, none: &str, of: impl Fn(&State) -> Option<T>) -> Result<T, Response> {
     shared.watch();
     let end = Instant::now() + FIRST;
@@ -110,14 +112,14 @@ fn wait_for<T>(shared: &Shared, none: &str, of: impl Fn(&State) -> Option<T>) ->
     }
 }
 
-/// Width and height of a mask: those of the picture of the camera that is shown.
+/// Width and height of a mask: those of the displayed camera picture.
 fn sides(shared: &Shared) -> Result<(u32, u32), Response> {
     wait_for(shared, "no frame has come yet", |state| {
         (!state.camera.bytes.is_empty()).then_some((state.camera.width, state.camera.height))
     })
 }
 
-/// What is looked at, in white.
+/// The mask as a picture; white parts are used.
 fn mask(shared: &Shared) -> Response {
     let Some(drawn) = &shared.about.mask else { return Response::error(404, "--mask names no picture") };
     let png = sides(shared).map(|(width, height)| drawn.png(width, height));
@@ -128,7 +130,7 @@ fn mask(shared: &Shared) -> Response {
     }
 }
 
-/// Saves what was drawn.
+/// Saves a drawn mask.
 fn save(shared: &Shared, request: &Request) -> Response {
     let Some(drawn) = &shared.about.mask else { return Response::error(404, "--mask names no picture") };
     if !drawn.is_allowed() {
@@ -173,7 +175,7 @@ impl Drop for Following {
     }
 }
 
-/// Events as messages; numbers of the last frame as messages of the type `frame`.
+/// Streams events as messages, and the figures of the last frame as messages of type `frame`.
 fn events(shared: &Arc<Shared>, request: &Request) -> Response {
     if shared.streams.fetch_add(1, Ordering::Relaxed) >= MAX_STREAMS {
         shared.streams.fetch_sub(1, Ordering::Relaxed);
@@ -195,7 +197,7 @@ fn events(shared: &Arc<Shared>, request: &Request) -> Response {
             let mut out = Vec::new();
             let numbers = {
                 let state = shared.lock();
-                // A number of another run is none of this one.
+                // The client's last number is from another run.
                 if last > state.line {
                     last = state.line.saturating_sub(LINES as u64);
                 }
