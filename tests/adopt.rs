@@ -92,12 +92,12 @@ fn classifiers_of_every_form_become_bundles() {
             assert_eq!(halved, after.logits, "{name}");
             assert!(after.distances.len() == 3 && after.distances.iter().all(|d| d.is_finite() && *d >= 0.0), "{name}");
         }
-        // Photos lie nearer to the mean that they have a part in.
+        // A photo lies nearer to a mean that includes it.
         let own = |r: &Record| r.own_distance.unwrap() <= r.distances.iter().copied().fold(0.0, f32::max);
         assert!(after.iter().all(own), "{name}");
         logits.push(train[0].logits.clone());
     }
-    // The same network in all of them, up to the rounding of bytes.
+    // All have the same network, up to the rounding of bytes.
     for other in &logits[1..] {
         let close = logits[0].iter().zip(other).all(|(a, b)| (a - b).abs() < 0.2);
         assert!(close, "{logits:?}");

@@ -1,4 +1,4 @@
-//! A program built for ARM beside the one of this machine: the same answers, and the right kernels on each board.
+//! Compares a program built for ARM with this machine's: the same answers, and the right kernels on each board.
 //!
 //! Needs qemu's user-mode emulation and the program, named by [`PROGRAM`]: `cross/emulate program` runs it.
 #![cfg(all(feature = "cli", target_os = "linux"))]
@@ -17,15 +17,15 @@ use tempfile::TempDir;
 /// The environment variable that names the program under test.
 const PROGRAM: &str = "OLTR_BOARD_PROGRAM";
 
-/// How far numbers of the photos' answers may be from this machine's, relative to them: the attention and the head are
-/// computed in floating point, by kernels of tract's that add in another order on each processor.
+/// Relative tolerance for numbers of the photos' answers. Attention and head are computed in floating point, and
+/// tract's kernels add in another order on each processor.
 const TOLERANCE: f64 = 1e-5;
 
 /// How far the outputs of networks may be from this machine's, relative to the largest of them.
 const NETWORK_TOLERANCE: f32 = 1e-5;
 
-/// Operators that no program takes (weights of unsigned bytes, a factor of the product): tract computes them in float,
-/// adding in another order on each processor, and what lies between two bytes may become either.
+/// Operators that no program runs (unsigned weights, a factor of the product). tract computes them in float and adds in
+/// another order on each processor, so a value half-way between two bytes may round to either.
 const IN_FLOAT: [&str; 2] = ["qlinearconv-weights-u8", "qgemm-alpha"];
 
 /// One step of their quantised results, relative to the largest of them.
@@ -34,11 +34,11 @@ const STEP: f32 = 1.01 / 237.0;
 /// A board as programs see it.
 struct Board {
     name: &'static str,
-    /// What its device tree calls it.
+    /// The model in its device tree.
     model: &'static str,
     /// The core as qemu names it.
     core: &'static str,
-    /// What `/proc/cpuinfo` says of each core there: features, and implementer, variant, part and revision.
+    /// `/proc/cpuinfo` of each core: features, and implementer, variant, part and revision.
     features: &'static str,
     identity: [&'static str; 4],
     /// The kernels that it must get.
@@ -78,7 +78,7 @@ const BOARDS_64: [Board; 6] = [
         identity: ["0x41", "0x4", "0xd0b", "1"],
         kernels: "neondot",
     },
-    // qemu 7 has no Cortex-A78AE; of the cores that it has, this one is the nearest.
+    // qemu 7 has no Cortex-A78AE; this is its nearest core.
     Board {
         name: "Jetson Orin Nano",
         model: "NVIDIA Jetson Orin Nano Developer Kit",
@@ -88,7 +88,8 @@ const BOARDS_64: [Board; 6] = [
         identity: ["0x41", "0x0", "0xd42", "1"],
         kernels: "neondot",
     },
-    // qemu 7 has no core with the matrix product, but one with all that it knows. A phone's small cores, as Linux lists them.
+    // qemu 7 has no core with the matrix product except one with all extensions. A phone's small cores, as Linux lists
+    // them.
     Board {
         name: "a phone of 2022 (Snapdragon 8 Gen 1)",
         model: "Qualcomm Technologies, Inc. SM8450",
@@ -149,12 +150,12 @@ impl Program {
             Machine::Arm => ("qemu-arm", "/usr/arm-linux-gnueabihf/lib"),
             Machine::Aarch64 => ("qemu-aarch64", "/usr/aarch64-linux-gnu/lib"),
         };
-        // The emulator looks for each file here first, and shows the rest of this machine's.
+        // The emulator looks for each file here first, then on this machine.
         let root = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink(libraries, root.path().join("lib")).unwrap();
         let texts = [
             ("proc/cpuinfo", board.cpuinfo()),
-            // As the kernel shows texts of the device tree.
+            // Texts of the device tree end with a 0.
             ("proc/device-tree/model", format!("{}\0", board.model)),
             ("proc/sys/kernel/arch", "aarch64\n".to_owned()),
             ("sys/class/thermal/thermal_zone0/temp", "81500\n".to_owned()),
@@ -202,7 +203,7 @@ impl Runner {
         self.run_and_hear(arguments, codes)[0].clone()
     }
 
-    /// Standard output and standard error of such a run.
+    /// Standard output and standard error of a run.
     fn run_and_hear(&self, arguments: &[&Path], codes: &[i32]) -> [String; 2] {
         let mut command = Command::new(&self.words[0]);
         command.args(&self.words[1..]).args(arguments).stdin(Stdio::null()).current_dir(env!("CARGO_MANIFEST_DIR"));
@@ -220,12 +221,12 @@ impl Runner {
         answers.map(|answer| (answer["source"].as_str().unwrap().to_owned(), answer)).collect()
     }
 
-    /// What it computes on a graph of `tests/graphs`.
+    /// Its results for a graph of `tests/graphs`.
     fn computed(&self, graph: &Path, folder: &Path) -> npz::Arrays {
         let output = folder.join("computed.npz");
         let _ = std::fs::remove_file(&output);
         let golden = graph.with_extension("npz");
-        // 1: not within the tolerance for networks, which is not the point here.
+        // 1: not within the tolerance for networks, which does not matter here.
         self.run(&["verify".as_ref(), "--output".as_ref(), &output, graph, &golden], &[0, 1]);
         npz::read(&output)
     }
@@ -278,7 +279,7 @@ fn doctor_names_the_board_and_its_kernels_and_what_is_wrong() {
     }
 }
 
-/// In programs of the profile `dist` panics do not unwind: the hook must say what the library cannot.
+/// In programs of the profile `dist` panics do not unwind: the hook must print what the library cannot.
 #[test]
 #[ignore = "needs a program built for ARM and an emulator: cross/emulate program"]
 fn a_graph_that_makes_tract_panic_is_a_bad_model() {

@@ -1,5 +1,5 @@
-//! Operators at the corners of what ONNX says of them, alone between quantisers, on both engines: sizes whose sums leave
-//! 32 bits, bounds that cross, attributes that are rarely given.
+//! Corner cases of ONNX's operators, each alone between quantisers, on both engines: sums that exceed 32 bits, crossed
+//! bounds, rare attributes.
 
 mod common;
 
@@ -7,7 +7,7 @@ use common::onnx::{self, Message, Node, Tensor, dtype, value};
 use oltr::Model;
 use oltr::model::{Engine, Options};
 
-/// A graph that quantises its input `x`, applies `nodes` from `a` to `b`, and quantises what comes of it to `y`.
+/// A graph that quantises its input `x`, applies `nodes` from `a` to `b`, and quantises the result to `y`.
 struct Corner {
     nodes: Vec<Node>,
     tensors: Vec<Tensor>,
@@ -201,7 +201,7 @@ fn sums_that_32_bits_do_not_hold() {
 }
 
 #[test]
-fn a_quantiser_without_a_zero_point_makes_what_it_says() {
+fn a_quantiser_without_a_zero_point_has_zero_point_0_of_its_type() {
     let corner = Corner {
         nodes: vec![
             Node::new("QuantizeLinear", &["a", "s"], &["c.q"]).int("output_dtype", 3),
@@ -303,7 +303,7 @@ fn windows_that_are_said_twice_are_refused() {
         let error = Model::from_bytes("corner.onnx", &bytes, &Options::default()).unwrap_err().to_string();
         assert!(error.contains(said), "{error}");
     }
-    // Pads of 0 beside auto_pad say nothing.
+    // Pads of 0 have no effect next to auto_pad.
     let same = conv().ints("pads", &[0; 4]).attribute(text("auto_pad", "SAME_UPPER"));
     let corner = Corner {
         nodes: vec![dequantise, same],

@@ -1,4 +1,4 @@
-//! The product's promise: memory stays flat. A program of its own, so that no other test's memory is seen.
+//! The promise of flat memory. A program of its own, so that other tests' memory does not count.
 
 mod common;
 
@@ -25,7 +25,7 @@ struct Bytes {
     frame: Vec<u8>,
     frames: u64,
     at: usize,
-    /// What the capturing thread had taken when it was warm, and in the end.
+    /// Allocations of the capturing thread when it was warm, and at the end.
     taken: std::sync::mpsc::SyncSender<Taken>,
 }
 
@@ -63,11 +63,11 @@ impl ByteInput for Bytes {
     }
 
     fn reconnect(&mut self) -> Result<()> {
-        unreachable!("nobody asks")
+        unreachable!("not called")
     }
 }
 
-/// Writes JSON lines, slowly, and looks at memory when warm and in the end.
+/// Writes JSON lines slowly, and measures memory when warm and at the end.
 struct Slow {
     json: JsonLines<std::io::Sink>,
     seen: u64,

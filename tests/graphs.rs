@@ -1,6 +1,6 @@
 //! Whole graphs and single operators against ONNX Runtime, on both engines and all kernel sets.
 //!
-//! `tests/graphs/README.md` says what the graphs are. Each test tries every graph and reports all that fail.
+//! `tests/graphs/README.md` describes the graphs. Each test tries every graph and reports all failures.
 #![cfg(feature = "cli")]
 
 #[path = "graphs/attributes.rs"]
@@ -15,14 +15,14 @@ use oltr::Model;
 use oltr::model::{Engine, Options, Step};
 use oltr_int8::kernels;
 
-/// A graph and what ONNX Runtime computes on it.
+/// A graph and ONNX Runtime's results.
 struct Case {
     /// `r10s.qdq`, `ops/qgemm-u8`
     name: String,
     golden: npz::Arrays,
 }
 
-/// Name of an output, what ours is, what the golden is.
+/// Name of an output, our values, the golden values.
 type Compared<'a> = (String, Vec<f32>, &'a [f32]);
 
 impl Case {
@@ -90,7 +90,7 @@ struct Tolerance {
 /// The product's promise.
 const INT8: Tolerance = Tolerance { cosine: 0.997, distances: 0.01 };
 
-/// tract's engine computes between the quantisers in floating point; sums then round to the other side now and then.
+/// tract's engine computes in floating point between the quantisers, so sums sometimes round to the other side.
 const TRACT: Tolerance = Tolerance { cosine: 0.98, distances: 0.02 };
 
 fn cosine(a: &[f32], b: &[f32]) -> f64 {
@@ -140,16 +140,16 @@ fn networks_agree_with_onnx_runtime_on_tract_alone() {
     report(cases(|c| !c.is_operator()), |case| network(case, Engine::Tract, TRACT));
 }
 
-/// The operators whose results are not always ONNX Runtime's, with the share of them that may be a step away.
+/// Operators whose results differ from ONNX Runtime's, with the share of values that may differ by one step.
 const NOT_EXACT: [(&str, f64); 2] = [
     // ONNX Runtime exponentiates by a table of its own.
     ("ops/qlinearsoftmax-", 0.02),
-    // On tract alone sums are rounded on the way.
+    // tract alone rounds sums on the way.
     ("ops/qlinearconv-weights-u8", 0.005),
 ];
 
-/// One operator. Its last node dequantises: the results are multiples of a step, which is the smallest distance of
-/// two of them.
+/// One operator. Its last node dequantises, so the results are multiples of a step: the smallest distance of two of
+/// them.
 fn operator(case: &Case, engine: Engine) -> Vec<String> {
     let may_differ = NOT_EXACT.iter().find(|(name, _)| case.name.starts_with(name)).map_or(0.0, |(_, share)| *share);
     let outputs = match case.run(engine) {
@@ -189,7 +189,7 @@ fn operators_agree_with_onnx_runtime_on_tract_alone() {
     report(cases(|c| c.is_operator() && !c.name.starts_with(ONLY_IN_PROGRAMS)), |case| operator(case, Engine::Tract));
 }
 
-/// Bytes themselves are resized: what lies between two of them is cut off, which tract's operator does not do.
+/// Resizes bytes directly and truncates fractions, which tract's operator does not do.
 const ONLY_IN_PROGRAMS: &str = "ops/qdq-linear-bytes-";
 
 #[test]
@@ -201,8 +201,8 @@ fn what_only_programs_compute_is_refused_without_them() {
     });
 }
 
-/// Operators that are left to tract: alone between quantisers there is nothing to gain, products with a factor are rare,
-/// int8 layers have ranges that are known at load, and bytes of one scale.
+/// Operators left to tract. A quantiser alone gains nothing, products with a factor are rare, int8 layers need ranges
+/// known at load, and the rest has bytes of one scale.
 const LEFT_TO_TRACT: [&str; 3] = ["ops/quantizelinear-", "ops/qgemm-alpha", "ops/qdq-dynamic-"];
 
 #[test]
@@ -215,7 +215,7 @@ fn what_is_quantised_runs_in_int8_programs() {
         };
         let summary = model.summary();
         let in_program = |s: &&Step| s.program.is_some();
-        // Convolutions of 16 bits run in float, between programs of what is in bytes.
+        // 16-bit convolutions run in float, between programs for the 8-bit part.
         if case.name.starts_with("ops/qdq-wide-") {
             let is_float = summary.coverage.int8_macs < summary.coverage.macs;
             return if is_float { vec![] } else { vec!["is no exception any more: take it out".into()] };
@@ -225,7 +225,7 @@ fn what_is_quantised_runs_in_int8_programs() {
             return if count == 0 { vec![] } else { vec!["is no exception any more: take it off the list".into()] };
         }
         let mut wrong = Vec::new();
-        // Attention and head too, whose float operators hang on quantised ones: nothing is left but the input.
+        // Attention and head depend on quantised operators, so they run in the program too. Only the input is left.
         for step in summary.steps.iter().filter(|s| s.program.is_none() && s.op != "tract Source") {
             wrong.push(format!("{} '{}' is left to tract", step.op, step.name));
         }
@@ -262,7 +262,7 @@ fn all_that_is_quantised_multiplies_in_int8() {
 }
 
 #[test]
-fn dynamic_quantisation_runs_as_products_of_floats_and_is_told() {
+fn dynamic_quantisation_runs_as_products_of_floats_and_is_reported() {
     let dynamic = |c: &Case| c.name.starts_with("ops/qdq-dynamic-");
     report(cases(dynamic), |case| {
         let model = match case.load(Engine::Int8) {
@@ -275,14 +275,14 @@ fn dynamic_quantisation_runs_as_products_of_floats_and_is_told() {
         }
         let told = summary.coverage.fallback.as_ref().is_some_and(|f| f.reason.contains("anew for each frame"));
         if !told || !summary.coverage.is_poor() {
-            wrong.push(format!("is not told: {}", summary.coverage));
+            wrong.push(format!("is not reported: {}", summary.coverage));
         }
         wrong
     });
 }
 
 #[test]
-fn sixteen_bits_and_blocks_are_told() {
+fn sixteen_bits_and_blocks_are_reported() {
     let told = |c: &Case| {
         [("ops/qdq-wide-", "16 bits"), ("ops/qdq-blocks-", "in blocks")]
             .into_iter()
@@ -332,8 +332,8 @@ fn tract_alone_runs_without_programs() {
     });
 }
 
-/// What the program computes on a case with the kernels of `isa`; a process each, since kernels are chosen at load
-/// by the environment.
+/// Results of the program for a case with the kernels of `isa`. Each runs in its own process, because the environment
+/// selects kernels at load.
 fn computed(case: &Case, isa: &str, folder: &Path) -> Result<npz::Arrays, String> {
     let onnx = case.onnx();
     let output = folder.join("computed.npz");
@@ -345,7 +345,7 @@ fn computed(case: &Case, isa: &str, folder: &Path) -> Result<npz::Arrays, String
         .stdin(Stdio::null())
         .output()
         .unwrap();
-    // 1: not within the tolerance for networks, which is not the point here.
+    // 1: not within the tolerance for networks, which does not matter here.
     match ran.status.code() {
         Some(0 | 1) => Ok(npz::read(&output)),
         code => Err(format!("{isa}: exit {code:?}: {}", String::from_utf8_lossy(&ran.stderr))),

@@ -1,4 +1,4 @@
-//! The memory plan tells the truth: a stream runs on an allocator that refuses one byte beyond it.
+//! The memory plan is true: a stream runs on an allocator that refuses one byte beyond it.
 #![allow(unsafe_code, reason = "an allocator is unsafe to implement")]
 #![cfg(feature = "demo-model")]
 
@@ -14,7 +14,7 @@ use oltr::source::FrameSource;
 use oltr::source::stream::{self, Arrival, ByteInput, RawFormat};
 use oltr::{Classifier, Error, Limits, Model, PixelFormat, Result};
 
-/// Refuses what would make the heap exceed its limit: the program ends there, with "memory allocation failed".
+/// Refuses allocations beyond the limit. The program then ends with "memory allocation failed".
 struct Limited;
 
 #[global_allocator]
@@ -74,7 +74,7 @@ unsafe impl GlobalAlloc for Limited {
     }
 }
 
-/// The same bytes `times` times.
+/// Repeats the same bytes `times` times.
 struct Again {
     bytes: &'static [u8],
     at: usize,
@@ -104,7 +104,7 @@ impl ByteInput for Again {
     }
 
     fn reconnect(&mut self) -> Result<()> {
-        unreachable!("nobody asks")
+        unreachable!("not called")
     }
 }
 
@@ -118,7 +118,7 @@ enum Stream {
     Mjpeg,
 }
 
-/// The bounds of a stream of `kind`; its source, with 30 frames.
+/// The limits of a stream of `kind`, and its source of 30 frames.
 fn open(kind: Stream) -> (Limits, Box<dyn FrameSource>) {
     let mut limits = Limits::default();
     (limits.photo_side, limits.photo_pixels, limits.frame_bytes) = (1280, 1280 * 720, 1280 * 720 * 4);
@@ -135,7 +135,7 @@ fn open(kind: Stream) -> (Limits, Box<dyn FrameSource>) {
     (limits, source)
 }
 
-/// As many enrolled classes as there can be, with features as long as the model's.
+/// The most enrolled classes, with the longest features of the model.
 fn enrolments() -> Enrolments {
     let mut enrolments = Enrolments::new("");
     for i in 0..MAX_CLASSES {
@@ -146,7 +146,7 @@ fn enrolments() -> Enrolments {
     enrolments
 }
 
-/// Everything from the model's file to the last frame; the plan that was made meanwhile.
+/// Runs everything from the model's file to the last frame, and returns the memory plan.
 fn stream(kind: Stream) -> Plan {
     let model = Model::builtin(&Default::default()).unwrap();
     let (limits, mut source) = open(kind);

@@ -1,6 +1,6 @@
-//! What loading and running take: the limits that are promised, measured.
+//! Memory of loading and running, compared with the promised limits.
 //!
-//! The heap of the thread that works is counted; with one thread that is all that the library takes.
+//! Counts the heap of the working thread. With one thread that is all that the library allocates.
 #![cfg(feature = "demo-model")]
 
 mod common;
@@ -72,7 +72,7 @@ fn the_arena_is_what_a_session_takes() {
             session
         });
         let arena = (model.summary().arena_bytes + model.summary().scratch_bytes) as f64;
-        // Beside the arena lies the input, as bytes or as numbers.
+        // In addition to the arena: the input, as bytes or as numbers.
         let taken = held.now as f64 - if bundle { input.len() } else { 4 * input.len() } as f64;
         assert!((taken / arena - 1.0).abs() <= 0.1, "{name}: {taken} taken, arena {arena}");
     }
@@ -93,7 +93,7 @@ fn a_session_beyond_the_limit_is_refused() {
 fn loading_and_running_stay_within_their_bounds() {
     let file = std::fs::metadata(concat!(env!("CARGO_MANIFEST_DIR"), "/models/everyday.onnx")).unwrap().len() as f64;
     let frame = frame();
-    // Where a program cannot read its own file, the bytes in the program count as one time the file.
+    // If a program cannot read its own file, the built-in bytes count as a copy of the file.
     let (loading, model) = held_by(|| builtin(None));
     let peak = loading.most as f64 + file;
     assert!(peak <= 3.0 * file + 24.0 * MIB, "peak {:.1} MiB of a file of {:.1}", peak / MIB, file / MIB);
@@ -109,38 +109,37 @@ fn loading_and_running_stay_within_their_bounds() {
     assert!(steady >= 0.9 * needed, "{:.1} MiB steady, {:.1} said to be needed", steady / MIB, needed / MIB);
 }
 
-/// Neither a file nor what is built in lies in memory beside the packed weights.
+/// Neither a file nor the built-in bytes stay in memory next to the packed weights.
 #[test]
 fn a_file_is_not_held_beside_its_weights() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/models/everyday.onnx");
     for load in [|_: &str| builtin(None), |path: &str| Model::load(path, &Options::default()).unwrap()] {
         let (loading, model) = held_by(|| load(path));
         let weights = model.summary().weights_bytes as f64;
-        // One tensor at a time, the graph, and what tract makes of the nodes.
+        // One tensor at a time, the graph, and tract's nodes.
         let beside = (loading.most as f64 - weights) / MIB;
         assert!(beside <= 5.0, "{}: {beside:.1} MiB beside {:.1} of weights", model.name(), weights / MIB);
     }
 }
 
-/// The bytes that are built in stay where they are in the program's file. (Emulators of other processors show their own
-/// pages.)
+/// The built-in bytes stay in the program's file. (Emulators of other processors report their own pages.)
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #[test]
 fn the_built_in_bundle_is_not_resident() {
     builtin(None);
     let bytes = oltr::model::builtin_bytes().unwrap();
-    // A word for each page, whose highest bit says that it is there (pagemap(5)).
+    // One word for each page. Its highest bit means "present" (pagemap(5)).
     let page = rustix::param::page_size();
     let first = bytes.as_ptr().addr() / page;
     let mut words = vec![0; bytes.len() / page * 8];
     let pagemap = std::fs::File::open("/proc/self/pagemap").unwrap();
     std::os::unix::fs::FileExt::read_exact_at(&pagemap, &mut words, first as u64 * 8).unwrap();
     let resident = words.chunks_exact(8).filter(|word| word[7] & 0x80 != 0).count();
-    // Its ends are compared, and the system brings a page's neighbours with it.
+    // Both ends are compared, and the system maps neighbouring pages too.
     assert!(resident * page <= 512 << 10, "{resident} of {} pages are resident", words.len() / 8);
 }
 
-/// The stem of ResNet-10 at 224×224, quantised, with random weights: all that decides on the arena.
+/// The stem of ResNet-10 at 224×224, quantised, with random weights: the part that determines the arena.
 fn stem() -> Vec<u8> {
     let weights = |name: &str, shape: &[i64]| {
         let volume = shape.iter().product::<i64>();
@@ -201,7 +200,7 @@ fn the_arena_is_as_small_as_what_lives_at_the_same_time() {
         let quant = oltr_int8::quant::Quant { scale: 1.0, zero_point: 0 };
         oltr_int8::Tensor::new(shape, Element::Bytes(quant)).map.volume() as f64
     };
-    // Convolution and pool are alive together, and nothing larger is.
+    // Convolution and pool are alive together, and nothing is larger.
     let live = bytes(&[1, 64, 112, 112]) + bytes(&[1, 64, 56, 56]);
     let arena = model.summary().arena_bytes as f64;
     assert!(arena >= live, "{arena} < {live}");

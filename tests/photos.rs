@@ -16,7 +16,7 @@ fn folder() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/photos"))
 }
 
-/// Every photo that has its pixels in a `.ppm` beside it.
+/// Every photo with a `.ppm` of its pixels next to it.
 fn fixtures() -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(folder())
         .unwrap()
@@ -54,7 +54,7 @@ fn difference(a: &[u8], b: &[u8]) -> (u8, f64) {
     (off.clone().max().unwrap(), off.map(f64::from).sum::<f64>() / a.len() as f64)
 }
 
-/// Tolerance: none but for lossy WebP, whose decoders may round otherwise: see the two numbers.
+/// Tolerance: none, except for lossy WebP, whose decoders may round differently: see the two numbers.
 #[test]
 fn every_photo_is_what_pillow_makes_of_it() {
     let mut failures = Vec::new();
@@ -114,7 +114,8 @@ fn a_cut_photo_is_refused_or_whole() {
         let whole = decode(&file).unwrap();
         for length in 0..file.len() {
             match decode(&file[..length]) {
-                // What is cut off may be without pixels, an end mark for one. Of a JPEG it can be nothing else.
+                // The missing part may contain no pixels, such as an end marker. For a JPEG it cannot be
+                // anything else.
                 Ok(frame) if name.ends_with(".jpg") => {
                     if length < file.len() - 2 || frame != whole {
                         failures.push(format!("{name}: {length} of {} bytes are taken for a photo", file.len()));
@@ -133,7 +134,7 @@ fn a_cut_photo_is_refused_or_whole() {
     assert!(failures.is_empty(), "{}\n{} in all", failures[..failures.len().min(40)].join("\n"), failures.len());
 }
 
-/// A JPEG that lost data before its end mark: its decoder must find out, not go on with zeros.
+/// A JPEG with missing data before its end marker: the decoder must report it instead of continuing with zeros.
 #[test]
 fn a_jpeg_with_a_hole_is_not_filled_with_gray() {
     for name in [
@@ -201,7 +202,7 @@ fn damage_never_panics() {
             }
         }
     }
-    // Damage among pixels often goes unseen, damage among headers does not.
+    // Damaged pixels are often not noticed; damaged headers are.
     assert!(taken > 1000 && refused > 1000, "{taken} taken, {refused} refused");
 }
 
@@ -305,7 +306,7 @@ mod inputs {
     use super::*;
     use oltr::source::photos::{Input, find};
 
-    /// A folder with the files `names`, all empty: what is in them does not matter here.
+    /// A folder of empty files called `names`.
     fn tree(names: &[&str]) -> tempfile::TempDir {
         let temp = tempfile::tempdir().unwrap();
         for name in names {
@@ -316,7 +317,7 @@ mod inputs {
         temp
     }
 
-    /// What `inputs`, relative to `temp`, name: one line each.
+    /// Photos found for `inputs`, relative to `temp`: one line each.
     fn found(temp: &tempfile::TempDir, inputs: &[&str]) -> Vec<String> {
         let rooted = inputs.iter().map(|i| match i.strip_prefix('@') {
             _ if *i == "-" => PathBuf::from(i),

@@ -27,8 +27,8 @@ fn run(settings: &Preprocess, frame: &Frame) -> Vec<u8> {
     pixels
 }
 
-/// A frame of `format`, rows padded by `padding`, whose sample of channel 0, 1, 2 (Y, U, V or R, G, B) at a pixel of the
-/// whole picture is `sample(channel, x, y)`.
+/// A frame of `format` with rows padded by `padding`. Its sample of channel 0, 1, 2 (Y, U, V or R, G, B) at a pixel of
+/// the whole picture is `sample(channel, x, y)`.
 fn frame(format: PixelFormat, size: (u32, u32), padding: usize, sample: impl Fn(usize, usize, usize) -> u8) -> Frame {
     let (width, height) = size;
     let stride = format.row_bytes(width) + padding;
@@ -38,7 +38,7 @@ fn frame(format: PixelFormat, size: (u32, u32), padding: usize, sample: impl Fn(
         let plane = format.plane(index, width, height, stride);
         for y in 0..plane.rows {
             for byte in 0..plane.row {
-                // Which channel lies here, and which of its samples in the row.
+                // The channel at this position, and the index of its sample in the row.
                 let (channel, x) = match (format, index) {
                     (PixelFormat::Rgb24, _) => (byte % 3, byte / 3),
                     (PixelFormat::Bgr24, _) => (2 - byte % 3, byte / 3),
@@ -65,7 +65,7 @@ fn yuv_formats() -> impl Iterator<Item = PixelFormat> {
     PixelFormat::ALL.into_iter().filter(|f| f.is_yuv())
 }
 
-/// Smooth waves within the gamut of every conversion, so that nothing clips.
+/// Smooth waves within the gamut of every conversion, so that no value clips.
 fn wave(channel: usize, x: usize, y: usize) -> u8 {
     let (x, y) = (x as f64 / 40.0, y as f64 / 30.0);
     match channel {
@@ -95,19 +95,20 @@ fn differences(a: &[u8], b: &[u8]) -> (u8, f64) {
     (all.iter().copied().max().unwrap_or(0), all.iter().map(|d| f64::from(*d)).sum::<f64>() / all.len() as f64)
 }
 
-/// Tolerance: 2 levels, 0.7 on average, against a conversion in real numbers of every pixel, then Pillow's resampling.
+/// Tolerance: 2 levels, 0.7 on average, compared with converting every pixel in real numbers and then resampling as
+/// Pillow does.
 #[test]
 fn resampling_planes_gives_what_converting_first_gives() {
     let cases = [((1280, 720), 224), ((131, 77), 32), ((41, 33), 48), ((64, 48), 48)];
     for color in COLORS {
         for format in yuv_formats() {
             for (size, side) in cases {
-                // One of the large ones shows what all do.
+                // One of the large ones is enough.
                 if size.0 > 1000 && (color, format) != (Color::VIDEO, PixelFormat::Yuv420p) {
                     continue;
                 }
                 let mut planes = frame(format, size, 5, wave);
-                // Chroma of the test picture lies on the upper left of its pixels.
+                // The test picture's chroma is sited on the upper left of its pixels.
                 planes.set_color(color, Siting::TopLeft);
                 let first = frame(PixelFormat::Rgb24, size, 0, |c, x, y| {
                     convert(color, [wave(0, x, y), wave(1, x, y), wave(2, x, y)])[c]
@@ -123,7 +124,7 @@ fn resampling_planes_gives_what_converting_first_gives() {
     }
 }
 
-/// Tolerance: none. The documented formula, written down once more.
+/// Tolerance: none. A second implementation of the documented formula.
 #[test]
 fn even_colours_give_the_documented_formula() {
     let factors = |color: Color| match (color.matrix, color.range) {
@@ -171,7 +172,7 @@ fn layouts_of_the_same_samples_agree() {
 
 #[test]
 fn chroma_is_taken_from_where_it_lies() {
-    // Chroma rises along the row: a siting further left means that a pixel sees more of what comes.
+    // Chroma rises along the row: with a siting further left, a pixel gets more of the following sample.
     let blue = |siting| {
         let mut picture = frame(PixelFormat::Yuv422p, (64, 8), 0, |c, x, _| if c == 1 { 64 + x as u8 } else { 128 });
         picture.set_color(Color::JPEG, siting);
@@ -205,7 +206,7 @@ fn a_region_is_what_cropping_gives() {
             }
         }
     }
-    // At odd places chroma falls between the region and its neighbour.
+    // At odd positions a chroma sample lies half in the region.
     for format in yuv_formats() {
         let mut whole = frame(format, (90, 60), 0, wave);
         whole.set_roi(RegionOfInterest {
@@ -274,7 +275,7 @@ fn no_format_and_no_view_takes_memory_for_a_frame() {
             let planning = taken_by(|| planned = Some(Preprocessor::new(&settings, picture.geometry()).unwrap()));
             let mut preprocessor = planned.unwrap();
             let told = preprocessor.bytes();
-            // More is taken while planning: the windows in full precision.
+            // Planning needs more: the windows in full precision.
             assert!((told..=told * 3 + 20_000).contains(&planning.bytes), "{format}: {told} told, {planning:?}");
             let mut pixels = vec![0; preprocessor.output_len()];
             let taken = taken_by(|| preprocessor.run(&picture, &mut pixels).unwrap());

@@ -56,7 +56,7 @@ fn run(preprocessor: &mut Preprocessor, frame: &Frame) -> Vec<u8> {
     pixels
 }
 
-/// Tolerance: none. The arithmetic is Pillow's.
+/// Tolerance: none. The arithmetic equals Pillow's.
 #[test]
 fn every_case_is_pillows_to_the_bit() {
     let mut failures = Vec::new();
@@ -115,7 +115,7 @@ fn the_plan_tells_its_memory() {
         let mut planned = None;
         let taken = taken_by(|| planned = Some(Preprocessor::new(&case.preprocess, geometry).unwrap()));
         let told = planned.unwrap().bytes();
-        // More is taken while planning: the weights of one pixel.
+        // Planning needs a little more: the weights of one pixel.
         let spare = (told..=told + 10_000).contains(&taken.bytes);
         assert!(spare && told > 0, "{}: {told} bytes told, {taken:?}", case.name);
     }

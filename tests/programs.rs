@@ -1,5 +1,5 @@
-//! What becomes of float operators around quantised ones: the head of a network runs in the program, at the undefined
-//! points of its formulas too; what hangs on tract's float convolutions stays with tract, whose errors are told.
+//! Float operators next to quantised ones. The head of a network runs in the program, also where its formulas are
+//! undefined. Operators after tract's float convolutions stay with tract, and its errors are reported.
 
 mod common;
 
@@ -153,7 +153,7 @@ fn a_feature_that_equals_a_centroid_is_at_distance_0_and_has_logits() {
     assert_eq!(outputs[1][5], 0.0);
     // The limit: the unit vector along v + e ⊙ v_memory.
     close("logit", &outputs[0], &expected(v).0);
-    // A graph that divides by the distance gives what IEEE 754 does, and does not hide it.
+    // A graph that divides by the distance gives IEEE 754's result.
     let naive = run(&head(true), v);
     assert_eq!(naive[1][5], 0.0);
     assert!(naive[0].iter().all(|x| x.is_nan()), "{:?}", naive[0]);

@@ -1,4 +1,4 @@
-//! `oltr classify`: what it prints, and what becomes of inputs that are none.
+//! `oltr classify`: its output, and invalid inputs.
 
 use std::fs;
 
@@ -24,7 +24,7 @@ fn a_line_of_json_has_the_fields_of_the_contract() {
     check(json);
 }
 
-/// However many threads read photos: the same answers in the same order, with what cannot be read in its place.
+/// Any number of reading threads gives the same answers in the same order, with errors in their places.
 #[test]
 fn jobs_change_nothing_but_the_time() {
     let folder = Folder::new();
@@ -64,9 +64,9 @@ fn jobs_change_nothing_but_the_time() {
     }
 }
 
-/// A photo that is large enough is reduced while it is decoded, and that is said.
+/// A large photo is reduced during decoding, and the output reports that.
 #[test]
-fn fast_decoding_is_told() {
+fn fast_decoding_is_reported() {
     let folder = Folder::new();
     let large = folder.path("large.jpg");
     let picture = image::ImageReader::open(format!("{PHOTOS}/cup.jpg")).unwrap().decode().unwrap();
@@ -80,7 +80,7 @@ fn fast_decoding_is_told() {
     oltr(&["classify", "--decode", "quickly", &small]).code(2);
 }
 
-/// What holds for every classification.
+/// Checks that hold for every classification.
 fn check(json: &Value) {
     let number = |path: &str| json.pointer(path).and_then(Value::as_f64).unwrap_or_else(|| panic!("{path}: {json}"));
     assert!((0.0..=1.0).contains(&number("/probability")));
@@ -207,7 +207,7 @@ fn what_is_missing_is_66_and_named() {
     }
 }
 
-/// Files that are no photos, by name, and what is said of them.
+/// Files that are not photos, by name, and a part of the message.
 fn bad_photos() -> Vec<(&'static str, Vec<u8>)> {
     let mut cut = cup();
     cut.truncate(cut.len() / 2);
@@ -316,7 +316,7 @@ fn what_a_folder_holds_and_is_not_read_is_told_once() {
     let ran = oltr(&["classify", &files.path("")]).code(0);
     let told: Vec<&str> = ran.stderr.lines().collect();
     assert!(told.len() == 1 && told[0].contains("2 HEIC, 1 raw, 1 video"), "{told:?}");
-    // A program reads lines for photos only; what a person names is a photo or an error.
+    // A program gets lines for photos only. A named input is a photo or an error.
     let json = oltr(&["classify", "--json", &files.path("")]).code(0);
     assert_eq!(json.json().len(), 1);
     assert_eq!(oltr(&["classify", &files.path("a.jpg")]).code(0).stderr, "");
@@ -339,7 +339,7 @@ fn folders_of_systems_hold_no_photos() {
     };
     assert_eq!(sources(&[&files.path("")]), ["b.jpg"]);
     assert_eq!(sources(&[&files.path("**/*.jpg")]), ["b.jpg"]);
-    // What is named is meant.
+    // An explicitly named folder is searched.
     assert_eq!(sources(&[&files.path(".Trash-1")]), ["a.jpg"]);
     assert_eq!(sources(&[&files.path(".Trash-1/*.jpg")]), ["a.jpg"]);
 }
@@ -370,7 +370,8 @@ fn lists_are_read_as_any_program_writes_them() {
     assert_eq!((lines.len(), &lines[1]["source_url"]), (3, &"no%E9ne.jpg".into()));
 }
 
-/// Process substitution gives one, and a writer may be late; none at all is waited for with a word.
+/// Process substitution yields a FIFO, whose writer may be late. A missing writer is waited for with a log
+/// message.
 #[test]
 #[cfg(unix)]
 fn a_fifo_is_read_and_its_writer_waited_for_with_a_word() {

@@ -13,7 +13,7 @@ fn photo(name: &str) -> String {
     format!("{PHOTOS}/{name}.jpg")
 }
 
-/// The sample photo `name` as another camera would have taken it: `shift` pixels farther right and darker.
+/// The sample photo `name` as another camera would take it: shifted right by `shift` pixels, and darker.
 fn variant(folder: &Folder, name: &str, shift: u32) -> String {
     let photo = image::open(package(&photo(name))).unwrap();
     let cropped = photo.crop_imm(shift, 0, photo.width() - shift, photo.height()).brighten(-(shift as i32));
@@ -22,7 +22,7 @@ fn variant(folder: &Folder, name: &str, shift: u32) -> String {
     path
 }
 
-/// Label and class of `photo` as `classify` says with `args`.
+/// Label and class of a photo by `classify` with `args`.
 fn label(args: &[&str], name: &str) -> (Value, Value) {
     let json = oltr(&[&["classify", "--json"], args, &[&photo(name)]].concat()).code(0).json().remove(0);
     assert_eq!(json["decision"] == "open", json["label"].is_null());
@@ -72,7 +72,7 @@ fn a_stream_names_enrolled_classes_in_frames_consensus_and_events() {
     let moons = [8, 16, 24].map(|shift| variant(&folder, "moon", shift));
     let moons = moons.each_ref().map(String::as_str);
     oltr(&[&["enrol", "--model", &model, "add", "full moon"], &moons[..]].concat()).code(0);
-    // What was not enrolled from, the thing once more, and what it is not.
+    // A photo that was not used for enrolment, a variant, and other things.
     let (own, other) = (variant(&folder, "moon", 4), variant(&folder, "moon", 12));
     let photos = [&own[..], &other, &photo("coins"), &photo("cup")];
     let stream = |args: &[&str]| {
@@ -190,7 +190,7 @@ fn attention_is_drawn_where_the_graph_has_it() {
     let folder = Folder::new();
     let out = folder.path("seen.png");
     let mut model = tiny::bundle();
-    // A map of four channels, of which the mean is drawn.
+    // A map of four channels; their mean is drawn.
     model.node("map.dq").outputs[0] = "attention".into();
     for node in &mut model.nodes {
         node.inputs.iter_mut().filter(|input| *input == "map.dq").for_each(|input| *input = "attention".into());
@@ -207,7 +207,7 @@ fn attention_is_drawn_where_the_graph_has_it() {
         .says(&["no output 'attention'"]);
 }
 
-/// Each reads the file, adds its class and writes it: none may lose what another wrote meanwhile.
+/// Each process reads the file, adds its class and writes it. None may lose another's class.
 #[test]
 fn classes_that_are_enrolled_at_once_are_all_there() {
     let folder = Folder::new();

@@ -1,5 +1,5 @@
-//! A box in the field: what a day may write, which camera it was, a clock that was not known, names above species, an enrolment
-//! that is taken back, and the command lines of the Debian package.
+//! A device in the field: daily write limit, deployment, an unknown clock, names above species, undoing an enrolment,
+//! and the command lines of the Debian package.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -34,7 +34,8 @@ fn rows(path: &str) -> Vec<BTreeMap<String, String>> {
 fn a_day_that_may_write_little_keeps_what_is_open() {
     let files = Folder::new();
     let dir = files.path("store");
-    // A quarter may be written at once: the cup's picture takes more than the half of it that ordinary ones may.
+    // A quarter may be written at once. The cup's picture needs more than the half of it that ordinary pictures may
+    // use.
     let day = stream(&files, &dir, &["--store-day", "400KiB"]).code(0).says(&["a day 400.0 KiB at most"]);
     let stats = day.json().pop().unwrap()["store"].clone();
     assert_eq!((&stats["kept"], &stats["not_kept"]), (&2.into(), &0.into()));
@@ -42,7 +43,7 @@ fn a_day_that_may_write_little_keeps_what_is_open() {
         stream(&files, &files.path("less"), &["--store-day", "4KiB"]).code(0).says(&["not kept in the store: 1 event"]);
     let stats = again.json().pop().unwrap()["store"].clone();
     assert_eq!((&stats["kept"], &stats["not_kept"]), (&1.into(), &1.into()), "{stats}");
-    // Of a recording nothing is said to be too much.
+    // A recording has no daily limit.
     stream(&files, &files.path("free"), &[]).code(0).says(&["a day has no bound (--store-day)"]);
     oltr(&["stream", "--store-day", "1MiB", "clip.mjpeg"]).code(2).says(&["--store"]);
     stream(&files, &dir, &["--store-day", "none"]).code(2).says(&["no size"]);
@@ -56,7 +57,7 @@ fn records_say_which_camera_it_was() {
     let told = json!({"id": "north-1", "place": "Upper pond", "latitude": 52.5, "longitude": 13.25});
     let all = records(&dir);
     assert!(all.len() == 2 && all.iter().all(|record| record["deployment"] == told), "{all:?}");
-    // What is not said is null; without a file nothing is said.
+    // Missing fields are null; without a file there are no fields.
     let bare = files.file("bare.toml", b"id = 'b'\n");
     stream(&files, &files.path("bare"), &["--deployment", &bare]).code(0);
     let told = json!({"id": "b", "place": null, "latitude": null, "longitude": null});
@@ -70,7 +71,7 @@ fn records_say_which_camera_it_was() {
     oltr(&["stream", "--deployment", &deployment, "clip.mjpeg"]).code(2).says(&["--store"]);
 }
 
-/// A store of a machine without a clock chip: two events in 1970, an hour of watching, and the time from a network after it.
+/// A store of a machine without a clock chip: two events in 1970, an hour of watching, then the time from a network.
 fn recorded(dir: &Path) {
     let (mut store, _) = Store::open(dir, Settings { quota: 16 << 20, free: 0 }, Arc::new(RealDisk)).unwrap();
     let moment = |seconds: u64, wall: &str| json!({"mono_ns": seconds * 1_000_000_000, "wall": wall});
@@ -130,7 +131,7 @@ fn a_run_without_a_clock_is_exported_with_its_times_and_its_effort() {
     let effort =
         "watched 1.00 h in 1 run; 7200 frames taken, 4 of them dropped, 0 damaged; the source came back 1 time";
     assert!(comments.ends_with(effort), "{comments}");
-    // A boot that never knew the time stays in 1970, and exports say so.
+    // A boot that never learnt the time stays in 1970, and exports report it.
     let never = files.path("never");
     let line = |path: String| fs::read_to_string(path).unwrap();
     recorded(Path::new(&never));
@@ -140,9 +141,9 @@ fn a_run_without_a_clock_is_exported_with_its_times_and_its_effort() {
     assert!(line(out).contains("1970-01-01T00:00:10Z"));
 }
 
-/// A bundle that tells names, after which a stream's events have them too, as have their records and exports.
+/// With a bundle that has a taxonomy, a stream's events, their records and their exports have names.
 #[test]
-fn events_have_the_name_that_most_of_their_frames_were_told() {
+fn events_have_the_name_of_most_of_their_frames() {
     let files = Folder::new();
     let named = super::names::bundle(&files, r#"{"label":0.9,"family":0.68}"#, "{}");
     let cat = fs::read(package("examples/photos/cat.jpg")).unwrap();
@@ -179,7 +180,7 @@ fn events_have_the_name_that_most_of_their_frames_were_told() {
     oltr(&args).code(0);
     let row = rows(&table).remove(0);
     assert_eq!(["taxon", "taxon_rank", "taxon_gbif"].map(|name| row[name].as_str()), ["Felidae", "family", "9703"]);
-    // Where no name is sure enough there is none; a bundle without names says nothing of it.
+    // If no name is sure enough, there is none. A bundle without a taxonomy has no name field.
     let doubtful = super::names::bundle(&files, r#"{"label":0.999}"#, "{}");
     let end = |model: &str| {
         let lines = oltr(&["stream", "--json", "--model", model, "--fps", "2", "--max-frame", "1600x1600", &clip])
@@ -203,7 +204,7 @@ fn what_an_enrolment_named_is_open_again_once_it_is_undone() {
         .map(|record| record["id"].to_string())
         .collect();
     assert_eq!(moons.len(), 2);
-    // Both are of the same picture: one decision, by either of them.
+    // Both have the same picture: one review for both, named by either of them.
     let group = format!("alike:{}", moons[1]);
     oltr(&["review", "set", &dir, &format!("{group},-{}", moons[0]), "nothing"]).code(0).says(&["1 record: nothing"]);
     let said: Vec<Value> = records(&dir).into_iter().filter(|record| !record["review"].is_null()).collect();
@@ -230,7 +231,7 @@ fn what_an_enrolment_named_is_open_again_once_it_is_undone() {
     assert!(ends.iter().any(|line| line["type"] == "end" && line["decision"] == "open"));
 }
 
-/// What `name=` says in a file of units or settings.
+/// The value of `name=` in a unit or settings file.
 fn setting<'a>(text: &'a str, name: &str) -> &'a str {
     let value = |line: &'a str| {
         let line = line.strip_prefix("Environment=").unwrap_or(line).trim_matches('"');
@@ -247,13 +248,13 @@ fn the_packaged_services_start_with_what_they_say() {
     for (unit, settings) in [("oltr.service", "oltr.conf"), ("pipe.conf", "oltr.pipe.conf")] {
         let (unit, settings) = (read(unit), read(settings));
         let start = unit.lines().rfind(|line| line.starts_with("ExecStart=")).unwrap().replace("$$", "$");
-        // The unit says the same as the file beside it, which may be gone.
+        // The unit has the same defaults as the settings file, which may be missing.
         let service = read("oltr.service");
         for (name, of) in [("OLTR_ARGUMENTS", &unit), ("OLTR_STORE", &service)] {
             assert_eq!(setting(of, name), setting(&settings, name));
         }
         let files = Folder::new();
-        // A few pictures of what a camera or a pipe would be.
+        // A few frames in place of a camera or a pipe.
         let film = files.file("film.y4m", &super::stream::y4m(3));
         for (store, kept) in [(setting(&settings, "OLTR_STORE"), true), ("", false)] {
             let words = start.split_once("/usr/bin/oltr ").unwrap().1.split(" < <").next().unwrap();

@@ -1,4 +1,4 @@
-//! A person's first minutes: help, examples, suggestions, usage.
+//! A new user's first minutes: help, examples, suggestions, usage.
 
 use super::{command, oltr};
 
@@ -35,9 +35,9 @@ fn the_examples_are_valid_command_lines() {
         assert!(!lines.is_empty());
         for line in lines {
             let own = &line[line.find("oltr ").unwrap()..];
-            // Explanations stand behind two blanks or more, what a shell does behind one with its sign.
+            // Explanations follow two or more blanks; a shell's operators follow one.
             let own = ["  ", " | ", " > ", " >> "].iter().fold(own, |own, end| own.split(end).next().unwrap());
-            // Of what is quoted the blanks do not matter here.
+            // Blanks within quotes do not matter here.
             let words = own
                 .split('\'')
                 .enumerate()

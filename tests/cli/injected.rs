@@ -1,5 +1,6 @@
-//! System calls that fail: each one that writes to a file, in turn, with the errors of a failing disk, a full one and too
-//! many open files. `strace` plays the system; where it is not there or may not, the tests say so and pass.
+//! Failing system calls: each call that writes to a file fails in turn, with the errors of a failing disk, a full one
+//! and too many open files. `strace` injects the errors. Without it, or without permission, the tests print that and
+//! pass.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
@@ -14,16 +15,16 @@ use super::*;
 const CALLS: &str = "openat,write,writev,pwrite64,fsync,fdatasync,rename,renameat,renameat2,ftruncate,link,linkat,unlink,\
                      unlinkat,mkdir,mkdirat,fchmod,fchown";
 
-/// As a failing disk, a full one, and a process that may open no more.
+/// A failing disk, a full one, and too many open files.
 const ERRORS: [&str; 3] = ["EIO", "ENOSPC", "EMFILE"];
 
-/// A disk that fails lets nothing be tidied up either: that is for a later run.
+/// A failing disk prevents cleaning up too: a later run does it.
 const NOTHING_IS_REMOVED: &str = "inject=unlink,unlinkat:error=EIO";
 
 /// No run takes longer.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Whether programs can be traced here; says so if not.
+/// Whether programs can be traced here; prints a message if not.
 fn can_trace() -> bool {
     let traced = Command::new("strace").args(["-D", "-f", "-o", "/dev/null", "-e", "trace=fsync", "true"]).output();
     let can = traced.is_ok_and(|ran| ran.status.success());
@@ -33,8 +34,8 @@ fn can_trace() -> bool {
     can
 }
 
-/// The program with `args` below strace, which does what `more` says. It is the program itself that is started: strace is
-/// a process beside it.
+/// The program with `args` under strace with the options `more`. The program itself is the child: strace is a separate
+/// process.
 fn traced(more: &[&str], args: &[&str]) -> Command {
     let mut command = Command::new("strace");
     command.args(["-D", "-f", "-y", "-s", "0", "-e", &format!("trace={CALLS}")]).args(more);
@@ -66,8 +67,8 @@ fn writing_calls(log: &str, folder: &Path) -> BTreeSet<(String, usize)> {
     calls
 }
 
-/// Asserts that files below `folder` are on the disk before they take another's place, that their names are after it, and
-/// that nothing is left to be synced in the end: so no loss of power takes away what was said to be there.
+/// Asserts that files below `folder` are synced before they replace others, that their names are synced after it, and
+/// that nothing is unsynced at the end. So a power cut loses nothing that was reported as written.
 #[track_caller]
 fn assert_synced(log: &str, folder: &Path) {
     let (mut data, mut names) = (BTreeSet::new(), BTreeSet::new());
@@ -97,7 +98,7 @@ fn assert_synced(log: &str, folder: &Path) {
     assert!(data.is_empty() && names.is_empty(), "never synced: {data:?} {names:?}");
 }
 
-/// Every fault that is tried: the call, its number, and the error.
+/// All faults to try: the call, its number, and the error.
 fn faults(calls: BTreeSet<(String, usize)>) -> Vec<String> {
     let possible = |call: &str, error: &str| error != "EMFILE" || call == "openat";
     let of = |(call, count): (String, usize)| {
@@ -107,7 +108,7 @@ fn faults(calls: BTreeSet<(String, usize)>) -> Vec<String> {
     calls.into_iter().flat_map(of).collect()
 }
 
-/// What a run is to change: names of files, and whether what is in one of them is whole.
+/// Expected outputs of a run: names of files, and whether a file is whole.
 struct Outputs<'a> {
     names: &'a [&'a str],
     is_whole: &'a dyn Fn(&str, &[u8]) -> bool,
@@ -146,7 +147,7 @@ fn each_call_fails_once(prepare: &dyn Fn(&Folder), args: &dyn Fn(&Folder) -> Vec
             assert!(whole || (new == old && ran.code != Some(0)), "{fault}: {name} is not whole: {ran:?}");
         }
         match ran.code {
-            // What was only tidying up may fail.
+            // Cleaning up may fail.
             Some(0) => {}
             Some(74) => {
                 refused += 1;
@@ -260,7 +261,7 @@ fn a_report_is_the_old_or_the_new_one() {
     each_call_fails_once(&prepare, &args, &outputs);
 }
 
-/// A folder with three old photos; with a state file of the first version, which is written anew, if `anew`.
+/// A folder with three old photos. With `anew`, also a state file of the first version, which will be rewritten.
 fn watched(folder: &Folder, anew: bool) {
     folder.file("m.onnx", &tiny::bundle().encode());
     fs::create_dir(folder.path("in")).unwrap();
@@ -276,8 +277,8 @@ fn old_photo(folder: &Folder, i: u8) {
     File::options().write(true).open(path).unwrap().set_modified(old).unwrap();
 }
 
-/// Watches until photo `last` was told, or `most` frames and errors were, or the program ends; which photos were told, in
-/// their order.
+/// Watches until photo `last` was reported, or `most` frames and errors were, or the program ends. Returns the reported
+/// photos in order.
 fn watch_until(command: &mut Command, last: Option<&str>, most: usize) -> (Vec<String>, Ran) {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let (sender, lines) = std::sync::mpsc::channel();
@@ -295,7 +296,7 @@ fn watch_until(command: &mut Command, last: Option<&str>, most: usize) -> (Vec<S
         assert!(Instant::now() < until, "the program neither tells nor ends; told so far: {told:?}");
         match lines.recv_timeout(Duration::from_millis(50)) {
             Ok(line) => {
-                // A line that a fault cut off was not told.
+                // A line truncated by a fault was not reported.
                 let json = serde_json::from_str::<Value>(&line).unwrap_or_default();
                 stdout += &line;
                 heard += usize::from(json["schema"] == "oltr.frame/1" || json["schema"] == "oltr.error/1");
@@ -357,7 +358,7 @@ fn photos_are_told_though_their_list_cannot_be_written() {
                 }
                 _ => panic!("{fault}: {ran:?}"),
             }
-            // What was told and recorded comes no more, everything else does; then one that is new.
+            // Photos that were reported and recorded do not come again, all others do; then a new one.
             old_photo(&folder, 9);
             let (second, ran) = watch_until(&mut command(&args), Some("9.pgm"), usize::MAX);
             assert_eq!(ran.code, Some(0), "{fault}: {ran:?}");

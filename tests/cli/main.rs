@@ -1,4 +1,4 @@
-//! The program as its users meet it: every test runs the binary.
+//! The program from its users' view: every test runs the binary.
 
 mod classify;
 #[path = "../common/mod.rs"]
@@ -40,7 +40,7 @@ const GOLDEN: &str = "models/everyday.golden.npz";
 const PLAIN_GRAPH: &str = "tests/graphs/odd.qdq.onnx";
 const PLAIN_GOLDEN: &str = "tests/graphs/odd.qdq.npz";
 
-/// What a run of the program left behind.
+/// Result of a run of the program.
 #[derive(Debug)]
 struct Ran {
     code: Option<i32>,
@@ -103,7 +103,7 @@ fn oltr_with_input(args: &[&str], input: &[u8]) -> Ran {
     child.wait_with_output().unwrap().into()
 }
 
-/// The keys of a JSON line with the braces around them, in their order: `{a,b{c},d[{e}]}`.
+/// The keys of a JSON line in order, with braces: `{a,b{c},d[{e}]}`.
 fn keys(line: &str) -> String {
     let mut keys = String::new();
     let mut rest = line.trim();
@@ -136,7 +136,7 @@ fn closing_quote(text: &str) -> usize {
     .expect("a string ends")
 }
 
-/// A folder that is removed in the end, with the files of one test.
+/// A folder with the files of one test. It is removed at the end.
 struct Folder(tempfile::TempDir);
 
 impl Folder {
@@ -144,7 +144,7 @@ impl Folder {
         Folder(tempfile::tempdir().unwrap())
     }
 
-    /// Writes a file; its path.
+    /// Writes a file and returns its path.
     fn file(&self, name: &str, bytes: &[u8]) -> String {
         let path = self.path(name);
         fs::write(&path, bytes).unwrap();

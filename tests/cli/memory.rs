@@ -1,4 +1,4 @@
-//! What the program takes of the machine with the bundle that it ships, as the kernel counts it.
+//! The program's memory with the bundle that it ships, as the kernel counts it.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
@@ -14,14 +14,14 @@ fn field(status: &str, name: &str) -> u64 {
     kib.unwrap_or_else(|| panic!("no {name} in {status}")) * 1024
 }
 
-/// Whether the functions that the program runs lie side by side.
+/// Whether the program's functions are linked in the order of use.
 fn ordered() -> bool {
     const SECTION: &[u8] = b"\0.text.run\0";
     std::fs::read(env!("CARGO_BIN_EXE_oltr")).unwrap().windows(SECTION.len()).any(|w| w == SECTION)
 }
 
-/// At the peak, pages of the program file are left out: they are the kernel's cache of it, and the bundle is part of the
-/// program here, whose size the bar counts.
+/// The peak leaves out pages of the program file: they are the kernel's cache. The bundle is part of the program here,
+/// and the bar counts its size.
 #[test]
 fn memory_stays_within_its_bars() {
     let file = std::fs::metadata(package("models/everyday.onnx")).unwrap().len();
@@ -52,8 +52,8 @@ fn memory_stays_within_its_bars() {
     let steady = field(&status, "RssAnon");
     let bar = said("weights_bytes") + said("arena_bytes") + 12 * MB;
     assert!(steady <= bar, "{steady} bytes held in steady state, the bar is {bar}");
-    // With the pages of the program file, most of which is code. The allowance is for a kernel that maps more around
-    // what is touched than the 64 KB that are usual: 21.5 MiB of 22.7 were counted.
+    // Includes pages of the program file, mostly code. The allowance is for a kernel that maps more than the usual 64
+    // KB around each touched page: 21.5 MiB of 22.7 were measured.
     let steady = field(&status, "VmRSS");
     if !ordered() {
         eprintln!("NOT TESTED: pages of code, which only packaged programs have in order (see cross/build)");
@@ -77,8 +77,8 @@ fn large_photo() -> Vec<u8> {
     photo
 }
 
-/// The system gives no more than so many KiB of data (RLIMIT_DATA) to a program that classifies a large photo. A FIFO into
-/// which nobody writes keeps it alive to be looked at.
+/// Limits the program's data (RLIMIT_DATA) while it classifies a large photo. A FIFO without a writer keeps it alive
+/// for the measurement.
 #[test]
 fn a_large_photo_takes_the_memory_of_a_small_one() {
     const DATA: u64 = 20 << 10;

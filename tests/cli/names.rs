@@ -1,4 +1,4 @@
-//! Names above species, and lists of what lives here.
+//! Names above species, and species lists.
 
 use std::collections::BTreeMap;
 
@@ -37,12 +37,12 @@ pub fn bundle(folder: &Folder, known: &str, open: &str) -> String {
 }
 
 #[test]
-fn the_narrowest_name_that_is_sure_is_told() {
+fn the_narrowest_name_that_is_sure_is_reported() {
     let folder = Folder::new();
     let named = bundle(&folder, r#"{"label":0.9,"family":0.68}"#, "{}");
     let ran = oltr(&["classify", "--json", "--model", &named, CUP, CAT, "examples/photos/moon.jpg"]).code(0);
     let lines = ran.json();
-    // The decision is as before; the name beside it is what can be promised.
+    // The decision is unchanged. The name next to it is what can be promised.
     assert_eq!((&lines[1]["decision"], &lines[1]["label"]), (&"known".into(), &"wild_cat".into()));
     let taxon = &lines[1]["taxon"];
     assert_eq!((&taxon["rank"], &taxon["name"]), (&"family".into(), &"Felidae".into()));
@@ -53,10 +53,10 @@ fn the_narrowest_name_that_is_sure_is_told() {
     assert!(keys(ran.stdout.lines().next().unwrap()).ends_with("taken,place,camera,taxon{rank,name,probability}}"));
     let table = oltr(&["classify", "--model", &named, CUP, CAT]).code(0).stdout;
     assert!(table.contains("Felidae (family)"), "{table}");
-    // Photos of a stream say the same.
+    // A stream of photos gives the same.
     let streamed = oltr(&["stream", "--json", "--model", &named, CAT]).code(0);
     assert_eq!(streamed.json()[0]["taxon"]["name"], "Felidae");
-    // Where no name is sure enough, the class is told with a doubt.
+    // If no name is sure enough, the class gets a question mark.
     let doubtful = bundle(&folder, r#"{"label":0.999}"#, "{}");
     let table = oltr(&["classify", "--model", &doubtful, CAT]).code(0).stdout;
     assert!(table.contains("wild cat ?"), "{table}");
@@ -71,7 +71,7 @@ fn open_photos_say_what_they_lie_near_where_the_bundle_promises_it() {
     assert_eq!((&line["decision"], &line["taxon"]["name"]), (&"open".into(), &"Felidae".into()));
     let table = oltr(&["classify", "--model", &named, photo]).code(0).stdout;
     assert!(table.contains("open, ne"), "{table}");
-    // A bundle without names says nothing of it.
+    // A bundle without a taxonomy has no such field.
     let line = oltr(&["classify", "--json", photo]).code(0).json().remove(0);
     assert!(!line.as_object().unwrap().contains_key("taxon"));
 }
@@ -93,7 +93,7 @@ fn taxa_that_contradict_the_classes_are_refused() {
 }
 
 #[test]
-fn what_does_not_live_here_is_not_the_answer_and_that_is_said() {
+fn unlisted_classes_are_never_the_answer_and_that_is_reported() {
     let folder = Folder::new();
     let list = folder.file("here.txt", b"cup\nFaces_easy\n# and a stranger\nSnark\n");
     let ran = oltr(&["classify", "--json", "--species-list", &list, CUP, CAT]).code(0);
@@ -127,10 +127,10 @@ fn calibrate_takes_a_table_of_taxa() {
     assert!(metadata.contains("Felidae") && metadata.contains("Puma"));
     assert!(!metadata.contains("Cancridae"), "a class that the bundle does not have");
     let evaluated = oltr(&[&["evaluate", "--json"], &study[..], &["--taxonomy", &table, &new]].concat()).code(0).json();
-    // Eight photos are too few to choose a threshold by: no name is told.
+    // Eight photos are too few to choose a threshold: there are no names.
     let names = &evaluated[0]["names"];
     assert_eq!((&names["share"], &names["known"]["photos"]), (&0.8.into(), &names["known"]["unnamed"]));
-    // Thresholds stay where only names are asked for.
+    // Thresholds stay if only names are requested.
     let again = folder.path("again.onnx");
     run(&["--names-only", "--output", &again, &new]).code(0);
     assert!(fs::read(&new).unwrap() == fs::read(&again).unwrap());

@@ -1,4 +1,4 @@
-//! Photos as people have them: files about them for other programs, one answer each, bursts, and exports of events.
+//! Photos in practice: files about them for other programs, one answer each, bursts, and exports of events.
 
 use std::fs;
 use std::process::Stdio;
@@ -22,7 +22,7 @@ fn taken(date: &str, offset: &str) -> Vec<u8> {
         field
     };
     let fields = [field(0x9003, date), field(0x9011, offset)].concat();
-    // A folder with the place of another, and that with both texts.
+    // One IFD with the place, and one with both texts.
     let first = [&b"\x01\0\x69\x87\x04\0\x01\0\0\0"[..], &26_u32.to_le_bytes(), &[0; 4]].concat();
     let exif = [&b"\x02\0"[..], &fields, &[0; 4]].concat();
     let body = [&b"Exif\0\0II*\0"[..], &8_u32.to_le_bytes(), &first, &exif, &texts].concat();
@@ -30,7 +30,7 @@ fn taken(date: &str, offset: &str) -> Vec<u8> {
     [&cup[..2], b"\xFF\xE1", &(body.len() as u16 + 2).to_be_bytes(), &body, &cup[2..]].concat()
 }
 
-/// A card with photos in two folders, one of which is none.
+/// A card with photos in two folders. One of them is not a photo.
 fn card() -> Folder {
     let files = Folder::new();
     fs::create_dir_all(files.path("card/a")).unwrap();
@@ -108,7 +108,7 @@ fn a_run_that_is_killed_goes_on() {
     let (output, part) = (files.path("out.csv"), files.path("out.csv.part"));
     let card = files.path("card");
     let args = ["classify", "--format", "csv", "--output", &output, "--base", &card, "--resume", &card];
-    // Some photos come with each run, however early it ends.
+    // Each run adds some photos, however early it ends.
     for _ in 0..3 {
         let before = fs::metadata(&part).map_or(0, |meta| meta.len());
         let mut child = command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -128,7 +128,7 @@ fn a_run_that_is_killed_goes_on() {
     let whole = files.path("whole.csv");
     oltr(&["classify", "--format", "csv", "--output", &whole, "--base", &card, &card]).code(0);
     assert_eq!(rows(&output), rows(&whole));
-    // Finished: there is nothing to do, and then only what is new.
+    // Finished: nothing is left to do, and then only new photos.
     oltr(&args).code(0).says(&["30 photos, 30 from before"]);
     files.file("card/new.jpg", &cup());
     oltr(&args).code(0).says(&["31 photos, 30 from before"]);
@@ -172,17 +172,17 @@ fn photos_are_answered_one_by_one() {
         (&"oltr.frame/1".into(), &"known".into(), &"cup".into())
     );
     assert!(line["taken"].is_null() && line.as_object().unwrap().contains_key("camera"));
-    // One photo suffices; a person reads its name.
+    // A single photo is enough. People see its name.
     assert_eq!(stream(&[&cup]).len(), 1);
     let table = oltr(&["stream", &cup]).code(0).stdout;
     assert!(table.lines().nth(1).unwrap().contains("cup.jpg"), "{table}");
-    // One that is none is told by its name too.
+    // An unreadable photo is reported with its name too.
     let files = card();
     let lines = oltr(&["stream", "--json", &files.path("card")]).code(65).json();
     let broken = lines.iter().find(|line| line["schema"] == "oltr.error/1").unwrap();
     assert_eq!(broken["source"], files.path("card/broken.jpg").as_str());
     assert_eq!(lines.len(), 5, "four photos and what became of all");
-    // Consensus where it is asked for.
+    // Consensus if it is requested.
     let lines = stream(&["--consensus", "1/1", &cup]);
     assert!(lines.iter().all(|line| line["schema"] == "oltr.event/1") && lines.len() == 2, "{lines:?}");
 }
@@ -221,7 +221,7 @@ fn a_burst_is_one_event_at_the_time_taken() {
     let ends: Vec<&Value> = lines.iter().filter(|line| line["type"] == "end").collect();
     let told: Vec<_> =
         ends.iter().map(|end| (end["frames"].as_u64().unwrap(), end["first"]["wall"].as_str().unwrap())).collect();
-    // In UTC where the photo says its offset, else by the camera's own clock.
+    // In UTC if the photo has an offset, else by the camera's clock.
     assert_eq!(
         told,
         [(2, "2024-05-01T04:12:33.000Z"), (1, "2024-05-01T04:20:00.000Z"), (2, "2023-01-01T12:00:00.000")]
@@ -233,7 +233,7 @@ fn a_burst_is_one_event_at_the_time_taken() {
     let lines = stream(&["--burst", "10m", "--time", "arrival", &files.path("card")]);
     assert_eq!(lines.iter().filter(|line| line["type"] == "end").count(), 2);
     assert!(lines[0]["first"]["mono_ns"].is_u64());
-    // Consensus by the time taken: minutes lie between.
+    // Consensus by EXIF time: there are minutes in between.
     let lines = stream(&["--consensus", "1/1", "--gap", "1m", &files.path("card")]);
     assert_eq!(lines.iter().filter(|line| line["type"] == "end").count(), 3);
     for option in [["--burst", "60s"], ["--time", "exif"]] {
@@ -271,7 +271,7 @@ fn events_are_exported_without_a_store() {
     oltr(&["export", "csv", "--records", &deployment, &out]).code(65).says(&["line 1"]);
 }
 
-/// A store with a class, something open, and one that a person called nothing.
+/// A store with a class, an open event, and one reviewed as nothing.
 fn store(folder: &std::path::Path) {
     use oltr_store::disk::RealDisk;
     use oltr_store::{NewRecord, Review, Reviews, Said, Settings, Store};
@@ -316,7 +316,7 @@ fn a_store_is_exported_with_its_pictures() {
     for row in media.records() {
         assert_eq!(fs::read(format!("{out}/{}", &row.unwrap()[4])).unwrap(), cup());
     }
-    // Again, in its place; and what is none.
+    // A second export replaces the first; a folder that is not a store is refused.
     oltr(&args).code(0);
     oltr(&["export", "csv", "--store", &files.path("none"), &files.path("x")]).code(66);
     oltr(&["export", "csv", "--store", &files.path(""), &files.path("x")]).code(65).says(&["no store"]);
@@ -327,7 +327,7 @@ fn a_store_is_exported_with_its_pictures() {
 fn bursts_are_stored_with_their_own_pictures_at_the_time_taken() {
     let files = Folder::new();
     fs::create_dir(files.path("card")).unwrap();
-    // The same cup by day and, larger on the disk, a day later: each event has a picture of its own.
+    // The same cup by day and, with a larger file, a day later: each event has its own picture.
     let [first, second] =
         [("2024:05:01 06:12:33", "+02:00"), ("2024:05:02 06:12:33", "+02:00")].map(|(d, o)| taken(d, o));
     files.file("card/1.jpg", &first);

@@ -135,6 +135,6 @@ fn a_graph_that_makes_tract_panic_is_a_bad_model_not_a_defect() {
     std::fs::write(&path, onnx::tract_panics().encode()).unwrap();
     let ran = oltr(&["bench", "--runs", "1", &path]).code(65).says(&[&path, "does not run"]);
     assert!(!ran.stderr.contains("panicked") && !ran.stderr.contains("internal error"), "{}", ran.stderr);
-    // Who asks for everything is told.
+    // With -vv everything is logged.
     oltr(&["bench", "-vv", "--runs", "1", &path]).code(65).says(&["panicked"]);
 }

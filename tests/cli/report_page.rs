@@ -26,7 +26,7 @@ fn report(folder: &Folder, labels: &str, change: impl FnOnce(&mut super::common:
     Report { page: read("report.html"), answers: read("answers.csv"), ran }
 }
 
-/// Classes of which one is hostile in its id and its name.
+/// Classes, one with a hostile id and name.
 fn hostile_classes(model: &mut super::common::onnx::Model) {
     let class = |id: String| serde_json::json!({"id": id, "name": format!("{id} name"), "train_count": 9});
     let classes = [HOSTILE.to_string(), FORMULA.to_string(), "c".to_string()].map(class);

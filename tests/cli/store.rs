@@ -1,4 +1,4 @@
-//! Events that are kept: `stream --store`, `store`, `review`.
+//! Stored events: `stream --store`, `store`, `review`.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{Ran, oltr};
 
-/// A recording of two photos, eight frames each, as JPEG pictures one after another.
+/// A recording of two photos with eight frames each, as a sequence of JPEG pictures.
 pub fn clip(folder: &Path) -> PathBuf {
     let path = folder.join("clip.mjpeg");
     let mut clip = std::fs::File::create(&path).unwrap();
@@ -67,7 +67,7 @@ fn events_are_kept_with_the_cameras_own_pictures() {
             ["cup.jpg", "moon.jpg"].map(|photo| std::fs::read(Path::new("examples/photos").join(photo)).unwrap());
         assert!(photos.contains(&kept), "the picture is not what the source had");
     }
-    // Another run goes on: higher numbers, and nothing is the first any more.
+    // A second run continues: higher ids, and no event is the first ever.
     let again = stream(folder.path(), &dir).code(0);
     let new = lines(&again).into_iter().find(|line| line["type"] == "new").unwrap();
     assert_eq!((&new["first_ever"], &new["days_since"]), (&false.into(), &0.into()));
@@ -78,7 +78,7 @@ fn events_are_kept_with_the_cameras_own_pictures() {
     store(&["store", "list", "DIR"], &dir).code(0);
     let stats = lines(&store(&["store", "stats", "--json", "DIR"], &dir).code(0));
     assert_eq!((&stats[0]["records"], &stats[0]["evicted"]), (&ids.len().into(), &serde_json::json!({})));
-    // A torn tail is said, and repaired by nobody but a start.
+    // A torn tail is reported, and only a start repairs it.
     let segment = dir.join("segments/000000000001.jsonl");
     let whole = std::fs::read(&segment).unwrap();
     std::fs::write(&segment, &whole[..whole.len() - 10]).unwrap();
@@ -112,7 +112,7 @@ fn a_stream_goes_on_where_nothing_can_be_kept() {
     }
 }
 
-/// A line of the store: its length, its checksum and what it says.
+/// A line of the store: length, checksum and object.
 fn framed(object: &str) -> String {
     let mut crc = !0u32;
     for byte in object.bytes() {
@@ -144,7 +144,7 @@ fn decisions_make_labels_and_classes() {
     // A group by one of its events, and others taken out of it.
     let sure = set(&open.join(","), "open").code(0);
     assert!(sure.stderr.contains(&format!("{} records: open", open.len())), "{}", sure.stderr);
-    set(&format!("alike:{}", open[0]), "new moon").code(65).says(&["nobody has decided"]);
+    set(&format!("alike:{}", open[0]), "new moon").code(65).says(&["without a review"]);
     set(&open.join(","), "new moon").code(0);
     for (ids, says) in
         [("alike:x", "is no record"), ("17,-99", "taken out"), ("", "is no record"), ("no-such-id", "is no record")]
@@ -159,11 +159,11 @@ fn decisions_make_labels_and_classes() {
     };
     assert_eq!((&review(&open[0])["label"], &review(&open[0])["by"]), (&"new moon".into(), &"ann".into()));
     assert_eq!((&review(&known[1])["label"], &review(&known[1])["decision"]), (&Value::Null, &"nothing".into()));
-    // Which classes are known, the bundle says that saw the events.
+    // The bundle that made the events defines which classes are known.
     let other = folder.path().join("other");
     std::fs::create_dir_all(other.join("segments")).unwrap();
     for file in ["segments/000000000001.jsonl", "reviews.jsonl"] {
-        // As another network would have written it, with the checksums of its lines.
+        // As written by another network, with valid checksums.
         let text = std::fs::read_to_string(dir.join(file)).unwrap();
         let graph = listed[0]["graph_sha256"].as_str().unwrap();
         let lines: String = text.lines().map(|line| framed(&line[18..].replace(graph, &"0".repeat(64)))).collect();
@@ -199,7 +199,7 @@ fn decisions_make_labels_and_classes() {
     let shown =
         oltr(&["classify", "--json", "--enrolled", enrolled.to_str().unwrap(), "examples/photos/moon.jpg"]).code(0);
     assert_eq!(lines(&shown)[0]["label"], "new moon");
-    // What is enrolled since stays.
+    // Later enrolments stay.
     let file = enrolled.to_str().unwrap();
     oltr(&["enrol", "add", "--enrolled", file, "cups", "examples/photos/cup.jpg", "examples/photos/cup.jpg"]).code(0);
     let names = || -> Vec<String> {
@@ -210,7 +210,7 @@ fn decisions_make_labels_and_classes() {
     enrol(&["--undo"]).code(0);
     assert_eq!(names(), ["cups"]);
     enrol(&["--undo"]).code(65).says(&["was undone"]);
-    // A class that there was before is what it was.
+    // A class that existed before is restored.
     oltr(&["enrol", "add", "--enrolled", file, "new moon", "examples/photos/cup.jpg", "examples/photos/cup.jpg"])
         .code(0);
     let before = std::fs::read(&enrolled).unwrap();
@@ -295,7 +295,7 @@ fn the_page_shows_and_decides() {
     let id = groups["groups"][0]["ids"][0].as_u64().unwrap();
     let (status, picture) = page.get(&format!("/picture/{id}"));
     assert!(status == 200 && picture.starts_with(&[0xFF, 0xD8]));
-    // A browser asks for many pictures at once, and for none of them twice.
+    // A browser requests many pictures at once, and never retries.
     std::thread::scope(|scope| {
         let asked: Vec<_> = (0..40).map(|_| scope.spawn(|| page.get(&format!("/picture/{id}")).0)).collect();
         let answered: Vec<u16> = asked.into_iter().map(|asked| asked.join().unwrap()).collect();
@@ -306,7 +306,7 @@ fn the_page_shows_and_decides() {
     }
     let body = format!("{{\"ids\":[{id}],\"label\":\"<script>alert(1)</script>\"}}");
     let json = "Content-Type: application/json\r\n";
-    // From elsewhere nothing is decided: another name of this machine, another page, a form.
+    // Foreign requests cannot review: another name of this machine, another page, a form.
     assert_eq!(page.ask("GET / HTTP/1.1\r\nHost: elsewhere.example:PORT\r\n\r\n").0, 403);
     assert_eq!(page.post(&format!("{json}Origin: http://elsewhere.example\r\n"), &body), 403);
     assert_eq!(page.post("Content-Type: text/plain\r\n", &body), 403);

@@ -1,4 +1,4 @@
-//! `oltr stream`: clients that write frames, faults, signals, and what is printed.
+//! `oltr stream`: clients that write frames, faults, signals, and output.
 
 mod clients;
 mod crash;
@@ -33,7 +33,7 @@ fn start(args: &[&str]) -> Child {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-/// Waits for the end of `child`, whose input may stay open; no longer than `patience`.
+/// Waits up to `patience` for the end of `child`, whose input may stay open.
 #[track_caller]
 fn ended(mut child: Child, patience: Duration) -> Ran {
     let until = Instant::now() + patience;
@@ -70,7 +70,7 @@ fn lines_have_their_schema_and_numbers() {
     let frames = of(&lines, "oltr.frame/1");
     assert_eq!(frames.iter().map(|f| f["frame"].as_u64().unwrap()).collect::<Vec<_>>(), (0..8).collect::<Vec<_>>());
     let events: Vec<_> = of(&lines, "oltr.event/1").iter().map(|e| e["type"].as_str().unwrap()).collect();
-    // A machine that needs a second for these frames is told of an update between.
+    // A slow machine that needs a second for these frames also prints an update.
     assert_eq!(events.iter().filter(|kind| **kind != "update").collect::<Vec<_>>(), [&"new", &"end"]);
     let stats = lines.last().unwrap();
     assert_eq!((&stats["schema"], &stats["last"]), (&"oltr.stats/1".into(), &true.into()));
@@ -90,7 +90,7 @@ fn lines_have_their_schema_and_numbers() {
 fn a_person_reads_a_table() {
     let args = ["stream", "--overflow", "block", "-"];
     let ran = oltr_with_input(&args, &y4m(8)).code(0);
-    // One line says what became of all.
+    // One line summarises all frames.
     assert!(ran.stderr.lines().count() == 1 && ran.stderr.contains("8 captured, 8 classified, 0 dropped"), "{ran:?}");
     assert_eq!(oltr_with_input(&["stream", "-q", "--overflow", "block", "-"], &y4m(2)).code(0).stderr, "");
     let lines: Vec<&str> = ran.stdout.lines().collect();
@@ -113,7 +113,7 @@ fn options_thin_frames_out() {
     assert!(begin.elapsed() > Duration::from_millis(400));
 }
 
-/// What was asked for and does not fit is refused before the first photo, and what the message proposes helps.
+/// Options that do not fit are refused before the first photo, and the proposed remedy works.
 #[test]
 fn photos_that_may_not_fit_are_refused_with_a_remedy_that_holds() {
     let files = Folder::new();
@@ -158,7 +158,7 @@ fn memory_is_planned_and_kept() {
     let refused = oltr_with_input(&["stream", "--max-memory", "40MiB", "-"], &y4m(3)).code(78);
     refused.says(&["--max-memory", "bytes of memory"]);
 
-    // What the system says that it took.
+    // The memory that the system reports.
     let mut child = start(&["--json", "--per-frame", "--max-memory", "64MiB", "--overflow", "block", "-"]);
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(&y4m(100)).unwrap();

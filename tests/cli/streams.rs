@@ -1,4 +1,4 @@
-//! Standard streams and signals: who reads along, who left, who asks to stop.
+//! Standard streams and signals: a reader that follows, a reader that leaves, a request to stop.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -68,7 +68,7 @@ fn a_signal_ends_the_program_after_the_frame_in_hand() {
 #[test]
 fn a_signal_ends_the_program_that_waits_for_input() {
     let mut child = command(&["classify", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    // The titles appear when the model is loaded; then it waits.
+    // The titles appear when the model is loaded. Then the program waits.
     let mut line = String::new();
     BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
     send("TERM", &child);

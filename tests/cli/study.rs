@@ -1,11 +1,11 @@
-//! Labelled photos: evaluating, calibrating, and what can be wrong with labels and photos.
+//! Labelled photos: evaluating, calibrating, and errors in labels and photos.
 
 use std::collections::BTreeMap;
 
 use super::common::tiny;
 use super::*;
 
-/// The sample photos and what they show; unknown but for three.
+/// The sample photos and their labels; all but three are unknown.
 pub const LABELS: &str = "path\tclass\trole\tsplit
 cup.jpg\tcup\tknown\ttest
 face.jpg\tFaces_easy\tknown\ttest
@@ -50,7 +50,7 @@ fn evaluate_prints_the_fields_of_its_schema_in_order() {
 
 #[test]
 fn the_figures_of_the_sample_photos_are_those_counted_by_hand() {
-    // README: the three known photos come out right, of the five unknown ones the cat is called a wild cat.
+    // README: the three known photos are right, and of the five unknown ones the cat is called a wild cat.
     let ran = evaluate(LABELS, &["--json", BUNDLE]).code(0);
     for (pointer, expected) in [
         ("/known", 3.0),
@@ -63,7 +63,7 @@ fn the_figures_of_the_sample_photos_are_those_counted_by_hand() {
         ("/open_set/precision", 1.0),
         ("/open_set/recall", 0.75),
         ("/open_set/f_measure", 6.0 / 7.0),
-        // The cat (0.916) lies below cup (0.991), face (1.002) and motorbike (1.187), as all others do.
+        // The cat (0.916) is below cup (0.991), face (1.002) and motorbike (1.187), as are all others.
         ("/open_set/auroc", 1.0),
         ("/open_set/fpr95", 0.0),
         ("/scores/reachability/auroc", 1.0),
@@ -153,7 +153,7 @@ fn with_one_class_and_nothing_unknown_the_rest_is_null() {
     assert!(evaluate(&labels, &[BUNDLE]).code(0).stdout.contains("not defined"));
     let folder = Folder::new();
     evaluate(&labels, &["--report", &folder.path("r"), BUNDLE]).code(0);
-    // Only unknown photos, the other way round.
+    // Only unknown photos, with the roles reversed.
     let unknown = format!("{}\n{}\n", LABELS.lines().next().unwrap(), LABELS.lines().nth(5).unwrap());
     let ran = evaluate(&unknown, &["--json", "--report", &folder.path("u"), BUNDLE]).code(0);
     assert_eq!((figure(&ran, "/closed/top1"), figure(&ran, "/open_set/open_called_known")), (Value::Null, 1.0.into()));
@@ -186,7 +186,7 @@ fn tiny_bundle(folder: &Folder, change: impl FnOnce(&mut super::common::onnx::Mo
 fn scores_that_are_not_numbers_are_no_scores() {
     let folder = Folder::new();
     let model = tiny_bundle(&folder, |model| {
-        // Features at the upper end of their range, times the largest weights there are: infinite logits.
+        // Features at the upper end of their range, times the largest weights: infinite logits.
         model.tensor("conv.ws").raw = [10f32; tiny::WIDTH].iter().flat_map(|s| s.to_le_bytes()).collect();
         let tensor = model.tensor("classifier");
         tensor.raw = tensor.raw.chunks(4).flat_map(|_| f32::MAX.to_le_bytes()).collect();
@@ -212,7 +212,7 @@ fn gates_decide_the_exit_code() {
     assert_eq!((&gates[0]["met"], &gates[1]["met"]), (&false.into(), &true.into()));
     let person = evaluate(LABELS, &["--gate", "open_set.auroc<0.5", BUNDLE]).code(1);
     assert!(person.stdout.contains("NOT MET"), "{}", person.stdout);
-    // What is not defined meets nothing; what is no figure is no gate.
+    // An undefined figure meets no gate, and an unknown figure is an error.
     evaluate(LABELS, &["--gate", "closed.medium>=0", BUNDLE]).code(1);
     evaluate(LABELS, &["--gate", "f_measure>=0", BUNDLE]).code(65).says(&["f_measure>=0", "--json"]);
     evaluate(LABELS, &["--gate", "high", BUNDLE]).code(2).says(&["open_set.f_measure>=0.80"]);
@@ -227,7 +227,7 @@ fn two_bundles_are_compared_photo_by_photo() {
     let strict = folder.path("strict.onnx");
     let args = ["--split", "test", "--target", "known-accept=0.6", "--output", &strict, BUNDLE];
     study("calibrate", LABELS, &args).code(0);
-    // Of the three known photos two suffice: the cup turns open, and the cat with it.
+    // Two of the three known photos are enough: the cup becomes open, and the cat too.
     let ran = evaluate(LABELS, &["--json", "--compare", &strict, "--gate", "drift<=0.2", BUNDLE]).code(1);
     for (field, expected) in [("changed", 2), ("known_to_open", 2), ("open_to_known", 0), ("other_label", 0)] {
         assert_eq!(figure(&ran, &format!("/comparison/{field}")), expected, "{field}");
@@ -252,7 +252,7 @@ fn a_report_is_one_page_that_needs_nothing_else() {
         assert!(html.contains(part), "'{part}' is not in the page");
     }
     assert_eq!(html.matches("<svg").count(), 5);
-    // The cat, as a picture; nothing comes from elsewhere.
+    // The cat as a picture, without external resources.
     assert_eq!(html.matches("src=\"data:image/jpeg;base64,").count(), 1);
     assert_eq!(html.matches("src=").count(), 1);
     for elsewhere in ["<script", "<link", "url(", "@import", "href="] {
@@ -291,7 +291,7 @@ fn calibrating_changes_the_rule_and_nothing_else() {
     assert_eq!(open["reachability"], report["reachability"]);
     after.insert("oltr.open".into(), before["oltr.open"].clone());
     assert_eq!(before, after);
-    // The same answers but for the rule, and other runtimes' golden outputs still hold.
+    // The same answers except for the rule, and the golden outputs still agree.
     oltr(&["verify", &new, GOLDEN]).code(0);
     let face = oltr(&["classify", "--json", "--model", &new, &format!("{PHOTOS}/face.jpg")]).code(0);
     assert_eq!(face.json()[0]["decision"], "open");
@@ -397,7 +397,7 @@ fn what_is_no_file_of_labels_says_what_one_is() {
     let header = "path        class  role     split";
     oltr(&["evaluate", BUNDLE]).code(2).says(&["--labels", header, "oltr inspect"]);
     oltr(&["calibrate", "--output", "new.onnx", BUNDLE]).code(2).says(&["--labels", header]);
-    // A folder whose folders are no classes of the bundle.
+    // The folders are not classes of the bundle.
     let folders = oltr(&["evaluate", "--labels", "examples", "--images", "examples", BUNDLE]).code(65);
     folders.says(&["'photos'", "labels.tsv"]);
     // Commas between the columns, and names in place of ids, are read.

@@ -1,4 +1,4 @@
-//! What people read fits their terminals, and calls classes the same everywhere.
+//! Tables fit the terminal, and name classes in the same way everywhere.
 
 use unicode_width::UnicodeWidthStr;
 
@@ -8,7 +8,8 @@ use super::*;
 /// Columns of a pipe, and of most terminals.
 const WIDTH: usize = 80;
 
-/// Names that a table must hold: short, usual, long, wide, with marks that combine, of signs that are several characters.
+/// Names that a table must handle: short, usual, long, wide, with combining marks, with graphemes of several
+/// characters.
 fn names() -> [String; 6] {
     [
         "x".into(),
@@ -81,7 +82,7 @@ fn every_table_fits_eighty_columns_whatever_is_in_it() {
             // Paths of the files that were written are whole, so that they can be copied.
             let tables: Vec<&str> = ran.stdout.lines().filter(|line| !line.contains(root)).collect();
             fits(&tables.join("\n"), WIDTH, &format!("{args:?}"));
-            // A pattern of the whole: no mark lost its letter, and no sign was cut in two.
+            // A pattern for the whole output: no combining mark lost its letter, and no grapheme was split.
             assert!(!ran.stdout.contains("…\u{301}") && !ran.stdout.contains("…\u{200d}"), "{}", ran.stdout);
         }
     }
@@ -114,7 +115,7 @@ fn a_wide_terminal_uses_its_width() {
     let wide = run("1000").code(0).stdout;
     assert!(wide.contains(name.trim()) && wide.contains(&photo), "{wide}");
     fits(&run("60").code(0).stdout, 60, "60 columns");
-    // What is no number of columns is passed over.
+    // An invalid number of columns is ignored.
     for columns in ["", "many", "0", "-5"] {
         fits(&run(columns).code(0).stdout, WIDTH, columns);
     }
@@ -148,7 +149,7 @@ fn the_card_is_shown_when_asked_for() {
     assert_eq!(figures.split_whitespace().count(), 3, "a row holds both columns: {figures}");
     let none = oltr(&["inspect", "--card", PLAIN_GRAPH]).code(0).stdout;
     assert!(none.contains("none: the file has no oltr.card"), "{none}");
-    // Programs get the same, asked for or not.
+    // Programs get the same result, with or without the option.
     let json = |args: &[&str]| oltr(&[&["inspect", "--json"], args, &[BUNDLE]].concat()).code(0).stdout;
     assert_eq!(json(&[]), json(&["--card"]));
     assert!(json(&[]).contains("Caltech-101"));
@@ -161,7 +162,7 @@ fn inspect_lists_the_ids_that_labels_need() {
     assert_eq!(row.split_whitespace().collect::<Vec<_>>(), ["Faces_easy", "face", "110", "many"]);
 }
 
-/// A bundle with two classes of one name, and what it calls them in `args`.
+/// A bundle with two classes of the same name, and their names in the output of `args`.
 #[test]
 fn classes_of_one_name_are_told_apart_by_their_ids_everywhere() {
     let folder = Folder::new();

@@ -1,4 +1,4 @@
-//! Names from outside: what files, operators, labels and arguments are called commands no terminal and begins no line.
+//! Names from outside (files, operators, labels, arguments) cannot control a terminal or start a new line.
 
 use super::common::onnx::{Model, Node, dtype, value};
 use super::common::tiny;
@@ -8,7 +8,7 @@ use oltr::text::is_hidden;
 /// Title of the terminal, a line of its own, C1 control, text turned around, a character without width.
 const HOSTILE: &str = "x\x1b]0;title\x07\nINJECTED: line\u{9b}31m\u{202e}\u{200b}";
 
-/// The program wrote the name, and nothing of it as it is.
+/// The output contains the escaped name, and not the name itself.
 #[track_caller]
 fn tame(ran: Ran) -> Ran {
     for text in [&ran.stdout, &ran.stderr] {
@@ -83,7 +83,7 @@ fn of_models_in_the_log() {
     tame(ran.into());
 }
 
-/// A folder in place of a model: the message names the model in it.
+/// A folder in place of a model: the message suggests the model in it.
 #[test]
 fn a_folder_is_no_model() {
     let folder = Folder::new();

@@ -1,4 +1,4 @@
-//! `oltr verify`: agreement, disagreement, and golden files that are none.
+//! `oltr verify`: agreement, disagreement, and invalid golden files.
 
 use std::fs;
 
@@ -103,7 +103,7 @@ fn what_is_written_is_what_was_computed() {
         let header = String::from_utf8_lossy(&bytes[10..64]).into_owned();
         assert!(header.starts_with("{'descr': '<f4', 'fortran_order': False, 'shape': (1, "), "{header}");
     }
-    // As golden values they agree to the last bit.
+    // Used as golden values, they agree to the last bit.
     let own = golden(|members| members.extend(computed));
     let path = folder.file("own.npz", &own);
     let ran = oltr(&["verify", "--json", "--min-cosine", "1", "--max-mean-rel", "0", SMALL_GRAPH, &path]).code(0);
@@ -157,7 +157,7 @@ fn bad_golden_files_are_65_and_say_what_is_wrong() {
         (with("logits.npy", b"\x93NUMPY\x02\x00\xff\xff\xff\xff".to_vec()), &["'logits'", "header"]),
         (with("image.npy", npy("(4294967296, 4294967296, 4294967296)", &[])), &["'image'", "elements"]),
         (with("image.npy", npy("(1, 1000000000)", &[])), &["'image'", "elements"]),
-        // A bomb: 256 MiB of zeros in 256 KiB, behind a shape that promises little.
+        // A bomb: 256 MiB of zeros in 256 KiB, with a small shape.
         (with("logits.npy", npy_of("<f4", "(1, 2)", &vec![0; 256 << 20])), &["'logits'", "more are there"]),
         (nan, &["'logits'", "NaN"]),
     ];

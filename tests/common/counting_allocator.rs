@@ -14,30 +14,30 @@ thread_local! {
     static HELD: Cell<Held> = const { Cell::new(Held { now: 0, most: 0 }) };
 }
 
-/// What a piece of work took from the allocator, given back or not.
+/// Allocations of a piece of work, freed or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Taken {
     /// Allocations and reallocations.
     pub times: usize,
-    /// Bytes that they asked for.
+    /// Bytes that were requested.
     pub bytes: usize,
 }
 
 /// Bytes that a piece of work held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Held {
-    /// In the end; negative where it gave back what was there before.
+    /// Bytes at the end; negative if older memory was freed.
     pub now: isize,
-    /// At worst.
+    /// Peak.
     pub most: isize,
 }
 
-/// What this thread has taken since it began.
+/// Allocations of this thread since it started.
 pub fn taken() -> Taken {
     TAKEN.get()
 }
 
-/// What this thread takes while `work` runs.
+/// Allocations of this thread during `work`.
 pub fn taken_by(work: impl FnOnce()) -> Taken {
     let before = TAKEN.get();
     work();
@@ -45,7 +45,7 @@ pub fn taken_by(work: impl FnOnce()) -> Taken {
     Taken { times: after.times - before.times, bytes: after.bytes - before.bytes }
 }
 
-/// What this thread holds of what it takes while `work` runs, and the result of `work`.
+/// Memory of this thread during `work`, and the result of `work`.
 pub fn held_by<T>(work: impl FnOnce() -> T) -> (Held, T) {
     let before = HELD.get();
     HELD.set(Held { now: 0, most: 0 });
@@ -56,7 +56,7 @@ pub fn held_by<T>(work: impl FnOnce() -> T) -> (Held, T) {
 }
 
 fn count(bytes: usize) {
-    // A thread that ends allocates after its counter is gone.
+    // A thread that ends allocates after its counter was dropped.
     let _ = TAKEN.try_with(|t| {
         let Taken { times, bytes: sum } = t.get();
         t.set(Taken { times: times + 1, bytes: sum + bytes });

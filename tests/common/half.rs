@@ -1,4 +1,4 @@
-//! A classifier whose network is made up.
+//! A classifier with a fake network.
 
 use oltr::bundle::Bundle;
 use oltr::pipeline::Classify;
@@ -8,14 +8,14 @@ use oltr::{Answer, Frame, Judge, Names, Result};
 
 use super::tiny;
 
-/// Preprocesses for real; the network is made up, so that thousands of frames take seconds. What the real one takes is measured
-/// elsewhere.
+/// Preprocesses for real. The network is fake, so that thousands of frames take seconds. Other tests measure the real
+/// one.
 pub struct Half<'a> {
     judge: Judge<'a>,
     preprocessor: Option<Preprocessor>,
     pixels: Vec<u8>,
     count: usize,
-    /// Frames after which another class is seen.
+    /// Number of frames before the class changes.
     run: usize,
 }
 

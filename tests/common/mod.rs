@@ -1,4 +1,4 @@
-//! What several test programs share.
+//! Helpers that several test programs share.
 #![allow(dead_code, reason = "no test program needs all of it")]
 
 pub mod counting_allocator;

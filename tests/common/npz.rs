@@ -1,4 +1,4 @@
-//! Arrays of float32 from NumPy's .npz files. The files are the repository's own: what they should not hold panics.
+//! Float32 arrays from NumPy's .npz files of this repository. Panics on anything unexpected.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -7,7 +7,7 @@ use std::path::Path;
 
 use zip::ZipArchive;
 
-/// The numbers of each array, in the order in which they lie in the file, by name.
+/// The numbers of each array, by name.
 pub type Arrays = BTreeMap<String, Vec<f32>>;
 
 /// Reads every array of a file.

@@ -1,4 +1,4 @@
-//! ONNX files put together by hand, because the tests need such as no exporter writes.
+//! ONNX files built by hand, because the tests need graphs that no exporter writes.
 
 /// ONNX `TensorProto.DataType`.
 pub mod dtype {

@@ -1,5 +1,5 @@
-//! Every attribute of every operator, with values other than its default: computed as ONNX says, or refused with the
-//! reason. `make_attributes.py` wrote the cases, and sees to it that no attribute is missing.
+//! Every attribute of every operator with a value other than its default is computed as ONNX defines, or refused
+//! with a reason. `make_attributes.py` generates the cases and checks that no attribute is missing.
 
 use std::io::{Cursor, Read};
 
@@ -10,7 +10,7 @@ use zip::ZipArchive;
 /// Relative difference between two ways of computing the same.
 const TOLERANCE: f32 = 2e-4;
 
-/// What is refused, by the beginnings of the names of cases, and what the message says.
+/// Prefixes of refused cases, and a part of the message.
 const REFUSED: &[(&str, &str)] = &[
     ("BatchNormalization-14-training_mode", "training_mode"),
     ("BatchNormalization-15-training_mode", "training_mode"),
@@ -20,7 +20,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("DequantizeLinear-21-block_size", "blocks"),
     ("DequantizeLinear-23-output_dtype=10", "output_dtype"),
     ("GroupNormalization-21-num_groups=2-stash_type=10", "stash_type"),
-    // As numbers, and so only when it runs.
+    // Loads, but does not run.
     ("OneHot-", "does not run"),
     ("Pad-11-mode=constant-negative", "pads by -"),
     ("Pad-11-mode=edge-negative", "pads by -"),
@@ -61,7 +61,7 @@ struct Case {
     model: Vec<u8>,
     x: Vec<f32>,
     y: Vec<f32>,
-    /// How far a value may be off, beside rounding.
+    /// Tolerance in addition to rounding.
     tolerance: f32,
 }
 
@@ -91,13 +91,13 @@ fn compute(case: &Case, engine: Engine) -> Result<Vec<f32>, Error> {
     Ok(model.session()?.run_raw(&[&case.x])?.remove(0))
 }
 
-/// What is wrong with a case, if anything is.
+/// Why a case fails, if it does.
 fn check(case: &Case, engine: Engine) -> Option<String> {
     let refused = REFUSED.iter().find(|(name, _)| case.name.starts_with(name));
     match (compute(case, engine), refused) {
         (Err(error), Some((_, says))) if error.to_string().contains(says) => None,
         (Err(error), _) => Some(error.to_string()),
-        // What tract refuses, an int8 program may compute.
+        // An int8 program may compute what tract refuses.
         (Ok(_), Some(_)) if !case.name.ends_with("-quantised") => {
             Some("is computed now: take it off the list of what is refused".into())
         }

@@ -1,4 +1,4 @@
-//! Small files that ask for much memory or time.
+//! Small files that need much memory or time.
 
 use crate::common::counting_allocator::held_by;
 use crate::common::onnx::{Message, Model, Node, Tensor, dtype, value};
@@ -6,7 +6,7 @@ use crate::common::tiny;
 use crate::{all_are_refused, calmly, case, from_bytes, load_and_run};
 use oltr::Error;
 
-/// The most that a refused file may hold on its way: a board has 512 MiB.
+/// Most memory until a file is refused: a board has 512 MiB.
 const MOST: isize = 256 << 20;
 
 /// Refused in bounded time and memory?
@@ -71,7 +71,7 @@ fn empty_messages_by_the_million_are_refused() {
     ];
     let mut wrong = Vec::new();
     for (what, wrap, field) in positions {
-        // A large file is refused by its size alone; a smaller one gets as far as being decoded.
+        // A large file is refused by its size alone. A smaller one is decoded.
         for bytes in [1 << 20, 3 << 20, 16 << 20] {
             if let Err(message) = check(what, &wrap(full(field, bytes)).0) {
                 wrong.push(message);
@@ -265,7 +265,7 @@ pub fn float_graph(nodes: Vec<Node>, tensors: Vec<Tensor>) -> Model {
     }
 }
 
-/// `n` nodes, each of which reads the result of the one before; `make` gets its name, its input and its output.
+/// `n` nodes, each of which reads the result of the previous one. `make` gets input and output names.
 fn in_a_row(n: usize, make: impl Fn(&str, &str) -> Node) -> Vec<Node> {
     let name = |i: usize| match i {
         0 => "x".to_string(),
@@ -275,8 +275,8 @@ fn in_a_row(n: usize, make: impl Fn(&str, &str) -> Node) -> Vec<Node> {
     (0..n).map(|i| make(&name(i), &name(i + 1))).collect()
 }
 
-/// tract takes the square of the operators that read one tensor, of one's inputs or of one's outputs to load them: what
-/// would take minutes is refused before it begins.
+/// tract's loading time grows with the square of the number of operators that read one tensor. A file that would take
+/// minutes is refused before loading.
 #[test]
 fn what_tract_would_load_for_minutes_is_refused() {
     let many = |n: usize| vec!["x"; n];
@@ -332,7 +332,7 @@ fn more_inputs_and_outputs_than_the_limit_are_refused() {
     }
 }
 
-/// Quantised and float operators in turn: as many programs as there are pairs.
+/// Quantised and float operators in turn: one program for each pair.
 #[test]
 fn many_programs_in_a_row_are_lowered() {
     let mut model = tiny::graph();
@@ -366,7 +366,7 @@ pub fn bounded(what: &str, model: &Model) -> Option<String> {
     }
 }
 
-/// What is computed from constants at load is bounded by the constants of the file, however small the nodes are.
+/// Constants computed at load are bounded by the constants of the file, however small the nodes are.
 #[test]
 fn constants_that_grow_when_they_are_computed_are_bounded() {
     let filled = |shape: &str, y: &str| Node::new("ConstantOfShape", &[shape], &[y]);
@@ -442,7 +442,7 @@ fn constants_that_grow_when_they_are_computed_are_bounded() {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
-/// A function of one byte that reads what it computed twice, over and over, and bytes that are split into many parts.
+/// A function of one byte that repeatedly reads its own result twice, and bytes that are split into many parts.
 #[test]
 fn what_becomes_layers_is_bounded() {
     let dressed = |nodes: Vec<Node>, last: &str| {

@@ -1,4 +1,4 @@
-//! Files that were cut, that lost bits, or that are no models at all.
+//! Files that were truncated, that have flipped bits, or that are not models at all.
 
 use std::fs;
 
@@ -19,7 +19,7 @@ fn a_file_cut_anywhere_is_refused() {
     assert!(accepted <= 6, "{accepted} cuts of {} are accepted", whole.len());
 }
 
-/// What a loss of power leaves of a file whose length reached the disk before its data.
+/// After a power cut, a file may have its full length but zeros as data.
 #[test]
 fn a_file_that_ends_in_zeros_is_refused() {
     let whole = tiny::bundle().encode();
@@ -45,7 +45,7 @@ fn the_built_in_bundle_cut_anywhere_is_refused() {
     }
 }
 
-/// Marsaglia's xorshift: the same damage at every run.
+/// Marsaglia's xorshift: the same damage in every run.
 struct Random(u64);
 
 impl Random {
@@ -80,7 +80,7 @@ fn flipped_bits_and_bytes_do_no_harm() {
         }
     }
     assert!(wrong.is_empty(), "{} of {tries}:\n{}", wrong.len(), wrong.join("\n"));
-    // Weights and names may be anything; if nothing came through, the damage would not be worth the name.
+    // Weights and names may be anything. If every damaged file were refused, the test would be too crude.
     assert!(accepted > tries / 20, "{accepted} are accepted");
 }
 
@@ -127,7 +127,7 @@ fn files_that_cannot_be_read_are_named() {
     limits.model_bytes -= 1;
     let error = load("large.onnx", &limits);
     assert!(matches!(error, Error::Limit { what: "model_bytes", .. }), "{error}");
-    // A device gives bytes without end and says that it has none.
+    // A device yields bytes without end and reports a size of 0.
     #[cfg(unix)]
     {
         limits.model_bytes = 1 << 20;

@@ -1,5 +1,5 @@
-//! Files that are damaged, that lie, or that ask for too much: an error that says what is wrong, in bounded time and
-//! memory, and never a panic, not even one that the library catches.
+//! Files that are damaged, inconsistent, or ask for too much. They cause an error with the reason, in bounded time
+//! and memory, and never a panic, not even one that the library catches.
 
 mod bombs;
 #[path = "../common/mod.rs"]
@@ -19,8 +19,8 @@ use common::onnx;
 use oltr::model::{Engine, Options};
 use oltr::{Error, Frame, Model, PixelFormat, Result, Session};
 
-/// The most processor time of its thread that a small file may take: a hundred times what it does take, so that only
-/// work that grows with something else than the file comes to it. Other work on the machine does not count.
+/// Most processor time of the thread for a small file: a hundred times the usual. Only work that grows with
+/// something other than the file exceeds it. Other work on the machine does not count.
 const SOON: Duration = Duration::from_secs(120);
 
 /// Processor time that this thread took.
@@ -58,7 +58,7 @@ fn from_bytes(bytes: &[u8]) -> Result<Model> {
     Model::from_bytes("hostile.onnx", bytes, &Options::default())
 }
 
-/// Loads the file with each engine and runs it on zeros; `Ok` if that works, the first error otherwise.
+/// Loads the file with each engine and runs it on zeros. Returns the first error.
 fn load_and_run(bytes: &[u8]) -> Result<()> {
     load_and_run_with(Engine::Int8, bytes)?;
     load_and_run_with(Engine::Tract, bytes)
@@ -72,7 +72,7 @@ fn load_and_run_with(engine: Engine, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// A file that must be refused, and what the message must say.
+/// A file that must be refused, and parts of the message.
 struct Case {
     what: &'static str,
     model: onnx::Model,
@@ -90,7 +90,7 @@ fn case(
     Case { what, model, says }
 }
 
-/// Fails with all cases that are not refused as they should be: calmly, naming the file.
+/// Fails with a list of all cases that are not refused properly: without a panic, and with the file's name.
 fn all_are_refused(cases: &[Case]) {
     let mut wrong = Vec::new();
     for Case { what, model, says } in cases {
@@ -111,7 +111,7 @@ fn all_are_refused(cases: &[Case]) {
     assert!(wrong.is_empty(), "{} of {} cases:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
 }
 
-/// Fails with all cases that do not load and run.
+/// Fails with a list of all cases that do not load and run.
 fn all_are_accepted(cases: &[Case]) {
     let mut wrong = Vec::new();
     for Case { what, model, .. } in cases {

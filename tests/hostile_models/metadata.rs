@@ -1,11 +1,11 @@
-//! What a bundle says about itself against what the format and its graph say.
+//! Metadata of a bundle that contradict the format or the graph.
 
 use crate::common::{onnx, tiny};
 use crate::{Case, all_are_refused, calmly, case, from_bytes, load_and_run, picture, session};
 use oltr::model::Options;
 use oltr::{Error, Limits, Model};
 
-/// A bundle with `key` set to `value`; the message must name the key and say `says`.
+/// A bundle with `key` set to `value`. The message must contain the key and `says`.
 fn set(what: &'static str, key: &'static str, value: &str, says: &'static str) -> (Case, &'static str) {
     (case(tiny::bundle, what, |m| m.set(key, value), Box::leak(Box::new([says]))), key)
 }
@@ -62,7 +62,7 @@ fn wrong_metadata_is_refused_and_the_key_named() {
         set("a rule that there is not", "oltr.open", r#"{"rule":"none","reachability":1,"probability":0}"#, "none"),
         set("a negative threshold", "oltr.open", r#"{"rule":"both","reachability":-1,"probability":0}"#, "-1"),
         set("a probability of 2", "oltr.open", r#"{"rule":"both","reachability":1,"probability":2}"#, "within 0..1"),
-        set("a threshold for nobody", "oltr.open", &open(r#","per_class":{"x":1}"#), "'x'"),
+        set("a threshold for an unknown class", "oltr.open", &open(r#","per_class":{"x":1}"#), "'x'"),
         set("a negative threshold of a class", "oltr.open", &open(r#","per_class":{"a":-1}"#), "-1"),
     ];
     for (case, key) in &cases {
@@ -114,7 +114,7 @@ fn a_graph_without_metadata_runs_raw_and_says_what_it_lacks() {
     assert!(from_bytes(&bytes).unwrap().bundle().is_none());
     let error = calmly("run", || session(&bytes).run(&picture()).unwrap_err()).unwrap();
     assert!(matches!(error, Error::Metadata { key: "oltr.preprocess", .. }), "{error}");
-    // Other people's metadata do not make a bundle.
+    // Metadata of other programs do not make a bundle.
     let mut model = tiny::graph();
     model.set("author", "somebody");
     let model = from_bytes(&model.encode()).unwrap();

@@ -1,11 +1,11 @@
-//! Small files whose tensors are empty, or whose numbers lie at the ends of their types.
+//! Small files with empty tensors, or with numbers at the limits of their types.
 
 use crate::bombs::{bounded, float_graph};
 use crate::common::onnx::{Message, Model, Node, Tensor, dtype, value};
 use crate::common::tiny;
 
-/// A dimension of 0 beside a huge one, steps that are never taken, numbers at the ends of their type: neither time, nor
-/// memory, nor a panic.
+/// A dimension of 0 next to a huge one, steps that never run, numbers at the limits of their type: no excess of time or
+/// memory, and no panic.
 #[test]
 fn what_is_nothing_takes_no_time() {
     let sum = || Node::new("ReduceSum", &["x"], &["s"]).int("keepdims", 0);

@@ -9,7 +9,7 @@ fn floats(m: &mut Model, name: &str, dims: &[i64], values: &[f32]) {
     *m.tensor(name) = Tensor::floats(name, dims, values);
 }
 
-/// Sets an initializer of whatever type.
+/// Sets an initializer of any type.
 fn raw(m: &mut Model, name: &str, dtype: i64, dims: &[i64], bytes: &[u8]) {
     *m.tensor(name) = Tensor::new(name, dtype, dims, bytes);
 }
@@ -166,7 +166,7 @@ fn types_that_are_not_computed_with_are_refused() {
         ),
         case(
             tiny::graph,
-            "int4 weights of which some are missing",
+            "int4 weights, some of them missing",
             |m| {
                 raw(m, "conv.w", dtype::INT4, &[4, 3, 3, 3], &[0x12; 53]);
                 raw(m, "conv.wz", dtype::INT4, &[4], &[0; 2]);

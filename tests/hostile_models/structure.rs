@@ -1,4 +1,4 @@
-//! Graphs that do not hold together, and graphs that use what oltr does not have.
+//! Inconsistent graphs, and graphs with unsupported operators.
 
 use crate::common::onnx::{Message, Model, Node, Tensor, dtype, value};
 use crate::common::tiny;
@@ -128,10 +128,10 @@ fn inputs_and_weights_must_be_what_can_be_run() {
             },
             &[],
         ),
-        case(tiny::graph, "an input that nobody reads", |m| m.inputs.push(value("more", dtype::FLOAT, &[2])), &[]),
+        case(tiny::graph, "an unused input", |m| m.inputs.push(value("more", dtype::FLOAT, &[2])), &[]),
         case(
             tiny::graph,
-            "nodes that nobody reads",
+            "unused nodes",
             |m| {
                 m.nodes.push(Node::new("Relu", &["features"], &["unread"]));
             },
@@ -156,7 +156,7 @@ fn a_batch_runs_through_a_plain_graph() {
     let batch = three.session().unwrap().run_raw(&[&images]).unwrap().remove(0);
     let mut session = one.session().unwrap();
     let single = images.chunks(192).flat_map(|image| session.run_raw(&[image]).unwrap().remove(0));
-    // The batch runs through tract in floating point: sums may round to the other side, a step of 0.05 in 64 pixels.
+    // tract runs the batch in floating point: sums may round to the other side, a step of 0.05 in 64 pixels.
     for (i, (a, b)) in batch.iter().zip(single).enumerate() {
         assert!((a - b).abs() <= 0.05, "feature {i}: {a} in the batch, {b} alone");
     }
@@ -286,7 +286,7 @@ fn no_operator_panics_on_whatever_it_is_given() {
                     node = node.domain("com.microsoft");
                 }
                 let what = format!("{op} of inputs {i} with {} outputs", outputs.len());
-                // What needs a window has it from an attribute.
+                // The window of a pool is an attribute.
                 let windowed = node.clone().ints("kernel_shape", &[3, 3]);
                 let works = [node, windowed].into_iter().find(|node| attempt(&what, node));
                 if let Some(node) = works.filter(|_| !tried && outputs.len() == 1) {
@@ -300,7 +300,7 @@ fn no_operator_panics_on_whatever_it_is_given() {
         }
     }
     assert!(wrong.is_empty(), "{} of {count}:\n{}", wrong.len(), wrong.join("\n"));
-    // Attributes that an operator does not have are refused, and so are most values of those that it has.
+    // Unknown attributes are refused, and so are most values of known ones.
     assert!(accepted > 100, "{accepted} of {count} are accepted: the rest tries nothing");
 }
 

@@ -1,15 +1,15 @@
-//! Photos that are not read or lack something: each is refused for what it is.
+//! Unsupported or incomplete photos: each is refused with its kind.
 
 use super::*;
 
 const END: [u8; 2] = [0xFF, 0xD9];
 
-/// Where the header of the frame begins in a JPEG.
+/// Offset of the frame header in a JPEG.
 fn frame_header(file: &[u8]) -> usize {
     file.windows(2).position(|w| w[0] == 0xFF && matches!(w[1], 0xC0..=0xC2)).unwrap()
 }
 
-/// Where the headers of a JPEG's scans begin.
+/// Offsets of the scan headers in a JPEG.
 fn scans(file: &[u8]) -> Vec<usize> {
     (0..file.len() - 1).filter(|at| file[*at..].starts_with(&[0xFF, 0xDA])).collect()
 }
@@ -51,7 +51,7 @@ fn a_jpeg_that_lacks_data_between_two_scans_is_refused() {
         let starts = scans(&file);
         for (this, next) in starts.iter().zip(&starts[1..]) {
             let coded = this + 14;
-            // A scan that codes hardly anything has nothing to lose.
+            // A scan with hardly any data has nothing to lose.
             if next - coded < 12 {
                 continue;
             }
@@ -97,7 +97,7 @@ fn jpegs_of_other_kinds_are_called_by_their_names() {
         let mut file = file.clone();
         file[at + place] = value;
         let message = refusal(&file);
-        // The last of these has factors beyond 4, which do not exist.
+        // The last of these has factors above 4, which do not exist.
         assert!(message.contains(part) || (place == 11 && message.contains("damaged")), "{part}: {message}");
     }
     let mut no_height = file.clone();
@@ -116,8 +116,8 @@ fn a_jpeg_without_an_end_mark_takes_the_memory_that_is_stated() {
     let mut frame = Frame::default();
     let mut decoder = Decoder::new(&Limits::default());
     let taken = taken_by(|| decoder.decode("photo", &file[..file.len() - 2], &mut frame).unwrap());
-    // As `oltr_jpeg::decode` says: the frame, rows of units that are 16 pixels high as samples and coefficients, and for
-    // each scan 8 KiB of coded data and a Huffman table. The standard's four tables are there from the beginning.
+    // As in `oltr_jpeg::decode`: the frame; rows of units, 16 pixels high, as samples and coefficients; for each scan 8
+    // KiB of coded data and a Huffman table. The standard's four tables exist from the start.
     let (frame, rows, table) = (48 * 32 * 3, 48 * 32 * 6, 4608);
     let stated = frame + rows + scans(&file).len() * (8192 + table) + 4 * table;
     assert!(taken.bytes < stated, "{taken:?}, not {stated}");

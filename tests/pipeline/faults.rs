@@ -15,7 +15,7 @@ fn reconnecting(attempts: u32) -> Settings {
     Settings { reconnect: Some(backoff), ..Settings::default() }
 }
 
-/// Five frames, gone, five frames, the end.
+/// Five frames, a disconnection, five frames, the end.
 fn comes_back(step: u64) -> Step {
     match step {
         5 => Step::Gone,
@@ -28,7 +28,7 @@ fn comes_back(step: u64) -> Step {
 fn a_camera_that_vanishes_ends_the_stream() {
     let (report, sink) = run(&mut Fake::new(true, comes_back).fps(100.0), &Settings::default());
     assert_eq!(report.unwrap_err().kind(), ErrorKind::Unavailable);
-    // What it gave before is classified, its event ended, and all is counted.
+    // Frames from before the failure are classified, their event ends, and all are counted.
     assert!(sink.text().ends_with("f4 -1 s"), "{}", sink.text());
     let stats = sink.stats.last().unwrap();
     assert_eq!((stats.captured, stats.classified + stats.dropped, stats.connected), (5, 5, false));
@@ -41,7 +41,7 @@ fn a_camera_that_returns_goes_on() {
     let attempts = source.attempts.clone();
     let begin = Instant::now();
     let (report, sink) = run(&mut source, &reconnecting(9));
-    // In the end there is nothing to return to: the one attempt after the end of input succeeds, and ends again.
+    // After the end of the input the one attempt to reopen succeeds, and the input ends again.
     let stats = report.unwrap().stats;
     assert_eq!((stats.captured, sink.frames().last()), (10, Some(&9)));
     assert!(stats.reconnects >= 1 && begin.elapsed() >= 160 * MS);
@@ -108,7 +108,7 @@ fn damaged_frames_are_told_of_in_their_place() {
 #[test]
 fn a_flood_of_damage_is_bounded_and_counted() {
     let script = |step| if step < 1000 { Step::Damaged } else { Step::End };
-    // One that can wait loses no word of it.
+    // A source that can wait loses no damage report.
     let (report, sink) = run(&mut Fake::new(false, script), &Settings::default());
     assert_eq!((report.unwrap().stats.decode_errors, sink.told.len()), (1000, 1001));
     let (report, sink) = run(&mut Fake::new(true, script), &Settings::default());
@@ -146,7 +146,7 @@ fn what_fails_for_good_ends_the_stream() {
     let mut classifier = ByValue::new(Duration::ZERO);
     let (report, sink) = run_with(&mut Fake::new(true, |_| Step::Frame(0)), &mut classifier, full, &control, &settings);
     assert_eq!(report.unwrap_err().kind(), ErrorKind::Io);
-    assert!(sink.stats.is_empty(), "a sink that failed is told no more");
+    assert!(sink.stats.is_empty(), "a sink that failed gets no more results");
 
     let script = |step| if step < 5 { Step::Frame(0) } else { Step::Broken };
     let (report, sink) = run(&mut Fake::new(false, script), &settings);
@@ -174,7 +174,7 @@ fn settings_that_cannot_be_kept_are_refused() {
     }
 }
 
-/// A disk that no longer answers: all is told before the pipeline waits for it.
+/// A disk that no longer answers: everything is reported before the pipeline waits for it.
 #[test]
 fn a_source_that_does_not_return_is_told_of_in_time() {
     let script = |step| match step {
@@ -191,7 +191,7 @@ fn a_source_that_does_not_return_is_told_of_in_time() {
     let stats = sink.stats.last().unwrap();
     assert!(stats.last && stats.stuck && !stats.connected, "{stats:?}");
 
-    // Where it is to be tried again, it goes on when the system does.
+    // With retries, the pipeline continues when the system call returns.
     let script = |step| match step {
         0 => Step::Frame(0),
         1 => Step::Stuck(2000),
@@ -205,12 +205,12 @@ fn a_source_that_does_not_return_is_told_of_in_time() {
     assert_eq!(sink.told.iter().filter(|told| told.starts_with('!')).count(), 1, "{:?}", sink.told);
 }
 
-/// A stop ends the events though the source does not return.
+/// A stop ends the events even if the source is stuck.
 #[test]
 fn a_stop_does_not_wait_for_a_source_that_does_not_return() {
     let script = |step| if step < 2 { Step::Frame(0) } else { Step::Stuck(6000) };
     let control = Control::default();
-    // The stop comes in the second frame, when the source has long been called for a third.
+    // The stop comes in the second frame, while the source is being called for a third.
     let mut classifier = ByValue { stops: Some(control.stop.clone()), ..ByValue::new(500 * MS) };
     let (report, sink) =
         run_with(&mut Fake::new(false, script), &mut classifier, Recorder::default(), &control, &Settings::default());
@@ -218,7 +218,7 @@ fn a_stop_does_not_wait_for_a_source_that_does_not_return() {
     assert!(sink.text().ends_with("s stuck"), "{}", sink.text());
 }
 
-/// A folder to which nothing comes is not lost, and a writer that left is not there.
+/// A folder without new photos is not lost, and a writer that left is not an error.
 #[test]
 fn only_live_sources_are_lost_by_silence() {
     let script = |step| if step < 8 { Step::Silence } else { Step::End };

@@ -1,4 +1,4 @@
-//! Which frames are classified, when, and what is said of the others.
+//! Which frames are classified, when, and how the others are reported.
 
 use std::num::NonZeroU32;
 use std::sync::atomic::Ordering;
@@ -43,14 +43,14 @@ fn a_slow_sink_makes_a_camera_drop_and_all_is_counted() {
         assert_eq!(told.len() as u64, stats.classified);
         assert!(told.is_sorted(), "in the order of their capture");
         assert_eq!(told.last(), Some(&499), "the newest is never dropped");
-        // What each result says of drops adds up to what came before it.
+        // The sum of the reported drops equals all drops before the result.
         let mut passed = 0;
         for (seq, dropped) in told.iter().zip(&sink.dropped) {
             passed += dropped;
             // Up to `depth` frames that wait behind it may have pushed out others already.
             assert!(passed >= seq - told.iter().position(|s| s == seq).unwrap() as u64, "{seq}: {passed}");
         }
-        assert_eq!(passed, stats.dropped, "the last result has told of all drops");
+        assert_eq!(passed, stats.dropped, "the last result reports all drops");
     }
 }
 
@@ -67,7 +67,7 @@ fn the_overflow_rule_can_be_chosen() {
     assert!(run_as(false, Overflow::DropOldest).dropped > 30);
 }
 
-/// The promise: with one frame that waits, a classified frame is younger than two inferences and a frame's time.
+/// The promise: with a queue of one, a classified frame is younger than two inferences plus one frame interval.
 #[test]
 fn a_classified_frame_is_never_stale() {
     let (inference, frame) = (200 * MS, Duration::from_secs_f64(1.0 / 60.0));

@@ -1,4 +1,4 @@
-//! The pipeline with sources, classifiers and sinks of the tests' own: what becomes of frames, and of faults.
+//! The pipeline with fake sources, classifiers and sinks: what becomes of frames and faults.
 
 #[path = "../../src/bundle/example.rs"]
 mod example;
@@ -18,7 +18,7 @@ use oltr::sink::{EventResult, Failure, FrameResult, Sink, Stats};
 use oltr::source::{Bounds, Damage, FrameSource, Next};
 use oltr::{Answer, Error, ErrorKind, Frame, Geometry, Judge, Limits, Names, PixelFormat, Result, Stamp};
 
-/// What a made-up source does next.
+/// Next step of a fake source.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     /// A frame of 8×8 pixels of this value.
@@ -26,19 +26,19 @@ enum Step {
     /// A frame of this size.
     Sized(u32, u32),
     Damaged,
-    /// Nothing, for as long as the pipeline has patience.
+    /// No frame within the pipeline's patience.
     Silence,
     /// The device is gone.
     Gone,
     /// It cannot be read, now or ever.
     Broken,
     Panics,
-    /// The call does not return for so many milliseconds.
+    /// The call takes this many milliseconds.
     Stuck(u64),
     End,
 }
 
-/// A source that follows a script; `next` of it is called with the number of each step.
+/// A source that follows a script. `next` is called with the number of each step.
 struct Fake<F> {
     script: F,
     live: bool,
@@ -132,7 +132,7 @@ fn gone() -> Error {
     Error::Unavailable { subject: "fake".into(), reason: "no such device".into() }
 }
 
-/// Class 0, 1, 2, or open: the value of the pixels.
+/// Returns class 0, 1, 2 or open by the value of the pixels.
 struct ByValue {
     bundle: Bundle,
     work: Duration,
@@ -185,7 +185,7 @@ fn bundle() -> Bundle {
     example::bundle(&[("many", 100), ("medium", 50), ("few", 5)])
 }
 
-/// Remembers all it is told, in order.
+/// Records all results in order.
 #[derive(Default)]
 struct Recorder {
     /// `f3` for frame 3, `!` for damage, `+1` and `-1` for an event that begins and ends, `s` for statistics.
@@ -195,12 +195,12 @@ struct Recorder {
     inference: Duration,
     dropped: Vec<u64>,
     stats: Vec<Stats>,
-    /// How long it takes to tell it of a frame.
+    /// Delay for each frame.
     slow: Duration,
-    /// From this frame on it cannot be told of any.
+    /// Fails from this frame on.
     fails_at: Option<u64>,
     ticks: u64,
-    /// What the pipeline said before it waited for a source that does not return.
+    /// The pipeline's error before it waited for a stuck source.
     stuck: Option<String>,
 }
 

@@ -4,7 +4,7 @@ use super::common::onnx::{self, Node, Tensor, dtype, value};
 use super::qoperator;
 use super::reference::{Clamp, Quant, Quantised, Weights, Window};
 
-/// Choices, one after the other; zeros when they run out.
+/// A sequence of choices; zeros after its end.
 pub struct Tape<'a> {
     rest: &'a [u16],
 }
@@ -30,7 +30,7 @@ impl<'a> Tape<'a> {
     }
 }
 
-/// A graph, an input, and what comes out.
+/// A graph, an input, and the expected output.
 pub struct Case {
     pub file: Vec<u8>,
     pub input: Vec<f32>,
@@ -53,7 +53,7 @@ pub fn graph(tape: Tape) -> Case {
     let shape = [1 + g.tape.below(20), 1 + g.tape.below(9), 1 + g.tape.below(9)];
     let volume: usize = shape.iter().product();
     let seed = g.tape.next();
-    // Some values lie beyond what the first quantisation holds.
+    // Some values exceed the range of the first quantisation.
     let input: Vec<f32> = (0..volume).map(|i| ((i * 7919 + seed * 31) % 613) as f32 * 0.01 - 3.0).collect();
     let quant = g.quant();
     let values = input.iter().map(|x| quant.quantise(*x)).collect();
@@ -125,7 +125,7 @@ impl Generator<'_> {
         self.model.nodes.push(Node::new("DequantizeLinear", &[&q, &scale, &zero], &[&dq]));
     }
 
-    /// Nothing, a Relu, or a Clip behind `from`.
+    /// Adds nothing, a Relu, or a Clip after `from`.
     fn clamp(&mut self, from: &str) -> (String, Clamp) {
         let to = format!("{from}.clamped");
         match self.tape.below(3) {
@@ -327,7 +327,7 @@ impl Generator<'_> {
             return "GlobalAveragePool".into();
         }
         let mut window = self.window([h, w], false);
-        // No window of a pool lies outside the map.
+        // No window of a pool may lie outside the map.
         if window.pads.iter().any(|p| *p > 0) && (window.kernel[0] > h || window.kernel[1] > w || window.strides[0] > 2)
         {
             window = Window { kernel: [1, 1], strides: [1, 1], dilations: [1, 1], pads: [0; 4] };

@@ -1,10 +1,11 @@
-//! The QOperator form of a graph: what lies between dequantised inputs and a quantised result becomes one node.
+//! The QOperator form of a graph: the nodes between dequantised inputs and a quantised result become one node.
 
 use super::common::onnx::{Model, Node};
 
 const MICROSOFT: &str = "com.microsoft";
 
-/// Rewrites the operators that `wanted` asks for and that have the form; a clamp before the quantisation has not.
+/// Rewrites the operators that `wanted` selects and that have this form. A clamp before the quantisation has no
+/// such form.
 pub fn rewrite(model: &mut Model, mut wanted: impl FnMut() -> bool) {
     let operators: Vec<Node> = model.nodes.iter().filter(|n| !n.op.ends_with("Linear")).cloned().collect();
     for node in operators {
@@ -14,13 +15,13 @@ pub fn rewrite(model: &mut Model, mut wanted: impl FnMut() -> bool) {
             let dequantiser = model.nodes.iter().find(|n| n.op == "DequantizeLinear" && n.outputs[0] == *x);
             dequantiser.map(|n| n.inputs.clone())
         });
-        // A Relu or Clip reads numbers that nothing dequantised.
+        // A Relu or Clip reads numbers that were not dequantised.
         let Some(operands) = operands.collect::<Option<Vec<_>>>() else { continue };
         let Some(quantised) = qlinear(&node, &operands, &quantiser) else { continue };
         *model.node(&node.outputs[0]) = quantised;
         model.nodes.retain(|n| n.op != "QuantizeLinear" || n.outputs != quantiser.outputs);
     }
-    // What nobody reads any more. The dequantised result of the graph is read outside.
+    // Removes unused nodes. The graph's dequantised result is an output.
     let last = model.nodes.iter().rposition(|n| n.op == "DequantizeLinear").map(|i| model.nodes[i].outputs.clone());
     let read: Vec<String> = model.nodes.iter().flat_map(|n| n.inputs.clone()).collect();
     model
@@ -28,7 +29,7 @@ pub fn rewrite(model: &mut Model, mut wanted: impl FnMut() -> bool) {
         .retain(|n| n.op != "DequantizeLinear" || Some(&n.outputs) == last.as_ref() || read.contains(&n.outputs[0]));
 }
 
-/// The node for `node` whose operands are given as bytes, scale and zero point.
+/// The node for `node` with operands given as bytes, scale and zero point.
 fn qlinear(node: &Node, operands: &[Vec<String>], quantiser: &Node) -> Option<Node> {
     let y = &quantiser.inputs[1..];
     let x = &operands[0];

@@ -1,9 +1,9 @@
-//! ONNX's quantised operators, as their definitions say and as slowly, over tensors in ONNX's own order.
+//! ONNX's quantised operators, written slowly and directly from their definitions, over tensors in ONNX's order.
 
 /// A quantised tensor `[channels, height, width]`, or `[channels]` with a height and width of 1.
 #[derive(Clone, Debug)]
 pub struct Quantised {
-    /// As they are stored: 0 to 255, or -128 to 127.
+    /// Stored values: 0 to 255, or -128 to 127.
     pub values: Vec<i64>,
     pub shape: [usize; 3],
     pub quant: Quant,
@@ -51,7 +51,7 @@ pub struct Window {
 }
 
 impl Window {
-    /// Height and width of the result; `None` where the window does not fit.
+    /// Height and width of the result; `None` if the window does not fit.
     pub fn output(&self, [h, w]: [usize; 2]) -> Option<[usize; 2]> {
         let axis = |i: usize, size: usize| {
             let room = size + self.pads[i] + self.pads[i + 2];
@@ -60,7 +60,7 @@ impl Window {
         Some([axis(0, h)?, axis(1, w)?])
     }
 
-    /// Tap and place of all that lies inside the map under the window at output `y`, `x`.
+    /// Tap and position of everything inside the map under the window of output `y`, `x`.
     fn positions(&self, [y, x]: [usize; 2], [h, w]: [usize; 2]) -> Vec<([usize; 2], [usize; 2])> {
         let at = |axis: usize, out: usize, tap: usize| {
             (out * self.strides[axis] + tap * self.dilations[axis]).checked_sub(self.pads[axis])
@@ -138,7 +138,8 @@ impl Quantised {
         })
     }
 
-    /// A Relu or Clip before the quantisation: as rounding keeps order, the bytes between those of the bounds.
+    /// A Relu or Clip before the quantisation. Rounding is monotonic, so the result is clamped to the bounds'
+    /// bytes.
     pub fn clamped(mut self, clamp: Clamp) -> Quantised {
         if let Some((low, high)) = clamp {
             let (low, high) = (self.quant.quantise(low), self.quant.quantise(high));

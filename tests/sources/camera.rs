@@ -10,7 +10,7 @@ use oltr::{Color, Error, Frame, Limits, PixelFormat, Range, RegionOfInterest, Re
 
 use super::{jpeg, noise};
 
-/// What the camera does next.
+/// The camera's next action.
 enum Act {
     Picture(Vec<u8>),
     Faulty,
@@ -18,7 +18,7 @@ enum Act {
     Unplug,
 }
 
-/// What happens, and what the camera comes back with each time that it is switched on.
+/// The actions, and the mode of the camera each time that it is switched on.
 #[derive(Default)]
 struct Script {
     acts: Vec<Act>,
@@ -134,7 +134,7 @@ fn motion_jpeg_is_decoded() {
     let acts = vec![
         Act::Picture(good.clone()),
         Act::Picture(good[..good.len() / 2].to_vec()),
-        // Drivers hand out the whole buffer: zeros behind the picture.
+        // Drivers return the whole buffer: zeros after the picture.
         Act::Picture([good, vec![0; 99]].concat()),
         Act::Picture(jpeg(64, 16, 1)),
     ];
@@ -148,7 +148,7 @@ fn motion_jpeg_is_decoded() {
     assert_eq!(camera.bounds().frame_bytes, 32 * 16 * 3);
 }
 
-/// Where frames are dropped, decoding is left to whoever looks at one.
+/// If frames may be dropped, the consumer decodes them.
 #[test]
 fn what_may_be_dropped_is_left_encoded() {
     let good = jpeg(160, 120, 1);
@@ -156,7 +156,7 @@ fn what_may_be_dropped_is_left_encoded() {
         Act::Picture(good.clone()),
         Act::Picture(good[..good.len() / 2].to_vec()),
         Act::Picture([&good[..], &[0; 999]].concat()),
-        // What the headers tell is told at once.
+        // Errors in the headers are reported at once.
         Act::Picture(good[..20].to_vec()),
         Act::Picture(jpeg(320, 240, 1)),
     ];

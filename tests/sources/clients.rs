@@ -1,6 +1,6 @@
 //! Frames of known content through ffmpeg and GStreamer, at 1280×720.
 //!
-//! Where the tool is not installed a test says so and passes; `.ci/run` installs both where it can.
+//! Without the tool a test prints that and passes. `.ci/run` installs both tools if it can.
 
 use std::fs::File;
 use std::process::{Command, Stdio};
@@ -16,7 +16,7 @@ const WIDTH: u32 = 1280;
 const HEIGHT: u32 = 720;
 const FRAMES: u32 = 3;
 
-/// Whether `tool` can be run; says so if not.
+/// Whether `tool` can be run; prints a message if not.
 fn installed(tool: &str) -> bool {
     let found = Command::new(tool).arg("--help").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
     if !found {
@@ -25,7 +25,7 @@ fn installed(tool: &str) -> bool {
     found
 }
 
-/// What a command writes, read as a stream.
+/// Reads a command's output as a stream.
 fn frames(command: &mut Command, raw: Option<RawFormat>) -> Vec<Seen> {
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let settings = Settings { raw, ..Settings::default() };
@@ -36,7 +36,7 @@ fn frames(command: &mut Command, raw: Option<RawFormat>) -> Vec<Seen> {
     seen
 }
 
-/// What the model would see.
+/// The model's input.
 fn input(seen: &Seen) -> Vec<u8> {
     let Seen::Frame { geometry, data, .. } = seen else { panic!("no frame") };
     let settings = Preprocess {
@@ -74,7 +74,7 @@ fn sent() -> Vec<Seen> {
     (0..FRAMES).map(seen).collect()
 }
 
-/// ffmpeg, reading the pictures; `to` says what it writes.
+/// ffmpeg with the pictures as input, and the output options `to`.
 fn ffmpeg(folder: &tempfile::TempDir, to: &[&str]) -> Command {
     let path = folder.path().join("frames.rgb");
     if !path.exists() {
@@ -88,7 +88,7 @@ fn ffmpeg(folder: &tempfile::TempDir, to: &[&str]) -> Command {
     command
 }
 
-/// Compares what arrived with what was sent, as the model sees it.
+/// Compares the received frames with the sent ones, as the model's input.
 fn same(what: &str, seen: &[Seen], most: u8, mean: f64) {
     assert_eq!(seen.len(), FRAMES as usize, "{what}");
     for (n, (seen, sent)) in seen.iter().zip(&sent()).enumerate() {
@@ -97,8 +97,8 @@ fn same(what: &str, seen: &[Seen], most: u8, mean: f64) {
     }
 }
 
-/// Tolerance: none where ffmpeg converts nothing; otherwise 3 levels, of which its own conversion to 8-bit luma and
-/// chroma is one or two.
+/// Tolerance: none if ffmpeg converts nothing; otherwise 3 levels. Its own conversion to 8-bit luma and chroma causes
+/// one or two of them.
 #[test]
 fn ffmpeg_rawvideo_arrives() {
     if !installed("ffmpeg") {
@@ -155,8 +155,8 @@ fn caps(format: &str) -> [String; 2] {
     ["!".into(), format!("video/x-raw,format={format},width=1280,height=720,colorimetry=bt601")]
 }
 
-/// Tolerance: 3 levels on an even colour; bars with edges of full contrast, where chroma blurs, 1 level on average
-/// against what GStreamer itself gives as RGB.
+/// Tolerance: 3 levels for an even colour. For bars with sharp edges, where chroma blurs, 1 level on average compared
+/// with GStreamer's own RGB.
 #[test]
 fn gstreamer_raw_frames_arrive() {
     if !installed("gst-launch-1.0") {
@@ -198,7 +198,7 @@ fn gstreamer_encoded_frames_arrive() {
     let even = [0x33, 0x66, 0xCC].repeat(224 * 224);
     let i420 = "video/x-raw,format=I420,width=1280,height=720,colorimetry=bt601";
     let rgb = "video/x-raw,format=RGB,width=1280,height=720";
-    // videoconvert brings luma to the full range that JPEG has; jpegenc alone writes the numbers that it gets.
+    // videoconvert converts luma to JPEG's full range. jpegenc alone writes its input's values.
     let pipelines =
         [("jpegenc", vec!["!", rgb, "!", "videoconvert", "!", "jpegenc"]), ("y4menc", vec!["!", i420, "!", "y4menc"])];
     for (encoder, then) in pipelines {
@@ -210,9 +210,9 @@ fn gstreamer_encoded_frames_arrive() {
     }
 }
 
-/// Widths that are no multiples of 8, odd heights: GStreamer pads rows, which a picture that leans would show. Against
-/// what GStreamer gives as RGB, whose only plane is easy to read; all widths from 318 to 330 where `OLTR_ALL_WIDTHS` is
-/// set.
+/// Widths that are not multiples of 8, and odd heights. GStreamer pads rows, and a wrong stride would make the picture
+/// slant. Compared with GStreamer's RGB, whose single plane is easy to read. Tests all widths from 318 to 330 if
+/// `OLTR_ALL_WIDTHS` is set.
 #[test]
 fn gstreamer_rows_arrive_as_it_pads_them() {
     if !installed("gst-launch-1.0") {
@@ -253,7 +253,7 @@ fn gstreamer_rows_arrive_as_it_pads_them() {
             assert!(mean <= 3.0, "{name} {width}x{height}: {mean:.3} off on average");
         }
         for name in ["I420", "Y42B", "Y444"] {
-            // Chroma of YUV4MPEG2 lies elsewhere, which blurs the edges of the bars.
+            // YUV4MPEG2 has another chroma siting, which blurs the edges of the bars.
             let (_, mean) = differences(&run(name, None, Some("y4menc")), &rgb);
             assert!(mean <= 3.0, "y4menc {name} {width}x{height}: {mean:.3} off on average");
         }

@@ -1,4 +1,4 @@
-//! What must hold of any bytes, tried on the seeds of the fuzz targets and on many small changes to them.
+//! Invariants for any bytes, tested on the seeds of the fuzz targets and many small changes of them.
 
 #[path = "../../fuzz/checks.rs"]
 mod checks;
@@ -19,7 +19,7 @@ fn try_all(target: &str, check: fn(&[u8])) {
         check(&seed);
         for change in 0..CHANGES {
             let mut bytes = seed.clone();
-            // A few bytes are overwritten, and sometimes some are taken out or the end is cut off.
+            // Overwrites a few bytes, and sometimes removes some or truncates the end.
             let dice = noise(16, change);
             let at = |n: usize, length: usize| usize::from(u16::from_le_bytes([dice[n], dice[n + 1]])) % length.max(1);
             for n in (0..8).step_by(4) {

@@ -1,4 +1,4 @@
-//! Streams that are damaged, cut off, or change on the way.
+//! Streams that are damaged, truncated, or that change.
 
 use oltr::source::stream::{RawFormat, Settings};
 use oltr::{Error, Frame, PixelFormat};
@@ -116,7 +116,7 @@ fn corrupt_jpegs_among_good_ones_are_passed_over() {
     assert_eq!(damage, [starts[1], starts[3]]);
 }
 
-/// The pictures of `seeds`, as they come out where nothing is wrong.
+/// The pictures of `seeds` as decoded without damage.
 fn good(seeds: &[u32]) -> Vec<Vec<u8>> {
     seeds.iter().map(|n| only_frames(&read_all(&jpeg(32, 24, *n))).remove(0)).collect()
 }
@@ -209,7 +209,7 @@ fn multipart_streams_are_read() {
     reads("a part of text", &[text, &usual[..]].concat(), &expected, 0);
 }
 
-/// A stream that never gives a picture again says so, and goes on saying so.
+/// A stream without any further picture is reported, repeatedly.
 #[test]
 fn an_endless_stream_without_a_picture_is_told_of() {
     use super::open_with;
@@ -239,7 +239,7 @@ fn an_endless_stream_without_a_picture_is_told_of() {
 #[test]
 fn jpegs_cut_off_at_the_end_are_reported() {
     let (first, second) = (jpeg(32, 32, 1), jpeg(32, 32, 2));
-    // Nothing is missing without the last two bytes but the end marker.
+    // Without the last two bytes, only the end marker is missing.
     for length in (1..second.len() - 2).step_by(7) {
         let seen = read_all(&[&first[..], &second[..length]].concat());
         // A single 0xFF could still be padding.

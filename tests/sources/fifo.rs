@@ -1,4 +1,4 @@
-//! FIFOs: writers that stall, leave and come back.
+//! FIFOs with writers that stall, leave and come back.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -69,7 +69,7 @@ fn a_writer_that_leaves_is_the_end_and_another_one_may_come() {
     assert_eq!(source.next(&mut frame, PATIENCE).unwrap(), Next::End);
     source.reconnect().unwrap();
     assert_eq!(source.next(&mut frame, PATIENCE).unwrap(), Next::Waiting);
-    // What the first left of its frame is not mixed with what the second writes.
+    // The first writer's partial frame is not mixed with the second writer's bytes.
     fifo.writer().write_all(&[4; 16]).unwrap();
     assert_eq!(source.next(&mut frame, PATIENCE).unwrap(), Next::Frame);
     assert_eq!((frame.data(), frame.stamp().seq), (&[4; 16][..], 2));
@@ -95,7 +95,7 @@ fn a_yuv4mpeg2_writer_begins_with_its_header_again() {
 }
 
 #[test]
-fn a_stream_that_says_nothing_is_given_up_in_time_or_when_told() {
+fn a_silent_stream_ends_by_timeout_or_by_a_stop() {
     let fifo = Fifo::new();
     let settings = Settings { timeout: Some(Duration::from_millis(100)), ..Settings::default() };
     let error = open(&fifo.path, &settings).map(|_| ()).unwrap_err();
@@ -119,7 +119,8 @@ fn a_file_is_not_live_and_ends_for_good() {
     assert!(matches!(open(&folder.path().join("none"), &gray()).map(|_| ()), Err(Error::NotFound { .. })));
 }
 
-/// The next writer of a FIFO sends larger frames: they are told of, and the one after it is read.
+/// The next writer of a FIFO sends frames that are too large: they are reported, and the writer
+/// after it is read.
 #[test]
 fn a_writer_whose_frames_do_not_fit_is_passed_over() {
     let fifo = Fifo::new();

@@ -1,4 +1,4 @@
-//! What streams are made of, and how it arrives.
+//! Formats of streams, and the frames read from them.
 
 use std::io::Cursor;
 
@@ -34,7 +34,7 @@ fn every_kind_of_yuv4mpeg2_is_read() {
         ("W5 H3 C422p8", Yuv422p, Siting::Left, Color::VIDEO, 33),
         ("W5 H3 C444p8", Yuv444p, Siting::Center, Color::VIDEO, 45),
         ("W5 H3 Cmono8", Gray, Siting::Center, Color::VIDEO, 15),
-        // What is not known of the range says nothing.
+        // An unknown range is ignored.
         ("W5 H3 C422 XCOLORRANGE=HALF", Yuv422p, Siting::Left, Color::VIDEO, 33),
         ("W5 H3 C422 XCOLORRANGE=", Yuv422p, Siting::Left, Color::VIDEO, 33),
     ];
@@ -94,7 +94,7 @@ fn other_streams_are_refused() {
         let error = open(bytes).map(|_| ()).unwrap_err().to_string();
         assert!(error.contains("ffmpeg -nostdin") && error.contains("| oltr stream --recording -"), "{error}");
     }
-    // An endless stream without a picture is given up.
+    // An endless stream without a picture is refused.
     assert!(matches!(open_with(std::io::repeat(b'x'), &Settings::default()).map(|_| ()), Err(Error::BadInput { .. })));
     assert!(matches!(open(b""), Err(Error::Unavailable { .. })));
 }
@@ -153,7 +153,7 @@ fn raw_formats_that_cannot_be_are_refused() {
 
 #[test]
 fn jpegs_one_after_another_are_told_apart() {
-    // With padding between them, as some cameras write it.
+    // With padding in between, as some cameras write it.
     let stream = [jpeg(64, 48, 1), vec![0; 5], jpeg(64, 48, 2), b"\r\n".to_vec(), jpeg(40, 24, 3)].concat();
     let seen = read_all(&stream);
     let rgb = |w, h| Some((PixelFormat::Rgb24, w, h));
@@ -166,7 +166,7 @@ fn jpegs_one_after_another_are_told_apart() {
     }
 }
 
-/// Cameras leave the Huffman tables out of Motion JPEG: those of the standard are meant.
+/// Cameras leave the Huffman tables out of Motion JPEG. The standard's tables apply.
 #[test]
 fn a_jpeg_without_huffman_tables_is_read() {
     let whole = jpeg(64, 48, 1);
@@ -184,7 +184,7 @@ fn a_jpeg_without_huffman_tables_is_read() {
     assert!(read_all(&bare) == read_all(&whole), "{:?}", sizes(&read_all(&bare)));
 }
 
-/// A picture of `format` whose rows are padded as GStreamer pads them, and the same without padding.
+/// A picture of `format` with GStreamer's row padding, and the same without padding.
 fn padded(format: PixelFormat, width: u32, height: u32, seed: u32) -> (Vec<u8>, Vec<u8>) {
     let halved = format.subsampling().1 == 2;
     let (mut with, mut without) = (Vec::new(), Vec::new());
@@ -223,7 +223,7 @@ fn raw_frames_as_gstreamer_pads_them_are_read() {
             let seen = drain(&mut *open_with(Cursor::new(bytes.clone()), &settings).unwrap()).unwrap();
             assert!(pictures(&seen) == wanted, "{format} {width}x{height}");
             assert!(trickle(&bytes, 7, &settings) == seen, "{format} {width}x{height}");
-            // Its stride of the first plane alone, where nobody else has it.
+            // The stride of the first plane alone, where only GStreamer uses it.
             let stride = format.row_bytes(width).next_multiple_of(4);
             if format.planes() > 1 && stride % 8 == 4 && stride != format.row_bytes(width) {
                 let raw = Some(RawFormat { layout: Layout::Stride(stride), ..RawFormat::new(format, width, height) });
@@ -249,7 +249,7 @@ fn raw_frames_with_a_stride_for_each_plane_are_read() {
     }
 }
 
-/// What is left at the end shows that rows were padded.
+/// The leftover bytes at the end show that rows were padded.
 #[test]
 fn raw_frames_in_the_wrong_layout_are_told_of_in_the_end() {
     let frame = padded(PixelFormat::Yuv420p, 322, 6, 1).0;
@@ -275,7 +275,7 @@ fn yuv4mpeg2_with_padded_rows_is_recognised() {
             for bytes in [&with, &without] {
                 assert!(trickle(bytes, 3, &Settings::default()) == expected, "{header} in parts");
             }
-            // A single frame, behind which nothing shows where it ends.
+            // A single frame, with no next frame to show where it ends.
             assert!(pictures(&read_all(&y4m(&header, &[&frames[0].0]))) == [frames[0].1.clone()], "{header}");
         }
     }
@@ -284,7 +284,7 @@ fn yuv4mpeg2_with_padded_rows_is_recognised() {
 #[test]
 fn yuv4mpeg2_rows_that_are_neither_are_an_error_not_a_picture() {
     let tight = PixelFormat::Yuv420p.frame_bytes(13, 7, 13);
-    // Padded to 16 and 16, say; and a stream that changes its mind.
+    // Padded to 16 and 16; and a stream that changes its padding.
     let other = y4m("W13 H7", &[&noise(16 * 7 + 2 * 16 * 4, 1), &noise(16 * 7 + 2 * 16 * 4, 2)]);
     let seen = read_all(&other);
     assert!(!seen.is_empty() && seen.iter().all(|s| !s.is_frame()), "{:?}", sizes(&seen));

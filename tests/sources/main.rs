@@ -1,4 +1,4 @@
-//! Sources of frames: what they read, what they refuse, and what they do when things go wrong.
+//! Sources of frames: what they read, what they refuse, and how they fail.
 
 mod camera;
 mod clients;
@@ -18,7 +18,7 @@ use oltr::source::stream::{self, Arrival, Blocking, ByteInput, Settings};
 use oltr::source::{FrameSource, Next};
 use oltr::{Frame, Geometry, Limits, PixelFormat, Result};
 
-/// What a source gave, in order.
+/// Results of a source, in order.
 #[derive(Clone, Debug, PartialEq)]
 enum Seen {
     Frame { geometry: Geometry, data: Vec<u8>, seq: u64 },
@@ -61,7 +61,7 @@ fn read_all(bytes: &[u8]) -> Vec<Seen> {
     drain(&mut *open(bytes).unwrap()).unwrap()
 }
 
-/// Bytes that arrive a few at a time, with nothing in between.
+/// Bytes that arrive a few at a time, with pauses.
 struct Trickle {
     bytes: io::Cursor<Vec<u8>>,
     step: usize,
@@ -90,7 +90,7 @@ impl ByteInput for Trickle {
     }
 
     fn reconnect(&mut self) -> Result<()> {
-        unreachable!("nobody asks for it")
+        unreachable!("not called")
     }
 }
 

@@ -1,4 +1,4 @@
-//! What sources take of memory: their bounds, and nothing for each frame.
+//! Memory of sources: their bounds, and no allocation per frame.
 
 use std::io::Read;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use oltr::{Frame, PixelFormat};
 use super::common::counting_allocator::{held_by, taken_by};
 use super::{jpeg, open_with};
 
-/// The same bytes over and over, behind a header.
+/// Repeats the same bytes without end, after a header.
 struct Endless {
     header: Vec<u8>,
     period: Vec<u8>,
@@ -47,7 +47,7 @@ fn raw_and_yuv4mpeg2_take_no_memory_for_a_frame() {
     let endless = |header: &[u8], period: Vec<u8>| Endless { header: header.to_vec(), period, at: 0 };
     let (taken, _, bounds) = steady(endless(b"", vec![7; 997]), &settings);
     assert_eq!((taken, bounds), (0, Bounds { frame_bytes: 64 * 20 * 3 / 2, decoder_bytes: 0 }));
-    // Rows of 50 and 25, padded to 52 and 28 by GStreamer: there is room for both.
+    // Rows of 50 and 25 bytes, which GStreamer pads to 52 and 28: both fit.
     let padded = 52 * 20 + 2 * 28 * 10;
     for bytes in [50 * 20 * 3 / 2, padded] {
         let frame = [b"FRAME\n".as_slice(), &vec![7; bytes]].concat();

@@ -30,7 +30,7 @@ fn old_photo(path: &Path, value: u8) {
     age(path, 3600);
 }
 
-/// What one call found: the value of the pixel of a photo, or the kind of damage.
+/// Result of one call: the pixel value of a photo, or the kind of damage.
 type Found = Result<u8, ErrorKind>;
 
 /// One call, confirmed as a pipeline does it.
@@ -51,7 +51,7 @@ fn step(watch: &mut Watch, patience: Duration, damages: &mut u64) -> Option<Foun
     }
 }
 
-/// What is found until nothing comes for `patience`.
+/// Results until none comes for `patience`.
 fn found(watch: &mut Watch, patience: Duration) -> Vec<Found> {
     let (mut found, mut damages, mut heard) = (Vec::new(), 0, Instant::now());
     while heard.elapsed() < patience || found.is_empty() && patience.is_zero() {
@@ -67,7 +67,7 @@ fn found(watch: &mut Watch, patience: Duration) -> Vec<Found> {
     found
 }
 
-/// The first that is found, whenever it comes.
+/// The first result, whenever it comes.
 fn first(watch: &mut Watch) -> Found {
     let until = Instant::now() + Duration::from_secs(120);
     loop {
@@ -79,7 +79,7 @@ fn first(watch: &mut Watch) -> Found {
 }
 
 const SHORT: Duration = Duration::from_millis(500);
-/// Longer than what is fresh takes to settle.
+/// Longer than a new file takes to settle.
 const LONG: Duration = Duration::from_millis(2600);
 
 #[test]
@@ -102,7 +102,7 @@ fn photos_are_taken_once_also_across_restarts() {
     old_photo(&at("f.pgm"), 6);
     let mut second = watch(folder.path());
     assert_eq!(found(&mut second, LONG), [Ok(6)], "the others were taken");
-    // Written anew it is another photo.
+    // After rewriting it is a different photo.
     fs::write(at("a.pgm"), photo(7)).unwrap();
     assert_eq!(found(&mut second, LONG), [Ok(7)]);
     assert!(at(STATE_FILE).is_file());
@@ -125,7 +125,7 @@ fn what_was_not_confirmed_comes_again() {
     first.refuse(1);
     first.confirm(1).unwrap();
     drop(first);
-    // One that could not be classified is not remembered, nor damage that was not told.
+    // Photos that could not be classified are not recorded, nor is damage that was not reported.
     let again = found(&mut watch(folder.path()), SHORT);
     assert_eq!(again, [Ok(2), Ok(3), Err(ErrorKind::BadImage)]);
 }
@@ -153,7 +153,7 @@ fn a_photo_is_taken_when_its_writer_closes_it_or_moves_it_in() {
     let mut file = File::create(folder.path().join("slow.pgm")).unwrap();
     file.write_all(b"P5 1 1 255").unwrap();
     assert_eq!(found(&mut watch, LONG), [], "it is still being written");
-    // What makes the whole folder be searched does not make an upload that stalls a damaged photo.
+    // A search of the whole folder does not make a stalled upload a damaged photo.
     fs::create_dir(folder.path().join("beside")).unwrap();
     assert_eq!(found(&mut watch, LONG), []);
     file.write_all(b" \x05").unwrap();
@@ -161,7 +161,7 @@ fn a_photo_is_taken_when_its_writer_closes_it_or_moves_it_in() {
     assert_eq!(found(&mut watch, SHORT), [Ok(5)]);
     fs::write(folder.path().join("moved.part"), photo(6)).unwrap();
     fs::rename(folder.path().join("moved.part"), folder.path().join("moved.pgm")).unwrap();
-    // A whole folder that is moved in, as from a card; its photos are old or settle.
+    // A whole folder is moved in, as from a card. Its photos are old, or settle.
     let card = tempfile::tempdir_in(folder.path().parent().unwrap()).unwrap();
     fs::create_dir(card.path().join("DCIM")).unwrap();
     old_photo(&card.path().join("DCIM/x.pgm"), 8);
@@ -207,7 +207,7 @@ fn a_folder_that_vanishes_is_unavailable_and_may_come_back() {
     assert_eq!(both, [Ok(1), Ok(2)]);
 }
 
-/// Nobody looks while it happens: neither an error nor an event tells of it.
+/// Replaced while nothing reads: neither an error nor an event reports it.
 #[test]
 fn a_folder_made_anew_is_heard_again() {
     let parent = tempfile::tempdir().unwrap();
@@ -235,7 +235,7 @@ fn a_folder_made_anew_is_heard_again() {
     }
 }
 
-/// The state file within the folder goes with it, and what it held does not.
+/// The state file in the folder disappears with it, but its contents are kept.
 #[test]
 fn a_state_file_that_is_removed_is_written_anew() {
     let parent = tempfile::tempdir().unwrap();
@@ -266,7 +266,7 @@ fn a_photo_is_one_however_it_is_named() {
     assert_eq!(found(&mut watch, SHORT), []);
     fs::write(folder.join("sub/a.pgm"), photo(1)).unwrap();
     assert_eq!(first(&mut watch), Ok(1));
-    // Found by a search after it was heard of.
+    // Found by a search after it was reported by the system.
     fs::create_dir(folder.join("new")).unwrap();
     assert_eq!(found(&mut watch, LONG), []);
     drop(watch);
@@ -278,7 +278,7 @@ fn a_photo_is_one_however_it_is_named() {
     for (i, path) in paths.into_iter().enumerate() {
         let mut watch = open(&path);
         assert_eq!(found(&mut watch, SHORT), [], "{}", path.display());
-        // The name that it has outside begins as the folder was named, whoever told of it.
+        // The name in results starts with the folder as given, however the photo was found.
         let name = format!("{i}.pgm");
         fs::write(folder.join(&name), photo(i as u8)).unwrap();
         let mut frame = Frame::default();
@@ -316,13 +316,14 @@ fn times_names_and_links_do_not_make_a_photo_new() {
     std::os::unix::fs::symlink("sub", at("again")).unwrap();
     let mut watch = self::watch(folder.path());
     assert_eq!(found(&mut watch, LONG), []);
-    // Copies under other names are photos, and so is another photo under a name that was there.
+    // Copies under other names are photos, and so is a different photo under an old name.
     fs::copy(at("d.pgm"), at("f.pgm")).unwrap();
     assert_eq!(found(&mut watch, LONG), [Ok(1)]);
     fs::remove_file(at("f.pgm")).unwrap();
     fs::write(at("f.pgm"), photo(9)).unwrap();
     assert_eq!(found(&mut watch, LONG), [Ok(9)]);
-    // Both at once, while nobody looks: told from the time of birth, where the file system keeps one.
+    // Both at once while nothing watches: distinguished by the birth time, if the file system has
+    // one.
     drop(watch);
     fs::rename(at("f.pgm"), at("g.pgm")).unwrap();
     age(&at("g.pgm"), 7200);
@@ -351,12 +352,12 @@ fn hidden_and_system_folders_are_passed_over_by_search_and_by_event() {
         fs::write(at(name), photo(1)).unwrap();
     }
     assert_eq!(found(&mut watch, LONG), []);
-    // What comes out of the trash again was taken.
+    // A photo that comes back from the trash was already taken.
     fs::rename(at(".Trash-1000/files/a.pgm"), at("a.pgm")).unwrap();
     assert_eq!(found(&mut watch, SHORT), []);
 }
 
-/// Root may read anything: then it is a folder that no photo should be.
+/// Root may read any file. For root, use a folder in place of the photo.
 fn unreadable(path: &Path, value: u8) -> bool {
     old_photo(path, value);
     fs::set_permissions(path, fs::Permissions::from_mode(0o000)).unwrap();
@@ -394,14 +395,14 @@ fn what_limits_refuse_is_told_once_and_taken_by_another_run() {
     assert_eq!(found(&mut watch(folder.path()), SHORT), []);
 }
 
-/// A decoder that would take too much memory says nothing of the photo.
+/// A photo whose decoder needs too much memory is not recorded.
 #[test]
 fn what_a_decoder_has_no_memory_for_is_taken_by_another_run() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.png");
     image::RgbImage::from_pixel(1, 1, image::Rgb([7, 7, 7])).save(&path).unwrap();
     let png = fs::read(&path).unwrap();
-    // A text beside the picture, after the header: the pixel alone would be read.
+    // A text chunk next to the picture, after the header: the pixel alone would be readable.
     let chunk = [b"tEXtComment\0".as_slice(), &[b'x'; 5000]].concat();
     let length = (chunk.len() as u32 - 4).to_be_bytes();
     let large = [&png[..33], &length, &chunk, &crc32(&chunk).to_be_bytes(), &png[33..]].concat();

@@ -20,8 +20,8 @@ use super::{Notes, tiny_model};
 const CELLS: usize = 16;
 const CELL: usize = 4;
 
-/// A detector that sees what is bright: a box around each cell, scored with the mean of the cell. `corners` makes the
-/// box of a cell.
+/// A detector of bright areas: a box around each cell, with the mean of the cell as score. `corners` makes the box of
+/// a cell.
 fn bright(corners: impl Fn(usize, usize) -> [f32; 4]) -> onnx::Model {
     let (boxes, side) = ((CELLS * CELLS) as i64, (CELLS * CELL) as i64);
     let all: Vec<f32> = (0..CELLS * CELLS).flat_map(|i| corners(i % CELLS, i / CELLS)).collect();
@@ -32,7 +32,7 @@ fn bright(corners: impl Fn(usize, usize) -> [f32; 4]) -> onnx::Model {
                 .ints("strides", &[CELL as i64; 2]),
             Node::new("ReduceMean", &["cells"], &["luma"]).ints("axes", &[1]).int("keepdims", 0),
             Node::new("Reshape", &["luma", "row"], &["scores"]),
-            // Boxes that are the same for every picture, in a way that no one takes for constant.
+            // Boxes that are the same for every picture, but do not look constant to the engine.
             Node::new("ReduceMean", &["scores"], &["mean"]).ints("axes", &[1]).int("keepdims", 0),
             Node::new("Mul", &["mean", "zero"], &["nothing"]),
             Node::new("Add", &["places", "nothing"], &["boxes"]),
@@ -85,7 +85,7 @@ fn a_detector_says_where_something_is() {
     assert!(detector.bytes() > 64 * 64 * 3 * 4);
 }
 
-/// Events and cuts where a detector with this score finds things, with motion or alone.
+/// Number of events and crops with a detector of this score, with motion or alone.
 fn run(score: f32, moving: bool, stands: bool, spacing: Duration) -> (usize, usize) {
     let (model, limits) = (tiny_model(), Limits::default());
     let mut settings = Settings::default();
@@ -250,7 +250,7 @@ fn a_detector_takes_no_memory_for_a_frame_and_what_it_says_for_itself() {
         detector
     });
     assert!(held.now as usize <= detector.bytes() && held.now > 64 * 64 * 3 * 5, "{held:?} {}", detector.bytes());
-    // The engine beneath takes and gives back some for each run; nothing is taken beside that.
+    // The engine allocates and frees some memory in each run; nothing else does.
     let mut session = model.session().unwrap();
     let (input, mut outputs) = (vec![0.5; 3 * 64 * 64], Vec::new());
     let mut run = || session.run_raw_into(&[&input], &mut outputs).unwrap();
@@ -282,12 +282,12 @@ fn a_detector_finds_things_where_something_moves_or_alone() {
     let every = Duration::ZERO;
     let (events, cuts) = run(0.6, true, false, every);
     assert!((1..=3).contains(&events) && cuts > 3, "{events} events, {cuts} cuts");
-    // Seldom: what moves in the last boxes is followed meanwhile.
+    // At a low rate: motion in the last boxes is tracked in between.
     let (events, cuts) = run(0.6, true, false, Duration::from_millis(500));
     assert!((1..=3).contains(&events) && cuts > 3, "{events} events, {cuts} cuts");
-    // It sees nothing: what moves is none of its things.
+    // It finds nothing, so motion is not a thing.
     assert_eq!(run(1.0, true, false, every), (0, 0));
-    // What stands there from the start does not move, but is seen.
+    // An object that stands there from the start does not move, but the detector sees it.
     assert_eq!(run(0.6, true, true, every), (0, 0));
     let (events, cuts) = run(0.6, false, true, every);
     assert!(events >= 1 && cuts >= 3, "{events} events, {cuts} cuts");
@@ -333,8 +333,7 @@ fn detectors_that_say_nothing_usable_are_refused_or_passed_over() {
         Detector::new(&load(&bright(around)), &Boxes { score: 2.0, ..Boxes::default() }, &Limits::default()),
         Err(Error::Config(_))
     ));
-    // No sides, far outside: no boxes, and no fault.
-    // No numbers: 0 by 0, in the boxes or in the scores.
+    // Boxes without area, or far outside: no boxes, and no error. Not numbers: 0 / 0, in the boxes or in the scores.
     for output in ["boxes", "scores"] {
         let mut model = bright(around);
         model.nodes.push(Node::new("Div", &["nothing", "nothing"], &["nan"]));

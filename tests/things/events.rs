@@ -11,7 +11,7 @@ use oltr::things::{Area, MOST_CUTS, Mask, Settings, ThingState};
 use super::scene::{Film, HEIGHT, SIDE, Shot, Square, WIDTH, passage};
 use super::{Notes, reason, run, run_until};
 
-/// The ground is learnt before the first thing comes.
+/// The background is learnt before the first thing arrives.
 const WARM: u64 = 120;
 
 /// Frames that a passage takes.
@@ -35,14 +35,14 @@ fn a_square_that_moves_is_one_event() {
     let [end] = ends[..] else { panic!("{ends:?}") };
     assert!(matches!(reason(end), EndReason::Left | EndReason::Gone), "{end:?}");
     assert!(matches!(end.label, Decision::Known(_) | Decision::Open), "{end:?}");
-    // It was cut every third clean frame, no more than so often, and all cuts agree: they look alike.
+    // Cropped every third clean frame, up to the maximum. All crops agree because they look alike.
     assert!((8..=MOST_CUTS as u32).contains(&end.crops), "{end:?}");
     assert!(end.frames >= 1 && end.frames <= u64::from(end.crops), "{end:?}");
     assert!(end.seen >= 35 && end.steps >= 5, "{end:?}");
-    // Its times are those of the frame rate, however fast the frames came.
+    // Its times follow from the frame rate, however fast the frames came.
     let lasted = end.last - end.first;
     assert!((Duration::from_secs(4)..Duration::from_secs(7)).contains(&lasted), "{lasted:?}");
-    // Where it is said to be, it was.
+    // The reported positions are right.
     let mut told = 0;
     for (frame, things) in &notes.frames {
         let Some((x, y, width, height)) = passage(*frame, WARM) else {
@@ -151,7 +151,7 @@ fn a_live_source_that_falls_silent_ends_its_things() {
     let mut settings = Settings { gap: Duration::from_millis(300), ..Settings::default() };
     // Its times are those of a fast machine, or of a slow one.
     settings.scene.min_way = 0.0;
-    // So that all frames are taken, the thing is there when the silence begins.
+    // All frames are taken, so that the thing is in view when the silence begins.
     let mut film = Film::live(script);
     film.before = Box::new(|step| {
         if step < WARM + 30 {
@@ -183,7 +183,7 @@ fn noise_black_frames_and_a_single_frame_are_no_things() {
 #[test]
 fn what_was_never_clean_is_unclassified() {
     let mut notes = Notes::default();
-    // Along the upper border all the way.
+    // Along the upper border for its whole path.
     let script = |frame: u64| match passage(frame, WARM) {
         _ if frame >= WARM + PASSAGE + 40 => Shot::End,
         square => Shot::Squares(square.into_iter().map(|(x, _, w, h)| (x, -6, w, h)).collect()),

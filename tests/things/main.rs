@@ -1,4 +1,4 @@
-//! Things that move before a fixed camera: found, followed, cut out, and told, each once.
+//! Things that move before a fixed camera: found, tracked, cropped and reported, each once.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -25,7 +25,7 @@ use oltr::source::FrameSource;
 use oltr::things::{self, Area, Budget, Camera, Present, Stage};
 use oltr::{Classifier, Limits, Model, Rect, Result};
 
-/// One line of what was told of a thing.
+/// One reported line of a thing.
 #[derive(Clone, Debug, PartialEq)]
 struct Told {
     phase: Phase,
@@ -36,14 +36,14 @@ struct Told {
     crops: u32,
     seen: u32,
     best: Area,
-    /// Where it was seen first and last.
+    /// Its first and last position.
     sides: (Area, Area),
     first: Duration,
     last: Duration,
     steps: usize,
 }
 
-/// Keeps what it is told.
+/// Records all results.
 #[derive(Default)]
 struct Notes {
     frames: Vec<(u64, Vec<Present>)>,
@@ -51,7 +51,7 @@ struct Notes {
     cuts: Vec<(u64, u32, Rect, Area)>,
     cameras: Vec<Camera>,
     failures: Vec<String>,
-    /// Called with the number of each frame that was told.
+    /// Called with the number of each reported frame.
     after: Option<Box<dyn FnMut(u64)>>,
 }
 
@@ -110,7 +110,7 @@ impl Notes {
         self.events.iter().filter(|told| wanted(&told.phase)).collect()
     }
 
-    /// Each thing that is announced ends once, and nothing is told of it before or after.
+    /// Each announced thing ends once, and has no report before or after.
     fn check(&self) {
         let mut open = Vec::new();
         for told in &self.events {
@@ -133,7 +133,7 @@ fn tiny_model() -> Model {
     Model::from_bytes("tiny.onnx", &tiny::bundle().encode(), &Default::default()).unwrap()
 }
 
-/// What a tiny network says of what moves in `source`.
+/// Results of a tiny network for moving things in `source`.
 fn run(source: &mut dyn FrameSource, settings: &things::Settings, notes: &mut Notes) -> Report {
     run_until(source, settings, notes, &Control::default())
 }
@@ -155,7 +155,7 @@ fn run_until(
     let cuts = stats.things.unwrap().cuts;
     assert_eq!(cuts.asked, cuts.classified + cuts.skipped, "{cuts:?}");
     assert_eq!(cuts.classified, notes.cuts.len() as u64);
-    // Frames without a cut do not count into the mean time of the network.
+    // Frames without a crop do not count in the network's mean time.
     assert_eq!(stats.interval.inferences, cuts.classified);
     assert_eq!(stats.events, notes.of(|phase| *phase == Phase::New).len() as u64);
     report

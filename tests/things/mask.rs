@@ -1,4 +1,5 @@
-//! `--mask` on the page of `oltr stream --listen`: drawn while a stream runs, by those who may, to the file it names.
+//! `--mask` on the page of `oltr stream --listen`: drawn while a stream runs, by permitted clients, to the named
+//! file.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -17,7 +18,7 @@ use super::scene::{HEIGHT, WIDTH, passage, y4m};
 /// Frames from one passage to the next.
 const PERIOD: u64 = 80;
 
-/// A stream of passages, one after another, for as long as it runs.
+/// A stream of passages, one after another, until it is stopped.
 struct Stream {
     child: Child,
     port: u16,
@@ -67,7 +68,7 @@ impl Stream {
         let mut line = String::new();
         while !line.contains("http://") {
             line.clear();
-            assert!(stderr.read_line(&mut line).unwrap() > 0, "the program says no address");
+            assert!(stderr.read_line(&mut line).unwrap() > 0, "the program prints no address");
         }
         std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
         let url = line.split("http://").nth(1).unwrap().trim();
@@ -90,7 +91,7 @@ impl Stream {
     fn ask(&self, request: &[u8]) -> (u16, Vec<u8>) {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        // One that is refused need not be read to its end.
+        // A refused upload need not be read to its end.
         let _ = stream.write_all(request);
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);
@@ -149,7 +150,7 @@ impl Drop for Stream {
     }
 }
 
-/// A picture whose rows within `hidden` are black.
+/// A picture with black rows within `hidden`.
 fn picture(width: u32, height: u32, hidden: std::ops::Range<u32>) -> Vec<u8> {
     let luma = |_, y| image::Luma([if hidden.contains(&y) { 0u8 } else { 255 }]);
     let mut png = std::io::Cursor::new(Vec::new());
@@ -161,7 +162,7 @@ fn picture(width: u32, height: u32, hidden: std::ops::Range<u32>) -> Vec<u8> {
 fn a_mask_that_is_drawn_holds_at_once_and_after_a_restart() {
     let stream = Stream::start("127.0.0.1:0", &["--mask", "mask.png", "--allow-mask"]);
     assert!(stream.events_of(4) > 0, "nothing is found where all is looked at");
-    // What there is before the first one.
+    // The mask before the first upload.
     let (status, shown) = stream.get("/mask.png");
     let shown = image::load_from_memory(&shown).unwrap().to_luma8();
     assert_eq!((status, shown.dimensions()), (200, (WIDTH, HEIGHT)));
@@ -170,7 +171,7 @@ fn a_mask_that_is_drawn_holds_at_once_and_after_a_restart() {
     let hides = picture(WIDTH, HEIGHT, 60..160);
     let (status, said) = stream.put(&hides, &format!("Origin: http://localhost:{}\r\n", stream.port));
     assert_eq!(status, 200, "{said}");
-    // What was in the picture at that moment ends.
+    // Things in view at that moment end.
     stream.events_of(2);
     assert_eq!(stream.events_of(4), 0, "something is found where nothing is looked at");
     let saved = image::open(stream.mask()).unwrap().to_luma8();
@@ -215,7 +216,7 @@ fn nothing_is_written_that_was_not_allowed() {
 fn pages_of_others_and_bodies_that_are_no_mask_change_nothing() {
     let stream = Stream::start("127.0.0.1:0", &["--mask", "mask.png", "--allow-mask"]);
     let white = picture(WIDTH, HEIGHT, 0..0);
-    // As another page, or a form on it, would send it.
+    // As sent by another page, or a form on it.
     for from in ["Origin: http://evil.example\r\n", "Origin: null\r\n", "Sec-Fetch-Site: cross-site\r\n"] {
         assert_eq!(stream.put(&white, from).0, 403, "{from}");
     }
@@ -232,7 +233,7 @@ fn pages_of_others_and_bodies_that_are_no_mask_change_nothing() {
     for (method, status) in [("POST", 405), ("DELETE", 405), ("PATCH", 405), ("OPTIONS", 405)] {
         assert_eq!(stream.send(method, png, &white, "").0, status, "{method}");
     }
-    // What is no picture of this size.
+    // Not a picture of this size.
     let mut truncated = white.clone();
     truncated.truncate(white.len() - 20);
     let mut bomb = white.clone();
@@ -243,7 +244,7 @@ fn pages_of_others_and_bodies_that_are_no_mask_change_nothing() {
         ("no picture", b"x", 422),
         ("a JPEG", &jpeg[..jpeg.len().min(100_000)], 422),
         ("half a picture", &truncated, 422),
-        ("a picture that says it is huge", &bomb, 422),
+        ("a picture with a huge size in its header", &bomb, 422),
         ("another size", &picture(640, 480, 0..9), 422),
         ("all black", &picture(WIDTH, HEIGHT, 0..HEIGHT), 422),
         ("too much", &[7; 200 << 10], 413),
@@ -263,10 +264,10 @@ fn pages_of_others_and_bodies_that_are_no_mask_change_nothing() {
     );
     half.write_all(&[head.as_bytes(), &white[..40]].concat()).unwrap();
     drop(half);
-    // A length that is a lie.
+    // A wrong length.
     assert_eq!(stream.send("PUT", png, &white, "Content-Length: 3\r\n").0, 400);
     assert!(!stream.mask().exists());
-    // What else came into the file's place since the start.
+    // Something else replaced the file since the start.
     for target in ["elsewhere", "/dev/null"] {
         symlink(target, stream.mask()).unwrap();
         assert_eq!(stream.put(&white, "").0, 500, "{target}");
@@ -287,7 +288,7 @@ fn others_than_this_machine_need_the_token_to_draw() {
         assert_eq!(stream.put(&white, wrong).0, 401, "{wrong}");
     }
     assert!(!stream.mask().exists());
-    // One who has it, on a page of somebody else.
+    // A client with the token, on a foreign page.
     let token = format!("Authorization: Bearer {}\r\n", stream.token);
     assert_eq!(stream.put(&white, &format!("{token}Origin: http://evil.example\r\n")).0, 403);
     assert!(!stream.mask().exists());
@@ -314,7 +315,7 @@ fn a_place_for_no_file_is_refused_at_the_start() {
         let (ran, text) = run(&[&page[..], &["--mask", mask, "scene.y4m"]].concat());
         assert!(ran == Some(code) && text.contains(said), "{mask}: {ran:?} {text}");
     }
-    // A mask that is a link is read, where nothing is written.
+    // A mask that is a link is read if it is never written.
     assert_eq!(run(&["--mask", "link.png", "scene.y4m"]).0, Some(0));
     assert_eq!(run(&["--mask", "link.png", "--listen", "127.0.0.1:0", "scene.y4m"]).0, Some(0));
     for wrong in [&["--allow-mask", "scene.y4m"][..], &["--mask", "real.png", "--allow-mask", "scene.y4m"]] {

@@ -1,4 +1,4 @@
-//! Two things that meet and turn round: who is who afterwards.
+//! Two things that meet and turn round: are they confused afterwards?
 
 use std::time::Duration;
 
@@ -14,19 +14,20 @@ use super::scene::{HEIGHT, RATE, WIDTH, draw};
 use super::{Notes, tiny_model};
 
 const SIDE: i32 = 40;
-/// When they come, and how many frames later they turn round.
+/// When they arrive, and after how many frames they turn round.
 const COME: i32 = 120;
 const TURN: i32 = 36;
 const SPEED: i32 = 5;
 
-/// Where the left one is; the right one is its mirror image.
+/// Position of the left thing. The right one is its mirror image.
 fn left(frame: u64) -> Option<i32> {
     let since = frame as i32 - COME;
     let way = if since <= TURN { since } else { 2 * TURN - since };
     (way >= 0 && since >= 0).then_some(way * SPEED - SIDE)
 }
 
-/// Two squares of one luma on average, with stripes across and stripes down, that meet in the middle and go back.
+/// Two squares with the same mean luma, one with horizontal and one with vertical stripes. They meet in the
+/// middle and go back.
 struct Meeting {
     seq: u64,
 }
@@ -71,11 +72,11 @@ impl FrameSource for Meeting {
     }
 }
 
-/// Sees which way stripes go.
+/// Recognises the direction of the stripes.
 struct Stripes<'a> {
     judge: Judge<'a>,
     outputs: Outputs,
-    /// Whether it says what it sees beside the class.
+    /// Whether it returns features in addition to the class.
     tells: bool,
 }
 
@@ -105,7 +106,7 @@ impl Classify for Stripes<'_> {
     }
 }
 
-/// First and last box of each thing, and what it was called.
+/// First and last box of each thing, and its label.
 fn run(tells: bool) -> Vec<(i32, i32, Decision)> {
     let (model, limits) = (tiny_model(), Limits::default());
     let mut stripes = Stripes { judge: Judge::new(model.bundle().unwrap()), outputs: Outputs::default(), tells };
@@ -122,7 +123,7 @@ fn run(tells: bool) -> Vec<(i32, i32, Decision)> {
 fn things_that_meet_and_turn_round_are_told_apart_by_their_look() {
     let middle = WIDTH as i32 / 2;
     let is_left = |x: i32| x < middle;
-    // By their ways they went on.
+    // By their motion alone, they seem to continue.
     let blind = run(false);
     assert!(blind.len() == 2 && blind.iter().all(|(first, last, _)| is_left(*first) != is_left(*last)), "{blind:?}");
     let seeing = run(true);

@@ -1,4 +1,4 @@
-//! A stream of things takes its memory before it begins.
+//! A stream of things allocates all its memory before it begins.
 
 use std::time::Duration;
 
@@ -13,11 +13,11 @@ use super::common::half::Half;
 use super::scene::{Film, Shot, passage};
 use super::tiny_model;
 
-/// Frames until all has been seen once: things that come, are cut in every size, and leave.
+/// Frames until everything has occurred once: things arrive, are cropped in every size, and leave.
 const WARM: u64 = 700;
 const FRAMES: u64 = 3_000;
 
-/// JSON lines that go nowhere, and what had been taken when the stream was warm.
+/// JSON lines that are discarded, and the allocations up to the warm state.
 struct Lines {
     json: JsonLines<std::io::Sink>,
     warm: Option<Taken>,
@@ -72,7 +72,7 @@ fn a_frame_with_things_takes_nothing_from_the_allocator() {
 }
 
 #[test]
-fn a_stage_takes_what_it_says() {
+fn a_stage_takes_the_memory_that_it_states() {
     let settings = Settings::default();
     let (held, stage) = held_by(|| Stage::new(&settings, Budget::fixed(), &Limits::default()).unwrap());
     let said = stage.bytes();

@@ -1,4 +1,4 @@
-//! `oltr stream --things` as its users meet it.
+//! `oltr stream --things` from its users' view.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -46,7 +46,7 @@ impl Place {
         self.command(args).output().unwrap()
     }
 
-    /// Runs `oltr stream --things --json` with `args` on the scene, and gives its lines.
+    /// Runs `oltr stream --things --json` with `args` on the scene, and returns its lines.
     fn lines(&self, args: &[&str]) -> Vec<Value> {
         let mut all = vec!["stream", "--things", "--json", "--model", "tiny.onnx"];
         all.extend(args);
@@ -105,14 +105,14 @@ fn a_scene_gives_the_lines_of_the_contract() {
     let cuts = |name: &str| things["cuts"][name].as_u64().unwrap();
     assert_eq!(cuts("asked"), cuts("classified") + cuts("skipped"));
     assert_eq!(thing["crops"], cuts("classified"));
-    // Without --per-frame there are no frames, and two runs say the same.
+    // Without --per-frame there are no frames, and two runs give the same.
     let (again, once) = (place.lines(&[]), place.lines(&[]));
     assert!(of(&again, "oltr.frame/1").is_empty());
     let told = |lines: &[Value]| -> Vec<Value> {
         of(lines, "oltr.event/1").iter().map(|e| e["thing"]["box"].clone()).collect()
     };
     assert_eq!(told(&again), told(&once));
-    // Without --things nothing of them is said.
+    // Without --things there are no such fields.
     let ran = place.run(&["stream", "--json", "--per-frame", "--model", "tiny.onnx", "scene.y4m"]);
     assert!(!String::from_utf8_lossy(&ran.stdout).contains("\"things\""));
 }
@@ -194,11 +194,11 @@ fn saved_cuts_are_photos_with_labels() {
         assert_eq!((row[1], row[2], row[3]), (expected.0, expected.1, "val"));
         assert_eq!(row[4], rows[1][4]);
     }
-    // What is there counts for the next run.
+    // Existing files count for the next run.
     place.lines(&["--save-crops", "cuts", "--save", "7"]);
     assert_eq!(pictures().count(), 7);
     assert_eq!(fs::read_to_string(folder.join("labels.tsv")).unwrap().lines().count(), 8);
-    // The network says of the file what it said of the cut.
+    // The network's result for the file equals that for the crop.
     let evaluate =
         ["evaluate", "--json", "--split", "val", "--labels", "cuts/labels.tsv", "--images", "cuts", "tiny.onnx"];
     let ran = place.run(&evaluate);
@@ -215,7 +215,7 @@ fn a_signal_ends_things_and_the_program() {
     let mut stdin = child.stdin.take().unwrap();
     // Kept open: dropping it would end the input.
     let writer = std::thread::spawn(move || stdin.write_all(&y4m(160, one)).map(|()| stdin));
-    // Until a thing is present.
+    // Until a thing is in view.
     let mut stdout = std::io::BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
     while !line.contains("\"frame\":150,") {
@@ -287,7 +287,7 @@ fn the_plan_of_memory_counts_the_stage() {
     assert!(String::from_utf8_lossy(&ran.stderr).contains("KiB  things"), "{ran:?}");
 }
 
-/// What `GET path` is answered by the page at `port`: the head, and the rest.
+/// Head and body of the page's answer to `GET path` at `port`.
 fn get(port: u16, path: &str) -> (String, Vec<u8>) {
     let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n").unwrap();
@@ -314,7 +314,7 @@ fn the_page_shows_the_camera_where_nothing_moves_and_then_the_cuts() {
     }
     let port = line.split("127.0.0.1:").nth(1).unwrap().trim().trim_end_matches('/').parse().unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    // Nothing moves until something is to; then things pass until the program ends.
+    // Nothing moves at first. Later, things pass until the program ends.
     let moves = Arc::new(AtomicBool::new(false));
     let begin = moves.clone();
     let writer = std::thread::spawn(move || {
@@ -368,6 +368,6 @@ fn streams_of_one_frame_and_of_black_ones_are_streams() {
     let lines = place.lines(&[]);
     let stats = of(&lines, "oltr.stats/1").last().copied().cloned().unwrap();
     let of = &stats["interval"]["inference_ms"];
-    // Most frames have no cut: the mean of all frames would be far below.
+    // Most frames have no crop: a mean over all frames would be far lower.
     assert!(of["mean"].as_f64().unwrap() > 0.0 && of["max"].as_f64() >= of["mean"].as_f64(), "{stats}");
 }

@@ -1,4 +1,4 @@
-//! Scenes made in code: a bright square that moves across noise.
+//! Generated scenes: a bright square that moves across noise.
 
 use std::time::{Duration, Instant};
 
@@ -16,13 +16,14 @@ pub const SIDE: u32 = 36;
 /// A box: first column and row, columns, rows.
 pub type Square = (i32, i32, u32, u32);
 
-/// Where the square of a passage is that begins with frame `first`: from the left to the right border, 6 pixels a frame.
+/// Position of the square of a passage that begins with frame `first`: from the left to the right border, 6 pixels per
+/// frame.
 pub fn passage(frame: u64, first: u64) -> Option<Square> {
     let x = frame.checked_sub(first)? as i32 * 6 - SIDE as i32;
     (x < WIDTH as i32).then_some((x, 90, SIDE, SIDE))
 }
 
-/// Luma of a frame: a ground with relief, noise that differs from frame to frame, and squares.
+/// Luma of a frame: a background with texture, noise that changes from frame to frame, and squares.
 pub fn draw(frame: u64, squares: &[Square], width: u32, height: u32, luma: &mut [u8]) {
     let mut state = frame.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     for (i, pixel) in luma.iter_mut().enumerate() {
@@ -34,7 +35,7 @@ pub fn draw(frame: u64, squares: &[Square], width: u32, height: u32, luma: &mut 
     for (left, top, columns, rows) in squares {
         for y in (*top).max(0)..(top + *rows as i32).min(height as i32) {
             for x in (*left).max(0)..(left + *columns as i32).min(width as i32) {
-                // Not of one colour: a thing has a face.
+                // Not uniform, like a real object.
                 let shade = ((x - left) / 6 % 2 + (y - top) / 9 % 2) * 25;
                 luma[(y * width as i32 + x) as usize] = (180 + shade) as u8;
             }
@@ -47,16 +48,16 @@ pub fn draw(frame: u64, squares: &[Square], width: u32, height: u32, luma: &mut 
 pub enum Shot {
     /// Noise with squares.
     Squares(Vec<Square>),
-    /// As that, in another size.
+    /// As above, in another size.
     Sized(u32, u32, Vec<Square>),
     /// All of one luma.
     Flat(u8),
-    /// Nothing comes, for as long as the pipeline has patience.
+    /// No frame within the pipeline's patience.
     Silence,
     End,
 }
 
-/// A source whose frames are made in code.
+/// A source of generated frames.
 pub struct Film<F> {
     script: F,
     live: bool,
@@ -68,7 +69,7 @@ pub struct Film<F> {
 }
 
 impl<F: FnMut(u64) -> Shot + Send> Film<F> {
-    /// A recording: its times are those of its frame rate.
+    /// A recording: frame times follow from the frame rate.
     pub fn recording(script: F) -> Film<F> {
         Film { script, live: false, began: monotonic_ns(), seq: 0, step: 0, before: Box::new(|_| {}) }
     }

@@ -1,4 +1,4 @@
-//! `--things` on photos, as trail cameras take them.
+//! `--things` on photos of trail cameras.
 
 use std::fs;
 use std::path::Path;
@@ -17,23 +17,23 @@ type Box = (u32, u32, u32, u32);
 /// A photo of a still ground.
 #[derive(Clone, Copy)]
 struct Shot {
-    /// Tells its noise from that of others.
+    /// Makes its noise different from others'.
     seed: u32,
-    /// The ground: another number is another place.
+    /// The background: another number is another place.
     ground: u32,
     size: (u32, u32),
     /// How bright it is, of 100.
     light: u32,
     night: bool,
     thing: Option<Box>,
-    /// Seconds since six in the morning, if the camera says when it took it.
+    /// Seconds since six in the morning, if the photo has EXIF data.
     second: Option<u32>,
 }
 
 const SHOT: Shot =
     Shot { seed: 1, ground: 0, size: (COLUMNS, ROWS), light: 100, night: false, thing: None, second: Some(0) };
 
-/// EXIF data that say when a photo was taken.
+/// EXIF data with the time of a photo.
 fn exif(second: u32) -> Vec<u8> {
     let text = format!("2024:05:01 06:{:02}:{:02}\0", second / 60, second % 60);
     let first = [&b"\x01\0\x69\x87\x04\0\x01\0\0\0"[..], &26_u32.to_le_bytes(), &[0; 4]].concat();
@@ -56,7 +56,7 @@ impl Shot {
                 .thing
                 .is_some_and(|(left, top, w, h)| (left..left + w).contains(&x) && (top..top + h).contains(&y));
             let pixel = match inside {
-                // Not of one colour.
+                // Not uniform in colour.
                 true => [250 - 40 * ((x / 8 + y / 8) % 2), 200, 120],
                 false => [level * 9 / 10, level, level * 7 / 10],
             };
@@ -111,7 +111,7 @@ impl Card {
     }
 }
 
-/// What was shown of each photo, and why; and how many photos its ground is of.
+/// The result and its reason for each photo, and the number of photos behind its background.
 fn shown(lines: &[Value]) -> Vec<(&str, u64)> {
     let one = |line: &Value| {
         let still = &line["still"];
@@ -127,7 +127,7 @@ fn shown(lines: &[Value]) -> Vec<(&str, u64)> {
     lines.iter().map(one).collect()
 }
 
-/// Whether the only thing of a line is in `expected`, to some pixels.
+/// Whether the only thing of a line is at `expected`, within some pixels.
 fn is_at(line: &Value, expected: Box) -> bool {
     let [thing] = &line["things"].as_array().unwrap()[..] else { return false };
     let of: Vec<i64> = thing["box"].as_array().unwrap().iter().map(|n| n.as_i64().unwrap()).collect();
@@ -139,7 +139,7 @@ fn is_at(line: &Value, expected: Box) -> bool {
 
 const THING: Box = (300, 200, 90, 70);
 
-/// Three photos of one second each, the second with a thing, in different light.
+/// Three photos, a second apart. The second one has a thing. The light varies.
 fn burst(folder: &str, from: u32, shot: Shot) -> Vec<(String, Shot)> {
     let one = |i: u32| {
         let light = [100, 80, 115][i as usize] * shot.light / 100;
@@ -164,7 +164,7 @@ fn a_burst_is_its_own_ground_and_the_thing_in_it_is_cut_out() {
     let thing = &lines[1]["things"][0];
     assert_eq!((&thing["thing"], &thing["state"]), (&1.into(), &"seen".into()));
     assert_eq!((&thing["decision"], &thing["label"]), (&lines[1]["decision"], &lines[1]["label"]));
-    // classify says the same, and once more the same of the cut as of a file with it.
+    // classify gives the same result, and again the same for the crop saved as a file.
     let (answers, code) = card.lines(&["classify", "card"]);
     assert_eq!((shown(&answers), code), (shown(&lines), Some(0)));
     for (answer, line) in answers.iter().zip(&lines) {
@@ -173,7 +173,7 @@ fn a_burst_is_its_own_ground_and_the_thing_in_it_is_cut_out() {
         }
         assert_eq!(answer["top"][0]["probability"], answer["probability"]);
     }
-    // Without --things the photo is looked at as a whole, and says nothing of it.
+    // Without --things the photo is classified as a whole, and there are no such fields.
     let whole = card.run(&["classify", "--json", "--model", "tiny.onnx", "card"]);
     assert!(!String::from_utf8_lossy(&whole.stdout).contains("still"));
     // For people.
@@ -183,7 +183,7 @@ fn a_burst_is_its_own_ground_and_the_thing_in_it_is_cut_out() {
 
 #[test]
 fn the_last_photos_of_a_camera_are_the_ground_where_a_burst_is_none() {
-    // Two bursts, then single photos hours later: the last has what the last photos do not show.
+    // Two bursts, then single photos hours later. The last one differs from the previous photos.
     let mut photos: Vec<(String, Shot)> = (0..3).flat_map(|i| burst("card", 10 * i, SHOT)).collect();
     for (at, thing) in [(1500, None), (3000, Some(THING))] {
         photos.push((format!("card/{at}.jpg"), Shot { seed: at, second: Some(at), light: 90, thing, ..SHOT }));
@@ -192,7 +192,7 @@ fn the_last_photos_of_a_camera_are_the_ground_where_a_burst_is_none() {
     let (lines, _) = card.lines(&["stream", "--burst", "5s", "card"]);
     let (frames, events): (Vec<Value>, Vec<Value>) =
         lines.into_iter().partition(|line| line["schema"] == "oltr.frame/1");
-    // Bursts are told as events, photos with --per-frame.
+    // Bursts are reported as events, photos with --per-frame.
     assert!(frames.is_empty() && events.iter().filter(|event| event["type"] == "end").count() == 5, "{events:?}");
     let (lines, _) = card.lines(&["stream", "--burst", "5s", "--per-frame", "card"]);
     let lines: Vec<Value> = lines.into_iter().filter(|line| line["schema"] == "oltr.frame/1").collect();
@@ -240,7 +240,7 @@ fn what_is_no_photo_is_told_in_its_place_and_the_rest_goes_on() {
         assert_eq!(lines[2]["schema"], "oltr.error/1");
         assert!(is_at(&lines[1], THING) && lines[3]["still"]["reason"] == "same", "{command}");
     }
-    // One photo, black ones, and one that is too small for cells.
+    // A single photo, black photos, and one that is too small for cells.
     let black = Shot { light: 0, ..SHOT };
     let small = Shot { size: (40, 30), ..SHOT };
     let card = Card::new(&[("a/1.jpg", black), ("a/2.jpg", black), ("a/3.jpg", black), ("b/1.jpg", small)]);

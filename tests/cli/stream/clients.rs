@@ -1,7 +1,7 @@
-//! Real clients at 1280×720: the same decisions as for the frames as photos.
+//! Real clients at 1280×720: the same decisions as for the photos.
 //!
-//! A frame that went through YUV has lost half of its colour resolution, and conversion rounds; probabilities may
-//! therefore differ by [`TOLERANCE`], the decision may not (unless the photo was on the edge).
+//! A frame that passed through YUV has half the colour resolution, and conversion rounds. So probabilities may
+//! differ by [`TOLERANCE`], but decisions may not (unless the photo is at the threshold).
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,7 +18,7 @@ const TOLERANCE: f64 = 0.12;
 /// Photos that are clearly one thing or the other.
 const NAMES: [&str; 5] = ["cup", "motorbike", "face", "coins", "rocket"];
 
-/// Whether `tool` is there; says so if not, since the test then shows nothing.
+/// Whether `tool` is installed; prints a message if not, because the test then shows nothing.
 fn installed(tool: &str) -> bool {
     let found = Command::new(tool).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
     if !found {
@@ -48,7 +48,7 @@ fn scale(folder: &Folder) -> String {
     folder.path("%d.png")
 }
 
-/// What the photos show: decision, label and probability.
+/// Decision, label and probability of each photo.
 fn photos(folder: &Folder) -> Vec<Value> {
     let files: Vec<String> = (0..NAMES.len()).map(|i| folder.path(&format!("{i}.png"))).collect();
     let args: Vec<&str> = ["classify", "--json"].into_iter().chain(files.iter().map(String::as_str)).collect();
@@ -78,7 +78,7 @@ fn ffmpeg_gives_the_decisions_of_photos() {
         ("-pix_fmt yuv420p -f yuv4mpegpipe -", "", TOLERANCE),
         ("-pix_fmt yuv422p -f yuv4mpegpipe -", "", TOLERANCE),
         ("-pix_fmt yuv444p -f yuv4mpegpipe -", "", TOLERANCE),
-        // No colour is lost, so that nothing may differ but what is printed.
+        // No colour is lost, so only printed digits may differ.
         ("-pix_fmt rgb24 -f rawvideo -", "--format rgb24 --size 1280x720", 1e-6),
         ("-pix_fmt bgr24 -f rawvideo -", "--format bgr24 --size 1280x720", 1e-6),
         ("-pix_fmt rgba -f rawvideo -", "--format rgba --size 1280x720", 1e-6),
@@ -115,7 +115,7 @@ fn gstreamer_gives_the_same_in_every_format() {
         ("y4m", format!("video/x-raw,format=I420,{caps} ! y4menc ! fdsink"), "--matrix bt709"),
     ] {
         if name == "jpeg" || name == "y4m" {
-            // In packages of their own.
+            // These are in separate packages.
             let element = if name == "jpeg" { "jpegenc" } else { "y4menc" };
             if !Command::new("gst-inspect-1.0").arg(element).stdout(Stdio::null()).status().unwrap().success() {
                 println!("skipped: the GStreamer element {element} is not installed");

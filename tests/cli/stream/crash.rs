@@ -1,5 +1,5 @@
-//! Watched folders through kills, failing system calls, renames and folders that are replaced: no photo is lost, and none
-//! is told twice but those that were in hand when the program was killed, and of those the second line says so.
+//! Watched folders during kills, failing system calls, renames and replaced folders. No photo is lost. Only photos in
+//! progress at a kill are reported twice, and their second line is marked.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,7 +15,7 @@ use super::super::common::tiny;
 use super::super::{Folder, command};
 use super::send;
 
-/// Photos that may be told once more for each kill: the one whose line is written and that is not recorded yet.
+/// Photos that each kill may repeat: the one whose line is written but not recorded.
 const IN_HAND: usize = 1;
 
 /// No test waits longer for a photo.
@@ -27,19 +27,19 @@ fn photo(i: usize) -> Vec<u8> {
     let pixels: Vec<u8> = (0..64).map(|p| if i >> (p % 16) & 1 == 1 { 200 } else { 20 }).collect();
     let encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, 90);
     image::ImageEncoder::write_image(encoder, &pixels, 8, 8, image::ExtendedColorType::L8).unwrap();
-    // What stands behind the picture makes the file one of its own where the pixels do not.
+    // Bytes after the picture make the file unique even if the pixels are not.
     bytes.extend(format!("{i}").bytes());
     bytes
 }
 
-/// A program that watches, and what it told.
+/// A watching program, and the photos that it reported.
 struct Watcher {
     files: Folder,
     child: Option<Child>,
     lines: Option<Receiver<String>>,
-    /// How often which photo was told, by the number in its name.
+    /// How often each photo was reported, by the number in its name.
     told: BTreeMap<usize, usize>,
-    /// Photos that were told once more by a line that does not say so.
+    /// Photos that were repeated without the mark.
     unmarked: Vec<usize>,
     errors: Vec<String>,
     kills: usize,
@@ -71,7 +71,7 @@ impl Watcher {
         self.child = Some(child);
     }
 
-    /// Runs it in a shell that does `before` first, until it ends or nothing comes for a while.
+    /// Runs it in a shell after the command `before`, until it ends or is silent for a while.
     fn run_after(&mut self, before: &str) {
         let line = format!("{before}; exec {} \"$@\"", env!("CARGO_BIN_EXE_oltr"));
         let mut shell = Command::new("sh");
@@ -86,11 +86,11 @@ impl Watcher {
         self.stop("TERM");
     }
 
-    /// Takes in what was told, until nothing comes for `patience`.
+    /// Reads reported photos until none comes for `patience`.
     fn listen(&mut self, patience: Duration) {
         let Some(lines) = &self.lines else { return };
         while let Ok(line) = lines.recv_timeout(patience) {
-            // A line that was cut off by a kill was not told.
+            // A line truncated by a kill was not reported.
             let Ok(line) = serde_json::from_str::<Value>(&line) else { continue };
             if line["schema"] == "oltr.frame/1" {
                 let photo = number(line["source"].as_str().unwrap());
@@ -116,7 +116,7 @@ impl Watcher {
         self.lines = None;
     }
 
-    /// Waits until `count` photos were told.
+    /// Waits until `count` photos were reported.
     #[track_caller]
     fn wait_for(&mut self, count: usize) {
         let until = Instant::now() + PATIENCE;
@@ -127,7 +127,7 @@ impl Watcher {
         }
     }
 
-    /// Nothing more comes, and no photo was told more often than kills allow.
+    /// No more photos come, and none was reported more often than the kills allow.
     #[track_caller]
     fn each_once(&mut self, count: usize) {
         self.wait_for(count);
@@ -138,7 +138,7 @@ impl Watcher {
         println!("{count} photos, {} kills, {again} told once more", self.kills);
         assert!(again <= IN_HAND * self.kills, "{again} told once more after {} kills", self.kills);
         assert!(self.errors.is_empty(), "{:?}", self.errors);
-        // Nor does another run.
+        // Another run reports none either.
         self.start();
         let before = self.told.clone();
         self.listen(Duration::from_secs(3));
@@ -172,7 +172,7 @@ fn number(source: &str) -> usize {
     stem.rsplit('-').next().unwrap().parse().unwrap()
 }
 
-/// The same numbers in every run.
+/// The same sequence in every run.
 struct Random(u64);
 
 impl Random {
@@ -182,7 +182,7 @@ impl Random {
     }
 }
 
-/// Brings photo `i` into `folder` in one of the ways in which photos come.
+/// Adds photo `i` to `folder` in one of the ways in which photos arrive.
 fn bring(folder: &Path, i: usize, random: &mut Random) {
     let sub = ["", "a", "b/c", "DCIM/100MEDIA"][random.below(4) as usize];
     let place = folder.join(sub);
@@ -196,7 +196,7 @@ fn bring(folder: &Path, i: usize, random: &mut Random) {
             fs::rename(part, name).unwrap();
         }
         _ => {
-            // In two pieces, and with a time that is older than the file.
+            // In two pieces, and with a time older than the file.
             let (bytes, mut file) = (photo(i), fs::File::create(name).unwrap());
             std::io::Write::write_all(&mut file, &bytes[..100]).unwrap();
             std::io::Write::write_all(&mut file, &bytes[100..]).unwrap();
@@ -218,7 +218,7 @@ fn photos_in(folder: &Path) -> Vec<PathBuf> {
     photos
 }
 
-/// Photos come while the program is killed, renamed, and the folder moved away and made anew.
+/// Photos arrive while the program is killed and restarted, files are renamed, and the folder is replaced.
 fn a_hard_life(count: usize, rounds: usize) {
     let (mut watcher, mut random) = (Watcher::new(), Random(7));
     let folder = watcher.folder();
@@ -231,7 +231,7 @@ fn a_hard_life(count: usize, rounds: usize) {
             bring(&folder, next, &mut random);
             next += 1;
             if next == kill_at {
-                // At any moment: while the model is loaded, a photo is decoded, an entry is written.
+                // At any moment: during loading, decoding, or writing an entry.
                 std::thread::sleep(Duration::from_millis(random.below(400)));
                 watcher.stop("KILL");
                 watcher.start();
@@ -274,7 +274,7 @@ fn photos_are_told_once_through_kills_renames_and_folders_made_anew() {
     a_hard_life(240, 8);
 }
 
-/// As above, of so many photos as `OLTR_PHOTOS` says.
+/// The same with as many photos as `OLTR_PHOTOS` states.
 #[test]
 #[ignore = "takes minutes"]
 fn twenty_thousand_photos_are_told_once() {
@@ -282,7 +282,7 @@ fn twenty_thousand_photos_are_told_once() {
     a_hard_life(count, 40);
 }
 
-/// What a full disk and a bound on open files do to a run does no harm to the next.
+/// A full disk or a limit of open files in one run does no harm to the next.
 #[test]
 fn system_calls_that_fail_lose_no_photo() {
     let (mut watcher, mut random) = (Watcher::new(), Random(3));
@@ -291,7 +291,7 @@ fn system_calls_that_fail_lose_no_photo() {
     // The state file may grow to none, one, two, … blocks of 512 bytes.
     for blocks in [0, 1, 2, 3, 5] {
         watcher.run_after(&format!("trap '' XFSZ; ulimit -f {blocks}"));
-        // What was told and could not be recorded comes again.
+        // Photos that were reported but could not be recorded come again.
         watcher.kills += 1;
     }
     for files in 4..20 {

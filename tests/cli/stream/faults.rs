@@ -32,7 +32,7 @@ fn an_input_that_ends_mid_frame_is_not_the_end_of_the_input() {
 fn a_corrupt_picture_among_good_ones_is_one_picture() {
     let good = cup();
     let mut bad = good.clone();
-    // In the coded data, which a run of ones cannot be.
+    // Within the coded data, where a run of ones is invalid.
     let middle = bad.len() / 2;
     bad[middle..middle + 64].fill(0xFF);
     let bytes = [&good[..], &bad, &good].concat();
@@ -123,14 +123,14 @@ fn a_region_outside_of_the_frame_is_told_of_each() {
     assert_eq!(of(&oltr_with_input(&args, &y4m(2)).code(0).json(), "oltr.frame/1").len(), 2);
 }
 
-/// `--stride` alone is what somebody finds who looks at GStreamer's luma; its chroma rows are padded otherwise.
+/// A user may find GStreamer's luma stride and set `--stride` only. Its chroma rows have another padding.
 #[test]
 fn a_stride_that_is_gstreamers_is_read_as_it_pads_chroma() {
     let ran = |size: &str, stride: &str, bytes: usize| {
         let args = ["stream", "--format", "yuv420p", "--size", size, "--stride", stride, "-"];
         oltr_with_input(&args, &vec![90; bytes]).code(0).stderr
     };
-    // Nothing else pads rows of 322 bytes to 324: chroma rows are 164 apart, as GStreamer has them.
+    // Only GStreamer pads rows of 322 bytes to 324. Its chroma rows are 164 apart.
     let padded = ran("322x242", "324", 324 * 242 + 2 * 164 * 121);
     assert!(padded.contains("1 captured") && !padded.contains("--layout gstreamer"), "{padded}");
     // Rows of 324 bytes may be without padding, or GStreamer's.

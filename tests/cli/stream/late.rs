@@ -1,4 +1,4 @@
-//! Sources that come late or not at all, that another program must open, or that are recordings.
+//! Sources that come late or never, that another program must open, or that are recordings.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -41,7 +41,7 @@ fn a_service_is_ready_before_its_source() {
         String::from_utf8(bytes[..n].to_vec()).unwrap().trim().to_string()
     };
     assert_eq!([hear(), hear(), hear()], ["READY=1", "WATCHDOG=1", "WATCHDOG=1"]);
-    // It answers, and knows that there is no writer.
+    // It answers, and reports that there is no writer.
     send("USR1", &child);
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let stats: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
@@ -52,7 +52,7 @@ fn a_service_is_ready_before_its_source() {
     send("TERM", &child);
     ended(child, SOON).code(0);
 
-    // Asked to end while it waits.
+    // A stop ends the wait.
     let child = command(&["stream", &fifo]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(500));
     send("TERM", &child);
@@ -70,11 +70,11 @@ fn a_source_that_does_not_come_is_unavailable() {
         oltr(&["stream", "--reconnect=2", camera]).code(69).says(&["trying again in 0.5 s", "trying again in 1.0 s"]);
     }
     oltr(&["stream", "--reconnect=1", "nowhere.y4m"]).code(66).says(&["trying again"]);
-    // What has ended for good is not tried again.
+    // An input that ended for good is not retried.
     oltr_with_input(&["stream", "--reconnect", "-"], b"").code(69);
 }
 
-/// A disk that no longer answers when the source is opened; where strace can delay a call of the system.
+/// A disk hangs when the source is opened. Needs strace to delay the system call.
 #[test]
 fn a_source_that_the_system_does_not_open_is_told_of_in_time() {
     let folder = Folder::new();
@@ -154,7 +154,7 @@ fn a_pipe_that_was_thinned_out_says_what_to_do() {
 
 #[test]
 fn a_hangup_ends_the_stream_as_a_stop_does() {
-    // These tests may themselves run where the signal is ignored.
+    // The tests themselves may run with the signal ignored.
     let mut child = Command::new("env")
         .args(["--default-signal=HUP", env!("CARGO_BIN_EXE_oltr"), "stream", "--json", "--overflow", "block", "-"])
         .stdin(Stdio::piped())
@@ -174,7 +174,7 @@ fn a_hangup_ends_the_stream_as_a_stop_does() {
     assert!(text.contains(r#""type":"end""#) && text.contains(r#""last":true"#), "{text}");
     drop(stdin);
 
-    // Where it was started to outlive its terminal, it does.
+    // A program started to outlive its terminal does so.
     let line = format!("trap '' HUP; exec {} stream --json --overflow block -", env!("CARGO_BIN_EXE_oltr"));
     let mut child = Command::new("sh")
         .args(["-c", &line])
@@ -194,12 +194,12 @@ fn a_hangup_ends_the_stream_as_a_stop_does() {
     ended(child, SOON).code(0);
 }
 
-/// A request for statistics ends no command, not even one that has none.
+/// A request for statistics ends no command, even one without statistics.
 #[test]
 fn a_request_for_statistics_kills_nothing() {
     let mut child = command(&["classify", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
-    // The titles appear when the model is loaded; then it waits.
+    // The titles appear when the model is loaded. Then the program waits.
     BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
     send("USR1", &child);
     std::thread::sleep(Duration::from_millis(200));
@@ -208,7 +208,7 @@ fn a_request_for_statistics_kills_nothing() {
     assert!(child.wait().unwrap().code().is_some());
 }
 
-/// Another process made standard output non-blocking, and its reader is slow.
+/// Standard output was made non-blocking by another process, and its reader is slow.
 #[test]
 fn a_pipe_that_does_not_block_is_waited_for() {
     let folder = Folder::new();
@@ -221,7 +221,7 @@ fn a_pipe_that_does_not_block_is_waited_for() {
     let child = command.stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
     // The command holds the writing end open.
     drop(command);
-    // Long enough for the pipe to fill, and for a program that does not wait to end.
+    // Long enough for the pipe to fill, and for a program that does not wait to fail.
     std::thread::sleep(Duration::from_secs(1));
     let mut text = String::new();
     reader.read_to_string(&mut text).unwrap();

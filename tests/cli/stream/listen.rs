@@ -1,4 +1,4 @@
-//! `--listen`: the page, and clients that do everything wrong; `--on-event`.
+//! `--listen`: the page, and misbehaving clients; `--on-event`.
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
@@ -6,7 +6,7 @@ use std::process::ChildStderr;
 
 use super::*;
 
-/// A stream of photos of a cup whose page is asked for at `address`; where the page is, and its token.
+/// A stream of photos of a cup with a page at `address`, and the page's token.
 struct Watched {
     child: Child,
     port: u16,
@@ -20,7 +20,7 @@ impl Watched {
         Watched::of(address, more, vec![super::super::cup()])
     }
 
-    /// Of `photos`, each for some frames.
+    /// A stream of `photos`, each for some frames.
     fn of(address: &str, more: &[&str], photos: Vec<Vec<u8>>) -> Watched {
         let args = [&["--json", "--listen", address, "--max-fps", "20", "--overflow", "block", "-"], more].concat();
         let mut child = start(&args);
@@ -34,7 +34,7 @@ impl Watched {
         let mut line = String::new();
         while !line.contains("http://") {
             line.clear();
-            assert!(stderr.read_line(&mut line).unwrap() > 0, "the program says no address");
+            assert!(stderr.read_line(&mut line).unwrap() > 0, "the program prints no address");
         }
         let url = line.split("http://").nth(1).unwrap().trim();
         let (place, token) = url.split_once("/?token=").unwrap_or((url.trim_end_matches('/'), ""));
@@ -48,7 +48,7 @@ impl Watched {
         stream
     }
 
-    /// The answer to `request`: all of it, as bytes.
+    /// The whole answer to `request`, as bytes.
     fn ask(&self, request: &[u8]) -> Vec<u8> {
         let mut stream = self.connect();
         stream.write_all(request).unwrap();
@@ -123,7 +123,7 @@ fn a_page_shows_what_the_network_sees() {
     let picture = image::load_from_memory(&jpeg).unwrap();
     assert_eq!(picture.width(), picture.height());
 
-    // Events come as they happen, with the numbers of frames between them.
+    // Events arrive as they happen, with frame figures in between.
     let mut stream = watched.connect();
     let host = format!("127.0.0.1:{}", watched.port);
     stream.write_all(format!("GET /events HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).unwrap();
@@ -192,7 +192,7 @@ fn of_type<'a>(lines: &'a [Value], kind: &str) -> Vec<&'a Value> {
     of(lines, "oltr.event/1").into_iter().filter(|line| line["type"] == kind).collect()
 }
 
-/// Lets promtool check `metrics`, where it is installed.
+/// Checks `metrics` with promtool, if it is installed.
 fn checked_by_prometheus(metrics: &str) {
     let mut command = std::process::Command::new("promtool");
     let spawned =
@@ -222,7 +222,8 @@ fn clients_that_do_everything_wrong_are_answered_or_left() {
     assert_eq!(status(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\r\n\r\n"), "400");
     let huge = format!("GET / HTTP/1.1\r\n{host}X: {}\r\n\r\n", "x".repeat(64 << 10));
     assert!(["431", ""].contains(&status(huge.as_bytes()).as_str()));
-    // Half requests, and clients that read nothing: more than are answered at once. Frames go on.
+    // Half requests, and clients that do not read: more than the server answers at once. Frames
+    // continue.
     let half: Vec<TcpStream> = (0..50)
         .map(|i| {
             let mut stream = watched.connect();
@@ -266,7 +267,7 @@ fn others_than_this_machine_need_the_token() {
 }
 
 #[test]
-fn an_address_that_is_taken_is_said() {
+fn an_address_in_use_is_reported() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let ran = oltr_with_input(&["stream", "--listen", &address, "-"], &y4m(1));
@@ -288,10 +289,10 @@ fn a_command_gets_each_event() {
     let types: Vec<&str> = seen.iter().map(|line| line["type"].as_str().unwrap()).collect();
     assert_eq!(types, ["new", "end"]);
     assert_eq!(seen[1]["label"], "cup");
-    // What the command says is no result.
+    // The command's output is not a result.
     let lines = read(&ran.stdout);
     assert_eq!(of_type(&lines, "end")[0]["id"], seen[1]["id"]);
-    // One that fails costs nothing but a word.
+    // A failing command costs nothing but a log line.
     let args = ["stream", "--json", "--recording", "--fps", "5", "--on-event", "exit 3", "-"];
     let ran = oltr_with_input(&args, &photo.repeat(6));
     assert_eq!(ran.code, Some(0));

@@ -37,7 +37,7 @@ fn a_signal_ends_the_stream_after_the_frame_in_hand() {
             (&"oltr.stats/1".into(), count("classified") + count("dropped"))
         );
         assert_eq!(count("classified"), super::of(&lines, "oltr.frame/1").len() as u64);
-        // What had begun has an end.
+        // Each event that began has an end.
         let types = |t: &str| super::of(&lines, "oltr.event/1").iter().filter(|e| e["type"] == t).count();
         assert!(types("new") == 1 && types("end") == 1, "{text}");
     }
@@ -66,12 +66,12 @@ fn a_signal_ends_the_program_that_waits_for_frames() {
 
 #[test]
 fn statistics_come_on_request_and_on_time() {
-    // Where nothing is said the silent source ends the wait.
+    // Without output, the timeout of the silent source ends the wait.
     let mut child = start(&["--json", "--overflow", "block", "--source-timeout", "20s", "-"]);
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(&y4m(4)).unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    // The event says that it runs.
+    // The event shows that the stream runs.
     assert!(lines.next().unwrap().unwrap().contains("oltr.event/1"));
     send("USR1", &child);
     let line = lines.find(|line| line.as_ref().unwrap().contains("oltr.stats/1")).unwrap().unwrap();
@@ -84,7 +84,7 @@ fn statistics_come_on_request_and_on_time() {
     let mut child = start(&["--stats-interval", "200ms", "--source-timeout", "20s", "-"]);
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(&y4m(2)).unwrap();
-    // For a person they are said on stderr, beside the results.
+    // For people, statistics go to stderr, next to the results.
     let mut said = BufReader::new(child.stderr.take().unwrap());
     for _ in 0..2 {
         let mut line = String::new();
@@ -97,7 +97,7 @@ fn statistics_come_on_request_and_on_time() {
 }
 
 #[test]
-fn the_service_manager_is_told() {
+fn the_service_manager_is_notified() {
     let folder = Folder::new();
     let path = folder.path("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
@@ -130,8 +130,8 @@ fn the_service_manager_is_told() {
     drop(stdin);
 }
 
-/// What the package's service starts is a command line of this program, the same in the unit and in the settings that a
-/// person edits, and writes little: a thing that stays is told of every few minutes, not every second.
+/// The package's service runs a valid command line, the same in the unit and in the settings file. It writes little: a
+/// lasting thing is updated every few minutes, not every second.
 #[test]
 fn the_shipped_service_starts_the_program_and_writes_little() {
     let read = |name: &str| std::fs::read_to_string(super::super::package("cross/debian").join(name)).unwrap();
@@ -148,7 +148,7 @@ fn the_shipped_service_starts_the_program_and_writes_little() {
         let interval = words.iter().position(|word| *word == "--update-interval").map(|at| words[at + 1]);
         assert!(humantime::parse_duration(interval.unwrap()).unwrap() >= Duration::from_secs(60), "{given}");
     }
-    // Events are kept in the folder that the service may write to, and much of a card stays free.
+    // Events are stored in the folder that the service may write to, and much of a card stays free.
     for place in ["oltr.service", "oltr.conf", "oltr.pipe.conf"] {
         let text = read(place);
         let (_, kept) = text.split_once("OLTR_STORE=").unwrap();
@@ -169,7 +169,7 @@ fn the_shipped_service_starts_the_program_and_writes_little() {
         let value = unit.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
         humantime::parse_duration(value.unwrap_or_else(|| panic!("{key} is missing"))).unwrap()
     };
-    // No more than 2,880 starts a day, whatever fails.
+    // At most 2,880 starts a day, whatever fails.
     assert!(number("RestartSec") >= Duration::from_secs(30));
     assert!(read("oltr.conf").contains("--reconnect") && read("oltr.pipe.conf").contains("-nostdin"));
 }

@@ -20,7 +20,7 @@ fn watch(folder: &str, state: &str) -> Child {
     command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-/// Waits for the next `count` frames; the names of their photos.
+/// Waits for the next `count` frames and returns the names of their photos.
 fn frames(lines: &mut impl Iterator<Item = std::io::Result<String>>, count: usize) -> Vec<String> {
     let frames = lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
     let frames = frames.filter(|line| line["schema"] == "oltr.frame/1");
@@ -47,7 +47,7 @@ fn each_photo_is_taken_once_also_across_restarts() {
 
     let mut child = watch(&folder, &state);
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    // Long enough for what is there to be taken again.
+    // Long enough to take the existing photos again.
     std::thread::sleep(Duration::from_millis(2500));
     add(&folder, "3.jpg");
     assert_eq!(frames(&mut lines, 1), ["3.jpg"], "the others were taken before");
@@ -63,7 +63,7 @@ fn a_state_file_on_a_full_disk_is_an_io_error() {
     let folder = files.path("incoming");
     fs::create_dir(&folder).unwrap();
     add(&folder, "1.jpg");
-    // Files may not grow: what a full disk does, without one. Pipes may.
+    // A file size limit acts like a full disk. It does not affect pipes.
     let line = format!(
         "trap '' XFSZ; ulimit -f 0; exec {} stream --json --watch {folder} --state {}",
         env!("CARGO_BIN_EXE_oltr"),
@@ -85,8 +85,8 @@ fn a_folder_that_is_not_there_is_no_input() {
     ran.says(&["nowhere"]);
 }
 
-/// With the service's own settings, the folder that they offer: not there yet when it starts, then filled by a camera of
-/// 12 megapixels among others.
+/// The service's own settings with a folder that does not exist at the start. Later it is filled by several cameras,
+/// one with 12 megapixels.
 #[test]
 fn the_service_takes_a_folder_that_comes_late_and_goes_on_when_photos_are_too_large() {
     let settings = fs::read_to_string(package("cross/debian/oltr.conf")).unwrap();
@@ -125,7 +125,7 @@ fn the_service_takes_a_folder_that_comes_late_and_goes_on_when_photos_are_too_la
     told("1.jpg");
     send("TERM", &child);
     let ran = ended(child, SOON).code(0);
-    // Both what there is to wait for, and what does not fit with what would.
+    // Both the folder to wait for, and the memory limit with its remedy.
     ran.says(&[
         "photos: no such file or folder",
         "trying again",
@@ -134,12 +134,12 @@ fn the_service_takes_a_folder_that_comes_late_and_goes_on_when_photos_are_too_la
     ]);
     assert_eq!(heard(), "STOPPING=1", "it is ready once");
 
-    // As the settings say what helps.
+    // The settings contain the remedy.
     assert!(settings.contains("--max-memory 512MiB"));
     taken(run("--reconnect --max-memory 512MiB"), "large.pgm");
 }
 
-/// The program watching `incoming` until it is told to stop, with `args`; what it said.
+/// Runs the program on `incoming` with `args` for some seconds, and returns its output.
 fn watched_for(files: &Folder, args: &[&str], seconds: f32) -> Ran {
     let (folder, state) = (files.path("incoming"), files.path("seen"));
     let all = [&["stream", "--json", "--per-frame", "--watch", &folder, "--state", &state], args].concat();
@@ -176,7 +176,7 @@ fn taken(mut child: Child, name: &str) {
     ended(child, Duration::from_secs(60)).code(0);
 }
 
-/// A region that it does not hold is no photo's fault.
+/// If the region is outside of the photo, the photo is not at fault.
 #[test]
 fn a_photo_that_could_not_be_classified_is_taken_by_another_run() {
     let files = Folder::new();
@@ -215,7 +215,7 @@ fn a_state_that_is_no_file_is_refused_at_once() {
     assert!(!fs::metadata("/dev/null").unwrap().is_file());
 }
 
-/// The names of photos begin as the folder was named, and nothing is taken twice.
+/// Names of photos start with the folder as given, and no photo is taken twice.
 #[test]
 fn a_relative_folder_gives_each_photo_once() {
     let files = Folder::new();
@@ -246,7 +246,7 @@ fn a_relative_folder_gives_each_photo_once() {
     taken(child, "3.jpg");
 }
 
-/// As the service is set up: what fits is taken, and it is said what does not.
+/// With the service's limits: photos that fit are taken, and the limit is reported.
 #[test]
 fn bounded_memory_bounds_photos_by_what_fits() {
     let files = Folder::new();
@@ -258,7 +258,7 @@ fn bounded_memory_bounds_photos_by_what_fits() {
     let ran = ran.says(&["megapixels", "--max-memory"]);
     let memory = &ran.json().pop().unwrap()["memory"];
     assert!(memory["planned_bytes"].as_u64() <= memory["limit_bytes"].as_u64(), "{memory}");
-    // What the warning proposes takes the photos that it names.
+    // The remedy in the warning works for the photos that it names.
     let enough = ran.stderr.split_once("with --max-memory ").unwrap().1.split_once(' ').unwrap().0;
     let ran = oltr(&["stream", "-v", "--json", "--max-memory", enough, &folder]).code(0);
     let said = ran.stderr.split_once("photos of up to ").unwrap().1.split_once(' ').unwrap().0;
