@@ -179,7 +179,7 @@ pub struct Stats {
     pub captured: u64,
     /// Frames that were classified.
     pub classified: u64,
-    /// Frames that were pushed out by newer ones, left over in the end, or could not be classified.
+    /// Frames that were replaced by newer ones, left in the queue at the end, or could not be classified.
     pub dropped: u64,
     /// Frames that wait now.
     pub waiting: usize,

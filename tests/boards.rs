@@ -21,14 +21,14 @@ const PROGRAM: &str = "OLTR_BOARD_PROGRAM";
 /// tract's kernels add in another order on each processor.
 const TOLERANCE: f64 = 1e-5;
 
-/// How far the outputs of networks may be from this machine's, relative to the largest of them.
+/// Tolerance for the outputs of networks, relative to the largest output.
 const NETWORK_TOLERANCE: f32 = 1e-5;
 
 /// Operators that no program runs (unsigned weights, a factor of the product). tract computes them in float and adds in
 /// another order on each processor, so a value half-way between two bytes may round to either.
 const IN_FLOAT: [&str; 2] = ["qlinearconv-weights-u8", "qgemm-alpha"];
 
-/// One step of their quantised results, relative to the largest of them.
+/// One step of their quantised results, relative to the largest result.
 const STEP: f32 = 1.01 / 237.0;
 
 /// A board as programs see it.

@@ -123,7 +123,7 @@ fn of_crossed_bounds_the_upper_one_wins() {
 
 #[test]
 fn a_bias_of_a_product_lies_along_its_rows_or_its_columns() {
-    // x is the unit matrix, the weights are 0, so that y is the bias as it is broadcast.
+    // x is the unit matrix and the weights are 0, so y is the broadcast bias.
     let (dequantise, tensors) = weights(&[3, 3], &[0; 9], 0.01);
     let x = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0];
     let whole = [100i32, 200, 300].map(i32::to_le_bytes).concat();
@@ -172,7 +172,7 @@ fn a_clamp_between_quantisers_behind_a_float_operator() {
         quants: [(0.1, 100), (0.1, 100)],
     };
     corner.check("quantised input", &[-3.0, 0.0, 1.0, 3.0], &[3.0, 0.0, 1.0, 3.0]);
-    // The same where the operator reads the input as it is.
+    // The same if the operator reads the input directly.
     let mut model = corner.model();
     model.nodes.drain(..2);
     model.node("c").inputs[0] = "x".into();
@@ -201,7 +201,7 @@ fn sums_that_32_bits_do_not_hold() {
 }
 
 #[test]
-fn a_quantiser_without_a_zero_point_has_zero_point_0_of_its_type() {
+fn a_quantiser_without_a_zero_point_has_its_output_dtype() {
     let corner = Corner {
         nodes: vec![
             Node::new("QuantizeLinear", &["a", "s"], &["c.q"]).int("output_dtype", 3),

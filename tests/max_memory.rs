@@ -108,7 +108,7 @@ impl ByteInput for Again {
     }
 }
 
-/// A frame of 1280×720 as it is transmitted, not on the heap.
+/// A transmitted frame of 1280×720, not on the heap.
 static FRAME: [u8; 1280 * 720 * 3] = [77; 1280 * 720 * 3];
 static PHOTO: &[u8] = include_bytes!("../examples/photos/cup.jpg");
 

@@ -217,14 +217,14 @@ fn what_hangs_on_a_float_convolution_stays_with_tract() {
     let steps = &model.summary().steps;
     let programs = steps.iter().filter_map(|s| s.program).max().map(|p| p + 1);
     assert_eq!(programs, Some(2), "{steps:?}");
-    // The product behind the last convolution runs in its program; the one behind the float convolution does not.
+    // The product after the last convolution runs in its program; the one after the float convolution does not.
     let ours: Vec<&str> = steps.iter().filter(|s| s.program == Some(1)).map(|s| s.op.as_str()).collect();
     assert!(ours.contains(&"mul") && !ours.contains(&"relu"), "{ours:?}");
     assert!(steps.iter().filter(|s| s.program == Some(0)).all(|s| s.op != "mul" && s.op != "relu"), "{steps:?}");
     let input: Vec<f32> = f32_values(8 * 81, 7).iter().map(|x| 4.0 * x).collect();
     let run = |model: &Model| model.session().unwrap().run_raw(&[&input]).unwrap().remove(0);
     let (y, reference) = (run(&model), run(&load(Engine::Tract)));
-    // One step more or less of the quantisation behind the float convolution, and of the last.
+    // One step of the quantisation after the float convolution, and of the last one.
     for (y, reference) in y.iter().zip(&reference) {
         assert!((y - reference).abs() <= 2.0 * 0.05 * 0.5 + 1e-6, "{y} for {reference}");
     }

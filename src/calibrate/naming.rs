@@ -38,7 +38,7 @@ pub struct Named {
     pub probability: f32,
     /// Photos with such a name.
     pub told: usize,
-    /// Those of them that are of that taxon.
+    /// Those with the right taxon.
     pub right: usize,
     /// 95 % interval of the share of right names of this rank on another set.
     pub promised: Option<[f64; 2]>,
@@ -216,7 +216,7 @@ mod tests {
         assert_eq!(of, [(Rank::Label, 60, 60), (Rank::Family, 25, 25)]);
         assert!(naming.known[&Rank::Label] > 0.6 && naming.known[&Rank::Label] <= 0.9, "{naming:?}");
         assert!(naming.open.is_empty());
-        // All of them may be reported by their labels where that is enough.
+        // With a lower share, all of them may be reported by their labels.
         let (naming, _) = names(&bundle, &labels, &records, &Taxonomy::default(), 0.7).unwrap();
         assert_eq!(naming.known.keys().copied().collect::<Vec<_>>(), [Rank::Label]);
     }

@@ -156,7 +156,7 @@ mod tests {
         let mut records: Vec<Record> =
             (0..200).map(|i| record(i % 4 / 2, i % 4 / 2, wave(i, (i % 4 / 2) as f64))).collect();
         records.push(record(2, 2, x));
-        // Neither of these counts.
+        // Neither of these is counted.
         records.extend([record(None, 0, 9.0), record(1, 0, 9.0)]);
         Spreads::new(4, &records)
     }

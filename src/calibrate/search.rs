@@ -3,7 +3,7 @@
 use super::{Rates, Target};
 use crate::metrics::{FMeasure, needed};
 
-/// One photo as far as a threshold is concerned.
+/// The fields of a photo that a threshold needs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Sample {
     /// Larger means known; at or above the threshold means accepted. Minus infinity is never accepted.

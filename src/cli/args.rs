@@ -269,7 +269,7 @@ pub struct ClassifyArgs {
     /// `attention`
     #[arg(long, value_name = "OUT.png")]
     pub attention: Option<PathBuf>,
-    /// File of enrolled classes, as 'oltr enrol' writes it [default: beside the model, if there is one]
+    /// File of enrolled classes, as written by 'oltr enrol' [default: next to the model, if it exists]
     #[arg(long, value_name = "FILE")]
     pub enrolled: Option<PathBuf>,
     /// Leave enrolled classes out

@@ -1,4 +1,4 @@
-//! Numbers of bytes, as they are written on the command line.
+//! Numbers of bytes on the command line.
 
 use std::str::FromStr;
 

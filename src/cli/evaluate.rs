@@ -90,7 +90,7 @@ pub fn run(args: &EvaluateArgs, common: &Common) -> anyhow::Result<Exit> {
     })
 }
 
-/// `oltr.evaluation/1` as it is printed.
+/// The printed `oltr.evaluation/1`.
 #[derive(Debug, Serialize)]
 struct Document<'a> {
     #[serde(flatten)]
@@ -129,7 +129,7 @@ impl Compared {
         let Some(theirs) = study.run(&other)? else { return Ok(None) };
         let theirs_by_photo = by_photo(&other, first, &theirs)?;
         let ours = answers(first, &run.records);
-        // Photos that only one of them could read are in neither list.
+        // Photos that only one of the bundles could read are in neither list.
         let pairs = run.records.iter().zip(ours);
         let (a, b): (Vec<_>, Vec<_>) = pairs.filter_map(|(r, a)| Some((a, *theirs_by_photo.get(&r.photo)?))).unzip();
         let comparison = compare(&a, &b)?;

@@ -37,7 +37,7 @@ const NICE: i32 = 5;
 /// Interval between checks for a stop.
 const TICK: Duration = Duration::from_millis(50);
 
-/// A request, as far as the page needs it.
+/// The parts of a request that the page needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {
     pub method: String,

@@ -3,7 +3,7 @@
 use oltr::Told;
 use oltr::bundle::Rank;
 
-/// The class `known`, or open, with the `told` name if the bundle has a taxonomy.
+/// The text of the class `known`, or of open, with the name `told` if the bundle has a taxonomy.
 pub fn with_name(known: Option<&str>, told: Option<Option<Told>>) -> String {
     match (known, told) {
         (Some(_), Some(Some(Told { rank, name, .. }))) if rank > Rank::Label => format!("{name} ({})", rank.word()),

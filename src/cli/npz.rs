@@ -24,7 +24,7 @@ const MAX_DIMENSIONS: usize = 32;
 pub struct Array {
     /// Elements along each axis.
     pub shape: Vec<usize>,
-    /// `shape`'s product of them.
+    /// As many numbers as the product of `shape`.
     pub data: Vec<f32>,
 }
 

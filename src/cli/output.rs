@@ -72,7 +72,7 @@ const DEFAULT_WIDTH: usize = 80;
 /// Widths that `COLUMNS` may name.
 const WIDTHS: std::ops::RangeInclusive<usize> = 20..=10_000;
 
-/// Columns of the names of fields, with the blanks behind them.
+/// Columns of the fields' names, including the blanks after them.
 const NAMES: usize = 14;
 
 /// Longest line of running text, even on a wider terminal: longer lines are hard to read.
@@ -107,7 +107,7 @@ impl Output {
         lines.iter().zip(begins).try_for_each(|(line, begin)| self.line(&format!("{begin}{line}")))
     }
 
-    /// Writes `text` in lines that fit, each behind `indent` blanks.
+    /// Writes `text` in lines that fit, each after `indent` blanks.
     ///
     /// # Errors
     /// As [`Output::line`].

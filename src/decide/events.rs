@@ -179,7 +179,7 @@ impl EndReason {
 pub struct Change {
     /// The kind of change.
     pub phase: Phase,
-    /// The event as it is now.
+    /// The event after the change.
     pub event: Event,
 }
 

@@ -62,7 +62,7 @@ impl Listed {
         self.allowed.len()
     }
 
-    /// Lines that name none of them.
+    /// Lines that match no class.
     pub fn strangers(&self) -> usize {
         self.strangers
     }

@@ -162,7 +162,7 @@ mod tests {
         bundle
     }
 
-    /// Logits of these probabilities.
+    /// Logits that give these probabilities.
     fn logits(p: [f32; 4]) -> [f32; 4] {
         p.map(f32::ln)
     }

@@ -46,7 +46,7 @@ pub struct OfRank {
     pub rank: Rank,
     /// Photos with such a name.
     pub told: usize,
-    /// Those of them that are of that taxon.
+    /// Those with the right taxon.
     pub right: usize,
 }
 

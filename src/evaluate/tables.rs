@@ -30,7 +30,7 @@ pub struct ClassRow {
     pub called_open: usize,
     /// Photos of any class, known or unknown, that were called this one.
     pub answered: usize,
-    /// Share of them that are of it.
+    /// Share of these answers that are right.
     pub precision: Option<f64>,
     /// Other classes that its photos were taken for, most frequent first.
     pub taken_for: Vec<TakenFor>,

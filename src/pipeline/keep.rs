@@ -41,7 +41,7 @@ pub enum Form {
 pub struct Picture {
     /// JPEG or pixels.
     pub bytes: Vec<u8>,
-    /// Which of them.
+    /// Format of the bytes.
     pub form: Form,
     /// The frame.
     pub frame: u64,

@@ -54,7 +54,7 @@ fn npy_of(descr: &str, shape: &str, data: &[u8]) -> Vec<u8> {
     [b"\x93NUMPY\x01\x00", &(header.len() as u16).to_le_bytes()[..], header.as_bytes(), data].concat()
 }
 
-/// Replaces the data of `member`, a float32 .npy file, by what `change` makes of it.
+/// Replaces each number of `member`, a float32 .npy file, with `change`.
 fn change_data(members: &mut Members, member: &str, change: impl Fn(usize, f32) -> f32) {
     let bytes = members.get_mut(member).unwrap();
     let start = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));

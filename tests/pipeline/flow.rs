@@ -47,7 +47,7 @@ fn a_slow_sink_makes_a_camera_drop_and_all_is_counted() {
         let mut passed = 0;
         for (seq, dropped) in told.iter().zip(&sink.dropped) {
             passed += dropped;
-            // Up to `depth` frames that wait behind it may have pushed out others already.
+            // Up to `depth` frames in the queue behind it may already have replaced others.
             assert!(passed >= seq - told.iter().position(|s| s == seq).unwrap() as u64, "{seq}: {passed}");
         }
         assert_eq!(passed, stats.dropped, "the last result reports all drops");

@@ -197,7 +197,7 @@ impl Generator<'_> {
                 "LeakyRelu".into()
             }
             _ => {
-                // A flattened tensor keeps its bytes, and everything behind it is a product.
+                // A flattened tensor keeps its bytes. All operators after it are products.
                 let quant = self.computed[at].quant;
                 let volume = shape.iter().product();
                 self.finish(Node::new("Flatten", &[&x], &[&raw]), quant, |t| Quantised {

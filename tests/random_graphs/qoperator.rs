@@ -49,7 +49,7 @@ fn qlinear(node: &Node, operands: &[Vec<String>], quantiser: &Node) -> Option<No
         "LeakyRelu" => ("QLinearLeakyRelu", MICROSOFT, concat(&[x, y])),
         "AveragePool" => ("QLinearAveragePool", MICROSOFT, concat(&[x, y])),
         "GlobalAveragePool" => ("QLinearGlobalAveragePool", MICROSOFT, concat(&[x, y])),
-        // These work on bytes as they are.
+        // These operate on bytes directly.
         "MaxPool" | "Flatten" => (node.op.as_str(), "", x[..1].to_vec()),
         _ => return None,
     };

@@ -73,7 +73,7 @@ fn another_stream_may_follow_with_smaller_frames() {
     let yuv = Some((PixelFormat::Yuv444p, 4, 2));
     assert_eq!(sizes(&read_all(&bytes)), [yuv, yuv, gray, gray]);
     let larger = [y4m(1), b"YUV4MPEG2 W5 H2 C444\nFRAME\n".to_vec()].concat();
-    // Larger frames, or a header that cannot be read, are passed over until there is a stream that fits.
+    // Larger frames, or an invalid header, are skipped until a stream fits.
     for refused in [&b"YUV4MPEG2 W5 H2 C444\nFRAME\n"[..], b"YUV4MPEG2 W4 H2 It\nFRAME\n", b"YUV4MPEG2 W0 H2\n"] {
         let bytes = [y4m(1), refused.to_vec(), noise(30, 1), b"FRAME\n".to_vec(), noise(30, 2), y4m(1)].concat();
         let seen = read_all(&bytes);
@@ -149,7 +149,7 @@ fn jpegs_without_an_end_marker_end_where_the_next_begins() {
     let length = (small.len() as u16 + 2).to_be_bytes();
     thumbnail.splice(2..2, [&[0xFF, 0xE5][..], &length, &small].concat());
     reads("a thumbnail", &[bare(1), thumbnail, bare(3)].concat(), &expected, 0);
-    // One of them lacks data.
+    // One of them is truncated.
     let cut = bare(2)[..bare(2).len() - 60].to_vec();
     reads("a cut picture", &[bare(1), cut, bare(3)].concat(), &good(&[1, 3]), 1);
 }

@@ -10,7 +10,7 @@ use super::{Seen, drain, jpeg, noise, open, open_with, picture, read_all, sizes,
 fn y4m(header: &str, frames: &[&[u8]]) -> Vec<u8> {
     let mut bytes = format!("YUV4MPEG2 {header}\n").into_bytes();
     for (index, frame) in frames.iter().enumerate() {
-        // Parameters of frames are passed over.
+        // Parameters of frames are ignored.
         bytes.extend_from_slice(if index % 2 == 0 { b"FRAME\n" } else { b"FRAME Ip XABC=1\n" });
         bytes.extend_from_slice(frame);
     }

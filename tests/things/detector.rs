@@ -218,7 +218,7 @@ fn boxes_are_forgotten_with_the_picture_that_they_are_of() {
     assert!(found(&empty(WIDTH, HEIGHT), 1) > 0, "its turn has not come");
     assert_eq!(found(&empty(2 * WIDTH, HEIGHT), 2), 0, "another size");
     assert_eq!(found(&picture(150), 3), found(&picture(150), 4));
-    // A gate that learns its ground anew: what moves then in the old boxes is none of their things.
+    // A gate that relearns its background: motion in the old boxes is not a thing then.
     let settings = Settings::default();
     let gate = Gate::new(&settings.scene).unwrap();
     let mut finder = DetectorFinder::new(detector(0.6), Some(gate), Duration::from_secs(100_000));

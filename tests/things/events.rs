@@ -21,7 +21,7 @@ fn squares(square: Option<Square>) -> Shot {
     Shot::Squares(square.into_iter().collect())
 }
 
-/// One passage, and `after` frames behind it.
+/// One passage, and `after` frames after it.
 fn one_passage(after: u64) -> impl FnMut(u64) -> Shot + Send {
     move |frame| if frame < WARM + PASSAGE + after { squares(passage(frame, WARM)) } else { Shot::End }
 }

@@ -74,7 +74,7 @@ impl<F: FnMut(u64) -> Shot + Send> Film<F> {
         Film { script, live: false, began: monotonic_ns(), seq: 0, step: 0, before: Box::new(|_| {}) }
     }
 
-    /// A camera that gives frames as fast as they are taken.
+    /// A camera that delivers frames as fast as they are taken.
     pub fn live(script: F) -> Film<F> {
         Film { live: true, ..Film::recording(script) }
     }

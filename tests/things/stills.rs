@@ -111,7 +111,8 @@ impl Card {
     }
 }
 
-/// The result and its reason for each photo, and the number of photos behind its background.
+/// The result and its reason for each photo, and the number of photos that its background was
+/// learnt from.
 fn shown(lines: &[Value]) -> Vec<(&str, u64)> {
     let one = |line: &Value| {
         let still = &line["still"];

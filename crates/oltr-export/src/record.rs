@@ -199,7 +199,7 @@ impl Line {
     /// Parses a line of JSON: `oltr.record/1`, the end of an `oltr.event/1`, `oltr.stats/1`, or another line of oltr.
     ///
     /// # Errors
-    /// Why it is none of them.
+    /// Why the line is invalid.
     pub fn parse(text: &str) -> std::result::Result<Line, String> {
         #[derive(Deserialize)]
         struct Head {

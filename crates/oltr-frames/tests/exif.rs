@@ -21,7 +21,7 @@ fn rationals(tag: u16, values: &[(u32, u32)], big: bool) -> Field {
     (tag, 5, values.iter().flat_map(|(over, under)| [bytes(*over), bytes(*under)].concat()).collect())
 }
 
-/// A TIFF with three folders, of these fields.
+/// A TIFF of three IFDs with these fields.
 fn tiff(first: &[Field], exif: &[Field], gps: &[Field], big: bool) -> Vec<u8> {
     let short = |n: u16| if big { n.to_be_bytes() } else { n.to_le_bytes() };
     let long = |n: u32| if big { n.to_be_bytes() } else { n.to_le_bytes() };
@@ -80,7 +80,7 @@ fn png(exif: &[u8]) -> Vec<u8> {
     let plain = std::fs::read(sample("rgb.png")).unwrap();
     let body = [b"eXIf", exif].concat();
     let chunk = [&(exif.len() as u32).to_be_bytes()[..], &body, &crc32fast::hash(&body).to_be_bytes()].concat();
-    // Behind the header.
+    // After the header.
     [&plain[..33], &chunk, &plain[33..]].concat()
 }
 
@@ -162,7 +162,7 @@ fn the_first_date_that_is_one_counts() {
         tiff(&[ascii(0x0132, "2022:01:01 00:00:00")], &[ascii(0x9010, "-03:30"), ascii(0x9290, "7 ")], &[], true);
     let expected = json!({"time": "2022-01-01T00:00:00", "offset": "-03:30", "subsecond": "7"});
     assert_eq!(json_of(&origin(&jpeg(&changed)))["taken"], expected);
-    // Written behind the date, as some programs do.
+    // Appended to the date, as some programs do.
     let expected = json!({"time": "2024-05-01T06:12:33", "offset": "+02:00", "subsecond": "12"});
     assert_eq!(time(&[original("2024:05:01 06:12:33.12+02:00")]), expected);
     for wrong in ["+25:00", "02:00", "   :  ", "Q"] {

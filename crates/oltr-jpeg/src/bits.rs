@@ -171,7 +171,7 @@ impl<'a> Coded<'a> {
                     self.at += 2;
                     return Ok(());
                 }
-                // A marker may be preceded by any number of them.
+                // Any number of 0xFF may precede a marker.
                 Some(0xFF) => self.at += 1,
                 Some(marker) => {
                     self.end = Some(End::Marker(marker));
@@ -310,7 +310,7 @@ impl Bits<'_> {
                 Ok(symbol)
             }
             None => {
-                // Behind the end there are zeros, which may be no code.
+                // Zeros after the end may not be a code.
                 let left = (self.data.len() * 8 + self.place.count as usize).saturating_sub(self.place.at * 8);
                 Err(if left < MAX_BITS { Fault::CutOff } else { Fault::Damaged("a code that no table has") })
             }

@@ -101,7 +101,7 @@ pub fn sequential(
     Ok(used)
 }
 
-/// Passes over the coefficients of a block from number `index` on.
+/// Skips the coefficients of a block from number `index` on.
 #[inline(always)]
 fn pass_over(bits: &mut Bits, ac: &Table, skips: &Skips, mut index: usize) -> Result<(), Fault> {
     while index < 64 {
@@ -116,7 +116,7 @@ fn pass_over(bits: &mut Bits, ac: &Table, skips: &Skips, mut index: usize) -> Re
                 }
                 continue;
             }
-            // No whole code is ahead, or the last of these codes may be the next block's.
+            // No whole code is available, or the last of these codes may belong to the next block.
             let Step { run, value, .. } = coefficient(bits, ac)?;
             index += run + 1;
             if index > 64 && value != 0 {

@@ -48,7 +48,7 @@ pub enum Scale {
 }
 
 impl Scale {
-    /// All of them, from the largest reduction on.
+    /// All scales, from the largest reduction on.
     pub const ALL: [Scale; 4] = [Scale::Eighth, Scale::Quarter, Scale::Half, Scale::Full];
 
     /// Pixels of the original per decoded pixel, along a side.

@@ -313,7 +313,7 @@ impl ScanIndex {
         while let Some(segment) = segments.next() {
             let segment = match segment {
                 Ok(segment) => segment,
-                // Behind a picture that is whole anything may follow.
+                // Anything may follow a complete picture.
                 Err(Failure::Fault(e)) => {
                     fault = e;
                     break;

@@ -1,7 +1,7 @@
 //! The segments of a JPEG, walked as libjpeg walks them.
 //!
-//! Stray bytes between two segments and fill bytes before a marker are passed over, and a segment that ends too early is
-//! followed by a search for the next marker.
+//! Skips stray bytes between two segments and fill bytes before a marker. After a segment that ends too early, searches
+//! for the next marker.
 
 use std::ops::Range;
 
@@ -25,7 +25,7 @@ pub mod name {
 /// One marker and its segment.
 #[derive(Clone, Copy, Debug)]
 pub struct Segment<'a> {
-    /// The byte behind the 0xFF.
+    /// The byte after the 0xFF.
     pub marker: u8,
     /// The bytes after the length.
     pub body: &'a [u8],

@@ -9,7 +9,7 @@ pub type ReadAt<'a> = &'a dyn Fn(&mut [u8], u64) -> io::Result<usize>;
 
 /// The bytes of a file from some place on.
 pub enum Raw<'a> {
-    /// All of them.
+    /// All bytes in memory.
     Whole(&'a [u8]),
     /// A part in memory, and a reader for the rest.
     Parts(Parts<&'a mut dyn Read>),

@@ -106,7 +106,7 @@ fn product<const N: usize>(
     to: &mut [u8],
     stride: usize,
 ) {
-    // Rows and columns behind which all is zero.
+    // Number of leading rows and columns with values other than zero.
     let rows = (71 - used.leading_zeros() as usize) / 8;
     let mut folded = used | used >> 32;
     folded |= folded >> 16;

@@ -114,7 +114,7 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Bytes behind the pixels of a row that may be read.
+    /// Readable bytes after the pixels of a row.
     pub const SPARE: usize = 32;
 
     /// Makes room for rows of `width` pixels, rounded up to whole units of `padded`.

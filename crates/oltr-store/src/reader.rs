@@ -34,7 +34,7 @@ pub struct Reader {
     clocks: Clocks,
 }
 
-/// One record as it is listed.
+/// One listed record.
 pub struct Listed<'a> {
     /// Its parsed line.
     pub record: Record<'a>,

@@ -91,7 +91,7 @@ pub struct Store {
     groups: Vec<String>,
     /// Sorted by their first id.
     segments: Vec<Segment>,
-    /// The last segment, as long as it is appended to.
+    /// The last segment, while it is open for appending.
     current: Option<Box<dyn DiskFile>>,
     /// Pictures in each folder of them.
     folders: BTreeMap<u64, u32>,

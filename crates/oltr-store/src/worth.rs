@@ -18,7 +18,7 @@ use crate::feature::{NEAR, apart};
 /// Events that a class keeps for as long as others have more.
 pub const LEAST: usize = 8;
 
-/// Most pictures of a class and day that others are held against.
+/// Most pictures of a class and day that others are compared with.
 const LEADERS: usize = 64;
 
 /// What the index keeps in memory for each record.
@@ -48,7 +48,7 @@ pub enum Reviewed {
     /// No review.
     #[default]
     Not,
-    /// Somebody named it, or called it open.
+    /// Named, or called open.
     Kept,
     /// Reviewed as "nothing".
     Nothing,

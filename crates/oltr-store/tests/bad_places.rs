@@ -175,7 +175,7 @@ fn what_was_named_is_never_given_up() {
     let all = ids(Path::new(FOLDER), Arc::new(disk.clone()));
     let named = (1..=20).filter(|id| id % 3 != 2).all(|id| all.contains(&id));
     assert!(named && !all.contains(&2) && store.counts().evicted > 300, "{all:?}");
-    // A store that is full of them refuses others.
+    // A store full of reviewed records refuses others.
     let last: Vec<Review> = all.iter().map(|id| review(*id, "newt")).collect();
     reviews.add(&disk, &last, &mut |_| Ok(true)).unwrap();
     let refused = (0..200).find_map(|_| store.append(&new("{\"a\":1}", None, 1), Some(&[7; 2000])).err());

@@ -70,8 +70,8 @@ pub struct AdoptArgs {
 
 /// Give a bundle better distances, from labelled photos.
 ///
-/// Measures on photos of the split train how features differ within classes, puts distances in that metric into the
-/// graph, and chooses thresholds on the split val. Logits and features stay as they are.
+/// Measures the spread of features within classes on photos of the split train, adds distances in that metric to the
+/// graph, and chooses thresholds on the split val. Logits and features stay unchanged.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -106,7 +106,7 @@ pub enum Preset {
     /// 0 to 1
     #[value(name = "0..1")]
     Unit,
-    /// 0 to 255, as they are
+    /// 0 to 255, unchanged
     #[value(name = "0..255")]
     Bytes,
 }

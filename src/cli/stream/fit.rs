@@ -20,7 +20,7 @@ pub fn largest_photo(most: u64, mut fits: impl FnMut(u64) -> bool) -> u64 {
     low
 }
 
-/// `limits` with photos of `pixels` at most, of any shape up to four times as wide as they are high.
+/// `limits` for photos of at most `pixels`, of any shape up to a ratio of 4:1.
 pub fn limits(limits: &Limits, pixels: u64) -> Limits {
     let mut limits = limits.clone();
     let side = u32::try_from(2 * pixels.isqrt()).unwrap_or(u32::MAX);

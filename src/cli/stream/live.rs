@@ -45,10 +45,10 @@ const LINE_BYTES: usize = 32 << 10;
 /// Longest side of an event's picture, in pixels.
 const SMALL: u32 = 96;
 
-/// Somebody looks until so long after the last request.
+/// A browser counts as watching for this long after its last request.
 const WATCHED: Duration = Duration::from_secs(4);
 
-/// How often a picture is copied while somebody looks.
+/// Interval between copies of a picture while a browser is watching.
 const EVERY: Duration = Duration::from_millis(150);
 
 /// Without a sign of life for this long, the program counts as hanging.
@@ -468,7 +468,7 @@ impl Shared {
         }
     }
 
-    /// Somebody looks.
+    /// Marks that a browser is watching.
     fn watch(&self) {
         self.asked.store(clock::monotonic_ns().max(1), Ordering::Relaxed);
     }

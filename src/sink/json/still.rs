@@ -58,7 +58,7 @@ impl Serialize for StillThings<'_> {
 }
 
 impl<'a> StillFields<'a> {
-    /// All of it, with texts as they are.
+    /// All fields, with texts of full length.
     pub fn whole(still: &'a Still, names: Names<'a>) -> StillFields<'a> {
         StillFields::new(still, names, Texts { most: usize::MAX })
     }

@@ -8,7 +8,7 @@ use crate::things::{Area, EventThing, ThingStats};
 /// A box: first column, first row, columns, rows, in pixels of the source.
 pub type Box = (i32, i32, u32, u32);
 
-/// A box as it is written.
+/// The box in JSON.
 pub fn box_of(area: Area) -> Box {
     (area.x, area.y, area.width, area.height)
 }

@@ -18,7 +18,7 @@ fn an_input_that_ends_mid_frame_is_not_the_end_of_the_input() {
     let lines = ran.json();
     assert_eq!(of(&lines, "oltr.frame/1").len(), 2);
     let errors = of(&lines, "oltr.error/1");
-    // The third frame began behind the header and two frames.
+    // The third frame begins after the header and two frames.
     let header = whole.iter().position(|b| *b == b'\n').unwrap() + 1;
     assert_eq!(errors.len(), 1);
     assert_eq!(errors[0]["offset"], header + 2 * (whole.len() - header) / 3);

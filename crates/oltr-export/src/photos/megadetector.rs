@@ -45,7 +45,7 @@ pub fn whole_picture(classifications: Vec<(String, Value)>) -> Value {
     json!([{"category": ANIMAL, "conf": 1.0, "bbox": [0.0, 0.0, 1.0, 1.0], "classifications": classifications}])
 }
 
-/// Ids of the classes, `open` behind them.
+/// Ids of the classes, followed by `open`.
 fn categories(about: &About) -> BTreeMap<usize, &str> {
     let names = about.classes.iter().map(|name| if name.trim().is_empty() { "(no name)" } else { name });
     names.chain(["open"]).enumerate().map(|(at, name)| (at + 1, name)).collect()

@@ -17,7 +17,7 @@ use crate::limits::Limits;
 /// Encodings of cameras that oltr reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Encoding {
-    /// Pixels as they are.
+    /// Uncompressed pixels.
     Raw(PixelFormat),
     /// JPEG pictures.
     Mjpeg,

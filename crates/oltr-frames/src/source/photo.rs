@@ -108,7 +108,7 @@ impl Decoder {
     /// larger than `photo_bytes`; as [`Decoder::decode`] for its contents.
     pub fn read(&mut self, path: impl AsRef<Path>, frame: &mut Frame) -> Result<()> {
         let (subject, mut file) = self.open(path.as_ref())?;
-        // Whoever keeps the file wants all of it.
+        // To keep the file, all of it must be in memory.
         if frame.wants_encoded() {
             return self.read_from(&subject, file, frame);
         }
@@ -238,7 +238,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// Decodes a PNG, WebP, BMP or PNM, as it is stored.
+    /// Decodes a PNG, WebP, BMP or PNM, not rotated.
     fn decode_other(&mut self, subject: &str, bytes: &[u8], format: ImageFormat, frame: &mut Frame) -> Result<()> {
         let failed = |e: ImageError| match e {
             ImageError::Limits(_) => too_much(subject, &self.limits),

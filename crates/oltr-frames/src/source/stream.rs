@@ -227,7 +227,7 @@ impl Pace {
     }
 }
 
-/// Bytes of a frame as it is transmitted, if it keeps to `limits`.
+/// Bytes of a transmitted frame, if it is within `limits`.
 pub(super) fn bounded_bytes(
     name: &str,
     format: PixelFormat,

@@ -45,7 +45,7 @@ impl Opened {
 pub(crate) struct Scanned<'a> {
     /// Its whole records, in order, without repeated ones. With each: the bytes of its line and its text.
     pub records: Vec<(Record<'a>, u32, &'a str)>,
-    /// Bytes that are no whole line, with whole ones behind them.
+    /// Damaged bytes between whole lines.
     pub damaged: usize,
     /// Bytes at the end that are no whole line.
     pub torn: usize,

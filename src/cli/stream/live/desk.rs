@@ -167,7 +167,7 @@ mod tests {
             stop.store(true, Ordering::Relaxed);
         });
         assert_eq!(shown, [(7, (64, 48))]);
-        // Whoever holds the desk is not waited for.
+        // `lay` does not wait while another thread holds the desk.
         let held = desk.slot.lock().unwrap();
         desk.lay(&frame(9));
         assert!(!held.is_new);

@@ -75,7 +75,7 @@ impl Times<'_> {
     fn taken(&self) -> Option<Taken> {
         self.0.iter().find_map(|time| {
             let date = text(time.date.as_ref()?)?;
-            // Some programs write fraction and offset behind the date.
+            // Some programs append fraction and offset to the date.
             let (moment, rest) = date.split_at_checked(19)?;
             let split = rest.find(['+', '-', 'Z']).unwrap_or(rest.len());
             let (fraction, zone) = rest.split_at(split);

@@ -103,7 +103,7 @@ pub fn png_chunks(bytes: &[u8]) -> impl Iterator<Item = ([u8; 4], &[u8])> {
         let [l3, l2, l1, l0, kind @ ..] = *head;
         let length = u32::from_be_bytes([l3, l2, l1, l0]) as usize;
         let (data, behind) = behind.split_at_checked(length)?;
-        // Behind the data is its checksum.
+        // A checksum follows the data.
         rest = behind.get(4..).unwrap_or_default();
         Some((kind, data))
     })

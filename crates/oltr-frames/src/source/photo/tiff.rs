@@ -85,7 +85,7 @@ pub fn decode(subject: &str, bytes: &[u8], limits: &Limits, scratch: &mut Vec<u8
         ColorType::GrayA(bits @ (8 | 16)) => (bits, 2),
         ColorType::RGB(bits @ (8 | 16)) => (bits, 3),
         ColorType::RGBA(bits @ (8 | 16)) | ColorType::CMYK(bits @ (8 | 16)) => (bits, 4),
-        // Gray or a palette's index with something more, which is passed over.
+        // Grey or a palette's index with an extra channel, which is ignored.
         ColorType::Multiband { bit_depth: bits @ (8 | 16), num_samples } if gray => (bits, num_samples.into()),
         _ => return Err(unread()),
     };
@@ -175,7 +175,7 @@ impl Samples {
         }
     }
 
-    /// The value of the first channel at pixel `at`, as it is stored.
+    /// The stored value of the first channel at pixel `at`.
     fn raw(&self, at: usize) -> u8 {
         let DecodingResult::U8(samples) = &self.samples else { return 0 };
         if self.bits >= 8 {

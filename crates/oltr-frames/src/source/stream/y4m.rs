@@ -257,7 +257,7 @@ impl Y4m {
         self.rows.as_ref().map_or(self.expected, |rows| self.expected.max(rows.bytes as usize))
     }
 
-    /// Bytes of the frame that is being read, as it is taken to be.
+    /// Bytes of the current frame, padded or not as assumed.
     fn target(&self) -> usize {
         match (self.padding, &self.rows) {
             (Padding::Yes | Padding::Tried, Some(rows)) => rows.bytes as usize,

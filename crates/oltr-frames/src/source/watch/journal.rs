@@ -420,7 +420,7 @@ fn entry(line: &[u8]) -> Option<[Key; 3]> {
     keys_of(line, 0)
 }
 
-/// A line of a photo's keys, of the kind that `turned` makes of the checksum.
+/// A line of a photo's keys. `turned` is XORed with its checksum and marks the kind of line.
 fn text_of(Keys([a, b, c]): Keys, turned: u32) -> String {
     let text = format!("{a:016x} {b:016x} {c:016x}");
     format!("{text} {:08x}\n", crc32fast::hash(text.as_bytes()) ^ turned)

@@ -28,7 +28,7 @@ fn entries_outlive_the_process_and_the_file_is_not_written_anew() {
     assert_eq!((fs::metadata(&path).unwrap().ino(), fs::read(&path).unwrap()), before);
 }
 
-/// A loss of power may cut the file off anywhere, and leave zeros where data should have come.
+/// A power cut may truncate the file anywhere, and leave zeros in place of data.
 #[test]
 fn a_file_cut_off_after_any_byte_keeps_what_was_whole() {
     let folder = tempfile::tempdir().unwrap();
@@ -55,7 +55,7 @@ fn a_file_cut_off_after_any_byte_keeps_what_was_whole() {
                 let whole = if length < start { 0 } else { of_start + (length - start) / ENTRY };
                 let expected: Vec<u64> = (0..whole as u64).collect();
                 assert_eq!(those_of(&journal, 5), expected, "cut off after {length}, {zeros} zeros");
-                // What follows is not hidden by the torn end.
+                // The torn end does not hide the next entry.
                 journal.record(&[photo(9)]).unwrap();
                 drop(journal);
                 let journal = Journal::open(&path, 100).unwrap();
@@ -79,7 +79,7 @@ fn a_damaged_byte_costs_the_entry_it_is_in() {
         fs::write(&path, &bytes).unwrap();
         let journal = Journal::open(&path, 100).unwrap();
         let left = those_of(&journal, 4);
-        // A line break that is none takes the next entry with it.
+        // A damaged line feed also damages the next entry.
         let broken = if (at - HEADER + 1).is_multiple_of(ENTRY) { 2 } else { 1 };
         assert!(left.len() >= 3 - broken && left.contains(&2) && left.len() < 3, "byte {at}: {left:?}");
     }
@@ -101,7 +101,7 @@ fn many_entries_are_merged_and_memory_stays_small() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
 }
 
-/// As after a run that may keep more in memory, or that could not merge them because the disk was full.
+/// As after a run that keeps more in memory, or that could not merge because the disk was full.
 #[test]
 fn more_entries_than_are_kept_are_all_there_at_the_next_start() {
     let folder = tempfile::tempdir().unwrap();
@@ -118,7 +118,7 @@ fn more_entries_than_are_kept_are_all_there_at_the_next_start() {
     }
 }
 
-/// A first line with a right checksum that promises what no disk holds.
+/// A first line with a valid checksum and an impossible number of blocks.
 #[test]
 fn a_first_line_that_promises_too_much_costs_no_time() {
     let folder = tempfile::tempdir().unwrap();
@@ -131,7 +131,7 @@ fn a_first_line_that_promises_too_much_costs_no_time() {
     fs::write(&path, &promising).unwrap();
     assert_eq!(those_of(&Journal::open(&path, 100).unwrap(), 5), [0, 1, 2]);
     assert_eq!(those_of(&Journal::open(&path, 100).unwrap(), 5), [0, 1, 2]);
-    // In the place of another one.
+    // Replaced by another file.
     let other = folder.path().join("other");
     let mut journal = Journal::open(&other, 100).unwrap();
     fs::rename(&path, &other).unwrap();
@@ -165,7 +165,7 @@ fn two_may_not_have_it_at_once() {
     let mut journal = Journal::open(&path, 2).unwrap();
     let busy = || Journal::open(&path, 2).unwrap_err();
     assert!(matches!(busy(), Error::Busy { .. }), "{}", busy());
-    // Merging puts another file in its place, which is locked as well.
+    // Merging replaces the file. The new one is locked too.
     journal.record(&[photo(1), photo(2), photo(3)]).unwrap();
     assert!(journal.merges > 0 && matches!(busy(), Error::Busy { .. }));
     drop(journal);
@@ -190,13 +190,13 @@ fn what_is_removed_replaced_or_cut_off_is_written_anew() {
     journal.record(&[photo(3)]).unwrap();
     journal = reopened(journal);
     assert_eq!(those_of(&journal, 60), [0, 1, 2, 3]);
-    // Another list is not lost either.
+    // The entries of another list are kept.
     fs::rename(&other, &path).unwrap();
     journal.check().unwrap();
     journal.record(&[photo(4)]).unwrap();
     journal = reopened(journal);
     assert_eq!(those_of(&journal, 60), [0, 1, 2, 3, 4, 50]);
-    // Of what is cut off that is kept which memory holds.
+    // Of a truncated file, the entries in memory are kept.
     drop(journal);
     let mut journal = Journal::open(&path, 100).unwrap();
     journal.record(&[photo(5)]).unwrap();
@@ -275,7 +275,7 @@ fn another_file_is_left_alone() {
     }
 }
 
-/// What a loss of power leaves where the file system put names on the disk before data: pages of zeros, anywhere.
+/// A power cut can leave pages of zeros anywhere, if the file system wrote names before data.
 #[test]
 fn pages_of_zeros_cost_what_was_in_them_and_refuse_no_start() {
     const PAGE: usize = 512;
@@ -299,7 +299,7 @@ fn pages_of_zeros_cost_what_was_in_them_and_refuse_no_start() {
             let is_whole = |from: usize, to: usize| damaged[from..to] == whole[from..to];
             for i in merged..1000 {
                 let at = HEADER + blocks * BLOCK + (i - merged) as usize * ENTRY;
-                // Without a line break before it an entry cannot be told from what is damaged.
+                // Without a line feed before it, an entry looks damaged.
                 let first = if i == merged { at } else { at - ENTRY };
                 let there = has(&journal, i);
                 assert!(there || !is_whole(first, at + ENTRY), "entry {i}, zeros from {page} to {last}");
@@ -346,7 +346,7 @@ fn what_was_begun_and_not_recorded_is_known_through_merges_and_torn_ends() {
         assert!(!journal.begin(photo(i)).unwrap(), "{i} is new");
     }
     journal.take_back(&[photo(101), photo(7)]).unwrap();
-    // So many that they are merged, the third of those that were begun among them.
+    // Enough entries to merge them, including the third of the begun photos.
     (0..10).for_each(|i| journal.record(&[photo(i)]).unwrap());
     journal.record(&[photo(102)]).unwrap();
     assert!(journal.merges > 1);
@@ -357,7 +357,7 @@ fn what_was_begun_and_not_recorded_is_known_through_merges_and_torn_ends() {
         let begun = [100, 101, 102].map(|i| journal.begun.has(photo(i)));
         assert_eq!(begun, [true, false, false]);
         assert!(!has(&journal, 100) && has(&journal, 102), "a photo that was begun is not recorded");
-        // Any of its keys tells.
+        // Any of its keys is enough.
         let Keys([_, second, _]) = photo(100);
         assert!(journal.begin(Keys([1, second, 3])).unwrap());
     }
@@ -366,7 +366,7 @@ fn what_was_begun_and_not_recorded_is_known_through_merges_and_torn_ends() {
     drop(journal);
     let mut journal = Journal::open(&path, 4).unwrap();
     assert!(has(&journal, 100) && journal.begun.is_empty());
-    // No more are kept than can be in hand.
+    // No more are kept than can be in progress.
     (1000..1100).for_each(|i| assert!(!journal.begin(photo(i)).unwrap()));
     assert_eq!([1000, 1035, 1036, 1099].map(|i| journal.begun.has(photo(i))), [false, false, true, true]);
 }
