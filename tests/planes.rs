@@ -274,9 +274,12 @@ fn no_format_and_no_view_takes_memory_for_a_frame() {
             let mut planned = None;
             let planning = taken_by(|| planned = Some(Preprocessor::new(&settings, picture.geometry()).unwrap()));
             let mut preprocessor = planned.unwrap();
-            let told = preprocessor.bytes();
+            let reported = preprocessor.bytes();
             // Planning needs more: the windows in full precision.
-            assert!((told..=told * 3 + 20_000).contains(&planning.bytes), "{format}: {told} told, {planning:?}");
+            assert!(
+                (reported..=reported * 3 + 20_000).contains(&planning.bytes),
+                "{format}: {reported} reported, {planning:?}"
+            );
             let mut pixels = vec![0; preprocessor.output_len()];
             let taken = taken_by(|| preprocessor.run(&picture, &mut pixels).unwrap());
             assert_eq!(taken.times, 0, "{format}");

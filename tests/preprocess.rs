@@ -114,10 +114,10 @@ fn the_plan_tells_its_memory() {
         let geometry = case.frame(0).geometry();
         let mut planned = None;
         let taken = taken_by(|| planned = Some(Preprocessor::new(&case.preprocess, geometry).unwrap()));
-        let told = planned.unwrap().bytes();
+        let reported = planned.unwrap().bytes();
         // Planning needs a little more: the weights of one pixel.
-        let spare = (told..=told + 10_000).contains(&taken.bytes);
-        assert!(spare && told > 0, "{}: {told} bytes told, {taken:?}", case.name);
+        let spare = (reported..=reported + 10_000).contains(&taken.bytes);
+        assert!(spare && reported > 0, "{}: {reported} bytes reported, {taken:?}", case.name);
     }
 }
 

@@ -247,7 +247,7 @@ fn wait_for(
     control: &Control,
     settings: &pipeline::Settings,
 ) -> Result<Option<Box<dyn FrameSource>>> {
-    let mut told = Duration::ZERO;
+    let mut reported = Duration::ZERO;
     let stats = |opening: &Opening, last| {
         let (now, stuck) = (Duration::from_nanos(clock::monotonic_ns()), opening.is_stuck());
         let waited = opening.waited();
@@ -265,8 +265,8 @@ fn wait_for(
             opened => return opened,
         }
         let asked = control.stats.swap(false, Ordering::Relaxed);
-        if asked || settings.stats_every.is_some_and(|every| opening.waited() >= told + every) {
-            told = opening.waited();
+        if asked || settings.stats_every.is_some_and(|every| opening.waited() >= reported + every) {
+            reported = opening.waited();
             out.stats(name, &stats(opening, false))?;
         }
         out.notifier.alive(opening.is_stuck());

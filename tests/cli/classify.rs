@@ -72,9 +72,9 @@ fn fast_decoding_is_reported() {
     let picture = image::ImageReader::open(format!("{PHOTOS}/cup.jpg")).unwrap().decode().unwrap();
     picture.resize_exact(1200, 900, image::imageops::FilterType::Triangle).save(&large).unwrap();
     let small = format!("{PHOTOS}/cup.jpg");
-    for (how, told) in [("fast", ["fast", "exact"]), ("exact", ["exact"; 2])] {
+    for (how, reported) in [("fast", ["fast", "exact"]), ("exact", ["exact"; 2])] {
         let lines = oltr(&["classify", "--json", "--decode", how, &large, &small]).code(0).json();
-        assert!(lines.iter().map(|line| &line["decode"]).eq(told));
+        assert!(lines.iter().map(|line| &line["decode"]).eq(reported));
         assert!(lines.iter().all(|line| line["label"] == "cup"), "{lines:?}");
     }
     oltr(&["classify", "--decode", "quickly", &small]).code(2);
@@ -314,8 +314,8 @@ fn what_a_folder_holds_and_is_not_read_is_told_once() {
         files.file(name, b"x");
     }
     let ran = oltr(&["classify", &files.path("")]).code(0);
-    let told: Vec<&str> = ran.stderr.lines().collect();
-    assert!(told.len() == 1 && told[0].contains("2 HEIC, 1 raw, 1 video"), "{told:?}");
+    let reported: Vec<&str> = ran.stderr.lines().collect();
+    assert!(reported.len() == 1 && reported[0].contains("2 HEIC, 1 raw, 1 video"), "{reported:?}");
     // A program gets lines for photos only. A named input is a photo or an error.
     let json = oltr(&["classify", "--json", &files.path("")]).code(0);
     assert_eq!(json.json().len(), 1);

@@ -54,14 +54,14 @@ fn records_say_which_camera_it_was() {
     let files = Folder::new();
     let (dir, deployment) = (files.path("store"), files.file("north.toml", DEPLOYMENT.as_bytes()));
     stream(&files, &dir, &["--deployment", &deployment]).code(0);
-    let told = json!({"id": "north-1", "place": "Upper pond", "latitude": 52.5, "longitude": 13.25});
+    let reported = json!({"id": "north-1", "place": "Upper pond", "latitude": 52.5, "longitude": 13.25});
     let all = records(&dir);
-    assert!(all.len() == 2 && all.iter().all(|record| record["deployment"] == told), "{all:?}");
+    assert!(all.len() == 2 && all.iter().all(|record| record["deployment"] == reported), "{all:?}");
     // Missing fields are null; without a file there are no fields.
     let bare = files.file("bare.toml", b"id = 'b'\n");
     stream(&files, &files.path("bare"), &["--deployment", &bare]).code(0);
-    let told = json!({"id": "b", "place": null, "latitude": null, "longitude": null});
-    assert_eq!(records(&files.path("bare"))[0]["deployment"], told);
+    let reported = json!({"id": "b", "place": null, "latitude": null, "longitude": null});
+    assert_eq!(records(&files.path("bare"))[0]["deployment"], reported);
     stream(&files, &files.path("none"), &[]).code(0);
     assert!(!records(&files.path("none"))[0].as_object().unwrap().contains_key("deployment"));
     // A file that is wrong shows before the first frame.
@@ -156,11 +156,11 @@ fn events_have_the_name_of_most_of_their_frames() {
     let events: Vec<&Value> = lines.iter().filter(|line| line["schema"] == "oltr.event/1").collect();
     assert!(events.len() >= 2);
     for event in events {
-        let (told, name) = (&event["taxon"], &frame["taxon"]);
+        let (reported, name) = (&event["taxon"], &frame["taxon"]);
         for same in ["rank", "name", "gbif"] {
-            assert_eq!(told[same], name[same], "{event}");
+            assert_eq!(reported[same], name[same], "{event}");
         }
-        assert!((told["probability"].as_f64().unwrap() - name["probability"].as_f64().unwrap()).abs() < 1e-5);
+        assert!((reported["probability"].as_f64().unwrap() - name["probability"].as_f64().unwrap()).abs() < 1e-5);
     }
     assert_eq!((&frame["taxon"]["name"], &frame["taxon"]["gbif"]), (&"Felidae".into(), &9703.into()));
     assert_eq!(records(&dir)[0]["taxon"]["name"], "Felidae");
@@ -219,11 +219,11 @@ fn what_an_enrolment_named_is_open_again_once_it_is_undone() {
     };
     enrol(&["--dry-run"]);
     assert!(!Path::new(&enrolled).exists());
-    let told = enrol(&[]).stdout;
-    assert!(told.contains("2 pictures, radius") && told.contains("--undo"), "{told}");
+    let reported = enrol(&[]).stdout;
+    assert!(reported.contains("2 pictures, radius") && reported.contains("--undo"), "{reported}");
     assert_eq!(said(), ["cup", "new moon"]);
     // The line that it printed, as a shell reads it.
-    let undo = told.lines().find_map(|line| line.strip_prefix("to undo this: oltr ")).unwrap();
+    let undo = reported.lines().find_map(|line| line.strip_prefix("to undo this: oltr ")).unwrap();
     let command = format!("{} {undo}", env!("CARGO_BIN_EXE_oltr"));
     assert!(std::process::Command::new("sh").args(["-c", &command]).status().unwrap().success(), "{command}");
     stream(&files, &files.path("after"), &["--enrolled", &enrolled]).code(66);

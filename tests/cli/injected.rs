@@ -290,10 +290,10 @@ fn watch_until(command: &mut Command, last: Option<&str>, most: usize) -> (Vec<S
         let _ = stderr.read_to_string(&mut text);
         text
     });
-    let (mut told, mut heard, mut stdout, mut asked) = (Vec::new(), 0, String::new(), false);
+    let (mut reported, mut heard, mut stdout, mut asked) = (Vec::new(), 0, String::new(), false);
     let until = Instant::now() + PATIENCE;
     loop {
-        assert!(Instant::now() < until, "the program neither tells nor ends; told so far: {told:?}");
+        assert!(Instant::now() < until, "the program neither tells nor ends; reported so far: {reported:?}");
         match lines.recv_timeout(Duration::from_millis(50)) {
             Ok(line) => {
                 // A line truncated by a fault was not reported.
@@ -301,20 +301,20 @@ fn watch_until(command: &mut Command, last: Option<&str>, most: usize) -> (Vec<S
                 stdout += &line;
                 heard += usize::from(json["schema"] == "oltr.frame/1" || json["schema"] == "oltr.error/1");
                 if json["schema"] == "oltr.frame/1" {
-                    told.push(json["source"].as_str().unwrap().rsplit('/').next().unwrap().to_string());
+                    reported.push(json["source"].as_str().unwrap().rsplit('/').next().unwrap().to_string());
                 }
             }
             Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => break,
             Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {}
         }
-        let done = heard >= most || last.is_some_and(|last| told.last().is_some_and(|name| name == last));
+        let done = heard >= most || last.is_some_and(|last| reported.last().is_some_and(|name| name == last));
         if done && !std::mem::replace(&mut asked, true) {
             let kill = format!("kill -TERM {}", child.id());
             let _ = Command::new("sh").args(["-c", &kill]).status();
         }
     }
     let code = child.wait().unwrap().code();
-    (told, Ran { code, stdout, stderr: said.join().unwrap() })
+    (reported, Ran { code, stdout, stderr: said.join().unwrap() })
 }
 
 #[test]
@@ -333,8 +333,8 @@ fn photos_are_told_though_their_list_cannot_be_written() {
         let logs = Folder::new();
         let args_of = args(&folder);
         let args_of: Vec<&str> = args_of.iter().map(String::as_str).collect();
-        let (told, ran) = watch_until(&mut traced(&["-o", &logs.path("log")], &args_of), None, 3);
-        assert_eq!(told.len(), 3, "{ran:?}");
+        let (reported, ran) = watch_until(&mut traced(&["-o", &logs.path("log")], &args_of), None, 3);
+        assert_eq!(reported.len(), 3, "{ran:?}");
         let log = fs::read_to_string(logs.path("log")).unwrap();
         assert_synced(&log, folder.0.path());
         let all = faults(writing_calls(&log, folder.0.path()));
@@ -363,7 +363,7 @@ fn photos_are_told_though_their_list_cannot_be_written() {
             let (second, ran) = watch_until(&mut command(&args), Some("9.pgm"), usize::MAX);
             assert_eq!(ran.code, Some(0), "{fault}: {ran:?}");
             for name in ["1.pgm", "2.pgm", "3.pgm"] {
-                let times = |told: &[String]| told.iter().filter(|told| *told == name).count();
+                let times = |reported: &[String]| reported.iter().filter(|reported| *reported == name).count();
                 let (before, after) = (times(&first), times(&second));
                 assert!(before + after >= 1 && before <= 1 && after <= 1, "{fault}: {name} in {first:?}, {second:?}");
             }

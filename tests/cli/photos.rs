@@ -219,11 +219,11 @@ fn a_burst_is_one_event_at_the_time_taken() {
     }
     let lines = stream(&["--burst", "60s", &files.path("card")]);
     let ends: Vec<&Value> = lines.iter().filter(|line| line["type"] == "end").collect();
-    let told: Vec<_> =
+    let reported: Vec<_> =
         ends.iter().map(|end| (end["frames"].as_u64().unwrap(), end["first"]["wall"].as_str().unwrap())).collect();
     // In UTC if the photo has an offset, else by the camera's clock.
     assert_eq!(
-        told,
+        reported,
         [(2, "2024-05-01T04:12:33.000Z"), (1, "2024-05-01T04:20:00.000Z"), (2, "2023-01-01T12:00:00.000")]
     );
     assert!(ends.iter().all(|end| end["label"] == "cup" && end["first"]["mono_ns"].is_null()), "{ends:?}");

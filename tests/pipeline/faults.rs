@@ -110,10 +110,10 @@ fn a_flood_of_damage_is_bounded_and_counted() {
     let script = |step| if step < 1000 { Step::Damaged } else { Step::End };
     // A source that can wait loses no damage report.
     let (report, sink) = run(&mut Fake::new(false, script), &Settings::default());
-    assert_eq!((report.unwrap().stats.decode_errors, sink.told.len()), (1000, 1001));
+    assert_eq!((report.unwrap().stats.decode_errors, sink.results.len()), (1000, 1001));
     let (report, sink) = run(&mut Fake::new(true, script), &Settings::default());
     assert_eq!(report.unwrap().stats.decode_errors, 1000);
-    assert!(sink.told.len() <= 1001);
+    assert!(sink.results.len() <= 1001);
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn settings_that_cannot_be_kept_are_refused() {
     ] {
         let (report, sink) = run(&mut Fake::new(false, |_| Step::End), &settings);
         assert_eq!(report.unwrap_err().kind(), kind);
-        assert!(sink.told.is_empty());
+        assert!(sink.results.is_empty());
     }
 }
 
@@ -202,7 +202,7 @@ fn a_source_that_does_not_return_is_told_of_in_time() {
     let (report, sink) = run(&mut Fake::new(false, script), &settings);
     let stats = report.unwrap().stats;
     assert_eq!((stats.classified, sink.frames().len(), sink.stuck), (2, 2, None));
-    assert_eq!(sink.told.iter().filter(|told| told.starts_with('!')).count(), 1, "{:?}", sink.told);
+    assert_eq!(sink.results.iter().filter(|results| results.starts_with('!')).count(), 1, "{:?}", sink.results);
 }
 
 /// A stop ends the events even if the source is stuck.

@@ -39,16 +39,16 @@ fn a_slow_sink_makes_a_camera_drop_and_all_is_counted() {
         let stats = report.unwrap().stats;
         assert_eq!(stats.captured, 500);
         assert!(stats.dropped > 200, "{stats:?}");
-        let told = sink.frames();
-        assert_eq!(told.len() as u64, stats.classified);
-        assert!(told.is_sorted(), "in the order of their capture");
-        assert_eq!(told.last(), Some(&499), "the newest is never dropped");
+        let results = sink.frames();
+        assert_eq!(results.len() as u64, stats.classified);
+        assert!(results.is_sorted(), "in the order of their capture");
+        assert_eq!(results.last(), Some(&499), "the newest is never dropped");
         // The sum of the reported drops equals all drops before the result.
         let mut passed = 0;
-        for (seq, dropped) in told.iter().zip(&sink.dropped) {
+        for (seq, dropped) in results.iter().zip(&sink.dropped) {
             passed += dropped;
             // Up to `depth` frames in the queue behind it may already have replaced others.
-            assert!(passed >= seq - told.iter().position(|s| s == seq).unwrap() as u64, "{seq}: {passed}");
+            assert!(passed >= seq - results.iter().position(|s| s == seq).unwrap() as u64, "{seq}: {passed}");
         }
         assert_eq!(passed, stats.dropped, "the last result reports all drops");
     }
@@ -112,7 +112,7 @@ fn a_stop_finishes_the_frame_in_hand() {
     let (report, sink) = run_with(&mut source, &mut classifier, Recorder::default(), &control, &Settings::default());
     let report = report.unwrap();
     assert_eq!((report.ended, report.stats.classified, sink.frames().len()), (Ended::Stopped, 2, 2));
-    assert_eq!(sink.told.last().unwrap(), "s");
+    assert_eq!(sink.results.last().unwrap(), "s");
 }
 
 #[test]

@@ -189,7 +189,7 @@ fn bundle() -> Bundle {
 #[derive(Default)]
 struct Recorder {
     /// `f3` for frame 3, `!` for damage, `+1` and `-1` for an event that begins and ends, `s` for statistics.
-    told: Vec<String>,
+    results: Vec<String>,
     ages: Vec<Duration>,
     /// The longest inference.
     inference: Duration,
@@ -206,11 +206,11 @@ struct Recorder {
 
 impl Recorder {
     fn frames(&self) -> Vec<u64> {
-        self.told.iter().filter_map(|t| t.strip_prefix('f')?.parse().ok()).collect()
+        self.results.iter().filter_map(|t| t.strip_prefix('f')?.parse().ok()).collect()
     }
 
     fn text(&self) -> String {
-        self.told.join(" ")
+        self.results.join(" ")
     }
 }
 
@@ -220,7 +220,7 @@ impl Sink for Recorder {
         if self.fails_at.is_some_and(|at| f.stamp.seq >= at) {
             return Err(Error::Io { path: "sink".into(), cause: std::io::ErrorKind::StorageFull.into() });
         }
-        self.told.push(format!("f{}", f.stamp.seq));
+        self.results.push(format!("f{}", f.stamp.seq));
         self.ages.push(f.age);
         self.inference = self.inference.max(f.answer.inference);
         self.dropped.push(f.dropped);
@@ -229,26 +229,26 @@ impl Sink for Recorder {
 
     fn event(&mut self, e: &EventResult) -> Result<()> {
         match e.change.phase {
-            Phase::New => self.told.push(format!("+{}", e.change.event.id)),
-            Phase::End(_) => self.told.push(format!("-{}", e.change.event.id)),
+            Phase::New => self.results.push(format!("+{}", e.change.event.id)),
+            Phase::End(_) => self.results.push(format!("-{}", e.change.event.id)),
             Phase::Update => {}
         }
         Ok(())
     }
 
     fn failure(&mut self, failure: &Failure) -> Result<()> {
-        self.told.push(format!("!{}", failure.reason.rsplit(' ').next().unwrap()));
+        self.results.push(format!("!{}", failure.reason.rsplit(' ').next().unwrap()));
         Ok(())
     }
 
     fn stats(&mut self, _source: &str, stats: &Stats) -> Result<()> {
-        self.told.push("s".into());
+        self.results.push("s".into());
         self.stats.push(*stats);
         Ok(())
     }
 
     fn stuck(&mut self, error: &Error) {
-        self.told.push("stuck".into());
+        self.results.push("stuck".into());
         self.stuck = Some(error.to_string());
     }
 

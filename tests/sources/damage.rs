@@ -229,8 +229,8 @@ fn an_endless_stream_without_a_picture_is_told_of() {
         }
         let rest = Cursor::new(period.repeat(most / 4096 + 1));
         let seen = drain(&mut *open_with(Cursor::new(start).chain(rest), &Settings::default()).unwrap()).unwrap();
-        let told = seen.iter().filter(|s| !s.is_frame()).count();
-        assert!(seen[0].is_frame() && told >= 2, "{what}: {:?}", sizes(&seen));
+        let reported = seen.iter().filter(|s| !s.is_frame()).count();
+        assert!(seen[0].is_frame() && reported >= 2, "{what}: {:?}", sizes(&seen));
     }
     let y4m = [y4m(1), b"lost".repeat(100_000)].concat();
     assert!(read_all(&y4m).len() > 3, "{:?}", sizes(&read_all(&y4m)));

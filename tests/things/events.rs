@@ -43,7 +43,7 @@ fn a_square_that_moves_is_one_event() {
     let lasted = end.last - end.first;
     assert!((Duration::from_secs(4)..Duration::from_secs(7)).contains(&lasted), "{lasted:?}");
     // The reported positions are right.
-    let mut told = 0;
+    let mut reported = 0;
     for (frame, things) in &notes.frames {
         let Some((x, y, width, height)) = passage(*frame, WARM) else {
             continue;
@@ -53,10 +53,10 @@ fn a_square_that_moves_is_one_event() {
             let (common, area) = (truth.common(thing.area).pixels() as f64, thing.area.pixels() as f64);
             let iou = common / (truth.pixels() as f64 + area - common);
             assert!(iou > 0.45, "frame {frame}: {:?} for {truth:?}", thing.area);
-            told += 1;
+            reported += 1;
         }
     }
-    assert!(told >= 30, "{told} boxes");
+    assert!(reported >= 30, "{reported} boxes");
     for (_, _, region, area) in &notes.cuts {
         assert!(region.width >= area.width && region.width <= SIDE * 2, "{region} of {area:?}");
     }
@@ -104,7 +104,7 @@ fn a_thing_ends_with_the_stream() {
         &mut notes,
     );
     let ends = notes.of(|phase| matches!(phase, Phase::End(_)));
-    assert_eq!(ends.iter().map(|told| reason(told)).collect::<Vec<_>>(), [EndReason::Finished]);
+    assert_eq!(ends.iter().map(|report| reason(report)).collect::<Vec<_>>(), [EndReason::Finished]);
     assert_eq!(report.stats.things.unwrap().seen, 1);
 }
 
@@ -117,7 +117,7 @@ fn a_thing_ends_where_a_stop_is_asked_for() {
     let report = run_until(&mut Film::recording(one_passage(40)), &Settings::default(), &mut notes, &control);
     assert_eq!(report.ended, Ended::Stopped);
     let ends = notes.of(|phase| matches!(phase, Phase::End(_)));
-    assert_eq!(ends.iter().map(|told| reason(told)).collect::<Vec<_>>(), [EndReason::Finished]);
+    assert_eq!(ends.iter().map(|report| reason(report)).collect::<Vec<_>>(), [EndReason::Finished]);
 }
 
 #[test]

@@ -27,7 +27,7 @@ use oltr::{Classifier, Limits, Model, Rect, Result};
 
 /// One reported line of a thing.
 #[derive(Clone, Debug, PartialEq)]
-struct Told {
+struct Report {
     phase: Phase,
     event: u64,
     thing: u64,
@@ -47,7 +47,7 @@ struct Told {
 #[derive(Default)]
 struct Notes {
     frames: Vec<(u64, Vec<Present>)>,
-    events: Vec<Told>,
+    events: Vec<Report>,
     cuts: Vec<(u64, u32, Rect, Area)>,
     cameras: Vec<Camera>,
     failures: Vec<String>,
@@ -82,7 +82,7 @@ impl Sink for Notes {
 
     fn event(&mut self, e: &EventResult) -> Result<()> {
         let (of, event) = (e.thing.expect("each event is of a thing"), e.change.event);
-        self.events.push(Told {
+        self.events.push(Report {
             phase: e.change.phase,
             event: event.id,
             thing: of.thing.id,
@@ -106,24 +106,24 @@ impl Sink for Notes {
 }
 
 impl Notes {
-    fn of(&self, wanted: fn(&Phase) -> bool) -> Vec<&Told> {
-        self.events.iter().filter(|told| wanted(&told.phase)).collect()
+    fn of(&self, wanted: fn(&Phase) -> bool) -> Vec<&Report> {
+        self.events.iter().filter(|report| wanted(&report.phase)).collect()
     }
 
     /// Each announced thing ends once, and has no report before or after.
     fn check(&self) {
         let mut open = Vec::new();
-        for told in &self.events {
-            match told.phase {
-                Phase::New => open.push(told.event),
-                _ => assert!(open.contains(&told.event), "{told:?} was not announced"),
+        for report in &self.events {
+            match report.phase {
+                Phase::New => open.push(report.event),
+                _ => assert!(open.contains(&report.event), "{report:?} was not announced"),
             }
-            if matches!(told.phase, Phase::End(_)) {
-                open.retain(|event| *event != told.event);
+            if matches!(report.phase, Phase::End(_)) {
+                open.retain(|event| *event != report.event);
             }
         }
         assert!(open.is_empty(), "{open:?} did not end");
-        let mut numbers: Vec<u64> = self.of(|phase| *phase == Phase::New).iter().map(|told| told.event).collect();
+        let mut numbers: Vec<u64> = self.of(|phase| *phase == Phase::New).iter().map(|report| report.event).collect();
         numbers.dedup();
         assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());
     }
@@ -162,8 +162,8 @@ fn run_until(
 }
 
 /// The reason of an end.
-fn reason(told: &Told) -> EndReason {
-    match told.phase {
+fn reason(report: &Report) -> EndReason {
+    match report.phase {
         Phase::End(reason) => reason,
         phase => panic!("{phase:?} is no end"),
     }

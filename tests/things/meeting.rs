@@ -116,7 +116,7 @@ fn run(tells: bool) -> Vec<(i32, i32, Decision)> {
     pipeline::run_things(&mut source, &mut stage, &mut stripes, &mut notes, &control, &pipeline, &limits).unwrap();
     notes.check();
     let ends = notes.of(|phase| matches!(phase, Phase::End(_)));
-    ends.iter().map(|told| (told.sides.0.center().0, told.sides.1.center().0, told.label)).collect()
+    ends.iter().map(|report| (report.sides.0.center().0, report.sides.1.center().0, report.label)).collect()
 }
 
 #[test]

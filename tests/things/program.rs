@@ -108,10 +108,10 @@ fn a_scene_gives_the_lines_of_the_contract() {
     // Without --per-frame there are no frames, and two runs give the same.
     let (again, once) = (place.lines(&[]), place.lines(&[]));
     assert!(of(&again, "oltr.frame/1").is_empty());
-    let told = |lines: &[Value]| -> Vec<Value> {
+    let relevant = |lines: &[Value]| -> Vec<Value> {
         of(lines, "oltr.event/1").iter().map(|e| e["thing"]["box"].clone()).collect()
     };
-    assert_eq!(told(&again), told(&once));
+    assert_eq!(relevant(&again), relevant(&once));
     // Without --things there are no such fields.
     let ran = place.run(&["stream", "--json", "--per-frame", "--model", "tiny.onnx", "scene.y4m"]);
     assert!(!String::from_utf8_lossy(&ran.stdout).contains("\"things\""));

@@ -123,7 +123,7 @@ impl Tap {
 }
 
 /// Forwards packets and reports each one first. Closes both sides when one closes.
-fn pass(mut from: TcpStream, mut to: TcpStream, told: &mut dyn FnMut(u8, &[u8])) {
+fn pass(mut from: TcpStream, mut to: TcpStream, report: &mut dyn FnMut(u8, &[u8])) {
     let (mut bytes, mut part) = (Vec::new(), [0; 65_536]);
     while let Ok(n) = from.read(&mut part) {
         if n == 0 {
@@ -132,7 +132,7 @@ fn pass(mut from: TcpStream, mut to: TcpStream, told: &mut dyn FnMut(u8, &[u8]))
         bytes.extend_from_slice(&part[..n]);
         while let Some((kind, body, length)) = packet(&bytes) {
             if body.len() >= 2 {
-                told(kind, &body);
+                report(kind, &body);
             }
             if to.write_all(&bytes[..length]).is_err() {
                 break;

@@ -96,8 +96,8 @@ fn home_assistant_is_told_and_forgets() {
     let link = Link::start(&store, &broker.url(), &["--device", "a", "--home-assistant"]);
     let config = "homeassistant/device/oltr_a/config";
     wait_until("all", || broker.acknowledged().len() == 4 && !broker.messages("oltr/a/home/state").is_empty());
-    let told: serde_json::Value = serde_json::from_slice(broker.messages(config).last().unwrap()).unwrap();
-    assert_eq!(told["cmps"]["event"]["state_topic"], "oltr/a/home/event");
+    let reported: serde_json::Value = serde_json::from_slice(broker.messages(config).last().unwrap()).unwrap();
+    assert_eq!(reported["cmps"]["event"]["state_topic"], "oltr/a/home/event");
     // Records of long ago are no news.
     assert!(broker.messages("oltr/a/home/event").is_empty());
     let state: serde_json::Value =
@@ -187,17 +187,18 @@ fn the_last_one_is_remembered() {
     let mut store = Filled::new(0);
     let broker = Broker::start();
     let last = |broker: &Broker| -> serde_json::Value {
-        let told = broker.messages("oltr/m/home/state");
-        told.last().map_or(serde_json::Value::Null, |told| serde_json::from_slice(told).unwrap())["last"].clone()
+        let reported = broker.messages("oltr/m/home/state");
+        reported.last().map_or(serde_json::Value::Null, |reported| serde_json::from_slice(reported).unwrap())["last"]
+            .clone()
     };
     store.fill_now(1);
     let link = Link::start(&store, &broker.url(), &["--home-assistant"]);
     wait_until("the event", || !last(&broker).is_null());
     let before = last(&broker);
     assert_eq!(link.terminate().0, Some(0));
-    let told = broker.messages("oltr/m/home/state").len();
+    let reported = broker.messages("oltr/m/home/state").len();
     let link = Link::start(&store, &broker.url(), &["--home-assistant"]);
-    wait_until("the state", || broker.messages("oltr/m/home/state").len() > told);
+    wait_until("the state", || broker.messages("oltr/m/home/state").len() > reported);
     assert_eq!(last(&broker), before);
     assert_eq!(link.terminate().0, Some(0));
 }

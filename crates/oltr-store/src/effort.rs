@@ -37,12 +37,12 @@ fn last(bytes: &[u8]) -> Vec<Told> {
     let mut all: Vec<Told> = Vec::new();
     for piece in line::pieces(bytes) {
         let Piece::Line(object, _) = piece else { continue };
-        let Ok(told) = serde_json::from_slice::<Told>(object) else { continue };
-        match position_of_run.get(&told.run) {
-            Some(place) => all[*place] = told,
+        let Ok(reported) = serde_json::from_slice::<Told>(object) else { continue };
+        match position_of_run.get(&reported.run) {
+            Some(place) => all[*place] = reported,
             None => {
-                position_of_run.insert(told.run.clone(), all.len());
-                all.push(told);
+                position_of_run.insert(reported.run.clone(), all.len());
+                all.push(reported);
             }
         }
     }
@@ -57,8 +57,8 @@ fn bytes(disk: &dyn Disk, folder: &Path) -> Result<Vec<u8>> {
     }
 }
 
-fn line_of(told: &Told) -> Result<Vec<u8>> {
-    let object = serde_json::to_vec(told).map_err(|e| Error::bad("statistics", e.to_string()))?;
+fn line_of(reported: &Told) -> Result<Vec<u8>> {
+    let object = serde_json::to_vec(reported).map_err(|e| Error::bad("statistics", e.to_string()))?;
     if object.len() > MAX_LINE {
         return Err(Error::bad("statistics", "are longer than the store keeps"));
     }
@@ -69,7 +69,7 @@ fn line_of(told: &Told) -> Result<Vec<u8>> {
 
 /// The last statistics of each run, as `oltr.stats/1`.
 pub(crate) fn read(disk: &dyn Disk, folder: &Path) -> Result<Vec<String>> {
-    Ok(last(&bytes(disk, folder)?).into_iter().map(|told| told.stats.to_string()).collect())
+    Ok(last(&bytes(disk, folder)?).into_iter().map(|reported| reported.stats.to_string()).collect())
 }
 
 /// Logs the statistics `stats` of `run`. Returns the log's length and the bytes written.

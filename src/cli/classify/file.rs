@@ -132,13 +132,13 @@ impl Report {
             shot: c.shot.map(Shot::word),
             top: &top,
             origin: &c.origin,
-            taxon: c.taxon.flatten().map(|told| Taxon {
-                rank: told.rank.word(),
-                name: told.name,
-                probability: told.probability,
-                of: told.of.map(|of| of.name),
-                gbif: told.ids.gbif,
-                worms: told.ids.worms,
+            taxon: c.taxon.flatten().map(|taxon| Taxon {
+                rank: taxon.rank.word(),
+                name: taxon.name,
+                probability: taxon.probability,
+                of: taxon.of.map(|of| of.name),
+                gbif: taxon.ids.gbif,
+                worms: taxon.ids.worms,
             }),
         };
         let photo = Photo { name: c.source, line: &String::from_utf8_lossy(&line), outcome: Ok(shown) };

@@ -80,11 +80,11 @@ impl Photos {
         let times = match next {
             Next::Frame => {
                 let crops = &mut self.crops;
-                let mut told = |cut: &oltr::things::Cut| match crops {
+                let mut report_cut = |cut: &oltr::things::Cut| match crops {
                     Some(crops) => crops.cut(&CutResult { source: "", cut: *cut }),
                     None => Ok(()),
                 };
-                self.stills.look(&mut self.frame, classifier, &mut told).map(|_| self.stills.times())
+                self.stills.look(&mut self.frame, classifier, &mut report_cut).map(|_| self.stills.times())
             }
             _ => Err(self.errors.take()),
         };

@@ -43,9 +43,9 @@ impl Reach {
         });
         let live = served.map(Live::start).transpose()?;
         let runner = args.on_event.as_deref().map(Runner::start).transpose()?;
-        let told = live.is_some() || runner.is_some();
+        let receives = live.is_some() || runner.is_some();
         let settings = oltr::sink::json::Settings { destination: "the page".into(), ..Default::default() };
-        let lines = told.then(|| Box::new(JsonLines::new(io::sink(), settings, limits)));
+        let lines = receives.then(|| Box::new(JsonLines::new(io::sink(), settings, limits)));
         Ok(Reach { live, runner, lines })
     }
 

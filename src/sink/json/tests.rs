@@ -153,8 +153,8 @@ fn a_line_keeps_to_its_bound() {
     let long = "x".repeat(SHORT_TEXT);
     let bundle = bundle();
     let limits = Limits::with(|limits| limits.line_bytes = 2048);
-    let told = lines(with_frames(), &limits, |sink| sink.frame(&frame(&long, &bundle)).unwrap());
-    let length = told[0].len() + 1;
+    let reported = lines(with_frames(), &limits, |sink| sink.frame(&frame(&long, &bundle)).unwrap());
+    let length = reported[0].len() + 1;
     let exact = Limits::with(|limits| limits.line_bytes = length);
     assert_eq!(lines(with_frames(), &exact, |sink| sink.frame(&frame(&long, &bundle)).unwrap())[0].len(), length - 1);
     let short = Limits::with(|limits| limits.line_bytes = length - 1);

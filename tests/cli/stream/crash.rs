@@ -38,7 +38,7 @@ struct Watcher {
     child: Option<Child>,
     lines: Option<Receiver<String>>,
     /// How often each photo was reported, by the number in its name.
-    told: BTreeMap<usize, usize>,
+    reported: BTreeMap<usize, usize>,
     /// Photos that were repeated without the mark.
     unmarked: Vec<usize>,
     errors: Vec<String>,
@@ -50,8 +50,8 @@ impl Watcher {
         let files = Folder::new();
         files.file("tiny.onnx", &tiny::bundle().encode());
         fs::create_dir(files.path("in")).unwrap();
-        let (told, unmarked, errors) = (BTreeMap::new(), Vec::new(), Vec::new());
-        Watcher { files, child: None, lines: None, told, unmarked, errors, kills: 0 }
+        let (reported, unmarked, errors) = (BTreeMap::new(), Vec::new(), Vec::new());
+        Watcher { files, child: None, lines: None, reported, unmarked, errors, kills: 0 }
     }
 
     fn folder(&self) -> PathBuf {
@@ -94,7 +94,7 @@ impl Watcher {
             let Ok(line) = serde_json::from_str::<Value>(&line) else { continue };
             if line["schema"] == "oltr.frame/1" {
                 let photo = number(line["source"].as_str().unwrap());
-                let times = self.told.entry(photo).or_default();
+                let times = self.reported.entry(photo).or_default();
                 *times += 1;
                 if *times > 1 && line["again"] != true {
                     self.unmarked.push(photo);
@@ -120,9 +120,13 @@ impl Watcher {
     #[track_caller]
     fn wait_for(&mut self, count: usize) {
         let until = Instant::now() + PATIENCE;
-        while self.told.len() < count {
-            let missing: Vec<usize> = (0..count).filter(|i| !self.told.contains_key(i)).take(5).collect();
-            assert!(Instant::now() < until, "{} of {count} were told; {missing:?} are missing", self.told.len());
+        while self.reported.len() < count {
+            let missing: Vec<usize> = (0..count).filter(|i| !self.reported.contains_key(i)).take(5).collect();
+            assert!(
+                Instant::now() < until,
+                "{} of {count} were reported; {missing:?} are missing",
+                self.reported.len()
+            );
             self.listen(Duration::from_millis(50));
         }
     }
@@ -133,17 +137,17 @@ impl Watcher {
         self.wait_for(count);
         self.listen(Duration::from_secs(3));
         self.stop("TERM");
-        assert_eq!(self.told.len(), count);
-        let again: usize = self.told.values().map(|times| times - 1).sum();
-        println!("{count} photos, {} kills, {again} told once more", self.kills);
-        assert!(again <= IN_HAND * self.kills, "{again} told once more after {} kills", self.kills);
+        assert_eq!(self.reported.len(), count);
+        let again: usize = self.reported.values().map(|times| times - 1).sum();
+        println!("{count} photos, {} kills, {again} reported once more", self.kills);
+        assert!(again <= IN_HAND * self.kills, "{again} reported once more after {} kills", self.kills);
         assert!(self.errors.is_empty(), "{:?}", self.errors);
         // Another run reports none either.
         self.start();
-        let before = self.told.clone();
+        let before = self.reported.clone();
         self.listen(Duration::from_secs(3));
         self.stop("TERM");
-        assert_eq!(self.told, before);
+        assert_eq!(self.reported, before);
         let left: Vec<_> = fs::read_dir(self.files.path("")).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert!(!left.iter().any(|name| name.to_string_lossy().starts_with(".oltr-")), "{left:?}");
     }
@@ -266,7 +270,7 @@ fn a_hard_life(count: usize, rounds: usize) {
     }
     watcher.start();
     watcher.each_once(count);
-    assert!(watcher.unmarked.is_empty(), "told once more without a word: {:?}", watcher.unmarked);
+    assert!(watcher.unmarked.is_empty(), "reported once more without a word: {:?}", watcher.unmarked);
 }
 
 #[test]

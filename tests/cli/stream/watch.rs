@@ -118,11 +118,11 @@ fn the_service_takes_a_folder_that_comes_late_and_goes_on_when_photos_are_too_la
     assert_eq!(refused["kind"], "limit");
     assert!(refused["error"].as_str().unwrap().contains("large.pgm"), "{refused}");
     add(&folder, "1.jpg");
-    let mut told = |name: &str| {
+    let mut reported = |name: &str| {
         let line = lines.find(|line| line["schema"] != "oltr.event/1").unwrap();
-        assert!(line["source"].as_str().unwrap().ends_with(name), "told once, and the next is taken: {line}");
+        assert!(line["source"].as_str().unwrap().ends_with(name), "reported once, and the next is taken: {line}");
     };
-    told("1.jpg");
+    reported("1.jpg");
     send("TERM", &child);
     let ran = ended(child, SOON).code(0);
     // Both the folder to wait for, and the memory limit with its remedy.
@@ -160,7 +160,7 @@ fn a_photo_that_a_limit_refused_is_taken_by_another_run() {
     add(&files.path("incoming"), "1.jpg");
     let refused = watched_for(&files, &["--max-frame", "64x64"], 6.0).code(0);
     let errors = of(&refused, "oltr.error/1");
-    assert_eq!(errors.iter().map(|e| &e["kind"]).collect::<Vec<_>>(), ["limit"], "told once");
+    assert_eq!(errors.iter().map(|e| &e["kind"]).collect::<Vec<_>>(), ["limit"], "reported once");
     let state = fs::read_to_string(files.path("seen")).unwrap();
     assert_eq!(state.lines().count(), 1, "nothing was taken: {state}");
     let child = watch(&files.path("incoming"), &files.path("seen"));
@@ -183,7 +183,7 @@ fn a_photo_that_could_not_be_classified_is_taken_by_another_run() {
     fs::create_dir(files.path("incoming")).unwrap();
     add(&files.path("incoming"), "1.jpg");
     let refused = watched_for(&files, &["--roi", "9000,9000,10,10"], 6.0).code(0);
-    assert_eq!(of(&refused, "oltr.error/1").len(), 1, "told once");
+    assert_eq!(of(&refused, "oltr.error/1").len(), 1, "reported once");
     taken(watch(&files.path("incoming"), &files.path("seen")), "1.jpg");
 }
 

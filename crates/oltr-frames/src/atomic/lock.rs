@@ -60,7 +60,7 @@ enum Failed {
 
 fn hold(file: File, path: &Path) -> Result<Lock, Failed> {
     let begin = Instant::now();
-    let mut told = false;
+    let mut reported = false;
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(Lock { _held: Some(file) }),
@@ -68,8 +68,8 @@ fn hold(file: File, path: &Path) -> Result<Lock, Failed> {
             Err(TryLockError::WouldBlock) if begin.elapsed() >= PATIENCE => return Err(Failed::Busy),
             Err(TryLockError::WouldBlock) => {}
         }
-        if !told && begin.elapsed() >= NOTABLE {
-            told = true;
+        if !reported && begin.elapsed() >= NOTABLE {
+            reported = true;
             log::warn!("{}: waiting for another process that writes it", path.display());
         }
         thread::sleep(EVERY);

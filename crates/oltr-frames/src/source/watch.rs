@@ -94,7 +94,7 @@ pub struct Watch {
     waiting: Waiting,
     /// Damaged photos that were handed out and not confirmed, and the number of confirmed ones.
     damaged: VecDeque<Option<Keys>>,
-    damages_told: u64,
+    damages_reported: u64,
     reader: Reader,
     seq: u64,
 }
@@ -135,7 +135,7 @@ impl Watch {
             next_sync: now + SYNC_EVERY,
             waiting: Waiting::default(),
             damaged: VecDeque::new(),
-            damages_told: 0,
+            damages_reported: 0,
             reader: Reader::new(limits),
             limits: limits.clone(),
             seq: 0,
@@ -315,7 +315,7 @@ impl Watch {
             Error::Limit { .. } => wait.until_changed(now),
             _ => wait.again(now),
         }
-        if wait.told.replace(error.kind()) == Some(error.kind()) {
+        if wait.reported.replace(error.kind()) == Some(error.kind()) {
             return None;
         }
         self.damaged.push_back(None);
@@ -477,12 +477,12 @@ impl FrameSource for Watch {
     }
 
     fn confirm_damages(&mut self, count: u64) -> Result<()> {
-        let told = usize::try_from(count.saturating_sub(self.damages_told)).unwrap_or(usize::MAX);
-        let told = told.min(self.damaged.len());
-        let keys: Vec<Keys> = self.damaged.iter().take(told).flatten().copied().collect();
+        let reported = usize::try_from(count.saturating_sub(self.damages_reported)).unwrap_or(usize::MAX);
+        let reported = reported.min(self.damaged.len());
+        let keys: Vec<Keys> = self.damaged.iter().take(reported).flatten().copied().collect();
         self.ledger.record(&keys)?;
-        self.damaged.drain(..told);
-        self.damages_told = count;
+        self.damaged.drain(..reported);
+        self.damages_reported = count;
         Ok(())
     }
 

@@ -185,7 +185,7 @@ fn events(shared: &Arc<Shared>, request: &Request) -> Response {
     let following = Following(shared.clone());
     let last = request.header("last-event-id").or(request.query("after")).and_then(|id| id.parse::<u64>().ok());
     let mut last = last.unwrap_or(0);
-    let (mut version, mut told) = ((u64::MAX, u64::MAX), Instant::now());
+    let (mut version, mut reported) = ((u64::MAX, u64::MAX), Instant::now());
     let mut first = true;
     Response::pieces("text/event-stream", move || {
         let shared = &following.0;
@@ -206,13 +206,13 @@ fn events(shared: &Arc<Shared>, request: &Request) -> Response {
                 }
                 last = state.line;
                 let now = (state.version, state.input_version);
-                let new = now != version || told.elapsed() >= Duration::from_secs(1);
+                let new = now != version || reported.elapsed() >= Duration::from_secs(1);
                 version = now;
                 new.then(|| (state.numbers.clone(), state.stats, state.tally.drift))
             };
             if let Some((numbers, stats, drift)) = numbers {
                 let about = &shared.about;
-                let told = json!({
+                let message = json!({
                     "numbers": numbers, "source": about.source, "side": about.side, "drift": drift,
                     "roi": about.region.map(corners),
                     "ignored": about.ignored.iter().copied().map(corners).collect::<Vec<_>>(),
@@ -222,18 +222,18 @@ fn events(shared: &Arc<Shared>, request: &Request) -> Response {
                     "version": version.0, "input_version": version.1,
                 });
                 out.extend_from_slice(b"event: frame\ndata: ");
-                let _ = text::write_json(&mut out, &told);
+                let _ = text::write_json(&mut out, &message);
                 out.extend_from_slice(b"\n\n");
             }
             if !std::mem::take(&mut first) {
                 std::thread::sleep(TELL);
             }
             if !out.is_empty() {
-                told = Instant::now();
+                reported = Instant::now();
                 return Some(out);
             }
-            if told.elapsed() >= ALIVE {
-                told = Instant::now();
+            if reported.elapsed() >= ALIVE {
+                reported = Instant::now();
                 return Some(b": alive\n\n".to_vec());
             }
         }

@@ -79,7 +79,7 @@ pub struct Journal {
     /// Times that entries and blocks were merged.
     merges: u64,
     /// Whether a failed merge was reported.
-    told: bool,
+    reported: bool,
 }
 
 impl Journal {
@@ -112,10 +112,10 @@ impl Journal {
         let place = fs::canonicalize(path).map_err(failed)?;
         clean(folder_of(&place));
         let (blocks, recent, begun, failed) = (Blocks::default(), HashSet::new(), Begun::default(), false);
-        let (path, most, end, merges, told) = (path.into(), most.max(1), 0, 0, false);
+        let (path, most, end, merges, reported) = (path.into(), most.max(1), 0, 0, false);
         let (file, unsynced) = (Arc::new(file), false);
         let mut journal =
-            Journal { path, place, file, unsynced, end, blocks, recent, begun, failed, most, merges, told };
+            Journal { path, place, file, unsynced, end, blocks, recent, begun, failed, most, merges, reported };
         journal.load()?;
         Ok(journal)
     }
@@ -368,12 +368,12 @@ impl Journal {
     /// Merges entries and blocks when memory is full of entries. A failure is logged, and retried later.
     fn merge_if_many(&mut self) -> Result<()> {
         let most = 3 * self.most;
-        if self.recent.len() < most || (self.told && !self.recent.len().is_multiple_of(most)) {
+        if self.recent.len() < most || (self.reported && !self.recent.len().is_multiple_of(most)) {
             return Ok(());
         }
         match self.merge() {
             Err(e) if self.recent.len() < OVERDUE * most => {
-                if !std::mem::replace(&mut self.told, true) {
+                if !std::mem::replace(&mut self.reported, true) {
                     log::warn!("{e}; the list of photos cannot be written anew and grows meanwhile");
                 }
                 Ok(())
@@ -397,7 +397,7 @@ impl Journal {
         let (file, blocks, end) = merged.map_err(|e: io::Error| Error::io(&self.path, e))?;
         self.end = end;
         (self.file, self.unsynced) = (Arc::new(file), false);
-        (self.blocks, self.told) = (blocks, false);
+        (self.blocks, self.reported) = (blocks, false);
         self.merges += 1;
         self.recent.clear();
         Ok(())

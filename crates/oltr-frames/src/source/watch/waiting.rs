@@ -42,7 +42,7 @@ pub struct Wait {
     /// It was found damaged, and may be growing.
     pub damaged: bool,
     /// The error that was reported.
-    pub told: Option<ErrorKind>,
+    pub reported: Option<ErrorKind>,
     /// The last pause of a photo that cannot be read.
     pause: Duration,
 }
@@ -53,7 +53,7 @@ pub struct Waiting {
     photos: HashMap<PathBuf, Wait>,
     bytes: usize,
     /// Whether the overflow was reported.
-    told: bool,
+    reported: bool,
 }
 
 impl Waiting {
@@ -67,7 +67,7 @@ impl Waiting {
         if !self.photos.contains_key(path) {
             let bytes = path.as_os_str().len();
             if self.photos.len() >= PHOTOS || self.bytes + bytes > PATHS {
-                if !std::mem::replace(&mut self.told, true) {
+                if !std::mem::replace(&mut self.reported, true) {
                     let photos = counted(self.photos.len(), "photo");
                     log::warn!("{photos} cannot be taken yet; of others nothing is said");
                 }
@@ -82,7 +82,7 @@ impl Waiting {
             due: now + SETTLE,
             closed: false,
             damaged: false,
-            told: None,
+            reported: None,
             pause: SETTLE,
         }))
     }

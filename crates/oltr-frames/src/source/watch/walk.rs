@@ -29,14 +29,14 @@ const FOLDERS: usize = 4096;
 const FOLDER_BYTES: usize = 512;
 
 /// Folders that could not be read and were reported.
-const TOLD: usize = 1024;
+const REPORTED: usize = 1024;
 
 /// A modification time younger than this is not trusted: clocks of file systems are coarse, so a further change may not
 /// alter it.
 const COARSE: Duration = Duration::from_secs(3);
 
 /// Bytes that a [`Walk`] takes at most.
-pub const BYTES: usize = (NAMES + MAX_DEPTH * LEAST) * NAME_BYTES + (FOLDERS + TOLD) * FOLDER_BYTES;
+pub const BYTES: usize = (NAMES + MAX_DEPTH * LEAST) * NAME_BYTES + (FOLDERS + REPORTED) * FOLDER_BYTES;
 
 /// Result of one step.
 #[derive(Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub struct Walk {
     next: Vec<Start>,
     /// Folders with their modification times when they were read; `None` for a time that is not trusted.
     known: HashMap<PathBuf, Option<SystemTime>>,
-    told: HashSet<PathBuf>,
+    reported: HashSet<PathBuf>,
     /// Time spent since the search of the whole folder began.
     took: Duration,
 }
@@ -205,7 +205,7 @@ impl Walk {
         if self.levels.iter().any(|level| level.id == id) {
             return;
         }
-        self.told.remove(&folder);
+        self.reported.remove(&folder);
         if self.known.len() < FOLDERS || self.known.contains_key(&folder) {
             let old = |time: &SystemTime| SystemTime::now().duration_since(*time).is_ok_and(|age| age >= COARSE);
             let time = meta.modified().ok().filter(|time| *time > UNIX_EPOCH && old(time));
@@ -248,7 +248,10 @@ impl Walk {
     fn tell(&mut self, root: &Path, folder: &Path, error: &io::Error) {
         self.known.remove(folder);
         // It went while it was searched, as folders do.
-        if error.kind() != io::ErrorKind::NotFound && self.told.len() < TOLD && self.told.insert(folder.to_path_buf()) {
+        if error.kind() != io::ErrorKind::NotFound
+            && self.reported.len() < REPORTED
+            && self.reported.insert(folder.to_path_buf())
+        {
             log::warn!("{}: {error}; it is tried again", root.join(folder).display());
         }
     }
