@@ -273,8 +273,8 @@ fn dynamic_quantisation_runs_as_products_of_floats_and_is_reported() {
         if let Some(step) = summary.steps.iter().find(|s| s.op.contains("Integer")) {
             wrong.push(format!("{} '{}' computes integers in loops", step.op, step.name));
         }
-        let told = summary.coverage.fallback.as_ref().is_some_and(|f| f.reason.contains("anew for each frame"));
-        if !told || !summary.coverage.is_poor() {
+        let is_reported = summary.coverage.fallback.as_ref().is_some_and(|f| f.reason.contains("anew for each frame"));
+        if !is_reported || !summary.coverage.is_poor() {
             wrong.push(format!("is not reported: {}", summary.coverage));
         }
         wrong
@@ -283,24 +283,24 @@ fn dynamic_quantisation_runs_as_products_of_floats_and_is_reported() {
 
 #[test]
 fn sixteen_bits_and_blocks_are_reported() {
-    let told = |c: &Case| {
+    let fallback_of = |c: &Case| {
         [("ops/qdq-wide-", "16 bits"), ("ops/qdq-blocks-", "in blocks")]
             .into_iter()
             .find(|(n, _)| c.name.starts_with(n))
     };
-    report(cases(|c| told(c).is_some()), |case| {
+    report(cases(|c| fallback_of(c).is_some()), |case| {
         let coverage = match case.load(Engine::Int8) {
             Ok(model) => model.summary().coverage.clone(),
             Err(error) => return vec![error],
         };
         let fallback = coverage.fallback.as_ref();
-        let reason = told(case).is_some_and(|(_, why)| fallback.is_some_and(|f| f.reason.contains(why)));
+        let reason = fallback_of(case).is_some_and(|(_, why)| fallback.is_some_and(|f| f.reason.contains(why)));
         if reason && coverage.is_poor() { vec![] } else { vec![coverage.to_string()] }
     });
 }
 
 #[test]
-fn what_runs_in_float_is_told_with_its_reason_and_remedy() {
+fn float_operators_are_reported_with_reason_and_remedy() {
     let model = Model::load(folder().join("ops/qgemm-alpha.onnx"), &Options::default()).unwrap();
     let coverage = &model.summary().coverage;
     assert!(coverage.is_poor() && coverage.int8_macs == 0 && coverage.macs > 0, "{coverage:?}");

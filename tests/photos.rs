@@ -344,7 +344,7 @@ mod inputs {
     }
 
     #[test]
-    fn a_named_file_is_taken_whatever_its_name() {
+    fn a_named_file_is_taken_with_any_name() {
         let temp = tree(&["odd.dat", "a[1].jpg", "@home.jpg", "p/.hidden.jpg"]);
         for name in ["odd.dat", "a[1].jpg", "p/.hidden.jpg"] {
             assert_eq!(found(&temp, &[name]), [name]);

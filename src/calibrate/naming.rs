@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_are_told_as_the_share_allows() {
+    fn as_many_are_named_as_the_share_allows() {
         // 20 right ones, then wrong and right in turn: 22 of 24 are more than nine of ten, 23 of 26 are not.
         let mut of: Vec<(f32, bool)> = (0..20).map(|i| (0.9 - 0.01 * i as f32, true)).collect();
         of.extend((0..10).map(|i| (0.5 - 0.01 * i as f32, i % 2 == 1)));

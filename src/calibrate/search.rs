@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_in_single_precision_are_told_apart() {
+    fn neighbours_in_single_precision_are_distinguished() {
         let low = 1.0f32;
         let high = low.next_up();
         let mut two = [sample(high.into(), true, true), sample(low.into(), false, false)];

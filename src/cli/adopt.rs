@@ -50,7 +50,7 @@ pub fn adopt(args: &AdoptArgs, common: &Common) -> anyhow::Result<Exit> {
     let title = args.output.file_stem().map_or_else(|| "adopted".into(), |stem| stem.to_string_lossy().into_owned());
     let preprocess = |size| preprocess(args, size);
     let (opened, found) = open_classifier(&name, &bytes, &title, classes, preprocess, &reading, &limits)?;
-    log::info!("{}", told(&found));
+    log::info!("{}", found_text(&found));
     let making = Making {
         name: &name,
         study: &study,
@@ -116,7 +116,7 @@ impl Making<'_> {
             let made_of = adopt::Photos { train: &train.records, val: &val.records, temperature };
             let (with, shape, weighed) = with_metric(self.name, opened, bundle, &made_of, limits, &mut weigh)?;
             log::info!("metric: {shape}");
-            weighed.iter().for_each(|weighed| log::info!("weighed on val: {}", told_of(weighed)));
+            weighed.iter().for_each(|weighed| log::info!("weighed on val: {}", worth_text(weighed)));
             bytes = with;
         }
         let model = Model::undivided(self.name, &bytes, &options)?;
@@ -190,7 +190,7 @@ fn warn_of_missing(bundle: &Bundle, train: &[Label]) {
     }
 }
 
-fn told_of(weighed: &Weighed) -> String {
+fn worth_text(weighed: &Weighed) -> String {
     let Weighed { shape, worth, difference } = weighed;
     let less = match difference {
         None => "chosen".into(),
@@ -199,7 +199,7 @@ fn told_of(weighed: &Weighed) -> String {
     format!("{shape}: worth {:.1} points, {less}", worth * 100.0)
 }
 
-fn told(found: &Found) -> String {
+fn found_text(found: &Found) -> String {
     format!(
         "pictures of {0}x{0}, channels {1}; logits '{2}'{3}; features {4}",
         found.size,

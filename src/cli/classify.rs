@@ -464,7 +464,7 @@ mod tests {
         bundle
     }
 
-    fn told<T>(logits: [f32; 3], distances: [f32; 3], look: impl FnOnce(&Classification) -> T) -> T {
+    fn classification_of<T>(logits: [f32; 3], distances: [f32; 3], look: impl FnOnce(&Classification) -> T) -> T {
         let bundle = bundle();
         let outputs = Outputs { logits: logits.into(), distances: distances.into(), features: vec![] };
         let answer = Judge::new(&bundle).answer(&outputs).unwrap();
@@ -474,7 +474,7 @@ mod tests {
 
     #[test]
     fn a_known_photo_lists_the_most_probable_classes() {
-        told([0.0, 1.0, 3.0], [20.0, 10.0, 12.5], |c| {
+        classification_of([0.0, 1.0, 3.0], [20.0, 10.0, 12.5], |c| {
             assert_eq!((c.decision, c.label, c.class, c.name), ("known", Some("c3"), Some(2), Some("eel")));
             assert_eq!((c.nearest.label, c.nearest.class, c.nearest.distance), ("c2", 1, 10.0));
             assert_eq!(c.top.iter().map(|t| t.class).collect::<Vec<_>>(), [2, 1]);
@@ -484,7 +484,7 @@ mod tests {
 
     #[test]
     fn an_open_photo_has_a_row_that_says_what_it_resembles() {
-        told([0.0, 1.0, 3.0], [25.0, 26.0, f32::INFINITY], |c| {
+        classification_of([0.0, 1.0, 3.0], [25.0, 26.0, f32::INFINITY], |c| {
             assert_eq!((c.nearest.label, c.top[0].label), ("c1", "c3"));
             let bundle = bundle();
             let cells = cells(c, &DisplayNames::new(&bundle)).map(|cell| cell.0.into_owned());
@@ -495,7 +495,7 @@ mod tests {
     #[test]
     fn json_holds_numbers_even_at_the_ends_of_their_range() {
         for d in [0.0, f32::MIN_POSITIVE, f32::MAX, f32::INFINITY] {
-            let json = told([0.0, 1e30, 0.0], [d; 3], |c| serde_json::to_value(c).unwrap());
+            let json = classification_of([0.0, 1e30, 0.0], [d; 3], |c| serde_json::to_value(c).unwrap());
             for number in [&json["reachability"], &json["probability"], &json["nearest"]["distance"]] {
                 assert!(number.is_number(), "{d}: {json}");
             }

@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_are_told_in_terms_of_options() {
+    fn limits_are_reported_in_terms_of_options() {
         let error = Error::Limit { subject: "m.onnx".into(), what: "memory_bytes", value: 9, limit: 4 };
         assert!(message(&error).contains("--max-memory"));
         let error = Error::Limit { subject: "a.png".into(), what: "photo_side", value: 9, limit: 4 };

@@ -307,7 +307,7 @@ fn too_little_memory_is_a_matter_of_configuration() {
 }
 
 #[test]
-fn what_a_folder_holds_and_is_not_read_is_told_once() {
+fn unsupported_files_of_a_folder_are_reported_once() {
     let files = Folder::new();
     files.file("a.jpg", &cup());
     for name in ["b.heic", "c.HEIC", "d.mp4", "e.NEF", "notes.txt", ".f.heic"] {

@@ -318,7 +318,7 @@ fn watch_until(command: &mut Command, last: Option<&str>, most: usize) -> (Vec<S
 }
 
 #[test]
-fn photos_are_told_though_their_list_cannot_be_written() {
+fn photos_are_reported_if_the_state_file_cannot_be_written() {
     if !can_trace() {
         return;
     }

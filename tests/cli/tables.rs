@@ -51,7 +51,7 @@ fn fits(text: &str, width: usize, what: &str) {
 }
 
 #[test]
-fn every_table_fits_eighty_columns_whatever_is_in_it() {
+fn every_table_fits_eighty_columns_with_any_content() {
     for name in names() {
         let folder = Folder::new();
         let model = bundle(&folder, &name);
@@ -164,7 +164,7 @@ fn inspect_lists_the_ids_that_labels_need() {
 
 /// A bundle with two classes of the same name, and their names in the output of `args`.
 #[test]
-fn classes_of_one_name_are_told_apart_by_their_ids_everywhere() {
+fn classes_of_one_name_are_distinguished_by_their_ids_everywhere() {
     let folder = Folder::new();
     let mut model = tiny::bundle();
     let class = |id: &str| serde_json::json!({"id": id, "name": "gull", "train_count": 9});

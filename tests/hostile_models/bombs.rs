@@ -96,7 +96,7 @@ fn graphs_within_graphs_are_refused() {
 }
 
 #[test]
-fn packed_numbers_take_no_more_than_their_kind_says() {
+fn packed_numbers_take_no_more_than_their_type() {
     // A byte of the file becomes eight of an int64.
     let numbers = vec![1u8; 16 << 20];
     let tensor = Message::default().int(1, 1).int(2, dtype::INT64).bytes(7, &numbers).bytes(8, "n");

@@ -238,7 +238,7 @@ fn absurdities(node: &Node) -> Vec<(String, Node)> {
 }
 
 #[test]
-fn no_operator_panics_on_whatever_it_is_given() {
+fn no_operator_panics_on_any_input() {
     let inputs: [&[&str]; 14] = [
         &[],
         &[""],

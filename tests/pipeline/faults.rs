@@ -93,7 +93,7 @@ fn silence_is_a_loss_where_it_is_said_to_be() {
 }
 
 #[test]
-fn damaged_frames_are_told_of_in_their_place() {
+fn damaged_frames_are_reported_in_order() {
     let script = |step| match step {
         2 | 4 | 5 => Step::Damaged,
         7.. => Step::End,
@@ -176,7 +176,7 @@ fn settings_that_cannot_be_kept_are_refused() {
 
 /// A disk that no longer answers: everything is reported before the pipeline waits for it.
 #[test]
-fn a_source_that_does_not_return_is_told_of_in_time() {
+fn a_stuck_source_is_reported_in_time() {
     let script = |step| match step {
         0..4 => Step::Frame(0),
         4 => Step::Stuck(3000),

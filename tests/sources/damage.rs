@@ -211,7 +211,7 @@ fn multipart_streams_are_read() {
 
 /// A stream without any further picture is reported, repeatedly.
 #[test]
-fn an_endless_stream_without_a_picture_is_told_of() {
+fn an_endless_stream_without_a_picture_is_reported() {
     use super::open_with;
     use std::io::Read;
     let endless: [(&str, Vec<u8>, usize); 4] = [

@@ -152,7 +152,7 @@ fn raw_formats_that_cannot_be_are_refused() {
 }
 
 #[test]
-fn jpegs_one_after_another_are_told_apart() {
+fn jpegs_in_sequence_are_separated() {
     // With padding in between, as some cameras write it.
     let stream = [jpeg(64, 48, 1), vec![0; 5], jpeg(64, 48, 2), b"\r\n".to_vec(), jpeg(40, 24, 3)].concat();
     let seen = read_all(&stream);
@@ -251,7 +251,7 @@ fn raw_frames_with_a_stride_for_each_plane_are_read() {
 
 /// The leftover bytes at the end show that rows were padded.
 #[test]
-fn raw_frames_in_the_wrong_layout_are_told_of_in_the_end() {
+fn raw_frames_in_the_wrong_layout_are_reported_at_the_end() {
     let frame = padded(PixelFormat::Yuv420p, 322, 6, 1).0;
     let raw = Some(RawFormat::new(PixelFormat::Yuv420p, 322, 6));
     let settings = Settings { raw, ..Settings::default() };

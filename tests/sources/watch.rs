@@ -170,7 +170,7 @@ fn a_photo_is_taken_when_its_writer_closes_it_or_moves_it_in() {
 }
 
 #[test]
-fn a_fresh_photo_that_nobody_was_seen_to_close_must_settle() {
+fn a_new_photo_without_a_close_event_must_settle() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("fresh.pgm"), photo(3)).unwrap();
     let start = Instant::now();
@@ -365,7 +365,7 @@ fn unreadable(path: &Path, value: u8) -> bool {
 }
 
 #[test]
-fn what_cannot_be_read_is_told_once_and_taken_when_it_can() {
+fn unreadable_photos_are_reported_once_and_taken_later() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.pgm");
     if !unreadable(&path, 7) {
@@ -379,7 +379,7 @@ fn what_cannot_be_read_is_told_once_and_taken_when_it_can() {
 }
 
 #[test]
-fn what_limits_refuse_is_told_once_and_taken_by_another_run() {
+fn photos_beyond_limits_are_reported_once_and_taken_by_another_run() {
     let folder = tempfile::tempdir().unwrap();
     let wide = |value| [b"P5 4 1 255 ".as_slice(), &[value; 4]].concat();
     fs::write(folder.path().join("a.pgm"), wide(7)).unwrap();

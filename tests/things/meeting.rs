@@ -120,7 +120,7 @@ fn run(tells: bool) -> Vec<(i32, i32, Decision)> {
 }
 
 #[test]
-fn things_that_meet_and_turn_round_are_told_apart_by_their_look() {
+fn things_that_meet_and_turn_round_are_distinguished_by_their_look() {
     let middle = WIDTH as i32 / 2;
     let is_left = |x: i32| x < middle;
     // By their motion alone, they seem to continue.

@@ -232,7 +232,7 @@ fn other_cameras_sizes_and_nights_have_other_grounds() {
 }
 
 #[test]
-fn what_is_no_photo_is_told_in_its_place_and_the_rest_goes_on() {
+fn unreadable_photos_are_reported_in_order_and_the_rest_continues() {
     let card = Card::new(&named(&burst("card", 100, SHOT)));
     fs::write(card.path().join("card/0100-1a.jpg"), "no photo").unwrap();
     for command in ["stream", "classify"] {

@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_with_its_line_or_its_remedy() {
+    fn errors_have_their_line_or_remedy() {
         for (text, says) in [
             ("", "id"),
             ("id = ''", "north-1"),

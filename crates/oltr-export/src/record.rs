@@ -274,7 +274,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_told_apart() {
+    fn lines_are_distinguished() {
         let text = "{\"schema\":\"oltr.event/1\",\"type\":\"new\",\"id\":\"a\"}\n\n\
             {\"schema\":\"oltr.event/1\",\"type\":\"end\",\"id\":\"a\",\"decision\":\"open\",\"label\":null,\"new\":[1]}\n\
             {\"schema\":\"oltr.stats/1\",\"uptime_ms\":5.5,\"captured\":3}\n";
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_record_is_told_with_its_line() {
+    fn invalid_records_are_reported_with_their_line() {
         for text in [
             "{}",
             "[",

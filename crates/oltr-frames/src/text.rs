@@ -245,7 +245,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn bytes_that_are_no_text_can_be_told_apart() {
+    fn bytes_that_are_not_text_stay_distinct() {
         use std::os::unix::ffi::OsStrExt;
         let shown = |bytes: &[u8]| printable_os(OsStr::from_bytes(bytes));
         assert_eq!(shown(b"a\xff\x1b.jpg"), "a\\xff\\u{1b}.jpg");

@@ -90,7 +90,7 @@ fn a_broker_that_is_no_broker_or_not_there_is_tried_again_with_pauses() {
 }
 
 #[test]
-fn home_assistant_is_told_and_forgets() {
+fn home_assistant_is_announced_and_withdrawn() {
     let store = Filled::new(4);
     let broker = Broker::start();
     let link = Link::start(&store, &broker.url(), &["--device", "a", "--home-assistant"]);

@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn outcomes_are_told_apart() {
+    fn outcomes_are_distinguished() {
         let answer = |truth, label, open| outcome(&Answer { truth, label, open });
         assert_eq!(answer(Some(1), 1, false), "right");
         assert_eq!(answer(Some(1), 1, true), "known called open");

@@ -161,7 +161,7 @@ fn key_of(e: &EventResult) -> u64 {
 }
 
 /// Novelty of an event, in the form of the JSON lines.
-fn told(new: oltr_store::Novelty) -> Novelty {
+fn novelty_fields(new: oltr_store::Novelty) -> Novelty {
     Novelty { first_ever: new.first_ever, first_today: new.first_today, days_since: new.days_since }
 }
 
@@ -345,7 +345,7 @@ impl<'k> Storing<'k> {
             }
             _ => {}
         }
-        Ok(novelty.map(told))
+        Ok(novelty.map(novelty_fields))
     }
 
     fn keep(
@@ -357,7 +357,7 @@ impl<'k> Storing<'k> {
     ) -> Result<()> {
         let event = &e.change.event;
         let picture = self.keeper.borrow_mut().end(key_of(e));
-        self.lines.event_with(e, novelty.map(told))?;
+        self.lines.event_with(e, novelty.map(novelty_fields))?;
         let line = self.lines.last_line();
         let few = matches!(e.names.shot(event.label), Some(Shot::Few)) || matches!(event.label, Decision::Enrolled(_));
         let features = picture.as_ref().map(|p| p.features.clone()).filter(|features| !features.is_empty());

@@ -105,7 +105,7 @@ fn every_field_is_documented() {
 }
 
 #[test]
-fn a_frame_line_says_what_the_frame_says() {
+fn a_frame_line_has_the_fields_of_the_frame() {
     let lines = lines(with_frames(), &Limits::default(), |sink| sink.frame(&frame("a \"b\"\n", &bundle())).unwrap());
     let v: Value = serde_json::from_str(&lines[0]).unwrap();
     assert_eq!((&v["schema"], &v["seq"], &v["mono_ns"]), (&"oltr.frame/1".into(), &0.into(), &1_500_000_000.into()));
@@ -211,7 +211,7 @@ fn texts_that_are_too_long_are_cut_and_the_line_says_so() {
 }
 
 #[test]
-fn frames_are_told_of_only_if_asked_for() {
+fn frames_are_reported_only_if_requested() {
     assert!(
         lines(Settings::default(), &Limits::default(), |sink| sink.frame(&frame("a", &bundle())).unwrap()).is_empty()
     );

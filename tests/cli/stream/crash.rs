@@ -274,14 +274,14 @@ fn a_hard_life(count: usize, rounds: usize) {
 }
 
 #[test]
-fn photos_are_told_once_through_kills_renames_and_folders_made_anew() {
+fn photos_are_reported_once_through_kills_renames_and_replaced_folders() {
     a_hard_life(240, 8);
 }
 
 /// The same with as many photos as `OLTR_PHOTOS` states.
 #[test]
 #[ignore = "takes minutes"]
-fn twenty_thousand_photos_are_told_once() {
+fn twenty_thousand_photos_are_reported_once() {
     let count = std::env::var("OLTR_PHOTOS").ok().and_then(|n| n.parse().ok()).unwrap_or(20_000);
     a_hard_life(count, 40);
 }

@@ -114,7 +114,7 @@ fn a_full_disk_is_an_io_error() {
 }
 
 #[test]
-fn a_region_outside_of_the_frame_is_told_of_each() {
+fn a_region_outside_of_the_frame_is_reported_for_each() {
     let args = ["stream", "--json", "--per-frame", "--overflow", "block", "--roi", "60,0,10,10", "-"];
     let ran = oltr_with_input(&args, &y4m(2)).code(65);
     let lines = ran.json();

@@ -76,7 +76,7 @@ fn a_source_that_does_not_come_is_unavailable() {
 
 /// A disk hangs when the source is opened. Needs strace to delay the system call.
 #[test]
-fn a_source_that_the_system_does_not_open_is_told_of_in_time() {
+fn a_source_whose_opening_hangs_is_reported_in_time() {
     let folder = Folder::new();
     let clip = folder.file("clip.y4m", &y4m(1));
     let mut command = Command::new("strace");

@@ -55,13 +55,13 @@ pub fn write(events: &mut Events, out: &Path) -> Result<()> {
         while let Some(event) = events.next()? {
             let picture = events.picture(&event).unwrap_or_default();
             let record = &event.record;
-            let told = |what: What| match what {
+            let words = |what: What| match what {
                 What::Class(label) => ("known".to_string(), label.to_string()),
                 What::Open => ("open".into(), String::new()),
                 What::Nothing => ("nothing".into(), String::new()),
                 What::Unclassified => ("unclassified".into(), String::new()),
             };
-            let ((decision, label), (machine, machine_label)) = (told(event.what()), told(event.machine()));
+            let ((decision, label), (machine, machine_label)) = (words(event.what()), words(event.machine()));
             let taxon = event.taxon();
             let human = event.reviewed().is_some();
             let row = [

@@ -229,7 +229,7 @@ fn megadetector_has_the_pictures() {
 }
 
 #[test]
-fn ecotaxa_has_no_category_where_nobody_knows() {
+fn ecotaxa_has_no_category_for_unknown_classes() {
     let made = made(Format::EcoTaxa, Some(DEPLOYMENT)).unwrap();
     let rows = made.rows("ecotaxa_oltr.tsv", b'\t');
     // The first row contains the types of the columns.

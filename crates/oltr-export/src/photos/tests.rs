@@ -131,7 +131,7 @@ fn a_finished_file_is_gone_on_with() {
 }
 
 #[test]
-fn what_another_run_left_is_told_apart() {
+fn files_of_other_runs_are_distinguished() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("out");
     let journal = Journal::begin(&path, Format::Csv, about(), false).unwrap();

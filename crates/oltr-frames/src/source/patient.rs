@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fifo_that_nobody_writes_to_is_an_error_in_time() {
+    fn a_fifo_without_a_writer_is_an_error_in_time() {
         let folder = tempfile::tempdir().unwrap();
         let mut file = open(&fifo(folder.path())).unwrap();
         file.patience = Duration::from_millis(50);

@@ -554,7 +554,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_noted_is_not_told_again_though_it_was_never_confirmed() {
+    fn noted_photos_are_not_reported_again_without_confirmation() {
         let folder = three();
         let mut watch = Watch::open(folder.path(), None, &Limits::default()).unwrap();
         let mut note = watch.note().unwrap();

@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn headers_are_told_from_other_text() {
+    fn headers_are_distinguished_from_other_text() {
         for header in [
             &b"--boundary\r\n"[..],
             b"\r\n--frame\r\nContent-Type: image/jpeg\r\nContent-Length: 12\r\nX-Timestamp: 0.0\r\n\r\n",

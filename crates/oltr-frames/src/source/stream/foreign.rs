@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn containers_and_photos_are_told_apart() {
+    fn containers_and_photos_are_distinguished() {
         let video = |bytes: &[u8]| matches!(recognise(bytes), Some(Foreign::Video(_)));
         for bytes in [
             &b"\x00\x00\x00\x20ftypisom"[..],

@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn events_are_told_by_the_path_within_the_folder() {
+    fn events_have_the_path_within_the_folder() {
         let root = Path::new("/in");
         let of = |kind, path: &str| changes_of(Ok(Event::new(kind).add_path(path.into())), root);
         let closed = EventKind::Access(AccessKind::Close(AccessMode::Write));
