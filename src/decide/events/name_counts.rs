@@ -85,10 +85,10 @@ mod tests {
         bundle
     }
 
-    fn shared(label: Decision, frames: u64, names: &[(Rank, u32, f32)]) -> Option<(Rank, &'static str, f32)> {
+    fn shared(label: Decision, frames: u64, frames_names: &[(Rank, u32, f32)]) -> Option<(Rank, &'static str, f32)> {
         let bundle: &'static Bundle = Box::leak(Box::new(bundle()));
         let mut names = NameCounts::default();
-        names.iter().for_each(|(rank, class, probability)| {
+        frames_names.iter().for_each(|(rank, class, probability)| {
             names.add(Named { rank: *rank, class: *class, probability: *probability });
         });
         names.shared(label, frames, bundle).map(|taxon| (taxon.rank, taxon.name, taxon.probability))
