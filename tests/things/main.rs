@@ -27,7 +27,7 @@ use oltr::{Classifier, Limits, Model, Rect, Result};
 
 /// One reported line of a thing.
 #[derive(Clone, Debug, PartialEq)]
-struct Report {
+struct EventLine {
     phase: Phase,
     event: u64,
     thing: u64,
@@ -47,7 +47,7 @@ struct Report {
 #[derive(Default)]
 struct Notes {
     frames: Vec<(u64, Vec<Present>)>,
-    events: Vec<Report>,
+    events: Vec<EventLine>,
     cuts: Vec<(u64, u32, Rect, Area)>,
     cameras: Vec<Camera>,
     failures: Vec<String>,
@@ -82,7 +82,7 @@ impl Sink for Notes {
 
     fn event(&mut self, e: &EventResult) -> Result<()> {
         let (of, event) = (e.thing.expect("each event is of a thing"), e.change.event);
-        self.events.push(Report {
+        self.events.push(EventLine {
             phase: e.change.phase,
             event: event.id,
             thing: of.thing.id,
@@ -106,7 +106,7 @@ impl Sink for Notes {
 }
 
 impl Notes {
-    fn of(&self, wanted: fn(&Phase) -> bool) -> Vec<&Report> {
+    fn of(&self, wanted: fn(&Phase) -> bool) -> Vec<&EventLine> {
         self.events.iter().filter(|report| wanted(&report.phase)).collect()
     }
 
@@ -162,7 +162,7 @@ fn run_until(
 }
 
 /// The reason of an end.
-fn reason(report: &Report) -> EndReason {
+fn reason(report: &EventLine) -> EndReason {
     match report.phase {
         Phase::End(reason) => reason,
         phase => panic!("{phase:?} is no end"),
