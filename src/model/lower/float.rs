@@ -107,8 +107,13 @@ impl Finder<'_> {
                 (FloatOp::Binary(binary(&node.op)?), vec![self.operand(a)?, self.operand(b)?])
             }
             "PRelu" => {
-                let slope = self.operand(node.input(1)?)?;
+                let name = node.input(1)?;
+                let slope = self.operand(name)?;
                 (self.shape(node.input(0)?)? == shape).then_some(())?;
+                // The slope has to fit the tensor; it never widens it.
+                let own = constant_shape(self.view, name).or_else(|| self.shape(name))?;
+                let fits = own.iter().rev().zip(shape.iter().rev()).all(|(own, whole)| *own == 1 || own == whole);
+                (own.len() <= shape.len() && fits).then_some(())?;
                 (FloatOp::Binary(Binary::PRelu), vec![x()?, slope])
             }
             "Concat" => {
