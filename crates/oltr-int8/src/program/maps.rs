@@ -54,18 +54,9 @@ impl Builder {
         let output = Tensor::new(&[1, channels, rows.len(), columns.len()], Element::Bytes(y));
         let one = |zero_point| Quant { scale: 1.0, zero_point };
         let (from, to) = cut.map_or((quant, y), |zero| (one(zero), one(zero)));
-        let layer = Interpolate {
-            input,
-            output: output.map,
-            rows,
-            columns,
-            x: from,
-            y: to,
-            bounds,
-            cut: cut.is_some(),
-            shares: Default::default(),
-        };
-        Ok(self.push("interpolate".into(), 0, Work::layer(layer.spread()), &[x], output))
+        let layer =
+            Interpolate { input, output: output.map, rows, columns, x: from, y: to, bounds, cut: cut.is_some() };
+        Ok(self.push("interpolate".into(), 0, Work::layer(layer), &[x], output))
     }
 
     /// Maps put between each other: row `i` of a part that begins at row `r` becomes row `r + i · steps[0]`, and so
